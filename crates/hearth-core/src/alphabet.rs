@@ -1,0 +1,292 @@
+//! Everything that can happen to the hub, and everything that it can want: nothing else exists.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{Absence, Answer, ContentType, Memory, Message, topic::Prefix};
+
+/// The time at which an input happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Time since an arbitrary origin that never goes back; all deadlines live here.
+    pub monotonic: Duration,
+    /// Time since the Unix epoch as the system believes it, for people; nothing is decided by it.
+    pub unix: Duration,
+}
+
+/// What happens to the hub.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// CONNACK with a success code arrived (MQTT 3.2).
+    Connected(Connack),
+    /// The connection attempt failed, or the connection ended.
+    Disconnected(Disconnection),
+    /// SUBACK arrived with one reason code for each filter (MQTT 3.9.3).
+    Subscribed {
+        /// In the order of the subscriptions; 0x80 and above are refusals.
+        reason_codes: Vec<u8>,
+    },
+    /// PUBLISH arrived.
+    Received {
+        /// The message.
+        message: Message,
+        /// Names the delivery in [`Output::Acknowledge`]; none at QoS 0.
+        delivery: Option<DeliveryId>,
+    },
+    /// A message that the hub published was acknowledged, or written where it is QoS 0.
+    Published {
+        /// The message.
+        id: PublishId,
+        /// The reason code of PUBACK; 0x80 and above are refusals (MQTT 3.4.2.1).
+        reason_code: u8,
+    },
+    /// The store holds this revision, durably.
+    Stored {
+        /// The revision of [`Output::Store`].
+        revision: u64,
+    },
+    /// A device, or the hub's own responder, answered a request.
+    Answered {
+        /// The request of [`Output::Execute`].
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A device reported the state of a property.
+    State {
+        /// Device ID.
+        device: String,
+        /// Property name.
+        property: String,
+        /// The state as it goes over the wire.
+        payload: Bytes,
+        /// The payload's type.
+        content_type: ContentType,
+        /// Whether the broker shall retain it.
+        retain: bool,
+    },
+    /// The time of [`Hub::poll_timeout`](crate::Hub::poll_timeout) has come.
+    Elapsed,
+    /// The daemon shall end: say `offline`, drain, disconnect.
+    Shutdown,
+}
+
+/// What the hub wants done, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Open a connection and send CONNECT.
+    Connect {
+        /// The will to register; none while the prefix is being learned.
+        will: Option<Will>,
+    },
+    /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`].
+    Disconnect,
+    /// Send one SUBSCRIBE with these filters.
+    Subscribe(Vec<Subscription>),
+    /// Send PUBLISH; the driver reports [`Input::Published`].
+    Publish {
+        /// Names the message in [`Input::Published`].
+        id: PublishId,
+        /// The message.
+        message: Message,
+    },
+    /// Send PUBACK for this delivery.
+    Acknowledge(DeliveryId),
+    /// Write this to the store durably; the driver reports [`Input::Stored`].
+    Store {
+        /// Counts up.
+        revision: u64,
+        /// All that the hub remembers across restarts.
+        memory: Memory,
+    },
+    /// Have a device carry out a request; the driver reports [`Input::Answered`].
+    Execute(Request),
+    /// Tell every device what became of the will.
+    Absence(Absence),
+    /// Tell people; the hub goes on without an answer.
+    Notice(Notice),
+    /// The hub has ended; nothing follows.
+    Stopped(Result<(), Fatal>),
+}
+
+/// The facts of CONNACK that the hub decides by (MQTT 3.2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connack {
+    /// Session Present (MQTT 3.2.2.1.1).
+    pub session_present: bool,
+    /// Response Information (MQTT 3.2.2.3.15).
+    pub response_information: Option<String>,
+    /// Receive Maximum (MQTT 3.2.2.3.3); 65,535 where it is absent.
+    pub receive_maximum: u16,
+    /// Maximum Packet Size (MQTT 3.2.2.3.6).
+    pub maximum_packet_size: Option<u32>,
+}
+
+impl Default for Connack {
+    fn default() -> Self {
+        Self {
+            session_present: false,
+            response_information: None,
+            receive_maximum: u16::MAX,
+            maximum_packet_size: None,
+        }
+    }
+}
+
+/// Why there is no connection any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disconnection {
+    /// The hub asked for it.
+    Requested,
+    /// CONNACK refused (MQTT 3.2.2.2).
+    Refused {
+        /// The reason code.
+        reason_code: u8,
+    },
+    /// The broker sent DISCONNECT (MQTT 3.14.2.1).
+    ByBroker {
+        /// The reason code.
+        reason_code: u8,
+        /// The reason string.
+        reason_string: Option<String>,
+    },
+    /// No connection could be made, or it was lost.
+    Lost {
+        /// The cause, for people.
+        error: String,
+    },
+}
+
+/// The will of one connection (MQTT 3.1.2.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// What the broker publishes.
+    pub message: Message,
+    /// Will Delay Interval in seconds (MQTT 3.1.3.2.2).
+    pub delay: u32,
+}
+
+/// One filter of a SUBSCRIBE at QoS 1 with Retain As Published (MQTT 3.8.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Topic filter.
+    pub filter: String,
+    /// Whether the broker sends what it has retained.
+    pub retained: bool,
+}
+
+/// A request that a device shall carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Names the request in [`Input::Answered`].
+    pub id: RequestId,
+    /// Device ID, or the hub's own client ID.
+    pub device: String,
+    /// Property name, or a verb: `set`, `get`, `describe`; for the hub `devices` and `absences`.
+    pub property: String,
+    /// The payload as it came; empty reads.
+    pub payload: Bytes,
+    /// Content Type as it came.
+    pub content_type: Option<String>,
+    /// What is left of the deadline.
+    pub remaining: Duration,
+}
+
+/// A fact for people, with no bearing on what the hub does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The prefix is known; every invented topic is under it.
+    PrefixLearned {
+        /// The prefix; none where the topics stand in their plain form.
+        prefix: Option<Prefix>,
+    },
+    /// The broker's Response Information cannot be used.
+    ResponseInformationRefused {
+        /// Why.
+        error: String,
+    },
+    /// The broker refused CONNECT because of the will.
+    WillRefused {
+        /// The reason code.
+        reason_code: u8,
+    },
+    /// There is no connection; the next attempt follows.
+    Offline {
+        /// Why.
+        cause: Disconnection,
+        /// Until the next attempt.
+        retry_in: Duration,
+    },
+    /// `online` is published on a connection that carries the right will.
+    Online {
+        /// Whether the broker had kept the session.
+        session_present: bool,
+    },
+    /// The broker refused a subscription.
+    SubscriptionRefused {
+        /// The filter.
+        filter: String,
+        /// The reason code.
+        reason_code: u8,
+    },
+    /// The broker refused a message.
+    PublishRefused {
+        /// The topic.
+        topic: String,
+        /// The reason code.
+        reason_code: u8,
+    },
+    /// A request was not executed, and its requester is not told.
+    RequestDropped {
+        /// The topic that it came on.
+        topic: String,
+        /// Why.
+        reason: String,
+    },
+    /// A request was answered.
+    RequestAnswered {
+        /// Device ID.
+        device: String,
+        /// Property name.
+        property: String,
+        /// The status.
+        status: u16,
+        /// From arrival to answer.
+        elapsed: Duration,
+    },
+    /// A device answered after its deadline; the requester has had its 408.
+    LateAnswer {
+        /// Device ID.
+        device: String,
+    },
+    /// The broker published the will of a connection that is still, or again, in use.
+    PresenceRestored,
+    /// A message for the broker was dropped because a queue is full.
+    QueueFull {
+        /// The topic.
+        topic: String,
+    },
+}
+
+/// Why the hub cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fatal {
+    /// The configuration requires Response Information and the broker offers none that can be used.
+    ResponseInformationRequired {
+        /// Why what came cannot be used, if anything came.
+        error: Option<String>,
+    },
+}
+
+/// Names a request between the hub and the devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Names an inbound QoS 1 message of the current connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(pub u64);
+
+/// Names an outbound message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublishId(pub u64);

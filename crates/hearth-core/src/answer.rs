@@ -1,0 +1,171 @@
+//! What a request comes to: a status, and the payload for the requester.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::Message;
+
+/// The status of an answer: the `__stat` user property of Azure IoT Operations' RPC protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// 200: done; the payload is the state.
+    Ok,
+    /// 204: done; there is nothing to say.
+    NoContent,
+    /// 400: the payload cannot be read.
+    BadRequest,
+    /// 404: no such device or property.
+    NotFound,
+    /// 408: the device did not answer before the deadline.
+    Timeout,
+    /// 409: the request is stale, or its outcome cannot be known.
+    Conflict,
+    /// 415: the content type is not supported.
+    UnsupportedContentType,
+    /// 422: the value can be read and is not acceptable.
+    Unprocessable,
+    /// 429: a queue is full; try again later.
+    Busy,
+    /// 500: the device failed.
+    Failed,
+    /// 503: the device is not available.
+    Unavailable,
+}
+
+impl Status {
+    /// Returns the number that goes over the wire.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Ok => 200,
+            Self::NoContent => 204,
+            Self::BadRequest => 400,
+            Self::NotFound => 404,
+            Self::Timeout => 408,
+            Self::Conflict => 409,
+            Self::UnsupportedContentType => 415,
+            Self::Unprocessable => 422,
+            Self::Busy => 429,
+            Self::Failed => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// Returns whether the request was carried out.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Ok | Self::NoContent)
+    }
+}
+
+/// The Content Type of an answer's payload (MQTT 3.3.2.3.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentType {
+    /// `text/plain`.
+    #[default]
+    Text,
+    /// `application/json`.
+    Json,
+}
+
+impl ContentType {
+    /// Returns the media type that goes over the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// The one definite answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// `__stat`.
+    pub status: Status,
+    /// The payload of a success; failures carry their facts as JSON instead.
+    pub payload: Bytes,
+    /// The payload's type.
+    pub content_type: ContentType,
+    /// `__stMsg`: what went wrong, for people.
+    pub message: Option<String>,
+    /// `__propName`: the property at fault.
+    pub property: Option<String>,
+    /// `__propVal`: the value at fault.
+    pub value: Option<String>,
+}
+
+impl Answer {
+    /// Answers 200 with the state as plain text.
+    pub fn text(payload: impl Into<Bytes>) -> Self {
+        Self::success(payload.into(), ContentType::Text)
+    }
+
+    /// Answers 200 with a JSON payload.
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self::success(value.to_string().into(), ContentType::Json)
+    }
+
+    /// Answers 204.
+    pub fn no_content() -> Self {
+        Self { status: Status::NoContent, ..Self::text("") }
+    }
+
+    /// Answers with a failure and its reason.
+    pub fn failure(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: Some(message.into()), ..Self::text("") }
+    }
+
+    /// Names the property and the value at fault.
+    #[must_use]
+    pub fn about(mut self, property: &str, value: Option<&str>) -> Self {
+        self.property = Some(property.to_owned());
+        self.value = value.map(str::to_owned);
+        self
+    }
+
+    /// Writes status, payload and their properties into a response.
+    pub(crate) fn write_to(&self, response: &mut Message) {
+        let facts = [
+            ("__stMsg", &self.message),
+            ("__propName", &self.property),
+            ("__propVal", &self.value),
+        ];
+        response.user_properties.push(("__stat".into(), self.status.code().to_string()));
+        for (name, value) in facts {
+            if let Some(value) = value {
+                response.user_properties.push((name.into(), value.clone()));
+            }
+        }
+        response.utf8 = true;
+        if self.status.is_success() {
+            response.content_type = Some(self.content_type.as_str().into());
+            response.payload = self.payload.clone();
+        } else {
+            response.content_type = Some(ContentType::Json.as_str().into());
+            response.payload = self.failure_payload();
+        }
+    }
+
+    fn failure_payload(&self) -> Bytes {
+        let mut facts = serde_json::Map::new();
+        facts.insert("status".into(), json!(self.status.code()));
+        for (name, value) in
+            [("message", &self.message), ("property", &self.property), ("value", &self.value)]
+        {
+            if let Some(value) = value {
+                facts.insert(name.into(), json!(value));
+            }
+        }
+        serde_json::Value::Object(facts).to_string().into()
+    }
+
+    fn success(payload: Bytes, content_type: ContentType) -> Self {
+        Self {
+            status: Status::Ok,
+            payload,
+            content_type,
+            message: None,
+            property: None,
+            value: None,
+        }
+    }
+}

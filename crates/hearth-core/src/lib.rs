@@ -1,0 +1,22 @@
+//! Decides what the hub does; performs nothing.
+//!
+//! A [`Hub`] is a state machine without I/O, clock, randomness or threads. Its driver feeds it one
+//! [`Input`] at a time and performs the [`Output`]s that it then yields; see [`Hub`] for the contract.
+//! Section numbers such as "MQTT 3.2.2.3.15" refer to the OASIS MQTT 5.0 standard.
+
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod alphabet;
+mod absence;
+mod answer;
+mod message;
+pub mod property;
+pub mod topic;
+
+pub use alphabet::*;
+pub use absence::{
+    Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome,
+};
+pub use answer::{Answer, ContentType, Status};
+pub use message::{Message, QoS};

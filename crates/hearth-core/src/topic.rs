@@ -1,0 +1,320 @@
+//! Topic names, topic filters, the prefix, and the templates that topics are built from (MQTT 4.7).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The user-ID prefix of Response Information (MQTT 3.2.2.3.15): the first levels of every invented topic.
+///
+/// Never empty, no wildcard, no NUL, no leading `$`, no slash at either end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Prefix(String);
+
+impl Prefix {
+    /// Parses Response Information: bare (`alice`) or with its placement (`FRONT,alice`).
+    ///
+    /// # Errors
+    /// Where the placement is unknown or the value cannot start a topic name.
+    pub fn parse(response_information: &str) -> Result<Self, PrefixError> {
+        let value = match response_information.split_once(',') {
+            Some(("FRONT", value)) => value,
+            Some((placement, _)) => return Err(PrefixError::Placement(placement.to_owned())),
+            None => response_information,
+        };
+        let value = value.strip_suffix('/').unwrap_or(value);
+        if value.is_empty() {
+            return Err(PrefixError::Empty);
+        }
+        if value.starts_with('$') {
+            return Err(PrefixError::Dollar);
+        }
+        if let Some(bad) = value.chars().find(|c| matches!(c, '+' | '#' | '\0') || c.is_control()) {
+            return Err(PrefixError::Character(bad));
+        }
+        if value.split('/').any(str::is_empty) {
+            return Err(PrefixError::EmptyLevel);
+        }
+        Ok(Self(value.to_owned()))
+    }
+
+    /// Returns the prefix without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether a topic name lies below the prefix.
+    pub fn contains(&self, topic: &str) -> bool {
+        topic.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Prefix {
+    type Error = PrefixError;
+
+    fn try_from(value: String) -> Result<Self, Self::Error> {
+        Self::parse(&value)
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(prefix: Prefix) -> Self {
+        prefix.0
+    }
+}
+
+/// Why Response Information cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrefixError {
+    /// Nothing is there.
+    Empty,
+    /// The text before the comma is no known placement.
+    Placement(String),
+    /// Topics that start with `$` belong to the broker (MQTT 4.7.2).
+    Dollar,
+    /// The character may not stand in a topic name (MQTT 4.7.1, 4.7.3).
+    Character(char),
+    /// A level between two slashes is empty.
+    EmptyLevel,
+}
+
+impl fmt::Display for PrefixError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the prefix is empty"),
+            Self::Placement(placement) => {
+                write!(f, "`{placement}` is no known placement; only `FRONT` is")
+            }
+            Self::Dollar => f.write_str("the prefix starts with `$`"),
+            Self::Character(bad) => write!(f, "the prefix contains {bad:?}"),
+            Self::EmptyLevel => f.write_str("the prefix has an empty level"),
+        }
+    }
+}
+
+impl std::error::Error for PrefixError {}
+
+/// Checks a topic name that somebody else chose (MQTT 4.7).
+///
+/// # Errors
+/// Where it is empty, has a wildcard or a control character, or starts with `$`.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("is empty");
+    }
+    if name.starts_with('$') {
+        return Err("starts with `$`");
+    }
+    if name.contains(['+', '#']) {
+        return Err("contains a wildcard");
+    }
+    if name.chars().any(char::is_control) {
+        return Err("contains a control character");
+    }
+    if name.len() > usize::from(u16::MAX) {
+        return Err("is longer than 65,535 bytes");
+    }
+    Ok(())
+}
+
+/// A topic filter (MQTT 4.7.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFilter(String);
+
+impl TopicFilter {
+    /// Parses a filter.
+    ///
+    /// # Errors
+    /// Where it is empty, or a wildcard does not stand alone in its level or `#` is not the last level.
+    pub fn parse(filter: &str) -> Result<Self, &'static str> {
+        if filter.is_empty() {
+            return Err("is empty");
+        }
+        if filter.chars().any(char::is_control) {
+            return Err("contains a control character");
+        }
+        let mut levels = filter.split('/').peekable();
+        while let Some(level) = levels.next() {
+            match level {
+                "#" if levels.peek().is_some() => return Err("`#` is not its last level"),
+                "#" | "+" => {}
+                level if level.contains(['+', '#']) => {
+                    return Err("a wildcard does not stand alone in its level");
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(filter.to_owned()))
+    }
+
+    /// Returns the filter as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether a topic name matches (MQTT 4.7.1, 4.7.2).
+    pub fn matches(&self, name: &str) -> bool {
+        if name.starts_with('$') && !self.0.starts_with('$') {
+            return false;
+        }
+        let mut levels = name.split('/');
+        for wanted in self.0.split('/') {
+            match (wanted, levels.next()) {
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (wanted, Some(level)) if wanted == level => {}
+                _ => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+}
+
+/// A topic with placeholders: `{prefix}/cmnd/{device}/{property}`.
+///
+/// `{prefix}` may only be the first level, and vanishes where no prefix is known. Every other
+/// placeholder of the template stands alone in its level, exactly once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    has_prefix: bool,
+    levels: Vec<Level>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Level {
+    Text(String),
+    Placeholder(&'static str),
+}
+
+impl Template {
+    /// Parses a template that must have exactly these placeholders, apart from `{prefix}`.
+    ///
+    /// # Errors
+    /// Where a placeholder is missing, unknown or twice there, or the text cannot be a topic name.
+    pub fn parse(text: &str, placeholders: &[&'static str]) -> Result<Self, String> {
+        let mut has_prefix = false;
+        let mut levels = Vec::new();
+        for (index, level) in text.split('/').enumerate() {
+            if level == "{prefix}" && index == 0 {
+                has_prefix = true;
+            } else if level == "{prefix}" {
+                return Err("`{prefix}` may only be the first level".into());
+            } else if let Some(name) = level.strip_prefix('{').and_then(|l| l.strip_suffix('}')) {
+                let Some(known) = placeholders.iter().find(|known| **known == name) else {
+                    return Err(format!("`{{{name}}}` is no placeholder of this topic"));
+                };
+                if levels.contains(&Level::Placeholder(known)) {
+                    return Err(format!("`{{{name}}}` is there twice"));
+                }
+                levels.push(Level::Placeholder(known));
+            } else if level.is_empty() {
+                return Err("a level is empty".into());
+            } else if level.contains(['{', '}']) {
+                return Err(format!("`{level}`: a placeholder must stand alone in its level"));
+            } else {
+                check_name(level).map_err(|error| format!("`{level}` {error}"))?;
+                levels.push(Level::Text(level.to_owned()));
+            }
+        }
+        if let Some(missing) =
+            placeholders.iter().find(|name| !levels.contains(&Level::Placeholder(name)))
+        {
+            return Err(format!("`{{{missing}}}` is missing"));
+        }
+        Ok(Self { has_prefix, levels })
+    }
+
+    /// Builds the topic with these values for its placeholders; `+` makes a filter.
+    pub fn build(&self, prefix: Option<&Prefix>, values: &[(&str, &str)]) -> String {
+        let prefix = prefix.filter(|_| self.has_prefix).map(Prefix::as_str);
+        let levels = self.levels.iter().map(|level| match level {
+            Level::Text(text) => text.as_str(),
+            Level::Placeholder(name) => values
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| *value)
+                .expect("the caller names every placeholder that the template was parsed with"),
+        });
+        prefix.into_iter().chain(levels).collect::<Vec<_>>().join("/")
+    }
+
+    /// Reads the placeholders' values out of a topic name, in the template's order; none if it does not match.
+    pub fn match_name<'n>(
+        &self,
+        prefix: Option<&Prefix>,
+        name: &'n str,
+    ) -> Option<Vec<(&'static str, &'n str)>> {
+        let rest = match prefix.filter(|_| self.has_prefix) {
+            Some(prefix) => name.strip_prefix(prefix.as_str())?.strip_prefix('/')?,
+            None => name,
+        };
+        let mut values = Vec::new();
+        let mut found = rest.split('/');
+        for level in &self.levels {
+            let text = found.next()?;
+            match level {
+                Level::Text(wanted) if wanted == text => {}
+                Level::Text(_) => return None,
+                Level::Placeholder(_) if text.is_empty() => return None,
+                Level::Placeholder(name) => values.push((*name, text)),
+            }
+        }
+        found.next().is_none().then_some(values)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = self.has_prefix.then(|| "{prefix}".to_owned());
+        let levels = self.levels.iter().map(|level| match level {
+            Level::Text(text) => text.clone(),
+            Level::Placeholder(name) => format!("{{{name}}}"),
+        });
+        f.write_str(&prefix.into_iter().chain(levels).collect::<Vec<_>>().join("/"))
+    }
+}
+
+/// The templates of every topic that the hub invents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Templates {
+    /// Requests to devices: `{device}`, `{property}`.
+    pub request: Template,
+    /// States of devices: `{device}`, `{property}`.
+    pub state: Template,
+    /// Responses to the hub: `{client_id}`, `{purpose}`.
+    pub response: Template,
+    /// The hub's presence: `{client_id}`.
+    pub presence: Template,
+    /// The last will's outcome: `{client_id}`.
+    pub absence: Template,
+}
+
+impl Templates {
+    /// Placeholders of [`Templates::request`] and [`Templates::state`].
+    pub const DEVICE: &[&str] = &["device", "property"];
+    /// Placeholders of [`Templates::response`].
+    pub const RESPONSE: &[&str] = &["client_id", "purpose"];
+    /// Placeholders of [`Templates::presence`] and [`Templates::absence`].
+    pub const HUB: &[&str] = &["client_id"];
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let parse = |text, placeholders: &[&'static str]| {
+            Template::parse(text, placeholders).expect("the default templates are valid")
+        };
+        Self {
+            request: parse("{prefix}/cmnd/{device}/{property}", Self::DEVICE),
+            state: parse("{prefix}/state/{device}/{property}", Self::DEVICE),
+            response: parse("{prefix}/response/{client_id}/{purpose}", Self::RESPONSE),
+            presence: parse("{prefix}/hub/{client_id}/presence", Self::HUB),
+            absence: parse("{prefix}/hub/{client_id}/absence", Self::HUB),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The configuration, checked: what `hearthd.toml` comes to.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use hearth_core::topic::{Prefix, Templates, TopicFilter};
+
+/// A configuration that cannot be wrong.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[broker]`.
+    pub broker: Broker,
+    /// `[response_information]`.
+    pub response_information: ResponseInformation,
+    /// `[topics]`.
+    pub topics: Templates,
+    /// `[responses] allow`: topics outside the prefix that may be answered on.
+    pub allow_responses: Vec<TopicFilter>,
+    /// `[will] delay`.
+    pub will_delay: Duration,
+    /// `[requests]`.
+    pub requests: Requests,
+    /// `[plugins] path`: folders whose `*.so` files are loaded.
+    pub plugin_path: Vec<PathBuf>,
+    /// `[state] directory`.
+    pub state_directory: PathBuf,
+    /// `[devices.ID]`.
+    pub devices: BTreeMap<String, DeviceConfig>,
+}
+
+/// How to reach the broker.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// TLS, for `mqtts://`.
+    pub tls: Option<Tls>,
+    /// The hub's ID: client identifier and topic level.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// Password, read from its file or environment variable.
+    pub password: Option<Secret>,
+    /// Keep Alive (MQTT 3.1.2.10), at least five seconds.
+    pub keep_alive: Duration,
+    /// Session Expiry Interval (MQTT 3.1.2.11.2).
+    pub session_expiry: Duration,
+}
+
+/// TLS with the system's certificate authorities, or with one of its own.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file of the certificate authorities; none means the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of the client's certificate chain and key.
+    pub client_auth: Option<(PathBuf, PathBuf)>,
+}
+
+/// What to do about Response Information.
+#[derive(Clone, Debug)]
+pub struct ResponseInformation {
+    /// Refuse to run without it.
+    pub required: bool,
+    /// The prefix where the broker offers none.
+    pub fallback: Option<Prefix>,
+}
+
+/// Defaults of all devices.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    /// How long a device may take.
+    pub deadline: Duration,
+    /// Whether a request from before the reconnect is executed.
+    pub stale: Stale,
+    /// Requests that one device may have waiting.
+    pub queue: usize,
+    /// Largest payload in bytes.
+    pub max_payload: usize,
+}
+
+/// What happens to a request without Message Expiry that waited while the hub was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// It is answered 409.
+    Refuse,
+    /// It is executed.
+    Execute,
+}
+
+/// One device.
+#[derive(Clone, Debug)]
+pub struct DeviceConfig {
+    /// Device ID: one topic level.
+    pub id: String,
+    /// The kind that a plugin provides.
+    pub kind: String,
+    /// Name for people.
+    pub name: Option<String>,
+    /// How long the device may take.
+    pub deadline: Duration,
+    /// See [`Stale`].
+    pub stale: Stale,
+    /// The plugin's own table.
+    pub config: serde_json::Value,
+}
+
+/// A text that no log and no debug print shows.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

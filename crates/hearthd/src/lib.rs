@@ -1,0 +1,3 @@
+//! The daemon: configuration, plugins, devices, the link to the broker, and the command line.
+
+pub mod config;
