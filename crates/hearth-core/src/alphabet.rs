@@ -257,8 +257,8 @@ pub enum Notice {
     },
     /// A device answered after its deadline; the requester has had its 408.
     LateAnswer {
-        /// Device ID.
-        device: String,
+        /// The request.
+        request: RequestId,
     },
     /// The broker published the will of a connection that is still, or again, in use.
     PresenceRestored,

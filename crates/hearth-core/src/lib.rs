@@ -10,13 +10,19 @@
 mod alphabet;
 mod absence;
 mod answer;
+mod backoff;
+mod hub;
 mod message;
+mod outbox;
 pub mod property;
+mod requests;
 pub mod topic;
+mod wills;
 
 pub use alphabet::*;
 pub use absence::{
     Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome,
 };
 pub use answer::{Answer, ContentType, Status};
+pub use hub::{DevicePolicy, Hub, HubConfig};
 pub use message::{Message, QoS};

@@ -1,0 +1,31 @@
+//! How long to wait before the next connection attempt.
+
+use std::time::Duration;
+
+/// Exponential back-off with jitter.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// Returns the next wait: between half of and the whole of an interval that doubles up to a minute.
+    pub(crate) fn next(&mut self, random: u8) -> Duration {
+        let interval = SHORTEST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        self.failures += 1;
+        interval / 2 + (interval / 2).mul_f64(f64::from(random) / 255.0)
+    }
+
+    /// Returns the wait after another client took the session over: never short, so that two do not fight.
+    pub(crate) fn after_takeover(&mut self, random: u8) -> Duration {
+        self.next(random).max(TAKEOVER)
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+const SHORTEST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(60);
+const TAKEOVER: Duration = Duration::from_secs(30);

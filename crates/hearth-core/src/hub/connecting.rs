@@ -1,0 +1,407 @@
+//! From nothing to `online` and back: the will is fixed before the prefix is known (MQTT 3.1.2.5, 3.2.2.3.15).
+
+use super::{Connection, Fence, Hub, Next, Phase, Stopping};
+use crate::{
+    Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS,
+    Subscription, Will,
+    absence::rfc3339,
+    outbox::{Kind, Window, whole_seconds},
+    topic::Prefix,
+    wills::Evidence,
+};
+
+impl Hub {
+    /// Connects with the stored prefix's will, or without one to learn the prefix.
+    pub(super) fn begin_attempt(&mut self, now: Now, unused: Option<Generation>) {
+        if self.stopping.is_some() {
+            return self.stop(Ok(()));
+        }
+        let Some(known) = self.wills.known_prefix().cloned() else {
+            if let Some(generation) = unused {
+                self.wills.forget(generation);
+            }
+            self.phase = Phase::Connecting { armed: None };
+            self.outputs.push_back(Output::Connect { will: None });
+            return;
+        };
+        if let Some(generation) = unused {
+            return self.connect_armed(generation);
+        }
+        let generation = Generation((self.entropy.0)());
+        self.wills.open(generation, known.prefix, rfc3339(now.unix));
+        let revision = self.store();
+        self.phase = Phase::Storing { revision, generation };
+    }
+
+    pub(super) fn on_stored(&mut self, _now: Now, revision: u64) {
+        let (done, waiting) =
+            std::mem::take(&mut self.unstored).into_iter().partition(|(needs, _)| *needs <= revision);
+        self.unstored = waiting;
+        let done: Vec<(u64, crate::DeliveryId)> = done;
+        for (_, delivery) in done {
+            self.acknowledge(delivery);
+        }
+        match self.phase {
+            Phase::Storing { revision: needs, generation } if needs <= revision => {
+                self.connect_armed(generation);
+            }
+            Phase::Closing { revision: needs } if needs <= revision => {
+                self.disconnect(Next::Stop(Ok(())));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, now: Now, connack: Connack) {
+        let Phase::Connecting { armed } = self.phase else { return };
+        let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
+            Ok(prefix) => prefix,
+            Err(fatal) => {
+                self.mark_disconnected(armed);
+                return self.disconnect(Next::Stop(Err(fatal)));
+            }
+        };
+        let known = self.wills.known_prefix().map(|known| known.prefix.clone());
+        if known.as_ref() != Some(&prefix) {
+            self.notice(Notice::PrefixLearned { prefix: prefix.clone() });
+            self.wills.learn(prefix.clone());
+            self.outbox.forget_states();
+        }
+        match armed {
+            Some(generation) if known == Some(prefix.clone()) => {
+                self.contradictions = 0;
+                self.subscribe(now, generation, prefix, &connack);
+            }
+            Some(_) => {
+                self.contradictions += 1;
+                self.mark_disconnected(armed);
+                let give_way = self.contradictions > CONTRADICTIONS;
+                self.disconnect(if give_way { Next::Wait } else { Next::Reconnect });
+            }
+            None => self.disconnect(Next::Reconnect),
+        }
+    }
+
+    pub(super) fn on_subscribed(&mut self, now: Now, reason_codes: &[u8]) {
+        let Phase::Subscribing(connection) = &self.phase else { return };
+        let mut connection = connection.clone();
+        let filters = self.subscriptions(connection.prefix.as_ref());
+        let mut granted = reason_codes.len() == filters.len();
+        for (subscription, &reason_code) in filters.into_iter().zip(reason_codes) {
+            if reason_code >= REFUSED {
+                granted = false;
+                let filter = subscription.filter;
+                self.notice(Notice::SubscriptionRefused { filter, reason_code });
+            }
+        }
+        if granted {
+            self.wills.mark_subscribed(connection.generation);
+        }
+        self.store();
+        connection.fence = Fence::Sent { until: now.monotonic + self.config.fence_timeout };
+        self.backoff.reset();
+        self.say_online(&connection);
+        self.publish_everything(&connection);
+        self.notice(Notice::Online { session_present: connection.session_present });
+        self.phase = Phase::Online(connection);
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
+        self.deliveries.clear();
+        self.unstored.clear();
+        self.outbox.disconnected();
+        self.requests.disconnected();
+        let phase = std::mem::replace(&mut self.phase, Phase::Stopped);
+        match phase {
+            Phase::Disconnecting(Next::Reconnect) => self.begin_attempt(now, None),
+            Phase::Disconnecting(Next::Stop(result)) => self.stop(result),
+            Phase::Closing { .. } => self.stop(Ok(())),
+            Phase::Stopped => {}
+            _ if self.stopping.is_some() => self.stop(Ok(())),
+            Phase::Connecting { armed: Some(generation) } => {
+                self.on_attempt_failed(now, generation, cause);
+            }
+            Phase::Waiting { .. }
+            | Phase::Storing { .. }
+            | Phase::Connecting { armed: None }
+            | Phase::Subscribing(_)
+            | Phase::Online(_)
+            | Phase::Disconnecting(Next::Wait) => self.wait(now, None, cause),
+        }
+    }
+
+    pub(super) fn on_published(&mut self, _now: Now, id: PublishId, reason_code: u8) {
+        let Some((kind, topic)) = self.outbox.remove(id) else { return };
+        if reason_code >= REFUSED {
+            self.notice(Notice::PublishRefused { topic, reason_code });
+        }
+        let farewell = kind == Kind::Farewell;
+        self.finish_deliveries(kind);
+        if let Phase::Online(connection) = &self.phase
+            && farewell
+        {
+            self.wills.mark_clean(connection.generation);
+            let revision = self.store();
+            self.phase = Phase::Closing { revision };
+        }
+    }
+
+    pub(super) fn on_shutdown(&mut self, now: Now) {
+        match self.phase {
+            Phase::Online(_) => {
+                let until = now.monotonic + self.config.grace;
+                self.stopping.get_or_insert(Stopping { until, farewell: false });
+            }
+            Phase::Waiting { unused, .. } => {
+                if let Some(generation) = unused {
+                    self.wills.forget(generation);
+                    self.store();
+                }
+                self.stop(Ok(()));
+            }
+            Phase::Storing { generation, .. } => {
+                self.wills.forget(generation);
+                self.store();
+                self.stop(Ok(()));
+            }
+            Phase::Connecting { .. } | Phase::Subscribing(_) => {
+                let until = now.monotonic + self.config.grace;
+                self.stopping.get_or_insert(Stopping { until, farewell: false });
+            }
+            Phase::Closing { .. } | Phase::Stopped => {}
+            Phase::Disconnecting(ref mut next) => *next = Next::Stop(Ok(())),
+        }
+    }
+
+    pub(super) fn go_on_stopping(&mut self, now: Now) {
+        let Some(stopping) = self.stopping else { return };
+        let late = stopping.until <= now.monotonic;
+        match &self.phase {
+            Phase::Online(connection) => {
+                let drained = self.requests.is_empty() && self.outbox.is_empty();
+                if (drained || late) && !stopping.farewell {
+                    let prefix = connection.prefix.clone();
+                    let farewell = self.presence(prefix.as_ref(), "offline");
+                    self.send(farewell, Kind::Farewell, None);
+                    let until = now.monotonic + self.config.grace;
+                    self.stopping = Some(Stopping { until, farewell: true });
+                } else if late && stopping.farewell {
+                    self.stop(Ok(()));
+                }
+            }
+            Phase::Stopped => {}
+            _ if late => self.stop(Ok(())),
+            _ => {}
+        }
+    }
+
+    pub(super) fn decide_when_due(&mut self, now: Now) {
+        let Phase::Online(connection) = &mut self.phase else { return };
+        let fenced = match connection.fence {
+            Fence::Settling { until } if until <= now.monotonic => true,
+            Fence::Sent { until } if until <= now.monotonic => false,
+            _ => return,
+        };
+        connection.fence = Fence::Decided { fenced };
+        let generation = connection.generation;
+        let prefix = connection.prefix.clone();
+        if !self.wills.has_past(generation) {
+            return;
+        }
+        let decided = self.wills.decide(generation, Evidence { fenced }, &rfc3339(now.unix));
+        self.store();
+        for absence in decided {
+            self.publish_absence(prefix.as_ref(), &absence);
+            self.outputs.push_back(Output::Absence(absence));
+        }
+    }
+
+    /// Says `online` again where the broker has just published the will of a hub that is here.
+    pub(super) fn restore_presence(&mut self) {
+        let Phase::Online(connection) = &self.phase else { return };
+        let message = self.online(&connection.clone());
+        self.send(message, Kind::Connection, None);
+        self.notice(Notice::PresenceRestored);
+    }
+
+    fn connect_armed(&mut self, generation: Generation) {
+        let prefix = self.wills.known_prefix().and_then(|known| known.prefix.clone());
+        let message = Message {
+            correlation_data: Some(generation.0.to_vec().into()),
+            response_topic: Some(self.own_response_topic(prefix.as_ref(), "will")),
+            user_properties: self.introduction(generation),
+            ..self.presence(prefix.as_ref(), "offline")
+        };
+        let will = Will { message, delay: seconds(self.config.will_delay) };
+        self.phase = Phase::Connecting { armed: Some(generation) };
+        self.outputs.push_back(Output::Connect { will: Some(will) });
+    }
+
+    fn subscribe(
+        &mut self,
+        _now: Now,
+        generation: Generation,
+        prefix: Option<Prefix>,
+        connack: &Connack,
+    ) {
+        if !connack.session_present {
+            self.wills.session_lost();
+        }
+        self.outputs.push_back(Output::Subscribe(self.subscriptions(prefix.as_ref())));
+        self.phase = Phase::Subscribing(Connection {
+            generation,
+            prefix,
+            session_present: connack.session_present,
+            window: Window::new(connack.receive_maximum, connack.maximum_packet_size),
+            connected_at: self.connected_at(generation),
+            fence: Fence::Unsent,
+            echoed: false,
+        });
+    }
+
+    fn subscriptions(&self, prefix: Option<&Prefix>) -> Vec<Subscription> {
+        let topics = &self.config.topics;
+        let request = topics.request.build(prefix, &[("device", "+"), ("property", "+")]);
+        let presence = topics.presence.build(prefix, &[("client_id", &self.config.client_id)]);
+        vec![
+            Subscription { filter: request, retained: false },
+            Subscription { filter: self.own_response_topic(prefix, "+"), retained: false },
+            Subscription { filter: presence, retained: true },
+        ]
+    }
+
+    fn say_online(&mut self, connection: &Connection) {
+        let online = self.online(connection);
+        let fence = Message {
+            topic: self.own_response_topic(connection.prefix.as_ref(), "fence"),
+            qos: QoS::AtLeastOnce,
+            correlation_data: Some(connection.generation.0.to_vec().into()),
+            expiry: Some(whole_seconds(self.config.fence_timeout)),
+            ..Message::default()
+        };
+        // Messages of the connection go first, so the last one sent is the first one out.
+        self.send(fence, Kind::Connection, None);
+        self.send(online, Kind::Connection, None);
+    }
+
+    /// Publishes all states where the broker may not have them.
+    fn publish_everything(&mut self, connection: &Connection) {
+        let states: Vec<_> = self.states.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        for ((device, property), state) in states {
+            self.publish_state(connection.prefix.as_ref(), &device, &property, &state);
+        }
+    }
+
+    fn online(&self, connection: &Connection) -> Message {
+        Message {
+            correlation_data: Some(connection.generation.0.to_vec().into()),
+            user_properties: vec![
+                ("client_id".into(), self.config.client_id.clone()),
+                ("connected_at".into(), connection.connected_at.clone()),
+            ],
+            ..self.presence(connection.prefix.as_ref(), "online")
+        }
+    }
+
+    fn presence(&self, prefix: Option<&Prefix>, payload: &'static str) -> Message {
+        let client_id = [("client_id", self.config.client_id.as_str())];
+        Message {
+            topic: self.config.topics.presence.build(prefix, &client_id),
+            payload: payload.into(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            utf8: true,
+            content_type: Some("text/plain".into()),
+            ..Message::default()
+        }
+    }
+
+    fn own_response_topic(&self, prefix: Option<&Prefix>, purpose: &str) -> String {
+        let values = [("client_id", self.config.client_id.as_str()), ("purpose", purpose)];
+        self.config.topics.response.build(prefix, &values)
+    }
+
+    fn introduction(&self, generation: Generation) -> Vec<(String, String)> {
+        vec![
+            ("client_id".into(), self.config.client_id.clone()),
+            ("connected_at".into(), self.connected_at(generation)),
+        ]
+    }
+
+    fn connected_at(&self, generation: Generation) -> String {
+        let open = &self.wills.memory().open;
+        open.iter()
+            .find(|will| will.generation == generation)
+            .map(|will| will.connected_at.clone())
+            .unwrap_or_default()
+    }
+
+    fn resolve_prefix(&mut self, offered: Option<&str>) -> Result<Option<Prefix>, Fatal> {
+        let mut error = None;
+        match offered.map(Prefix::parse) {
+            Some(Ok(prefix)) => return Ok(Some(prefix)),
+            Some(Err(refused)) => {
+                error = Some(refused.to_string());
+                self.notice(Notice::ResponseInformationRefused { error: refused.to_string() });
+            }
+            None => {}
+        }
+        if self.config.require_response_information {
+            return Err(Fatal::ResponseInformationRequired { error });
+        }
+        Ok(self.config.fallback_prefix.clone())
+    }
+
+    fn on_attempt_failed(&mut self, now: Now, generation: Generation, cause: Disconnection) {
+        if let Disconnection::Refused { reason_code } = cause
+            && WILL_REFUSALS.contains(&reason_code)
+        {
+            self.wills.forget(generation);
+            self.wills.unlearn();
+            self.notice(Notice::WillRefused { reason_code });
+            return self.wait(now, None, cause);
+        }
+        self.wait(now, Some(generation), cause);
+    }
+
+    fn wait(&mut self, now: Now, unused: Option<Generation>, cause: Disconnection) {
+        let random = (self.entropy.0)()[0];
+        let takeover = matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. });
+        let retry_in = if takeover {
+            self.backoff.after_takeover(random)
+        } else {
+            self.backoff.next(random)
+        };
+        self.phase = Phase::Waiting { until: now.monotonic + retry_in, unused };
+        self.notice(Notice::Offline { cause, retry_in });
+    }
+
+    fn mark_disconnected(&mut self, armed: Option<Generation>) {
+        if let Some(generation) = armed {
+            self.wills.mark_clean(generation);
+        }
+    }
+
+    fn disconnect(&mut self, next: Next) {
+        self.phase = Phase::Disconnecting(next);
+        self.outputs.push_back(Output::Disconnect);
+    }
+
+    fn stop(&mut self, result: Result<(), Fatal>) {
+        self.phase = Phase::Stopped;
+        self.outputs.push_back(Output::Stopped(result));
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Reason codes from here on are failures (MQTT 2.4).
+const REFUSED: u8 = 0x80;
+/// DISCONNECT reason code of a session taken over (MQTT 3.14.2.1).
+const TAKEN_OVER: u8 = 0x8E;
+/// CONNACK reason codes that the will may be the cause of (MQTT 3.2.2.2).
+const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
+/// How often in a row CONNACK may contradict itself before the hub waits.
+const CONTRADICTIONS: u32 = 2;

@@ -1,0 +1,192 @@
+//! What the broker shall get: kept until it has acknowledged, handed over a few at a time.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{Answer, DeliveryId, Message, PublishId, QoS, Status};
+
+/// The queue of outbound messages.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    entries: VecDeque<Entry>,
+    next_id: u64,
+    in_flight: usize,
+}
+
+/// A message on its way to the broker.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    id: PublishId,
+    message: Message,
+    kind: Kind,
+    /// When its receiver stops waiting.
+    expires: Option<Duration>,
+    in_flight: bool,
+}
+
+/// What a message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A response; its request is acknowledged once the broker has it.
+    Response(Vec<DeliveryId>),
+    /// A device's state: the next state of the same topic replaces it.
+    State,
+    /// Fence and presence: they belong to one connection.
+    Connection,
+    /// The hub's own last words before DISCONNECT.
+    Farewell,
+    /// The outcome of a will; replaced like a state.
+    Absence,
+}
+
+/// How many messages the broker gets before it acknowledges, and how large they may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    size: usize,
+    maximum_packet_size: Option<u32>,
+}
+
+impl Window {
+    /// Derives the window from CONNACK: half of what the client library can have in flight, at most eight.
+    pub(crate) fn new(receive_maximum: u16, maximum_packet_size: Option<u32>) -> Self {
+        let size = (usize::from(receive_maximum).min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW);
+        Self { size, maximum_packet_size }
+    }
+}
+
+/// What became of an entry that was taken.
+pub(crate) enum Taken {
+    /// Publish it.
+    Publish(PublishId, Message),
+    /// Nobody waits for it any more, or the broker cannot take it.
+    Dropped(Kind, String),
+}
+
+impl Outbox {
+    /// Adds a message; returns its topic where the queue is full.
+    pub(crate) fn push(
+        &mut self,
+        message: Message,
+        kind: Kind,
+        expires: Option<Duration>,
+    ) -> Result<PublishId, String> {
+        if matches!(kind, Kind::State | Kind::Absence)
+            && let Some(old) = self.entries.iter_mut().find(|entry| {
+                !entry.in_flight && entry.kind == kind && entry.message.topic == message.topic
+            })
+        {
+            old.message = message;
+            return Ok(old.id);
+        }
+        if self.entries.len() >= BOUND {
+            return Err(message.topic);
+        }
+        self.next_id += 1;
+        let id = PublishId(self.next_id);
+        let entry = Entry { id, message, kind, expires, in_flight: false };
+        if entry.kind == Kind::Connection {
+            self.entries.push_front(entry);
+        } else {
+            self.entries.push_back(entry);
+        }
+        Ok(id)
+    }
+
+    /// Takes the next message that the window allows.
+    pub(crate) fn take(&mut self, now: Duration, window: Window) -> Option<Taken> {
+        if self.in_flight >= window.size {
+            return None;
+        }
+        let index = self.entries.iter().position(|entry| !entry.in_flight)?;
+        let entry = &mut self.entries[index];
+        if entry.expires.is_some_and(|expires| expires <= now) {
+            return Some(self.drop_at(index));
+        }
+        if let Some(expires) = entry.expires {
+            entry.message.expiry = Some(whole_seconds(expires - now));
+        }
+        if window.maximum_packet_size.is_some_and(|max| entry.message.packet_size() > max as usize)
+            && !entry.shrink()
+        {
+            return Some(self.drop_at(index));
+        }
+        entry.in_flight = true;
+        self.in_flight += 1;
+        Some(Taken::Publish(entry.id, entry.message.clone()))
+    }
+
+    /// Removes an acknowledged message; returns what it was for and its topic.
+    pub(crate) fn remove(&mut self, id: PublishId) -> Option<(Kind, String)> {
+        let index = self.entries.iter().position(|entry| entry.id == id)?;
+        let entry = self.entries.remove(index)?;
+        self.in_flight -= usize::from(entry.in_flight);
+        Some((entry.kind, entry.message.topic))
+    }
+
+    /// Adds a delivery to the response that answers its first copy; false where that has left.
+    pub(crate) fn attach(&mut self, id: PublishId, delivery: DeliveryId) -> bool {
+        match self.entries.iter_mut().find(|entry| entry.id == id).map(|entry| &mut entry.kind) {
+            Some(Kind::Response(deliveries)) => {
+                deliveries.push(delivery);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
+    pub(crate) fn disconnected(&mut self) {
+        self.entries.retain(|entry| {
+            !matches!(entry.kind, Kind::Connection | Kind::Farewell)
+                && !(entry.in_flight && entry.message.qos == QoS::AtMostOnce)
+        });
+        for entry in &mut self.entries {
+            entry.in_flight = false;
+            if let Kind::Response(deliveries) = &mut entry.kind {
+                deliveries.clear();
+            }
+        }
+        self.in_flight = 0;
+    }
+
+    /// The prefix has changed: states and outcomes have other topics now.
+    pub(crate) fn forget_states(&mut self) {
+        self.entries.retain(|entry| !matches!(entry.kind, Kind::State | Kind::Absence));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn drop_at(&mut self, index: usize) -> Taken {
+        let entry = self.entries.remove(index).expect("the index was just found");
+        Taken::Dropped(entry.kind, entry.message.topic)
+    }
+}
+
+impl Entry {
+    /// Replaces a response that the broker cannot take by a failure that it can; false for other messages.
+    fn shrink(&mut self) -> bool {
+        if !matches!(self.kind, Kind::Response(_)) || self.message.payload.len() < SMALL {
+            return false;
+        }
+        let message = format!(
+            "the answer of {} bytes is larger than the broker's Maximum Packet Size",
+            self.message.payload.len()
+        );
+        self.message.user_properties.clear();
+        Answer::failure(Status::Failed, message).write_to(&mut self.message);
+        true
+    }
+}
+
+/// Rounds up, because a response with an expiry of zero is never delivered.
+pub(crate) fn whole_seconds(duration: Duration) -> u32 {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+/// What the client library keeps in flight at most.
+const LIBRARY_LIMIT: usize = 64;
+const LARGEST_WINDOW: usize = 8;
+const BOUND: usize = 4096;
+const SMALL: usize = 256;

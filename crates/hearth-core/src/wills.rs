@@ -1,0 +1,196 @@
+//! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
+
+use crate::{
+    Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome, topic::Prefix,
+};
+
+/// The ledger of wills over the hub's [`Memory`].
+#[derive(Debug)]
+pub(crate) struct Wills {
+    memory: Memory,
+    /// Wills that a retained `online` of a lost session proves to be unpublished.
+    unpublished: Vec<Generation>,
+}
+
+/// What the evidence of one connection is worth.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    /// The fence came back: all that was queued has been seen.
+    pub(crate) fenced: bool,
+}
+
+impl Wills {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory, unpublished: Vec::new() }
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(crate) fn known_prefix(&self) -> Option<&KnownPrefix> {
+        self.memory.prefix.as_ref()
+    }
+
+    pub(crate) fn learn(&mut self, prefix: Option<Prefix>) {
+        self.memory.prefix = Some(KnownPrefix { prefix });
+    }
+
+    /// Forgets the prefix, so that the next connection learns it anew.
+    pub(crate) fn unlearn(&mut self) {
+        self.memory.prefix = None;
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        generation: Generation,
+        prefix: Option<Prefix>,
+        connected_at: String,
+    ) {
+        if self.memory.open.len() >= Memory::BOUND {
+            let weakest = self.memory.open.iter().position(|will| {
+                !will.subscribed && !will.seen && will.acknowledgements.is_empty()
+            });
+            self.memory.open.remove(weakest.unwrap_or(0));
+        }
+        self.memory.open.push(OpenWill {
+            generation,
+            prefix,
+            connected_at,
+            subscribed: false,
+            clean: false,
+            seen: false,
+            acknowledgements: Vec::new(),
+        });
+    }
+
+    /// Forgets a will that no broker can have.
+    pub(crate) fn forget(&mut self, generation: Generation) {
+        self.memory.open.retain(|will| will.generation != generation);
+    }
+
+    /// The broker had lost the session: missing copies prove nothing any more.
+    pub(crate) fn session_lost(&mut self) {
+        for will in &mut self.memory.open {
+            will.subscribed = false;
+        }
+    }
+
+    pub(crate) fn mark_subscribed(&mut self, generation: Generation) {
+        if let Some(will) = self.find_open(generation) {
+            will.subscribed = true;
+        }
+    }
+
+    pub(crate) fn mark_clean(&mut self, generation: Generation) {
+        if let Some(will) = self.find_open(generation) {
+            will.clean = true;
+        }
+    }
+
+    /// A retained `online` of this generation stood in a fresh session: its will never replaced it.
+    pub(crate) fn saw_online(&mut self, generation: Generation) {
+        self.unpublished.push(generation);
+    }
+
+    /// Notes a copy of a will; returns whether something new was learned, and the upgraded outcome if one is.
+    pub(crate) fn saw_will(&mut self, generation: Generation) -> (bool, Option<Absence>) {
+        if let Some(will) = self.find_open(generation) {
+            return (!std::mem::replace(&mut will.seen, true), None);
+        }
+        let upgraded = self.find_decided(generation).and_then(|absence| {
+            let weaker = matches!(absence.outcome, Outcome::NotPublished | Outcome::Unknown);
+            weaker.then(|| {
+                absence.outcome = Outcome::Unconsumed;
+                absence.clone()
+            })
+        });
+        (upgraded.is_some(), upgraded)
+    }
+
+    /// Notes an answer to a will; returns whether its generation is known, and the upgraded outcome if one is.
+    pub(crate) fn acknowledge(
+        &mut self,
+        generation: Generation,
+        acknowledgement: Acknowledgement,
+    ) -> (bool, Option<Absence>) {
+        let add = |list: &mut Vec<Acknowledgement>| {
+            let known = list.iter().any(|old| {
+                old.responder == acknowledgement.responder && old.payload == acknowledgement.payload
+            });
+            let fits = !known && list.len() < ACKNOWLEDGEMENT_BOUND;
+            if fits {
+                list.push(acknowledgement.clone());
+            }
+            fits
+        };
+        if let Some(will) = self.find_open(generation) {
+            return (add(&mut will.acknowledgements), None);
+        }
+        let upgraded = self.find_decided(generation).and_then(|absence| {
+            add(&mut absence.acknowledgements).then(|| {
+                absence.outcome = Outcome::Consumed;
+                absence.clone()
+            })
+        });
+        (upgraded.is_some(), upgraded)
+    }
+
+    /// Decides every open will but the current one, oldest first.
+    pub(crate) fn decide(
+        &mut self,
+        current: Generation,
+        evidence: Evidence,
+        decided_at: &str,
+    ) -> Vec<Absence> {
+        let (open, past): (Vec<_>, Vec<_>) =
+            self.memory.open.drain(..).partition(|will| will.generation == current);
+        self.memory.open = open;
+        let decided: Vec<Absence> = past
+            .into_iter()
+            .map(|will| Absence {
+                generation: will.generation,
+                outcome: self.outcome(&will, evidence),
+                clean: will.clean,
+                connected_at: will.connected_at,
+                decided_at: decided_at.to_owned(),
+                acknowledgements: will.acknowledgements,
+            })
+            .collect();
+        self.unpublished.clear();
+        self.memory.decided.extend(decided.iter().cloned());
+        let excess = self.memory.decided.len().saturating_sub(Memory::BOUND);
+        self.memory.decided.drain(..excess);
+        decided
+    }
+
+    /// Whether wills other than the current one wait for their outcome.
+    pub(crate) fn has_past(&self, current: Generation) -> bool {
+        self.memory.open.iter().any(|will| will.generation != current)
+    }
+
+    fn outcome(&self, will: &OpenWill, evidence: Evidence) -> Outcome {
+        if !will.acknowledgements.is_empty() {
+            Outcome::Consumed
+        } else if will.seen {
+            Outcome::Unconsumed
+        } else if will.clean
+            || self.unpublished.contains(&will.generation)
+            || (will.subscribed && evidence.fenced)
+        {
+            Outcome::NotPublished
+        } else {
+            Outcome::Unknown
+        }
+    }
+
+    fn find_open(&mut self, generation: Generation) -> Option<&mut OpenWill> {
+        self.memory.open.iter_mut().find(|will| will.generation == generation)
+    }
+
+    fn find_decided(&mut self, generation: Generation) -> Option<&mut Absence> {
+        self.memory.decided.iter_mut().find(|absence| absence.generation == generation)
+    }
+}
+
+const ACKNOWLEDGEMENT_BOUND: usize = 16;
