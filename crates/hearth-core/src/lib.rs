@@ -7,8 +7,8 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod alphabet;
 mod absence;
+mod alphabet;
 mod answer;
 mod backoff;
 mod hub;
@@ -19,10 +19,8 @@ mod requests;
 pub mod topic;
 mod wills;
 
+pub use absence::{Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome};
 pub use alphabet::*;
-pub use absence::{
-    Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome,
-};
 pub use answer::{Answer, ContentType, Status};
 pub use hub::{DevicePolicy, Hub, HubConfig};
 pub use message::{Message, QoS};

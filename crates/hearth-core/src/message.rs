@@ -42,10 +42,7 @@ pub struct Message {
 impl Message {
     /// Returns the first user property of this name.
     pub fn user_property(&self, name: &str) -> Option<&str> {
-        self.user_properties
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.user_properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns an upper bound of the size of the PUBLISH packet in bytes (MQTT 3.3).
@@ -53,8 +50,11 @@ impl Message {
         const FIXED: usize = 5 + 2 + 2 + 4; // fixed header, topic length, packet id, property length
         const PROPERTY: usize = 1 + 4; // identifier and the largest fixed-size value or length prefix
         let optional = |length: Option<usize>| length.map_or(0, |length| PROPERTY + length);
-        let user: usize =
-            self.user_properties.iter().map(|(key, value)| PROPERTY + key.len() + value.len()).sum();
+        let user: usize = self
+            .user_properties
+            .iter()
+            .map(|(key, value)| PROPERTY + key.len() + value.len())
+            .sum();
         FIXED
             + 2 * PROPERTY
             + self.topic.len()

@@ -178,13 +178,7 @@ enum ReplyState {
 }
 
 impl Replies {
-    fn begin(
-        &mut self,
-        key: Key,
-        content: (String, Bytes),
-        id: RequestId,
-        deadline: Duration,
-    ) {
+    fn begin(&mut self, key: Key, content: (String, Bytes), id: RequestId, deadline: Duration) {
         if self.by_age.len() >= REPLY_BOUND
             && let Some((_, oldest)) = self.by_age.pop_front()
         {

@@ -63,6 +63,30 @@ pub struct Slice {
     pub len: usize,
 }
 
+impl Slice {
+    /// No bytes.
+    pub const EMPTY: Self = Self { ptr: std::ptr::null(), len: 0 };
+
+    /// Borrows bytes; whoever keeps the slice keeps them alive (M1).
+    pub const fn new(bytes: &[u8]) -> Self {
+        Self { ptr: bytes.as_ptr(), len: bytes.len() }
+    }
+
+    /// Returns the bytes.
+    ///
+    /// # Safety
+    ///
+    /// Unless `ptr` is null, `ptr` and `len` describe bytes that stay readable and unchanged for `'a` (M1).
+    #[expect(unsafe_code, reason = "the bytes lie behind a pointer of the other side")]
+    pub unsafe fn bytes<'a>(self) -> &'a [u8] {
+        if self.ptr.is_null() {
+            return &[];
+        }
+        // SAFETY: the caller vouches for a pointer that is not null.
+        unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
+    }
+}
+
 /// Where a callee puts key and value pairs (M2).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +117,7 @@ pub struct Host {
     pub publish:
         unsafe extern "C" fn(*const Host, property: Slice, payload: Slice, reserved: u32) -> i32,
     /// Answers a pending command (C1).
-    pub complete:
-        unsafe extern "C" fn(*const Host, token: u64, status: i32, payload: Slice) -> i32,
+    pub complete: unsafe extern "C" fn(*const Host, token: u64, status: i32, payload: Slice) -> i32,
     /// Arms a one-shot timer (C2).
     pub set_timer: unsafe extern "C" fn(*const Host, timer_id: u32, delay_ms: u64) -> i32,
     /// Queues one `on_wake`.

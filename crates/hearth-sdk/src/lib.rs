@@ -1,2 +1,98 @@
-//! stub
+//! What a device plugin author for hearthd sees.
+//!
+//! A plugin is a `cdylib` crate with one type per kind of device and one [`export!`] line. The author writes
+//! no `unsafe`, no async and no topic:
+//!
+//! ```
+//! use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
+//!
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {}
+//!
+//! struct Plug {
+//!     context: Context,
+//! }
+//!
+//! impl Device for Plug {
+//!     const KIND: &'static str = "plug";
+//!     type Config = Config;
+//!
+//!     fn properties(_: &Config) -> Vec<Property> {
+//!         vec![Property::switch("power")]
+//!     }
+//!
+//!     fn create(_: Config, context: Context, _saved: Option<&[u8]>) -> Result<Self, Failure> {
+//!         context.publish("power", false);
+//!         Ok(Self { context })
+//!     }
+//!
+//!     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
+//!         if let Some(on) = changes.switch("power") {
+//!             self.context.publish("power", on);
+//!         }
+//!         Ok(Answer::Done)
+//!     }
+//! }
+//!
+//! hearth_sdk::export!(Plug);
+//!
+//! let mut bench = hearth_sdk::harness::Bench::<Plug>::new(serde_json::json!({}));
+//! assert!(bench.set("power", "ON").is_done());
+//! assert_eq!(bench.published("power").as_deref(), Some("ON"));
+//! ```
+//!
+//! The `tracing` macros reach the hub's log. The binary interface beneath is [`abi`], which is
+//! `include/hearth_plugin.h` in Rust; rule numbers such as C1 refer to that header.
+#![deny(missing_docs)]
+
 pub mod abi;
+mod absence;
+mod context;
+mod device;
+#[expect(unsafe_code, reason = "the boundary between safe Rust and the C ABI")]
+mod glue;
+pub mod harness;
+mod log;
+mod property;
+mod scope;
+mod value;
+
+pub use absence::{Absence, Acknowledgement, Outcome};
+pub use context::{Context, Deferred};
+pub use device::{Answer, Device, Failure, FailureKind, Problem, Problems};
+pub use property::Property;
+pub use value::{Changes, Value};
+
+#[doc(hidden)]
+pub mod export {
+    //! What [`export!`](crate::export) expands to.
+    pub use crate::glue::{Exported, entry, kind};
+}
+
+/// Exports the plugin's kinds under the symbol that the hub looks for (L1).
+///
+/// Takes one or more types that implement [`Device`]. The plugin's name is the package's name without a
+/// leading `hearth-`, its version the package's.
+#[macro_export]
+macro_rules! export {
+    ($($device:ty),+ $(,)?) => {
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        pub static hearth_plugin_entry_v1: $crate::export::Exported = {
+            const KINDS: &[*const $crate::abi::Kind] =
+                &[$($crate::export::kind::<$device>(),)+ ::core::ptr::null()];
+            const TOOLCHAIN: &str = match ::core::option_env!("RUSTC_VERSION") {
+                ::core::option::Option::Some(version) => version,
+                ::core::option::Option::None => "rustc",
+            };
+            $crate::export::entry(
+                ::core::env!("CARGO_PKG_NAME"),
+                ::core::env!("CARGO_PKG_VERSION"),
+                TOOLCHAIN,
+                ::core::cfg!(panic = "abort"),
+                KINDS,
+            )
+        };
+    };
+}

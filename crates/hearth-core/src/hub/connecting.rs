@@ -34,8 +34,9 @@ impl Hub {
     }
 
     pub(super) fn on_stored(&mut self, _now: Now, revision: u64) {
-        let (done, waiting) =
-            std::mem::take(&mut self.unstored).into_iter().partition(|(needs, _)| *needs <= revision);
+        let (done, waiting) = std::mem::take(&mut self.unstored)
+            .into_iter()
+            .partition(|(needs, _)| *needs <= revision);
         self.unstored = waiting;
         let done: Vec<(u64, crate::DeliveryId)> = done;
         for (_, delivery) in done {
@@ -367,11 +368,8 @@ impl Hub {
     fn wait(&mut self, now: Now, unused: Option<Generation>, cause: Disconnection) {
         let random = (self.entropy.0)()[0];
         let takeover = matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. });
-        let retry_in = if takeover {
-            self.backoff.after_takeover(random)
-        } else {
-            self.backoff.next(random)
-        };
+        let retry_in =
+            if takeover { self.backoff.after_takeover(random) } else { self.backoff.next(random) };
         self.phase = Phase::Waiting { until: now.monotonic + retry_in, unused };
         self.notice(Notice::Offline { cause, retry_in });
     }

@@ -282,7 +282,11 @@ impl Hub {
     fn publish_absence(&mut self, prefix: Option<&Prefix>, absence: &Absence) {
         let payload = serde_json::to_vec(absence).expect("an absence has only text keys");
         let message = Message {
-            topic: self.config.topics.absence.build(prefix, &[("client_id", &self.config.client_id)]),
+            topic: self
+                .config
+                .topics
+                .absence
+                .build(prefix, &[("client_id", &self.config.client_id)]),
             payload: payload.into(),
             qos: QoS::AtLeastOnce,
             retain: true,

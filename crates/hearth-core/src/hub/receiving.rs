@@ -18,12 +18,7 @@ enum Address {
 }
 
 impl Hub {
-    pub(super) fn on_received(
-        &mut self,
-        now: Now,
-        message: Message,
-        delivery: Option<DeliveryId>,
-    ) {
+    pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<DeliveryId>) {
         let prefix = match &self.phase {
             Phase::Subscribing(connection) | Phase::Online(connection) => connection.prefix.clone(),
             // Left unacknowledged, so that the broker sends it again on the next connection.
@@ -203,8 +198,7 @@ impl Hub {
     /// Decides whether a request may reach its device.
     fn admit(&self, device: &str, message: &Message) -> Result<DevicePolicy, Answer> {
         let refuse = |status, text: String| Err(Answer::failure(status, text));
-        let itself =
-            DevicePolicy { deadline: self.config.deadline, execute_stale: true };
+        let itself = DevicePolicy { deadline: self.config.deadline, execute_stale: true };
         let policy = if device == self.config.client_id {
             itself
         } else if let Some(policy) = self.config.devices.get(device) {

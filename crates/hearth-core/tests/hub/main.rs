@@ -1,0 +1,6 @@
+//! The hub, driven by hand: inputs, outputs and a clock that stands still unless it is moved.
+
+mod connecting;
+mod requests;
+mod rig;
+mod wills;

@@ -1,0 +1,250 @@
+//! Every accepted request gets one definite answer.
+
+use std::time::Duration;
+
+use hearth_core::{Answer, ContentType, Disconnection, Input, Message, QoS, Status};
+
+use crate::rig::{Rig, connack, request, status};
+
+#[test]
+fn the_answer_carries_correlation_data_qos_and_status() {
+    let mut rig = Rig::online();
+    let delivery = rig.receive(request("ON", b"\0\xff any bytes"));
+    let asked = rig.executed().remove(0);
+    assert_eq!((asked.device.as_str(), asked.property.as_str()), ("lamp", "power"));
+    rig.answer(&asked, Answer::text("ON"));
+    let response = rig.published().pop().unwrap();
+    assert_eq!(response.topic, "alice/response/phone/lamp");
+    assert_eq!(response.correlation_data.as_deref(), Some(&b"\0\xff any bytes"[..]));
+    assert_eq!(response.qos, QoS::AtLeastOnce);
+    assert!(!response.retain && response.utf8 && response.response_topic.is_none());
+    assert_eq!(response.content_type.as_deref(), Some("text/plain"));
+    assert_eq!((status(&response), &response.payload[..]), ("200", &b"ON"[..]));
+    assert!(rig.acknowledged().is_empty(), "PUBACK waits for the answer's PUBACK");
+    rig.accept_all();
+    assert_eq!(rig.acknowledged(), [delivery]);
+}
+
+#[test]
+fn a_failure_says_what_is_wrong_twice() {
+    let mut rig = Rig::online();
+    rig.receive(request("banana", b"1"));
+    let asked = rig.executed().remove(0);
+    let answer = Answer::failure(Status::BadRequest, "no fruit").about("power", Some("banana"));
+    rig.answer(&asked, answer);
+    let response = rig.published().pop().unwrap();
+    assert_eq!(status(&response), "400");
+    assert_eq!(response.user_property("__stMsg"), Some("no fruit"));
+    assert_eq!(response.user_property("__propName"), Some("power"));
+    assert_eq!(response.user_property("__propVal"), Some("banana"));
+    let facts: serde_json::Value = serde_json::from_slice(&response.payload).unwrap();
+    let expected = r#"{"message":"no fruit","property":"power","status":400,"value":"banana"}"#;
+    assert_eq!(facts, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+}
+
+#[test]
+fn an_unknown_device_is_404() {
+    let mut rig = Rig::online();
+    rig.receive(Message { topic: "alice/cmnd/toaster/power".into(), ..request("ON", b"1") });
+    assert!(rig.executed().is_empty());
+    assert_eq!(status(&rig.published()[0]), "404");
+}
+
+#[test]
+fn a_silent_device_costs_the_requester_one_deadline() {
+    let mut rig = Rig::online();
+    rig.receive(request("ON", b"1"));
+    let asked = rig.executed().remove(0);
+    rig.advance(Duration::from_millis(4999));
+    assert!(rig.published().is_empty());
+    rig.advance(Duration::from_millis(1));
+    assert_eq!(status(&rig.published()[0]), "408");
+    rig.answer(&asked, Answer::text("ON"));
+    assert_eq!(rig.published().len(), 1, "the late answer is dropped");
+}
+
+#[test]
+fn message_expiry_shortens_the_deadline_and_the_response_carries_the_rest() {
+    let mut rig = Rig::online();
+    rig.receive(Message { expiry: Some(3), ..request("ON", b"1") });
+    let asked = rig.executed().remove(0);
+    assert_eq!(asked.remaining, Duration::from_secs(3));
+    rig.advance(Duration::from_secs(1));
+    rig.answer(&asked, Answer::text("ON"));
+    assert_eq!(rig.published()[0].expiry, Some(2));
+}
+
+#[test]
+fn an_expired_request_is_neither_executed_nor_answered() {
+    let mut rig = Rig::online();
+    let delivery = rig.receive(Message { expiry: Some(0), ..request("ON", b"1") });
+    assert!(rig.executed().is_empty() && rig.published().is_empty());
+    assert_eq!(rig.acknowledged(), [delivery]);
+}
+
+#[test]
+fn a_full_queue_answers_429() {
+    let mut rig = Rig::online();
+    rig.receive(request("ON", b"1"));
+    rig.receive(request("ON", b"2"));
+    rig.receive(request("ON", b"3"));
+    assert_eq!(rig.executed().len(), 2);
+    assert_eq!(status(&rig.published()[0]), "429");
+}
+
+#[test]
+fn a_response_topic_out_of_bounds_is_refused_and_the_request_not_executed() {
+    let mut rig = Rig::online();
+    for topic in [
+        "bob/response/phone/lamp",
+        "alice",
+        "alicea/response",
+        "alice/+/phone",
+        "alice/#",
+        "$SYS/broker",
+        "",
+        "alice/\0",
+        "alice/cmnd/lamp/power",
+        "alice/response/hub/will",
+        "alice/response/hub/fence",
+        "alice/hub/hub/presence",
+        "alice/hub/attic/presence",
+        "alice/hub/hub/absence",
+    ] {
+        let message = Message { response_topic: Some(topic.into()), ..request("ON", b"1") };
+        let delivery = rig.receive(message);
+        assert!(rig.executed().is_empty(), "{topic:?}");
+        assert!(rig.published().is_empty(), "{topic:?}");
+        assert_eq!(rig.acknowledged().last(), Some(&delivery), "{topic:?}");
+    }
+}
+
+#[test]
+fn a_request_without_response_topic_is_executed_and_not_answered() {
+    let mut rig = Rig::online();
+    let delivery = rig.receive(Message { response_topic: None, ..request("ON", b"1") });
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    assert!(rig.published().is_empty());
+    assert_eq!(rig.acknowledged(), [delivery]);
+}
+
+#[test]
+fn a_retained_request_is_never_executed() {
+    let mut rig = Rig::online();
+    rig.receive(Message { retain: true, ..request("ON", b"1") });
+    assert!(rig.executed().is_empty());
+    assert_eq!(status(&rig.published()[0]), "400");
+}
+
+#[test]
+fn a_payload_that_is_too_large_is_400() {
+    let mut rig = Rig::online();
+    rig.receive(Message { payload: vec![b'x'; 1025].into(), ..request("", b"1") });
+    assert!(rig.executed().is_empty());
+    assert_eq!(status(&rig.published()[0]), "400");
+}
+
+#[test]
+fn a_redelivery_gets_the_first_answer_and_is_executed_once() {
+    let mut rig = Rig::online();
+    rig.receive(request("TOGGLE", b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    rig.accept_all();
+    rig.take();
+    rig.receive(Message { dup: true, ..request("TOGGLE", b"1") });
+    assert!(rig.executed().is_empty());
+    let response = rig.published().pop().unwrap();
+    assert_eq!((status(&response), &response.payload[..]), ("200", &b"ON"[..]));
+}
+
+#[test]
+fn the_same_correlation_data_with_another_payload_is_another_request() {
+    let mut rig = Rig::online();
+    rig.receive(request("ON", b"1"));
+    rig.receive(request("OFF", b"1"));
+    assert_eq!(rig.executed().len(), 2);
+}
+
+#[test]
+fn answers_survive_a_lost_connection() {
+    let mut rig = Rig::online();
+    rig.receive(request("ON", b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.take();
+    rig.advance(Duration::from_secs(60));
+    rig.go_online_unfenced(false);
+    let again = rig.published().into_iter().filter(|m| m.topic.ends_with("phone/lamp")).count();
+    assert_eq!(again, 1);
+}
+
+#[test]
+fn what_waited_while_the_hub_was_away_is_stale_without_an_expiry() {
+    let mut rig = Rig::online().restarted(true);
+    rig.accept_all();
+    rig.take();
+    rig.receive(request("ON", b"1"));
+    rig.receive(Message { expiry: Some(9), ..request("ON", b"2") });
+    assert_eq!(status(&rig.published()[0]), "409");
+    assert_eq!(rig.executed().len(), 1);
+}
+
+#[test]
+fn pubacks_go_out_in_the_order_of_arrival() {
+    let mut rig = Rig::online();
+    let first = rig.receive(request("ON", b"1"));
+    let second = rig.receive(request("OFF", b"2"));
+    let asked = rig.executed();
+    rig.answer(&asked[1], Answer::text("OFF"));
+    rig.accept_all();
+    assert!(rig.acknowledged().is_empty());
+    rig.answer(&asked[0], Answer::text("ON"));
+    rig.accept_all();
+    assert_eq!(rig.acknowledged(), [first, second]);
+}
+
+#[test]
+fn no_more_than_the_window_is_in_flight() {
+    for (receive_maximum, window) in [(1, 1), (2, 1), (6, 3), (20, 8), (65_535, 8)] {
+        let mut rig = Rig::online();
+        rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+        rig.take();
+        for index in 0..20 {
+            rig.handle(Input::State {
+                device: "lamp".into(),
+                property: format!("p{index}"),
+                payload: "1".into(),
+                content_type: ContentType::Text,
+                retain: true,
+            });
+        }
+        rig.advance(Duration::from_secs(60));
+        rig.connect(hearth_core::Connack { receive_maximum, ..connack(Some("alice"), true) });
+        rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+        assert_eq!(rig.published().len(), window, "receive maximum {receive_maximum}");
+        rig.accept_all();
+        assert_eq!(rig.published().len(), 22, "receive maximum {receive_maximum}");
+    }
+}
+
+#[test]
+fn an_answer_that_the_broker_cannot_take_becomes_a_500() {
+    let mut rig = Rig::online();
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.advance(Duration::from_secs(60));
+    let small = Some(1024);
+    let connack =
+        hearth_core::Connack { maximum_packet_size: small, ..connack(Some("alice"), true) };
+    rig.connect(connack);
+    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    rig.fence();
+    rig.accept_all();
+    rig.take();
+    rig.receive(request("", b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text(vec![b'x'; 2000]));
+    assert_eq!(status(&rig.published()[0]), "500");
+}

@@ -1,0 +1,241 @@
+//! A hub on a bench: the test plays broker, store, devices and clock.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hearth_core::{
+    Absence, Answer, Connack, DeliveryId, DevicePolicy, Disconnection, Generation, Hub, HubConfig,
+    Input, Memory, Message, Now, Output, QoS, Request, topic::Templates,
+};
+
+pub(crate) const CLIENT_ID: &str = "hub";
+
+pub(crate) struct Rig {
+    pub(crate) hub: Hub,
+    pub(crate) now: Duration,
+    /// What the store holds.
+    pub(crate) memory: Memory,
+    /// Outputs that the rig does not perform by itself.
+    pub(crate) outputs: Vec<Output>,
+    /// Whether the store answers at once.
+    pub(crate) store_works: bool,
+    next_delivery: u64,
+}
+
+pub(crate) fn config() -> HubConfig {
+    let policy = DevicePolicy { deadline: Duration::from_secs(5), execute_stale: false };
+    HubConfig {
+        client_id: CLIENT_ID.into(),
+        topics: Templates::default(),
+        allow_responses: Vec::new(),
+        require_response_information: false,
+        fallback_prefix: None,
+        will_delay: Duration::from_secs(10),
+        settle: Duration::from_millis(300),
+        fence_timeout: Duration::from_secs(10),
+        grace: Duration::from_secs(5),
+        devices: BTreeMap::from([("lamp".to_owned(), policy)]),
+        deadline: Duration::from_secs(5),
+        queue: 2,
+        max_payload: 1024,
+    }
+}
+
+pub(crate) fn connack(prefix: Option<&str>, session_present: bool) -> Connack {
+    Connack {
+        session_present,
+        response_information: prefix.map(str::to_owned),
+        ..Connack::default()
+    }
+}
+
+impl Rig {
+    pub(crate) fn new(config: HubConfig, memory: Memory) -> Self {
+        let mut count = 0;
+        let seed = u8::try_from(memory.open.len() + memory.decided.len()).unwrap();
+        let entropy = move || {
+            count += 1;
+            let mut bytes = [seed; 16];
+            bytes[15] = count;
+            bytes
+        };
+        let hub = Hub::new(config, memory.clone(), entropy);
+        let mut rig = Self {
+            hub,
+            now: Duration::from_secs(1000),
+            memory,
+            outputs: Vec::new(),
+            store_works: true,
+            next_delivery: 0,
+        };
+        rig.handle(Input::Elapsed);
+        rig
+    }
+
+    /// A hub that is `online` below `alice`, for the first time.
+    pub(crate) fn online() -> Self {
+        let mut rig = Self::new(config(), Memory::default());
+        rig.connect(connack(Some("alice"), false));
+        rig.handle(Input::Disconnected(Disconnection::Requested));
+        rig.go_online(true);
+        rig.take();
+        rig
+    }
+
+    /// The same hub after SIGKILL and a restart, connected but not yet fenced.
+    pub(crate) fn restarted(&self, session_present: bool) -> Self {
+        let mut rig = Self::new(config(), self.memory.clone());
+        rig.go_online_unfenced(session_present);
+        rig
+    }
+
+    pub(crate) fn go_online_unfenced(&mut self, session_present: bool) {
+        self.connect(connack(Some("alice"), session_present));
+        self.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    }
+
+    pub(crate) fn go_online(&mut self, session_present: bool) {
+        self.go_online_unfenced(session_present);
+        self.fence();
+        self.advance(Duration::from_millis(300));
+        self.accept_all();
+    }
+
+    pub(crate) fn connect(&mut self, connack: Connack) {
+        self.handle(Input::Connected(connack));
+    }
+
+    /// Sends the fence back, as the broker would.
+    pub(crate) fn fence(&mut self) {
+        let fence = self
+            .published()
+            .into_iter()
+            .rev()
+            .find(|message| message.topic.ends_with("/fence"))
+            .expect("the hub has published a fence");
+        self.receive(fence);
+    }
+
+    pub(crate) fn handle(&mut self, input: Input) {
+        let now = Now { monotonic: self.now, unix: Duration::from_secs(1_700_000_000) };
+        self.hub.handle(now, input);
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Store { revision, memory } => {
+                    if self.store_works {
+                        self.memory = memory;
+                        self.hub.handle(now, Input::Stored { revision });
+                    } else {
+                        self.outputs.push(Output::Store { revision, memory });
+                    }
+                }
+                output => self.outputs.push(output),
+            }
+        }
+    }
+
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.now += by;
+        self.handle(Input::Elapsed);
+    }
+
+    pub(crate) fn receive(&mut self, message: Message) -> DeliveryId {
+        let delivery = DeliveryId(self.next_delivery);
+        self.next_delivery += 1;
+        self.handle(Input::Received { message, delivery: Some(delivery) });
+        delivery
+    }
+
+    /// Acknowledges everything that the hub has published, as a broker would.
+    pub(crate) fn accept_all(&mut self) {
+        let mut accepted = Vec::new();
+        loop {
+            let ids: Vec<_> = self
+                .outputs
+                .iter()
+                .filter_map(|output| match output {
+                    Output::Publish { id, .. } if !accepted.contains(id) => Some(*id),
+                    _ => None,
+                })
+                .collect();
+            if ids.is_empty() {
+                return;
+            }
+            for id in ids {
+                accepted.push(id);
+                self.handle(Input::Published { id, reason_code: 0 });
+            }
+        }
+    }
+
+    pub(crate) fn answer(&mut self, request: &Request, answer: Answer) {
+        self.handle(Input::Answered { request: request.id, answer });
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    pub(crate) fn published(&self) -> Vec<Message> {
+        self.collect(|output| match output {
+            Output::Publish { message, .. } => Some(message.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn executed(&self) -> Vec<Request> {
+        self.collect(|output| match output {
+            Output::Execute(request) => Some(request.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn acknowledged(&self) -> Vec<DeliveryId> {
+        self.collect(|output| match output {
+            Output::Acknowledge(delivery) => Some(*delivery),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn absences(&self) -> Vec<Absence> {
+        self.collect(|output| match output {
+            Output::Absence(absence) => Some(absence.clone()),
+            _ => None,
+        })
+    }
+
+    /// The will of the connection in use.
+    pub(crate) fn will(&self) -> Message {
+        self.collect(|output| match output {
+            Output::Connect { will } => Some(will.clone()),
+            _ => None,
+        })
+        .pop()
+        .flatten()
+        .expect("the last CONNECT carries a will")
+        .message
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.memory.open.last().expect("a will is open").generation
+    }
+
+    fn collect<T>(&self, pick: impl Fn(&Output) -> Option<T>) -> Vec<T> {
+        self.outputs.iter().filter_map(pick).collect()
+    }
+}
+
+/// A request to the lamp as a phone sends it.
+pub(crate) fn request(payload: &'static str, correlation_data: &'static [u8]) -> Message {
+    Message {
+        topic: "alice/cmnd/lamp/power".into(),
+        payload: payload.into(),
+        qos: QoS::AtLeastOnce,
+        response_topic: Some("alice/response/phone/lamp".into()),
+        correlation_data: Some(correlation_data.into()),
+        ..Message::default()
+    }
+}
+
+pub(crate) fn status(message: &Message) -> &str {
+    message.user_property("__stat").expect("a response has a status")
+}

@@ -1,0 +1,210 @@
+//! What became of the will: every outcome, and what it takes.
+
+use std::time::Duration;
+
+use hearth_core::{Disconnection, Input, Message, Outcome, Output, QoS};
+
+use crate::rig::Rig;
+
+/// The will as the broker publishes it, with RETAIN as published.
+fn fired(rig: &Rig) -> Message {
+    let generation = rig.generation();
+    Message {
+        topic: "alice/hub/hub/presence".into(),
+        payload: "offline".into(),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        response_topic: Some("alice/response/hub/will".into()),
+        correlation_data: Some(generation.0.to_vec().into()),
+        ..Message::default()
+    }
+}
+
+fn acknowledgement(will: &Message, responder: &str) -> Message {
+    Message {
+        topic: "alice/response/hub/will".into(),
+        payload: "boiler off".into(),
+        qos: QoS::AtLeastOnce,
+        correlation_data: will.correlation_data.clone(),
+        user_properties: vec![("client_id".into(), responder.into())],
+        ..Message::default()
+    }
+}
+
+fn decide(rig: &mut Rig) -> Vec<Outcome> {
+    rig.fence();
+    rig.advance(Duration::from_millis(300));
+    rig.absences().iter().map(|absence| absence.outcome).collect()
+}
+
+#[test]
+fn an_acknowledged_will_is_consumed() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    rig.receive(will.clone());
+    rig.receive(acknowledgement(&will, "guardian"));
+    rig.receive(acknowledgement(&will, "neighbour"));
+    assert_eq!(decide(&mut rig), [Outcome::Consumed]);
+    let absence = rig.absences().remove(0);
+    assert_eq!(absence.generation, before.generation());
+    let responders: Vec<_> =
+        absence.acknowledgements.iter().map(|a| a.responder.as_deref().unwrap()).collect();
+    assert_eq!(responders, ["guardian", "neighbour"]);
+    assert!(absence.acknowledgements[0].before_fence);
+    rig.accept_all();
+    let published = rig.published().into_iter().find(|m| m.topic == "alice/hub/hub/absence");
+    let published = published.expect("the outcome is published");
+    assert!(published.retain);
+    assert_eq!(
+        serde_json::from_slice::<hearth_core::Absence>(&published.payload).unwrap(),
+        absence
+    );
+}
+
+#[test]
+fn an_acknowledgement_counts_without_a_copy_of_the_will() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(false);
+    rig.receive(acknowledgement(&will, "guardian"));
+    assert_eq!(decide(&mut rig), [Outcome::Consumed]);
+}
+
+#[test]
+fn a_will_that_nobody_acknowledged_is_unconsumed() {
+    let before = Rig::online();
+    let mut rig = before.restarted(true);
+    rig.receive(fired(&before));
+    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+}
+
+#[test]
+fn the_retained_copy_is_evidence_in_a_fresh_session() {
+    let before = Rig::online();
+    let mut rig = before.restarted(false);
+    rig.receive(fired(&before));
+    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+}
+
+#[test]
+fn a_return_within_the_delay_is_not_published() {
+    let mut rig = Rig::online().restarted(true);
+    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+}
+
+#[test]
+fn a_lost_session_leaves_the_outcome_unknown() {
+    let mut rig = Rig::online().restarted(false);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+}
+
+#[test]
+fn a_retained_online_of_a_lost_session_proves_that_the_will_was_not_published() {
+    let before = Rig::online();
+    let online = Message { payload: "online".into(), response_topic: None, ..fired(&before) };
+    let mut rig = before.restarted(false);
+    rig.receive(online);
+    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+}
+
+#[test]
+fn a_clean_end_is_not_published() {
+    let mut before = Rig::online();
+    before.handle(Input::Shutdown);
+    before.accept_all();
+    let mut rig = before.restarted(false);
+    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    assert!(rig.absences()[0].clean);
+}
+
+#[test]
+fn a_clean_end_does_not_hide_a_will_that_was_seen() {
+    let mut before = Rig::online();
+    let will = fired(&before);
+    before.handle(Input::Shutdown);
+    before.accept_all();
+    let mut rig = before.restarted(true);
+    rig.receive(will);
+    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+}
+
+#[test]
+fn without_the_fence_nothing_is_concluded_from_silence() {
+    let mut rig = Rig::online().restarted(true);
+    rig.advance(Duration::from_secs(10));
+    assert_eq!(rig.absences()[0].outcome, Outcome::Unknown);
+}
+
+#[test]
+fn late_evidence_upgrades_the_outcome() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    rig.take();
+    rig.receive(will.clone());
+    assert_eq!(rig.absences()[0].outcome, Outcome::Unconsumed);
+    rig.take();
+    rig.receive(acknowledgement(&will, "guardian"));
+    let absence = rig.absences().remove(0);
+    assert_eq!(absence.outcome, Outcome::Consumed);
+    assert!(!absence.acknowledgements[0].before_fence);
+    assert_eq!(rig.memory.decided[0], absence);
+}
+
+#[test]
+fn each_unclean_generation_keeps_its_own_outcome() {
+    let first = Rig::online();
+    let first_will = fired(&first);
+    let mut second = first.restarted(true);
+    second.store_works = true;
+    let second_will = fired(&second);
+    let mut rig = second.restarted(true);
+    rig.receive(first_will.clone());
+    rig.receive(acknowledgement(&second_will, "guardian"));
+    assert_eq!(decide(&mut rig), [Outcome::Unconsumed, Outcome::Consumed]);
+}
+
+#[test]
+fn evidence_is_stored_before_it_is_acknowledged() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    rig.store_works = false;
+    let delivery = rig.receive(acknowledgement(&will, "guardian"));
+    assert!(!rig.acknowledged().contains(&delivery));
+    let Some(Output::Store { revision, memory }) =
+        rig.outputs.iter().rev().find(|output| matches!(output, Output::Store { .. })).cloned()
+    else {
+        panic!("the evidence is stored")
+    };
+    assert_eq!(memory.open[0].acknowledgements.len(), 1);
+    rig.handle(Input::Stored { revision });
+    assert!(rig.acknowledged().contains(&delivery));
+}
+
+#[test]
+fn an_offline_that_replaces_the_hubs_online_is_replaced_in_turn() {
+    let mut rig = Rig::online();
+    let online = Message { payload: "online".into(), response_topic: None, ..fired(&rig) };
+    let late_will = fired(&rig);
+    rig.receive(online);
+    rig.receive(late_will);
+    let restored = rig.published().pop().expect("the hub speaks up");
+    assert_eq!(&restored.payload[..], b"online");
+}
+
+#[test]
+fn acknowledgements_under_the_old_prefix_still_count() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+    rig.connect(crate::rig::connack(Some("bob"), true));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.connect(crate::rig::connack(Some("bob"), true));
+    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    rig.receive(acknowledgement(&will, "guardian"));
+    let outcomes = decide(&mut rig);
+    assert_eq!(outcomes[0], Outcome::Consumed);
+}

@@ -1,0 +1,105 @@
+//! What a device can ask of the hub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::glue::HostRef;
+use crate::{Failure, Value, abi, scope};
+
+/// What a device can ask of the hub; cheap to clone and usable from any thread.
+///
+/// Nothing here blocks. Once the device is gone, every call does nothing (M3).
+#[derive(Clone, Debug)]
+pub struct Context {
+    host: HostRef,
+    device_id: Arc<str>,
+}
+
+impl Context {
+    pub(crate) fn new(host: HostRef, device_id: &str) -> Self {
+        Self { host, device_id: device_id.into() }
+    }
+
+    /// Reports a property's state.
+    ///
+    /// A value that the declaration does not allow is not published and leaves a line in the log.
+    pub fn publish(&self, property: &str, value: impl Into<Value>) {
+        let payload = value.into().to_text();
+        let status = self.host.publish(property, payload.as_bytes());
+        if status != abi::OK && status != abi::ERR_GONE {
+            tracing::warn!(property, status, "the hub refused a published value");
+        }
+    }
+
+    /// Arms a one-shot timer in milliseconds, rounded up; arming the same one again replaces it.
+    pub fn set_timer(&self, id: u32, after: Duration) {
+        let millis = after.as_nanos().div_ceil(1_000_000);
+        let millis = u64::try_from(millis).unwrap_or(abi::TIMER_CANCEL);
+        self.host.set_timer(id, millis.min(abi::TIMER_CANCEL - 1));
+    }
+
+    /// Disarms a timer.
+    pub fn cancel_timer(&self, id: u32) {
+        self.host.set_timer(id, abi::TIMER_CANCEL);
+    }
+
+    /// Queues one call of [`Device::wake`](crate::Device::wake); several before it is made count as one.
+    pub fn wake(&self) {
+        self.host.wake();
+    }
+
+    /// Returns the time of the monotonic clock, in milliseconds.
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.host.now_ms())
+    }
+
+    /// Returns the device's ID in the hub's configuration.
+    pub fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
+    /// Takes over the answer to the command at hand, to give it later from any thread.
+    ///
+    /// [`Device::set`](crate::Device::set) then returns [`Answer::Later`](crate::Answer::Later), or a failure, which
+    /// goes first.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of this device's `set`, and the second time within it.
+    pub fn defer(&self) -> Deferred {
+        let token = scope::take(self.host).expect("defer is called at most once, and within set");
+        Deferred { host: self.host, token, open: true }
+    }
+}
+
+/// The answer to one command, owed to its requester.
+///
+/// Dropped without an answer, it counts as the failure `dropped`.
+#[derive(Debug)]
+pub struct Deferred {
+    host: HostRef,
+    token: u64,
+    open: bool,
+}
+
+impl Deferred {
+    /// Answers that the changes are applied; publish them before.
+    pub fn done(mut self) {
+        self.open = false;
+        self.host.complete(self.token, abi::OK, &[]);
+    }
+
+    /// Answers that the changes are not applied.
+    pub fn fail(mut self, failure: &Failure) {
+        self.open = false;
+        self.host.fail(self.token, failure);
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        if self.open && !scope::abandon(self.host, self.token) {
+            self.host.fail(self.token, &Failure::failed("dropped"));
+        }
+    }
+}

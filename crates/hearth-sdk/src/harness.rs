@@ -1,0 +1,354 @@
+//! A bench on which a device runs without a hub: through the real tables, on a virtual clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::glue::{Rig, Script, check_config, describe};
+use crate::{Changes, Device, Failure, Problem, Property, abi, device};
+
+/// A device under test, and the hub that it sees.
+///
+/// The bench holds the device to its declaration: a published value that [`Device::properties`] does not allow
+/// makes the next call of the bench panic.
+pub struct Bench<D: Device> {
+    rig: Option<Rig>,
+    hub: Arc<Hub>,
+    config: Vec<u8>,
+    properties: Vec<Property>,
+    saved: Vec<u8>,
+    token: u64,
+    device: PhantomData<D>,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The changes are applied.
+    Done,
+    /// The answer is still owed.
+    Pending,
+    /// The changes are not applied.
+    Failed(Failure),
+    /// The device panicked; [`Bench::restart`] makes a new one.
+    Panicked,
+}
+
+impl Reply {
+    /// Returns whether the changes are applied.
+    pub fn is_done(&self) -> bool {
+        *self == Self::Done
+    }
+}
+
+impl<D: Device> Bench<D> {
+    /// Makes a device with the ID `bench`.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the configuration or the device is refused.
+    pub fn new(config: serde_json::Value) -> Self {
+        Self::try_new(config).unwrap_or_else(|problems| panic!("no device: {problems:?}"))
+    }
+
+    /// Makes a device with the ID `bench`, or returns why there is none.
+    pub fn try_new(config: serde_json::Value) -> Result<Self, Vec<Problem>> {
+        let problems = Self::problems(&config);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let config = config.to_string().into_bytes();
+        let properties = D::properties(&device::read_config::<D>(&config)?);
+        let (status, described) = describe::<D>(&config);
+        assert_eq!(status, abi::OK, "describe");
+        assert_eq!(described.len(), properties.len(), "describe is pure");
+        let hub = Arc::new(Hub { properties: properties.clone(), state: Mutex::default() });
+        let rig = Rig::create::<D>(hub.clone(), "bench", &config, &[])
+            .map_err(|(_, errors)| problems_of(errors))?;
+        let (saved, token, device) = (Vec::new(), 0, PhantomData);
+        let mut bench = Self { rig: Some(rig), hub, config, properties, saved, token, device };
+        bench.settle();
+        Ok(bench)
+    }
+
+    /// Returns what is wrong with a configuration.
+    pub fn problems(config: &serde_json::Value) -> Vec<Problem> {
+        let (status, errors) = check_config::<D>(config.to_string().as_bytes());
+        assert_eq!(status == abi::OK, errors.is_empty(), "an error comes with its reason");
+        problems_of(errors)
+    }
+
+    /// Sets one property to its canonical text, such as `ON` or `21.5`.
+    ///
+    /// As in the hub, a value outside of the declaration does not reach the device.
+    pub fn set(&mut self, property: &str, payload: &str) -> Reply {
+        match Changes::of_one(&self.properties, property, payload) {
+            Ok(changes) => self.command(&changes, 0, property, payload),
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    /// Sets several properties, given as a JSON object.
+    pub fn set_all(&mut self, values: serde_json::Value) -> Reply {
+        let payload = values.to_string();
+        match Changes::of_several(&self.properties, payload.as_bytes()) {
+            Ok(changes) => self.command(&changes, abi::COMMAND_SET, "", &payload),
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    /// Returns how the last command ended, once a deferred answer may have come.
+    pub fn reply(&self) -> Reply {
+        self.hub.state().replies.get(&self.token).cloned().unwrap_or(Reply::Pending)
+    }
+
+    /// Waits in real time until the last command has ended, for devices that answer from their own thread.
+    pub fn wait_for_reply(&self, at_most: Duration) -> Reply {
+        let start = Instant::now();
+        while self.reply() == Reply::Pending && start.elapsed() < at_most {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.reply()
+    }
+
+    /// Moves the clock on and fires the timers that fall due, in order.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the device does, and after a million timers.
+    pub fn advance(&mut self, by: Duration) {
+        let until = self.hub.state().now_ms + u64::try_from(by.as_millis()).expect("a test's time");
+        for _ in 0..1_000_000 {
+            let Some(id) = self.hub.next_timer(until) else {
+                self.hub.state().now_ms = until;
+                return;
+            };
+            let status = self.rig().timer(id);
+            self.accept(status);
+        }
+        panic!("the device arms its timers without end");
+    }
+
+    /// Delivers a queued wake and checks what the device's own threads published.
+    pub fn settle(&mut self) {
+        while std::mem::take(&mut self.hub.state().woken) {
+            let status = self.rig().wake();
+            self.accept_status(status);
+        }
+        let refused = std::mem::take(&mut self.hub.state().refused);
+        assert!(refused.is_empty(), "published against its declaration: {refused:?}");
+    }
+
+    /// Tells the device what became of the hub's will, given as the JSON of rule A1.
+    pub fn absence(&mut self, absence: serde_json::Value) {
+        let status = self.rig().absence(absence.to_string().as_bytes());
+        self.accept(status);
+    }
+
+    /// Saves the device's state, destroys the device and makes it anew; after a panic with what was last saved.
+    pub fn restart(&mut self) {
+        if !matches!(self.reply(), Reply::Panicked) {
+            self.saved = self.saved_state().unwrap_or_default();
+        }
+        self.rig = None;
+        self.hub.state().timers.clear();
+        let rig = Rig::create::<D>(self.hub.clone(), "bench", &self.config, &self.saved)
+            .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
+        self.rig = Some(rig);
+        self.token += 1;
+        self.settle();
+    }
+
+    /// Returns what the device would hand to its successor.
+    pub fn saved_state(&mut self) -> Option<Vec<u8>> {
+        let (status, pairs) = self.rig().save();
+        assert_eq!(status, abi::OK, "save: {:?}", self.logs());
+        pairs.into_iter().next().map(|(_, state)| state)
+    }
+
+    /// Returns a property's state as last published.
+    pub fn published(&self, property: &str) -> Option<String> {
+        let state = self.hub.state();
+        let last = state.published.iter().rev().find(|(name, _)| name == property);
+        last.map(|(_, payload)| payload.clone())
+    }
+
+    /// Returns everything published since the beginning or since the last call, in order.
+    pub fn take_published(&mut self) -> Vec<(String, String)> {
+        let mut state = self.hub.state();
+        let new = state.published[state.taken..].to_vec();
+        state.taken = state.published.len();
+        new
+    }
+
+    /// Returns everything ever published, in order.
+    pub fn published_all(&self) -> Vec<(String, String)> {
+        self.hub.state().published.clone()
+    }
+
+    /// Returns the log, each line as `LEVEL message key=value`.
+    pub fn logs(&self) -> Vec<String> {
+        self.hub.state().logs.clone()
+    }
+
+    /// Returns the time of the virtual clock.
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.hub.state().now_ms)
+    }
+
+    fn command(&mut self, changes: &Changes, flags: u32, name: &str, payload: &str) -> Reply {
+        for (name, value) in changes.iter() {
+            let property = self.properties.iter().find(|property| property.name() == name);
+            if !property.is_some_and(|property| property.writable() && property.allows(value)) {
+                return Reply::Failed(Failure::invalid(format!("{name}: not allowed")));
+            }
+        }
+        self.token += 1;
+        let token = self.token;
+        self.hub.state().replies.insert(token, Reply::Pending);
+        match self.rig().command(token, flags, name, payload.as_bytes()) {
+            abi::PENDING => {}
+            abi::ERR_PANIC => {
+                self.hub.state().replies.insert(token, Reply::Panicked);
+            }
+            status => {
+                self.hub.complete(token, status, "");
+            }
+        }
+        if self.reply() != Reply::Panicked {
+            self.settle();
+        }
+        self.reply()
+    }
+
+    fn accept(&mut self, status: i32) {
+        self.accept_status(status);
+        self.settle();
+    }
+
+    fn accept_status(&self, status: i32) {
+        assert_eq!(status, abi::OK, "the device failed: {:?}", self.logs());
+    }
+
+    fn rig(&mut self) -> &mut Rig {
+        self.rig.as_mut().expect("the last restart made a device")
+    }
+}
+
+impl<D: Device> fmt::Debug for Bench<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench").field("kind", &D::KIND).finish_non_exhaustive()
+    }
+}
+
+/// The hub as the device sees it.
+struct Hub {
+    properties: Vec<Property>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    now_ms: u64,
+    timers: BTreeMap<u32, u64>,
+    woken: bool,
+    published: Vec<(String, String)>,
+    taken: usize,
+    refused: Vec<(String, String)>,
+    replies: BTreeMap<u64, Reply>,
+    logs: Vec<String>,
+}
+
+impl Hub {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the timer that falls due first, not after `until`, and moves the clock to it.
+    fn next_timer(&self, until: u64) -> Option<u32> {
+        let mut state = self.state();
+        let (&id, &due) = state.timers.iter().min_by_key(|&(_, &due)| due)?;
+        if due > until {
+            return None;
+        }
+        state.timers.remove(&id);
+        state.now_ms = due.max(state.now_ms);
+        Some(id)
+    }
+}
+
+impl Script for Hub {
+    fn log(&self, level: i32, _target: &str, message: &str) {
+        let level = match level {
+            abi::LOG_ERROR => "ERROR",
+            abi::LOG_WARN => "WARN",
+            abi::LOG_INFO => "INFO",
+            abi::LOG_DEBUG => "DEBUG",
+            _ => "TRACE",
+        };
+        self.state().logs.push(format!("{level} {message}"));
+    }
+
+    fn publish(&self, name: &str, payload: &[u8]) -> i32 {
+        let payload = String::from_utf8_lossy(payload).into_owned();
+        let property = self.properties.iter().find(|property| property.name() == name);
+        let allowed = property.is_some_and(|property| {
+            let value = property.value_of_text(&payload);
+            property.readable() && value.is_some_and(|value| property.allows(&value))
+        });
+        let mut state = self.state();
+        if allowed {
+            state.published.push((name.to_owned(), payload));
+            abi::OK
+        } else {
+            state.refused.push((name.to_owned(), payload));
+            abi::ERR_INVALID
+        }
+    }
+
+    fn complete(&self, token: u64, status: i32, payload: &str) -> i32 {
+        let mut state = self.state();
+        match state.replies.get_mut(&token) {
+            Some(reply) if *reply == Reply::Pending => {
+                *reply = match status {
+                    abi::OK => Reply::Done,
+                    abi::ERR_INVALID => Reply::Failed(Failure::invalid(payload)),
+                    abi::ERR_BUSY => Reply::Failed(Failure::busy(payload)),
+                    _ => Reply::Failed(Failure::failed(payload)),
+                };
+                abi::OK
+            }
+            Some(_) | None => abi::ERR_GONE,
+        }
+    }
+
+    fn set_timer(&self, id: u32, delay_ms: u64) -> i32 {
+        let mut state = self.state();
+        if delay_ms == abi::TIMER_CANCEL {
+            state.timers.remove(&id);
+        } else {
+            let due = state.now_ms.saturating_add(delay_ms);
+            state.timers.insert(id, due);
+        }
+        abi::OK
+    }
+
+    fn wake(&self) -> i32 {
+        self.state().woken = true;
+        abi::OK
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.state().now_ms
+    }
+}
+
+fn problems_of(errors: Vec<(String, Vec<u8>)>) -> Vec<Problem> {
+    let problem = |(path, message): (String, Vec<u8>)| {
+        let message = String::from_utf8_lossy(&message).into_owned();
+        Problem { path, message }
+    };
+    errors.into_iter().map(problem).collect()
+}

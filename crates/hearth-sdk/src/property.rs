@@ -1,0 +1,284 @@
+//! The declaration of a property, and the reading of values against it.
+
+use serde::Serialize;
+
+use crate::Value;
+
+/// The declaration of one property (D1).
+///
+/// Names are of `a-z`, `0-9` and `_`; `set`, `get` and `describe` are taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Property {
+    name: String,
+    shape: Shape,
+    access: Access,
+    title: Option<String>,
+    unit: Option<String>,
+    bounds: Option<(f64, f64)>,
+    step: Option<f64>,
+    retained: bool,
+    idempotent: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Shape {
+    Switch,
+    Integer,
+    Number,
+    Choice(Vec<String>),
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Access {
+    #[serde(rename = "r")]
+    Read,
+    #[serde(rename = "rw")]
+    ReadWrite,
+    #[serde(rename = "w")]
+    Write,
+}
+
+impl Property {
+    /// Declares a property that is `ON` or `OFF`.
+    pub fn switch(name: impl Into<String>) -> Self {
+        Self::new(name, Shape::Switch)
+    }
+
+    /// Declares a whole number.
+    pub fn integer(name: impl Into<String>) -> Self {
+        Self::new(name, Shape::Integer)
+    }
+
+    /// Declares a decimal number.
+    pub fn number(name: impl Into<String>) -> Self {
+        Self::new(name, Shape::Number)
+    }
+
+    /// Declares a property that is one of some words.
+    pub fn choice(name: impl Into<String>, values: &[&str]) -> Self {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        Self::new(name, Shape::Choice(values))
+    }
+
+    /// Declares free text.
+    pub fn text(name: impl Into<String>) -> Self {
+        Self::new(name, Shape::Text)
+    }
+
+    /// Declares a JSON document.
+    pub fn json(name: impl Into<String>) -> Self {
+        Self::new(name, Shape::Json)
+    }
+
+    /// Sets the least and the greatest value of an integer or a number; elsewhere it has no effect.
+    #[must_use]
+    pub fn range(mut self, min: impl Into<f64>, max: impl Into<f64>) -> Self {
+        self.bounds = Some((min.into(), max.into()));
+        self
+    }
+
+    /// Sets the step of an integer or a number; elsewhere it has no effect.
+    #[must_use]
+    pub fn step(mut self, step: impl Into<f64>) -> Self {
+        self.step = Some(step.into());
+        self
+    }
+
+    /// Sets the unit, such as `°C`.
+    #[must_use]
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = Some(unit.into());
+        self
+    }
+
+    /// Sets the title that people see.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Says that the property reports and cannot be set.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.access = Access::Read;
+        self
+    }
+
+    /// Says that the property can be set and reports nothing.
+    #[must_use]
+    pub fn write_only(mut self) -> Self {
+        self.access = Access::Write;
+        self
+    }
+
+    /// Says that the broker should not retain the state.
+    #[must_use]
+    pub fn not_retained(mut self) -> Self {
+        self.retained = false;
+        self
+    }
+
+    /// Says that setting one value twice differs from setting it once.
+    #[must_use]
+    pub fn not_idempotent(mut self) -> Self {
+        self.idempotent = false;
+        self
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the declaration as JSON (D1).
+    pub fn declaration(&self) -> String {
+        let whole = matches!(self.shape, Shape::Integer);
+        let numeric = whole || matches!(self.shape, Shape::Number);
+        let json = |value: f64| {
+            #[expect(clippy::cast_possible_truncation, reason = "bounds of integers are whole")]
+            if whole { serde_json::json!(value as i64) } else { serde_json::json!(value) }
+        };
+        let bounds = self.bounds.filter(|_| numeric);
+        let declaration = Declaration {
+            type_: self.shape.name(),
+            access: self.access,
+            title: self.title.as_deref(),
+            unit: self.unit.as_deref(),
+            min: bounds.map(|(min, _)| json(min)),
+            max: bounds.map(|(_, max)| json(max)),
+            step: self.step.filter(|_| numeric).map(json),
+            values: match &self.shape {
+                Shape::Choice(values) => Some(values),
+                Shape::Switch | Shape::Integer | Shape::Number | Shape::Text | Shape::Json => None,
+            },
+            retained: self.retained,
+            idempotent: self.idempotent,
+        };
+        serde_json::to_string(&declaration)
+            .expect("a declaration holds nothing but text and numbers")
+    }
+
+    pub(crate) fn readable(&self) -> bool {
+        self.access != Access::Write
+    }
+
+    pub(crate) fn writable(&self) -> bool {
+        self.access != Access::Read
+    }
+
+    /// Reads a value from canonical text.
+    pub(crate) fn value_of_text(&self, text: &str) -> Option<Value> {
+        match self.shape {
+            Shape::Switch => switch(text).map(Value::Switch),
+            Shape::Integer => text.parse().ok().map(Value::Integer),
+            Shape::Number => text.parse().ok().filter(|n: &f64| n.is_finite()).map(Value::Number),
+            Shape::Choice(_) | Shape::Text => Some(Value::Text(text.to_owned())),
+            Shape::Json => serde_json::from_str(text).ok().map(Value::Json),
+        }
+    }
+
+    /// Reads a value from JSON.
+    pub(crate) fn value_of_json(&self, json: &serde_json::Value) -> Option<Value> {
+        match self.shape {
+            Shape::Switch => match json {
+                serde_json::Value::Bool(on) => Some(Value::Switch(*on)),
+                other => other.as_str().and_then(switch).map(Value::Switch),
+            },
+            Shape::Integer => json.as_i64().or_else(|| whole(json.as_f64()?)).map(Value::Integer),
+            Shape::Number => json.as_f64().map(Value::Number),
+            Shape::Choice(_) | Shape::Text => json.as_str().map(|t| Value::Text(t.to_owned())),
+            Shape::Json => Some(Value::Json(json.clone())),
+        }
+    }
+
+    /// Returns whether a value is within the declaration.
+    pub(crate) fn allows(&self, value: &Value) -> bool {
+        let within = |n: f64| self.bounds.is_none_or(|(min, max)| min <= n && n <= max);
+        match (&self.shape, value) {
+            (Shape::Switch, Value::Switch(_))
+            | (Shape::Text, Value::Text(_))
+            | (Shape::Json, Value::Json(_)) => true,
+            #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+            (Shape::Integer, Value::Integer(n)) => within(*n as f64),
+            (Shape::Number, Value::Number(n)) => within(*n),
+            (Shape::Choice(values), Value::Text(text)) => values.contains(text),
+            (
+                Shape::Switch
+                | Shape::Integer
+                | Shape::Number
+                | Shape::Choice(_)
+                | Shape::Text
+                | Shape::Json,
+                Value::Switch(_)
+                | Value::Integer(_)
+                | Value::Number(_)
+                | Value::Text(_)
+                | Value::Json(_),
+            ) => false,
+        }
+    }
+
+    fn new(name: impl Into<String>, shape: Shape) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            access: Access::ReadWrite,
+            title: None,
+            unit: None,
+            bounds: None,
+            step: None,
+            retained: true,
+            idempotent: true,
+        }
+    }
+}
+
+impl Shape {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Choice(_) => "enum",
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Declaration<'a> {
+    #[serde(rename = "type")]
+    type_: &'static str,
+    access: Access,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<&'a Vec<String>>,
+    retained: bool,
+    idempotent: bool,
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "ON" => Some(true),
+        "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+fn whole(n: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "the magnitude is checked beside it")]
+    (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64)
+}

@@ -1,0 +1,86 @@
+//! What a light shows, and how a command changes it.
+
+use hearth_sdk::{Changes, Failure};
+use serde::{Deserialize, Serialize};
+
+/// What a light shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) on: bool,
+    /// 0 to 100 percent.
+    pub(crate) brightness: u8,
+    /// The last brightness above 0.
+    pub(crate) last_brightness: u8,
+    /// In kelvin; 0 until it is fitted to the light's range.
+    pub(crate) color_temperature: u16,
+    /// The generation of the last absence that the light acted on.
+    #[serde(default)]
+    pub(crate) handled: Option<String>,
+}
+
+impl State {
+    /// Reads a saved state; one that is missing or not readable is off at full brightness.
+    pub(crate) fn restored(saved: Option<&[u8]>) -> Self {
+        let new = Self {
+            on: false,
+            brightness: 100,
+            last_brightness: 100,
+            color_temperature: 0,
+            handled: None,
+        };
+        match saved.map(serde_json::from_slice) {
+            Some(Ok(state)) => state,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the saved state is not readable; the light starts off");
+                new
+            }
+            None => new,
+        }
+    }
+
+    /// Moves the values into the light's ranges, which may differ from those of the state's time.
+    pub(crate) fn fitted(mut self, kelvin: Option<(u16, u16)>) -> Self {
+        self.brightness = self.brightness.min(100);
+        self.last_brightness = self.last_brightness.clamp(1, 100);
+        if let Some((min, max)) = kelvin {
+            self.color_temperature = self.color_temperature.clamp(min, max);
+        }
+        self
+    }
+
+    /// Returns the state with all changes.
+    pub(crate) fn changed(&self, changes: &Changes) -> Result<Self, Failure> {
+        let mut state = self.clone();
+        let power = changes.switch("power");
+        if let Some(brightness) = number(changes, "brightness")? {
+            if power == Some(true) && brightness == 0 {
+                return Err(Failure::invalid("a light at brightness 0 is not on"));
+            }
+            state.brightness = brightness;
+            state.on = brightness > 0;
+        }
+        if let Some(on) = power {
+            state.on = on;
+        }
+        if state.on && state.brightness == 0 {
+            state.brightness = state.last_brightness;
+        }
+        if state.brightness > 0 {
+            state.last_brightness = state.brightness;
+        }
+        if let Some(color_temperature) = number(changes, "color_temperature")? {
+            state.color_temperature = color_temperature;
+        }
+        Ok(state)
+    }
+
+    /// Returns the form that [`restored`](Self::restored) reads.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a state holds nothing but numbers and text")
+    }
+}
+
+fn number<N: TryFrom<i64>>(changes: &Changes, property: &str) -> Result<Option<N>, Failure> {
+    let narrow = |n: i64| N::try_from(n).map_err(|_| Failure::invalid(format!("{property}: {n}")));
+    changes.integer(property).map(narrow).transpose()
+}
