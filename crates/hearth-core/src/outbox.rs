@@ -136,8 +136,9 @@ impl Outbox {
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
     pub(crate) fn disconnected(&mut self) {
         self.entries.retain(|entry| {
-            !matches!(entry.kind, Kind::Connection | Kind::Farewell)
-                && !(entry.in_flight && entry.message.qos == QoS::AtMostOnce)
+            let of_connection = matches!(entry.kind, Kind::Connection | Kind::Farewell);
+            let written = entry.in_flight && entry.message.qos == QoS::AtMostOnce;
+            !of_connection && !written
         });
         for entry in &mut self.entries {
             entry.in_flight = false;

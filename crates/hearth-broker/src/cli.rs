@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::{
+    io::{IsTerminal as _, Read as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use mqtt5::broker::PasswordAuthProvider;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    broker::{self, BrokerError},
+    config::{Config, Problems},
+};
+
+/// Runs the command line and returns the process's exit code (sysexits.h).
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            // Nothing is left to tell anyone where the terminal is gone.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    start_log();
+    let outcome = match arguments.command {
+        Some(Command::HashPassword) => hash_password(),
+        None => run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code().into()
+        }
+    }
+}
+
+/// The bundled MQTT 5 broker of one home.
+#[derive(Debug, Parser)]
+#[command(name = "hearth-broker", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/hearthd/hearth-broker.toml")]
+    config: PathBuf,
+    /// Address to listen on instead of those in the file; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads a password from standard input and prints its hash for `password_hash`.
+    HashPassword,
+}
+
+/// Why the command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error("start the runtime: {0}")]
+    Runtime(std::io::Error),
+    #[error("read the password from standard input: {0}")]
+    Input(std::io::Error),
+    #[error("the password is empty; write it to standard input")]
+    EmptyPassword,
+    #[error("hash the password: {0}")]
+    Hash(mqtt5::MqttError),
+    #[error("write the hash: {0}")]
+    Output(std::io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => EX_CONFIG,
+            Self::Broker(error) => error.exit_code(),
+            Self::Runtime(_) => EX_OSERR,
+            Self::Input(_) | Self::Output(_) => EX_IOERR,
+            Self::EmptyPassword => EX_DATAERR,
+            Self::Hash(_) => EX_SOFTWARE,
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut config = Config::load(&arguments.config)?;
+    if !arguments.listen.is_empty() {
+        config.listen.clone_from(&arguments.listen);
+    }
+    // A second thread keeps a publish from waiting for a session's write to a slow card.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    Ok(runtime.block_on(broker::run(config))?)
+}
+
+fn hash_password() -> Result<(), Failure> {
+    let mut password = String::new();
+    std::io::stdin().read_to_string(&mut password).map_err(Failure::Input)?;
+    let password = password.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(Failure::EmptyPassword);
+    }
+    let hash = PasswordAuthProvider::hash_password(password).map_err(Failure::Hash)?;
+    writeln!(std::io::stdout(), "{hash}").map_err(Failure::Output)
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+const EX_USAGE: u8 = 64;
+const EX_DATAERR: u8 = 65;
+const EX_SOFTWARE: u8 = 70;
+const EX_OSERR: u8 = 71;
+const EX_IOERR: u8 = 74;
+const EX_CONFIG: u8 = 78;
