@@ -1,0 +1,98 @@
+//! Where the binaries and plugins under test are.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::{Doing, Failure, Result};
+
+/// A folder of cargo's with the binaries and plugins of this workspace.
+#[derive(Clone, Debug)]
+pub struct Built {
+    folder: PathBuf,
+}
+
+impl Built {
+    /// Returns the folder that the running test belongs to, and builds what is in it once.
+    ///
+    /// With `HEARTH_BUILT=1` in the environment, whoever set it has built already.
+    ///
+    /// # Errors
+    /// Where the build fails.
+    pub fn for_this_test() -> Result<Self> {
+        static BUILT: OnceLock<std::result::Result<Built, String>> = OnceLock::new();
+        let built = BUILT.get_or_init(|| {
+            let built = Self::beside_this_program().map_err(|failure| failure.0)?;
+            if std::env::var_os("HEARTH_BUILT").is_none_or(|value| value != "1") {
+                built.build().map_err(|failure| failure.0)?;
+            }
+            Ok(built)
+        });
+        built.clone().map_err(Failure)
+    }
+
+    /// Returns the folder that the running program was built into.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn beside_this_program() -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let folder = program.parent().doing("the program has no folder")?;
+        let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+        Ok(Self { folder: folder.doing("cargo's folder has no parent")?.to_owned() })
+    }
+
+    /// Returns the release folder beside this one.
+    #[must_use]
+    pub fn release(&self) -> Self {
+        Self { folder: self.folder.with_file_name("release") }
+    }
+
+    /// Builds the daemon, the broker and the plugins into this folder.
+    ///
+    /// # Errors
+    /// Where cargo fails.
+    pub fn build(&self) -> Result<()> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.arg("build").current_dir(workspace());
+        for package in ["hearthd", "hearth-broker", "hearth-light", "hearth-thermostat"] {
+            cargo.args(["--package", package]);
+        }
+        if self.folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().doing("start cargo")?;
+        if status.success() { Ok(()) } else { Err(Failure::new("cargo build failed")) }
+    }
+
+    /// Returns a binary.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Returns a plugin's shared object.
+    pub fn plugin(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("libhearth_{name}.so"))
+    }
+
+    /// Copies both plugins into a folder of their own, so that nothing else there is loaded.
+    ///
+    /// # Errors
+    /// Where a plugin is not there or the folder cannot be written.
+    pub fn copy_plugins(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).doing(folder.display())?;
+        for name in ["light", "thermostat"] {
+            let from = self.plugin(name);
+            let to = folder.join(format!("{name}.so"));
+            std::fs::copy(&from, to).doing(format!("copy {}", from.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

@@ -1,0 +1,133 @@
+//! Debian's Mosquitto, and its clients.
+
+use std::{fmt::Write, net::TcpStream, process::Command, time::Duration};
+
+use tempfile::TempDir;
+
+use crate::{
+    Access, Doing, Failure, Process, Result,
+    process::{Ran, eventually, free_port, run},
+};
+
+/// A running Mosquitto that lets anybody in.
+#[derive(Debug)]
+pub struct Mosquitto {
+    process: Option<Process>,
+    folder: TempDir,
+    port: u16,
+    kind: Kind,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Everything.
+    Open,
+    /// A user may use the topics below the user name.
+    UsersApart,
+}
+
+impl Mosquitto {
+    /// Starts a broker on a free port; nothing is persistent.
+    ///
+    /// # Errors
+    /// Where Mosquitto is missing or does not listen.
+    pub async fn start(kind: Kind) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut mosquitto = Self { process: None, folder, port: 0, kind };
+        let mut last = Failure::new("never tried");
+        for _ in 0..ATTEMPTS {
+            mosquitto.port = free_port()?;
+            match mosquitto.listen().await {
+                Ok(()) => return Ok(mosquitto),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    /// Kills the broker; sessions and retained messages are gone.
+    ///
+    /// # Errors
+    /// Where it had ended by itself.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.take().doing("mosquitto is not running")?.kill9()
+    }
+
+    /// Listens on the same port again after [`Mosquitto::stop`].
+    ///
+    /// # Errors
+    /// Where it does not listen.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.listen().await
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns how a user gets in; the password is never checked.
+    pub fn access(&self, user: Option<&str>) -> Access {
+        Access { port: self.port, login: user.map(|user| (user.into(), "any".into())) }
+    }
+
+    async fn listen(&mut self) -> Result<()> {
+        let mut text = format!("listener {} 127.0.0.1\nallow_anonymous true\n", self.port);
+        // As root it would change its user and lose the temporary folder.
+        text += "user root\nlog_dest stderr\nlog_type all\npersistence false\n";
+        text += "max_queued_messages 1000\n";
+        if self.kind == Kind::UsersApart {
+            let rules = self.folder.path().join("acl");
+            std::fs::write(&rules, "pattern readwrite %u/#\n")?;
+            let _ = writeln!(text, "acl_file {}", rules.display());
+        }
+        let config = self.folder.path().join("mosquitto.conf");
+        std::fs::write(&config, text)?;
+        let mut command = Command::new(program());
+        command.arg("-c").arg(&config);
+        let mut process = Process::start(&mut command, &self.folder.path().join("log"))?;
+        let port = self.port;
+        eventually("mosquitto's port", STARTED, || {
+            if let Some(status) = process.ended()? {
+                return Err(Failure(format!("mosquitto: {status}\n{}", process.log())));
+            }
+            Ok(TcpStream::connect(("127.0.0.1", port)).ok())
+        })
+        .await?;
+        self.process = Some(process);
+        Ok(())
+    }
+}
+
+/// Asks with `mosquitto_rr -V 5` and returns what it printed.
+///
+/// # Errors
+/// Where the program is missing or does not end.
+pub async fn mosquitto_rr(access: &Access, arguments: &[&str]) -> Result<Ran> {
+    client("mosquitto_rr", access, arguments).await
+}
+
+/// Listens with `mosquitto_sub -V 5`; `-C` and `-W` among the arguments end it.
+///
+/// # Errors
+/// Where the program is missing or does not end.
+pub async fn mosquitto_sub(access: &Access, arguments: &[&str]) -> Result<Ran> {
+    client("mosquitto_sub", access, arguments).await
+}
+
+async fn client(name: &str, access: &Access, arguments: &[&str]) -> Result<Ran> {
+    let mut all = vec!["-V".to_owned(), "5".to_owned()];
+    all.extend(access.arguments());
+    all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    run(name, all, Duration::from_secs(30)).await
+}
+
+/// Debian puts it where only root's search path leads.
+fn program() -> &'static str {
+    let usual = "/usr/sbin/mosquitto";
+    if std::path::Path::new(usual).exists() { usual } else { "mosquitto" }
+}
+
+const ATTEMPTS: u32 = 5;
+const STARTED: Duration = Duration::from_secs(10);

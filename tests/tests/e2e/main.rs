@@ -1,0 +1,10 @@
+//! End to end: the built binaries and plugins against real brokers.
+
+mod answers;
+mod bad_input;
+mod bundled_broker;
+mod classic;
+mod command_line;
+mod home;
+mod privacy;
+mod will;
