@@ -1,8 +1,19 @@
 //! The configuration, checked: what `hearthd.toml` comes to.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+mod diagnostics;
+mod reader;
+mod sections;
+mod units;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use hearth_core::topic::{Prefix, Templates, TopicFilter};
+
+pub use diagnostics::{Problem, Problems, Source};
 
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug)]
@@ -25,6 +36,41 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// `[devices.ID]`.
     pub devices: BTreeMap<String, DeviceConfig>,
+    /// The text that all this was read from, for problems that a plugin finds in its table.
+    pub source: Source,
+}
+
+impl Config {
+    /// Reads and checks a file; relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        sections::parse(Source::read(path)?)
+    }
+
+    /// Checks a text as if it stood in a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
+        sections::parse(Source::new(path, text))
+    }
+
+    /// Returns line and column, from 1, of a key in `[devices.ID.config]`, such as `rooms[2].name`.
+    ///
+    /// Where the key is not there, the nearest table or array around it that is; none for an
+    /// unknown device.
+    pub fn locate(&self, device: &str, path: &str) -> Option<(usize, usize)> {
+        self.source.locate_device_key(device, path)
+    }
+
+    /// Creates the problem that a plugin has with a key of its device's table.
+    pub fn device_problem(&self, device: &str, path: &str, what: &str) -> Problem {
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        let key = format!("devices.{device}.config{dot}{path}");
+        self.source.problem_at(self.locate(device, path), &key, what)
+    }
 }
 
 /// How to reach the broker.
@@ -126,3 +172,6 @@ impl std::fmt::Debug for Secret {
         f.write_str("Secret(..)")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,11 +78,15 @@ pub struct Link {
     deliveries: BTreeMap<u64, Publish>,
     next_delivery: u64,
     disconnecting: bool,
+    /// When a connection that does not take DISCONNECT is dropped.
+    give_up: Instant,
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("in_flight", &self.unacknowledged.len()).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("in_flight", &self.unacknowledged.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,13 +132,19 @@ impl Link {
             deliveries: BTreeMap::new(),
             next_delivery: first_delivery,
             disconnecting: false,
+            give_up: Instant::now(),
         })
     }
 
     /// Waits for the next event. Cancelling the wait loses nothing.
     pub async fn next(&mut self) -> LinkEvent {
         loop {
-            let event = match self.events.recv().await {
+            let received = if self.disconnecting {
+                timeout_at(self.give_up, self.events.recv()).await.ok().flatten()
+            } else {
+                self.events.recv().await
+            };
+            let event = match received {
                 Some(Ok(Event::Incoming(packet))) => self.on_incoming(packet),
                 Some(Ok(Event::Outgoing(packet))) => self.on_outgoing(&packet),
                 Some(Err(_)) | None if self.disconnecting => {
@@ -205,6 +215,7 @@ impl Link {
     /// Where the link's queue is full: a broken invariant of its user.
     pub fn disconnect(&mut self) -> Result<(), LinkFull> {
         self.disconnecting = true;
+        self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
         self.client.try_disconnect().map_err(|_| LinkFull)
     }
 
@@ -216,9 +227,9 @@ impl Link {
     fn on_incoming(&mut self, packet: Packet) -> Option<LinkEvent> {
         match packet {
             Packet::ConnAck(connack) => Some(LinkEvent::Connected(read_connack(connack))),
-            Packet::SubAck(suback) => {
-                Some(LinkEvent::Subscribed(suback.return_codes.iter().map(subscribe_code).collect()))
-            }
+            Packet::SubAck(suback) => Some(LinkEvent::Subscribed(
+                suback.return_codes.iter().map(subscribe_code).collect(),
+            )),
             Packet::PubAck(puback) => {
                 let id = self.unacknowledged.remove(&puback.pkid)?;
                 Some(LinkEvent::Published(id, puback_code(puback.reason)))
@@ -492,6 +503,7 @@ const IN_FLIGHT_LIMIT: u16 = 64;
 const REQUEST_CAPACITY: usize = 4096;
 /// Events that wait for the driver before the socket is read on.
 const EVENT_CAPACITY: usize = 64;
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receive Maximum (MQTT 3.1.2.11.3): brokers are known to lose messages above a small one.
 const RECEIVE_MAXIMUM: u16 = 1024;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `hearthd` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hearthd::cli::main()
+}

@@ -127,8 +127,7 @@ fn open_file(path: &Path) -> Result<Database, StoreError> {
 fn put_aside(path: &Path, cause: &StoreError) -> Result<(), StoreError> {
     let aside = path.with_extension("corrupt");
     warn!(%cause, put_aside_as = %aside.display(), "the store cannot be opened; starting without it");
-    fs::rename(path, &aside)
-        .map_err(|source| StoreError::Folder { path: path.to_owned(), source })
+    fs::rename(path, &aside).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
 }
 
 fn read(database: &Database) -> Result<Contents, Box<dyn std::error::Error>> {

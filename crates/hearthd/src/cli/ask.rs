@@ -1,0 +1,189 @@
+//! `hearthd request`, `devices`, `describe` and `will`: requests to the running daemon.
+
+use std::process::ExitCode;
+
+use hearth_core::Absence;
+use serde_json::{Value, json};
+
+use super::{Asking, exit, fail};
+use crate::{
+    config::Config,
+    requester::{AskError, Question, Response, ask},
+};
+
+/// Asks, and prints the answers; exit 0 only where all are 2xx.
+pub(super) fn request(
+    common: &Asking,
+    device: String,
+    property: String,
+    payload: String,
+    all: bool,
+) -> ExitCode {
+    let timeout = common.timeout;
+    let question = Question { device, property, payload: payload.into(), timeout, all };
+    match ask_once(common, |_| question) {
+        Err(code) => code,
+        Ok(answers) => {
+            for answer in &answers {
+                print_answer(answer, common.json);
+            }
+            let done = answers.iter().all(|answer| (200..300).contains(&answer.status()));
+            if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Lists the devices.
+pub(super) fn devices(common: &Asking) -> ExitCode {
+    ask_hub(common, "devices", |list| {
+        for device in list.as_array().into_iter().flatten() {
+            let text = |key: &str| device[key].as_str().unwrap_or_default().to_owned();
+            println!(
+                "{:<24} {:<12} {:<10} {}",
+                text("id"),
+                text("kind"),
+                text("state"),
+                text("name")
+            );
+            for (property, value) in device["properties"].as_object().into_iter().flatten() {
+                println!("    {property} = {}", plain(value));
+            }
+        }
+    })
+}
+
+/// Describes one device.
+pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
+    let question = Question {
+        device,
+        property: "describe".into(),
+        payload: Default::default(),
+        timeout: common.timeout,
+        all: false,
+    };
+    print_value(
+        common,
+        |_| question,
+        |description| {
+            println!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
+            for (property, declaration) in
+                description["properties"].as_object().into_iter().flatten()
+            {
+                let facts: Vec<String> = declaration
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| format!("{key} {}", plain(value)))
+                    .collect();
+                println!("    {property:<22} {}", facts.join(", "));
+            }
+        },
+    )
+}
+
+/// Prints the last absences, the newest last.
+pub(super) fn will(common: &Asking) -> ExitCode {
+    ask_hub(common, "absences", |list| {
+        let absences: Vec<Absence> = serde_json::from_value(list.clone()).unwrap_or_default();
+        if absences.is_empty() {
+            println!("no absence yet");
+        }
+        for absence in absences {
+            let clean = if absence.clean { ", after a disconnect in order" } else { "" };
+            println!("{}  {}{clean}", absence.decided_at, absence.outcome.as_str());
+            println!("    the will of the connection of {}", absence.connected_at);
+            for answer in absence.acknowledgements {
+                let who = answer.responder.as_deref().unwrap_or("somebody");
+                let when = if answer.before_fence { "while away" } else { "after the return" };
+                println!("    {who}, {when}: {}", answer.payload);
+            }
+        }
+    })
+}
+
+fn ask_hub(common: &Asking, property: &str, print: impl FnOnce(&Value)) -> ExitCode {
+    let question = |config: &Config| Question {
+        device: config.broker.client_id.clone(),
+        property: property.into(),
+        payload: Default::default(),
+        timeout: common.timeout,
+        all: false,
+    };
+    print_value(common, question, print)
+}
+
+/// Asks for a JSON value and prints it, for people or as it is.
+fn print_value(
+    common: &Asking,
+    question: impl FnOnce(&Config) -> Question,
+    print: impl FnOnce(&Value),
+) -> ExitCode {
+    let answers = match ask_once(common, question) {
+        Ok(answers) => answers,
+        Err(code) => return code,
+    };
+    for answer in answers.iter().take(1) {
+        if !(200..300).contains(&answer.status()) {
+            print_answer(answer, common.json);
+            return ExitCode::FAILURE;
+        }
+        match serde_json::from_slice(&answer.message.payload) {
+            Ok(value) if common.json => println!("{value:#}"),
+            Ok(value) => {
+                print(&value);
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => return fail(exit::SOFTWARE, format!("the answer is no JSON: {error}")),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn ask_once(
+    common: &Asking,
+    question: impl FnOnce(&Config) -> Question,
+) -> Result<Vec<Response>, ExitCode> {
+    let config = Config::load(&common.file.config).map_err(|error| fail(exit::CONFIG, error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| fail(exit::SOFTWARE, error))?;
+    runtime.block_on(ask(&config, &question(&config))).map_err(|error| {
+        let code = match error {
+            AskError::NotAuthorized(_) => exit::NOT_AUTHORIZED,
+            AskError::Unavailable(_) | AskError::NoResponder(_) => exit::UNAVAILABLE,
+            AskError::ResponseInformation(_) => exit::CONFIG,
+            AskError::NoAnswer(..) => exit::NO_ANSWER,
+        };
+        fail(code, error)
+    })
+}
+
+fn print_answer(answer: &Response, as_json: bool) {
+    let message = &answer.message;
+    let payload = String::from_utf8_lossy(&message.payload);
+    if as_json {
+        let properties: Vec<_> =
+            message.user_properties.iter().map(|(key, value)| json!([key, value])).collect();
+        let line = json!({
+            "status": answer.status(),
+            "payload": payload,
+            "content_type": message.content_type,
+            "response_topic": message.topic,
+            "user_properties": properties,
+        });
+        println!("{line}");
+    } else if (200..300).contains(&answer.status()) {
+        println!("{payload}");
+    } else {
+        let reason = message.user_property("__stMsg").unwrap_or(&payload);
+        eprintln!("hearthd: {}: {reason}", answer.status());
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

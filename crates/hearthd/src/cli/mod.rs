@@ -1,0 +1,117 @@
+//! The command line.
+
+mod ask;
+mod check;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+/// The smart-home hub daemon: MQTT 5 request/response for device plugins.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(ConfigFile),
+    /// Check the configuration and each device's own table; print every problem.
+    Check(ConfigFile),
+    /// Ask a device, as any requester would.
+    Request {
+        /// Device ID.
+        device: String,
+        /// Property, or `set`, `get`, `describe`.
+        property: String,
+        /// The value; nothing reads.
+        #[arg(default_value = "")]
+        payload: String,
+        /// Wait for the answers of several responders until the time is over.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        common: Asking,
+    },
+    /// List the devices of the running daemon.
+    Devices(Asking),
+    /// Tell what a device can do.
+    Describe {
+        /// Device ID.
+        device: String,
+        #[command(flatten)]
+        common: Asking,
+    },
+    /// Tell what became of the daemon's last wills.
+    Will(Asking),
+    /// Look at plugin files.
+    #[command(subcommand)]
+    Plugin(Plugin),
+}
+
+#[derive(Debug, Subcommand)]
+enum Plugin {
+    /// Tell what a shared object holds, and whether it would load here.
+    Check {
+        /// The shared object.
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration.
+    #[arg(long, default_value = "/etc/hearthd/hearthd.toml")]
+    config: PathBuf,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Asking {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(file) => check::check(&file.config),
+        Command::Request { device, property, payload, all, common } => {
+            ask::request(&common, device, property, payload, all)
+        }
+        Command::Devices(common) => ask::devices(&common),
+        Command::Describe { device, common } => ask::describe(&common, device),
+        Command::Will(common) => ask::will(&common),
+        Command::Plugin(Plugin::Check { file }) => check::plugin(&file),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Prints an error as the command line does everywhere, and returns its exit code.
+fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("hearthd: {error}");
+    ExitCode::from(code)
+}
+
+/// Exit codes of sysexits.h.
+mod exit {
+    pub(super) const SOFTWARE: u8 = 70;
+    pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const IO: u8 = 74;
+    pub(super) const NO_ANSWER: u8 = 75;
+    pub(super) const NOT_AUTHORIZED: u8 = 77;
+    pub(super) const CONFIG: u8 = 78;
+}

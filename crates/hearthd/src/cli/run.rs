@@ -1,0 +1,74 @@
+//! `hearthd run`.
+
+use std::{io::IsTerminal, path::Path, process::ExitCode};
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::{exit, fail};
+use crate::{
+    config::Config,
+    device::Devices,
+    driver::{self, DriverError, Parts},
+    plugin::Plugins,
+    store::{Store, StoreError},
+};
+
+/// Runs the daemon until a signal ends it.
+pub(super) fn run(file: &Path) -> ExitCode {
+    start_log();
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(problems) => return fail(exit::CONFIG, problems),
+    };
+    let (plugins, errors) =
+        Plugins::load(&config.plugin_path, &config.state_directory.join("plugins"));
+    for error in errors {
+        warn!(%error, "plugin refused");
+    }
+    let (stored_sender, stored) = mpsc::unbounded_channel();
+    let opened = Store::open(&config.state_directory, move |revision| {
+        // The driver may have ended already; then nobody waits.
+        let _ = stored_sender.send(revision);
+    });
+    let (store, contents) = match opened {
+        Ok(opened) => opened,
+        Err(error @ StoreError::InUse(_)) => return fail(exit::NO_ANSWER, error),
+        Err(error) => return fail(exit::IO, error),
+    };
+    let (event_sender, device_events) = mpsc::unbounded_channel();
+    let devices = match Devices::start(&config, &plugins, &contents.devices, event_sender) {
+        Ok(devices) => devices,
+        Err(problems) => {
+            store.close();
+            return fail(exit::CONFIG, super::check::render(file, &config, &problems));
+        }
+    };
+    info!(version = env!("CARGO_PKG_VERSION"), devices = config.devices.len(), "starting");
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(exit::SOFTWARE, error),
+    };
+    let memory = contents.memory;
+    let parts = Parts { config, memory, store, stored, devices, device_events };
+    match runtime.block_on(driver::run(parts)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),
+        Err(error) => fail(exit::SOFTWARE, error),
+    }
+}
+
+/// Logs to standard error: under systemd without time and colour, which the journal has itself.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().with_ansi(false).init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}

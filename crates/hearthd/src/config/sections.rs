@@ -1,0 +1,328 @@
+//! The sections of the file, with their defaults and the rules between them.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use hearth_core::topic::{Prefix, Template, Templates, TopicFilter};
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Broker, Config, DeviceConfig, Problems, Requests, ResponseInformation, Secret, Source, Stale,
+    Tls,
+    reader::{Reader, Section, wrong_type},
+    units,
+};
+
+/// Reads and checks a whole file.
+pub(super) fn parse(source: Source) -> Result<Config, Problems> {
+    let mut reader = Reader::new(source.clone());
+    let (root, errors) = DeTable::parse_recoverable(source.text());
+    for error in errors {
+        let at = error.span().map_or(source.text().len(), |span| span.start);
+        reader.problem(at, "", format!("not TOML: {}", error.message()));
+    }
+    if !reader.problems.is_empty() {
+        // What recovery makes of a broken line would only be reported a second time.
+        return Err(reader.problems.into());
+    }
+    let config = config(&mut reader, root.get_ref());
+    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.into()) }
+}
+
+/// Reads every section; where the reader has problems, some values are stand-ins.
+pub(super) fn config(reader: &mut Reader, root: &DeTable<'_>) -> Config {
+    let mut root = Section::root(root);
+    let broker = broker(reader, &mut root);
+    let requests = requests(reader, &mut root);
+    let devices = devices(reader, &mut root, &requests, &broker.client_id);
+    let config = Config {
+        response_information: response_information(reader, &mut root),
+        topics: topics(reader, &mut root),
+        allow_responses: allow_responses(reader, &mut root),
+        will_delay: will_delay(reader, &mut root, broker.session_expiry),
+        plugin_path: plugin_path(reader, &mut root),
+        state_directory: state_directory(reader, &mut root),
+        source: reader.source.clone(),
+        broker,
+        requests,
+        devices,
+    };
+    reader.finish(root);
+    config
+}
+
+fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
+    let mut section = reader.section(root, "broker");
+    let address = reader
+        .parsed(&mut section, "url", |value| {
+            let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
+            units::address(text)
+        })
+        .unwrap_or(units::Address { host: "127.0.0.1".into(), port: 1883, tls: false });
+    let client_id = reader
+        .parsed(&mut section, "client_id", |value| {
+            let id = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
+            units::check_id(id).map(|()| id.to_owned())
+        })
+        .unwrap_or_else(default_client_id);
+    let broker = Broker {
+        host: address.host,
+        port: address.port,
+        tls: tls(reader, &mut section, address.tls),
+        client_id,
+        username: reader.text(&mut section, "username").map(str::to_owned),
+        password: password(reader, &mut section),
+        keep_alive: reader
+            .parsed(&mut section, "keep_alive", |v| units::whole_seconds(v, 5, u16::MAX.into()))
+            .unwrap_or(Duration::from_secs(20)),
+        session_expiry: reader
+            .parsed(&mut section, "session_expiry", |v| units::whole_seconds(v, 1, u32::MAX))
+            .unwrap_or(Duration::from_secs(7 * 24 * 60 * 60)),
+    };
+    reader.finish(section);
+    broker
+}
+
+fn tls(reader: &mut Reader, broker: &mut Section<'_>, wanted: bool) -> Option<Tls> {
+    let mut section = reader.section(broker, "tls");
+    if section.exists() && !wanted {
+        reader.problem(section.at, &section.path, "needs a url that starts with mqtts://");
+    }
+    let ca_file = readable_file(reader, &mut section, "ca_file");
+    let certificate = readable_file(reader, &mut section, "client_cert_file");
+    let key = readable_file(reader, &mut section, "client_key_file");
+    let client_auth = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            let what = "client_cert_file and client_key_file belong together; give both";
+            reader.problem(section.at, &section.path, what);
+            None
+        }
+    };
+    reader.finish(section);
+    wanted.then_some(Tls { ca_file, client_auth })
+}
+
+fn readable_file(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Option<PathBuf> {
+    let entry = reader.entry(section, key)?;
+    let path = reader.entry_path(&entry)?;
+    if let Err(error) = std::fs::File::open(&path) {
+        reader.problem(entry.at, &entry.path, format!("{}: {error}", path.display()));
+    }
+    Some(path)
+}
+
+fn password(reader: &mut Reader, broker: &mut Section<'_>) -> Option<Secret> {
+    let file = reader.entry(broker, "password_file");
+    let variable = reader.entry(broker, "password_env");
+    let (entry, outcome) = match (file, variable) {
+        (Some(_), Some(variable)) => {
+            (variable, Err("password_file is there too; keep one of them".to_owned()))
+        }
+        (Some(file), None) => {
+            let path = reader.entry_path(&file)?;
+            let text = std::fs::read_to_string(&path);
+            (file, text.map_err(|error| format!("{}: {error}", path.display())))
+        }
+        (None, Some(variable)) => {
+            let value = match variable.value.as_str() {
+                Some(name) => std::env::var(name).map_err(|error| format!("{name}: {error}")),
+                None => Err(wrong_type("a variable's name in quotes", variable.value)),
+            };
+            (variable, value)
+        }
+        (None, None) => return None,
+    };
+    match outcome {
+        Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Err(what) => {
+            reader.problem(entry.at, &entry.path, what);
+            None
+        }
+    }
+}
+
+fn response_information(reader: &mut Reader, root: &mut Section<'_>) -> ResponseInformation {
+    let mut section = reader.section(root, "response_information");
+    let read = ResponseInformation {
+        required: reader
+            .parsed(&mut section, "required", |value| {
+                value.as_bool().ok_or_else(|| wrong_type("true or false", value))
+            })
+            .unwrap_or(false),
+        fallback: reader.parsed(&mut section, "fallback", |value| {
+            let text = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
+            Prefix::parse(text).map_err(|error| format!("{error}; write a user ID such as `alice`"))
+        }),
+    };
+    reader.finish(section);
+    read
+}
+
+fn topics(reader: &mut Reader, root: &mut Section<'_>) -> Templates {
+    let mut section = reader.section(root, "topics");
+    let mut topics = Templates::default();
+    let fields = [
+        ("request", &mut topics.request, Templates::DEVICE),
+        ("state", &mut topics.state, Templates::DEVICE),
+        ("response", &mut topics.response, Templates::RESPONSE),
+        ("presence", &mut topics.presence, Templates::HUB),
+        ("absence", &mut topics.absence, Templates::HUB),
+    ];
+    let mut seen: Vec<(&str, Template)> = Vec::new();
+    for (key, field, placeholders) in fields {
+        let parsed = reader.parsed(&mut section, key, |value| {
+            let text = value.as_str().ok_or_else(|| wrong_type("a topic in quotes", value))?;
+            let template = Template::parse(text, placeholders)
+                .map_err(|error| format!("{error}; the default is `{field}`"))?;
+            match seen.iter().find(|(_, other)| *other == template) {
+                Some((other, _)) => Err(format!("is the same topic as `{other}`; change one")),
+                None => Ok(template),
+            }
+        });
+        if let Some(template) = parsed {
+            *field = template;
+        }
+        seen.push((key, field.clone()));
+    }
+    reader.finish(section);
+    topics
+}
+
+fn allow_responses(reader: &mut Reader, root: &mut Section<'_>) -> Vec<TopicFilter> {
+    let mut section = reader.section(root, "responses");
+    let mut filters = Vec::new();
+    for (entry, text) in reader.texts(&mut section, "allow").unwrap_or_default() {
+        match TopicFilter::parse(text) {
+            Ok(filter) => filters.push(filter),
+            Err(error) => reader.problem(
+                entry.at,
+                &entry.path,
+                format!("`{text}` {error}; write a filter such as `clients/+/responses/#`"),
+            ),
+        }
+    }
+    reader.finish(section);
+    filters
+}
+
+fn will_delay(reader: &mut Reader, root: &mut Section<'_>, session_expiry: Duration) -> Duration {
+    let mut section = reader.section(root, "will");
+    let delay = reader.parsed(&mut section, "delay", |value| {
+        let delay = units::whole_seconds(value, 0, u32::MAX)?;
+        if delay > session_expiry {
+            return Err("is longer than broker.session_expiry, which would end it early".into());
+        }
+        Ok(delay)
+    });
+    reader.finish(section);
+    delay.unwrap_or(Duration::from_secs(10))
+}
+
+fn requests(reader: &mut Reader, root: &mut Section<'_>) -> Requests {
+    let mut section = reader.section(root, "requests");
+    let requests = Requests {
+        deadline: deadline(reader, &mut section).unwrap_or(Duration::from_secs(5)),
+        stale: reader.parsed(&mut section, "stale", units::stale).unwrap_or(Stale::Refuse),
+        queue: reader
+            .parsed(&mut section, "queue", |value| units::whole_number(value, 1, MAX_QUEUE))
+            .unwrap_or(64),
+        max_payload: reader.parsed(&mut section, "max_payload", units::size).unwrap_or(64 * 1024),
+    };
+    reader.finish(section);
+    requests
+}
+
+fn deadline(reader: &mut Reader, section: &mut Section<'_>) -> Option<Duration> {
+    reader.parsed(section, "deadline", |v| units::duration(v, Duration::from_millis(1)))
+}
+
+fn plugin_path(reader: &mut Reader, root: &mut Section<'_>) -> Vec<PathBuf> {
+    let mut section = reader.section(root, "plugins");
+    let path = match reader.texts(&mut section, "path") {
+        Some(texts) => texts.iter().map(|(_, text)| reader.source.resolve(text)).collect(),
+        None => vec!["/usr/lib/hearthd/plugins".into()],
+    };
+    reader.finish(section);
+    path
+}
+
+fn state_directory(reader: &mut Reader, root: &mut Section<'_>) -> PathBuf {
+    let mut section = reader.section(root, "state");
+    let directory = reader.path(&mut section, "directory");
+    reader.finish(section);
+    directory.unwrap_or_else(|| "/var/lib/hearthd".into())
+}
+
+fn devices(
+    reader: &mut Reader,
+    root: &mut Section<'_>,
+    requests: &Requests,
+    client_id: &str,
+) -> BTreeMap<String, DeviceConfig> {
+    let all = reader.section(root, "devices");
+    let mut devices = BTreeMap::new();
+    for (id, mut section) in reader.named_sections(&all) {
+        if let Err(what) = units::check_id(id) {
+            reader.problem(section.at, &section.path, what);
+        } else if id == client_id {
+            let what = "is the hub's client_id as well; give the device another ID";
+            reader.problem(section.at, &section.path, what);
+        }
+        let device = device(reader, &mut section, id, requests);
+        reader.finish(section);
+        devices.insert(id.to_owned(), device);
+    }
+    devices
+}
+
+fn device(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    id: &str,
+    requests: &Requests,
+) -> DeviceConfig {
+    let kind = match reader.entry(section, "plugin") {
+        Some(entry) => reader.entry_text(&entry).unwrap_or_default().to_owned(),
+        None => {
+            if section.exists() {
+                let what = "plugin is missing; name the device's kind: plugin = \"light\"";
+                reader.problem(section.at, &section.path, what);
+            }
+            String::new()
+        }
+    };
+    DeviceConfig {
+        id: id.to_owned(),
+        kind,
+        name: reader.text(section, "name").map(str::to_owned),
+        deadline: deadline(reader, section).unwrap_or(requests.deadline),
+        stale: reader.parsed(section, "stale", units::stale).unwrap_or(requests.stale),
+        config: device_table(reader, section),
+    }
+}
+
+fn device_table(reader: &mut Reader, section: &mut Section<'_>) -> serde_json::Value {
+    let empty = || serde_json::Value::Object(serde_json::Map::new());
+    let Some(entry) = reader.entry(section, "config") else { return empty() };
+    if !matches!(entry.value, DeValue::Table(_)) {
+        reader.wrong_type(entry.at, &entry.path, "a table", entry.value);
+        return empty();
+    }
+    units::json(entry.value, entry.at, &entry.path).unwrap_or_else(|(at, path, what)| {
+        reader.problem(at, &path, what);
+        empty()
+    })
+}
+
+fn default_client_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("hearthd-{}", units::sanitised(host.trim(), "hub"))
+}
+
+/// Requests that may wait for one device, whatever the configuration says.
+const MAX_QUEUE: usize = 65_535;

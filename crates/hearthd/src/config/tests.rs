@@ -1,0 +1,247 @@
+//! What a configuration file may say, and what is told about a wrong one.
+
+use std::{fs, path::Path, time::Duration};
+
+use toml::de::DeTable;
+
+use super::{reader::Reader, *};
+
+const SHIPPED: &str = include_str!("../../../../config/hearthd.toml");
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(Path::new("c.toml"), text)
+}
+
+#[track_caller]
+fn problems(text: &str) -> Vec<String> {
+    parse(text).unwrap_err().iter().map(Problem::to_string).collect()
+}
+
+/// Fails unless the text has one problem and that starts so.
+#[track_caller]
+fn check_problem(text: &str, start: &str) {
+    let found = problems(text);
+    assert!(found.len() == 1 && found[0].starts_with(start), "{found:#?}");
+}
+
+fn with_defaults_uncommented(text: &str) -> String {
+    let uncomment = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if is_key_line(rest) && !rest.ends_with("# example") => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+}
+
+fn is_key_line(line: &str) -> bool {
+    line.split_once(" = ").is_some_and(|(key, _)| {
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    })
+}
+
+#[test]
+fn every_documented_default_is_the_default() {
+    let shown = |text: &str| format!("{:#?}", parse(text).unwrap());
+    let documented = with_defaults_uncommented(SHIPPED);
+    assert!(documented.lines().filter(|line| is_key_line(line)).count() > 20, "{documented}");
+    assert_eq!(shown(&documented), shown(SHIPPED));
+    let mut without_devices = parse(SHIPPED).unwrap();
+    without_devices.devices.clear();
+    assert_eq!(format!("{without_devices:#?}"), shown(""));
+}
+
+#[test]
+fn every_key_is_documented() {
+    let mut reader = Reader::new(Source::new(Path::new("c.toml"), SHIPPED));
+    sections::config(&mut reader, DeTable::parse(SHIPPED).unwrap().get_ref());
+    for path in reader.known {
+        let key = path.rsplit('.').next().unwrap();
+        let documented = SHIPPED.lines().any(|line| {
+            line.trim_start_matches("# ").starts_with(&format!("{key} = "))
+                || line.ends_with(&format!(".{key}]"))
+        });
+        assert!(documented, "{path} is not in config/hearthd.toml");
+    }
+}
+
+#[test]
+fn the_shipped_file_has_two_devices() {
+    let config = parse(SHIPPED).unwrap();
+    let kinds: Vec<_> = config.devices.values().map(|d| (d.id.as_str(), d.kind.as_str())).collect();
+    assert_eq!(kinds, [("heating", "thermostat"), ("light-in-bedroom", "light")]);
+    assert_eq!(config.devices["heating"].config["backend"], "simulated");
+    assert_eq!(config.broker.keep_alive, Duration::from_secs(20));
+    assert_eq!(config.requests.max_payload, 65_536);
+}
+
+#[test]
+fn five_mistakes_are_told_at_once_with_their_places() {
+    let text = r#"[broker]
+url = "http://broker"
+keep_alife = "20s"
+[requests]
+deadline = 5
+[topics]
+state = "{prefix}/state/{room}"
+[will]
+delay = "soon"
+[devices.Bedroom]
+name = "Bedroom"
+[[guard]]
+presence = "x"
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "c.toml:2:7: broker.url: `http://broker` must start with mqtt:// or mqtts://",
+            "c.toml:3:1: broker.keep_alife: unknown key; did you mean `keep_alive`?",
+            "c.toml:5:12: requests.deadline: must be a duration in quotes such as \"10s\", \
+             \"500ms\" or \"7d\", not a whole number",
+            "c.toml:7:9: topics.state: `{room}` is no placeholder of this topic; the default is \
+             `{prefix}/state/{device}/{property}`",
+            "c.toml:9:9: will.delay: `soon` is no duration; write one such as \"10s\" or \"7d\"",
+            "c.toml:10:10: devices.Bedroom: `Bedroom` is no ID; use 1 to 64 of a-z, 0-9, `_` and \
+             `-`, such as `bedroom`",
+            "c.toml:10:10: devices.Bedroom: plugin is missing; name the device's kind: plugin = \
+             \"light\"",
+            "c.toml:12:3: guard: unknown key; known here: broker, requests, devices, \
+             response_information, topics, responses, will, plugins, state",
+        ]
+    );
+}
+
+#[test]
+fn two_broken_lines_are_both_told() {
+    let found = problems("[broker]\nurl = \n[will]\ndelay = 10s\n");
+    assert!(found.len() >= 2, "{found:#?}");
+    assert!(found[0].starts_with("c.toml:2:"), "{found:#?}");
+    assert!(found.iter().any(|problem| problem.starts_with("c.toml:4:")), "{found:#?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nonexistent/hearthd.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/hearthd.toml: cannot be read: "), "{error}");
+}
+
+#[test]
+fn the_port_follows_the_scheme() {
+    let broker = |url: &str| {
+        let broker = parse(&format!("broker.url = \"{url}\"")).unwrap().broker;
+        (broker.host, broker.port, broker.tls.is_some())
+    };
+    assert_eq!(broker("mqtt://pi.local"), ("pi.local".into(), 1883, false));
+    assert_eq!(broker("mqtts://pi"), ("pi".into(), 8883, true));
+    assert_eq!(broker("mqtt://[::1]:1884"), ("::1".into(), 1884, false));
+    for url in ["mqtt://", "mqtt://pi:0", "mqtt://pi:70000", "mqtt://a:b@pi", "mqtt://[x]", "pi"] {
+        check_problem(&format!("broker.url = \"{url}\""), "c.toml:1:14: broker.url: ");
+    }
+}
+
+#[test]
+fn the_password_comes_from_a_file_without_its_newline() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "pass word\n").unwrap();
+    let path = folder.path().join("hearthd.toml");
+    fs::write(&path, "[broker]\npassword_file = \"secret\"\n").unwrap();
+    let password = Config::load(&path).unwrap().broker.password.unwrap();
+    assert_eq!(password.expose(), "pass word");
+    assert_eq!(format!("{password:?}"), "Secret(..)");
+}
+
+#[test]
+fn a_password_has_one_source_and_that_can_be_read() {
+    check_problem(
+        "broker.password_file = \"/nonexistent\"",
+        "c.toml:1:24: broker.password_file: /nonexistent: No such file",
+    );
+    check_problem(
+        "[broker]\npassword_file = \"a\"\npassword_env = \"A\"",
+        "c.toml:3:16: broker.password_env: password_file is there too",
+    );
+    check_problem(
+        "broker.password_env = \"HEARTHD_NO_SUCH_VARIABLE\"",
+        "c.toml:1:23: broker.password_env: HEARTHD_NO_SUCH_VARIABLE: ",
+    );
+    let password = parse("broker.password_env = \"CARGO_PKG_NAME\"").unwrap().broker.password;
+    assert_eq!(password.unwrap().expose(), "hearthd");
+}
+
+#[test]
+fn tls_files_need_mqtts_and_come_in_pairs() {
+    check_problem("[broker.tls]\n", "c.toml:1:9: broker.tls: needs a url that starts with mqtts");
+    check_problem(
+        "[broker]\nurl = \"mqtts://pi\"\n[broker.tls]\nclient_cert_file = \"/dev/null\"\n",
+        "c.toml:3:9: broker.tls: client_cert_file and client_key_file belong together",
+    );
+}
+
+#[test]
+fn numbers_have_bounds() {
+    for (text, start) in [
+        ("broker.keep_alive = \"4s\"", "c.toml:1:21: broker.keep_alive: `4s` is too short"),
+        ("broker.keep_alive = \"1d\"", "c.toml:1:21: broker.keep_alive: is too long"),
+        ("will.delay = \"1500ms\"", "c.toml:1:14: will.delay: MQTT counts"),
+        ("will.delay = \"8d\"", "c.toml:1:14: will.delay: is longer than broker.session_expiry"),
+        ("requests.queue = 0", "c.toml:1:18: requests.queue: 0 is out of range"),
+        ("requests.max_payload = \"64kb\"", "c.toml:1:24: requests.max_payload: is no size"),
+        ("requests.stale = \"drop\"", "c.toml:1:18: requests.stale: must be \"refuse\""),
+        ("responses.allow = [\"a\", \"b#\"]", "c.toml:1:25: responses.allow[1]: `b#`"),
+        ("response_information.fallback = \"a+\"", "c.toml:1:33: response_information.fallback"),
+        (
+            "topics.state = \"{prefix}/cmnd/{device}/{property}\"",
+            "c.toml:1:16: topics.state: is the",
+        ),
+    ] {
+        check_problem(text, start);
+    }
+    for (size, bytes) in [("\"256KiB\"", 262_144), ("\"1MiB\"", 1_048_576), ("70", 70)] {
+        let config = parse(&format!("requests.max_payload = {size}")).unwrap();
+        assert_eq!(config.requests.max_payload, bytes);
+    }
+}
+
+#[test]
+fn a_device_is_no_namesake_of_the_hub_and_inherits_the_requests_section() {
+    check_problem(
+        "broker.client_id = \"pi\"\n[devices.pi]\nplugin = \"light\"\n",
+        "c.toml:2:10: devices.pi: is the hub's client_id",
+    );
+    let config = parse(
+        "[requests]\ndeadline = \"2s\"\nstale = \"execute\"\n[devices.a]\nplugin = \"light\"\n\
+         [devices.b]\nplugin = \"light\"\ndeadline = \"300ms\"\nstale = \"refuse\"\n",
+    )
+    .unwrap();
+    let of = |id: &str| (config.devices[id].deadline, config.devices[id].stale);
+    assert_eq!(of("a"), (Duration::from_secs(2), Stale::Execute));
+    assert_eq!(of("b"), (Duration::from_millis(300), Stale::Refuse));
+}
+
+#[test]
+fn a_plugins_complaint_finds_its_key() {
+    let config = parse(
+        "[devices.house]\nplugin = \"x\"\n[devices.house.config]\nlimit = 0x10\n\
+         inline = { depth = 1.5 }\n[[devices.house.config.rooms]]\nname = \"a\"\n\
+         [[devices.house.config.rooms]]\nname = \"b\"\n[devices.bare]\nplugin = \"x\"\n",
+    )
+    .unwrap();
+    let json = serde_json::json!({
+        "limit": 16, "inline": { "depth": 1.5 }, "rooms": [{ "name": "a" }, { "name": "b" }],
+    });
+    assert_eq!(config.devices["house"].config, json);
+    for (path, place) in [
+        ("limit", (4, 9)),
+        ("inline.depth", (5, 20)),
+        ("rooms[1].name", (9, 8)),
+        ("rooms[1].size", (8, 1)),
+        ("no_such_key", (3, 16)),
+        ("", (3, 16)),
+    ] {
+        assert_eq!(config.locate("house", path), Some(place), "{path}");
+    }
+    assert_eq!(config.locate("bare", "limit"), Some((10, 10)));
+    assert_eq!(config.locate("nobody", "limit"), None);
+    assert_eq!(
+        config.device_problem("house", "rooms[1].name", "is taken").to_string(),
+        "c.toml:9:8: devices.house.config.rooms[1].name: is taken"
+    );
+}

@@ -1,0 +1,192 @@
+//! Durations, sizes, identifiers and the broker's address, as people write them.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use toml::de::DeValue;
+
+use super::{Stale, reader::wrong_type};
+
+/// Reads a duration of at least `least`.
+pub(super) fn duration(value: &DeValue<'_>, least: Duration) -> Result<Duration, String> {
+    const WANTED: &str = "a duration in quotes such as \"10s\", \"500ms\" or \"7d\"";
+    let text = value.as_str().ok_or_else(|| wrong_type(WANTED, value))?;
+    let duration = humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is no duration; write one such as \"10s\" or \"7d\""))?;
+    if duration < least {
+        let least = humantime::format_duration(least);
+        return Err(format!("`{text}` is too short; the least is {least}"));
+    }
+    Ok(duration)
+}
+
+/// Reads a duration that goes over the wire in whole seconds, `least` and `most` included.
+pub(super) fn whole_seconds(
+    value: &DeValue<'_>,
+    least: u32,
+    most: u32,
+) -> Result<Duration, String> {
+    let duration = duration(value, Duration::from_secs(least.into()))?;
+    if duration.subsec_nanos() != 0 {
+        return Err("MQTT counts it in whole seconds; leave the fraction out".into());
+    }
+    if duration.as_secs() > u64::from(most) {
+        return Err(format!("is too long; the most is {most}s"));
+    }
+    Ok(duration)
+}
+
+/// Reads a number of bytes: `"64KiB"`, `"1MiB"`, or a plain number.
+pub(super) fn size(value: &DeValue<'_>) -> Result<usize, String> {
+    let bytes = match value {
+        DeValue::Integer(_) => return whole_number(value, 1, MAX_SIZE),
+        DeValue::String(text) => parse_size(text),
+        _ => return Err(wrong_type("a size such as \"64KiB\" or a number of bytes", value)),
+    };
+    bytes.filter(|bytes| (1..=MAX_SIZE).contains(bytes)).ok_or_else(|| {
+        "is no size from 1 byte to 255MiB; write one such as \"64KiB\" or \"1MiB\"".into()
+    })
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// Reads a whole number, `least` and `most` included.
+pub(super) fn whole_number(
+    value: &DeValue<'_>,
+    least: usize,
+    most: usize,
+) -> Result<usize, String> {
+    let number = value.as_integer().ok_or_else(|| wrong_type("a whole number", value))?;
+    usize::from_str_radix(number.as_str(), number.radix())
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("{number} is out of range; write {least} to {most}"))
+}
+
+/// Reads what happens to stale requests.
+pub(super) fn stale(value: &DeValue<'_>) -> Result<Stale, String> {
+    match value.as_str() {
+        Some("refuse") => Ok(Stale::Refuse),
+        Some("execute") => Ok(Stale::Execute),
+        _ => Err("must be \"refuse\" or \"execute\"".into()),
+    }
+}
+
+/// Checks a hub or device ID: one topic level of `[a-z0-9_-]`.
+pub(super) fn check_id(id: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if id.is_empty() || id.len() > MAX_ID || !id.chars().all(allowed) {
+        return Err(format!(
+            "`{id}` is no ID; use 1 to {MAX_ID} of a-z, 0-9, `_` and `-`, such as `{}`",
+            sanitised(id, "light-in-bedroom")
+        ));
+    }
+    Ok(())
+}
+
+/// Turns a text into an ID; `fallback` where nothing is left of it.
+pub(super) fn sanitised(text: &str, fallback: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let id: String = text.to_ascii_lowercase().chars().map(keep).take(MAX_ID / 2).collect();
+    let id = id.trim_matches('-');
+    if id.is_empty() { fallback.to_owned() } else { id.to_owned() }
+}
+
+/// The broker's address.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+/// Reads `mqtt://host:port` or `mqtts://host:port`.
+pub(super) fn address(url: &str) -> Result<Address, String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let tls = match scheme {
+        "mqtt" => false,
+        "mqtts" => true,
+        _ => return Err(format!("`{url}` must start with mqtt:// or mqtts://")),
+    };
+    if rest.contains('@') {
+        return Err("holds a user name; write username and password_file instead".into());
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => {
+            host.parse::<Ipv6Addr>().map_err(|_| format!("`{host}` is no IPv6 address"))?;
+            let port = port.strip_prefix(':').or(port.is_empty().then_some(""));
+            (host, port.ok_or_else(|| format!("`{url}`: write [address]:port"))?)
+        }
+        None => rest.split_once(':').unwrap_or((rest, "")),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+    if host.is_empty() || !host.chars().all(is_name) {
+        return Err(format!("`{host}` is no host name or address"));
+    }
+    let port = match port {
+        "" if tls => 8883,
+        "" => 1883,
+        port => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| format!("`{port}` is no port; write 1 to 65535"))?,
+    };
+    Ok(Address { host: host.to_owned(), port, tls })
+}
+
+/// Turns a plugin's table into JSON; dates become texts.
+///
+/// # Errors
+/// The place, the path below the value, and what is wrong, of a number that JSON cannot hold.
+pub(super) fn json(
+    value: &DeValue<'_>,
+    at: usize,
+    path: &str,
+) -> Result<serde_json::Value, (usize, String, String)> {
+    let unfit = |what: &str| (at, path.to_owned(), what.to_owned());
+    Ok(match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Boolean(value) => (*value).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_err(|_| unfit("is out of range; a whole number has 64 bits"))?
+            .into(),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse::<f64>()
+            .ok()
+            .and_then(serde_json::Number::from_f64)
+            .ok_or_else(|| unfit("must be a finite number"))?
+            .into(),
+        DeValue::Array(array) => array
+            .iter()
+            .enumerate()
+            .map(|(i, item)| json(item.get_ref(), item.span().start, &format!("{path}[{i}]")))
+            .collect::<Result<Vec<_>, _>>()?
+            .into(),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(key, item)| {
+                let path = format!("{path}.{}", key.get_ref());
+                let value = json(item.get_ref(), item.span().start, &path)?;
+                Ok((key.get_ref().to_string(), value))
+            })
+            .collect::<Result<serde_json::Map<_, _>, _>>()?
+            .into(),
+    })
+}
+
+/// The largest packet that MQTT can carry is one byte below 256 MiB.
+const MAX_SIZE: usize = 255 * 1024 * 1024;
+/// Letters in an ID.
+const MAX_ID: usize = 64;

@@ -1,0 +1,211 @@
+//! What waits for a device: bounded, and awake as soon as there is something to do.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hearth_core::Request;
+
+/// The mailbox of one device.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    bound: usize,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    requests: VecDeque<(Request, Instant)>,
+    absences: VecDeque<String>,
+    completions: VecDeque<Completion>,
+    timers: BTreeMap<u32, Instant>,
+    /// The commands that may still be completed.
+    tokens: BTreeSet<u64>,
+    woken: bool,
+    stopping: bool,
+    stopped: bool,
+}
+
+/// An answer that the plugin gave through its host.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: u64,
+    pub(crate) status: i32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What the device does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Stop,
+    Completion(Completion),
+    Absence(String),
+    Timer(u32),
+    Wake,
+    Request(Request, Instant),
+    /// The time that the device's thread asked for has come.
+    Due,
+}
+
+impl Mailbox {
+    pub(crate) fn new(bound: usize) -> Self {
+        Self { bound, inner: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Adds a request; gives it back where the mailbox is full.
+    pub(crate) fn push(&self, request: Request) -> Result<(), Request> {
+        let mut inner = self.lock();
+        if inner.requests.len() >= self.bound {
+            return Err(request);
+        }
+        inner.requests.push_back((request, Instant::now()));
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Adds an absence; the oldest gives way where too many wait.
+    pub(crate) fn push_absence(&self, absence: String) {
+        self.change(|inner| {
+            if inner.absences.len() >= ABSENCE_BOUND {
+                inner.absences.pop_front();
+            }
+            inner.absences.push_back(absence);
+        });
+    }
+
+    /// Makes a command's token known.
+    pub(crate) fn expect(&self, token: u64) {
+        self.lock().tokens.insert(token);
+    }
+
+    /// Forgets a token; a later completion gets GONE.
+    pub(crate) fn forget(&self, token: u64) {
+        let mut inner = self.lock();
+        inner.tokens.remove(&token);
+        inner.completions.retain(|completion| completion.token != token);
+    }
+
+    /// Adds an answer; false where nobody waits for it.
+    pub(crate) fn complete(&self, completion: Completion) -> bool {
+        let mut inner = self.lock();
+        let expected = inner.tokens.remove(&completion.token);
+        if expected {
+            inner.completions.push_back(completion);
+            self.changed.notify_all();
+        }
+        expected
+    }
+
+    /// Arms a timer, or disarms it; false where too many are armed.
+    pub(crate) fn set_timer(&self, id: u32, delay: Option<Duration>) -> bool {
+        let mut inner = self.lock();
+        let due = delay.and_then(|delay| Instant::now().checked_add(delay));
+        let Some(due) = due else {
+            inner.timers.remove(&id);
+            return true;
+        };
+        let fits = inner.timers.len() < TIMER_BOUND || inner.timers.contains_key(&id);
+        if fits {
+            inner.timers.insert(id, due);
+            self.changed.notify_all();
+        }
+        fits
+    }
+
+    pub(crate) fn wake(&self) {
+        self.change(|inner| inner.woken = true);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.change(|inner| inner.stopping = true);
+    }
+
+    /// The device's thread has ended.
+    pub(crate) fn stopped(&self) {
+        self.change(|inner| inner.stopped = true);
+    }
+
+    pub(crate) fn wait_until_stopped(&self, deadline: Instant) -> bool {
+        let mut inner = self.lock();
+        while !inner.stopped {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            inner =
+                self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// The instance is gone: its timers and wishes with it.
+    pub(crate) fn reset(&self) {
+        let mut inner = self.lock();
+        inner.timers.clear();
+        inner.tokens.clear();
+        inner.completions.clear();
+        inner.woken = false;
+    }
+
+    /// Waits for what comes next; requests only where `requests` says so, no longer than until `due`.
+    pub(crate) fn next(&self, requests: bool, due: Option<Instant>) -> Next {
+        let mut inner = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(next) = inner.take(now, requests) {
+                return next;
+            }
+            let until = inner.timers.values().copied().chain(due).min();
+            if due.is_some_and(|due| due <= now) {
+                return Next::Due;
+            }
+            inner = match until {
+                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(now);
+                    let waited = self.changed.wait_timeout(inner, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        super::lock(&self.inner)
+    }
+}
+
+impl Inner {
+    fn take(&mut self, now: Instant, requests: bool) -> Option<Next> {
+        if self.stopping {
+            return Some(Next::Stop);
+        }
+        if let Some(completion) = self.completions.pop_front() {
+            return Some(Next::Completion(completion));
+        }
+        if let Some(absence) = self.absences.pop_front() {
+            return Some(Next::Absence(absence));
+        }
+        let fired = self.timers.iter().filter(|(_, due)| **due <= now).min_by_key(|(_, due)| **due);
+        if let Some((&id, _)) = fired {
+            self.timers.remove(&id);
+            return Some(Next::Timer(id));
+        }
+        if std::mem::take(&mut self.woken) {
+            return Some(Next::Wake);
+        }
+        let (request, since) = requests.then(|| self.requests.pop_front()).flatten()?;
+        Some(Next::Request(request, since))
+    }
+}
+
+const ABSENCE_BOUND: usize = 8;
+const TIMER_BOUND: usize = 256;

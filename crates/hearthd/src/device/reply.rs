@@ -1,0 +1,170 @@
+//! What a request wants from a device, read against its declarations, and what the answer says.
+
+use std::collections::BTreeMap;
+
+use hearth_core::{
+    Answer, ContentType, Request, Status,
+    property::{Access, Declaration, Rejection, Value},
+};
+use hearth_sdk::abi;
+use serde_json::{Value as Json, json};
+
+use super::{Shared, lock};
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// It is answered without the plugin.
+    Answer(Answer),
+    /// The plugin shall set these; the answer says their state.
+    Set { changes: BTreeMap<String, Value>, verb: Verb },
+}
+
+/// How a write was asked for, and so how it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// On the property's own topic.
+    Property,
+    /// On `set`.
+    Set,
+}
+
+/// Reads a request.
+pub(crate) fn read(shared: &Shared, request: &Request) -> Wish {
+    match request.property.as_str() {
+        "get" => Wish::Answer(Answer::json(&all_states(shared))),
+        "describe" => Wish::Answer(Answer::json(&describe(shared))),
+        "set" => read_set(shared, request).unwrap_or_else(Wish::Answer),
+        property => match shared.declarations.get(property) {
+            None => Wish::Answer(unknown(shared, property)),
+            Some(declaration) if request.payload.is_empty() => {
+                Wish::Answer(read_state(shared, declaration))
+            }
+            Some(declaration) => read_write(shared, declaration, request),
+        },
+    }
+}
+
+/// Says the state of what was set.
+pub(crate) fn done(shared: &Shared, names: &[String], verb: Verb) -> Answer {
+    match (verb, names) {
+        (Verb::Property, [name]) => match shared.declarations.get(name) {
+            Some(declaration) if declaration.access != Access::Write => {
+                read_state(shared, declaration)
+            }
+            _ => Answer::no_content(),
+        },
+        _ => {
+            let states = lock(&shared.states);
+            let states = names
+                .iter()
+                .filter_map(|name| Some((name.clone(), states.get(name)?.as_json().clone())));
+            Answer::json(&Json::Object(states.collect()))
+        }
+    }
+}
+
+/// Says why the plugin did not do it.
+pub(crate) fn failed(status: i32, message: &str) -> Answer {
+    let (status, otherwise) = match status {
+        abi::ERR_INVALID => (Status::Unprocessable, "the device refuses the value"),
+        abi::ERR_UNSUPPORTED => (Status::Unprocessable, "the device does not support it"),
+        abi::ERR_BUSY => (Status::Busy, "the device is busy"),
+        abi::ERR_GONE => (Status::Unavailable, "the device is gone"),
+        abi::ERR_PANIC => (Status::Unavailable, "the plugin has panicked"),
+        _ => (Status::Failed, "the device failed"),
+    };
+    Answer::failure(status, if message.is_empty() { otherwise } else { message })
+}
+
+fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> Wish {
+    let current = shared.state(&declaration.name);
+    let current = current.as_ref().map(Value::as_text);
+    match declaration.read(&request.payload, request.content_type.as_deref(), current) {
+        Ok(value) => {
+            let changes = BTreeMap::from([(declaration.name.clone(), value)]);
+            Wish::Set { changes, verb: Verb::Property }
+        }
+        Err(rejection) => {
+            let value = String::from_utf8_lossy(&request.payload);
+            Wish::Answer(rejected(&rejection, &declaration.name, &value))
+        }
+    }
+}
+
+fn read_set(shared: &Shared, request: &Request) -> Result<Wish, Answer> {
+    let bad = |text: String| Answer::failure(Status::BadRequest, text);
+    let object: serde_json::Map<String, Json> = serde_json::from_slice(&request.payload)
+        .map_err(|error| bad(format!("`set` takes a JSON object of properties: {error}")))?;
+    if object.is_empty() {
+        return Err(bad("`set` takes at least one property".into()));
+    }
+    let mut changes = BTreeMap::new();
+    for (name, value) in object {
+        let declaration = shared.declarations.get(&name).ok_or_else(|| unknown(shared, &name))?;
+        let current = shared.state(&name);
+        let read = declaration.read_json(&value, current.as_ref().map(Value::as_text));
+        let read = read.map_err(|rejection| rejected(&rejection, &name, &value.to_string()))?;
+        changes.insert(name, read);
+    }
+    Ok(Wish::Set { changes, verb: Verb::Set })
+}
+
+fn read_state(shared: &Shared, declaration: &Declaration) -> Answer {
+    if declaration.access == Access::Write {
+        let text = format!("`{}` has no state to read", declaration.name);
+        return Answer::failure(Status::Unprocessable, text).about(&declaration.name, None);
+    }
+    match shared.state(&declaration.name) {
+        None => Answer::no_content(),
+        Some(value) => {
+            let content_type = declaration.content_type();
+            Answer { content_type, ..Answer::text(value.as_text().to_owned()) }
+        }
+    }
+}
+
+fn all_states(shared: &Shared) -> Json {
+    let states = lock(&shared.states);
+    Json::Object(
+        states.iter().map(|(name, value)| (name.clone(), value.as_json().clone())).collect(),
+    )
+}
+
+fn describe(shared: &Shared) -> Json {
+    let properties: serde_json::Map<_, _> =
+        shared.declarations.iter().map(|(name, d)| (name.clone(), d.describe())).collect();
+    json!({
+        "id": shared.config.id,
+        "name": shared.config.name.as_deref().unwrap_or(&shared.config.id),
+        "kind": shared.config.kind,
+        "properties": properties,
+    })
+}
+
+fn unknown(shared: &Shared, property: &str) -> Answer {
+    let present: Vec<_> = shared.declarations.keys().map(String::as_str).collect();
+    let text = format!(
+        "`{}` has no `{property}`; it has {}, set, get and describe",
+        shared.config.id,
+        present.join(", ")
+    );
+    Answer::failure(Status::NotFound, text).about(property, None)
+}
+
+fn rejected(rejection: &Rejection, property: &str, value: &str) -> Answer {
+    const LONGEST: usize = 256;
+    let value: String = value.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    Answer::failure(rejection.status, &rejection.message).about(property, Some(&value))
+}
+
+/// Writes the changes of a `set` of several properties as the plugin gets them (C0).
+pub(crate) fn object(changes: &BTreeMap<String, Value>) -> String {
+    let object = changes.iter().map(|(name, value)| (name.clone(), value.as_json().clone()));
+    Json::Object(object.collect()).to_string()
+}
+
+/// The payload that a plugin gave with a completion, as the answer.
+pub(crate) fn given(payload: Vec<u8>) -> Answer {
+    Answer { content_type: ContentType::Text, ..Answer::text(payload) }
+}

@@ -1,0 +1,313 @@
+//! Performs what the hub decides: the loop over link, devices, store, signals and time.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hearth_core::{
+    Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Memory, Notice, Now, Output,
+    Request, Status, Will,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::sleep,
+};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, Stale},
+    device::{DeviceEvent, Devices},
+    link::{ConnectOptions, Link, LinkEvent, LinkFull},
+    notice, service,
+    store::Store,
+};
+
+/// The parts that the driver connects.
+#[derive(Debug)]
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// What the hub remembers.
+    pub memory: Memory,
+    /// The store.
+    pub store: Store,
+    /// Durable revisions of the store.
+    pub stored: mpsc::UnboundedReceiver<u64>,
+    /// The devices.
+    pub devices: Devices,
+    /// What the devices say.
+    pub device_events: mpsc::UnboundedReceiver<DeviceEvent>,
+}
+
+/// Why the daemon ended, where it did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The hub cannot go on.
+    #[error("the broker offers no Response Information, and `required = true`{}",
+            .0.as_deref().map(|error| format!(": {error}")).unwrap_or_default())]
+    ResponseInformationRequired(Option<String>),
+    /// Signals cannot be heard.
+    #[error("listen for signals: {0}")]
+    Signals(#[from] std::io::Error),
+    /// A second signal came while the daemon drained.
+    #[error("ended at once by a second signal")]
+    Interrupted,
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// Where it could not start, or could not end in order.
+pub async fn run(parts: Parts) -> Result<(), DriverError> {
+    let Parts { config, memory, store, stored, devices, device_events } = parts;
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    let hub = Hub::new(hub_config(&config), memory, random_bytes);
+    let mut driver = Driver {
+        config,
+        hub,
+        started: Instant::now(),
+        link: None,
+        next_delivery: 0,
+        store,
+        stored,
+        devices,
+        device_events,
+        terminate,
+        interrupt,
+        stopping: false,
+    };
+    let result = driver.drive().await;
+    let Driver { store, devices, mut device_events, .. } = driver;
+    devices.stop(DEVICE_GRACE);
+    while let Ok(event) = device_events.try_recv() {
+        if let DeviceEvent::Saved { device, state } = event {
+            store.put_device(device, state);
+        }
+    }
+    store.close();
+    result
+}
+
+struct Driver {
+    config: Config,
+    hub: Hub,
+    started: Instant,
+    link: Option<Link>,
+    next_delivery: u64,
+    store: Store,
+    stored: mpsc::UnboundedReceiver<u64>,
+    devices: Devices,
+    device_events: mpsc::UnboundedReceiver<DeviceEvent>,
+    terminate: Signal,
+    interrupt: Signal,
+    stopping: bool,
+}
+
+impl Driver {
+    async fn drive(&mut self) -> Result<(), DriverError> {
+        loop {
+            while let Some(output) = self.hub.poll_output() {
+                if let Output::Stopped(result) = output {
+                    return result.map_err(|fatal| match fatal {
+                        Fatal::ResponseInformationRequired { error } => {
+                            DriverError::ResponseInformationRequired(error)
+                        }
+                    });
+                }
+                self.perform(output);
+            }
+            let input = self.wait().await?;
+            let now = self.now();
+            for input in input {
+                self.hub.handle(now, input);
+            }
+        }
+    }
+
+    /// Waits for whatever happens next.
+    async fn wait(&mut self) -> Result<Option<Input>, DriverError> {
+        let timeout = self.hub.poll_timeout();
+        let elapsed = self.started.elapsed();
+        let input = tokio::select! {
+            event = next_event(&mut self.link) => Some(self.on_link(event)),
+            Some(event) = self.device_events.recv() => self.on_device(event),
+            Some(revision) = self.stored.recv() => Some(Input::Stored { revision }),
+            () = sleep_until(timeout, elapsed) => Some(Input::Elapsed),
+            _ = self.terminate.recv() => Some(self.on_signal()?),
+            _ = self.interrupt.recv() => Some(self.on_signal()?),
+        };
+        Ok(input)
+    }
+
+    fn on_link(&mut self, event: LinkEvent) -> Input {
+        match event {
+            LinkEvent::Connected(connack) => Input::Connected(connack),
+            LinkEvent::Subscribed(reason_codes) => Input::Subscribed { reason_codes },
+            LinkEvent::Received(message, delivery) => Input::Received { message, delivery },
+            LinkEvent::Published(id, reason_code) => Input::Published { id, reason_code },
+            LinkEvent::Closed(cause) => {
+                self.drop_link();
+                Input::Disconnected(cause)
+            }
+        }
+    }
+
+    fn on_device(&mut self, event: DeviceEvent) -> Option<Input> {
+        match event {
+            DeviceEvent::Answered { id, answer } => Some(Input::Answered { request: id, answer }),
+            DeviceEvent::State { device, property, payload, content_type, retain } => {
+                Some(Input::State { device, property, payload, content_type, retain })
+            }
+            DeviceEvent::Saved { device, state } => {
+                self.store.put_device(device, state);
+                None
+            }
+        }
+    }
+
+    fn on_signal(&mut self) -> Result<Input, DriverError> {
+        if std::mem::replace(&mut self.stopping, true) {
+            return Err(DriverError::Interrupted);
+        }
+        info!("stopping");
+        service::stopping();
+        Ok(Input::Shutdown)
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Connect { will } => self.connect(will.as_ref()),
+            Output::Disconnect => self.with_link(Link::disconnect),
+            Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
+            Output::Publish { id, message } => self.with_link(|link| link.publish(id, &message)),
+            Output::Acknowledge(delivery) => self.with_link(|link| link.acknowledge(delivery)),
+            Output::Store { revision, memory } => self.store.put_memory(revision, memory),
+            Output::Execute(request) => self.execute(request),
+            Output::Absence(absence) => {
+                info!(
+                    outcome = absence.outcome.as_str(),
+                    generation = %absence.generation,
+                    connected_at = absence.connected_at,
+                    acknowledgements = absence.acknowledgements.len(),
+                    "absence"
+                );
+                self.devices.absence(&absence);
+            }
+            Output::Notice(notice) => {
+                if let Notice::Online { .. } = &notice {
+                    service::online(self.config.devices.len());
+                }
+                notice::log(&notice, &self.config.broker);
+            }
+            Output::Stopped(_) => {}
+        }
+    }
+
+    fn connect(&mut self, will: Option<&Will>) {
+        let options = ConnectOptions {
+            broker: &self.config.broker,
+            client_id: &self.config.broker.client_id,
+            keep_session: true,
+            will,
+        };
+        match Link::open(&options, self.next_delivery) {
+            Ok(link) => self.link = Some(link),
+            Err(error) => self.lose(error),
+        }
+    }
+
+    fn with_link(&mut self, act: impl FnOnce(&mut Link) -> Result<(), LinkFull>) {
+        let Some(link) = &mut self.link else { return };
+        if act(link).is_err() {
+            self.drop_link();
+            self.lose("the link's queue is full".into());
+        }
+    }
+
+    fn lose(&mut self, error: String) {
+        let now = self.now();
+        self.hub.handle(now, Input::Disconnected(Disconnection::Lost { error }));
+    }
+
+    fn drop_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.next_delivery = link.next_delivery();
+        }
+    }
+
+    /// The hub's own properties are answered here; all others by their device.
+    fn execute(&mut self, request: Request) {
+        if request.device != self.config.broker.client_id {
+            return self.devices.request(request);
+        }
+        let answer = match request.property.as_str() {
+            "devices" => Answer::json(&self.devices.list()),
+            other => {
+                let text = format!("the hub has no `{other}`; it has `devices` and `absences`");
+                Answer::failure(Status::NotFound, text).about(other, None)
+            }
+        };
+        let now = self.now();
+        self.hub.handle(now, Input::Answered { request: request.id, answer });
+    }
+
+    fn now(&self) -> Now {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_else(|_| {
+            warn!("the system's clock is before 1970");
+            Duration::ZERO
+        });
+        Now { monotonic: self.started.elapsed(), unix }
+    }
+}
+
+fn hub_config(config: &Config) -> HubConfig {
+    let policy =
+        |deadline, stale| DevicePolicy { deadline, execute_stale: stale == Stale::Execute };
+    HubConfig {
+        client_id: config.broker.client_id.clone(),
+        topics: config.topics.clone(),
+        allow_responses: config.allow_responses.clone(),
+        require_response_information: config.response_information.required,
+        fallback_prefix: config.response_information.fallback.clone(),
+        will_delay: config.will_delay,
+        settle: SETTLE,
+        fence_timeout: FENCE_TIMEOUT,
+        grace: GRACE,
+        devices: config
+            .devices
+            .values()
+            .map(|device| (device.id.clone(), policy(device.deadline, device.stale)))
+            .collect(),
+        deadline: config.requests.deadline,
+        queue: config.requests.queue,
+        max_payload: config.requests.max_payload,
+    }
+}
+
+async fn next_event(link: &mut Option<Link>) -> LinkEvent {
+    match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(timeout: Option<Duration>, elapsed: Duration) {
+    match timeout {
+        Some(timeout) => sleep(timeout.saturating_sub(elapsed)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has a source of randomness");
+    bytes
+}
+
+/// How long late copies of a will may take after the fence.
+const SETTLE: Duration = Duration::from_millis(300);
+const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the answers in flight may take after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the devices may take to end.
+const DEVICE_GRACE: Duration = Duration::from_secs(2);

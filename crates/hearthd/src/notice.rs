@@ -1,0 +1,95 @@
+//! Writes the hub's notices to the log.
+
+use hearth_core::{Disconnection, Notice};
+use tracing::{debug, error, info, warn};
+
+use crate::config::Broker;
+
+/// Logs one notice.
+pub fn log(notice: &Notice, broker: &Broker) {
+    match notice {
+        Notice::PrefixLearned { prefix: Some(prefix) } => info!(%prefix, "prefix learned"),
+        Notice::PrefixLearned { prefix: None } => {
+            info!("the broker offers no Response Information: topics stand in their plain form");
+        }
+        Notice::ResponseInformationRefused { error } => {
+            error!(error, "the broker's Response Information cannot be used");
+        }
+        Notice::WillRefused { reason_code } => {
+            error!(reason_code = %Hex(*reason_code), "the broker refuses the will");
+        }
+        Notice::Offline { cause, retry_in } => {
+            let retry_in_ms = retry_in.as_millis();
+            let (host, port) = (&broker.host, broker.port);
+            let cause = describe(cause);
+            warn!(host, port, cause, retry_in_ms, "no connection to the broker");
+        }
+        Notice::Online { session_present } => info!(session_present, "online"),
+        Notice::SubscriptionRefused { filter, reason_code } => {
+            error!(filter, reason_code = %Hex(*reason_code), "the broker refuses a subscription");
+        }
+        Notice::PublishRefused { topic, reason_code } => {
+            warn!(topic, reason_code = %Hex(*reason_code), "the broker refuses a message");
+        }
+        Notice::RequestDropped { topic, reason } => {
+            warn!(topic, reason, "request not executed");
+        }
+        Notice::RequestAnswered { device, property, status, elapsed } => {
+            let elapsed_us = elapsed.as_micros();
+            debug!(device, property, status, elapsed_us, "request answered");
+        }
+        Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
+        Notice::PresenceRestored => warn!("the broker had published the will; online again"),
+        Notice::QueueFull { topic } => warn!(topic, "message dropped"),
+    }
+}
+
+/// Says why there is no connection.
+pub fn describe(cause: &Disconnection) -> String {
+    match cause {
+        Disconnection::Requested => "as wanted".into(),
+        Disconnection::Refused { reason_code } => {
+            format!("{} ({})", meaning(*reason_code), Hex(*reason_code))
+        }
+        Disconnection::ByBroker { reason_code, reason_string } => {
+            let reason = reason_string.as_deref().unwrap_or(meaning(*reason_code));
+            format!("the broker disconnected: {reason} ({})", Hex(*reason_code))
+        }
+        Disconnection::Lost { error } => error.clone(),
+    }
+}
+
+/// Names a reason code (MQTT 2.4).
+fn meaning(reason_code: u8) -> &'static str {
+    match reason_code {
+        0x81 => "malformed packet",
+        0x82 => "protocol error",
+        0x84 => "the broker does not speak MQTT 5",
+        0x85 => "client identifier not valid",
+        0x86 => "bad user name or password",
+        0x87 => "not authorized",
+        0x88 => "broker unavailable",
+        0x89 => "broker busy",
+        0x8A => "banned",
+        0x8B => "the broker shuts down",
+        0x8D => "keep alive timeout",
+        0x8E => "session taken over",
+        0x90 => "topic name invalid",
+        0x93 => "receive maximum exceeded",
+        0x95 => "packet too large",
+        0x97 => "quota exceeded",
+        0x99 => "payload format invalid",
+        0x9A => "retain not supported",
+        0x9B => "QoS not supported",
+        0x9F => "connection rate exceeded",
+        _ => "refused",
+    }
+}
+
+struct Hex(u8);
+
+impl std::fmt::Display for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#04x}", self.0)
+    }
+}

@@ -1,0 +1,217 @@
+//! What a plugin file says about itself, read before any of it runs (L1).
+
+use std::{fmt, fs, io, path::Path};
+
+use hearth_sdk::abi;
+use object::{
+    Architecture, Object, ObjectSegment, ObjectSymbol,
+    read::elf::{ElfFile, FileHeader},
+};
+
+/// The plain data at the front of a plugin's exported symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The plugin's name.
+    pub name: String,
+    /// The plugin's version.
+    pub version: String,
+    /// The compiler, for messages.
+    pub toolchain: String,
+    /// The ABI version that it was built for.
+    pub abi: (u16, u16),
+}
+
+/// Why a file is not a plugin that runs here.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    /// It is no ELF file.
+    #[error("not an ELF shared object: {0}")]
+    NotElf(String),
+    /// It is for another processor.
+    #[error("built for {0}, and this is {this}", this = std::env::consts::ARCH)]
+    Architecture(String),
+    /// A part of it lies behind its end.
+    #[error("truncated: a segment ends at byte {end} of {size}")]
+    Truncated {
+        /// Where the segment ends.
+        end: u64,
+        /// The size of the file.
+        size: u64,
+    },
+    /// It exports no entry.
+    #[error("not a plugin: it does not export `{symbol}`", symbol = abi::ENTRY_SYMBOL)]
+    NoEntry,
+    /// The entry is not inside the file, or does not start as it must.
+    #[error("not a plugin: `{symbol}` does not start with the plugin magic", symbol = abi::ENTRY_SYMBOL)]
+    Magic,
+    /// It is for another major version of the ABI.
+    #[error("built for plugin ABI {0}, and this hub has {major}", major = abi::ABI_MAJOR)]
+    Major(u16),
+    /// It needs a newer hub.
+    #[error("needs plugin ABI {major}.{0}, and this hub has {major}.{minor}",
+            major = abi::ABI_MAJOR, minor = abi::ABI_MINOR)]
+    TooNew(u16),
+    /// A panic in it would end the hub.
+    #[error("built with panic=abort: a panic in it would end the hub")]
+    PanicAbort,
+}
+
+impl Identity {
+    /// Reads a file's identity, and checks that it may be loaded into this process.
+    ///
+    /// # Errors
+    /// Where the file is not a plugin that runs here.
+    pub fn read(path: &Path) -> Result<Self, IdentityError> {
+        Self::parse(&fs::read(path)?)
+    }
+
+    /// Reads the identity of a file's content.
+    ///
+    /// # Errors
+    /// As [`Identity::read`].
+    pub fn parse(data: &[u8]) -> Result<Self, IdentityError> {
+        let bits =
+            data.get(..5).filter(|start| start.starts_with(b"\x7fELF")).map(|start| start[4]);
+        match bits {
+            Some(1) => parse_elf::<object::elf::FileHeader32<object::Endianness>>(data),
+            Some(2) => parse_elf::<object::elf::FileHeader64<object::Endianness>>(data),
+            Some(_) => Err(IdentityError::NotElf("it is neither 32 nor 64 bits wide".into())),
+            None => Err(IdentityError::NotElf("it does not start with the ELF magic".into())),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, version, toolchain, abi: (major, minor) } = self;
+        write!(f, "plugin {name} {version}, plugin ABI {major}.{minor}, built by {toolchain}")
+    }
+}
+
+fn parse_elf<H: FileHeader<Endian = object::Endianness>>(
+    data: &[u8],
+) -> Result<Identity, IdentityError> {
+    let file =
+        ElfFile::<H>::parse(data).map_err(|error| IdentityError::NotElf(error.to_string()))?;
+    if file.architecture() != HOST_ARCHITECTURE || file.is_64() != cfg!(target_pointer_width = "64")
+    {
+        return Err(IdentityError::Architecture(format!("{:?}", file.architecture())));
+    }
+    let size = data.len() as u64;
+    for segment in file.segments() {
+        let (start, length) = segment.file_range();
+        let end = start.saturating_add(length);
+        if end > size {
+            return Err(IdentityError::Truncated { end, size });
+        }
+    }
+    let symbol = file
+        .dynamic_symbols()
+        .find(|symbol| symbol.is_definition() && symbol.name() == Ok(abi::ENTRY_SYMBOL))
+        .ok_or(IdentityError::NoEntry)?;
+    let prefix = file
+        .segments()
+        .find_map(|segment| segment.data_range(symbol.address(), PREFIX_SIZE as u64).ok().flatten())
+        .ok_or(IdentityError::Magic)?;
+    parse_prefix(prefix)
+}
+
+fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
+    let u16_at = |at: usize| u16::from_ne_bytes([prefix[at], prefix[at + 1]]);
+    if prefix.len() < PREFIX_SIZE || prefix[..8] != abi::MAGIC {
+        return Err(IdentityError::Magic);
+    }
+    let (major, minor, host_minor_min) = (u16_at(12), u16_at(14), u16_at(16));
+    if major != abi::ABI_MAJOR {
+        return Err(IdentityError::Major(major));
+    }
+    if host_minor_min > abi::ABI_MINOR {
+        return Err(IdentityError::TooNew(host_minor_min));
+    }
+    let flags = u32::from_ne_bytes([prefix[20], prefix[21], prefix[22], prefix[23]]);
+    if flags & abi::FLAG_PANIC_ABORT != 0 {
+        return Err(IdentityError::PanicAbort);
+    }
+    let text = |from: usize, to: usize| {
+        let bytes = prefix[from..to].split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    Ok(Identity {
+        name: text(24, 56),
+        version: text(56, 80),
+        toolchain: text(80, 128),
+        abi: (major, minor),
+    })
+}
+
+const PREFIX_SIZE: usize = size_of::<abi::Prefix>();
+
+const HOST_ARCHITECTURE: Architecture = if cfg!(target_arch = "x86_64") {
+    Architecture::X86_64
+} else if cfg!(target_arch = "aarch64") {
+    Architecture::Aarch64
+} else if cfg!(target_arch = "arm") {
+    Architecture::Arm
+} else if cfg!(target_arch = "riscv64") {
+    Architecture::Riscv64
+} else {
+    Architecture::Unknown
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This test's own binary: a real ELF file that is no plugin.
+    fn own_binary() -> Vec<u8> {
+        fs::read(std::env::current_exe().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_text_file_is_no_plugin() {
+        let error = Identity::parse(b"hello").unwrap_err().to_string();
+        assert!(error.starts_with("not an ELF shared object"), "{error}");
+    }
+
+    #[test]
+    fn an_elf_file_without_the_entry_is_no_plugin() {
+        assert!(matches!(Identity::parse(&own_binary()), Err(IdentityError::NoEntry)));
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused_at_any_length() {
+        let binary = own_binary();
+        for parts in 0..200 {
+            let cut = &binary[..binary.len() * parts / 200];
+            assert!(Identity::parse(cut).is_err(), "{parts}/200");
+        }
+    }
+
+    #[test]
+    fn another_architecture_is_named() {
+        let mut binary = own_binary();
+        binary[18] = 0x08; // EM_MIPS
+        binary[19] = 0x00;
+        let error = Identity::parse(&binary).unwrap_err().to_string();
+        assert!(error.contains("Mips"), "{error}");
+    }
+
+    #[test]
+    fn a_prefix_is_checked_field_by_field() {
+        let mut prefix = [0_u8; PREFIX_SIZE];
+        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Magic)));
+        prefix[..8].copy_from_slice(&abi::MAGIC);
+        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Major(0))));
+        prefix[12..14].copy_from_slice(&abi::ABI_MAJOR.to_ne_bytes());
+        prefix[24..28].copy_from_slice(b"lamp");
+        assert_eq!(parse_prefix(&prefix).unwrap().name, "lamp");
+        prefix[16] = 9;
+        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::TooNew(_))));
+        prefix[16..18].fill(0);
+        prefix[20..24].copy_from_slice(&abi::FLAG_PANIC_ABORT.to_ne_bytes());
+        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::PanicAbort)));
+    }
+}

@@ -1,0 +1,204 @@
+//! Loads a plugin file, and calls what a kind has without an instance.
+
+#![expect(unsafe_code, reason = "the plugin ABI is C: loading and calling it is unsafe by nature")]
+
+use std::{
+    ffi::c_void,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use hearth_core::property::Declaration;
+use hearth_sdk::abi::{self, Sink, Slice};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
+use serde_json::Value;
+
+use super::{
+    PluginError,
+    identity::{Identity, IdentityError},
+};
+use crate::device::host;
+
+/// One kind of device of a loaded plugin; its code stays until the process ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    table: &'static abi::Kind,
+    name: &'static str,
+}
+
+// SAFETY: the table is constant data, and its functions may be called from any thread (T1).
+unsafe impl Send for Kind {}
+// SAFETY: as for Send.
+unsafe impl Sync for Kind {}
+
+impl Kind {
+    /// Takes a kind's table.
+    ///
+    /// # Errors
+    /// Where the table is of another version, lacks a function that it must have, or has no name.
+    ///
+    /// # Safety
+    /// The table and all that it points to follow the plugin ABI, and stay until the process ends.
+    pub unsafe fn new(table: &'static abi::Kind) -> Result<Self, String> {
+        if (table.struct_size as usize) < size_of::<abi::Kind>() {
+            return Err("a kind's table is shorter than this hub's ABI".into());
+        }
+        // SAFETY: the name lives as long as the table.
+        let name = unsafe { bytes(table.name) };
+        let name = std::str::from_utf8(name).map_err(|_| "a kind's name is not UTF-8")?;
+        if name.is_empty() {
+            return Err("a kind has no name".into());
+        }
+        let missing = if table.describe.is_none() {
+            "describe"
+        } else if table.create.is_none() {
+            "create"
+        } else if table.destroy.is_none() {
+            "destroy"
+        } else {
+            return Ok(Self { table, name });
+        };
+        Err(format!("kind `{name}` has no `{missing}`"))
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the table, for the calls on instances.
+    pub(crate) fn table(&self) -> &'static abi::Kind {
+        self.table
+    }
+
+    /// Checks a device's table; returns (path, message) pairs.
+    pub fn check_config(&self, config: &Value) -> Vec<(String, String)> {
+        let Some(check_config) = self.table.check_config else { return Vec::new() };
+        let config = config.to_string();
+        let mut problems = Vec::new();
+        // SAFETY: the function is the plugin's, and config and sink outlive the call.
+        let status = unsafe { check_config(slice(config.as_bytes()), sink(&mut problems)) };
+        let mut problems: Vec<_> =
+            problems.into_iter().map(|(path, message)| (text(path), text(message))).collect();
+        if status < 0 && problems.is_empty() {
+            problems.push((String::new(), format!("refused by the plugin (status {status})")));
+        }
+        problems
+    }
+
+    /// Asks which properties a device with this table has.
+    ///
+    /// # Errors
+    /// Where the plugin fails, or declares what is not acceptable.
+    pub fn describe(&self, config: &Value) -> Result<Vec<Declaration>, String> {
+        let describe = self.table.describe.expect("checked when the kind was made");
+        let config = config.to_string();
+        let mut pairs = Vec::new();
+        // SAFETY: the function is the plugin's, and config and sink outlive the call.
+        let status = unsafe { describe(slice(config.as_bytes()), sink(&mut pairs)) };
+        if status < 0 {
+            return Err(format!("the plugin cannot describe the device (status {status})"));
+        }
+        pairs.into_iter().map(|(name, json)| Declaration::parse(&text(name), &json)).collect()
+    }
+}
+
+/// Loads one file through a private copy, so that replacing the file cannot change running code.
+///
+/// # Errors
+/// Where it is not a plugin that runs here.
+pub(super) fn load(file: &Path, staging: &Path) -> Result<Vec<Kind>, PluginError> {
+    static COPIES: AtomicUsize = AtomicUsize::new(0);
+    let identity = |source: IdentityError| PluginError::Identity { path: file.to_owned(), source };
+    let fail = |reason: String| PluginError::Load { path: file.to_owned(), reason };
+    let content = fs::read(file).map_err(|error| identity(error.into()))?;
+    Identity::parse(&content).map_err(identity)?;
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let copy = staging.join(format!("{stem}-{}.so", COPIES.fetch_add(1, Ordering::Relaxed)));
+    fs::write(&copy, &content)
+        .map_err(|error| fail(format!("copy it to {}: {error}", copy.display())))?;
+    // SAFETY: the identity says that the file is a plugin, whose constructors do nothing (L2).
+    let library = unsafe { Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) };
+    // Never closed: code that ran once may have left pointers anywhere (L2).
+    let library: &'static Library =
+        Box::leak(Box::new(library.map_err(|error| fail(error.to_string()))?));
+    // SAFETY: the ABI fixes the symbol's type, and the identity its version.
+    let entry: Result<Symbol<*const abi::Entry>, _> =
+        unsafe { library.get(abi::ENTRY_SYMBOL.as_bytes()) };
+    let entry = entry.map_err(|error| fail(error.to_string()))?.into_raw().cast::<abi::Entry>();
+    // SAFETY: the symbol is an entry, and the library is never closed.
+    let entry: &'static abi::Entry = unsafe { &*entry };
+    if let Some(init) = entry.init {
+        // SAFETY: called once for this copy, with a table that is never freed (M3).
+        let status = unsafe { init(host::global(&stem)) };
+        if status < 0 {
+            return Err(fail(format!("its init failed (status {status})")));
+        }
+    }
+    collect_kinds(entry).map_err(fail)
+}
+
+fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<Kind>, String> {
+    const MOST: usize = 256;
+    let mut kinds = Vec::new();
+    for index in 0..MOST {
+        // SAFETY: the list is ended by a null pointer, which is not passed.
+        let place = unsafe { entry.kinds.add(index) };
+        // SAFETY: as above.
+        let table = unsafe { *place };
+        if table.is_null() {
+            return Ok(kinds);
+        }
+        // SAFETY: the entry's kinds are constant data of a library that is never closed.
+        let table: &'static abi::Kind = unsafe { &*table };
+        // SAFETY: as above.
+        kinds.push(unsafe { Kind::new(table) }?);
+    }
+    Err(format!("its list of kinds has no end within {MOST}"))
+}
+
+/// Key and value pairs that a plugin puts.
+pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Makes a sink that appends to `pairs`.
+pub(crate) fn sink(pairs: &mut Pairs) -> Sink {
+    unsafe extern "C" fn put(ctx: *mut c_void, key: Slice, value: Slice) {
+        // SAFETY: `ctx` is the vector that the sink was made of, and only this call uses it now.
+        let pairs = unsafe { &mut *ctx.cast::<Pairs>() };
+        // SAFETY: the plugin's slices are valid during the call (M1).
+        let key = unsafe { bytes(key) }.to_vec();
+        // SAFETY: as above.
+        let value = unsafe { bytes(value) }.to_vec();
+        if pairs.len() < PAIR_BOUND {
+            pairs.push((key, value));
+        }
+    }
+    Sink { ctx: std::ptr::from_mut(pairs).cast(), put }
+}
+
+/// Borrows bytes for the time of a call (M1).
+pub(crate) fn slice(bytes: &[u8]) -> Slice {
+    Slice { ptr: bytes.as_ptr(), len: bytes.len() }
+}
+
+/// Reads a borrowed slice.
+///
+/// # Safety
+/// The slice follows M1 and stays valid for `'a`.
+pub(crate) unsafe fn bytes<'a>(slice: Slice) -> &'a [u8] {
+    if slice.ptr.is_null() || slice.len == 0 {
+        return &[];
+    }
+    // SAFETY: as the caller promises.
+    unsafe { std::slice::from_raw_parts(slice.ptr, slice.len) }
+}
+
+/// Reads text, replacing what is not UTF-8.
+pub(crate) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// What a plugin may put into one sink.
+const PAIR_BOUND: usize = 1024;
