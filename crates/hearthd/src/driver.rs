@@ -118,7 +118,7 @@ impl Driver {
             }
             let input = self.wait().await?;
             let now = self.now();
-            for input in input {
+            if let Some(input) = input {
                 self.hub.handle(now, input);
             }
         }
