@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::Message;
+use crate::{Message, topic};
 
 /// The status of an answer: the `__stat` user property of Azure IoT Operations' RPC protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +132,7 @@ impl Answer {
         response.user_properties.push(("__stat".into(), self.status.code().to_string()));
         for (name, value) in facts {
             if let Some(value) = value {
-                response.user_properties.push((name.into(), value.clone()));
+                response.user_properties.push((name.into(), wire_text(value)));
             }
         }
         response.utf8 = true;
@@ -168,4 +168,13 @@ impl Answer {
             value: None,
         }
     }
+}
+
+/// Replaces what a broker may refuse in a UTF-8 string: control characters and non-characters (MQTT 1.5.4).
+///
+/// A broker that finds one closes the connection, and would at every retry.
+fn wire_text(text: &str) -> String {
+    text.chars()
+        .map(|c| if topic::is_disallowed(c) { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
 }

@@ -29,7 +29,7 @@ impl Prefix {
         if value.starts_with('$') {
             return Err(PrefixError::Dollar);
         }
-        if let Some(bad) = value.chars().find(|c| matches!(c, '+' | '#' | '\0') || c.is_control()) {
+        if let Some(bad) = value.chars().find(|c| matches!(c, '+' | '#') || is_disallowed(*c)) {
             return Err(PrefixError::Character(bad));
         }
         if value.split('/').any(str::is_empty) {
@@ -114,13 +114,19 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     if name.contains(['+', '#']) {
         return Err("contains a wildcard");
     }
-    if name.chars().any(char::is_control) {
+    if name.chars().any(is_disallowed) {
         return Err("contains a control character");
     }
     if name.len() > usize::from(u16::MAX) {
         return Err("is longer than 65,535 bytes");
     }
     Ok(())
+}
+
+/// Returns whether a broker may close the connection over this character in a UTF-8 string (MQTT 1.5.4).
+pub(crate) fn is_disallowed(c: char) -> bool {
+    let code = u32::from(c);
+    c.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
 /// A topic filter (MQTT 4.7.1).

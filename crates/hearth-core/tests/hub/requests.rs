@@ -248,3 +248,16 @@ fn an_answer_that_the_broker_cannot_take_becomes_a_500() {
     rig.answer(&asked, Answer::text(vec![b'x'; 2000]));
     assert_eq!(status(&rig.published()[0]), "500");
 }
+
+#[test]
+fn no_user_property_has_a_character_that_brokers_refuse() {
+    let mut rig = Rig::online();
+    rig.receive(request("\0\u{7f}\u{ffff}", b"1"));
+    let asked = rig.executed().remove(0);
+    let text = "a\0b\u{1b}\u{fdd0}\u{ffff}c";
+    rig.answer(&asked, Answer::failure(Status::BadRequest, text).about("power", Some(text)));
+    let response = rig.published().pop().unwrap();
+    let clean = "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}c";
+    assert_eq!(response.user_property("__stMsg"), Some(clean));
+    assert_eq!(response.user_property("__propVal"), Some(clean));
+}

@@ -154,7 +154,7 @@ fn unknown(shared: &Shared, property: &str) -> Answer {
 
 fn rejected(rejection: &Rejection, property: &str, value: &str) -> Answer {
     const LONGEST: usize = 256;
-    let value: String = value.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    let value: String = value.chars().take(LONGEST).collect();
     Answer::failure(rejection.status, &rejection.message).about(property, Some(&value))
 }
 
