@@ -101,9 +101,15 @@ impl Hub {
         self.store();
         connection.fence = Fence::Sent { until: now.monotonic + self.config.fence_timeout };
         self.backoff.reset();
-        self.say_online(&connection);
+        let fence = Message {
+            topic: self.own_response_topic(connection.prefix.as_ref(), "fence"),
+            qos: QoS::AtLeastOnce,
+            correlation_data: Some(connection.generation.0.to_vec().into()),
+            expiry: Some(whole_seconds(self.config.fence_timeout)),
+            ..Message::default()
+        };
+        self.send(fence, Kind::Connection, None);
         self.publish_everything(&connection);
-        self.notice(Notice::Online { session_present: connection.session_present });
         self.phase = Phase::Online(connection);
     }
 
@@ -206,6 +212,9 @@ impl Hub {
         connection.fence = Fence::Decided { fenced };
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
+        if !fenced {
+            self.say_online();
+        }
         if !self.wills.has_past(generation) {
             return;
         }
@@ -271,18 +280,13 @@ impl Hub {
         ]
     }
 
-    fn say_online(&mut self, connection: &Connection) {
-        let online = self.online(connection);
-        let fence = Message {
-            topic: self.own_response_topic(connection.prefix.as_ref(), "fence"),
-            qos: QoS::AtLeastOnce,
-            correlation_data: Some(connection.generation.0.to_vec().into()),
-            expiry: Some(whole_seconds(self.config.fence_timeout)),
-            ..Message::default()
-        };
-        // Messages of the connection go first, so the last one sent is the first one out.
-        self.send(fence, Kind::Connection, None);
+    /// Says `online`: after the fence, so that whoever hears it and asks is never taken for stale.
+    pub(super) fn say_online(&mut self) {
+        let Phase::Online(connection) = &self.phase else { return };
+        let session_present = connection.session_present;
+        let online = self.online(&connection.clone());
         self.send(online, Kind::Connection, None);
+        self.notice(Notice::Online { session_present });
     }
 
     /// Publishes all states where the broker may not have them.

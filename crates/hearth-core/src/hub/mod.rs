@@ -106,7 +106,7 @@ enum Phase {
     Connecting { armed: Option<Generation> },
     /// SUBSCRIBE was sent.
     Subscribing(Connection),
-    /// `online` was said.
+    /// SUBACK has come: the hub answers, and says `online` once the fence is back.
     Online(Connection),
     /// The clean end must be stored before DISCONNECT.
     Closing { revision: u64 },

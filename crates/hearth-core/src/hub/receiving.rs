@@ -85,6 +85,7 @@ impl Hub {
         match connection.fence {
             Fence::Sent { .. } => {
                 connection.fence = Fence::Settling { until: now.monotonic + settle };
+                self.say_online();
             }
             Fence::Decided { fenced: false } => connection.fence = Fence::Decided { fenced: true },
             Fence::Unsent | Fence::Settling { .. } | Fence::Decided { fenced: true } => {}

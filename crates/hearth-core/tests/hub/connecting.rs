@@ -48,7 +48,8 @@ fn online_is_never_said_on_a_connection_with_the_wrong_will() {
     assert_eq!(rig.will().topic, "bob/hub/hub/presence");
     rig.connect(connack(Some("bob"), true));
     rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
-    let online = rig.published().remove(0);
+    rig.fence();
+    let online = rig.published().pop().unwrap();
     assert_eq!(
         (online.topic.as_str(), &online.payload[..]),
         ("bob/hub/hub/presence", &b"online"[..])
@@ -154,4 +155,17 @@ fn shutdown_waits_for_the_answers_in_flight() {
     let published = rig.published();
     assert_eq!(published.len(), 2);
     assert_eq!(&published[1].payload[..], b"offline");
+}
+
+#[test]
+fn online_comes_after_the_fence_or_when_it_is_given_up() {
+    let says_online = |rig: &Rig| rig.published().iter().any(|m| m.payload[..] == *b"online");
+    let mut rig = Rig::online().restarted(true);
+    assert!(!says_online(&rig));
+    rig.fence();
+    assert!(says_online(&rig));
+    let mut rig = Rig::online().restarted(true);
+    rig.advance(Duration::from_secs(10));
+    rig.accept_all();
+    assert!(says_online(&rig));
 }
