@@ -9,14 +9,27 @@ use crate::home::{Home, Setup};
 
 #[tokio::test]
 async fn the_classic_scene_works_letter_for_letter_on_a_plain_mosquitto() -> Result<()> {
+    let mut home = Home::start(Setup::Mosquitto).await?;
+    let state = "state/light-in-bedroom/power";
+    home.phone.subscribe(state).await?;
+    let request = Message::new("cmnd/light-in-bedroom/power", "ON").respond_to(state, "classic");
+    let answer = home.phone.request(request).await?;
+    assert_eq!((answer.topic.as_str(), answer.text().as_str()), (state, "ON"));
+    assert_eq!(answer.status(), Some(200));
+    Ok(())
+}
+
+#[tokio::test]
+async fn mosquitto_rr_gets_its_answer_from_a_plain_mosquitto() -> Result<()> {
     let home = Home::start(Setup::Mosquitto).await?;
+    // On its state topic, mosquitto_rr would take the retained state for the answer.
     let ran = mosquitto_rr(
         &home.broker.access("phone"),
         &[
             "-t",
             "cmnd/light-in-bedroom/power",
             "-e",
-            "state/light-in-bedroom/power",
+            "response/me/1",
             "-m",
             "ON",
             "-D",
@@ -27,7 +40,6 @@ async fn the_classic_scene_works_letter_for_letter_on_a_plain_mosquitto() -> Res
             "1",
             "-W",
             "10",
-            "-R",
             "-F",
             "%t %p %D",
         ],
@@ -35,7 +47,7 @@ async fn the_classic_scene_works_letter_for_letter_on_a_plain_mosquitto() -> Res
     .await?;
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let line = ran.stdout.trim();
-    assert!(line.starts_with("state/light-in-bedroom/power ON"), "{line}");
+    assert!(line.starts_with("response/me/1 ON"), "{line}");
     Ok(())
 }
 

@@ -55,15 +55,15 @@ impl Mailbox {
         Self { bound, inner: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Adds a request; gives it back where the mailbox is full.
-    pub(crate) fn push(&self, request: Request) -> Result<(), Request> {
+    /// Adds a request; false where the mailbox is full.
+    pub(crate) fn push(&self, request: Request) -> bool {
         let mut inner = self.lock();
-        if inner.requests.len() >= self.bound {
-            return Err(request);
+        let fits = inner.requests.len() < self.bound;
+        if fits {
+            inner.requests.push_back((request, Instant::now()));
+            self.changed.notify_all();
         }
-        inner.requests.push_back((request, Instant::now()));
-        self.changed.notify_all();
-        Ok(())
+        fits
     }
 
     /// Adds an absence; the oldest gives way where too many wait.

@@ -205,9 +205,10 @@ impl Devices {
                 format!("`{}` is stalled: a call into its plugin does not end", request.device);
             return self.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
-        if let Err(request) = shared.mailbox.push(request) {
-            let text = format!("`{}` has too many requests waiting", request.device);
-            self.answer(request.id, Answer::failure(Status::Busy, text));
+        let (id, device) = (request.id, request.device.clone());
+        if !shared.mailbox.push(request) {
+            let text = format!("`{device}` has too many requests waiting");
+            self.answer(id, Answer::failure(Status::Busy, text));
         }
     }
 
