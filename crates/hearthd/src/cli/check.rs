@@ -18,11 +18,11 @@ pub(super) fn check(file: &Path) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
-    let staging = match tempdir() {
+    let staging = match tempfile::tempdir() {
         Ok(staging) => staging,
         Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
     };
-    let (plugins, errors) = Plugins::load(&config.plugin_path, &staging);
+    let (plugins, errors) = Plugins::load(&config.plugin_path, staging.path());
     let problems = device::check(&config, &plugins);
     for error in &errors {
         eprintln!("{error}");
@@ -30,8 +30,6 @@ pub(super) fn check(file: &Path) -> ExitCode {
     if !problems.is_empty() {
         eprintln!("{}", render(file, &config, &problems));
     }
-    // The loaded copies stay mapped; their files are not needed any more.
-    let _ = std::fs::remove_dir_all(&staging);
     if errors.is_empty() && problems.is_empty() {
         println!("{}: {} devices, all good", file.display(), config.devices.len());
         return ExitCode::SUCCESS;
@@ -46,12 +44,11 @@ pub(super) fn plugin(file: &Path) -> ExitCode {
         Err(error) => return fail(exit::CONFIG, error),
     };
     println!("{identity}");
-    let staging = match tempdir() {
+    let staging = match tempfile::tempdir() {
         Ok(staging) => staging,
         Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
     };
-    let loaded = Plugins::load_file(file, &staging);
-    let _ = std::fs::remove_dir_all(&staging);
+    let loaded = Plugins::load_file(file, staging.path());
     match loaded {
         Ok(plugins) => {
             for kind in plugins.kinds() {
@@ -78,10 +75,4 @@ pub(super) fn render(
         format!("{place}: devices.{device}.config{dot}{path}: {message}")
     };
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn tempdir() -> std::io::Result<std::path::PathBuf> {
-    let folder = std::env::temp_dir().join(format!("hearthd-check-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
 }

@@ -3,8 +3,8 @@
 use std::{io::IsTerminal, path::Path, process::ExitCode};
 
 use tokio::sync::mpsc;
-use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, info, warn};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{exit, fail};
 use crate::{
@@ -22,11 +22,6 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
     };
-    let (plugins, errors) =
-        Plugins::load(&config.plugin_path, &config.state_directory.join("plugins"));
-    for error in errors {
-        warn!(%error, "plugin refused");
-    }
     let (stored_sender, stored) = mpsc::unbounded_channel();
     let opened = Store::open(&config.state_directory, move |revision| {
         // The driver may have ended already; then nobody waits.
@@ -37,6 +32,12 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error @ StoreError::InUse(_)) => return fail(exit::NO_ANSWER, error),
         Err(error) => return fail(exit::IO, error),
     };
+    // After the store, whose lock keeps a second daemon from emptying the folder of the first.
+    let (plugins, errors) =
+        Plugins::load(&config.plugin_path, &config.state_directory.join("plugins"));
+    for error in errors {
+        warn!(%error, "plugin refused");
+    }
     let (event_sender, device_events) = mpsc::unbounded_channel();
     let devices = match Devices::start(&config, &plugins, &contents.devices, event_sender) {
         Ok(devices) => devices,
@@ -61,14 +62,19 @@ pub(super) fn run(file: &Path) -> ExitCode {
 
 /// Logs to standard error: under systemd without time and colour, which the journal has itself.
 fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
+    let (filter, error) = match wanted.parse::<Targets>() {
+        Ok(filter) => (filter, None),
+        Err(error) => (Targets::new().with_default(Level::INFO), Some(error)),
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        log.without_time().with_ansi(false).init();
+        registry.with(layer.without_time().with_ansi(false)).init();
     } else {
-        log.with_ansi(std::io::stderr().is_terminal()).init();
+        registry.with(layer.with_ansi(std::io::stderr().is_terminal())).init();
+    }
+    if let Some(error) = error {
+        warn!(RUST_LOG = wanted, %error, "not a log filter");
     }
 }

@@ -161,7 +161,7 @@ fn publish_state(device: &Shared, property: &str, payload: &str) -> i32 {
         return abi::OK;
     }
     // Sent under the lock, so that two threads' states arrive in the order in which they are kept.
-    let _ = device.events.send(DeviceEvent::State {
+    device.report(DeviceEvent::State {
         device: id.clone(),
         property: property.to_owned(),
         payload: value.as_text().to_owned().into(),

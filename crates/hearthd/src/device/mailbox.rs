@@ -25,6 +25,8 @@ struct Inner {
     /// The commands that may still be completed.
     tokens: BTreeSet<u64>,
     woken: bool,
+    /// Whose turn it is, so that neither a busy timer nor a flood of requests shuts the other out.
+    requests_first: bool,
     stopping: bool,
     stopped: bool,
 }
@@ -48,6 +50,15 @@ pub(crate) enum Next {
     Request(Request, Instant),
     /// The time that the device's thread asked for has come.
     Due,
+}
+
+/// What the device's thread can take now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    /// No command is pending.
+    pub(crate) requests: bool,
+    /// There is an instance; an absence waits for one.
+    pub(crate) instance: bool,
 }
 
 impl Mailbox {
@@ -150,18 +161,21 @@ impl Mailbox {
         inner.woken = false;
     }
 
-    /// Waits for what comes next; requests only where `requests` says so, no longer than until `due`.
-    pub(crate) fn next(&self, requests: bool, due: Option<Instant>) -> Next {
+    /// Waits for what comes next and can be `ready` for, no longer than until `due`.
+    pub(crate) fn next(&self, ready: Ready, due: Option<Instant>) -> Next {
         let mut inner = self.lock();
         loop {
             let now = Instant::now();
-            if let Some(next) = inner.take(now, requests) {
+            if let Some(next) = inner.take_urgent() {
                 return next;
             }
-            let until = inner.timers.values().copied().chain(due).min();
             if due.is_some_and(|due| due <= now) {
                 return Next::Due;
             }
+            if let Some(next) = inner.take(now, ready) {
+                return next;
+            }
+            let until = inner.timers.values().copied().chain(due).min();
             inner = match until {
                 None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
@@ -184,26 +198,39 @@ impl Mailbox {
 }
 
 impl Inner {
-    fn take(&mut self, now: Instant, requests: bool) -> Option<Next> {
+    fn take_urgent(&mut self) -> Option<Next> {
         if self.stopping {
             return Some(Next::Stop);
         }
-        if let Some(completion) = self.completions.pop_front() {
-            return Some(Next::Completion(completion));
-        }
-        if let Some(absence) = self.absences.pop_front() {
+        self.completions.pop_front().map(Next::Completion)
+    }
+
+    fn take(&mut self, now: Instant, ready: Ready) -> Option<Next> {
+        if ready.instance
+            && let Some(absence) = self.absences.pop_front()
+        {
             return Some(Next::Absence(absence));
         }
+        self.requests_first = !self.requests_first;
+        if self.requests_first {
+            self.take_request(ready).or_else(|| self.take_event(now))
+        } else {
+            self.take_event(now).or_else(|| self.take_request(ready))
+        }
+    }
+
+    fn take_request(&mut self, ready: Ready) -> Option<Next> {
+        let (request, since) = ready.requests.then(|| self.requests.pop_front()).flatten()?;
+        Some(Next::Request(request, since))
+    }
+
+    fn take_event(&mut self, now: Instant) -> Option<Next> {
         let fired = self.timers.iter().filter(|(_, due)| **due <= now).min_by_key(|(_, due)| **due);
         if let Some((&id, _)) = fired {
             self.timers.remove(&id);
             return Some(Next::Timer(id));
         }
-        if std::mem::take(&mut self.woken) {
-            return Some(Next::Wake);
-        }
-        let (request, since) = requests.then(|| self.requests.pop_front()).flatten()?;
-        Some(Next::Request(request, since))
+        std::mem::take(&mut self.woken).then_some(Next::Wake)
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) events: UnboundedSender<DeviceEvent>,
     /// The states last published.
     pub(crate) states: Mutex<BTreeMap<String, Value>>,
+    /// States reported during a command, which follow its answer; none while no command runs.
+    held: Mutex<Option<Vec<DeviceEvent>>>,
     health: Mutex<Health>,
 }
 
@@ -103,6 +105,29 @@ impl Shared {
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
         // A driver that has ended needs no answer.
         let _ = self.events.send(DeviceEvent::Answered { id, answer });
+    }
+
+    /// Reports a state: at once, or after the answer of the command that runs.
+    ///
+    /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
+    pub(crate) fn report(&self, event: DeviceEvent) {
+        match &mut *lock(&self.held) {
+            Some(held) => held.push(event),
+            None => {
+                let _ = self.events.send(event);
+            }
+        }
+    }
+
+    pub(crate) fn hold_states(&self) {
+        lock(&self.held).get_or_insert_default();
+    }
+
+    pub(crate) fn release_states(&self) {
+        let mut held = lock(&self.held);
+        for event in held.take().into_iter().flatten() {
+            let _ = self.events.send(event);
+        }
     }
 
     pub(crate) fn set_down(&self, reason: Option<String>) {
@@ -179,6 +204,7 @@ impl Devices {
                 mailbox: Mailbox::new(config.requests.queue),
                 events: events.clone(),
                 states: Mutex::default(),
+                held: Mutex::default(),
                 health: Mutex::new(Health { down: Some("starting".into()), busy_since: None }),
             });
             let state = saved.get(&device.id).cloned();
@@ -281,3 +307,6 @@ fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind
 }
 
 const STACK_SIZE: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use super::{
     DeviceEvent, Shared,
     host::monotonic_ms,
     instance::{Instance, Order},
-    mailbox::{Completion, Next},
+    mailbox::{Completion, Next, Ready},
     reply::{self, Verb, Wish},
 };
 use crate::plugin::Kind;
@@ -64,7 +64,9 @@ impl Worker {
                 (None, None) => Some(self.since),
                 (None, Some(_)) => None,
             };
-            match self.shared.mailbox.next(self.pending.is_none(), due) {
+            let ready =
+                Ready { requests: self.pending.is_none(), instance: self.instance.is_some() };
+            match self.shared.mailbox.next(ready, due) {
                 Next::Stop => break,
                 Next::Completion(completion) => self.on_completion(completion),
                 Next::Absence(absence) => self.call(|instance| instance.absence(&absence)),
@@ -85,6 +87,9 @@ impl Worker {
         if until <= Instant::now() {
             let text = "the request waited in the device's mailbox until its deadline";
             return self.shared.answer(request.id, Answer::failure(Status::Timeout, text));
+        }
+        if self.instance.is_none() && request.property != "describe" {
+            return self.refuse(request.id);
         }
         match reply::read(&self.shared, &request) {
             Wish::Answer(answer) => self.shared.answer(request.id, answer),
@@ -107,11 +112,7 @@ impl Worker {
         verb: Verb,
         until: Instant,
     ) {
-        let Some(instance) = &mut self.instance else {
-            let reason = self.shared.down().unwrap_or_else(|| "it is being created".into());
-            let text = format!("`{}` is not available: {reason}", self.shared.config.id);
-            return self.shared.answer(request, Answer::failure(Status::Unavailable, text));
-        };
+        let Some(instance) = &mut self.instance else { return self.refuse(request) };
         self.next_token += 1;
         let token = self.next_token;
         let left = until.saturating_duration_since(Instant::now());
@@ -123,8 +124,10 @@ impl Worker {
         };
         self.shared.mailbox.expect(token);
         let shared = Arc::clone(&self.shared);
+        shared.hold_states();
         let status = shared.busy(|| instance.command(order));
         if status == abi::PENDING {
+            shared.release_states();
             self.pending = Some(Pending { token, request, names, verb, until });
             return;
         }
@@ -135,7 +138,15 @@ impl Worker {
             reply::failed(status, "")
         };
         shared.answer(request, answer);
+        shared.release_states();
         self.after_call(status);
+    }
+
+    /// Answers for a device that has no instance.
+    fn refuse(&self, request: RequestId) {
+        let reason = self.shared.down().unwrap_or_else(|| "it is being created".into());
+        let text = format!("`{}` is not available: {reason}", self.shared.config.id);
+        self.shared.answer(request, Answer::failure(Status::Unavailable, text));
     }
 
     fn on_completion(&mut self, completion: Completion) {

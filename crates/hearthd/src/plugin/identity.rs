@@ -47,6 +47,10 @@ pub enum IdentityError {
     /// The entry is not inside the file, or does not start as it must.
     #[error("not a plugin: `{symbol}` does not start with the plugin magic", symbol = abi::ENTRY_SYMBOL)]
     Magic,
+    /// Its entry is shorter than the ABI's.
+    #[error("its entry has {0} bytes, and plugin ABI {major} has {is}",
+            major = abi::ABI_MAJOR, is = size_of::<abi::Entry>())]
+    Short(u32),
     /// It is for another major version of the ABI.
     #[error("built for plugin ABI {0}, and this hub has {major}", major = abi::ABI_MAJOR)]
     Major(u16),
@@ -131,7 +135,14 @@ fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
     if host_minor_min > abi::ABI_MINOR {
         return Err(IdentityError::TooNew(host_minor_min));
     }
-    let flags = u32::from_ne_bytes([prefix[20], prefix[21], prefix[22], prefix[23]]);
+    let u32_at = |at: usize| {
+        u32::from_ne_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]])
+    };
+    let struct_size = u32_at(8);
+    if (struct_size as usize) < size_of::<abi::Entry>() {
+        return Err(IdentityError::Short(struct_size));
+    }
+    let flags = u32_at(20);
     if flags & abi::FLAG_PANIC_ABORT != 0 {
         return Err(IdentityError::PanicAbort);
     }
@@ -191,6 +202,26 @@ mod tests {
     }
 
     #[test]
+    fn a_corrupted_file_never_panics() {
+        let mut binary = own_binary();
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let length = binary.len();
+        for round in 0..400 {
+            // xorshift64: the same bytes on every run.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            // The headers decide most; half of the rounds hit them.
+            let range = if round % 2 == 0 { 1024 } else { length };
+            let at = usize::try_from(random % range as u64).unwrap();
+            let kept = binary[at];
+            binary[at] ^= u8::try_from(random >> 56).unwrap() | 1;
+            let _ = Identity::parse(&binary);
+            binary[at] = kept;
+        }
+    }
+
+    #[test]
     fn another_architecture_is_named() {
         let mut binary = own_binary();
         binary[18] = 0x08; // EM_MIPS
@@ -206,6 +237,9 @@ mod tests {
         prefix[..8].copy_from_slice(&abi::MAGIC);
         assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Major(0))));
         prefix[12..14].copy_from_slice(&abi::ABI_MAJOR.to_ne_bytes());
+        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Short(0))));
+        let size = u32::try_from(size_of::<abi::Entry>()).unwrap();
+        prefix[8..12].copy_from_slice(&size.to_ne_bytes());
         prefix[24..28].copy_from_slice(b"lamp");
         assert_eq!(parse_prefix(&prefix).unwrap().name, "lamp");
         prefix[16] = 9;

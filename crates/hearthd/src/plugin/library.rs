@@ -36,14 +36,11 @@ impl Kind {
     /// Takes a kind's table.
     ///
     /// # Errors
-    /// Where the table is of another version, lacks a function that it must have, or has no name.
+    /// Where the table lacks a function that it must have, or has no name.
     ///
     /// # Safety
     /// The table and all that it points to follow the plugin ABI, and stay until the process ends.
     pub unsafe fn new(table: &'static abi::Kind) -> Result<Self, String> {
-        if (table.struct_size as usize) < size_of::<abi::Kind>() {
-            return Err("a kind's table is shorter than this hub's ABI".into());
-        }
         // SAFETY: the name lives as long as the table.
         let name = unsafe { bytes(table.name) };
         let name = std::str::from_utf8(name).map_err(|_| "a kind's name is not UTF-8")?;
@@ -142,6 +139,9 @@ pub(super) fn load(file: &Path, staging: &Path) -> Result<Vec<Kind>, PluginError
 fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<Kind>, String> {
     const MOST: usize = 256;
     let mut kinds = Vec::new();
+    if entry.kinds.is_null() {
+        return Err("its list of kinds is missing".into());
+    }
     for index in 0..MOST {
         // SAFETY: the list is ended by a null pointer, which is not passed.
         let place = unsafe { entry.kinds.add(index) };
@@ -150,7 +150,12 @@ fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<Kind>, String> {
         if table.is_null() {
             return Ok(kinds);
         }
-        // SAFETY: the entry's kinds are constant data of a library that is never closed.
+        // SAFETY: every version of the table starts with its size (S1).
+        let size = unsafe { table.cast::<u32>().read() };
+        if (size as usize) < size_of::<abi::Kind>() {
+            return Err("a kind's table is shorter than this hub's ABI".into());
+        }
+        // SAFETY: the table is constant data of a library that is never closed, and long enough.
         let table: &'static abi::Kind = unsafe { &*table };
         // SAFETY: as above.
         kinds.push(unsafe { Kind::new(table) }?);

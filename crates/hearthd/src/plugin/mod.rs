@@ -64,6 +64,12 @@ impl Plugins {
     pub fn load(path: &[PathBuf], staging: &Path) -> (Self, Vec<PluginError>) {
         let mut plugins = Self::default();
         let mut errors = Vec::new();
+        if let Some(folder) = path.iter().find(|folder| lies_in(folder, staging)) {
+            let text = "lies in the folder that is emptied for private copies; choose another";
+            let source = io::Error::new(io::ErrorKind::InvalidInput, text);
+            errors.push(PluginError::Folder { path: folder.clone(), source });
+            return (plugins, errors);
+        }
         if let Err(source) = empty_folder(staging) {
             errors.push(PluginError::Folder { path: staging.to_owned(), source });
             return (plugins, errors);
@@ -136,10 +142,32 @@ fn shared_objects(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+fn lies_in(folder: &Path, staging: &Path) -> bool {
+    match (folder.canonicalize(), staging.canonicalize()) {
+        (Ok(folder), Ok(staging)) => folder.starts_with(staging),
+        // What does not exist cannot be emptied.
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
 fn empty_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     fs::create_dir_all(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staging_in_a_folder_of_the_plugin_path_keeps_the_plugins() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lamp.so");
+        fs::write(&file, "not a plugin").unwrap();
+        let (_, errors) = Plugins::load(&[folder.path().to_owned()], folder.path());
+        assert!(file.exists(), "the plugin was deleted: {errors:?}");
+    }
 }
