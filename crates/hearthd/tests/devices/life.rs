@@ -1,0 +1,129 @@
+//! From the check of the table to the end: state that is saved, timers, absences.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hearth_core::{Absence, Acknowledgement, Generation, Outcome};
+use hearthd::device::{self, Devices};
+
+use crate::bench::{Bench, PATIENCE, config, plugins};
+
+#[test]
+fn what_a_device_saves_is_given_back_at_the_next_start() {
+    let lines = [("a", "", "remember = true\nstart.level = 3"), ("b", "", "")];
+    let mut bench = Bench::start("", &lines, &BTreeMap::new());
+    assert_eq!(bench.ask("a/level", "7"), "200 7");
+    bench.wait_for_event("saved a: 7");
+    assert_eq!(bench.ask("a/power", "ON"), "200 ON");
+    assert_eq!(bench.ask("b/level", "9"), "200 9");
+    bench.devices.stop(PATIENCE);
+
+    let saved = BTreeMap::from([("a".to_owned(), b"7".to_vec())]);
+    let mut bench = Bench::start("", &lines, &saved);
+    assert_eq!(bench.ask("a/level", ""), "200 7");
+    assert_eq!(bench.ask("b/level", ""), "200 0");
+    assert_eq!(bench.ask("a/level", "7"), "200 7");
+    assert!(!bench.take_trace().iter().any(|event| event.starts_with("saved")));
+}
+
+#[test]
+fn an_instance_after_a_panic_gets_what_the_one_before_saved() {
+    let lines = [("a", "", "remember = true")];
+    let mut bench = Bench::start("", &lines, &BTreeMap::new());
+    assert_eq!(bench.ask("a/level", "7"), "200 7");
+    assert_eq!(bench.ask("a/job", "panic"), "503 the plugin has panicked");
+    bench.ask_until("a/power", "ON", "200 ON");
+    assert_eq!(bench.ask("a/level", ""), "200 7");
+    assert!(bench.device("a").so_far().contains(&"create with 7".to_owned()));
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_times_and_a_cancelled_one_does_not() {
+    let mut bench = Bench::two();
+    assert_eq!(bench.ask("a/job", "timers"), "200 timers");
+    let device = bench.device("a");
+    assert_eq!(
+        [device.next(), device.next(), device.next()],
+        ["set job=timers", "timer 3", "timer 2"]
+    );
+    assert_eq!(bench.device("b").so_far(), [""; 0]);
+}
+
+#[test]
+fn several_wakes_at_once_are_one_call() {
+    let mut bench = Bench::two();
+    assert_eq!(bench.ask("a/job", "wake"), "200 wake");
+    assert_eq!(bench.ask("a/power", "ON"), "200 ON");
+    let device = bench.device("a");
+    let mut notes = [device.next(), device.next(), device.next()];
+    notes.sort();
+    assert_eq!(notes, ["set job=wake", "set power=ON", "wake"]);
+    (0..2).for_each(|_| assert_eq!(bench.ask("a/power", ""), "200 ON"));
+    assert_eq!(bench.device("a").so_far(), [""; 0]);
+}
+
+#[test]
+fn an_absence_reaches_every_device() {
+    let bench = Bench::two();
+    bench.devices.absence(&Absence {
+        generation: Generation([7; 16]),
+        outcome: Outcome::Consumed,
+        clean: false,
+        connected_at: "2026-01-01T00:00:00Z".into(),
+        decided_at: "2026-01-01T00:01:00Z".into(),
+        acknowledgements: vec![Acknowledgement {
+            responder: Some("phone".into()),
+            payload: "lights off".into(),
+            status: Some(200),
+            before_fence: true,
+        }],
+    });
+    let expected = format!("absence {} Consumed [phone: lights off]", "07".repeat(16));
+    assert_eq!(bench.device("a").next(), expected);
+    assert_eq!(bench.device("b").next(), expected);
+}
+
+#[test]
+fn stop_destroys_every_instance() {
+    let bench = Bench::two();
+    let (devices, a, b) = bench.into_parts();
+    devices.stop(PATIENCE);
+    assert_eq!([a.next(), b.next()], ["destroy", "destroy"]);
+}
+
+#[test]
+fn stop_leaves_a_device_behind_that_does_not_end() {
+    let mut bench = Bench::two();
+    bench.post("a/job", "block");
+    assert_eq!(bench.device("a").next(), "set job=block");
+    assert_eq!(bench.device("a").next(), "waiting");
+    let (devices, a, b) = bench.into_parts();
+    devices.stop(Duration::from_millis(20));
+    assert_eq!(a.so_far(), [""; 0]);
+    assert_eq!(b.next(), "destroy");
+    a.go();
+    assert_eq!(a.next(), "destroy");
+}
+
+#[test]
+fn check_names_every_device_that_cannot_be() {
+    let config = config(
+        "[devices.deep]\nplugin = \"probe\"\nconfig = { bench = 0, start = { level = \"high\" } }\n\
+         [devices.high]\nplugin = \"probe\"\nconfig = { bench = 0, start = { level = 101 } }\n\
+         [devices.lost]\nplugin = \"lamp\"\n\
+         [devices.odd]\nplugin = \"misdeclared\"\n\
+         [devices.good]\nplugin = \"probe\"\nconfig = { bench = 0 }\n",
+    );
+    let complaints = device::check(&config, &plugins());
+    let lines: Vec<_> =
+        complaints.iter().map(|(device, path, text)| format!("{device} {path}: {text}")).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines[0].starts_with("deep start.level: invalid type"), "{}", lines[0]);
+    assert_eq!(lines[1], "high start.level: 101 is above 100");
+    let present = "the kinds present are: misdeclared, probe";
+    assert_eq!(lines[2], format!("lost : no plugin provides `lamp`; {present}"));
+    assert_eq!(lines[3], "odd : `set` is taken: every device answers it");
+
+    let (events, _) = tokio::sync::mpsc::unbounded_channel();
+    let refused = Devices::start(&config, &plugins(), &BTreeMap::new(), events);
+    assert_eq!(refused.unwrap_err(), complaints);
+}
