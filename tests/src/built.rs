@@ -57,11 +57,14 @@ impl Built {
     pub fn build(&self) -> Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.arg("build").current_dir(workspace());
-        for package in ["hearthd", "hearth-broker", "hearth-light", "hearth-thermostat"] {
-            cargo.args(["--package", package]);
-        }
         if self.folder.ends_with("release") {
             cargo.arg("--release");
+            for package in ["hearthd", "hearth-broker", "hearth-light", "hearth-thermostat"] {
+                cargo.args(["--package", package]);
+            }
+        } else {
+            // All of it, as the tests build it: another choice of packages would build the dependencies anew.
+            cargo.arg("--workspace");
         }
         let status = cargo.status().doing("start cargo")?;
         if status.success() { Ok(()) } else { Err(Failure::new("cargo build failed")) }
