@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
@@ -39,7 +40,19 @@ pub(crate) struct Reply {
     pub(crate) expires: Option<Duration>,
     pub(crate) deliveries: Vec<DeliveryId>,
     /// Tells a redelivery from another request with the same Correlation Data.
-    pub(crate) content: (String, Bytes),
+    pub(crate) content: Fingerprint,
+}
+
+/// Stands for a request's topic and payload, which may be large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn of(message: &Message) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&message.topic, &message.payload).hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// What is known of a request that may be a redelivery.
@@ -59,7 +72,7 @@ impl Reply {
             qos: message.qos,
             expires: message.expiry.map(|seconds| now + Duration::from_secs(seconds.into())),
             deliveries: delivery.into_iter().collect(),
-            content: (message.topic.clone(), message.payload.clone()),
+            content: Fingerprint::of(message),
         }
     }
 
@@ -108,7 +121,7 @@ impl Requests {
         self.next_id += 1;
         let id = RequestId(self.next_id);
         if let Some(key) = pending.reply.key() {
-            self.replies.begin(key, pending.reply.content.clone(), id, pending.deadline);
+            self.replies.begin(key, pending.reply.content, id, pending.deadline);
         }
         *self.per_device.entry(pending.device.clone()).or_default() += 1;
         self.deadlines.insert((pending.deadline, id));
@@ -167,7 +180,7 @@ struct Replies {
 
 #[derive(Debug)]
 struct ReplyEntry {
-    content: (String, Bytes),
+    content: Fingerprint,
     state: ReplyState,
 }
 
@@ -178,7 +191,7 @@ enum ReplyState {
 }
 
 impl Replies {
-    fn begin(&mut self, key: Key, content: (String, Bytes), id: RequestId, deadline: Duration) {
+    fn begin(&mut self, key: Key, content: Fingerprint, id: RequestId, deadline: Duration) {
         if self.by_age.len() >= REPLY_BOUND
             && let Some((_, oldest)) = self.by_age.pop_front()
         {

@@ -71,7 +71,8 @@ async fn light(transcript: &mut Transcript, phone: &mut Client, prefix: &str) ->
 
 async fn thermostat(transcript: &mut Transcript, phone: &mut Client, prefix: &str) -> Result<()> {
     transcript.step("The phone sets the thermostat, and the room warms");
-    let response_topic = format!("{prefix}/response/phone/light");
+    let response_topic = format!("{prefix}/response/phone/thermostat");
+    phone.subscribe(&response_topic).await?;
     let temperature = format!("{prefix}/state/living-room/current_temperature");
     phone.subscribe(&temperature).await?;
     let wanted = r#"{"mode":"heat","target_temperature":22.5}"#;

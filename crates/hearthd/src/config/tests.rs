@@ -194,7 +194,7 @@ fn numbers_have_bounds() {
     ] {
         check_problem(text, start);
     }
-    for (size, bytes) in [("\"256KiB\"", 262_144), ("\"1MiB\"", 1_048_576), ("70", 70)] {
+    for (size, bytes) in [("\"256KiB\"", 262_144), ("\"512KiB\"", 524_288), ("70", 70)] {
         let config = parse(&format!("requests.max_payload = {size}")).unwrap();
         assert_eq!(config.requests.max_payload, bytes);
     }

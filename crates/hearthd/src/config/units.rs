@@ -42,9 +42,9 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<usize, String> {
         DeValue::String(text) => parse_size(text),
         _ => return Err(wrong_type("a size such as \"64KiB\" or a number of bytes", value)),
     };
-    bytes.filter(|bytes| (1..=MAX_SIZE).contains(bytes)).ok_or_else(|| {
-        "is no size from 1 byte to 255MiB; write one such as \"64KiB\" or \"1MiB\"".into()
-    })
+    bytes
+        .filter(|bytes| (1..=MAX_SIZE).contains(bytes))
+        .ok_or_else(|| "is no size from 1 byte to 512KiB; write one such as \"64KiB\"".into())
 }
 
 fn parse_size(text: &str) -> Option<usize> {
@@ -186,7 +186,7 @@ pub(super) fn json(
     })
 }
 
-/// The largest packet that MQTT can carry is one byte below 256 MiB.
-const MAX_SIZE: usize = 255 * 1024 * 1024;
+/// Half of the Maximum Packet Size that the hub announces, so that a payload beyond its limit still gets an answer.
+const MAX_SIZE: usize = 512 * 1024;
 /// Letters in an ID.
 const MAX_ID: usize = 64;
