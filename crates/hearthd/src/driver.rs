@@ -9,6 +9,7 @@ use hearth_core::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
+    task::yield_now,
     time::sleep,
 };
 use tracing::{info, warn};
@@ -106,6 +107,7 @@ struct Driver {
 impl Driver {
     async fn drive(&mut self) -> Result<(), DriverError> {
         loop {
+            let mut published = false;
             while let Some(output) = self.hub.poll_output() {
                 if let Output::Stopped(result) = output {
                     return result.map_err(|fatal| match fatal {
@@ -114,7 +116,12 @@ impl Driver {
                         }
                     });
                 }
+                published |= matches!(output, Output::Publish { .. });
                 self.perform(output);
+            }
+            if published {
+                // The link's task writes an answer before the driver turns to what can wait.
+                yield_now().await;
             }
             let input = self.wait().await?;
             let now = self.now();

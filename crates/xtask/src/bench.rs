@@ -23,17 +23,19 @@ pub(crate) async fn bench() -> Result<()> {
     let starts = starts(&mut hub, &mut phone).await?;
     tokio::time::sleep(SETTLE).await;
     let memory = resident(hub.process()?.id())?;
-    let (through, bare) = latencies(&broker, &mut phone).await?;
-    let (through, bare) = (median(through), median(bare));
+    let Latencies { changing, unchanged, bare } = latencies(&broker, &mut phone).await?;
+    let (changing, unchanged, bare) = (median(changing), median(unchanged), median(bare));
 
     println!("request -> answer, QoS 1, {ROUNDS} rounds of {EACH}, median");
-    println!("  through hearthd       {:>8.1} us", micros(through));
     println!("  bare rumqttc echo     {:>8.1} us", micros(bare));
-    println!(
-        "  difference            {:>8.1} us   ratio {:.2}",
-        micros(through) - micros(bare),
-        micros(through) / micros(bare)
-    );
+    for (name, through) in [("state unchanged", unchanged), ("state changes", changing)] {
+        println!(
+            "  hearthd, {name:<15}{:>6.1} us   {:+.1} us   ratio {:.2}",
+            micros(through),
+            micros(through) - micros(bare),
+            micros(through) / micros(bare)
+        );
+    }
     println!("hearthd, idle with ten devices");
     println!("  resident memory       {memory:>8} kB");
     println!("  start to `online`     {:>8.1} ms   median of {STARTS}", micros(starts) / 1000.0);
@@ -60,25 +62,34 @@ async fn starts(hub: &mut Daemon, phone: &mut Client) -> Result<Duration> {
     Ok(median(times))
 }
 
-async fn latencies(
-    broker: &HearthBroker,
-    phone: &mut Client,
-) -> Result<(Vec<Duration>, Vec<Duration>)> {
+/// The times of each kind of request.
+#[derive(Default)]
+struct Latencies {
+    /// The request changes the state, which the hub publishes retained as well.
+    changing: Vec<Duration>,
+    /// The state is what it was.
+    unchanged: Vec<Duration>,
+    bare: Vec<Duration>,
+}
+
+async fn latencies(broker: &HearthBroker, phone: &mut Client) -> Result<Latencies> {
     let mut echo = Client::connect(&broker.access("tablet"), "echo").await?;
     echo.subscribe("alice/echo").await?;
     let echo = tokio::spawn(echo_forever(echo));
-    let (mut through, mut bare) = (Vec::new(), Vec::new());
+    let mut times = Latencies::default();
     for round in 0..=ROUNDS {
-        let daemon = round_of(phone, "alice/cmnd/light-0/power").await?;
-        let direct = round_of(phone, "alice/echo").await?;
+        let changing = round_of(phone, "alice/cmnd/light-0/power", ["ON", "OFF"]).await?;
+        let bare = round_of(phone, "alice/echo", ["ON", "OFF"]).await?;
+        let unchanged = round_of(phone, "alice/cmnd/light-0/power", ["OFF", "OFF"]).await?;
         // The first round warms up.
         if round > 0 {
-            through.extend(daemon);
-            bare.extend(direct);
+            times.changing.extend(changing);
+            times.unchanged.extend(unchanged);
+            times.bare.extend(bare);
         }
     }
     echo.abort();
-    Ok((through, bare))
+    Ok(times)
 }
 
 /// Answers every request with its own payload.
@@ -94,10 +105,14 @@ async fn echo_forever(mut echo: Client) -> Result<Infallible> {
     }
 }
 
-async fn round_of(phone: &mut Client, topic: &str) -> Result<Vec<Duration>> {
+async fn round_of(
+    phone: &mut Client,
+    topic: &str,
+    payloads: [&'static str; 2],
+) -> Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(EACH);
     for n in 0..EACH {
-        let payload = if n % 2 == 0 { "ON" } else { "OFF" };
+        let payload = payloads[n % 2];
         let mut data = [0; 8];
         getrandom::fill(&mut data).doing("random Correlation Data")?;
         let request =

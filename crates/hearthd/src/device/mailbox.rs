@@ -72,6 +72,8 @@ impl Mailbox {
         let fits = inner.requests.len() < self.bound;
         if fits {
             inner.requests.push_back((request, Instant::now()));
+            // Released first, or the device's thread wakes only to wait for it.
+            drop(inner);
             self.changed.notify_all();
         }
         fits
@@ -105,6 +107,7 @@ impl Mailbox {
         let expected = inner.tokens.remove(&completion.token);
         if expected {
             inner.completions.push_back(completion);
+            drop(inner);
             self.changed.notify_all();
         }
         expected
