@@ -371,7 +371,11 @@ impl Range {
     }
 }
 
-fn is_json(content_type: Option<&str>) -> Result<bool, Rejection> {
+/// Returns whether a payload of this Content Type is read as JSON, and not as plain text.
+///
+/// # Errors
+/// 415 for a Content Type that is neither.
+pub fn is_json(content_type: Option<&str>) -> Result<bool, Rejection> {
     let media_type = content_type.unwrap_or("text/plain").split(';').next().unwrap_or_default();
     match media_type.trim().to_ascii_lowercase().as_str() {
         "text/plain" | "" => Ok(false),

@@ -66,10 +66,14 @@ async fn each_mistake_has_its_status_and_a_payload_for_people() -> Result<()> {
         assert_eq!(facts["status"], json!(status), "{what}");
         assert_eq!(facts["message"].as_str(), answer.property("__stMsg"), "{what}");
     }
-    let mut request = home.ask("light-in-bedroom/power", "ON");
-    request.content_type = Some("image/png".into());
-    let answer = home.phone.request(request).await?;
-    assert_eq!(answer.status(), Some(415), "{}", answer.text());
+    for (what, payload) in
+        [("light-in-bedroom/power", "ON"), ("light-in-bedroom/set", r#"{"power":"ON"}"#)]
+    {
+        let mut request = home.ask(what, payload);
+        request.content_type = Some("image/png".into());
+        let answer = home.phone.request(request).await?;
+        assert_eq!(answer.status(), Some(415), "{what}: {}", answer.text());
+    }
     home.light_is_off().await
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hearth_core::{
     Answer, ContentType, Request, Status,
-    property::{Access, Declaration, Rejection, Value},
+    property::{self, Access, Declaration, Rejection, Value},
 };
 use hearth_sdk::abi;
 use serde_json::{Value as Json, json};
@@ -94,6 +94,8 @@ fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> 
 
 fn read_set(shared: &Shared, request: &Request) -> Result<Wish, Answer> {
     let bad = |text: String| Answer::failure(Status::BadRequest, text);
+    property::is_json(request.content_type.as_deref())
+        .map_err(|rejection| Answer::failure(rejection.status, rejection.message))?;
     let object: serde_json::Map<String, Json> = serde_json::from_slice(&request.payload)
         .map_err(|error| bad(format!("`set` takes a JSON object of properties: {error}")))?;
     if object.is_empty() {

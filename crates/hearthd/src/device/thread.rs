@@ -154,7 +154,8 @@ impl Worker {
         else {
             return;
         };
-        let answer = match completion.status {
+        let status = completion.status;
+        let answer = match status {
             abi::OK if completion.payload.is_empty() => {
                 reply::done(&self.shared, &pending.names, pending.verb)
             }
@@ -162,7 +163,7 @@ impl Worker {
             status => reply::failed(status, &String::from_utf8_lossy(&completion.payload)),
         };
         self.shared.answer(pending.request, answer);
-        self.after_call(abi::OK);
+        self.after_call(status);
     }
 
     /// A command was not answered in time, or the instance is to be created again.
