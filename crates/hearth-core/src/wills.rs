@@ -12,13 +12,6 @@ pub(crate) struct Wills {
     unpublished: Vec<Generation>,
 }
 
-/// What the evidence of one connection is worth.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Evidence {
-    /// The fence came back: all that was queued has been seen.
-    pub(crate) fenced: bool,
-}
-
 impl Wills {
     pub(crate) fn new(memory: Memory) -> Self {
         Self { memory, unpublished: Vec::new() }
@@ -136,11 +129,11 @@ impl Wills {
         (upgraded.is_some(), upgraded)
     }
 
-    /// Decides every open will but the current one, oldest first.
+    /// Decides every open will but the current one, oldest first; `fenced` means that all that was queued has been seen.
     pub(crate) fn decide(
         &mut self,
         current: Generation,
-        evidence: Evidence,
+        fenced: bool,
         decided_at: &str,
     ) -> Vec<Absence> {
         let (open, past): (Vec<_>, Vec<_>) =
@@ -150,7 +143,7 @@ impl Wills {
             .into_iter()
             .map(|will| Absence {
                 generation: will.generation,
-                outcome: self.outcome(&will, evidence),
+                outcome: self.outcome(&will, fenced),
                 clean: will.clean,
                 connected_at: will.connected_at,
                 decided_at: decided_at.to_owned(),
@@ -169,14 +162,14 @@ impl Wills {
         self.memory.open.iter().any(|will| will.generation != current)
     }
 
-    fn outcome(&self, will: &OpenWill, evidence: Evidence) -> Outcome {
+    fn outcome(&self, will: &OpenWill, fenced: bool) -> Outcome {
         if !will.acknowledgements.is_empty() {
             Outcome::Consumed
         } else if will.seen {
             Outcome::Unconsumed
         } else if will.clean
             || self.unpublished.contains(&will.generation)
-            || (will.subscribed && evidence.fenced)
+            || (will.subscribed && fenced)
         {
             Outcome::NotPublished
         } else {

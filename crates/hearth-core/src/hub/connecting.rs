@@ -7,7 +7,6 @@ use crate::{
     absence::rfc3339,
     outbox::{Kind, Window, whole_seconds},
     topic::Prefix,
-    wills::Evidence,
 };
 
 impl Hub {
@@ -33,7 +32,7 @@ impl Hub {
         self.phase = Phase::Storing { revision, generation };
     }
 
-    pub(super) fn on_stored(&mut self, _now: Now, revision: u64) {
+    pub(super) fn on_stored(&mut self, revision: u64) {
         let (done, waiting) = std::mem::take(&mut self.unstored)
             .into_iter()
             .partition(|(needs, _)| *needs <= revision);
@@ -53,7 +52,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_connected(&mut self, now: Now, connack: Connack) {
+    pub(super) fn on_connected(&mut self, connack: Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
         let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
             Ok(prefix) => prefix,
@@ -71,7 +70,7 @@ impl Hub {
         match armed {
             Some(generation) if known == Some(prefix.clone()) => {
                 self.contradictions = 0;
-                self.subscribe(now, generation, prefix, &connack);
+                self.subscribe(generation, prefix, &connack);
             }
             Some(_) => {
                 self.contradictions += 1;
@@ -137,7 +136,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_published(&mut self, _now: Now, id: PublishId, reason_code: u8) {
+    pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
         if reason_code >= REFUSED {
             self.notice(Notice::PublishRefused { topic, reason_code });
@@ -218,7 +217,7 @@ impl Hub {
         if !self.wills.has_past(generation) {
             return;
         }
-        let decided = self.wills.decide(generation, Evidence { fenced }, &rfc3339(now.unix));
+        let decided = self.wills.decide(generation, fenced, &rfc3339(now.unix));
         self.store();
         for absence in decided {
             self.publish_absence(prefix.as_ref(), &absence);
@@ -247,13 +246,7 @@ impl Hub {
         self.outputs.push_back(Output::Connect { will: Some(will) });
     }
 
-    fn subscribe(
-        &mut self,
-        _now: Now,
-        generation: Generation,
-        prefix: Option<Prefix>,
-        connack: &Connack,
-    ) {
+    fn subscribe(&mut self, generation: Generation, prefix: Option<Prefix>, connack: &Connack) {
         if !connack.session_present {
             self.wills.session_lost();
         }
@@ -263,7 +256,6 @@ impl Hub {
             prefix,
             session_present: connack.session_present,
             window: Window::new(connack.receive_maximum, connack.maximum_packet_size),
-            connected_at: self.connected_at(generation),
             fence: Fence::Unsent,
             echoed: false,
         });
@@ -300,10 +292,7 @@ impl Hub {
     fn online(&self, connection: &Connection) -> Message {
         Message {
             correlation_data: Some(connection.generation.0.to_vec().into()),
-            user_properties: vec![
-                ("client_id".into(), self.config.client_id.clone()),
-                ("connected_at".into(), connection.connected_at.clone()),
-            ],
+            user_properties: self.introduction(connection.generation),
             ..self.presence(connection.prefix.as_ref(), "online")
         }
     }

@@ -130,7 +130,6 @@ struct Connection {
     prefix: Option<Prefix>,
     session_present: bool,
     window: Window,
-    connected_at: String,
     fence: Fence,
     /// The hub has seen its own `online`: an `offline` after it has replaced it.
     echoed: bool,
@@ -195,12 +194,12 @@ impl Hub {
     /// Takes one input in.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Connected(connack) => self.on_connected(now, connack),
+            Input::Connected(connack) => self.on_connected(connack),
             Input::Disconnected(cause) => self.on_disconnected(now, cause),
             Input::Subscribed { reason_codes } => self.on_subscribed(now, &reason_codes),
             Input::Received { message, delivery } => self.on_received(now, message, delivery),
-            Input::Published { id, reason_code } => self.on_published(now, id, reason_code),
-            Input::Stored { revision } => self.on_stored(now, revision),
+            Input::Published { id, reason_code } => self.on_published(id, reason_code),
+            Input::Stored { revision } => self.on_stored(revision),
             Input::Answered { request, answer } => self.on_answered(now, request, answer),
             Input::State { device, property, payload, content_type, retain } => {
                 let state = State { payload, content_type, retain };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, Phase};
+use super::Hub;
 use crate::{
     Answer, DeliveryId, Notice, Now, PublishId, RequestId, Status,
     outbox::Kind,
@@ -71,10 +71,6 @@ impl Hub {
             self.finish_deliveries(Kind::Response(reply.deliveries.clone()));
             return None;
         };
-        let unreachable = matches!(self.phase, Phase::Stopped);
-        if unreachable {
-            return None;
-        }
         let kind = Kind::Response(reply.deliveries.clone());
         let sent = self.send(response, kind.clone(), reply.expires);
         if sent.is_none() {

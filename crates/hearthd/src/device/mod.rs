@@ -62,10 +62,10 @@ pub enum DeviceEvent {
 pub type Complaint = (String, String, String);
 
 /// All devices of the hub.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Devices {
     by_id: BTreeMap<String, Device>,
-    events: Option<UnboundedSender<DeviceEvent>>,
+    events: UnboundedSender<DeviceEvent>,
 }
 
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl Devices {
         if !complaints.is_empty() {
             return Err(complaints);
         }
-        let mut devices = Self { by_id: BTreeMap::new(), events: Some(events.clone()) };
+        let mut devices = Self { by_id: BTreeMap::new(), events: events.clone() };
         for device in config.devices.values() {
             let kind = *find_kind(device, plugins).expect("checked before");
             let declarations = kind.describe(&device.config).expect("checked before");
@@ -267,10 +267,8 @@ impl Devices {
     }
 
     fn answer(&self, id: RequestId, answer: Answer) {
-        if let Some(events) = &self.events {
-            // A driver that has ended needs no answer.
-            let _ = events.send(DeviceEvent::Answered { id, answer });
-        }
+        // A driver that has ended needs no answer.
+        let _ = self.events.send(DeviceEvent::Answered { id, answer });
     }
 }
 
