@@ -1,6 +1,9 @@
 //! What became of a will, and the memory that the hub keeps of it across restarts.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +141,15 @@ pub struct Memory {
     pub open: Vec<OpenWill>,
     /// The last outcomes, oldest first.
     pub decided: Vec<Absence>,
+    /// The broker that all this is about.
+    #[serde(default)]
+    pub broker: Option<String>,
+    /// Earlier prefixes that the session may still be subscribed under.
+    #[serde(default)]
+    pub past: Vec<KnownPrefix>,
+    /// The last will that each guard acted on: its Correlation Data.
+    #[serde(default)]
+    pub guarded: BTreeMap<String, Vec<u8>>,
 }
 
 /// The result of learning the prefix.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hearth_core::{
-    Connack, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
+    Connack, Delivery, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
 };
 use rumqttc::{
     NetworkOptions, Outgoing, TlsConfiguration, Transport,
@@ -58,7 +58,7 @@ pub enum LinkEvent {
     /// SUBACK.
     Subscribed(Vec<u8>),
     /// PUBLISH.
-    Received(Message, Option<DeliveryId>),
+    Received(Message, Option<Delivery>),
     /// PUBACK, or the packet is written where it is QoS 0.
     Published(PublishId, u8),
     /// The connection is over.
@@ -180,6 +180,16 @@ impl Link {
         self.client.try_subscribe_many(filters).map_err(|_| LinkFull)
     }
 
+    /// Hands over UNSUBSCRIBE packets; nobody waits for their acknowledgements.
+    ///
+    /// # Errors
+    /// Where the link's queue is full: a broken invariant of its user.
+    pub fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkFull> {
+        filters
+            .iter()
+            .try_for_each(|filter| self.client.try_unsubscribe(filter).map_err(|_| LinkFull))
+    }
+
     /// Hands over one PUBLISH.
     ///
     /// # Errors
@@ -243,9 +253,10 @@ impl Link {
         let message = read_message(&publish);
         let delivery = (publish.qos != WireQoS::AtMostOnce).then(|| {
             let id = self.next_delivery;
+            let packet_id = publish.pkid;
             self.next_delivery += 1;
             self.deliveries.insert(id, publish);
-            DeliveryId(id)
+            Delivery { id: DeliveryId(id), packet_id }
         });
         LinkEvent::Received(message, delivery)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_core::{Disconnection, Fatal, Input, Memory, Notice, Output};
+use hearth_core::{Change, Disconnection, Fatal, Input, Memory, Notice, Output};
 
 use crate::rig::{Rig, config, connack};
 
@@ -31,7 +31,9 @@ fn a_generation_is_stored_before_connect_is_sent() {
     rig.take();
     rig.handle(Input::Disconnected(Disconnection::Requested));
     let outputs = rig.take();
-    let [Output::Store { revision, memory }] = &outputs[..] else { panic!("{outputs:?}") };
+    let [Output::Store { revision, change: Change::Memory(memory) }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
     assert_eq!(memory.prefix, known.prefix);
     rig.handle(Input::Stored { revision: *revision });
     assert!(matches!(rig.take()[..], [Output::Connect { will: Some(_) }]));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_core::{Disconnection, Input, Message, Outcome, Output, QoS};
+use hearth_core::{Change, Disconnection, Input, Message, Outcome, Output, QoS};
 
 use crate::rig::Rig;
 
@@ -174,7 +174,7 @@ fn evidence_is_stored_before_it_is_acknowledged() {
     rig.store_works = false;
     let delivery = rig.receive(acknowledgement(&will, "guardian"));
     assert!(!rig.acknowledged().contains(&delivery));
-    let Some(Output::Store { revision, memory }) =
+    let Some(Output::Store { revision, change: Change::Memory(memory) }) =
         rig.outputs.iter().rev().find(|output| matches!(output, Output::Store { .. })).cloned()
     else {
         panic!("the evidence is stored")
