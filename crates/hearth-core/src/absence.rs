@@ -122,6 +122,9 @@ pub struct OpenWill {
     pub prefix: Option<Prefix>,
     /// When the connection began, RFC 3339.
     pub connected_at: String,
+    /// Whether the broker is known to have had it: CONNACK came.
+    #[serde(default)]
+    pub connected: bool,
     /// Whether the session held the subscriptions that make a missing will evidence.
     pub subscribed: bool,
     /// Whether DISCONNECT 0x00 was sent.
@@ -130,6 +133,13 @@ pub struct OpenWill {
     pub seen: bool,
     /// The answers so far.
     pub acknowledgements: Vec<Acknowledgement>,
+}
+
+impl OpenWill {
+    /// Returns whether the broker had it: an attempt to connect that came to nothing is no absence.
+    pub(crate) fn is_worth_telling(&self) -> bool {
+        self.connected || self.seen || !self.acknowledgements.is_empty()
+    }
 }
 
 /// What the store keeps between two lives of the daemon.

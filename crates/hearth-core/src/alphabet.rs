@@ -181,7 +181,12 @@ pub enum Disconnection {
         /// The reason string.
         reason_string: Option<String>,
     },
-    /// No connection could be made, or it was lost.
+    /// No connection could be made: the broker cannot have seen CONNECT.
+    Unreachable {
+        /// The cause, for people.
+        error: String,
+    },
+    /// The connection was lost, or the broker did not answer CONNECT.
     Lost {
         /// The cause, for people.
         error: String,

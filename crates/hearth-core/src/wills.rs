@@ -81,6 +81,7 @@ impl Wills {
             generation,
             prefix,
             connected_at,
+            connected: false,
             subscribed: false,
             clean: false,
             seen: false,
@@ -97,6 +98,12 @@ impl Wills {
     pub(crate) fn session_lost(&mut self) {
         for will in &mut self.memory.open {
             will.subscribed = false;
+        }
+    }
+
+    pub(crate) fn mark_connected(&mut self, generation: Generation) {
+        if let Some(will) = self.find_open(generation) {
+            will.connected = true;
         }
     }
 
@@ -172,6 +179,7 @@ impl Wills {
         self.memory.open = open;
         let decided: Vec<Absence> = past
             .into_iter()
+            .filter(OpenWill::is_worth_telling)
             .map(|will| Absence {
                 generation: will.generation,
                 outcome: self.outcome(&will, fenced),

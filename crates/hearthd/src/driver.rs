@@ -220,7 +220,7 @@ impl Driver {
         };
         match Link::open(&options, self.next_delivery) {
             Ok(link) => self.link = Some(link),
-            Err(error) => self.lose(error),
+            Err(error) => self.lose(Disconnection::Unreachable { error }),
         }
     }
 
@@ -228,13 +228,13 @@ impl Driver {
         let Some(link) = &mut self.link else { return };
         if act(link).is_err() {
             self.drop_link();
-            self.lose("the link's queue is full".into());
+            self.lose(Disconnection::Lost { error: "the link's queue is full".into() });
         }
     }
 
-    fn lose(&mut self, error: String) {
+    fn lose(&mut self, cause: Disconnection) {
         let now = self.now();
-        self.hub.handle(now, Input::Disconnected(Disconnection::Lost { error }));
+        self.hub.handle(now, Input::Disconnected(cause));
     }
 
     fn drop_link(&mut self) {

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io::ErrorKind,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -281,27 +282,58 @@ impl Link {
 
 /// Polls rumqttc until the connection ends.
 ///
-/// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10).
+/// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10):
+/// rumqttc sends PINGREQ once in an interval, so a peer that is there says something.
 async fn poll(
     mut event_loop: EventLoop,
     keep_alive: Duration,
     events: mpsc::Sender<Result<Event, Disconnection>>,
 ) {
-    let patience = keep_alive.mul_f32(1.5).max(CONNECT_TIMEOUT);
+    let mut patience = CONNECT_TIMEOUT;
     let mut last_inbound = Instant::now();
+    let mut connected = false;
     loop {
         let event = match timeout_at(last_inbound + patience, event_loop.poll()).await {
             Ok(Ok(event)) => Ok(event),
+            Ok(Err(error)) if !connected && never_left(&error) => {
+                Err(Disconnection::Unreachable { error: describe(&error) })
+            }
             Ok(Err(error)) => Err(disconnection(error)),
             Err(_) => Err(Disconnection::Lost { error: "the broker does not answer".into() }),
         };
-        if matches!(event, Ok(Event::Incoming(_))) {
+        if let Ok(Event::Incoming(packet)) = &event {
             last_inbound = Instant::now();
+            if let Packet::ConnAck(connack) = packet {
+                connected = true;
+                patience = agreed_keep_alive(connack).unwrap_or(keep_alive).mul_f32(1.5);
+            }
         }
         let last = matches!(event, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect)));
         if events.send(event).await.is_err() || last {
             return;
         }
+    }
+}
+
+/// Returns Server Keep Alive, which overrides the client's (MQTT 3.2.2.3.14).
+fn agreed_keep_alive(connack: &ConnAck) -> Option<Duration> {
+    let seconds = connack.properties.as_ref()?.server_keep_alive.filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+/// Returns whether a failed attempt ended before CONNECT was written: no name, no route, nobody listens, no TLS.
+fn never_left(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::Tls(_) => true,
+        ConnectionError::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::TimedOut
+        ),
+        _ => false,
     }
 }
 

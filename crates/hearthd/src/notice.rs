@@ -61,7 +61,7 @@ pub fn describe(cause: &Disconnection) -> String {
             let reason = reason_string.as_deref().unwrap_or(meaning(*reason_code));
             format!("the broker disconnected: {reason} ({})", Hex(*reason_code))
         }
-        Disconnection::Lost { error } => error.clone(),
+        Disconnection::Unreachable { error } | Disconnection::Lost { error } => error.clone(),
     }
 }
 

@@ -75,6 +75,7 @@ impl Hub {
         match armed {
             Some(generation) if known == Some(prefix.clone()) => {
                 self.contradictions = 0;
+                self.wills.mark_connected(generation);
                 self.subscribe(generation, prefix, connack);
             }
             Some(_) => {
@@ -366,7 +367,15 @@ impl Hub {
             self.notice(Notice::WillRefused { reason_code });
             return self.wait(now, None, cause);
         }
-        self.wait(now, Some(generation), cause);
+        match cause {
+            Disconnection::Refused { .. } | Disconnection::Unreachable { .. } => {
+                self.wait(now, Some(generation), cause);
+            }
+            // CONNACK may have been lost, and the broker may have the will.
+            Disconnection::Lost { .. }
+            | Disconnection::ByBroker { .. }
+            | Disconnection::Requested => self.wait(now, None, cause),
+        }
     }
 
     fn wait(&mut self, now: Now, unused: Option<Generation>, cause: Disconnection) {
