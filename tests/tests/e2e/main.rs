@@ -8,4 +8,5 @@ mod command_line;
 mod guards;
 mod home;
 mod privacy;
+mod receive_maximum;
 mod will;
