@@ -277,10 +277,7 @@ impl Hub {
     /// All that was queued has been seen, or is not waited for any longer.
     pub(super) fn pass_fence(&mut self, now: Now) {
         self.say_online();
-        if self.fence_is_back() {
-            self.journal.redelivered(now.monotonic + self.config.redelivery);
-        }
-        self.answer_intended(now);
+        self.settle_journal(now);
         self.release_wills(now);
     }
 

@@ -53,6 +53,8 @@ pub struct Hub {
     held_wills: Vec<(Message, Option<DeliveryId>)>,
     requests: Requests,
     journal: Journal,
+    /// Whether the journal goes back as far as the session: if not, a redelivery may be unknown to it.
+    journal_is_complete: bool,
     outbox: Outbox,
     states: BTreeMap<(String, String), State>,
     /// The revision last given to the store, and the one that it last reported.
@@ -170,6 +172,7 @@ impl Hub {
         journal: Vec<Record>,
         entropy: impl FnMut() -> [u8; 16] + Send + 'static,
     ) -> Self {
+        let journal_is_complete = memory.broker.as_ref() == Some(&config.broker);
         let wills = Wills::new(memory, &config.broker);
         Self {
             config,
@@ -183,6 +186,7 @@ impl Hub {
             held_wills: Vec::new(),
             requests: Requests::default(),
             journal: Journal::new(journal),
+            journal_is_complete,
             outbox: Outbox::default(),
             states: BTreeMap::new(),
             revision: 0,

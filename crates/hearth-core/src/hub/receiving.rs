@@ -44,6 +44,8 @@ impl Hub {
             Address::Request { device, property } => {
                 self.on_request(now, prefix.as_ref(), &device, &property, &message, inbound);
             }
+            // Left unacknowledged: the hub's next life sees it again.
+            Address::Guarded if self.stopping.is_some() => {}
             Address::Guarded => self.on_guarded(now, message, delivery),
             Address::Other => self.acknowledge_now(delivery),
         }
@@ -97,7 +99,7 @@ impl Hub {
             }
             Fence::Decided { fenced: false } => {
                 connection.fence = Fence::Decided { fenced: true };
-                self.journal.redelivered(now.monotonic + self.config.redelivery);
+                self.settle_journal(now);
             }
             Fence::Unsent | Fence::Settling { .. } | Fence::Decided { fenced: true } => {}
         }

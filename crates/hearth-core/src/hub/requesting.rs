@@ -254,14 +254,14 @@ impl Hub {
             let text = format!("the payload of {is} bytes is larger than the {max} allowed");
             return refuse(Status::BadRequest, text);
         }
-        if message.expiry.is_none() && !policy.execute_stale && self.may_be_stale() {
-            if message.dup
-                && origin.durability == Durability::Answer
-                && let Some(key) = origin.key.clone()
-                && self.make_room()
-            {
-                return Err(Refusal::Indeterminate(key));
-            }
+        let stale = message.expiry.is_none() && !policy.execute_stale && self.may_be_stale();
+        if self.may_be_repeated(message, origin, stale)
+            && let Some(key) = origin.key.clone()
+            && self.make_room()
+        {
+            return Err(Refusal::Indeterminate(key));
+        }
+        if stale {
             let text = "stale: the request waited while the hub was away; send it again, \
                         or with a Message Expiry Interval";
             return refuse(Status::Conflict, text.into());
@@ -275,6 +275,18 @@ impl Hub {
             return refuse(Status::Busy, text.into());
         }
         Ok(policy)
+    }
+
+    /// Returns whether an earlier life of the daemon may have carried a request out that the journal does not know.
+    fn may_be_repeated(&self, message: &Message, origin: &Origin, stale: bool) -> bool {
+        message.dup
+            && match origin.durability {
+                Durability::Nothing => false,
+                // Its answer was not stored in time; it could be carried out again, but not that late.
+                Durability::Answer => stale,
+                // The journal would know it, unless the store was lost.
+                Durability::Intent => !self.journal_is_complete && !self.fence_is_back(),
+            }
     }
 
     /// Finds what keeps a request from being considered at all.

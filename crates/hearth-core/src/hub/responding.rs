@@ -130,19 +130,24 @@ impl Hub {
         }
     }
 
-    /// Answers the requests that an earlier life of the daemon may have carried out, and that did not come again.
-    pub(super) fn answer_intended(&mut self, now: Now) {
+    /// Answers the requests that an earlier life of the daemon may have carried out, and that did not come again;
+    /// once the fence is back, nothing that came before it comes again.
+    pub(super) fn settle_journal(&mut self, now: Now) {
+        let fenced = self.fence_is_back();
+        if fenced {
+            self.journal_is_complete = true;
+            self.journal.redelivered(now.monotonic + self.config.redelivery);
+        }
         for key in self.journal.intended() {
             let Some(entry) = self.journal.get(&key) else { continue };
-            if entry.record.reply.response_topic.is_none()
-                || entry.record.reply.is_over(now.monotonic)
-            {
+            let reply = &entry.record.reply;
+            if reply.response_topic.is_some() && !reply.is_over(now.monotonic) {
+                let origin = origin_of(&entry.record, entry.durability);
+                self.read_back(now, &key, origin);
+            } else if fenced {
                 self.journal.remove(&key);
                 self.forget(vec![key]);
-                continue;
             }
-            let origin = origin_of(&entry.record, entry.durability);
-            self.read_back(now, &key, origin);
         }
     }
 

@@ -338,3 +338,25 @@ fn a_device_that_failed_gives_the_same_failure_again() {
     };
     assert_eq!(rig.journal[&key].answer.as_ref().unwrap().status, Status::Unavailable);
 }
+
+#[test]
+fn without_its_store_the_hub_does_not_carry_out_what_may_have_been() {
+    let before = Rig::online();
+    let first = Message { expiry: Some(60), ..step(b"1") };
+    let mut rig = Rig::new(crate::rig::config(), hearth_core::Memory::default());
+    rig.now = before.now;
+    rig.connect(connack(Some("alice"), true));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.go_online_unfenced(true);
+    rig.receive(again(&first));
+    let read = rig.executed().remove(0);
+    assert!(read.payload.is_empty(), "it is only read back");
+    rig.answer(&read, Answer::text("7"));
+    rig.fence();
+    rig.accept_all();
+    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some()).unwrap();
+    assert!(answer.user_property("__stMsg").unwrap().starts_with("indeterminate"));
+    rig.take();
+    rig.receive(Message { correlation_data: Some(b"2"[..].into()), ..again(&first) });
+    assert_eq!(rig.executed()[0].payload, "1", "what comes after the fence is new");
+}
