@@ -156,6 +156,22 @@ impl Outbox {
         self.in_flight = 0;
     }
 
+    /// Takes out the responses whose topics are out of bounds now.
+    pub(crate) fn take_responses(
+        &mut self,
+        out_of_bounds: impl Fn(&str) -> bool,
+    ) -> Vec<(PublishId, Kind, String)> {
+        let mut taken = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            if matches!(entry.kind, Kind::Response { .. }) && out_of_bounds(&entry.message.topic) {
+                taken.push((entry.id, entry.kind, entry.message.topic));
+            } else {
+                self.entries.push_back(entry);
+            }
+        }
+        taken
+    }
+
     /// The prefix has changed: states and outcomes have other topics now.
     pub(crate) fn forget_states(&mut self) {
         self.entries.retain(|entry| !matches!(entry.kind, Kind::State | Kind::Absence));

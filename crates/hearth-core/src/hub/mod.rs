@@ -111,6 +111,8 @@ struct Connection {
     generation: Generation,
     prefix: Option<Prefix>,
     session_present: bool,
+    /// The session was subscribed before this connection: what was published to it then has come back.
+    resumed: bool,
     window: Window,
     fence: Fence,
     /// The hub has seen its own `online`: an `offline` after it has replaced it.

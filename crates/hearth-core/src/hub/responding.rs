@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, requesting::record};
+use super::{Hub, Phase, requesting::record};
 use crate::{
     Answer, Change, Notice, Now, PublishId, Record, RequestId, RequestKey, Status,
     journal::Durability,
@@ -114,6 +114,20 @@ impl Hub {
         }
     }
 
+    /// The prefix of an earlier connection may have been another: answers to its topics go nowhere.
+    pub(super) fn drop_foreign_responses(&mut self) {
+        let prefix = self.prefix().cloned();
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let out_of_bounds =
+            |topic: &str| self.check_response_topic(prefix.as_ref(), topic).is_err();
+        let dropped = outbox.take_responses(out_of_bounds);
+        self.outbox = outbox;
+        for (id, kind, topic) in dropped {
+            self.let_go(id, kind);
+            self.notice(Notice::MessageDropped { topic });
+        }
+    }
+
     /// Publishes the answers of an earlier life that the broker may not have.
     pub(super) fn publish_undelivered(&mut self, now: Now) {
         for key in self.journal.undelivered() {
@@ -153,11 +167,16 @@ impl Hub {
 
     /// The broker has an answer, or nobody waits for it any more.
     pub(super) fn note_delivered(&mut self, key: &RequestKey, publish: PublishId) {
+        if self.journal.get(key).is_some_and(|entry| entry.publish == Some(publish)) {
+            self.mark_delivered(key);
+        }
+    }
+
+    fn mark_delivered(&mut self, key: &RequestKey) {
         let Some(entry) = self.journal.get_mut(key) else { return };
-        if entry.publish != Some(publish) || entry.record.delivered {
+        if std::mem::replace(&mut entry.record.delivered, true) {
             return;
         }
-        entry.record.delivered = true;
         if entry.durability != Durability::Nothing {
             let record = entry.record.clone();
             self.store(Change::Record(record));
@@ -188,6 +207,16 @@ impl Hub {
         let Some(mut response) = origin.reply.response(answer) else {
             return self.finish_deliveries(&origin.deliveries);
         };
+        if let Phase::Subscribing(connection) | Phase::Online(connection) = &self.phase
+            && self.check_response_topic(connection.prefix.as_ref(), &response.topic).is_err()
+        {
+            // Its request came under another prefix.
+            if let Some(key) = &origin.key {
+                self.mark_delivered(key);
+            }
+            self.finish_deliveries(&origin.deliveries);
+            return self.notice(Notice::MessageDropped { topic: response.topic });
+        }
         if origin.key.as_ref().is_some_and(RequestKey::is_guard) {
             let itself = ("client_id".into(), self.config.client_id.clone());
             response.user_properties.push(itself);

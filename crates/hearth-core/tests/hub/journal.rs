@@ -360,3 +360,27 @@ fn without_its_store_the_hub_does_not_carry_out_what_may_have_been() {
     rig.receive(Message { correlation_data: Some(b"2"[..].into()), ..again(&first) });
     assert_eq!(rig.executed()[0].payload, "1", "what comes after the fence is new");
 }
+
+#[test]
+fn an_answer_whose_topic_is_out_of_bounds_under_another_prefix_goes_nowhere() {
+    for answered_before in [true, false] {
+        let mut rig = Rig::online();
+        rig.receive(step(b"1"));
+        let asked = rig.executed().remove(0);
+        if answered_before {
+            rig.answer(&asked, Answer::text("1"));
+        }
+        lose_connection(&mut rig);
+        rig.connect(connack(Some("bob"), true));
+        rig.handle(Input::Disconnected(Disconnection::Requested));
+        rig.take();
+        rig.go_online_below("bob", true);
+        if !answered_before {
+            rig.answer(&asked, Answer::text("1"));
+        }
+        rig.fence();
+        rig.accept_all();
+        assert!(rig.published().iter().all(|m| m.topic.starts_with("bob/")), "{answered_before}");
+        assert!(the_record(&rig).delivered, "no later life tries again");
+    }
+}
