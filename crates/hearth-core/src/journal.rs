@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Message, PublishId, QoS, RequestId};
+use crate::{Answer, Message, PublishId, QoS, RequestId, outbox::later};
 
 /// What makes two requests the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +93,11 @@ impl Reply {
         };
         answer.write_to(&mut response);
         Some(response)
+    }
+
+    /// Another copy of the request has come, whose requester may wait longer.
+    pub(crate) fn wait_until(&mut self, expires: Option<Duration>) {
+        self.expires = later(self.expires, expires);
     }
 
     pub(crate) fn is_over(&self, now: Duration) -> bool {
@@ -325,7 +330,8 @@ impl Journal {
         intended.map(|entry| entry.record.key.clone()).collect()
     }
 
-    fn expire_at(&mut self, key: &RequestKey, at: Duration) {
+    /// Forgets a request at a time of its own.
+    pub(crate) fn expire_at(&mut self, key: &RequestKey, at: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(old) = entry.expires.replace(at) {
             self.expiries.remove(&(old, key.clone()));

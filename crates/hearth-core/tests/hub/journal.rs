@@ -384,3 +384,32 @@ fn an_answer_whose_topic_is_out_of_bounds_under_another_prefix_goes_nowhere() {
         assert!(the_record(&rig).delivered, "no later life tries again");
     }
 }
+
+#[test]
+fn an_intent_whose_requester_has_gone_is_still_not_carried_out_again() {
+    let mut before = Rig::online();
+    before.receive(Message { expiry: Some(1), ..step(b"1") });
+    before.now += Duration::from_secs(5);
+    let mut rig = before.restarted(true);
+    rig.fence();
+    rig.receive(Message { expiry: Some(30), ..step(b"1") });
+    let read = rig.executed().remove(0);
+    assert!(read.payload.is_empty(), "it is only read back");
+    rig.advance(Duration::from_secs(60));
+    assert_eq!(the_record(&rig).answer.as_ref().unwrap().status, Status::Conflict);
+}
+
+#[test]
+fn a_repeated_request_waits_longer_for_an_answer_that_is_on_its_way() {
+    let mut rig = Rig::online();
+    rig.receive(Message { expiry: Some(10), ..request("ON", b"1") });
+    let asked = rig.executed().remove(0);
+    lose_connection(&mut rig);
+    rig.handle(Input::Answered { request: asked.id, answer: Answer::text("ON") });
+    rig.take();
+    rig.connect(connack(Some("alice"), true));
+    rig.receive(Message { expiry: Some(30), ..request("ON", b"1") });
+    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some());
+    assert!(answer.is_some(), "the first copy's requester has gone, the second's has not");
+}
