@@ -232,6 +232,11 @@ impl Wills {
         self.memory.open.iter().any(|will| will.generation != current)
     }
 
+    /// Whether a missing copy of a will other than the current one may still be evidence.
+    pub(crate) fn has_subscribed_past(&self, current: Generation) -> bool {
+        self.memory.open.iter().any(|will| will.generation != current && will.subscribed)
+    }
+
     fn outcome(&self, will: &OpenWill, view: View) -> Outcome {
         if !will.acknowledgements.is_empty() {
             Outcome::Consumed

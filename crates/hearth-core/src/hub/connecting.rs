@@ -107,7 +107,8 @@ impl Hub {
         if granted {
             self.wills.mark_subscribed(connection.generation);
         }
-        self.wills.set_unproven(connection.session_present && !connection.resumed);
+        let unproven = !connection.resumed && self.wills.has_subscribed_past(connection.generation);
+        self.wills.set_unproven(unproven);
         self.store_memory();
         connection.fence = Fence::Sent {
             until: now.monotonic + self.config.fence_timeout,
