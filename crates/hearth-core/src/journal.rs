@@ -123,6 +123,8 @@ pub(crate) struct Journal {
     /// When entries are forgotten.
     expiries: BTreeSet<(Duration, RequestKey)>,
     bytes: usize,
+    /// Counts connections.
+    connection: u64,
 }
 
 /// What the journal knows of one request.
@@ -138,6 +140,8 @@ pub(crate) struct Entry {
     pub(crate) revision: u64,
     /// Deliveries of this connection that have no PUBACK yet.
     unacknowledged: usize,
+    /// The connection that the request was last delivered on.
+    connection: u64,
     expires: Option<Duration>,
 }
 
@@ -161,6 +165,7 @@ impl Journal {
         for record in records {
             journal.insert(record, Durability::Intent, None);
         }
+        journal.connection = 1;
         journal
     }
 
@@ -214,6 +219,7 @@ impl Journal {
             publish: None,
             revision: 0,
             unacknowledged: 0,
+            connection: self.connection,
             expires: None,
         };
         self.entries.insert(key, entry);
@@ -252,6 +258,7 @@ impl Journal {
     pub(crate) fn delivered_again(&mut self, key: &RequestKey) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged += 1;
+        entry.connection = self.connection;
         if let Some(expires) = entry.expires.take() {
             self.expiries.remove(&(expires, key.clone()));
         }
@@ -268,6 +275,7 @@ impl Journal {
 
     /// The connection is gone: PUBACKs may be lost, so everything may be delivered again.
     pub(crate) fn disconnected(&mut self) {
+        self.connection += 1;
         self.expiries.clear();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
@@ -292,11 +300,14 @@ impl Journal {
         }
     }
 
-    /// The session is lost: Packet Identifiers mean nothing any more. Returns the keys that are gone.
+    /// The session of earlier connections is lost, and their Packet Identifiers mean nothing any more. Returns the
+    /// keys that are gone.
     pub(crate) fn session_lost(&mut self) -> Vec<RequestKey> {
-        let packets = self.entries.keys().filter(|key| matches!(key, RequestKey::Packet(_)));
-        let packets: Vec<_> = packets.cloned().collect();
-        packets.into_iter().filter(|key| self.remove(key).is_some()).collect()
+        let lost = self.entries.iter().filter(|(key, entry)| {
+            matches!(key, RequestKey::Packet(_)) && entry.connection != self.connection
+        });
+        let lost: Vec<_> = lost.map(|(key, _)| key.clone()).collect();
+        lost.into_iter().filter(|key| self.remove(key).is_some()).collect()
     }
 
     /// Forgets what no redelivery asks for any more; returns the keys.

@@ -133,7 +133,8 @@ impl Wills {
     }
 
     /// A connection begins: where the one before never knew whose session it had, nobody knows.
-    pub(crate) fn settle_proof(&mut self) {
+    pub(crate) fn begin_connection(&mut self) {
+        self.unpublished.clear();
         if std::mem::take(&mut self.memory.unproven) {
             self.session_lost();
         }

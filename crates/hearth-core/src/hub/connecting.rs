@@ -230,7 +230,7 @@ impl Hub {
     }
 
     fn subscribe(&mut self, generation: Generation, prefix: Option<Prefix>, connack: &Connack) {
-        self.wills.settle_proof();
+        self.wills.begin_connection();
         let subscriptions = self.subscriptions(prefix.as_ref());
         let window = Window::new(connack.receive_maximum, connack.maximum_packet_size);
         self.phase = Phase::Subscribing(Connection {

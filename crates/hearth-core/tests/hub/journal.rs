@@ -235,6 +235,23 @@ fn packet_identifiers_mean_nothing_in_another_session() {
 }
 
 #[test]
+fn a_packet_identifier_of_this_connection_outlives_the_loss_of_an_older_session() {
+    let plain = Message { expiry: Some(60), response_topic: None, ..step(b"") };
+    let mut rig = Rig::new(crate::rig::config(), Rig::online().memory);
+    rig.subscribe("alice", true);
+    rig.receive_as(7, plain.clone());
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("1"));
+    rig.fence();
+    rig.advance(Duration::from_millis(300));
+    lose_connection(&mut rig);
+    rig.take();
+    rig.go_online_unfenced(true);
+    rig.receive_as(7, again(&plain));
+    assert!(rig.executed().is_empty());
+}
+
+#[test]
 fn a_request_is_forgotten_a_while_after_its_puback_and_not_before() {
     let mut rig = Rig::online();
     rig.receive(step(b"1"));
