@@ -5,14 +5,17 @@
 pub mod built;
 pub mod client;
 pub mod daemon;
+pub mod fault_proxy;
 pub mod hearth_broker;
 pub mod mosquitto;
 pub mod process;
 pub mod shim;
+mod wire;
 
 pub use built::Built;
 pub use client::{Access, Client, Message};
 pub use daemon::{Daemon, DaemonConfig};
+pub use fault_proxy::{Fault, FaultProxy};
 pub use hearth_broker::HearthBroker;
 pub use mosquitto::Mosquitto;
 pub use process::Process;

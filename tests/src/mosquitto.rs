@@ -16,6 +16,7 @@ pub struct Mosquitto {
     folder: TempDir,
     port: u16,
     kind: Kind,
+    persistent: bool,
 }
 
 /// What a client may do.
@@ -33,8 +34,20 @@ impl Mosquitto {
     /// # Errors
     /// Where Mosquitto is missing or does not listen.
     pub async fn start(kind: Kind) -> Result<Self> {
+        Self::start_with(kind, false).await
+    }
+
+    /// Starts a broker on a free port that writes every change to disk behind its acknowledgement.
+    ///
+    /// # Errors
+    /// Where Mosquitto is missing or does not listen.
+    pub async fn start_persistent(kind: Kind) -> Result<Self> {
+        Self::start_with(kind, true).await
+    }
+
+    async fn start_with(kind: Kind, persistent: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut mosquitto = Self { process: None, folder, port: 0, kind };
+        let mut mosquitto = Self { process: None, folder, port: 0, kind, persistent };
         let mut last = Failure::new("never tried");
         for _ in 0..ATTEMPTS {
             mosquitto.port = free_port()?;
@@ -46,7 +59,7 @@ impl Mosquitto {
         Err(last)
     }
 
-    /// Kills the broker; sessions and retained messages are gone.
+    /// Kills the broker; sessions and retained messages are gone unless it is persistent.
     ///
     /// # Errors
     /// Where it had ended by itself.
@@ -75,7 +88,13 @@ impl Mosquitto {
     async fn listen(&mut self) -> Result<()> {
         let mut text = format!("listener {} 127.0.0.1\nallow_anonymous true\n", self.port);
         // As root it would change its user and lose the temporary folder.
-        text += "user root\nlog_dest stderr\nlog_type all\npersistence false\n";
+        text += "user root\nlog_dest stderr\nlog_type all\n";
+        let _ = writeln!(text, "persistence {}", self.persistent);
+        if self.persistent {
+            let _ = writeln!(text, "persistence_location {}/", self.folder.path().display());
+            // The interval is a number of changes then.
+            text += "autosave_on_changes true\nautosave_interval 1\n";
+        }
         text += "max_queued_messages 1000\n";
         if self.kind == Kind::UsersApart {
             let rules = self.folder.path().join("acl");

@@ -5,6 +5,7 @@ mod bad_input;
 mod bundled_broker;
 mod classic;
 mod command_line;
+mod faults;
 mod home;
 mod privacy;
 mod will;
