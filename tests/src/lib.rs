@@ -3,6 +3,7 @@
 //! Each has its own process, port and folder, and ends when it is dropped, so tests run in parallel.
 
 pub mod built;
+pub mod chaos;
 pub mod client;
 pub mod daemon;
 pub mod fault_proxy;

@@ -3,6 +3,7 @@
 use std::{fmt::Write, net::TcpStream, process::Command, time::Duration};
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{
     Access, Doing, Failure, Process, Result,
@@ -16,6 +17,8 @@ pub struct Mosquitto {
     folder: TempDir,
     port: u16,
     kind: Kind,
+    /// Asks a persistent broker to save; ends with the process.
+    saver: Option<JoinSet<()>>,
     persistent: bool,
 }
 
@@ -37,7 +40,9 @@ impl Mosquitto {
         Self::start_with(kind, false).await
     }
 
-    /// Starts a broker on a free port that writes every change to disk behind its acknowledgement.
+    /// Starts a broker on a free port that keeps on disk what is older than half a second.
+    ///
+    /// By itself it saves whenever a message is queued, but not those in flight to a client that is slow.
     ///
     /// # Errors
     /// Where Mosquitto is missing or does not listen.
@@ -47,7 +52,7 @@ impl Mosquitto {
 
     async fn start_with(kind: Kind, persistent: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut mosquitto = Self { process: None, folder, port: 0, kind, persistent };
+        let mut mosquitto = Self { process: None, folder, port: 0, kind, saver: None, persistent };
         let mut last = Failure::new("never tried");
         for _ in 0..ATTEMPTS {
             mosquitto.port = free_port()?;
@@ -64,6 +69,7 @@ impl Mosquitto {
     /// # Errors
     /// Where it had ended by itself.
     pub fn stop(&mut self) -> Result<()> {
+        self.saver = None;
         self.process.take().doing("mosquitto is not running")?.kill9()
     }
 
@@ -114,6 +120,11 @@ impl Mosquitto {
             Ok(TcpStream::connect(("127.0.0.1", port)).ok())
         })
         .await?;
+        if self.persistent {
+            let mut saver = JoinSet::new();
+            saver.spawn(save_again_and_again(process.id()));
+            self.saver = Some(saver);
+        }
         self.process = Some(process);
         Ok(())
     }
@@ -142,11 +153,23 @@ async fn client(name: &str, access: &Access, arguments: &[&str]) -> Result<Ran> 
     run(name, all, Duration::from_secs(30)).await
 }
 
+/// Sends the signal on which Mosquitto saves (mosquitto(8)).
+async fn save_again_and_again(process: u32) {
+    loop {
+        tokio::time::sleep(SAVE_EVERY).await;
+        let mut kill = tokio::process::Command::new("kill");
+        kill.args(["-s", "USR1", &process.to_string()]).kill_on_drop(true);
+        // A broker that has ended is found out by whoever uses it.
+        let _ = kill.status().await;
+    }
+}
+
 /// Debian puts it where only root's search path leads.
 fn program() -> &'static str {
     let usual = "/usr/sbin/mosquitto";
     if std::path::Path::new(usual).exists() { usual } else { "mosquitto" }
 }
 
+const SAVE_EVERY: Duration = Duration::from_millis(250);
 const ATTEMPTS: u32 = 5;
 const STARTED: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 mod answers;
 mod bad_input;
 mod bundled_broker;
+mod chaos;
 mod classic;
 mod command_line;
 mod faults;
