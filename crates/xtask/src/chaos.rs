@@ -96,7 +96,10 @@ fn minutes(text: &str) -> std::result::Result<Duration, String> {
 const MOST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
 const NOTES: &str = "\
-A number marked `!` must be 0. Lost by the broker: the broker was killed within 1.5 s after the PUBACK
-with which it took over what is missing, the request from its requester or the answer from the hub.
-A will's outcome is excused likewise, where the broker was killed about when the watcher saw the
-will or had its acknowledgement taken.";
+A number marked `!` must be 0. Who lost what is decided by the proxy before the hub and by time:
+- never sent to hub: no copy of the request left the broker for the hub, and the broker was killed
+  within 20 s after its PUBACK to the requester;
+- write-behind: the broker was killed within 1 s after the PUBACK with which it took over what is
+  missing, the request from its requester or the answer from the hub.
+A will's outcome is excused where the broker was killed about when the watcher saw the will or had
+its acknowledgement taken.";

@@ -43,6 +43,9 @@ impl Open {
                     self.answers.insert(packet_id, key);
                 }
             }
+            (Way::ToBroker, Packet::Connect(connect, ..)) => {
+                notebook.open().clean_starts += usize::from(connect.clean_start);
+            }
             (Way::ToBroker, Packet::PubAck(puback)) => {
                 let now = notebook.now();
                 if let Some(key) = self.requests.remove(&(link, puback.pkid))
@@ -71,7 +74,10 @@ impl Open {
         {
             let mut record = notebook.open();
             record.wills.entry(generation(data)).or_default().reached_hub = true;
-        } else if let Some(key) = key(&message) {
+        } else if let Some(key) = key(&message)
+            && let Some(asked) = notebook.open().requests.get_mut(&key)
+        {
+            asked.delivered = true;
             self.requests.insert(packet_id, key);
         }
     }

@@ -21,6 +21,8 @@ pub struct Record {
     pub broker_kills: Vec<Duration>,
     /// How often the hub was killed.
     pub hub_kills: usize,
+    /// How often the hub connected with Clean Start, which throws away what the broker held for it.
+    pub clean_starts: usize,
     /// How often the link broke, by the kind of fault.
     pub faults: BTreeMap<&'static str, usize>,
 }
@@ -34,6 +36,8 @@ pub struct Asked {
     pub acknowledged: Option<Duration>,
     /// What came on its Response Topic.
     pub answers: Vec<Said>,
+    /// Whether the broker sent a copy of it to the hub.
+    pub delivered: bool,
     /// When the hub acknowledged a copy of it to the broker.
     pub hub_acknowledged: Option<Duration>,
     /// When the broker last acknowledged an answer to it to the hub.

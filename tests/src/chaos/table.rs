@@ -39,12 +39,14 @@ fn rows(outcome: &Outcome) -> Vec<Row> {
     for name in BreakKind::NAMES {
         row(&format!("link: {name}"), record.faults.get(name).copied().unwrap_or(0), false);
     }
+    row("Clean Starts of hearthd", tally.clean_starts, true);
     row("requests sent (PUBACK)", tally.sent, false);
     row("  answered once", tally.answered_once, false);
     row("  answered again with the same content", tally.answered_again, false);
     row("  answered with contradicting content", tally.contradicted.len(), true);
     row("  unanswered", tally.unanswered.len(), true);
-    row("  lost by the broker that was killed", tally.lost_by_broker.len(), false);
+    row("  lost by the killed broker, never sent to hub", tally.lost_unsent.len(), false);
+    row("  lost by the killed broker, write-behind", tally.lost_by_broker.len(), false);
     let gap = usize::try_from(tally.longest_write_behind.as_millis()).unwrap_or(usize::MAX);
     row("    longest from PUBACK to kill, ms", gap, false);
     for (kind, count) in &tally.first_answers {

@@ -30,6 +30,10 @@ pub struct Tally {
     pub unanswered: Vec<String>,
     /// Requests or answers that a killed broker lost within its write-behind window.
     pub lost_by_broker: Vec<String>,
+    /// Requests that a killed broker held for the hub, and never sent.
+    pub lost_unsent: Vec<String>,
+    /// How often the hub threw its session away, and with it what it would then be excused for.
+    pub clean_starts: usize,
     /// Wills that the watcher saw.
     pub wills_seen: usize,
     /// Of these, acknowledged by the watcher.
@@ -52,6 +56,7 @@ impl Tally {
         let mut tally = Self {
             first_answers: FIRST_ANSWERS.into_iter().map(|kind| (kind, 0)).collect(),
             outcomes: OUTCOMES.into_iter().map(|outcome| (outcome, 0)).collect(),
+            clean_starts: record.clean_starts,
             ..Self::default()
         };
         let executions = executions(record);
@@ -59,8 +64,10 @@ impl Tally {
             let executed = executions.get(key.as_str()).copied().unwrap_or(0);
             if let Some(acknowledged) = asked.acknowledged {
                 tally.sent += 1;
-                let owed = owed_since(asked, acknowledged);
-                tally.judge_answers(key, asked, killed_after(record, owed, write_behind));
+                tally.judge_answers(key, asked);
+                if asked.answers.is_empty() {
+                    tally.judge_silence(record, key, asked, acknowledged, write_behind);
+                }
             }
             if asked.line {
                 tally.judge_executions(key, asked, executed);
@@ -82,6 +89,8 @@ impl Tally {
             ("unanswered", &self.unanswered),
             ("wrong outcome of a will", &self.wrong_outcomes),
         ];
+        let clean_starts = (self.clean_starts > 0)
+            .then(|| format!("the hub connected with Clean Start: {} times", self.clean_starts));
         let broken = bars.into_iter().filter(|(_, examples)| !examples.is_empty());
         broken
             .map(|(what, all)| {
@@ -89,20 +98,14 @@ impl Tally {
                 let more = if all.len() > EXAMPLES { ", ..." } else { "" };
                 format!("{what}: {} ({}{more})", all.len(), some.join(", "))
             })
+            .chain(clean_starts)
             .collect()
     }
 
-    /// `killed` is how long after the broker had taken over what is missing it was killed.
-    fn judge_answers(&mut self, key: &str, asked: &Asked, killed: Option<Duration>) {
+    fn judge_answers(&mut self, key: &str, asked: &Asked) {
         let different: BTreeSet<_> = asked.answers.iter().collect();
         match (asked.answers.first(), different.len()) {
-            (None, _) => match killed {
-                Some(gap) => {
-                    self.lost_by_broker.push(key.to_owned());
-                    self.longest_write_behind = self.longest_write_behind.max(gap);
-                }
-                None => self.unanswered.push(key.to_owned()),
-            },
+            (None, _) => {}
             (Some(_), 1) if asked.answers.len() == 1 => self.answered_once += 1,
             (Some(_), 1) => self.answered_again += 1,
             (Some(_), _) => {
@@ -113,6 +116,34 @@ impl Tally {
         }
         if let Some(said) = asked.answers.first() {
             *self.first_answers.entry(kind(said)).or_default() += 1;
+        }
+    }
+
+    /// Decides who lost a request or its answer.
+    fn judge_silence(
+        &mut self,
+        record: &Record,
+        key: &str,
+        asked: &Asked,
+        acknowledged: Duration,
+        write_behind: Duration,
+    ) {
+        let (owed, within) = match asked {
+            Asked { answer_taken: Some(answer), .. } => (*answer, write_behind),
+            // The hub said that it was done with the request, and gave the broker no answer.
+            Asked { hub_acknowledged: Some(_), .. } => {
+                return self.unanswered.push(key.to_owned());
+            }
+            Asked { delivered: true, .. } => (acknowledged, write_behind),
+            Asked { delivered: false, .. } => (acknowledged, LONGEST_STALL),
+        };
+        match killed_after(record, owed, within) {
+            Some(_) if !asked.delivered => self.lost_unsent.push(key.to_owned()),
+            Some(gap) => {
+                self.lost_by_broker.push(key.to_owned());
+                self.longest_write_behind = self.longest_write_behind.max(gap);
+            }
+            None => self.unanswered.push(key.to_owned()),
         }
     }
 
@@ -171,25 +202,10 @@ fn executions(record: &Record) -> BTreeMap<&str, usize> {
     executions
 }
 
-/// Returns when the broker last took over what is missing from an unanswered request; none where the hub has it.
-fn owed_since(asked: &Asked, acknowledged: Duration) -> Option<Duration> {
-    match (asked.answer_taken, asked.hub_acknowledged) {
-        (Some(answer), _) => Some(answer),
-        // The hub said that it was done with the request, and gave the broker no answer.
-        (None, Some(_)) => None,
-        (None, None) => Some(acknowledged),
-    }
-}
-
-/// Returns how long after `owed` the broker was killed, where that is within its write-behind window.
-fn killed_after(
-    record: &Record,
-    owed: impl Into<Option<Duration>>,
-    write_behind: Duration,
-) -> Option<Duration> {
-    let owed = owed.into()?;
+/// Returns how long after it took something over the broker was killed, where that is within some time.
+fn killed_after(record: &Record, owed: Duration, within: Duration) -> Option<Duration> {
     let gaps = record.broker_kills.iter().filter_map(|kill| kill.checked_sub(owed));
-    gaps.min().filter(|gap| *gap <= write_behind)
+    gaps.min().filter(|gap| *gap <= within)
 }
 
 /// Returns whether the broker was killed about when the watcher saw a will or had its acknowledgement taken.
@@ -219,6 +235,9 @@ const STALE: &str = "409 stale";
 const FIRST_ANSWERS: [&str; 7] = [DONE, "408", STALE, "409 indeterminate", "429", "503", "other"];
 /// From the strongest to the weakest.
 const OUTCOMES: [&str; 4] = ["consumed", "unconsumed", "not-published", "unknown"];
+/// A broker has a request that it did not send no longer than this, or the hub does not take it: longer than any fault
+/// of a schedule, and than the back-off after it.
+const LONGEST_STALL: Duration = Duration::from_secs(20);
 /// How many examples of a broken bar are shown.
 const EXAMPLES: usize = 5;
 
@@ -264,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_unanswered_request_is_excused_only_by_a_kill_of_the_broker_that_had_just_taken_it_over() {
-        let silent = asked(&[]);
+        let silent = Asked { delivered: true, ..asked(&[]) };
         for (kills, lost) in [(&[][..], 0), (&[4], 0), (&[6], 1), (&[8], 0), (&[4, 6], 1)] {
             let tally = judge(&silent, &[], kills);
             assert_eq!(tally.lost_by_broker.len(), lost, "{kills:?}");
@@ -275,6 +294,15 @@ mod tests {
         let taken = Asked { answer_taken: Some(9 * SECOND), ..done_with };
         assert_eq!(judge(&taken, &[], &[6]).unanswered, ["a"], "the broker had it long after");
         assert_eq!(judge(&taken, &[], &[10]).lost_by_broker, ["a"]);
+    }
+
+    #[test]
+    fn a_request_that_was_never_sent_to_the_hub_is_excused_by_a_kill_of_the_broker_that_held_it() {
+        for (kills, lost) in [(&[][..], 0), (&[4], 0), (&[6], 1), (&[24], 1), (&[26], 0)] {
+            let tally = judge(&asked(&[]), &[], kills);
+            assert_eq!(tally.lost_unsent.len(), lost, "{kills:?}");
+            assert_eq!(tally.unanswered.len(), 1 - lost, "{kills:?}");
+        }
     }
 
     #[test]
