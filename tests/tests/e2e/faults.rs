@@ -1,10 +1,10 @@
 //! What the hub does when the network between it and the broker breaks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hearth_tests::{
-    Access, Built, Client, Daemon, DaemonConfig, FaultProxy, Message, Mosquitto, Result, Shim,
-    client::PATIENCE, mosquitto::Kind,
+    Access, Built, Client, Daemon, DaemonConfig, Fault, FaultProxy, HearthBroker, Message,
+    Mosquitto, Result, Shim, client::PATIENCE, mosquitto::Kind,
 };
 use tempfile::TempDir;
 
@@ -25,6 +25,28 @@ async fn a_cut_link_publishes_the_will_and_the_hub_comes_back_by_itself() -> Res
     let fits = |m: &Message| m.topic == absence;
     let decided = home.watcher.expect("absence", Duration::from_secs(30), fits).await?.json()?;
     assert_eq!(decided["outcome"], "unconsumed", "{decided}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_half_open_connection_is_noticed_and_the_hub_comes_back_when_the_fault_ends() -> Result<()>
+{
+    let built = Built::for_this_test()?;
+    let folder = tempfile::tempdir()?;
+    let broker = HearthBroker::start(&built, folder.path()).await?;
+    let change = |config: &mut DaemonConfig| config.keep_alive = "5s";
+    let watcher = broker.access("phone");
+    let mut home = Home::start(&built, broker.access("hub"), &watcher, change).await?;
+    home.proxy.set(Fault::HalfOpen);
+    let begin = Instant::now();
+    home.daemon.logged("no connection to the broker").await?;
+    let noticed = begin.elapsed();
+    // The broker gives up likewise (MQTT 3.1.2.10) and publishes the will.
+    home.says("offline").await?;
+    home.proxy.set(Fault::None);
+    home.says("online").await?;
+    let bound = Duration::from_secs(5).mul_f32(1.5) + SLACK;
+    assert!(noticed <= bound, "noticed after {noticed:?}, not within {bound:?}");
     Ok(())
 }
 
@@ -71,3 +93,6 @@ impl Drop for Home {
         eprintln!("--- log of hearthd\n{}", self.daemon.log());
     }
 }
+
+/// What a busy machine may take beyond one and a half keep alive intervals.
+const SLACK: Duration = Duration::from_secs(2);
