@@ -16,22 +16,22 @@ use crate::{
 
 /// Makes the tap that fills the record.
 pub(super) fn tap(notebook: Arc<Notebook>) -> Tap {
-    let open = Mutex::new(Open::default());
+    let unacknowledged = Mutex::new(Unacknowledged::default());
     Tap::new(move |link, way, bytes: &[u8]| {
         let Ok(packet) = Packet::read(&mut BytesMut::from(bytes), None) else { return };
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.see(&notebook, link, way, packet);
+        let mut unacknowledged = unacknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        unacknowledged.see(&notebook, link, way, packet);
     })
 }
 
 /// What waits for a PUBACK: Correlation Data by connection and packet identifier.
 #[derive(Debug, Default)]
-struct Open {
+struct Unacknowledged {
     requests: BTreeMap<(LinkId, u16), String>,
     answers: BTreeMap<(LinkId, u16), String>,
 }
 
-impl Open {
+impl Unacknowledged {
     fn see(&mut self, notebook: &Notebook, link: LinkId, way: Way, packet: Packet) {
         match (way, packet) {
             (Way::FromBroker, Packet::Publish(publish)) => {

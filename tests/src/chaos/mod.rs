@@ -213,5 +213,5 @@ const REQUESTERS: u64 = 3;
 const WRITE_BEHIND: Duration = Duration::from_secs(1);
 /// The quiet period after all faults: longer than any back-off that they can have led to.
 const SETTLE_AT_MOST: Duration = Duration::from_secs(40);
-const SETTLE_AT_LEAST: Duration = Duration::from_secs(5);
+const SETTLE_AT_LEAST: Duration = Duration::from_secs(3);
 const PEOPLE_GO: Duration = Duration::from_secs(20);

@@ -104,11 +104,11 @@ impl Tally {
 
     fn judge_answers(&mut self, key: &str, asked: &Asked) {
         let different: BTreeSet<_> = asked.answers.iter().collect();
-        match (asked.answers.first(), different.len()) {
-            (None, _) => {}
-            (Some(_), 1) if asked.answers.len() == 1 => self.answered_once += 1,
-            (Some(_), 1) => self.answered_again += 1,
-            (Some(_), _) => {
+        match (asked.answers.len(), different.len()) {
+            (0, _) => {}
+            (1, _) => self.answered_once += 1,
+            (_, 1) => self.answered_again += 1,
+            (_, _) => {
                 let said = asked.answers.iter().map(|said| said.status.to_string());
                 let said: Vec<_> = said.collect();
                 self.contradicted.push(format!("{key}: {}", said.join(" then ")));
