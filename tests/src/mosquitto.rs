@@ -20,6 +20,7 @@ pub struct Mosquitto {
     /// Asks a persistent broker to save; ends with the process.
     saver: Option<JoinSet<()>>,
     persistent: bool,
+    receive_maximum: Option<u16>,
 }
 
 /// What a client may do.
@@ -52,7 +53,15 @@ impl Mosquitto {
 
     async fn start_with(kind: Kind, persistent: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut mosquitto = Self { process: None, folder, port: 0, kind, saver: None, persistent };
+        let mut mosquitto = Self {
+            process: None,
+            folder,
+            port: 0,
+            kind,
+            saver: None,
+            persistent,
+            receive_maximum: None,
+        };
         let mut last = Failure::new("never tried");
         for _ in 0..ATTEMPTS {
             mosquitto.port = free_port()?;
@@ -71,6 +80,11 @@ impl Mosquitto {
     pub fn stop(&mut self) -> Result<()> {
         self.saver = None;
         self.process.take().doing("mosquitto is not running")?.kill9()
+    }
+
+    /// Sets what CONNACK says after the next [`Mosquitto::start_again`].
+    pub fn set_receive_maximum(&mut self, receive_maximum: u16) {
+        self.receive_maximum = Some(receive_maximum);
     }
 
     /// Listens on the same port again after [`Mosquitto::stop`].
@@ -102,6 +116,9 @@ impl Mosquitto {
             text += "autosave_on_changes true\nautosave_interval 1\n";
         }
         text += "max_queued_messages 1000\n";
+        if let Some(receive_maximum) = self.receive_maximum {
+            let _ = writeln!(text, "max_inflight_messages {receive_maximum}");
+        }
         if self.kind == Kind::UsersApart {
             let rules = self.folder.path().join("acl");
             std::fs::write(&rules, "pattern readwrite %u/#\n")?;

@@ -1,8 +1,11 @@
 //! What the broker shall get: kept until it has acknowledged, handed over a few at a time.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use crate::{Answer, DeliveryId, Message, PublishId, QoS, Status};
+use crate::{Answer, DeliveryId, Message, PublishId, QoS, RequestKey, Status};
 
 /// The queue of outbound messages.
 #[derive(Debug, Default)]
@@ -27,7 +30,12 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A response; its request is acknowledged once the broker has it.
-    Response(Vec<DeliveryId>),
+    Response {
+        /// The request's name in the journal.
+        key: Option<RequestKey>,
+        /// The deliveries of the request.
+        deliveries: Vec<DeliveryId>,
+    },
     /// A device's state: the next state of the same topic replaces it.
     State,
     /// Fence and presence: they belong to one connection.
@@ -58,7 +66,7 @@ pub(crate) enum Taken {
     /// Publish it.
     Publish(PublishId, Message),
     /// Nobody waits for it any more, or the broker cannot take it.
-    Dropped(Kind, String),
+    Dropped(PublishId, Kind, String),
 }
 
 impl Outbox {
@@ -77,7 +85,9 @@ impl Outbox {
             old.message = message;
             return Ok(old.id);
         }
-        if self.entries.len() >= BOUND {
+        // Nothing but this bound keeps the answers to QoS 0 requests from filling the queue.
+        let bound = if message.qos == QoS::AtMostOnce { BOUND / 2 } else { BOUND };
+        if self.entries.len() >= bound {
             return Err(message.topic);
         }
         self.next_id += 1;
@@ -122,15 +132,20 @@ impl Outbox {
         Some((entry.kind, entry.message.topic))
     }
 
-    /// Adds a delivery to the response that answers its first copy; false where that has left.
-    pub(crate) fn attach(&mut self, id: PublishId, delivery: DeliveryId) -> bool {
-        match self.entries.iter_mut().find(|entry| entry.id == id).map(|entry| &mut entry.kind) {
-            Some(Kind::Response(deliveries)) => {
-                deliveries.push(delivery);
-                true
-            }
-            _ => false,
-        }
+    /// Adds deliveries to the response that answers their first copy; false where that has left.
+    pub(crate) fn attach(
+        &mut self,
+        id: PublishId,
+        more: &[DeliveryId],
+        expires: Option<Duration>,
+    ) -> bool {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else {
+            return false;
+        };
+        let Kind::Response { deliveries, .. } = &mut entry.kind else { return false };
+        deliveries.extend(more);
+        entry.expires = later(entry.expires, expires);
+        true
     }
 
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
@@ -140,13 +155,42 @@ impl Outbox {
             let written = entry.in_flight && entry.message.qos == QoS::AtMostOnce;
             !of_connection && !written
         });
+        self.keep_newest_states();
         for entry in &mut self.entries {
             entry.in_flight = false;
-            if let Kind::Response(deliveries) = &mut entry.kind {
+            if let Kind::Response { deliveries, .. } = &mut entry.kind {
                 deliveries.clear();
             }
         }
         self.in_flight = 0;
+    }
+
+    /// Drops each state that a newer one of its topic follows, so that the older is never sent after it.
+    fn keep_newest_states(&mut self) {
+        let mut topics = BTreeSet::new();
+        let entries = std::mem::take(&mut self.entries).into_iter().rev();
+        let newest = entries.filter(|entry| {
+            !matches!(entry.kind, Kind::State | Kind::Absence)
+                || topics.insert(entry.message.topic.clone())
+        });
+        self.entries = newest.collect();
+        self.entries.make_contiguous().reverse();
+    }
+
+    /// Takes out the responses whose topics are out of bounds now.
+    pub(crate) fn take_responses(
+        &mut self,
+        out_of_bounds: impl Fn(&str) -> bool,
+    ) -> Vec<(PublishId, Kind, String)> {
+        let mut taken = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            if matches!(entry.kind, Kind::Response { .. }) && out_of_bounds(&entry.message.topic) {
+                taken.push((entry.id, entry.kind, entry.message.topic));
+            } else {
+                self.entries.push_back(entry);
+            }
+        }
+        taken
     }
 
     /// The prefix has changed: states and outcomes have other topics now.
@@ -160,14 +204,14 @@ impl Outbox {
 
     fn drop_at(&mut self, index: usize) -> Taken {
         let entry = self.entries.remove(index).expect("the index was just found");
-        Taken::Dropped(entry.kind, entry.message.topic)
+        Taken::Dropped(entry.id, entry.kind, entry.message.topic)
     }
 }
 
 impl Entry {
     /// Replaces a response that the broker cannot take by a failure that it can; false for other messages.
     fn shrink(&mut self) -> bool {
-        if !matches!(self.kind, Kind::Response(_)) || self.message.payload.len() < SMALL {
+        if !matches!(self.kind, Kind::Response { .. }) || self.message.payload.len() < SMALL {
             return false;
         }
         let message = format!(
@@ -184,6 +228,11 @@ impl Entry {
 pub(crate) fn whole_seconds(duration: Duration) -> u32 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+/// Returns the later of two times to stop waiting; none never comes.
+pub(crate) fn later(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.zip(other).map(|(one, other)| one.max(other))
 }
 
 /// What the client library keeps in flight at most.

@@ -7,6 +7,8 @@ mod chaos;
 mod classic;
 mod command_line;
 mod faults;
+mod guards;
 mod home;
 mod privacy;
+mod receive_maximum;
 mod will;
