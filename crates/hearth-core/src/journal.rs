@@ -191,15 +191,17 @@ impl Journal {
         self.entries.get_mut(key)
     }
 
-    /// Makes room for one more request; returns what it forgets, or none where nothing may be forgotten.
-    pub(crate) fn make_room(&mut self) -> Option<Vec<RequestKey>> {
+    /// Makes room for one more request where it can; returns what it forgets, and whether there is room.
+    ///
+    /// Between two connections nothing may be forgotten, so what the broker delivers then finds the upper half free.
+    pub(crate) fn make_room(&mut self) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
-        while self.entries.len() >= ENTRY_BOUND || self.bytes >= BYTE_BOUND {
+        while self.entries.len() >= ENTRIES_KEPT || self.bytes >= BYTES_KEPT {
             let Some((_, key)) = self.expiries.pop_first() else { break };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
-        let fits = self.entries.len() < ENTRY_BOUND && self.bytes < BYTE_BOUND;
-        (fits || !forgotten.is_empty()).then_some(forgotten)
+        let fits = self.entries.len() < 2 * ENTRIES_KEPT && self.bytes < 2 * BYTES_KEPT;
+        (forgotten, fits)
     }
 
     /// Adds a request, in the place of an older one with the same key.
@@ -379,7 +381,7 @@ pub(crate) fn fingerprint(topic: &str, payload: &[u8]) -> u64 {
     })
 }
 
-/// How many requests the journal holds.
-const ENTRY_BOUND: usize = 1024;
-/// How many bytes they may take before no more are taken on.
-const BYTE_BOUND: usize = 1024 * 1024;
+/// How many requests the journal keeps for requesters that ask again; twice as many it holds at most.
+const ENTRIES_KEPT: usize = 1024;
+/// How many bytes they may take, likewise.
+const BYTES_KEPT: usize = 1024 * 1024;

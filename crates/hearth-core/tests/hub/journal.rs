@@ -312,17 +312,17 @@ fn the_journal_has_a_bound_and_what_does_not_fit_is_busy() {
         let data = n.to_be_bytes().to_vec().into();
         rig.receive(Message { correlation_data: Some(data), ..step(b"") });
     };
-    (0..1024).for_each(|n| asks(&mut rig, n));
-    assert_eq!((rig.executed().len(), rig.journal.len()), (1024, 1024));
-    asks(&mut rig, 1024);
-    assert_eq!(rig.executed().len(), 1024);
+    (0..2048).for_each(|n| asks(&mut rig, n));
+    assert_eq!((rig.executed().len(), rig.journal.len()), (2048, 2048));
+    asks(&mut rig, 2048);
+    assert_eq!(rig.executed().len(), 2048);
     assert_eq!(status(&rig.published()[0]), "429");
     for asked in rig.executed() {
         rig.answer(&asked, Answer::text("1"));
     }
     rig.accept_all();
-    asks(&mut rig, 1025);
-    assert_eq!(rig.executed().len(), 1025, "an answered request makes room");
+    asks(&mut rig, 2049);
+    assert_eq!(rig.executed().len(), 2049, "answered requests make room");
     assert_eq!(rig.journal.len(), 1024);
 }
 
