@@ -3,10 +3,7 @@
 //! A QoS 1 request that sets something is remembered until no redelivery can come any more: as an intent before
 //! it is carried out, where carrying it out twice would do harm, and with its answer after.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -120,8 +117,10 @@ pub(crate) enum Durability {
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     entries: BTreeMap<RequestKey, Entry>,
-    /// When entries are forgotten.
-    expiries: BTreeSet<(Duration, RequestKey)>,
+    /// When entries are forgotten, the older before the younger.
+    expiries: BTreeMap<(Duration, u64), RequestKey>,
+    /// Counts entries.
+    inserted: u64,
     bytes: usize,
     /// Counts connections.
     connection: u64,
@@ -142,6 +141,8 @@ pub(crate) struct Entry {
     unacknowledged: usize,
     /// The connection that the request was last delivered on.
     connection: u64,
+    /// Its place among the entries.
+    number: u64,
     expires: Option<Duration>,
 }
 
@@ -222,8 +223,10 @@ impl Journal {
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,
+            number: self.inserted,
             expires: None,
         };
+        self.inserted += 1;
         self.entries.insert(key, entry);
     }
 
@@ -232,7 +235,7 @@ impl Journal {
         let entry = self.entries.remove(key)?;
         self.bytes -= entry.record.size();
         if let Some(expires) = entry.expires {
-            self.expiries.remove(&(expires, key.clone()));
+            self.expiries.remove(&(expires, entry.number));
         }
         Some(entry)
     }
@@ -262,7 +265,7 @@ impl Journal {
         entry.unacknowledged += 1;
         entry.connection = self.connection;
         if let Some(expires) = entry.expires.take() {
-            self.expiries.remove(&(expires, key.clone()));
+            self.expiries.remove(&(expires, entry.number));
         }
     }
 
@@ -315,7 +318,7 @@ impl Journal {
     /// Forgets what no redelivery asks for any more; returns the keys.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
         let mut forgotten = Vec::new();
-        while self.expiries.first().is_some_and(|(expires, _)| *expires <= now) {
+        while self.expiries.first_key_value().is_some_and(|((expires, _), _)| *expires <= now) {
             let Some((_, key)) = self.expiries.pop_first() else { break };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
@@ -347,9 +350,9 @@ impl Journal {
     pub(crate) fn expire_at(&mut self, key: &RequestKey, at: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(old) = entry.expires.replace(at) {
-            self.expiries.remove(&(old, key.clone()));
+            self.expiries.remove(&(old, entry.number));
         }
-        self.expiries.insert((at, key.clone()));
+        self.expiries.insert((at, entry.number), key.clone());
     }
 }
 
