@@ -3,7 +3,10 @@
 //! A QoS 1 request that sets something is remembered until no redelivery can come any more: as an intent before
 //! it is carried out, where carrying it out twice would do harm, and with its answer after.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -117,10 +120,12 @@ pub(crate) enum Durability {
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     entries: BTreeMap<RequestKey, Entry>,
-    /// When entries are forgotten, the older before the younger.
-    expiries: BTreeMap<(Duration, u64), RequestKey>,
-    /// Counts entries.
-    inserted: u64,
+    /// When entries are forgotten.
+    expiries: BTreeSet<(Duration, RequestKey)>,
+    /// The same entries by age: where room is needed, the one goes that was not heard of for longest.
+    by_age: BTreeMap<u64, RequestKey>,
+    /// Counts what happens to entries.
+    age: u64,
     bytes: usize,
     /// Counts connections.
     connection: u64,
@@ -141,8 +146,8 @@ pub(crate) struct Entry {
     unacknowledged: usize,
     /// The connection that the request was last delivered on.
     connection: u64,
-    /// Its place among the entries.
-    number: u64,
+    /// When it was inserted or last had a PUBACK, by [`Journal::age`].
+    age: u64,
     expires: Option<Duration>,
 }
 
@@ -198,7 +203,7 @@ impl Journal {
     pub(crate) fn make_room(&mut self) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
         while self.entries.len() >= ENTRIES_KEPT || self.bytes >= BYTES_KEPT {
-            let Some((_, key)) = self.expiries.pop_first() else { break };
+            let Some((_, key)) = self.by_age.pop_first() else { break };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
         let fits = self.entries.len() < 2 * ENTRIES_KEPT && self.bytes < 2 * BYTES_KEPT;
@@ -223,10 +228,10 @@ impl Journal {
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,
-            number: self.inserted,
+            age: self.age,
             expires: None,
         };
-        self.inserted += 1;
+        self.age += 1;
         self.entries.insert(key, entry);
     }
 
@@ -235,7 +240,8 @@ impl Journal {
         let entry = self.entries.remove(key)?;
         self.bytes -= entry.record.size();
         if let Some(expires) = entry.expires {
-            self.expiries.remove(&(expires, entry.number));
+            self.expiries.remove(&(expires, key.clone()));
+            self.by_age.remove(&entry.age);
         }
         Some(entry)
     }
@@ -265,7 +271,8 @@ impl Journal {
         entry.unacknowledged += 1;
         entry.connection = self.connection;
         if let Some(expires) = entry.expires.take() {
-            self.expiries.remove(&(expires, entry.number));
+            self.expiries.remove(&(expires, key.clone()));
+            self.by_age.remove(&entry.age);
         }
     }
 
@@ -274,6 +281,9 @@ impl Journal {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
         if entry.unacknowledged == 0 && entry.record.answer.is_some() {
+            self.by_age.remove(&entry.age);
+            entry.age = self.age;
+            self.age += 1;
             self.expire_at(key, forget_at);
         }
     }
@@ -282,6 +292,7 @@ impl Journal {
     pub(crate) fn disconnected(&mut self) {
         self.connection += 1;
         self.expiries.clear();
+        self.by_age.clear();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
             entry.expires = None;
@@ -318,7 +329,7 @@ impl Journal {
     /// Forgets what no redelivery asks for any more; returns the keys.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
         let mut forgotten = Vec::new();
-        while self.expiries.first_key_value().is_some_and(|((expires, _), _)| *expires <= now) {
+        while self.expiries.first().is_some_and(|(expires, _)| *expires <= now) {
             let Some((_, key)) = self.expiries.pop_first() else { break };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
@@ -350,9 +361,10 @@ impl Journal {
     pub(crate) fn expire_at(&mut self, key: &RequestKey, at: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(old) = entry.expires.replace(at) {
-            self.expiries.remove(&(old, entry.number));
+            self.expiries.remove(&(old, key.clone()));
         }
-        self.expiries.insert((at, entry.number), key.clone());
+        self.expiries.insert((at, key.clone()));
+        self.by_age.insert(entry.age, key.clone());
     }
 }
 
