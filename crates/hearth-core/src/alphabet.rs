@@ -86,7 +86,7 @@ pub enum Output {
         /// The will to register; none while the prefix is being learned.
         will: Option<Will>,
     },
-    /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`].
+    /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`] where it was written.
     Disconnect,
     /// Send one SUBSCRIBE with these filters.
     Subscribe(Vec<Subscription>),

@@ -168,9 +168,9 @@ impl Wills {
         self.memory.unproven = unproven;
     }
 
-    pub(crate) fn mark_clean(&mut self, generation: Generation, clean: bool) {
+    pub(crate) fn mark_clean(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
-            will.clean = clean;
+            will.clean = true;
         }
     }
 

@@ -148,9 +148,6 @@ impl Link {
             let event = match received {
                 Some(Ok(Event::Incoming(packet))) => self.on_incoming(packet),
                 Some(Ok(Event::Outgoing(packet))) => self.on_outgoing(&packet),
-                Some(Err(_)) | None if self.disconnecting => {
-                    Some(LinkEvent::Closed(Disconnection::Requested))
-                }
                 Some(Err(cause)) => Some(LinkEvent::Closed(cause)),
                 None => {
                     let error = "the connection has ended".to_owned();
@@ -220,7 +217,7 @@ impl Link {
         }
     }
 
-    /// Hands over DISCONNECT 0x00; [`Link::next`] then yields [`LinkEvent::Closed`].
+    /// Hands over DISCONNECT 0x00; [`Link::next`] then yields [`LinkEvent::Closed`]: as requested where it was written.
     ///
     /// # Errors
     /// Where the link's queue is full: a broken invariant of its user.

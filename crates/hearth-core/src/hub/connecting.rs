@@ -47,8 +47,9 @@ impl Hub {
             Phase::Storing { revision: needs, generation } if needs <= revision => {
                 self.connect_armed(generation);
             }
-            Phase::Closing { revision: needs, .. } if needs <= revision => {
-                self.disconnect(Next::Stop(Ok(())));
+            Phase::Closing { revision: needs, ref result } if needs <= revision => {
+                let result = result.clone();
+                self.stop(result);
             }
             Phase::Subscribing(_) => self.subscribe_when_stored(),
             _ => {}
@@ -64,8 +65,7 @@ impl Hub {
         let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
             Ok(prefix) => prefix,
             Err(fatal) => {
-                self.mark_disconnected(armed);
-                return self.disconnect(Next::Stop(Err(fatal)));
+                return self.disconnect(Next::Stop(Err(fatal)), armed);
             }
         };
         let known = self.wills.known_prefix().map(|known| known.prefix.clone());
@@ -82,11 +82,10 @@ impl Hub {
             }
             Some(_) => {
                 self.contradictions += 1;
-                self.mark_disconnected(armed);
                 let give_way = self.contradictions > CONTRADICTIONS;
-                self.disconnect(if give_way { Next::Wait } else { Next::Reconnect });
+                self.disconnect(if give_way { Next::Wait } else { Next::Reconnect }, armed);
             }
-            None => self.disconnect(Next::Reconnect),
+            None => self.disconnect(Next::Reconnect, None),
         }
     }
 
@@ -99,12 +98,9 @@ impl Hub {
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Stopped);
         match phase {
-            Phase::Disconnecting(Next::Reconnect) => self.begin_attempt(now, None),
-            Phase::Disconnecting(Next::Stop(result)) => self.stop(result),
-            Phase::Closing { generation, .. } => {
-                self.take_back_farewell(generation);
-                self.stop(Ok(()));
-            }
+            Phase::Disconnecting { next, will } => self.after_disconnect(now, next, will, cause),
+            // The link is gone already.
+            closing @ Phase::Closing { .. } => self.phase = closing,
             Phase::Stopped => {}
             _ if self.stopping.is_some() => self.stop(Ok(())),
             Phase::Connecting { armed: Some(generation) } => {
@@ -114,8 +110,29 @@ impl Hub {
             | Phase::Storing { .. }
             | Phase::Connecting { armed: None }
             | Phase::Subscribing(_)
-            | Phase::Online(_)
-            | Phase::Disconnecting(Next::Wait) => self.wait(now, None, cause),
+            | Phase::Online(_) => self.wait(now, None, cause),
+        }
+    }
+
+    fn after_disconnect(
+        &mut self,
+        now: Now,
+        next: Next,
+        will: Option<Generation>,
+        cause: Disconnection,
+    ) {
+        let gone = will.filter(|_| cause == Disconnection::Requested);
+        if let Some(generation) = gone {
+            self.wills.mark_clean(generation);
+        }
+        match next {
+            Next::Stop(result) if gone.is_some() => {
+                let revision = self.store_memory();
+                self.phase = Phase::Closing { revision, result };
+            }
+            Next::Stop(result) => self.stop(result),
+            Next::Reconnect => self.begin_attempt(now, None),
+            Next::Wait => self.wait(now, None, cause),
         }
     }
 
@@ -142,9 +159,7 @@ impl Hub {
             && farewell
         {
             let generation = connection.generation;
-            self.wills.mark_clean(generation, true);
-            let revision = self.store_memory();
-            self.phase = Phase::Closing { revision, generation };
+            self.disconnect(Next::Stop(Ok(())), Some(generation));
         }
     }
 
@@ -303,14 +318,8 @@ impl Hub {
         self.notice(Notice::Offline { cause, retry_in });
     }
 
-    fn mark_disconnected(&mut self, armed: Option<Generation>) {
-        if let Some(generation) = armed {
-            self.wills.mark_clean(generation, true);
-        }
-    }
-
-    pub(super) fn disconnect(&mut self, next: Next) {
-        self.phase = Phase::Disconnecting(next);
+    fn disconnect(&mut self, next: Next, will: Option<Generation>) {
+        self.phase = Phase::Disconnecting { next, will };
         self.outputs.push_back(Output::Disconnect);
     }
 }

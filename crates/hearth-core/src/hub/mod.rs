@@ -93,10 +93,10 @@ enum Phase {
     Subscribing(Connection),
     /// SUBACK has come: the hub answers, and says `online` once the fence is back.
     Online(Connection),
-    /// The clean end must be stored before DISCONNECT.
-    Closing { revision: u64, generation: Generation },
-    /// DISCONNECT was sent.
-    Disconnecting(Next),
+    /// DISCONNECT has left: that must be stored, but not before, or a crash in between would make it a lie.
+    Closing { revision: u64, result: Result<(), Fatal> },
+    /// DISCONNECT was handed over; it deletes this will.
+    Disconnecting { next: Next, will: Option<Generation> },
     /// Nothing follows.
     Stopped,
 }
@@ -249,7 +249,7 @@ impl Hub {
             | Phase::Connecting { .. }
             | Phase::Subscribing(_)
             | Phase::Closing { .. }
-            | Phase::Disconnecting(_) => None,
+            | Phase::Disconnecting { .. } => None,
         };
         let stopping = self.stopping.map(|stopping| stopping.until);
         [phase, stopping, self.requests.next_deadline()].into_iter().flatten().min()

@@ -30,7 +30,7 @@ impl Hub {
             | Phase::Storing { .. }
             | Phase::Connecting { .. }
             | Phase::Closing { .. }
-            | Phase::Disconnecting(_)
+            | Phase::Disconnecting { .. }
             | Phase::Stopped => return,
         };
         let delivery = inbound.map(|inbound| inbound.id);

@@ -155,9 +155,9 @@ fn shutdown_says_offline_and_disconnects_after_the_broker_has_it() {
     assert_eq!(farewell.response_topic, None);
     assert!(!rig.outputs.contains(&Output::Disconnect));
     rig.accept_all();
-    assert!(rig.memory.open[0].clean);
     assert!(rig.outputs.contains(&Output::Disconnect));
     rig.handle(Input::Disconnected(Disconnection::Requested));
+    assert!(rig.memory.open[0].clean);
     assert_eq!(rig.take().last(), Some(&Output::Stopped(Ok(()))));
 }
 

@@ -113,6 +113,7 @@ fn a_clean_end_is_not_published() {
     let mut before = Rig::online();
     before.handle(Input::Shutdown);
     before.accept_all();
+    before.handle(Input::Disconnected(Disconnection::Requested));
     let mut rig = before.restarted(false);
     assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
     assert!(rig.absences()[0].clean);
@@ -124,6 +125,7 @@ fn a_clean_end_does_not_hide_a_will_that_was_seen() {
     let will = fired(&before);
     before.handle(Input::Shutdown);
     before.accept_all();
+    before.handle(Input::Disconnected(Disconnection::Requested));
     let mut rig = before.restarted(true);
     rig.receive(will);
     assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
@@ -313,15 +315,14 @@ fn the_echo_of_the_hubs_own_online_is_no_evidence_later() {
 }
 
 #[test]
-fn a_farewell_whose_disconnect_was_never_sent_is_taken_back() {
+fn a_farewell_whose_disconnect_was_not_written_is_no_clean_end() {
     let mut before = Rig::online();
     before.handle(Input::Shutdown);
-    before.store_works = false;
     before.accept_all();
-    before.store_works = true;
+    assert!(before.take().contains(&Output::Disconnect));
+    assert!(!before.memory.open[0].clean, "a crash now would make it a lie");
     before.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
     assert!(before.take().contains(&Output::Stopped(Ok(()))));
-    assert!(!before.memory.open[0].clean);
     let mut rig = before.restarted(false);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }
