@@ -60,7 +60,7 @@ mod value;
 
 pub use absence::{Absence, Acknowledgement, Outcome};
 pub use context::{Context, Deferred};
-pub use device::{Answer, Device, Failure, FailureKind, Problem, Problems};
+pub use device::{Answer, Device, Failure, FailureKind, NoConfig, Problem, Problems};
 pub use property::Property;
 pub use value::{Changes, Value};
 
@@ -68,6 +68,9 @@ pub use value::{Changes, Value};
 pub mod export {
     //! What [`export!`](crate::export) expands to.
     pub use crate::glue::{Exported, entry, kind};
+
+    /// The compiler of the SDK, and so of the plugin.
+    pub const TOOLCHAIN: &str = env!("HEARTH_TOOLCHAIN");
 }
 
 /// Exports the plugin's kinds under the symbol that the hub looks for (L1).
@@ -82,14 +85,10 @@ macro_rules! export {
         pub static hearth_plugin_entry_v1: $crate::export::Exported = {
             const KINDS: &[*const $crate::abi::Kind] =
                 &[$($crate::export::kind::<$device>(),)+ ::core::ptr::null()];
-            const TOOLCHAIN: &str = match ::core::option_env!("RUSTC_VERSION") {
-                ::core::option::Option::Some(version) => version,
-                ::core::option::Option::None => "rustc",
-            };
             $crate::export::entry(
                 ::core::env!("CARGO_PKG_NAME"),
                 ::core::env!("CARGO_PKG_VERSION"),
-                TOOLCHAIN,
+                $crate::export::TOOLCHAIN,
                 ::core::cfg!(panic = "abort"),
                 KINDS,
             )
