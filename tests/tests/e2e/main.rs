@@ -1,6 +1,7 @@
 //! End to end: the built binaries and plugins against real brokers.
 
 mod answers;
+mod authoring;
 mod bad_input;
 mod bundled_broker;
 mod classic;
