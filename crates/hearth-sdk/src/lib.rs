@@ -4,11 +4,7 @@
 //! no `unsafe`, no async and no topic:
 //!
 //! ```
-//! use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
-//!
-//! #[derive(serde::Deserialize)]
-//! #[serde(deny_unknown_fields)]
-//! struct Config {}
+//! use hearth_sdk::{Answer, Changes, Context, Device, Failure, NoConfig, Property};
 //!
 //! struct Plug {
 //!     context: Context,
@@ -16,13 +12,13 @@
 //!
 //! impl Device for Plug {
 //!     const KIND: &'static str = "plug";
-//!     type Config = Config;
+//!     type Config = NoConfig;
 //!
-//!     fn properties(_: &Config) -> Vec<Property> {
+//!     fn properties(_: &NoConfig) -> Vec<Property> {
 //!         vec![Property::switch("power")]
 //!     }
 //!
-//!     fn create(_: Config, context: Context, _saved: Option<&[u8]>) -> Result<Self, Failure> {
+//!     fn create(_: NoConfig, context: Context, _saved: Option<&[u8]>) -> Result<Self, Failure> {
 //!         context.publish("power", false);
 //!         Ok(Self { context })
 //!     }
@@ -41,6 +37,27 @@
 //! assert!(bench.set("power", "ON").is_done());
 //! assert_eq!(bench.published("power").as_deref(), Some("ON"));
 //! ```
+//!
+//! `hearthd plugin new` writes such a crate.
+//!
+//! # What a value is
+//!
+//! | declared | in Rust | payload (MQTT 3.3.3) |
+//! |---|---|---|
+//! | [`Property::switch`] | `bool` | `ON` or `OFF` |
+//! | [`Property::integer`] | `i64` | `-7` |
+//! | [`Property::number`] | `f64`, finite | `21.5` |
+//! | [`Property::choice`] | `&str`, one of the words | `heat` |
+//! | [`Property::text`] | `&str`, UTF-8 | as it is |
+//! | [`Property::json`] | `serde_json::Value` | JSON |
+//!
+//! Numbers are in the declared unit. The hub checks each value against the declaration, in both directions, so a device
+//! sees none that does not fit, and neither does a requester.
+//!
+//! # What goes wrong
+//!
+//! A [`Failure`] is the answer to the request at hand, a [`Problem`] one line of the hub's configuration. A panic is caught
+//! at the boundary: the request is answered 503, and the device created anew from what it saved.
 //!
 //! The `tracing` macros reach the hub's log. The binary interface beneath is [`abi`], which is
 //! `include/hearth_plugin.h` in Rust; rule numbers such as C1 refer to that header.

@@ -1,9 +1,11 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | toolchains | sanitize`.
 
 mod bench;
 mod demo;
 mod play;
+mod sanitize;
 mod suite;
+mod toolchains;
 mod transcript;
 
 use std::{future::Future, process::ExitCode};
@@ -18,6 +20,8 @@ fn main() -> ExitCode {
         ["run"] => block_on(play::play()),
         ["test"] => suite::test(),
         ["bench"] => block_on(unless_interrupted(bench::bench())),
+        ["toolchains"] => block_on(unless_interrupted(toolchains::toolchains())),
+        ["sanitize"] => sanitize::sanitize(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -58,7 +62,9 @@ const EX_USAGE: u8 = 64;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  demo    build, and play one evening at home: requests, answers, a crash, a will
-  run     start a broker and the daemon to play with by hand
-  test    every test, the end-to-end ones against real brokers
-  bench   what a request through the daemon costs";
+  demo        build, and play one evening at home: requests, answers, a crash, a will
+  run         start a broker and the daemon to play with by hand
+  test        every test, the end-to-end ones against real brokers
+  bench       what a request through the daemon costs
+  toolchains  plugins of every Rust toolchain that is here, behind one daemon
+  sanitize    look for undefined behaviour with Miri and AddressSanitizer (nightly)";

@@ -5,6 +5,7 @@ mod authoring;
 mod bad_input;
 mod bundled_broker;
 mod classic;
+mod command;
 mod command_line;
 mod home;
 mod privacy;
