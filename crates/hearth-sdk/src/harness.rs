@@ -20,8 +20,7 @@ pub struct Bench<D: Device> {
     properties: Vec<Property>,
     saved: Vec<u8>,
     token: u64,
-    /// When the answers to the commands to come are due; none at first.
-    pub deadline: Option<Duration>,
+    deadline: Option<Duration>,
     device: PhantomData<D>,
 }
 
@@ -112,6 +111,11 @@ impl<D: Device> Bench<D> {
             Ok(changes) => self.command(&changes, abi::COMMAND_SET, "", &payload),
             Err(failure) => Reply::Failed(failure),
         }
+    }
+
+    /// Sets when the answers to the commands to come are due, on the bench's clock; at first there is no deadline.
+    pub fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.deadline = deadline;
     }
 
     /// Returns how the last command ended, once a deferred answer may have come.

@@ -198,7 +198,7 @@ fn what_waited_past_its_deadline_does_not_run() {
     let file = folder.path().join("ran");
     let mut bench = bench(json!({"a": {"type": "switch", "set": {"run": ["touch", file]}}}));
     bench.advance(Duration::from_secs(9));
-    bench.deadline = Some(Duration::from_secs(9));
+    bench.set_deadline(Some(Duration::from_secs(9)));
     assert!(failure(set(&mut bench, "a", "ON")).contains("did not run"));
     assert!(!file.exists());
 }
