@@ -1,7 +1,8 @@
 //! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
 
 use crate::{
-    Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome, topic::Prefix,
+    Absence, Acknowledgement, Generation, KnownPrefix, Memory, Message, OpenWill, Outcome,
+    topic::Prefix,
 };
 
 /// The ledger of wills over the hub's [`Memory`].
@@ -12,9 +13,26 @@ pub(crate) struct Wills {
     unpublished: Vec<Generation>,
 }
 
+/// How far a missing copy of a will is evidence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// The session is the one that the open wills' connections were subscribed in.
+    pub(crate) resumed: bool,
+    /// All that was queued in it has been seen.
+    pub(crate) fenced: bool,
+}
+
 impl Wills {
-    pub(crate) fn new(memory: Memory) -> Self {
-        Self { memory, unpublished: Vec::new() }
+    /// Takes up the memory; what it says of another broker's session proves nothing at this one.
+    pub(crate) fn new(memory: Memory, broker: &str) -> Self {
+        let mut wills = Self { memory, unpublished: Vec::new() };
+        if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
+            wills.session_lost();
+            wills.unlearn();
+            wills.memory.past.clear();
+        }
+        wills.memory.broker = Some(broker.to_owned());
+        wills
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -25,13 +43,45 @@ impl Wills {
         self.memory.prefix.as_ref()
     }
 
+    /// Notes the prefix of now; the session may be subscribed under the one before.
     pub(crate) fn learn(&mut self, prefix: Option<Prefix>) {
-        self.memory.prefix = Some(KnownPrefix { prefix });
+        let known = KnownPrefix { prefix };
+        if self.memory.prefix.as_ref() != Some(&known) {
+            self.unlearn();
+        }
+        self.memory.past.retain(|old| *old != known);
+        self.memory.prefix = Some(known);
+    }
+
+    /// Takes the prefixes that the session need not be subscribed under any more.
+    pub(crate) fn take_past(&mut self) -> Vec<KnownPrefix> {
+        std::mem::take(&mut self.memory.past)
+    }
+
+    /// Returns whether a guard has acted on this will.
+    pub(crate) fn has_guarded(&self, guard: &str, will: &Message) -> bool {
+        let handled = self.memory.guarded.get(guard).map(Vec::as_slice);
+        handled.is_some() && handled == will.correlation_data.as_deref()
+    }
+
+    pub(crate) fn note_guarded(&mut self, guard: &str, correlation_data: &[u8]) {
+        self.memory.guarded.insert(guard.to_owned(), correlation_data.to_owned());
     }
 
     /// Forgets the prefix, so that the next connection learns it anew.
     pub(crate) fn unlearn(&mut self) {
-        self.memory.prefix = None;
+        let past = self.memory.prefix.take();
+        if let Some(past) = past.filter(|past| !self.memory.past.contains(past))
+            && self.memory.past.len() < Memory::BOUND
+        {
+            self.memory.past.push(past);
+        }
+    }
+
+    /// Lists the prefixes, other than the one of now, under which something may still arrive.
+    pub(crate) fn past_prefixes(&self) -> impl Iterator<Item = Option<&Prefix>> {
+        let open = self.memory.open.iter().map(|will| will.prefix.as_ref());
+        open.chain(self.memory.past.iter().map(|past| past.prefix.as_ref()))
     }
 
     pub(crate) fn open(
@@ -50,6 +100,7 @@ impl Wills {
             generation,
             prefix,
             connected_at,
+            connected: false,
             subscribed: false,
             clean: false,
             seen: false,
@@ -62,10 +113,16 @@ impl Wills {
         self.memory.open.retain(|will| will.generation != generation);
     }
 
-    /// The broker had lost the session: missing copies prove nothing any more.
+    /// The session is lost, or another client has had it: missing copies prove nothing any more.
     pub(crate) fn session_lost(&mut self) {
         for will in &mut self.memory.open {
             will.subscribed = false;
+        }
+    }
+
+    pub(crate) fn mark_connected(&mut self, generation: Generation) {
+        if let Some(will) = self.find_open(generation) {
+            will.connected = true;
         }
     }
 
@@ -75,13 +132,25 @@ impl Wills {
         }
     }
 
+    /// A connection begins: where the one before never knew whose session it had, nobody knows.
+    pub(crate) fn settle_proof(&mut self) {
+        if std::mem::take(&mut self.memory.unproven) {
+            self.session_lost();
+        }
+    }
+
+    pub(crate) fn set_unproven(&mut self, unproven: bool) {
+        self.memory.unproven = unproven;
+    }
+
     pub(crate) fn mark_clean(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
             will.clean = true;
         }
     }
 
-    /// A retained `online` of this generation stood in a fresh session: its will never replaced it.
+    /// An `online` of this generation came; in a session that had no subscription, it is the retained one, and the
+    /// will never replaced it.
     pub(crate) fn saw_online(&mut self, generation: Generation) {
         self.unpublished.push(generation);
     }
@@ -129,11 +198,11 @@ impl Wills {
         (upgraded.is_some(), upgraded)
     }
 
-    /// Decides every open will but the current one, oldest first; `fenced` means that all that was queued has been seen.
+    /// Decides every open will but the current one, oldest first, by what has been seen.
     pub(crate) fn decide(
         &mut self,
         current: Generation,
-        fenced: bool,
+        view: View,
         decided_at: &str,
     ) -> Vec<Absence> {
         let (open, past): (Vec<_>, Vec<_>) =
@@ -141,9 +210,10 @@ impl Wills {
         self.memory.open = open;
         let decided: Vec<Absence> = past
             .into_iter()
+            .filter(OpenWill::is_worth_telling)
             .map(|will| Absence {
                 generation: will.generation,
-                outcome: self.outcome(&will, fenced),
+                outcome: self.outcome(&will, view),
                 clean: will.clean,
                 connected_at: will.connected_at,
                 decided_at: decided_at.to_owned(),
@@ -162,14 +232,14 @@ impl Wills {
         self.memory.open.iter().any(|will| will.generation != current)
     }
 
-    fn outcome(&self, will: &OpenWill, fenced: bool) -> Outcome {
+    fn outcome(&self, will: &OpenWill, view: View) -> Outcome {
         if !will.acknowledgements.is_empty() {
             Outcome::Consumed
         } else if will.seen {
             Outcome::Unconsumed
         } else if will.clean
-            || self.unpublished.contains(&will.generation)
-            || (will.subscribed && fenced)
+            || (!view.resumed && self.unpublished.contains(&will.generation))
+            || (view.resumed && view.fenced && will.subscribed)
         {
             Outcome::NotPublished
         } else {

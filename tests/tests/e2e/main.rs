@@ -7,6 +7,8 @@ mod bundled_broker;
 mod classic;
 mod command;
 mod command_line;
+mod guards;
 mod home;
 mod privacy;
+mod receive_maximum;
 mod will;
