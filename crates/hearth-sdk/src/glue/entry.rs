@@ -19,7 +19,7 @@ impl Exported {
     }
 }
 
-/// Builds the exported symbol's value; `kinds` are tables of [`kind`](super::kind), ended by a null pointer.
+/// Builds the exported symbol's value; `kinds` are tables of `kind`, ended by a null pointer.
 ///
 /// # Panics
 ///

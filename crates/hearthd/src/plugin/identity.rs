@@ -1,6 +1,6 @@
 //! What a plugin file says about itself, read before any of it runs (L1).
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, io};
 
 use hearth_sdk::abi;
 use object::{
@@ -69,18 +69,10 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads a file's identity, and checks that it may be loaded into this process.
+    /// Reads the identity of a file's content, and checks that it may be loaded into this process.
     ///
     /// # Errors
     /// Where the file is not a plugin that runs here.
-    pub fn read(path: &Path) -> Result<Self, IdentityError> {
-        Self::parse(&fs::read(path)?)
-    }
-
-    /// Reads the identity of a file's content.
-    ///
-    /// # Errors
-    /// As [`Identity::read`].
     pub fn parse(data: &[u8]) -> Result<Self, IdentityError> {
         let identity = Self::claimed(data)?;
         identity.accept()?;
@@ -198,6 +190,8 @@ const HOST_ARCHITECTURE: Architecture = if cfg!(target_arch = "x86_64") {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// This test's own binary: a real ELF file that is no plugin.
