@@ -133,7 +133,8 @@ impl Wills {
     }
 
     /// A connection begins: where the one before never knew whose session it had, nobody knows.
-    pub(crate) fn settle_proof(&mut self) {
+    pub(crate) fn begin_connection(&mut self) {
+        self.unpublished.clear();
         if std::mem::take(&mut self.memory.unproven) {
             self.session_lost();
         }
@@ -230,6 +231,11 @@ impl Wills {
     /// Whether wills other than the current one wait for their outcome.
     pub(crate) fn has_past(&self, current: Generation) -> bool {
         self.memory.open.iter().any(|will| will.generation != current)
+    }
+
+    /// Whether a missing copy of a will other than the current one may still be evidence.
+    pub(crate) fn has_subscribed_past(&self, current: Generation) -> bool {
+        self.memory.open.iter().any(|will| will.generation != current && will.subscribed)
     }
 
     fn outcome(&self, will: &OpenWill, view: View) -> Outcome {

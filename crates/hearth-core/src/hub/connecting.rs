@@ -107,7 +107,8 @@ impl Hub {
         if granted {
             self.wills.mark_subscribed(connection.generation);
         }
-        self.wills.set_unproven(connection.session_present && !connection.resumed);
+        let unproven = !connection.resumed && self.wills.has_subscribed_past(connection.generation);
+        self.wills.set_unproven(unproven);
         self.store_memory();
         connection.fence = Fence::Sent {
             until: now.monotonic + self.config.fence_timeout,
@@ -229,7 +230,7 @@ impl Hub {
     }
 
     fn subscribe(&mut self, generation: Generation, prefix: Option<Prefix>, connack: &Connack) {
-        self.wills.settle_proof();
+        self.wills.begin_connection();
         let subscriptions = self.subscriptions(prefix.as_ref());
         let window = Window::new(connack.receive_maximum, connack.maximum_packet_size);
         self.phase = Phase::Subscribing(Connection {

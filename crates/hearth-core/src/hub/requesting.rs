@@ -101,7 +101,8 @@ impl Hub {
         let allowed = now.monotonic + policy.deadline;
         let deadline = origin.reply.expires.map_or(allowed, |expires| expires.min(allowed));
         let durability = origin.durability;
-        let entry = origin.key.clone().map(|key| record(device, property, &key, &origin));
+        let key = origin.key.clone().filter(|_| self.make_room());
+        let entry = key.map(|key| record(device, property, &key, &origin));
         let deliveries = origin.deliveries.clone();
         let id = self.requests.insert(Pending {
             device: device.to_owned(),
@@ -212,9 +213,8 @@ impl Hub {
     }
 
     fn make_room(&mut self) -> bool {
-        let forgotten = self.journal.make_room();
-        let fits = forgotten.is_some();
-        self.forget(forgotten.unwrap_or_default());
+        let (forgotten, fits) = self.journal.make_room();
+        self.forget(forgotten);
         fits
     }
 
@@ -270,7 +270,7 @@ impl Hub {
             let text = format!("{} requests wait for `{device}` already", self.config.queue);
             return refuse(Status::Busy, text);
         }
-        if origin.key.is_some() && !self.make_room() {
+        if origin.durability != Durability::Nothing && !self.make_room() {
             let text = "too many answers wait for the broker already";
             return refuse(Status::Busy, text.into());
         }

@@ -52,13 +52,15 @@ impl Hub {
         let waiting = |unpublished: &&mut Unpublished| unpublished.origin.key.as_ref() == Some(key);
         if let Some(unpublished) = self.unpublished.iter_mut().find(waiting) {
             unpublished.origin.deliveries.extend(origin.deliveries);
+            unpublished.origin.reply.wait_until(origin.reply.expires);
             return;
         }
         let Some(entry) = self.journal.get(key) else { return };
         let (revision, publish) = (entry.revision, entry.publish);
         let Some(answer) = entry.record.answer.clone() else { return };
         self.hold(&origin, revision);
-        if !publish.is_some_and(|publish| self.outbox.attach(publish, &origin.deliveries)) {
+        let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
+        if !publish.is_some_and(attach) {
             self.publish_response(&origin, &answer);
         }
     }
@@ -159,8 +161,7 @@ impl Hub {
                 let origin = origin_of(&entry.record, entry.durability);
                 self.read_back(now, &key, origin);
             } else if fenced {
-                self.journal.remove(&key);
-                self.forget(vec![key]);
+                self.journal.expire_at(&key, now.monotonic + self.config.redelivery);
             }
         }
     }

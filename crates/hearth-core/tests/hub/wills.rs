@@ -300,3 +300,14 @@ fn a_session_that_is_lost_while_the_prefix_is_learned_is_lost() {
     rig.go_online_below("bob", true);
     assert_eq!(decide(&mut rig)[0], Outcome::Unknown);
 }
+
+#[test]
+fn the_echo_of_the_hubs_own_online_is_no_evidence_later() {
+    let mut rig = Rig::online();
+    let online = Message { payload: "online".into(), response_topic: None, ..fired(&rig) };
+    rig.receive(online);
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.advance(Duration::from_secs(60));
+    rig.go_online_unfenced(false);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+}
