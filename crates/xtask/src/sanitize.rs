@@ -35,7 +35,9 @@ pub(crate) fn sanitize() -> Result<()> {
         cargo
     };
     let mut build = watched("build");
-    for package in ["hearthd", "hearth-light", "hearth-thermostat", "hearth-command"] {
+    for package in
+        ["hearthd", "hearth-light", "hearth-thermostat", "hearth-command", "hearth-ledger"]
+    {
         build.args(["--package", package]);
     }
     succeed(&mut build)?;

@@ -1,12 +1,13 @@
 //! Programs behind properties, in the daemon.
 
-use hearth_tests::{Built, Doing, Result};
+use hearth_tests::Result;
 
 use crate::home::{Home, Setup};
 
 #[tokio::test]
 async fn a_program_answers_with_its_state_or_with_what_went_wrong() -> Result<()> {
     let mut home = Home::prepare(Setup::Mosquitto, |config| {
+        config.plugins = &["light", "thermostat", "command"];
         config.devices += r#"
 [devices.desk]
 plugin = "command"
@@ -23,8 +24,6 @@ set = { run = ["sh", "-c", "echo 'the motor is hot' >&2; exit 1"] }
 "#;
     })
     .await?;
-    let folder = home.daemon.config().parent().doing("the hub has a folder")?;
-    std::fs::copy(Built::for_this_test()?.plugin("command"), folder.join("plugins/command.so"))?;
     home.daemon.start(&mut home.phone).await?;
     let raised = home.answer("desk/height", "110").await?;
     assert_eq!((raised.status(), raised.text().as_str()), (Some(200), "110"));
