@@ -17,7 +17,8 @@ pub struct Built {
 impl Built {
     /// Returns the folder that the running test belongs to, and builds what is in it once.
     ///
-    /// With `HEARTH_BUILT=1` in the environment, whoever set it has built already.
+    /// With `HEARTH_BUILT` in the environment, whoever set it has built already: `1` means this folder, anything else
+    /// is the path of another.
     ///
     /// # Errors
     /// Where the build fails.
@@ -25,8 +26,10 @@ impl Built {
         static BUILT: OnceLock<std::result::Result<Built, String>> = OnceLock::new();
         let built = BUILT.get_or_init(|| {
             let built = Self::beside_this_program().map_err(|failure| failure.0)?;
-            if std::env::var_os("HEARTH_BUILT").is_none_or(|value| value != "1") {
-                built.build().map_err(|failure| failure.0)?;
+            match std::env::var_os("HEARTH_BUILT") {
+                None => built.build().map_err(|failure| failure.0)?,
+                Some(here) if here == "1" => {}
+                Some(folder) => return Ok(Self { folder: folder.into() }),
             }
             Ok(built)
         });

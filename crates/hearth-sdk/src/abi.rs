@@ -78,7 +78,7 @@ impl Slice {
     ///
     /// Unless `ptr` is null, `ptr` and `len` describe bytes that stay readable and unchanged for `'a` (M1).
     #[expect(unsafe_code, reason = "the bytes lie behind a pointer of the other side")]
-    pub unsafe fn bytes<'a>(self) -> &'a [u8] {
+    pub const unsafe fn bytes<'a>(self) -> &'a [u8] {
         if self.ptr.is_null() {
             return &[];
         }

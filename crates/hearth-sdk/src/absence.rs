@@ -14,7 +14,7 @@ pub struct Absence {
     pub acknowledgements: Vec<Acknowledgement>,
 }
 
-/// What became of a will.
+/// What became of a will (MQTT 3.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {

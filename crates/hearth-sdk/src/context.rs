@@ -1,6 +1,8 @@
 //! What a device can ask of the hub.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::glue::HostRef;
@@ -20,7 +22,7 @@ impl Context {
         Self { host, device_id: device_id.into() }
     }
 
-    /// Reports a property's state.
+    /// Reports a property's state: the hub publishes it on the state topic and answers reads with it.
     ///
     /// A value that the declaration does not allow is not published and leaves a line in the log.
     pub fn publish(&self, property: &str, value: impl Into<Value>) {
@@ -46,6 +48,21 @@ impl Context {
     /// Queues one call of [`Device::wake`](crate::Device::wake); several before it is made count as one.
     pub fn wake(&self) {
         self.host.wake();
+    }
+
+    /// Starts a thread whose `tracing` events and panics carry the device's name in the hub's log.
+    ///
+    /// The device ends and joins it when it is dropped (T4).
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no thread to give.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+        let host = self.host;
+        thread::Builder::new().name(self.device_id.to_string()).spawn(move || {
+            let _scope = scope::enter(host, None);
+            work();
+        })
     }
 
     /// Returns the time of the monotonic clock, in milliseconds.

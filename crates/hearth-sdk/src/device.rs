@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Absence, Changes, Context, Property};
@@ -11,6 +12,11 @@ use crate::{Absence, Changes, Context, Property};
 /// Calls on one device never overlap, but may come from different threads (T1). Each should return within
 /// milliseconds; what takes longer belongs on a thread of the device and is answered through
 /// [`Context::defer`]. A panic in any of them ends this device alone; the hub creates it anew.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kind of device",
+    label = "`hearth_sdk::Device` is not implemented for it",
+    note = "write `impl hearth_sdk::Device for {Self}` with its properties, `create` and `set`"
+)]
 pub trait Device: Sized + Send + 'static {
     /// The name that `plugin = "..."` gives in the hub's configuration.
     const KIND: &'static str;
@@ -26,7 +32,12 @@ pub trait Device: Sized + Send + 'static {
 
     /// Makes a device and publishes the state of every readable property.
     ///
-    /// `saved` is what [`save`](Self::save) returned before the device was last replaced.
+    /// `saved` is what [`save`](Self::save) last returned, before a restart of the hub or of the device.
+    ///
+    /// # Errors
+    ///
+    /// Where there can be no device now, such as hardware that is not there: the hub tries again with back-off, and
+    /// requesters get 503 with the message.
     fn create(
         config: Self::Config,
         context: Context,
@@ -35,7 +46,12 @@ pub trait Device: Sized + Send + 'static {
 
     /// Applies all changes or none, and publishes every property whose state changed.
     ///
-    /// The values are within what [`properties`](Self::properties) declared (C0).
+    /// The values are within what [`properties`](Self::properties) declared (C0). Reads do not come here: the hub
+    /// answers them with what was last published.
+    ///
+    /// # Errors
+    ///
+    /// Where the changes are not applied: the requester gets [`Failure`]'s status and message.
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure>;
 
     /// Handles a timer that [`Context::set_timer`] armed.
@@ -44,18 +60,29 @@ pub trait Device: Sized + Send + 'static {
     /// Handles a call of [`Context::wake`].
     fn wake(&mut self) {}
 
-    /// Handles what became of the hub's will while it was away (A1).
+    /// Handles what became of the hub's will (MQTT 3.1.2.5) while it was away (A1).
     ///
     /// May come again for one generation when late evidence changes the outcome.
     fn absence(&mut self, _absence: &Absence) {}
 
     /// Returns what [`create`](Self::create) of a successor should know, in a form of the author's choice.
+    ///
+    /// Asked for after every call, so that it survives a power cut as well; keep it cheap. The hub stores it where it
+    /// differs from what it has.
     fn save(&self) -> Option<Vec<u8>> {
         None
     }
 }
 
+/// The configuration of a kind that has none: an empty table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
 /// How a device answers changes that it accepts.
+///
+/// The answer goes to the request's Response Topic with its Correlation Data (MQTT 3.3.2.3.5, 3.3.2.3.6), and
+/// carries the state that the device last published of every property that the request named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The changes are applied.
@@ -65,6 +92,9 @@ pub enum Answer {
 }
 
 /// Why a device does not do what it was asked to do.
+///
+/// The requester reads the status and the message in the user properties `__stat` and `__stMsg` of the answer
+/// (MQTT 3.3.2.3.7), and in its JSON payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     kind: FailureKind,
@@ -104,7 +134,13 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+// Not an `Error` itself, else this would overlap with `From<T> for T`.
+impl<E: std::error::Error> From<E> for Failure {
+    /// Takes any error as [`Failure::failed`], so that `?` serves in every method of a device.
+    fn from(error: E) -> Self {
+        Self::failed(error.to_string())
+    }
+}
 
 /// The kinds of [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

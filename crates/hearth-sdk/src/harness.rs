@@ -20,6 +20,7 @@ pub struct Bench<D: Device> {
     properties: Vec<Property>,
     saved: Vec<u8>,
     token: u64,
+    deadline: Option<Duration>,
     device: PhantomData<D>,
 }
 
@@ -53,7 +54,8 @@ impl<D: Device> Bench<D> {
         Self::try_new(config).unwrap_or_else(|problems| panic!("no device: {problems:?}"))
     }
 
-    /// Makes a device with the ID `bench`, or returns why there is none.
+    /// Makes a device with the ID `bench`, or returns why there is none; the path of a wrong declaration is the
+    /// property's name.
     pub fn try_new(config: serde_json::Value) -> Result<Self, Vec<Problem>> {
         let problems = Self::problems(&config);
         if !problems.is_empty() {
@@ -61,14 +63,26 @@ impl<D: Device> Bench<D> {
         }
         let config = config.to_string().into_bytes();
         let properties = D::properties(&device::read_config::<D>(&config)?);
+        let problems = mistakes(&properties);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let (status, described) = describe::<D>(&config);
         assert_eq!(status, abi::OK, "describe");
         assert_eq!(described.len(), properties.len(), "describe is pure");
         let hub = Arc::new(Hub { properties: properties.clone(), state: Mutex::default() });
         let rig = Rig::create::<D>(hub.clone(), "bench", &config, &[])
             .map_err(|(_, errors)| problems_of(errors))?;
-        let (saved, token, device) = (Vec::new(), 0, PhantomData);
-        let mut bench = Self { rig: Some(rig), hub, config, properties, saved, token, device };
+        let mut bench = Self {
+            rig: Some(rig),
+            hub,
+            config,
+            properties,
+            saved: Vec::new(),
+            token: 0,
+            deadline: None,
+            device: PhantomData,
+        };
         bench.settle();
         Ok(bench)
     }
@@ -99,6 +113,11 @@ impl<D: Device> Bench<D> {
         }
     }
 
+    /// Sets when the answers to the commands to come are due, on the bench's clock; at first there is no deadline.
+    pub fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.deadline = deadline;
+    }
+
     /// Returns how the last command ended, once a deferred answer may have come.
     pub fn reply(&self) -> Reply {
         self.hub.state().replies.get(&self.token).cloned().unwrap_or(Reply::Pending)
@@ -106,11 +125,20 @@ impl<D: Device> Bench<D> {
 
     /// Waits in real time until the last command has ended, for devices that answer from their own thread.
     pub fn wait_for_reply(&self, at_most: Duration) -> Reply {
+        self.wait_until(at_most, |bench| bench.reply() != Reply::Pending);
+        self.reply()
+    }
+
+    /// Waits in real time until something holds, for devices with a thread; returns whether it does.
+    pub fn wait_until(&self, at_most: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let start = Instant::now();
-        while self.reply() == Reply::Pending && start.elapsed() < at_most {
+        while !holds(self) {
+            if start.elapsed() >= at_most {
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.reply()
+        true
     }
 
     /// Moves the clock on and fires the timers that fall due, in order.
@@ -208,7 +236,8 @@ impl<D: Device> Bench<D> {
         self.token += 1;
         let token = self.token;
         self.hub.state().replies.insert(token, Reply::Pending);
-        match self.rig().command(token, flags, name, payload.as_bytes()) {
+        let deadline = self.deadline.unwrap_or_default();
+        match self.rig().command(token, deadline, flags, name, payload.as_bytes()) {
             abi::PENDING => {}
             abi::ERR_PANIC => {
                 self.hub.state().replies.insert(token, Reply::Panicked);
@@ -343,6 +372,17 @@ impl Script for Hub {
     fn now_ms(&self) -> u64 {
         self.state().now_ms
     }
+}
+
+/// Finds the declarations that the hub would refuse.
+fn mistakes(properties: &[Property]) -> Vec<Problem> {
+    let again = |at: usize| properties[..at].iter().any(|p| p.name() == properties[at].name());
+    let mistake = |(at, property): (usize, &Property)| {
+        let twice = again(at).then_some("declared twice");
+        let message = property.mistake().or(twice)?.to_owned();
+        Some(Problem { path: property.name().to_owned(), message })
+    };
+    properties.iter().enumerate().filter_map(mistake).collect()
 }
 
 fn problems_of(errors: Vec<(String, Vec<u8>)>) -> Vec<Problem> {

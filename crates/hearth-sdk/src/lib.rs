@@ -4,11 +4,7 @@
 //! no `unsafe`, no async and no topic:
 //!
 //! ```
-//! use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
-//!
-//! #[derive(serde::Deserialize)]
-//! #[serde(deny_unknown_fields)]
-//! struct Config {}
+//! use hearth_sdk::{Answer, Changes, Context, Device, Failure, NoConfig, Property};
 //!
 //! struct Plug {
 //!     context: Context,
@@ -16,13 +12,13 @@
 //!
 //! impl Device for Plug {
 //!     const KIND: &'static str = "plug";
-//!     type Config = Config;
+//!     type Config = NoConfig;
 //!
-//!     fn properties(_: &Config) -> Vec<Property> {
+//!     fn properties(_: &NoConfig) -> Vec<Property> {
 //!         vec![Property::switch("power")]
 //!     }
 //!
-//!     fn create(_: Config, context: Context, _saved: Option<&[u8]>) -> Result<Self, Failure> {
+//!     fn create(_: NoConfig, context: Context, _saved: Option<&[u8]>) -> Result<Self, Failure> {
 //!         context.publish("power", false);
 //!         Ok(Self { context })
 //!     }
@@ -42,6 +38,27 @@
 //! assert_eq!(bench.published("power").as_deref(), Some("ON"));
 //! ```
 //!
+//! `hearthd plugin new` writes such a crate.
+//!
+//! # What a value is
+//!
+//! | declared | in Rust | payload (MQTT 3.3.3) |
+//! |---|---|---|
+//! | [`Property::switch`] | `bool` | `ON` or `OFF` |
+//! | [`Property::integer`] | `i64` | `-7` |
+//! | [`Property::number`] | `f64`, finite | `21.5` |
+//! | [`Property::choice`] | `&str`, one of the words | `heat` |
+//! | [`Property::text`] | `&str`, UTF-8 | as it is |
+//! | [`Property::json`] | `serde_json::Value` | JSON |
+//!
+//! Numbers are in the declared unit. The hub checks each value against the declaration, in both directions, so a device
+//! sees none that does not fit, and neither does a requester.
+//!
+//! # What goes wrong
+//!
+//! A [`Failure`] is the answer to the request at hand, a [`Problem`] one line of the hub's configuration. A panic is caught
+//! at the boundary: the request is answered 503, and the device created anew from what it saved.
+//!
 //! The `tracing` macros reach the hub's log. The binary interface beneath is [`abi`], which is
 //! `include/hearth_plugin.h` in Rust; rule numbers such as C1 refer to that header.
 #![deny(missing_docs)]
@@ -60,7 +77,7 @@ mod value;
 
 pub use absence::{Absence, Acknowledgement, Outcome};
 pub use context::{Context, Deferred};
-pub use device::{Answer, Device, Failure, FailureKind, Problem, Problems};
+pub use device::{Answer, Device, Failure, FailureKind, NoConfig, Problem, Problems};
 pub use property::Property;
 pub use value::{Changes, Value};
 
@@ -68,6 +85,9 @@ pub use value::{Changes, Value};
 pub mod export {
     //! What [`export!`](crate::export) expands to.
     pub use crate::glue::{Exported, entry, kind};
+
+    /// The compiler of the SDK, and so of the plugin.
+    pub const TOOLCHAIN: &str = env!("HEARTH_TOOLCHAIN");
 }
 
 /// Exports the plugin's kinds under the symbol that the hub looks for (L1).
@@ -82,14 +102,10 @@ macro_rules! export {
         pub static hearth_plugin_entry_v1: $crate::export::Exported = {
             const KINDS: &[*const $crate::abi::Kind] =
                 &[$($crate::export::kind::<$device>(),)+ ::core::ptr::null()];
-            const TOOLCHAIN: &str = match ::core::option_env!("RUSTC_VERSION") {
-                ::core::option::Option::Some(version) => version,
-                ::core::option::Option::None => "rustc",
-            };
             $crate::export::entry(
                 ::core::env!("CARGO_PKG_NAME"),
                 ::core::env!("CARGO_PKG_VERSION"),
-                TOOLCHAIN,
+                $crate::export::TOOLCHAIN,
                 ::core::cfg!(panic = "abort"),
                 KINDS,
             )

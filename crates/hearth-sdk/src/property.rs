@@ -41,52 +41,52 @@ enum Access {
 }
 
 impl Property {
-    /// Declares a property that is `ON` or `OFF`.
+    /// Declares a property that is `ON` or `OFF`, [`Value::Switch`]; a request may say `TOGGLE` as well.
     pub fn switch(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Switch)
     }
 
-    /// Declares a whole number.
+    /// Declares a whole number, [`Value::Integer`].
     pub fn integer(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Integer)
     }
 
-    /// Declares a decimal number.
+    /// Declares a decimal number, [`Value::Number`].
     pub fn number(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Number)
     }
 
-    /// Declares a property that is one of some words.
+    /// Declares a property that is one of some words, [`Value::Text`].
     pub fn choice(name: impl Into<String>, values: &[&str]) -> Self {
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         Self::new(name, Shape::Choice(values))
     }
 
-    /// Declares free text.
+    /// Declares free text, [`Value::Text`].
     pub fn text(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Text)
     }
 
-    /// Declares a JSON document.
+    /// Declares a JSON document, [`Value::Json`]; its Content Type is `application/json` (MQTT 3.3.2.3.9).
     pub fn json(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Json)
     }
 
-    /// Sets the least and the greatest value of an integer or a number; elsewhere it has no effect.
+    /// Sets the least and the greatest value of an integer or a number.
     #[must_use]
     pub fn range(mut self, min: impl Into<f64>, max: impl Into<f64>) -> Self {
         self.bounds = Some((min.into(), max.into()));
         self
     }
 
-    /// Sets the step of an integer or a number; elsewhere it has no effect.
+    /// Sets the step of an integer or a number, counted from the least value, or from 0.
     #[must_use]
     pub fn step(mut self, step: impl Into<f64>) -> Self {
         self.step = Some(step.into());
         self
     }
 
-    /// Sets the unit, such as `°C`.
+    /// Sets the unit that the values are in, such as `°C`, `%` or `K`; the hub converts nothing.
     #[must_use]
     pub fn unit(mut self, unit: impl Into<String>) -> Self {
         self.unit = Some(unit.into());
@@ -114,7 +114,7 @@ impl Property {
         self
     }
 
-    /// Says that the broker should not retain the state.
+    /// Says that the broker should not retain the state (MQTT 3.3.1.3), such as that of a button.
     #[must_use]
     pub fn not_retained(mut self) -> Self {
         self.retained = false;
@@ -122,6 +122,8 @@ impl Property {
     }
 
     /// Says that setting one value twice differs from setting it once.
+    ///
+    /// A request whose outcome a crash of the hub left open is then answered 409 instead of being carried out again.
     #[must_use]
     pub fn not_idempotent(mut self) -> Self {
         self.idempotent = false;
@@ -159,6 +161,27 @@ impl Property {
         };
         serde_json::to_string(&declaration)
             .expect("a declaration holds nothing but text and numbers")
+    }
+
+    /// Says why the hub would not take the declaration (D1), if it would not.
+    pub(crate) fn mistake(&self) -> Option<&'static str> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let numeric = matches!(self.shape, Shape::Integer | Shape::Number);
+        if self.name.is_empty() || !self.name.chars().all(fits) {
+            Some("a name is of a-z, 0-9 and _")
+        } else if matches!(self.name.as_str(), "set" | "get" | "describe") {
+            Some("the name is taken: every device answers it")
+        } else if !numeric && (self.bounds.is_some() || self.step.is_some()) {
+            Some("only integers and numbers have a range and a step")
+        } else if self.bounds.is_some_and(|(min, max)| min > max) {
+            Some("the least value is above the greatest")
+        } else if self.step.is_some_and(|step| step <= 0.0) {
+            Some("the step is not above 0")
+        } else if matches!(&self.shape, Shape::Choice(values) if values.is_empty()) {
+            Some("a choice has at least one value")
+        } else {
+            None
+        }
     }
 
     pub(crate) fn readable(&self) -> bool {

@@ -112,6 +112,8 @@ impl Changes {
     }
 
     /// Returns when the answer is due, on the clock of [`Context::now`](crate::Context::now).
+    ///
+    /// The request's Message Expiry Interval (MQTT 3.3.2.3.3), or the deadline of the hub's configuration.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hearth_sdk::harness::{Bench, Reply};
 use hearth_sdk::{
-    Absence, Answer, Changes, Context, Deferred, Device, Failure, FailureKind, Outcome, Problem,
-    Problems, Property,
+    Absence, Answer, Changes, Context, Deferred, Device, Failure, FailureKind, NoConfig, Outcome,
+    Problem, Problems, Property,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -86,6 +86,11 @@ impl Device for Probe {
                 self.held = Some(self.context.defer());
                 return Ok(Answer::Later);
             }
+            Some("worker") => {
+                let worker = self.context.spawn(|| tracing::info!("at work"))?;
+                worker.join().map_err(|_| Failure::failed("the worker has panicked"))?;
+                let _: u8 = "300".parse()?;
+            }
             Some("drop") => {
                 drop(self.context.defer());
                 return Ok(Answer::Later);
@@ -155,6 +160,7 @@ fn the_entry_names_the_plugin() {
     assert!(prefix.version.starts_with(env!("CARGO_PKG_VERSION").as_bytes()));
     assert_eq!(prefix.struct_size, 144);
     assert_eq!(prefix.flags, 0);
+    assert!(prefix.toolchain.starts_with(b"rustc 1."), "the compiler, not a placeholder");
 }
 
 #[test]
@@ -336,4 +342,48 @@ fn a_value_outside_of_its_declaration_fails_the_test() {
 #[test]
 fn events_reach_the_log_with_their_fields() {
     assert_eq!(bench().logs(), ["INFO created id=bench"]);
+}
+
+#[test]
+fn a_thread_of_the_device_logs_and_any_error_is_a_failure() {
+    let mut bench = bench();
+    let failure = failed(bench.set("mode", "worker"));
+    assert_eq!(failure, (FailureKind::Failed, "number too large to fit in target type".to_owned()));
+    assert_eq!(bench.logs().last().map(String::as_str), Some("INFO at work"));
+}
+
+#[test]
+fn a_declaration_that_the_hub_would_refuse_fails_the_test() {
+    let problems = Bench::<Misdeclared>::try_new(json!({})).expect_err("six mistakes");
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["Power", "get", "level", "speed", "mode", "fine"]);
+}
+
+/// Declares what no hub takes.
+#[derive(Debug)]
+struct Misdeclared;
+
+impl Device for Misdeclared {
+    const KIND: &'static str = "misdeclared";
+    type Config = NoConfig;
+
+    fn properties(_: &NoConfig) -> Vec<Property> {
+        vec![
+            Property::switch("Power"),
+            Property::switch("get"),
+            Property::number("level").range(9, 1),
+            Property::choice("speed", &[]),
+            Property::text("mode").range(1, 9),
+            Property::text("fine"),
+            Property::text("fine"),
+        ]
+    }
+
+    fn create(_: NoConfig, _: Context, _: Option<&[u8]>) -> Result<Self, Failure> {
+        Ok(Self)
+    }
+
+    fn set(&mut self, _: &Changes) -> Result<Answer, Failure> {
+        Ok(Answer::Done)
+    }
 }

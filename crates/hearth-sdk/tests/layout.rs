@@ -89,8 +89,8 @@ fn facts() -> Facts {
     facts
 }
 
-/// Compiles a program with the header and returns what it prints.
-fn printed(language: &[&str], body: &str) -> String {
+/// Compiles a program with the header, without a warning, and returns what it prints.
+fn printed(compiler: &str, standard: &str, body: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (source, program) = (dir.path().join("layout.c"), dir.path().join("layout"));
     // An entry defined by the header's own macros proves that these compile, too.
@@ -103,16 +103,17 @@ fn printed(language: &[&str], body: &str) -> String {
     );
     std::fs::write(&source, text).expect("write the program");
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    let cc = Command::new("cc")
-        .args(language)
-        .args(["-Wall", "-Wextra", "-Werror", "-I"])
+    let language = if compiler == "cc" { "c" } else { "c++" };
+    let compiled = Command::new(compiler)
+        .args(["-x", language, standard, "-Wall", "-Wextra", "-pedantic", "-Werror", "-I"])
         .arg(include)
         .arg("-o")
         .arg(&program)
         .arg(&source)
         .output()
-        .expect("this test needs the C compiler cc");
-    assert!(cc.status.success(), "cc: {}", String::from_utf8_lossy(&cc.stderr));
+        .unwrap_or_else(|error| panic!("this test needs `{compiler}` (Debian: g++): {error}"));
+    let said = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{compiler} {standard}: {said}");
     let run = Command::new(&program).output().expect("run the program");
     String::from_utf8(run.stdout).expect("ASCII")
 }
@@ -124,11 +125,11 @@ fn expected(facts: &Facts) -> String {
 #[test]
 fn the_header_in_c99_has_the_layout_of_abi() {
     let facts = facts();
-    assert_eq!(printed(&["-x", "c", "-std=c99"], &facts.c), expected(&facts));
+    assert_eq!(printed("cc", "-std=c99", &facts.c), expected(&facts));
 }
 
 #[test]
 fn the_header_in_cpp17_has_the_layout_of_abi() {
     let facts = facts();
-    assert_eq!(printed(&["-x", "c++", "-std=c++17"], &facts.c), expected(&facts));
+    assert_eq!(printed("c++", "-std=c++17", &facts.c), expected(&facts));
 }

@@ -1,10 +1,12 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | chaos`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | chaos | toolchains | sanitize`.
 
 mod bench;
 mod chaos;
 mod demo;
 mod play;
+mod sanitize;
 mod suite;
+mod toolchains;
 mod transcript;
 
 use std::{future::Future, process::ExitCode};
@@ -33,6 +35,10 @@ enum Command {
     Bench,
     /// Kill hub and broker and break their link, and count what became of every request and will.
     Chaos(chaos::Options),
+    /// Have plugins of every Rust toolchain that is here answer behind one daemon.
+    Toolchains,
+    /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
+    Sanitize,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Command::Test => suite::test(),
         Command::Bench => block_on(unless_interrupted(bench::bench())),
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
+        Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
+        Command::Sanitize => sanitize::sanitize(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

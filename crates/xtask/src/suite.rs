@@ -53,7 +53,8 @@ fn is_root() -> bool {
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
-fn succeed(command: &mut Command) -> Result<()> {
+/// Runs a command to its end.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let line = format!("{command:?}");
     let status = command.status().doing(&line)?;
     if status.success() { Ok(()) } else { Err(Failure(format!("{line}: {status}"))) }

@@ -1,10 +1,12 @@
 //! End to end: the built binaries and plugins against real brokers.
 
 mod answers;
+mod authoring;
 mod bad_input;
 mod bundled_broker;
 mod chaos;
 mod classic;
+mod command;
 mod command_line;
 mod faults;
 mod guards;

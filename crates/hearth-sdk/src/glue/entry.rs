@@ -19,7 +19,11 @@ impl Exported {
     }
 }
 
-/// Builds the exported symbol's value; `kinds` ends with a null pointer.
+/// Builds the exported symbol's value; `kinds` are tables of `kind`, ended by a null pointer.
+///
+/// # Panics
+///
+/// Panics where two kinds have one name: in a static, that is an error of the compiler.
 pub const fn entry(
     package: &str,
     version: &str,
@@ -28,6 +32,16 @@ pub const fn entry(
     kinds: &'static [*const Kind],
 ) -> Exported {
     assert!(kinds[kinds.len() - 1].is_null(), "the kinds end with a null pointer");
+    let mut second = 1;
+    while second + 1 < kinds.len() {
+        let mut first = 0;
+        while first < second {
+            let same = equal(name(kinds[first]), name(kinds[second]));
+            assert!(!same, "two kinds of this plugin have the same name, `Device::KIND`");
+            first += 1;
+        }
+        second += 1;
+    }
     #[expect(clippy::cast_possible_truncation, reason = "an entry has 144 bytes")]
     let prefix = Prefix {
         magic: abi::MAGIC,
@@ -42,6 +56,28 @@ pub const fn entry(
         toolchain: padded(toolchain.as_bytes(), 0),
     };
     Exported(Entry { prefix, init: Some(init), kinds: kinds.as_ptr() })
+}
+
+/// Returns the name of a kind whose table is a constant.
+const fn name(kind: *const Kind) -> &'static [u8] {
+    // SAFETY: `entry` is given the addresses of constants.
+    let kind: &'static Kind = unsafe { &*kind };
+    // SAFETY: the name of such a table is a constant as well.
+    unsafe { kind.name.bytes() }
+}
+
+const fn equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 /// Takes the host of the plugin as a whole.

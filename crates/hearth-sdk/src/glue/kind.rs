@@ -11,7 +11,19 @@ use crate::scope::{self, Deferral};
 use crate::{Answer, Changes, Context, Device, Failure, Property};
 
 /// Returns the table of a kind.
+///
+/// # Panics
+///
+/// Panics where the kind's name cannot stand in a configuration: in a static, that is an error of the compiler.
 pub const fn kind<D: Device>() -> *const Kind {
+    let name = D::KIND.as_bytes();
+    assert!(!name.is_empty(), "the name of the kind, `Device::KIND`, is empty");
+    let mut at = 0;
+    while at < name.len() {
+        let fits = matches!(name[at], b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        assert!(fits, "the name of the kind, `Device::KIND`, takes a-z, 0-9, _ and - alone");
+        at += 1;
+    }
     Glue::<D>::KIND
 }
 

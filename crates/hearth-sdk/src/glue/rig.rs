@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::entry::init;
 use super::kind::Glue;
@@ -80,14 +81,25 @@ impl Rig {
         if status == abi::OK { Ok(Self { kind, instance, line }) } else { Err((status, errors)) }
     }
 
-    pub(crate) fn command(&mut self, token: u64, flags: u32, name: &str, payload: &[u8]) -> i32 {
+    /// Gives a command; a deadline of zero means none.
+    pub(crate) fn command(
+        &mut self,
+        token: u64,
+        deadline: Duration,
+        flags: u32,
+        name: &str,
+        payload: &[u8],
+    ) -> i32 {
         let on_command = self.kind.on_command.expect("the glue provides it");
-        #[expect(clippy::cast_possible_truncation, reason = "about fifty bytes")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "about fifty bytes, and a test's deadline"
+        )]
         let command = Command {
             struct_size: size_of::<Command>() as u32,
             flags,
             token,
-            deadline_ms: 0,
+            deadline_ms: deadline.as_millis() as u64,
             name: Slice::new(name.as_bytes()),
             payload: Slice::new(payload),
         };

@@ -1,13 +1,9 @@
-//! `hearthd check` and `hearthd plugin check`.
+//! `hearthd check`.
 
 use std::{path::Path, process::ExitCode};
 
 use super::{exit, fail};
-use crate::{
-    config::Config,
-    device,
-    plugin::{Plugins, identity::Identity},
-};
+use crate::{config::Config, device, plugin::Plugins};
 
 /// Reports every problem of the configuration, of the plugin files and of each device's table.
 pub(super) fn check(file: &Path) -> ExitCode {
@@ -35,29 +31,6 @@ pub(super) fn check(file: &Path) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     ExitCode::from(exit::CONFIG)
-}
-
-/// Tells what a shared object holds.
-pub(super) fn plugin(file: &Path) -> ExitCode {
-    let identity = match Identity::read(file) {
-        Ok(identity) => identity,
-        Err(error) => return fail(exit::CONFIG, error),
-    };
-    println!("{identity}");
-    let staging = match tempfile::tempdir() {
-        Ok(staging) => staging,
-        Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
-    };
-    let loaded = Plugins::load_file(file, staging.path());
-    match loaded {
-        Ok(plugins) => {
-            for kind in plugins.kinds() {
-                println!("kind {kind}");
-            }
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(exit::CONFIG, error),
-    }
 }
 
 /// Writes the devices' own complaints as `file:line:column: devices.ID.config.path: message`.

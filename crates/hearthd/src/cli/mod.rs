@@ -2,6 +2,9 @@
 
 mod ask;
 mod check;
+mod plugin;
+mod plugin_check;
+mod plugin_new;
 mod run;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -48,18 +51,9 @@ enum Command {
     },
     /// Tell what became of the daemon's last wills.
     Will(Asking),
-    /// Look at plugin files.
+    /// Write plugins, and look at plugin files.
     #[command(subcommand)]
-    Plugin(Plugin),
-}
-
-#[derive(Debug, Subcommand)]
-enum Plugin {
-    /// Tell what a shared object holds, and whether it would load here.
-    Check {
-        /// The shared object.
-        file: PathBuf,
-    },
+    Plugin(plugin::Command),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -92,7 +86,7 @@ pub fn main() -> ExitCode {
         Command::Devices(common) => ask::devices(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
-        Command::Plugin(Plugin::Check { file }) => check::plugin(&file),
+        Command::Plugin(command) => plugin::main(command),
     }
 }
 
@@ -108,8 +102,12 @@ fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
 
 /// Exit codes of sysexits.h.
 mod exit {
-    pub(super) const SOFTWARE: u8 = 70;
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const DATA: u8 = 65;
+    pub(super) const NO_INPUT: u8 = 66;
     pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const SOFTWARE: u8 = 70;
+    pub(super) const CANNOT_CREATE: u8 = 73;
     pub(super) const IO: u8 = 74;
     pub(super) const NO_ANSWER: u8 = 75;
     pub(super) const NOT_AUTHORIZED: u8 = 77;

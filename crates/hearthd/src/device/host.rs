@@ -65,8 +65,12 @@ impl HostTable {
         };
         let leaked =
             Box::leak(Box::new(Self { table, device, name, gone: AtomicBool::new(false) }));
-        leaked.table.ctx = ptr::from_ref::<Self>(leaked).cast_mut().cast();
-        leaked
+        // The table keeps a pointer to itself: made once and used for all, so that no later borrow ends it.
+        let place = ptr::from_mut(leaked);
+        // SAFETY: the place is leaked, and nobody else knows it yet.
+        unsafe { (*place).table.ctx = place.cast() };
+        // SAFETY: the place is never freed, and only shared from here on.
+        unsafe { &*place }
     }
 
     /// Finds the struct behind a table; none where its instance has ended.

@@ -1,6 +1,6 @@
 //! What a plugin file says about itself, read before any of it runs (L1).
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, io};
 
 use hearth_sdk::abi;
 use object::{
@@ -19,6 +19,11 @@ pub struct Identity {
     pub toolchain: String,
     /// The ABI version that it was built for.
     pub abi: (u16, u16),
+    /// The oldest minor version of the hub's ABI that it runs on.
+    pub host_minor_min: u16,
+    /// The flags of the ABI, such as [`abi::FLAG_PANIC_ABORT`].
+    pub flags: u32,
+    entry_size: u32,
 }
 
 /// Why a file is not a plugin that runs here.
@@ -64,19 +69,21 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads a file's identity, and checks that it may be loaded into this process.
+    /// Reads the identity of a file's content, and checks that it may be loaded into this process.
     ///
     /// # Errors
     /// Where the file is not a plugin that runs here.
-    pub fn read(path: &Path) -> Result<Self, IdentityError> {
-        Self::parse(&fs::read(path)?)
+    pub fn parse(data: &[u8]) -> Result<Self, IdentityError> {
+        let identity = Self::claimed(data)?;
+        identity.accept()?;
+        Ok(identity)
     }
 
-    /// Reads the identity of a file's content.
+    /// Reads what a plugin for this machine says about itself, whether or not it may be loaded.
     ///
     /// # Errors
-    /// As [`Identity::read`].
-    pub fn parse(data: &[u8]) -> Result<Self, IdentityError> {
+    /// Where the file is no plugin, or none for this machine and this major version of the ABI.
+    pub fn claimed(data: &[u8]) -> Result<Self, IdentityError> {
         let bits =
             data.get(..5).filter(|start| start.starts_with(b"\x7fELF")).map(|start| start[4]);
         match bits {
@@ -86,11 +93,28 @@ impl Identity {
             None => Err(IdentityError::NotElf("it does not start with the ELF magic".into())),
         }
     }
+
+    /// Checks that it may be loaded into this process.
+    ///
+    /// # Errors
+    /// Where it may not.
+    pub fn accept(&self) -> Result<(), IdentityError> {
+        if self.host_minor_min > abi::ABI_MINOR {
+            return Err(IdentityError::TooNew(self.host_minor_min));
+        }
+        if (self.entry_size as usize) < size_of::<abi::Entry>() {
+            return Err(IdentityError::Short(self.entry_size));
+        }
+        if self.flags & abi::FLAG_PANIC_ABORT != 0 {
+            return Err(IdentityError::PanicAbort);
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, version, toolchain, abi: (major, minor) } = self;
+        let Self { name, version, toolchain, abi: (major, minor), .. } = self;
         write!(f, "plugin {name} {version}, plugin ABI {major}.{minor}, built by {toolchain}")
     }
 }
@@ -128,24 +152,13 @@ fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
     if prefix.len() < PREFIX_SIZE || prefix[..8] != abi::MAGIC {
         return Err(IdentityError::Magic);
     }
-    let (major, minor, host_minor_min) = (u16_at(12), u16_at(14), u16_at(16));
+    let major = u16_at(12);
     if major != abi::ABI_MAJOR {
         return Err(IdentityError::Major(major));
-    }
-    if host_minor_min > abi::ABI_MINOR {
-        return Err(IdentityError::TooNew(host_minor_min));
     }
     let u32_at = |at: usize| {
         u32::from_ne_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]])
     };
-    let struct_size = u32_at(8);
-    if (struct_size as usize) < size_of::<abi::Entry>() {
-        return Err(IdentityError::Short(struct_size));
-    }
-    let flags = u32_at(20);
-    if flags & abi::FLAG_PANIC_ABORT != 0 {
-        return Err(IdentityError::PanicAbort);
-    }
     let text = |from: usize, to: usize| {
         let bytes = prefix[from..to].split(|byte| *byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(bytes).into_owned()
@@ -154,7 +167,10 @@ fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
         name: text(24, 56),
         version: text(56, 80),
         toolchain: text(80, 128),
-        abi: (major, minor),
+        abi: (major, u16_at(14)),
+        host_minor_min: u16_at(16),
+        flags: u32_at(20),
+        entry_size: u32_at(8),
     })
 }
 
@@ -174,6 +190,8 @@ const HOST_ARCHITECTURE: Architecture = if cfg!(target_arch = "x86_64") {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// This test's own binary: a real ELF file that is no plugin.
@@ -232,20 +250,24 @@ mod tests {
 
     #[test]
     fn a_prefix_is_checked_field_by_field() {
+        let accepted = |prefix: &[u8]| {
+            let identity = parse_prefix(prefix)?;
+            identity.accept().map(|()| identity)
+        };
         let mut prefix = [0_u8; PREFIX_SIZE];
-        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Magic)));
+        assert!(matches!(accepted(&prefix), Err(IdentityError::Magic)));
         prefix[..8].copy_from_slice(&abi::MAGIC);
-        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Major(0))));
+        assert!(matches!(accepted(&prefix), Err(IdentityError::Major(0))));
         prefix[12..14].copy_from_slice(&abi::ABI_MAJOR.to_ne_bytes());
-        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::Short(0))));
+        assert!(matches!(accepted(&prefix), Err(IdentityError::Short(0))));
         let size = u32::try_from(size_of::<abi::Entry>()).unwrap();
         prefix[8..12].copy_from_slice(&size.to_ne_bytes());
         prefix[24..28].copy_from_slice(b"lamp");
-        assert_eq!(parse_prefix(&prefix).unwrap().name, "lamp");
+        assert_eq!(accepted(&prefix).unwrap().name, "lamp");
         prefix[16] = 9;
-        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::TooNew(_))));
+        assert!(matches!(accepted(&prefix), Err(IdentityError::TooNew(_))));
         prefix[16..18].fill(0);
         prefix[20..24].copy_from_slice(&abi::FLAG_PANIC_ABORT.to_ne_bytes());
-        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::PanicAbort)));
+        assert!(matches!(accepted(&prefix), Err(IdentityError::PanicAbort)));
     }
 }

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the plugin ABI is C: loading and calling it is unsafe by nature")]
 
 use std::{
+    error::Error,
     ffi::c_void,
     fs,
     path::Path,
@@ -119,11 +120,11 @@ pub(super) fn load(file: &Path, staging: &Path) -> Result<Vec<Kind>, PluginError
     let library = unsafe { Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) };
     // Never closed: code that ran once may have left pointers anywhere (L2).
     let library: &'static Library =
-        Box::leak(Box::new(library.map_err(|error| fail(error.to_string()))?));
+        Box::leak(Box::new(library.map_err(|error| fail(dl_reason(&error)))?));
     // SAFETY: the ABI fixes the symbol's type, and the identity its version.
     let entry: Result<Symbol<*const abi::Entry>, _> =
         unsafe { library.get(abi::ENTRY_SYMBOL.as_bytes()) };
-    let entry = entry.map_err(|error| fail(error.to_string()))?.into_raw().cast::<abi::Entry>();
+    let entry = entry.map_err(|error| fail(dl_reason(&error)))?.into_raw().cast::<abi::Entry>();
     // SAFETY: the symbol is an entry, and the library is never closed.
     let entry: &'static abi::Entry = unsafe { &*entry };
     if let Some(init) = entry.init {
@@ -134,6 +135,11 @@ pub(super) fn load(file: &Path, staging: &Path) -> Result<Vec<Kind>, PluginError
         }
     }
     collect_kinds(entry).map_err(fail)
+}
+
+/// Returns what the dynamic linker says; the error itself names the failed function alone.
+fn dl_reason(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<Kind>, String> {

@@ -1,0 +1,318 @@
+//! `hearthd plugin new`: a crate that builds and passes its own test.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf, absolute},
+    process::ExitCode,
+};
+
+use super::{exit, fail};
+
+/// The arguments of `hearthd plugin new`.
+#[derive(Debug, clap::Args)]
+pub(super) struct New {
+    /// Name of the crate and of its kind of device, such as `my-lamp`.
+    name: String,
+    /// The crate's folder; its name in the current folder where this is not given.
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// The SDK's sources, `crates/hearth-sdk` of a checkout; those that this program was built with where they are
+    /// still there, else the published version.
+    #[arg(long, value_name = "PATH")]
+    sdk: Option<PathBuf>,
+}
+
+/// Writes the crate and says what to do with it.
+pub(super) fn new(new: &New) -> ExitCode {
+    match write_crate(new) {
+        Ok(next) => {
+            println!("{next}");
+            ExitCode::SUCCESS
+        }
+        Err((code, error)) => fail(code, error),
+    }
+}
+
+/// An exit code, and what went wrong.
+type Refusal = (u8, String);
+
+fn write_crate(new: &New) -> Result<String, Refusal> {
+    let name = &new.name;
+    check_name(name).map_err(|why| (exit::USAGE, format!("`{name}` is no plugin name: {why}")))?;
+    let folder = new.path.clone().unwrap_or_else(|| name.into());
+    let refuse = |path: &Path, error| (exit::CANNOT_CREATE, format!("{}: {error}", path.display()));
+    let folder = absolute(&folder).map_err(|error| refuse(&folder, error.to_string()))?;
+    let sdk = Sdk::find(new.sdk.as_deref())?;
+    let workspace = Workspace::around(&folder);
+    let files = [
+        ("Cargo.toml", manifest(name, &sdk, workspace.as_ref())),
+        (".gitignore", "/target\n".to_owned()),
+        ("src/lib.rs", include_str!("plugin_template/lib.rs").replace("my-lamp", name)),
+    ];
+    for (file, _) in &files {
+        let path = folder.join(file);
+        if path.exists() {
+            return Err(refuse(&path, "exists, and nothing is overwritten".into()));
+        }
+    }
+    fs::create_dir_all(folder.join("src")).map_err(|error| refuse(&folder, error.to_string()))?;
+    for (file, content) in &files {
+        let path = folder.join(file);
+        File::create_new(&path)
+            .and_then(|mut file| file.write_all(content.as_bytes()))
+            .map_err(|error| refuse(&path, error.to_string()))?;
+    }
+    Ok(next_steps(name, &folder, &sdk, workspace.as_ref()))
+}
+
+/// Checks that a name can be a crate's, a kind's and a plugin's (L1: at most 31 bytes).
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        Err("it starts with a letter of a-z")
+    } else if !name.chars().all(fits) {
+        Err("it is of a-z, 0-9 and -")
+    } else if name.ends_with('-') || name.contains("--") {
+        Err("each - stands between two others")
+    } else if name.len() > 31 {
+        Err("it has at most 31 letters")
+    } else if TAKEN.contains(&name) {
+        Err("Rust, cargo or a crate that it is built with has this name")
+    } else {
+        Ok(())
+    }
+}
+
+/// Where the crate gets the SDK from.
+#[derive(Debug, PartialEq)]
+enum Sdk {
+    Sources(PathBuf),
+    Published,
+}
+
+impl Sdk {
+    fn find(given: Option<&Path>) -> Result<Self, Refusal> {
+        let at = |path: &Path| {
+            let manifest = read_manifest(path)?;
+            let is_sdk = manifest["package"]["name"].as_str() == Some("hearth-sdk");
+            path.canonicalize().ok().filter(|_| is_sdk)
+        };
+        match given {
+            Some(path) => at(path).map(Self::Sources).ok_or_else(|| {
+                let text = "no `hearth-sdk` is there; give crates/hearth-sdk of a checkout";
+                (exit::NO_INPUT, format!("{}: {text}", path.display()))
+            }),
+            None => Ok(at(Path::new(BUILT_WITH)).map_or(Self::Published, Self::Sources)),
+        }
+    }
+}
+
+/// A cargo workspace that the new crate lies in.
+#[derive(Debug)]
+struct Workspace {
+    root: PathBuf,
+    /// Whether its list of members names the crate already.
+    is_member: bool,
+}
+
+impl Workspace {
+    fn around(folder: &Path) -> Option<Self> {
+        folder.ancestors().skip(1).find_map(|root| {
+            let manifest = read_manifest(root)?;
+            let members = manifest.get("workspace")?.get("members").and_then(|m| m.as_array());
+            let inside = folder.strip_prefix(root).ok()?;
+            let names = |member: &toml::Value| {
+                let member = Path::new(member.as_str().unwrap_or_default());
+                member == inside || (member.ends_with("*") && member.parent() == inside.parent())
+            };
+            let is_member = members.is_some_and(|members| members.iter().any(names));
+            Some(Self { root: root.to_owned(), is_member })
+        })
+    }
+}
+
+fn read_manifest(folder: &Path) -> Option<toml::Table> {
+    let text = fs::read_to_string(folder.join("Cargo.toml")).ok()?;
+    let table: toml::Table = toml::from_str(&text).ok()?;
+    Some(table)
+}
+
+fn manifest(name: &str, sdk: &Sdk, workspace: Option<&Workspace>) -> String {
+    let sdk = match sdk {
+        Sdk::Sources(path) => {
+            format!("{{ path = {} }}", toml::Value::from(path.display().to_string()))
+        }
+        Sdk::Published => format!("\"{}\"", env!("CARGO_PKG_VERSION")),
+    };
+    let apart = match workspace {
+        Some(Workspace { is_member: false, .. }) => {
+            "\n# Apart from the workspace around it.\n[workspace]\n"
+        }
+        Some(_) | None => "",
+    };
+    include_str!("plugin_template/Cargo.toml")
+        .replace("my-lamp", name)
+        .replace("\"{sdk}\"", &sdk)
+        .replace("# {apart}\n", apart)
+}
+
+fn next_steps(name: &str, folder: &Path, sdk: &Sdk, workspace: Option<&Workspace>) -> String {
+    let member = workspace.filter(|workspace| workspace.is_member);
+    let home = member.map_or(folder, |workspace| &workspace.root).display();
+    let package = if member.is_some() { format!(" -p {name}") } else { String::new() };
+    let object = format!("target/release/lib{}.so", name.replace('-', "_"));
+    let mut text = format!(
+        "{name} is in {folder}. Next:
+
+    cd {home}
+    cargo test{package}
+    cargo build --release{package}
+    hearthd plugin check {object}
+
+Copy {object} into a folder of `[plugins] path`, and add to hearthd.toml:
+
+[devices.{name}]
+plugin = \"{name}\"
+[devices.{name}.config]
+off_after = 3600    # seconds; never by itself, where this is not there",
+        folder = folder.display()
+    );
+    if *sdk == Sdk::Published {
+        text += "\n\nThe SDK's sources are not on this machine, so Cargo.toml asks for the published version. \
+                 Where that is not to be had,\ngive --sdk with crates/hearth-sdk of a checkout of hearthd.";
+    }
+    text
+}
+
+/// The SDK's sources on the machine that this program was built on.
+const BUILT_WITH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hearth-sdk");
+
+/// Keywords, folders of cargo's, and crates that it is built with.
+const TAKEN: [&str; 64] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "build",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "deps",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "examples",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "hearth-sdk",
+    "if",
+    "impl",
+    "in",
+    "incremental",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "serde-json",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "tracing",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(folder: &Path) -> New {
+        New { name: "garden-pump".into(), path: Some(folder.to_owned()), sdk: None }
+    }
+
+    #[test]
+    fn a_name_is_checked_with_a_reason() {
+        assert_eq!(check_name("my-lamp"), Ok(()));
+        for name in
+            ["", "9lives", "My-Lamp", "my_lamp", "lampe-é", "-x", "x-", "a--b", "type", "std"]
+        {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        assert!(check_name(&"x".repeat(32)).is_err());
+        assert_eq!(check_name(&"x".repeat(31)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_nothing_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join(".gitignore");
+        fs::write(&manifest, "mine").unwrap();
+        let (code, error) = write_crate(&arguments(folder.path())).unwrap_err();
+        assert_eq!(code, exit::CANNOT_CREATE);
+        assert!(error.contains(".gitignore: exists"), "{error}");
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_sdk_is_a_path_where_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let wrong =
+            New { sdk: Some(folder.path().to_owned()), ..arguments(&folder.path().join("a")) };
+        let (code, error) = write_crate(&wrong).unwrap_err();
+        assert!(code == exit::NO_INPUT && error.contains("no `hearth-sdk` is there"), "{error}");
+        let sources = Sdk::find(None).unwrap();
+        assert!(matches!(&sources, Sdk::Sources(path) if path.ends_with("hearth-sdk")));
+        let published = manifest("garden-pump", &Sdk::Published, None);
+        let table: toml::Table = toml::from_str(&published).unwrap();
+        assert_eq!(table["dependencies"]["hearth-sdk"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_workspace_around_it_is_joined_or_kept_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = [\"plugins/*\"]\n")
+            .unwrap();
+        let own_workspace = |inside: &str| {
+            let crate_folder = folder.path().join(inside);
+            write_crate(&arguments(&crate_folder)).unwrap();
+            read_manifest(&crate_folder).unwrap().contains_key("workspace")
+        };
+        assert!(!own_workspace("plugins/garden-pump"), "a member by its place");
+        assert!(own_workspace("elsewhere/garden-pump"));
+    }
+}

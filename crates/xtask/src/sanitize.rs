@@ -1,0 +1,113 @@
+//! `cargo xtask sanitize`: undefined behaviour is looked for by Miri, and by AddressSanitizer in real shared objects.
+
+use std::{path::PathBuf, process::Command};
+
+use hearth_tests::{Doing, Failure, Result, built::workspace};
+
+use crate::suite::succeed;
+
+/// Runs the tables that are linked into a test under Miri, then the end-to-end tests with a daemon and plugins that
+/// AddressSanitizer watches.
+pub(crate) fn sanitize() -> Result<()> {
+    let host = require_nightly()?;
+    println!("xtask: Miri, on the tables of the SDK and of a plugin");
+    let mut miri = nightly("miri");
+    miri.args(["test", "--target-dir", "target/miri"]);
+    // Only tests that stay inside the process: Miri starts no program.
+    miri.args(["--package", "hearth-sdk", "--test", "device"]);
+    miri.args(["--package", "hearth-light", "--test", "light"]);
+    // The tables of a host are never freed: rule M3 of the ABI.
+    succeed(miri.env("MIRIFLAGS", "-Zmiri-ignore-leaks"))?;
+
+    println!("xtask: Miri, on the tables of the hub");
+    let mut miri = nightly("miri");
+    miri.args(["test", "--target-dir", "target/miri", "--package", "hearthd", "--test", "devices"]);
+    miri.args(["--", "values::"]);
+    succeed(miri.env("MIRIFLAGS", "-Zmiri-ignore-leaks -Zmiri-disable-isolation"))?;
+
+    println!("xtask: AddressSanitizer, on hearthd with the devices of its tests");
+    let watched = |subcommand: &str| {
+        let mut cargo = nightly(subcommand);
+        cargo.args(["--target-dir", "target/asan", "--target", &host]);
+        // The plugins take the sanitizer's functions from the program that loads them.
+        cargo.env("RUSTFLAGS", "-Zsanitizer=address -Clink-arg=-Wl,--export-dynamic");
+        cargo.env("ASAN_OPTIONS", OPTIONS);
+        cargo
+    };
+    let mut build = watched("build");
+    for package in ["hearthd", "hearth-light", "hearth-thermostat", "hearth-command"] {
+        build.args(["--package", package]);
+    }
+    succeed(&mut build)?;
+    succeed(watched("test").args(["--package", "hearthd", "--test", "devices"]))?;
+
+    println!("xtask: AddressSanitizer, end to end with real shared objects");
+    let folder = workspace().canonicalize()?.join("target/asan").join(&host).join("debug");
+    let broker = "hearth-broker";
+    succeed(cargo().args(["build", "--package", broker, "--target-dir", "target"]))?;
+    let built = workspace().join("target/debug").join(broker);
+    std::fs::copy(&built, folder.join(broker)).doing(built.display())?;
+    let mut test = cargo();
+    // What chaos tells is a matter of time, and the sanitizer takes its own.
+    test.args(["test", "--package", "hearth-tests", "--test", "e2e", "--", "--skip", "chaos::"]);
+    succeed(test.env("HEARTH_BUILT", &folder).env("ASAN_OPTIONS", OPTIONS))?;
+    println!("\nxtask: nothing was found");
+    Ok(())
+}
+
+/// Says all that is missing, or returns the machine's target.
+fn require_nightly() -> Result<String> {
+    let mut missing = Vec::new();
+    let version = stdout(rustup("rustc").args(["--version", "--verbose"]));
+    let host = version.as_deref().and_then(|said| {
+        said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
+    });
+    if host.is_none() {
+        missing.push("the toolchain `nightly`");
+    }
+    if stdout(nightly("miri").arg("--version")).is_none() {
+        missing.push("its component `miri`");
+    }
+    let sources = stdout(rustup("rustc").args(["--print", "sysroot"]))
+        .map(|sysroot| PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library"));
+    if !sources.is_some_and(|sources| sources.exists()) {
+        missing.push("its component `rust-src`");
+    }
+    match host {
+        Some(host) if missing.is_empty() => Ok(host),
+        Some(_) | None => Err(Failure(format!(
+            "nothing was run, for this is missing: {}\n{REMEDY}",
+            missing.join(", ")
+        ))),
+    }
+}
+
+fn rustup(program: &str) -> Command {
+    let mut rustup = Command::new("rustup");
+    rustup.args(["run", "nightly", program]).current_dir(workspace());
+    rustup
+}
+
+fn nightly(subcommand: &str) -> Command {
+    let mut cargo = rustup("cargo");
+    cargo.arg(subcommand);
+    cargo
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+/// Returns what a command prints, if it succeeds.
+fn stdout(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A library is never closed and a host's table never freed, so leaks are no findings; and a test has a plugin crash.
+const OPTIONS: &str = "detect_leaks=0:handle_segv=0";
+
+const REMEDY: &str =
+    "install it: rustup toolchain install nightly --component miri --component rust-src";

@@ -1,0 +1,272 @@
+//! The `config` table of a command.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hearth_sdk::{Problems, Property};
+use serde::Deserialize;
+
+use crate::reading::{Read, is_switch};
+
+/// The `config` table of a command.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Seconds that a program may take.
+    #[serde(default = "four_seconds")]
+    timeout: f64,
+    /// What the programs find in their environment, beside PATH, HOME, LANG and TZ of the hub.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) properties: BTreeMap<String, PropertyConfig>,
+}
+
+/// One property, and the programs that read and set it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PropertyConfig {
+    #[serde(rename = "type")]
+    pub(crate) kind: Kind,
+    title: Option<String>,
+    unit: Option<String>,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    step: Option<f64>,
+    /// The words of a choice.
+    #[serde(default)]
+    pub(crate) values: Vec<String>,
+    #[serde(default = "yes")]
+    retained: bool,
+    /// Whether setting a value twice is as good as once.
+    #[serde(default)]
+    idempotent: bool,
+    pub(crate) set: Option<Set>,
+    pub(crate) get: Option<Get>,
+    /// How the output of the programs becomes the state.
+    #[serde(default)]
+    pub(crate) read: Read,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Switch,
+    Integer,
+    Number,
+    Choice,
+    Text,
+}
+
+/// How a property is set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Set {
+    /// The program and its arguments; `{value}` within an argument stands for the value.
+    pub(crate) run: Vec<String>,
+    /// What `{value}` becomes for a value, where it is not the value itself.
+    #[serde(default)]
+    pub(crate) words: BTreeMap<String, String>,
+    state: Option<After>,
+}
+
+/// What the state is after a value was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum After {
+    /// The value.
+    Value,
+    /// What the program printed.
+    Output,
+    /// What `get` reads.
+    Get,
+    /// Nothing: the property has no state.
+    None,
+}
+
+/// How a property is read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Get {
+    /// The program and its arguments.
+    pub(crate) run: Vec<String>,
+    /// Seconds between two readings; without it, the property is read at the start and after it was set.
+    pub(crate) every: Option<f64>,
+    /// The exit codes with which the output counts.
+    #[serde(default = "zero")]
+    pub(crate) exit: Vec<i32>,
+}
+
+impl Config {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.timeout)
+    }
+
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        if !(0.01..=3600.0).contains(&self.timeout) {
+            problems
+                .add("timeout", format!("{} is no timeout (0.01 to 3600 seconds)", self.timeout));
+        }
+        if self.properties.is_empty() {
+            problems.add("properties", "there is none, and a device has one at least");
+        }
+        for (name, property) in &self.properties {
+            let mut complain = |key: &str, message: String| {
+                let dot = if key.is_empty() { "" } else { "." };
+                problems.add(format!("properties.{name}{dot}{key}"), message);
+            };
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if name.is_empty() || !name.chars().all(fits) {
+                complain("", "a property's name is of a-z, 0-9 and _".into());
+            } else if matches!(name.as_str(), "set" | "get" | "describe") {
+                complain("", "the name is taken: every device answers it".into());
+            }
+            property.check_values(&mut complain);
+            property.check_programs(&mut complain);
+        }
+    }
+}
+
+impl PropertyConfig {
+    /// Returns what the hub is told about the property.
+    pub(crate) fn declaration(&self, name: &str) -> Property {
+        let words: Vec<_> = self.values.iter().map(String::as_str).collect();
+        let mut property = match self.kind {
+            Kind::Switch => Property::switch(name),
+            Kind::Integer => Property::integer(name),
+            Kind::Number => Property::number(name),
+            Kind::Choice => Property::choice(name, &words),
+            Kind::Text => Property::text(name),
+        };
+        if let (Some(min), Some(max)) = (self.min, self.max) {
+            property = property.range(min, max);
+        }
+        if let Some(step) = self.step {
+            property = property.step(step);
+        }
+        if let Some(unit) = &self.unit {
+            property = property.unit(unit);
+        }
+        if let Some(title) = &self.title {
+            property = property.title(title);
+        }
+        property = match (&self.set, self.after_set()) {
+            (None, _) => property.read_only(),
+            (Some(_), After::None) => property.write_only(),
+            (Some(_), After::Value | After::Output | After::Get) => property,
+        };
+        property = if self.retained { property } else { property.not_retained() };
+        if self.idempotent { property } else { property.not_idempotent() }
+    }
+
+    /// Returns what the state is after the property was set.
+    pub(crate) fn after_set(&self) -> After {
+        let given = self.set.as_ref().and_then(|set| set.state);
+        given.unwrap_or(if self.get.is_some() { After::Get } else { After::Value })
+    }
+
+    /// Returns whether the state is known from what was set alone.
+    pub(crate) fn keeps_state(&self) -> bool {
+        self.set.is_some() && self.get.is_none() && self.after_set() != After::None
+    }
+
+    fn check_values(&self, complain: &mut impl FnMut(&str, String)) {
+        let numeric = matches!(self.kind, Kind::Integer | Kind::Number);
+        match (self.min, self.max) {
+            (Some(_), Some(_)) | (None, None) if numeric => {}
+            (None, None) => {}
+            _ if !numeric => complain("min", "only a number or an integer has limits".into()),
+            _ => complain("min", "give both min and max, or neither".into()),
+        }
+        if self.min > self.max && self.max.is_some() {
+            complain("min", "is above max".into());
+        }
+        if self.step.is_some_and(|step| !numeric || step <= 0.0) {
+            complain("step", "a step is above 0, and of a number or an integer".into());
+        }
+        if (self.kind == Kind::Choice) == self.values.is_empty() {
+            complain("values", "a choice has its words here, and no other type has any".into());
+        }
+        for (word, value) in &self.read.words {
+            if !self.has_word(value) {
+                complain(&format!("read.words.{word}"), self.no_word(value));
+            }
+        }
+    }
+
+    fn check_programs(&self, complain: &mut impl FnMut(&str, String)) {
+        if self.set.is_none() && self.get.is_none() {
+            complain("", "has neither set nor get, so no program belongs to it".into());
+        }
+        if let Some(set) = &self.set {
+            check_run(&set.run, "set.run", complain);
+            for word in set.words.keys().filter(|word| !self.has_word(word)) {
+                complain(&format!("set.words.{word}"), self.no_word(word));
+            }
+            if self.kind == Kind::Switch && set.words.len() == 1 {
+                complain("set.words", "give a word for ON and one for OFF".into());
+            }
+            if self.after_set() == After::Get && self.get.is_none() {
+                complain("set.state", "there is no get to read it with".into());
+            }
+            if self.after_set() == After::None && self.get.is_some() {
+                complain("set.state", "a property with a get has a state".into());
+            }
+        }
+        if let Some(get) = &self.get {
+            check_run(&get.run, "get.run", complain);
+            if get.run.iter().any(|argument| argument.contains(VALUE)) {
+                complain("get.run", format!("there is no {VALUE} to read with"));
+            }
+            if get.every.is_some_and(|every| !(0.1..=86_400.0).contains(&every)) {
+                complain("get.every", "an interval is of 0.1 to 86400 seconds".into());
+            }
+        }
+    }
+
+    /// Returns whether a value can be named in a table of words.
+    fn has_word(&self, value: &str) -> bool {
+        match self.kind {
+            Kind::Switch => is_switch(value),
+            Kind::Choice => self.values.iter().any(|known| known == value),
+            Kind::Integer | Kind::Number | Kind::Text => false,
+        }
+    }
+
+    fn no_word(&self, value: &str) -> String {
+        match self.kind {
+            Kind::Switch => format!("`{value}` is neither ON nor OFF"),
+            Kind::Choice => format!("`{value}` is none of {}", self.values.join(", ")),
+            Kind::Integer | Kind::Number | Kind::Text => {
+                "only a switch or a choice has words".to_owned()
+            }
+        }
+    }
+}
+
+fn check_run(run: &[String], key: &str, complain: &mut impl FnMut(&str, String)) {
+    match run.first() {
+        None => complain(key, "is empty; the first is the program".into()),
+        Some(program) if program.is_empty() || program.contains(VALUE) => {
+            complain(key, format!("`{program}` is no program; a value cannot choose it"));
+        }
+        Some(_) if run.iter().any(|argument| argument.contains('\0')) => {
+            complain(key, "an argument contains a NUL".into());
+        }
+        Some(_) => {}
+    }
+}
+
+fn four_seconds() -> f64 {
+    4.0
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn zero() -> Vec<i32> {
+    vec![0]
+}
+
+/// Stands for the value in an argument.
+pub(crate) const VALUE: &str = "{value}";

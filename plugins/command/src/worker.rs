@@ -1,0 +1,144 @@
+//! The thread that runs a device's programs, one after another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::PipeReader;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hearth_sdk::{Context, Deferred, Failure, Value};
+
+use crate::config::{After, Config, PropertyConfig, VALUE};
+use crate::program::Runner;
+
+/// The canonical text of each state.
+pub(crate) type States = BTreeMap<String, String>;
+
+/// What a worker is asked to do; a property is named by its place in the list.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Sets a property and answers.
+    Set {
+        /// The property.
+        index: usize,
+        /// Its new value.
+        value: Value,
+        /// When the answer is due.
+        deadline: Option<Duration>,
+        /// Takes the answer.
+        answer: Deferred,
+    },
+    /// Reads a property.
+    Get(usize),
+}
+
+/// All that the thread owns.
+pub(crate) struct Worker {
+    context: Context,
+    runner: Runner,
+    states: Arc<Mutex<States>>,
+    /// The properties whose last reading failed.
+    unread: BTreeSet<String>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        config: &Config,
+        context: Context,
+        states: Arc<Mutex<States>>,
+        stop: PipeReader,
+    ) -> Self {
+        let runner = Runner::new(config.timeout(), config.environment.clone(), stop);
+        Self { context, runner, states, unread: BTreeSet::new() }
+    }
+
+    /// Works until the device ends.
+    pub(crate) fn run(mut self, properties: &[(String, PropertyConfig)], jobs: &Receiver<Job>) {
+        for job in jobs {
+            if self.runner.is_stopped() {
+                return;
+            }
+            match job {
+                Job::Set { index, value, deadline, answer } => {
+                    let (name, property) = &properties[index];
+                    match self.set(name, property, &value, deadline) {
+                        Ok(()) => answer.done(),
+                        Err(failure) => answer.fail(&failure),
+                    }
+                }
+                Job::Get(index) => {
+                    let (name, property) = &properties[index];
+                    self.refresh(name, property);
+                    if let Some(every) = property.get.as_ref().and_then(|get| get.every) {
+                        arm(&self.context, index, every);
+                    }
+                }
+            }
+        }
+    }
+
+    fn set(
+        &self,
+        name: &str,
+        property: &PropertyConfig,
+        value: &Value,
+        deadline: Option<Duration>,
+    ) -> Result<(), Failure> {
+        if deadline.is_some_and(|deadline| deadline <= self.context.now()) {
+            return Err(Failure::busy("other programs took until the deadline; this did not run"));
+        }
+        let set = property.set.as_ref().ok_or_else(|| Failure::invalid("it cannot be set"))?;
+        let text = value.to_text();
+        if text.contains('\0') {
+            return Err(Failure::invalid("an argument cannot contain a NUL"));
+        }
+        let word = set.words.get(&text).unwrap_or(&text);
+        let run: Vec<_> = set.run.iter().map(|argument| argument.replace(VALUE, word)).collect();
+        let output = self.runner.run(&run)?.output(&[0])?;
+        let state = match property.after_set() {
+            After::None => return Ok(()),
+            After::Value => value.clone(),
+            After::Output => property.read_output(&output)?,
+            After::Get => self.get(property)?,
+        };
+        if property.keeps_state() {
+            lock(&self.states).insert(name.to_owned(), state.to_text());
+        }
+        self.context.publish(name, state);
+        Ok(())
+    }
+
+    fn get(&self, property: &PropertyConfig) -> Result<Value, Failure> {
+        let get = property.get.as_ref().ok_or_else(|| Failure::failed("it cannot be read"))?;
+        let output = self.runner.run(&get.run)?.output(&get.exit)?;
+        property.read_output(&output)
+    }
+
+    /// Reads a property and says so in the log where it can no longer, or can again.
+    fn refresh(&mut self, name: &str, property: &PropertyConfig) {
+        match self.get(property) {
+            Ok(value) => {
+                if self.unread.remove(name) {
+                    tracing::info!(property = name, "read again");
+                }
+                self.context.publish(name, value);
+            }
+            Err(error) => {
+                if !self.runner.is_stopped() && self.unread.insert(name.to_owned()) {
+                    tracing::warn!(property = name, %error, "not read");
+                }
+            }
+        }
+    }
+}
+
+/// Arms the timer of a property; an interval is checked with the configuration.
+pub(crate) fn arm(context: &Context, index: usize, seconds: f64) {
+    let id = u32::try_from(index).expect("a table has fewer properties than that");
+    context.set_timer(id, Duration::from_secs_f64(seconds));
+}
+
+/// Takes the states; they are whole whatever happened to whoever had them.
+pub(crate) fn lock(states: &Mutex<States>) -> MutexGuard<'_, States> {
+    states.lock().unwrap_or_else(PoisonError::into_inner)
+}
