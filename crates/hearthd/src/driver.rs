@@ -35,8 +35,6 @@ pub struct Parts {
     pub stored: mpsc::UnboundedReceiver<u64>,
     /// The devices.
     pub devices: Devices,
-    /// What the devices say.
-    pub device_events: mpsc::UnboundedReceiver<DeviceEvent>,
 }
 
 /// Why the daemon ended, where it did not end in order.
@@ -59,7 +57,7 @@ pub enum DriverError {
 /// # Errors
 /// Where it could not start, or could not end in order.
 pub async fn run(parts: Parts) -> Result<(), DriverError> {
-    let Parts { config, memory, store, stored, devices, device_events } = parts;
+    let Parts { config, memory, store, stored, devices } = parts;
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let hub = Hub::new(hub_config(&config), memory, random_bytes);
@@ -72,15 +70,13 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
         store,
         stored,
         devices,
-        device_events,
         terminate,
         interrupt,
         stopping: false,
     };
     let result = driver.drive().await;
-    let Driver { store, devices, mut device_events, .. } = driver;
-    devices.stop(DEVICE_GRACE);
-    while let Ok(event) = device_events.try_recv() {
+    let Driver { store, devices, .. } = driver;
+    for event in devices.stop(DEVICE_GRACE) {
         if let DeviceEvent::Saved { device, state } = event {
             store.put_device(device, state);
         }
@@ -98,7 +94,6 @@ struct Driver {
     store: Store,
     stored: mpsc::UnboundedReceiver<u64>,
     devices: Devices,
-    device_events: mpsc::UnboundedReceiver<DeviceEvent>,
     terminate: Signal,
     interrupt: Signal,
     stopping: bool,
@@ -137,7 +132,7 @@ impl Driver {
         let elapsed = self.started.elapsed();
         let input = tokio::select! {
             event = next_event(&mut self.link) => Some(self.on_link(event)),
-            Some(event) = self.device_events.recv() => self.on_device(event),
+            event = self.devices.next() => self.on_device(event),
             Some(revision) = self.stored.recv() => Some(Input::Stored { revision }),
             () = sleep_until(timeout, elapsed) => Some(Input::Elapsed),
             _ = self.terminate.recv() => Some(self.on_signal()?),

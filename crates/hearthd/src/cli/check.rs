@@ -4,9 +4,9 @@ use std::{path::Path, process::ExitCode};
 
 use super::{exit, fail};
 use crate::{
-    config::Config,
-    device,
-    plugin::{Plugins, identity::Identity},
+    config::{Config, Limits},
+    device::{self, Checked},
+    plugin::{Launcher, Plugins, identity::Identity},
 };
 
 /// Reports every problem of the configuration, of the plugin files and of each device's table.
@@ -22,8 +22,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
         Ok(staging) => staging,
         Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
     };
-    let (plugins, errors) = Plugins::load(&config.plugin_path, staging.path());
-    let problems = device::check(&config, &plugins);
+    let launcher = Launcher::new(config.containment.limits);
+    let (plugins, errors) = Plugins::load(&config.plugin_path, staging.path(), &launcher);
+    let problems = device::check(&config, &plugins, &Checked::default()).err().unwrap_or_default();
     for error in &errors {
         eprintln!("{error}");
     }
@@ -48,7 +49,8 @@ pub(super) fn plugin(file: &Path) -> ExitCode {
         Ok(staging) => staging,
         Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
     };
-    let loaded = Plugins::load_file(file, staging.path());
+    let launcher = Launcher::new(Limits::default());
+    let loaded = Plugins::load_file(file, staging.path(), &launcher);
     match loaded {
         Ok(plugins) => {
             for kind in plugins.kinds() {

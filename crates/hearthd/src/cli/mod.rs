@@ -51,6 +51,9 @@ enum Command {
     /// Look at plugin files.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Run one plugin's code for the daemon, which starts this command by itself.
+    #[command(hide = true)]
+    PluginHost,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
         Command::Plugin(Plugin::Check { file }) => check::plugin(&file),
+        Command::PluginHost => crate::plugin::child::serve(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     device::Devices,
     driver::{self, DriverError, Parts},
-    plugin::Plugins,
+    plugin::{Launcher, Plugins},
     store::{Store, StoreError},
 };
 
@@ -33,13 +33,13 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(exit::IO, error),
     };
     // After the store, whose lock keeps a second daemon from emptying the folder of the first.
-    let (plugins, errors) =
-        Plugins::load(&config.plugin_path, &config.state_directory.join("plugins"));
+    let launcher = Launcher::new(config.containment.limits);
+    let staging = config.state_directory.join("plugins");
+    let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
     for error in errors {
         warn!(%error, "plugin refused");
     }
-    let (event_sender, device_events) = mpsc::unbounded_channel();
-    let devices = match Devices::start(&config, &plugins, &contents.devices, event_sender) {
+    let devices = match Devices::start(&config, &plugins, contents.devices) {
         Ok(devices) => devices,
         Err(problems) => {
             store.close();
@@ -52,7 +52,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(exit::SOFTWARE, error),
     };
     let memory = contents.memory;
-    let parts = Parts { config, memory, store, stored, devices, device_events };
+    let parts = Parts { config, memory, store, stored, devices };
     match runtime.block_on(driver::run(parts)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),

@@ -19,6 +19,8 @@ pub struct Identity {
     pub toolchain: String,
     /// The ABI version that it was built for.
     pub abi: (u16, u16),
+    /// Whether a panic in it ends the process that it runs in.
+    pub panic_aborts: bool,
 }
 
 /// Why a file is not a plugin that runs here.
@@ -58,13 +60,10 @@ pub enum IdentityError {
     #[error("needs plugin ABI {major}.{0}, and this hub has {major}.{minor}",
             major = abi::ABI_MAJOR, minor = abi::ABI_MINOR)]
     TooNew(u16),
-    /// A panic in it would end the hub.
-    #[error("built with panic=abort: a panic in it would end the hub")]
-    PanicAbort,
 }
 
 impl Identity {
-    /// Reads a file's identity, and checks that it may be loaded into this process.
+    /// Reads a file's identity, and checks that it may be loaded here.
     ///
     /// # Errors
     /// Where the file is not a plugin that runs here.
@@ -90,8 +89,9 @@ impl Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, version, toolchain, abi: (major, minor) } = self;
-        write!(f, "plugin {name} {version}, plugin ABI {major}.{minor}, built by {toolchain}")
+        let Self { name, version, toolchain, abi: (major, minor), panic_aborts } = self;
+        write!(f, "plugin {name} {version}, plugin ABI {major}.{minor}, built by {toolchain}")?;
+        if *panic_aborts { f.write_str(" with panic=abort") } else { Ok(()) }
     }
 }
 
@@ -142,10 +142,6 @@ fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
     if (struct_size as usize) < size_of::<abi::Entry>() {
         return Err(IdentityError::Short(struct_size));
     }
-    let flags = u32_at(20);
-    if flags & abi::FLAG_PANIC_ABORT != 0 {
-        return Err(IdentityError::PanicAbort);
-    }
     let text = |from: usize, to: usize| {
         let bytes = prefix[from..to].split(|byte| *byte == 0).next().unwrap_or_default();
         String::from_utf8_lossy(bytes).into_owned()
@@ -155,6 +151,7 @@ fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
         version: text(56, 80),
         toolchain: text(80, 128),
         abi: (major, minor),
+        panic_aborts: u32_at(20) & abi::FLAG_PANIC_ABORT != 0,
     })
 }
 
@@ -246,6 +243,6 @@ mod tests {
         assert!(matches!(parse_prefix(&prefix), Err(IdentityError::TooNew(_))));
         prefix[16..18].fill(0);
         prefix[20..24].copy_from_slice(&abi::FLAG_PANIC_ABORT.to_ne_bytes());
-        assert!(matches!(parse_prefix(&prefix), Err(IdentityError::PanicAbort)));
+        assert!(parse_prefix(&prefix).unwrap().panic_aborts);
     }
 }

@@ -10,14 +10,11 @@ use std::{
 
 use hearth_core::{Answer, Request, RequestId};
 use hearthd::{
-    config::Config,
+    config::{Config, Limits},
     device::{DeviceEvent, Devices},
-    plugin::{Kind, Plugins},
+    plugin::{KindTable, Launcher, Plugins},
 };
-use tokio::{
-    runtime::Runtime,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-};
+use tokio::runtime::Runtime;
 
 use crate::{hearth_plugin_entry_v1, probe::Strings};
 
@@ -29,7 +26,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Bench {
     pub(crate) devices: Devices,
     runtime: Runtime,
-    events: UnboundedReceiver<DeviceEvent>,
     strings: BTreeMap<String, Strings>,
     answered: BTreeMap<RequestId, Answer>,
     trace: Vec<String>,
@@ -62,18 +58,19 @@ impl Bench {
                 .expect("a String takes everything");
             strings.insert((*id).to_owned(), Strings::attach(bench, id));
         }
-        let (sender, events) = unbounded_channel();
-        let devices =
-            Devices::start(&config(&toml), &plugins(), saved, sender).expect("the tables are good");
+        let devices = Devices::start(&config(&toml), &plugins(), saved.clone());
+        let devices = devices.expect("the tables are good");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.expect("the system can make a runtime");
         let (answered, trace) = (BTreeMap::new(), Vec::new());
-        let mut bench = Self { devices, runtime, events, strings, answered, trace, last_id: 0 };
+        let mut bench = Self { devices, runtime, strings, answered, trace, last_id: 0 };
         for (id, strings) in &bench.strings {
             let expected =
                 saved.get(id).map_or("create".into(), |s| format!("create with {}", text(s)));
             assert_eq!(strings.next(), expected);
-            bench.wait_for(id, &["ready", "restarting"], |entry| entry["reason"] != "starting");
+            bench.wait_for(id, &["ready", "restarting", "failed"], |entry| {
+                entry["reason"] != "starting"
+            });
         }
         bench.take_trace();
         bench
@@ -208,13 +205,13 @@ impl Bench {
 
     #[track_caller]
     fn keep_next(&mut self) {
-        let next = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
+        let next = async { tokio::time::timeout(PATIENCE, self.devices.next()).await };
         let event = self.runtime.block_on(next).expect("an event comes in time");
-        self.keep(event.expect("the devices are there"));
+        self.keep(event);
     }
 
     fn keep_what_is_there(&mut self) {
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.devices.try_next() {
             self.keep(event);
         }
     }
@@ -243,11 +240,16 @@ pub(crate) fn config(text: &str) -> Config {
 
 /// Returns the kinds that this binary exports.
 pub(crate) fn plugins() -> Plugins {
-    Plugins::from_kinds(exported_kinds())
+    Plugins::from_kinds(exported_kinds(), &launcher())
+}
+
+/// Starts the processes of plugins as the daemon does.
+pub(crate) fn launcher() -> Launcher {
+    Launcher::new(Limits::default()).with_program(env!("CARGO_BIN_EXE_hearthd").into())
 }
 
 #[expect(unsafe_code, reason = "the kinds come out of an exported C table, as from a file")]
-fn exported_kinds() -> Vec<Kind> {
+fn exported_kinds() -> Vec<KindTable> {
     let mut kinds = Vec::new();
     loop {
         // SAFETY: the list is ended by a null pointer, which is not passed.
@@ -257,7 +259,7 @@ fn exported_kinds() -> Vec<Kind> {
         // SAFETY: the pointer is null or leads to a static of this binary.
         let Some(table) = (unsafe { table.as_ref() }) else { return kinds };
         // SAFETY: the SDK makes tables that follow the ABI.
-        kinds.push(unsafe { Kind::new(table) }.expect("the SDK makes whole tables"));
+        kinds.push(unsafe { KindTable::new(table) }.expect("the SDK makes whole tables"));
     }
 }
 

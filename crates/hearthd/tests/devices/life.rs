@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hearth_core::{Absence, Acknowledgement, Generation, Outcome};
-use hearthd::device::{self, Devices};
+use hearthd::device::{self, Checked, Devices};
 
 use crate::bench::{Bench, PATIENCE, config, plugins};
 
@@ -30,7 +30,7 @@ fn an_instance_after_a_panic_gets_what_the_one_before_saved() {
     let lines = [("a", "", "remember = true")];
     let mut bench = Bench::start("", &lines, &BTreeMap::new());
     assert_eq!(bench.ask("a/level", "7"), "200 7");
-    assert_eq!(bench.ask("a/job", "panic"), "503 the plugin has panicked");
+    assert_eq!(bench.ask("a/job", "panic"), "503 its plugin has panicked");
     bench.ask_until("a/power", "ON", "200 ON");
     assert_eq!(bench.ask("a/level", ""), "200 7");
     assert!(bench.device("a").so_far().contains(&"create with 7".to_owned()));
@@ -113,7 +113,7 @@ fn check_names_every_device_that_cannot_be() {
          [devices.odd]\nplugin = \"misdeclared\"\n\
          [devices.good]\nplugin = \"probe\"\nconfig = { bench = 0 }\n",
     );
-    let complaints = device::check(&config, &plugins());
+    let complaints = device::check(&config, &plugins(), &Checked::default()).unwrap_err();
     let lines: Vec<_> =
         complaints.iter().map(|(device, path, text)| format!("{device} {path}: {text}")).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
@@ -123,7 +123,6 @@ fn check_names_every_device_that_cannot_be() {
     assert_eq!(lines[2], format!("lost : no plugin provides `lamp`; {present}"));
     assert_eq!(lines[3], "odd : `set` is taken: every device answers it");
 
-    let (events, _) = tokio::sync::mpsc::unbounded_channel();
-    let refused = Devices::start(&config, &plugins(), &BTreeMap::new(), events);
+    let refused = Devices::start(&config, &plugins(), BTreeMap::new());
     assert_eq!(refused.unwrap_err(), complaints);
 }

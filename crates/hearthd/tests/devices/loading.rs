@@ -9,6 +9,8 @@ use std::{
 
 use hearthd::plugin::Plugins;
 
+use crate::bench::launcher;
+
 #[test]
 fn every_file_that_is_no_plugin_is_named_and_the_rest_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
@@ -23,7 +25,7 @@ fn every_file_that_is_no_plugin_is_named_and_the_rest_is_loaded() {
     let missing = folder.path().join("missing");
 
     let path = [folder.path().join("plugins"), missing.clone()];
-    let (plugins, errors) = Plugins::load(&path, &folder.path().join("staging"));
+    let (plugins, errors) = Plugins::load(&path, &folder.path().join("staging"), &launcher());
 
     assert_eq!(plugins.kinds().collect::<Vec<_>>(), ["light"]);
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
@@ -49,7 +51,7 @@ fn a_plugin_cut_at_any_length_is_refused_and_never_run() {
     fs::create_dir(&staging).unwrap();
     for parts in 0..50 {
         fs::write(&file, &light[..light.len() * parts / 50]).unwrap();
-        let error = Plugins::load_file(&file, &staging).unwrap_err().to_string();
+        let error = Plugins::load_file(&file, &staging, &launcher()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("load plugin {}: ", file.display())), "{error}");
     }
     assert_eq!(fs::read_dir(&staging).unwrap().count(), 0, "no copy was made to be loaded");
