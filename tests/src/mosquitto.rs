@@ -16,6 +16,7 @@ pub struct Mosquitto {
     folder: TempDir,
     port: u16,
     kind: Kind,
+    receive_maximum: Option<u16>,
 }
 
 /// What a client may do.
@@ -34,7 +35,7 @@ impl Mosquitto {
     /// Where Mosquitto is missing or does not listen.
     pub async fn start(kind: Kind) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut mosquitto = Self { process: None, folder, port: 0, kind };
+        let mut mosquitto = Self { process: None, folder, port: 0, kind, receive_maximum: None };
         let mut last = Failure::new("never tried");
         for _ in 0..ATTEMPTS {
             mosquitto.port = free_port()?;
@@ -52,6 +53,11 @@ impl Mosquitto {
     /// Where it had ended by itself.
     pub fn stop(&mut self) -> Result<()> {
         self.process.take().doing("mosquitto is not running")?.kill9()
+    }
+
+    /// Sets what CONNACK says after the next [`Mosquitto::start_again`].
+    pub fn set_receive_maximum(&mut self, receive_maximum: u16) {
+        self.receive_maximum = Some(receive_maximum);
     }
 
     /// Listens on the same port again after [`Mosquitto::stop`].
@@ -77,6 +83,9 @@ impl Mosquitto {
         // As root it would change its user and lose the temporary folder.
         text += "user root\nlog_dest stderr\nlog_type all\npersistence false\n";
         text += "max_queued_messages 1000\n";
+        if let Some(receive_maximum) = self.receive_maximum {
+            let _ = writeln!(text, "max_inflight_messages {receive_maximum}");
+        }
         if self.kind == Kind::UsersApart {
             let rules = self.folder.path().join("acl");
             std::fs::write(&rules, "pattern readwrite %u/#\n")?;

@@ -1,6 +1,9 @@
 //! What became of a will, and the memory that the hub keeps of it across restarts.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +122,9 @@ pub struct OpenWill {
     pub prefix: Option<Prefix>,
     /// When the connection began, RFC 3339.
     pub connected_at: String,
+    /// Whether the broker is known to have had it: CONNACK came.
+    #[serde(default)]
+    pub connected: bool,
     /// Whether the session held the subscriptions that make a missing will evidence.
     pub subscribed: bool,
     /// Whether DISCONNECT 0x00 was sent.
@@ -127,6 +133,13 @@ pub struct OpenWill {
     pub seen: bool,
     /// The answers so far.
     pub acknowledgements: Vec<Acknowledgement>,
+}
+
+impl OpenWill {
+    /// Returns whether the broker had it: an attempt to connect that came to nothing is no absence.
+    pub(crate) fn is_worth_telling(&self) -> bool {
+        self.connected || self.seen || !self.acknowledgements.is_empty()
+    }
 }
 
 /// What the store keeps between two lives of the daemon.
@@ -138,6 +151,15 @@ pub struct Memory {
     pub open: Vec<OpenWill>,
     /// The last outcomes, oldest first.
     pub decided: Vec<Absence>,
+    /// The broker that all this is about.
+    #[serde(default)]
+    pub broker: Option<String>,
+    /// Earlier prefixes that the session may still be subscribed under.
+    #[serde(default)]
+    pub past: Vec<KnownPrefix>,
+    /// The last will that each guard acted on: its Correlation Data.
+    #[serde(default)]
+    pub guarded: BTreeMap<String, Vec<u8>>,
 }
 
 /// The result of learning the prefix.

@@ -1,15 +1,19 @@
 //! Everything that can happen to the hub, and everything that it can want: nothing else exists.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{Absence, Answer, ContentType, Memory, Message, topic::Prefix};
+use crate::{
+    Absence, Answer, ContentType, DevicePolicy, Memory, Message, Record, RequestKey, topic::Prefix,
+};
 
 /// The time at which an input happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Time since an arbitrary origin that never goes back; all deadlines live here.
+    /// Time since the system booted, which never goes back; all deadlines live here.
+    ///
+    /// It goes on where it was when the daemon starts again, until the next boot.
     pub monotonic: Duration,
     /// Time since the Unix epoch as the system believes it, for people; nothing is decided by it.
     pub unix: Duration,
@@ -31,8 +35,8 @@ pub enum Input {
     Received {
         /// The message.
         message: Message,
-        /// Names the delivery in [`Output::Acknowledge`]; none at QoS 0.
-        delivery: Option<DeliveryId>,
+        /// What the hub acknowledges; none at QoS 0.
+        delivery: Option<Delivery>,
     },
     /// A message that the hub published was acknowledged, or written where it is QoS 0.
     Published {
@@ -41,7 +45,7 @@ pub enum Input {
         /// The reason code of PUBACK; 0x80 and above are refusals (MQTT 3.4.2.1).
         reason_code: u8,
     },
-    /// The store holds this revision, durably.
+    /// The store holds this revision and all before it, durably.
     Stored {
         /// The revision of [`Output::Store`].
         revision: u64,
@@ -66,6 +70,8 @@ pub enum Input {
         /// Whether the broker shall retain it.
         retain: bool,
     },
+    /// The configuration has changed: these are the devices now.
+    Devices(BTreeMap<String, DevicePolicy>),
     /// The time of [`Hub::poll_timeout`](crate::Hub::poll_timeout) has come.
     Elapsed,
     /// The daemon shall end: say `offline`, drain, disconnect.
@@ -84,6 +90,8 @@ pub enum Output {
     Disconnect,
     /// Send one SUBSCRIBE with these filters.
     Subscribe(Vec<Subscription>),
+    /// Send one UNSUBSCRIBE with these filters; nobody waits for UNSUBACK.
+    Unsubscribe(Vec<String>),
     /// Send PUBLISH; the driver reports [`Input::Published`].
     Publish {
         /// Names the message in [`Input::Published`].
@@ -93,12 +101,12 @@ pub enum Output {
     },
     /// Send PUBACK for this delivery.
     Acknowledge(DeliveryId),
-    /// Write this to the store durably; the driver reports [`Input::Stored`].
+    /// Write this to the store, in order; the driver reports [`Input::Stored`] once it is durable.
     Store {
-        /// Counts up.
+        /// Counts up by one.
         revision: u64,
-        /// All that the hub remembers across restarts.
-        memory: Memory,
+        /// What to write.
+        change: Change,
     },
     /// Have a device carry out a request; the driver reports [`Input::Answered`].
     Execute(Request),
@@ -108,6 +116,28 @@ pub enum Output {
     Notice(Notice),
     /// The hub has ended; nothing follows.
     Stopped(Result<(), Fatal>),
+}
+
+/// One change of what the store keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The hub's memory, which replaces the one before.
+    Memory(Memory),
+    /// A request of the journal, which replaces the record with the same key.
+    Record(Record),
+    /// A request leaves the journal.
+    Forget(RequestKey),
+}
+
+impl Change {
+    /// Returns whether the hub waits for this change; others may be written with the next that it waits for.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Record(record) => !record.delivered,
+            Self::Forget(_) => false,
+        }
+    }
 }
 
 /// The facts of CONNACK that the hub decides by (MQTT 3.2.2).
@@ -151,7 +181,12 @@ pub enum Disconnection {
         /// The reason string.
         reason_string: Option<String>,
     },
-    /// No connection could be made, or it was lost.
+    /// No connection could be made: the broker cannot have seen CONNECT.
+    Unreachable {
+        /// The cause, for people.
+        error: String,
+    },
+    /// The connection was lost, or the broker did not answer CONNECT.
     Lost {
         /// The cause, for people.
         error: String,
@@ -262,8 +297,22 @@ pub enum Notice {
     },
     /// The broker published the will of a connection that is still, or again, in use.
     PresenceRestored,
+    /// Another hub's will was published; this hub acts on it.
+    Guarding {
+        /// The other hub's presence topic.
+        presence: String,
+        /// Device ID.
+        device: String,
+        /// Property name.
+        property: String,
+    },
     /// A message for the broker was dropped because a queue is full.
     QueueFull {
+        /// The topic.
+        topic: String,
+    },
+    /// A message for the broker was dropped: nobody waits for it any more, or it is too large for the broker.
+    MessageDropped {
         /// The topic.
         topic: String,
     },
@@ -282,6 +331,15 @@ pub enum Fatal {
 /// Names a request between the hub and the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
+
+/// One inbound QoS 1 PUBLISH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Names it in [`Output::Acknowledge`].
+    pub id: DeliveryId,
+    /// Its Packet Identifier, which a redelivery in the same session has as well (MQTT 4.4).
+    pub packet_id: u16,
+}
 
 /// Names an inbound QoS 1 message of the current connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,12 +1,13 @@
 //! What a request comes to: a status, and the payload for the requester.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{Message, topic};
 
 /// The status of an answer: the `__stat` user property of Azure IoT Operations' RPC protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Status {
     /// 200: done; the payload is the state.
     Ok,
@@ -57,7 +58,7 @@ impl Status {
 }
 
 /// The Content Type of an answer's payload (MQTT 3.3.2.3.9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContentType {
     /// `text/plain`.
     #[default]
@@ -77,7 +78,7 @@ impl ContentType {
 }
 
 /// The one definite answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// `__stat`.
     pub status: Status,

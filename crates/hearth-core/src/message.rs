@@ -1,9 +1,10 @@
 //! An application message: what a PUBLISH packet carries (MQTT 3.3).
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// The quality of service of a message (MQTT 4.3). The hub uses no more than QoS 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum QoS {
     /// At most once: no acknowledgement.
     #[default]

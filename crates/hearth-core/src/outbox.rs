@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{Answer, DeliveryId, Message, PublishId, QoS, Status};
+use crate::{Answer, DeliveryId, Message, PublishId, QoS, RequestKey, Status};
 
 /// The queue of outbound messages.
 #[derive(Debug, Default)]
@@ -27,7 +27,12 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A response; its request is acknowledged once the broker has it.
-    Response(Vec<DeliveryId>),
+    Response {
+        /// The request's name in the journal.
+        key: Option<RequestKey>,
+        /// The deliveries of the request.
+        deliveries: Vec<DeliveryId>,
+    },
     /// A device's state: the next state of the same topic replaces it.
     State,
     /// Fence and presence: they belong to one connection.
@@ -58,7 +63,7 @@ pub(crate) enum Taken {
     /// Publish it.
     Publish(PublishId, Message),
     /// Nobody waits for it any more, or the broker cannot take it.
-    Dropped(Kind, String),
+    Dropped(PublishId, Kind, String),
 }
 
 impl Outbox {
@@ -77,7 +82,9 @@ impl Outbox {
             old.message = message;
             return Ok(old.id);
         }
-        if self.entries.len() >= BOUND {
+        // Nothing but this bound keeps the answers to QoS 0 requests from filling the queue.
+        let bound = if message.qos == QoS::AtMostOnce { BOUND / 2 } else { BOUND };
+        if self.entries.len() >= bound {
             return Err(message.topic);
         }
         self.next_id += 1;
@@ -122,11 +129,11 @@ impl Outbox {
         Some((entry.kind, entry.message.topic))
     }
 
-    /// Adds a delivery to the response that answers its first copy; false where that has left.
-    pub(crate) fn attach(&mut self, id: PublishId, delivery: DeliveryId) -> bool {
+    /// Adds deliveries to the response that answers their first copy; false where that has left.
+    pub(crate) fn attach(&mut self, id: PublishId, more: &[DeliveryId]) -> bool {
         match self.entries.iter_mut().find(|entry| entry.id == id).map(|entry| &mut entry.kind) {
-            Some(Kind::Response(deliveries)) => {
-                deliveries.push(delivery);
+            Some(Kind::Response { deliveries, .. }) => {
+                deliveries.extend(more);
                 true
             }
             _ => false,
@@ -142,7 +149,7 @@ impl Outbox {
         });
         for entry in &mut self.entries {
             entry.in_flight = false;
-            if let Kind::Response(deliveries) = &mut entry.kind {
+            if let Kind::Response { deliveries, .. } = &mut entry.kind {
                 deliveries.clear();
             }
         }
@@ -160,14 +167,14 @@ impl Outbox {
 
     fn drop_at(&mut self, index: usize) -> Taken {
         let entry = self.entries.remove(index).expect("the index was just found");
-        Taken::Dropped(entry.kind, entry.message.topic)
+        Taken::Dropped(entry.id, entry.kind, entry.message.topic)
     }
 }
 
 impl Entry {
     /// Replaces a response that the broker cannot take by a failure that it can; false for other messages.
     fn shrink(&mut self) -> bool {
-        if !matches!(self.kind, Kind::Response(_)) || self.message.payload.len() < SMALL {
+        if !matches!(self.kind, Kind::Response { .. }) || self.message.payload.len() < SMALL {
             return false;
         }
         let message = format!(

@@ -1,7 +1,8 @@
 //! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
 
 use crate::{
-    Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome, topic::Prefix,
+    Absence, Acknowledgement, Generation, KnownPrefix, Memory, Message, OpenWill, Outcome,
+    topic::Prefix,
 };
 
 /// The ledger of wills over the hub's [`Memory`].
@@ -13,8 +14,15 @@ pub(crate) struct Wills {
 }
 
 impl Wills {
-    pub(crate) fn new(memory: Memory) -> Self {
-        Self { memory, unpublished: Vec::new() }
+    /// Takes up the memory; what it says of another broker's session proves nothing at this one.
+    pub(crate) fn new(memory: Memory, broker: &str) -> Self {
+        let mut wills = Self { memory, unpublished: Vec::new() };
+        if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
+            wills.session_lost();
+            wills.unlearn();
+        }
+        wills.memory.broker = Some(broker.to_owned());
+        wills
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -25,8 +33,31 @@ impl Wills {
         self.memory.prefix.as_ref()
     }
 
+    /// Notes the prefix of now; the session may be subscribed under the one before.
     pub(crate) fn learn(&mut self, prefix: Option<Prefix>) {
-        self.memory.prefix = Some(KnownPrefix { prefix });
+        let known = KnownPrefix { prefix };
+        let past = self.memory.prefix.replace(known.clone());
+        self.memory.past.retain(|old| *old != known);
+        if let Some(past) = past.filter(|past| *past != known)
+            && self.memory.past.len() < Memory::BOUND
+        {
+            self.memory.past.push(past);
+        }
+    }
+
+    /// Takes the prefixes that the session need not be subscribed under any more.
+    pub(crate) fn take_past(&mut self) -> Vec<KnownPrefix> {
+        std::mem::take(&mut self.memory.past)
+    }
+
+    /// Returns whether a guard has acted on this will.
+    pub(crate) fn has_guarded(&self, guard: &str, will: &Message) -> bool {
+        let handled = self.memory.guarded.get(guard).map(Vec::as_slice);
+        handled.is_some() && handled == will.correlation_data.as_deref()
+    }
+
+    pub(crate) fn note_guarded(&mut self, guard: &str, correlation_data: &[u8]) {
+        self.memory.guarded.insert(guard.to_owned(), correlation_data.to_owned());
     }
 
     /// Forgets the prefix, so that the next connection learns it anew.
@@ -50,6 +81,7 @@ impl Wills {
             generation,
             prefix,
             connected_at,
+            connected: false,
             subscribed: false,
             clean: false,
             seen: false,
@@ -62,10 +94,16 @@ impl Wills {
         self.memory.open.retain(|will| will.generation != generation);
     }
 
-    /// The broker had lost the session: missing copies prove nothing any more.
+    /// The session is lost, or another client has had it: missing copies prove nothing any more.
     pub(crate) fn session_lost(&mut self) {
         for will in &mut self.memory.open {
             will.subscribed = false;
+        }
+    }
+
+    pub(crate) fn mark_connected(&mut self, generation: Generation) {
+        if let Some(will) = self.find_open(generation) {
+            will.connected = true;
         }
     }
 
@@ -141,6 +179,7 @@ impl Wills {
         self.memory.open = open;
         let decided: Vec<Absence> = past
             .into_iter()
+            .filter(OpenWill::is_worth_telling)
             .map(|will| Absence {
                 generation: will.generation,
                 outcome: self.outcome(&will, fenced),

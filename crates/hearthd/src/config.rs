@@ -1,6 +1,7 @@
 //! The configuration, checked: what `hearthd.toml` comes to.
 
 mod diagnostics;
+mod guards;
 mod reader;
 mod sections;
 mod units;
@@ -11,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::topic::{Prefix, Templates, TopicFilter};
+use hearth_core::{
+    Guard,
+    topic::{Prefix, Templates, TopicFilter},
+};
 use serde::{Deserialize, Serialize};
 
 pub use diagnostics::{Problem, Problems, Source};
@@ -39,6 +43,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// `[devices.ID]`.
     pub devices: BTreeMap<String, DeviceConfig>,
+    /// `[[guard]]`.
+    pub guards: Vec<Guard>,
     /// The text that all this was read from, for problems that a plugin finds in its table.
     pub source: Source,
 }

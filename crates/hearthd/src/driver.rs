@@ -1,11 +1,12 @@
 //! Performs what the hub decides: the loop over link, devices, store, signals and time.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearth_core::{
     Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Memory, Notice, Now, Output,
-    Request, Status, Will,
+    Record, Request, Status, Will,
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -15,7 +16,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, Stale},
+    config::{Config, DeviceConfig, Stale},
     device::{DeviceEvent, Devices},
     link::{ConnectOptions, Link, LinkEvent, LinkFull},
     notice, service,
@@ -29,6 +30,8 @@ pub struct Parts {
     pub config: Config,
     /// What the hub remembers.
     pub memory: Memory,
+    /// The requests that may be delivered again.
+    pub journal: Vec<Record>,
     /// The store.
     pub store: Store,
     /// Durable revisions of the store.
@@ -57,14 +60,13 @@ pub enum DriverError {
 /// # Errors
 /// Where it could not start, or could not end in order.
 pub async fn run(parts: Parts) -> Result<(), DriverError> {
-    let Parts { config, memory, store, stored, devices } = parts;
+    let Parts { config, memory, journal, store, stored, devices } = parts;
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
-    let hub = Hub::new(hub_config(&config), memory, random_bytes);
+    let hub = Hub::new(hub_config(&config, &devices), memory, journal, random_bytes);
     let mut driver = Driver {
         config,
         hub,
-        started: Instant::now(),
         link: None,
         next_delivery: 0,
         store,
@@ -88,7 +90,6 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
 struct Driver {
     config: Config,
     hub: Hub,
-    started: Instant,
     link: Option<Link>,
     next_delivery: u64,
     store: Store,
@@ -129,12 +130,11 @@ impl Driver {
     /// Waits for whatever happens next.
     async fn wait(&mut self) -> Result<Option<Input>, DriverError> {
         let timeout = self.hub.poll_timeout();
-        let elapsed = self.started.elapsed();
         let input = tokio::select! {
             event = next_event(&mut self.link) => Some(self.on_link(event)),
             event = self.devices.next() => self.on_device(event),
             Some(revision) = self.stored.recv() => Some(Input::Stored { revision }),
-            () = sleep_until(timeout, elapsed) => Some(Input::Elapsed),
+            () = sleep_until(timeout) => Some(Input::Elapsed),
             _ = self.terminate.recv() => Some(self.on_signal()?),
             _ = self.interrupt.recv() => Some(self.on_signal()?),
         };
@@ -183,7 +183,8 @@ impl Driver {
             Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
             Output::Publish { id, message } => self.with_link(|link| link.publish(id, &message)),
             Output::Acknowledge(delivery) => self.with_link(|link| link.acknowledge(delivery)),
-            Output::Store { revision, memory } => self.store.put_memory(revision, memory),
+            Output::Unsubscribe(filters) => self.with_link(|link| link.unsubscribe(&filters)),
+            Output::Store { revision, change } => self.store.put(revision, change),
             Output::Execute(request) => self.execute(request),
             Output::Absence(absence) => {
                 info!(
@@ -214,7 +215,7 @@ impl Driver {
         };
         match Link::open(&options, self.next_delivery) {
             Ok(link) => self.link = Some(link),
-            Err(error) => self.lose(error),
+            Err(error) => self.lose(Disconnection::Unreachable { error }),
         }
     }
 
@@ -222,13 +223,13 @@ impl Driver {
         let Some(link) = &mut self.link else { return };
         if act(link).is_err() {
             self.drop_link();
-            self.lose("the link's queue is full".into());
+            self.lose(Disconnection::Lost { error: "the link's queue is full".into() });
         }
     }
 
-    fn lose(&mut self, error: String) {
+    fn lose(&mut self, cause: Disconnection) {
         let now = self.now();
-        self.hub.handle(now, Input::Disconnected(Disconnection::Lost { error }));
+        self.hub.handle(now, Input::Disconnected(cause));
     }
 
     fn drop_link(&mut self) {
@@ -258,13 +259,16 @@ impl Driver {
             warn!("the system's clock is before 1970");
             Duration::ZERO
         });
-        Now { monotonic: self.started.elapsed(), unix }
+        Now { monotonic: since_boot(), unix }
     }
 }
 
-fn hub_config(config: &Config) -> HubConfig {
-    let policy =
-        |deadline, stale| DevicePolicy { deadline, execute_stale: stale == Stale::Execute };
+fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
+    let policy = |device: &DeviceConfig| DevicePolicy {
+        deadline: device.deadline,
+        execute_stale: device.stale == Stale::Execute,
+        not_idempotent: devices.not_idempotent(&device.id),
+    };
     HubConfig {
         client_id: config.broker.client_id.clone(),
         topics: config.topics.clone(),
@@ -278,8 +282,11 @@ fn hub_config(config: &Config) -> HubConfig {
         devices: config
             .devices
             .values()
-            .map(|device| (device.id.clone(), policy(device.deadline, device.stale)))
+            .map(|device| (device.id.clone(), policy(device)))
             .collect(),
+        guards: config.guards.clone(),
+        broker: format!("{}:{}", config.broker.host, config.broker.port),
+        redelivery: REDELIVERY.max(config.broker.keep_alive * 2),
         deadline: config.requests.deadline,
         queue: config.requests.queue,
         max_payload: config.requests.max_payload,
@@ -293,11 +300,17 @@ async fn next_event(link: &mut Option<Link>) -> LinkEvent {
     }
 }
 
-async fn sleep_until(timeout: Option<Duration>, elapsed: Duration) {
+async fn sleep_until(timeout: Option<Duration>) {
     match timeout {
-        Some(timeout) => sleep(timeout.saturating_sub(elapsed)).await,
+        Some(timeout) => sleep(timeout.saturating_sub(since_boot())).await,
         None => std::future::pending().await,
     }
+}
+
+/// Reads the clock that all deadlines live on: it never jumps, and goes on when the daemon starts again.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::try_from(time).expect("a time since boot is not negative")
 }
 
 fn random_bytes() -> [u8; 16] {
@@ -309,6 +322,8 @@ fn random_bytes() -> [u8; 16] {
 /// How long late copies of a will may take after the fence.
 const SETTLE: Duration = Duration::from_millis(300);
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request is remembered after its PUBACK, at least: a lost connection shows in twice the keep alive.
+const REDELIVERY: Duration = Duration::from_secs(60);
 /// How long the answers in flight may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the devices may take to end.

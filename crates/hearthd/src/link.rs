@@ -6,13 +6,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io::ErrorKind,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use hearth_core::{
-    Connack, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
+    Connack, Delivery, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
 };
 use rumqttc::{
     NetworkOptions, Outgoing, TlsConfiguration, Transport,
@@ -58,7 +59,7 @@ pub enum LinkEvent {
     /// SUBACK.
     Subscribed(Vec<u8>),
     /// PUBLISH.
-    Received(Message, Option<DeliveryId>),
+    Received(Message, Option<Delivery>),
     /// PUBACK, or the packet is written where it is QoS 0.
     Published(PublishId, u8),
     /// The connection is over.
@@ -180,6 +181,16 @@ impl Link {
         self.client.try_subscribe_many(filters).map_err(|_| LinkFull)
     }
 
+    /// Hands over UNSUBSCRIBE packets; nobody waits for their acknowledgements.
+    ///
+    /// # Errors
+    /// Where the link's queue is full: a broken invariant of its user.
+    pub fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkFull> {
+        filters
+            .iter()
+            .try_for_each(|filter| self.client.try_unsubscribe(filter).map_err(|_| LinkFull))
+    }
+
     /// Hands over one PUBLISH.
     ///
     /// # Errors
@@ -243,9 +254,10 @@ impl Link {
         let message = read_message(&publish);
         let delivery = (publish.qos != WireQoS::AtMostOnce).then(|| {
             let id = self.next_delivery;
+            let packet_id = publish.pkid;
             self.next_delivery += 1;
             self.deliveries.insert(id, publish);
-            DeliveryId(id)
+            Delivery { id: DeliveryId(id), packet_id }
         });
         LinkEvent::Received(message, delivery)
     }
@@ -270,27 +282,58 @@ impl Link {
 
 /// Polls rumqttc until the connection ends.
 ///
-/// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10).
+/// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10):
+/// rumqttc sends PINGREQ once in an interval, so a peer that is there says something.
 async fn poll(
     mut event_loop: EventLoop,
     keep_alive: Duration,
     events: mpsc::Sender<Result<Event, Disconnection>>,
 ) {
-    let patience = keep_alive.mul_f32(1.5).max(CONNECT_TIMEOUT);
+    let mut patience = CONNECT_TIMEOUT;
     let mut last_inbound = Instant::now();
+    let mut connected = false;
     loop {
         let event = match timeout_at(last_inbound + patience, event_loop.poll()).await {
             Ok(Ok(event)) => Ok(event),
+            Ok(Err(error)) if !connected && never_left(&error) => {
+                Err(Disconnection::Unreachable { error: describe(&error) })
+            }
             Ok(Err(error)) => Err(disconnection(error)),
             Err(_) => Err(Disconnection::Lost { error: "the broker does not answer".into() }),
         };
-        if matches!(event, Ok(Event::Incoming(_))) {
+        if let Ok(Event::Incoming(packet)) = &event {
             last_inbound = Instant::now();
+            if let Packet::ConnAck(connack) = packet {
+                connected = true;
+                patience = agreed_keep_alive(connack).unwrap_or(keep_alive).mul_f32(1.5);
+            }
         }
         let last = matches!(event, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect)));
         if events.send(event).await.is_err() || last {
             return;
         }
+    }
+}
+
+/// Returns Server Keep Alive, which overrides the client's (MQTT 3.2.2.3.14).
+fn agreed_keep_alive(connack: &ConnAck) -> Option<Duration> {
+    let seconds = connack.properties.as_ref()?.server_keep_alive.filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+/// Returns whether a failed attempt ended before CONNECT was written: no name, no route, nobody listens, no TLS.
+fn never_left(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::Tls(_) => true,
+        ConnectionError::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::TimedOut
+        ),
+        _ => false,
     }
 }
 

@@ -40,7 +40,13 @@ pub fn log(notice: &Notice, broker: &Broker) {
         }
         Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
         Notice::PresenceRestored => warn!("the broker had published the will; online again"),
-        Notice::QueueFull { topic } => warn!(topic, "message dropped"),
+        Notice::Guarding { presence, device, property } => {
+            info!(presence, device, property, "another hub's will was published: acting on it");
+        }
+        Notice::QueueFull { topic } => warn!(topic, "message dropped: the queue is full"),
+        Notice::MessageDropped { topic } => {
+            warn!(topic, "message dropped: too late for its receiver, or too large for the broker");
+        }
     }
 }
 
@@ -55,7 +61,7 @@ pub fn describe(cause: &Disconnection) -> String {
             let reason = reason_string.as_deref().unwrap_or(meaning(*reason_code));
             format!("the broker disconnected: {reason} ({})", Hex(*reason_code))
         }
-        Disconnection::Lost { error } => error.clone(),
+        Disconnection::Unreachable { error } | Disconnection::Lost { error } => error.clone(),
     }
 }
 

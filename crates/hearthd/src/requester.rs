@@ -160,7 +160,7 @@ impl Asking {
                 }
                 LinkEvent::Received(message, delivery) => {
                     if let Some(delivery) = delivery {
-                        self.link.acknowledge(delivery)?;
+                        self.link.acknowledge(delivery.id)?;
                     }
                     let ours = message.correlation_data.as_ref() == Some(&self.correlation_data);
                     let content = (message.payload.clone(), message.user_properties.clone());

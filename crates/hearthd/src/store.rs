@@ -1,4 +1,7 @@
 //! What survives a restart: one redb file, written by one thread.
+//!
+//! Whatever waits when the thread comes to it goes into one transaction, so that many requests at once cost one
+//! write to the card; what nobody waits for goes with the next, or a second later.
 
 use std::{
     collections::BTreeMap,
@@ -9,19 +12,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::Memory;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use tracing::{error, warn};
+use hearth_core::{Change, Memory, Record, RequestKey};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+};
+use tracing::{error, info, warn};
 
 const HUB: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hub");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
+/// Keys and records in postcard's form; another form gets another name.
+const JOURNAL: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("journal-1");
 const MEMORY: &str = "memory";
+/// The boot in which the journal was written: its times mean nothing in another.
+const BOOT: &str = "boot";
 
 /// What the store held at the start.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The hub's memory.
     pub memory: Memory,
+    /// The requests that may be delivered again.
+    pub journal: Vec<Record>,
     /// The saved states of devices.
     pub devices: BTreeMap<String, Vec<u8>>,
 }
@@ -58,7 +69,7 @@ pub enum StoreError {
 }
 
 enum Command {
-    Memory { revision: u64, memory: Memory },
+    Change { revision: u64, change: Box<Change> },
     Device { id: String, state: Vec<u8> },
 }
 
@@ -84,22 +95,24 @@ impl Store {
                 open_file(&path)?
             }
         };
-        let contents = read(&database).unwrap_or_else(|cause| {
+        let boot = boot_id();
+        let contents = read(&database, &boot).unwrap_or_else(|cause| {
             warn!(%cause, file = %path.display(), "the store cannot be read; starting without it");
             Contents::default()
         });
         let (commands, inbox) = mpsc::channel();
+        let journal = contents.journal.clone();
         let writer = thread::Builder::new()
             .name("store".into())
-            .spawn(move || write_on(&database, &inbox, &stored))
+            .spawn(move || Writer::new(database, boot, &journal).run(&inbox, &stored))
             .expect("the system can start a thread");
         Ok((Self { commands, writer }, contents))
     }
 
-    /// Writes the hub's memory durably.
-    pub fn put_memory(&self, revision: u64, memory: Memory) {
+    /// Writes a change of the hub's: at once if it is urgent, else within a second.
+    pub fn put(&self, revision: u64, change: Change) {
         // The writer lives as long as this sender.
-        let _ = self.commands.send(Command::Memory { revision, memory });
+        let _ = self.commands.send(Command::Change { revision, change: Box::new(change) });
     }
 
     /// Writes a device's state within a second.
@@ -130,105 +143,223 @@ fn put_aside(path: &Path, cause: &StoreError) -> Result<(), StoreError> {
     fs::rename(path, &aside).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
 }
 
-fn read(database: &Database) -> Result<Contents, Box<dyn std::error::Error>> {
+type Cause = Box<dyn std::error::Error>;
+
+fn read(database: &Database, boot: &str) -> Result<Contents, Cause> {
     let mut contents = Contents::default();
     let transaction = database.begin_read()?;
-    match transaction.open_table(HUB) {
-        Ok(table) => {
-            if let Some(value) = table.get(MEMORY)? {
-                contents.memory = serde_json::from_slice(value.value())?;
-            }
+    let mut same_boot = false;
+    if let Some(table) = open_table(&transaction, HUB)? {
+        if let Some(value) = table.get(MEMORY)? {
+            contents.memory = serde_json::from_slice(value.value())?;
         }
-        Err(redb::TableError::TableDoesNotExist(_)) => {}
-        Err(error) => return Err(error.into()),
+        same_boot = table.get(BOOT)?.is_some_and(|value| value.value() == boot.as_bytes());
     }
-    match transaction.open_table(DEVICES) {
-        Ok(table) => {
-            for row in table.iter()? {
-                let (id, state) = row?;
-                contents.devices.insert(id.value().to_owned(), state.value().to_owned());
+    if let Some(table) = open_table(&transaction, DEVICES)? {
+        for row in table.iter()? {
+            let (id, state) = row?;
+            contents.devices.insert(id.value().to_owned(), state.value().to_owned());
+        }
+    }
+    if let Some(table) = open_table(&transaction, JOURNAL)? {
+        for row in table.iter()? {
+            match postcard::from_bytes::<Record>(row?.1.value()) {
+                Ok(record) => contents.journal.push(of_this_boot(record, same_boot)),
+                Err(cause) => warn!(%cause, "a request of the journal cannot be read"),
             }
         }
-        Err(redb::TableError::TableDoesNotExist(_)) => {}
-        Err(error) => return Err(error.into()),
     }
     Ok(contents)
 }
 
-/// Writes the memory at once, and devices at most once a second.
-fn write_on(database: &Database, inbox: &mpsc::Receiver<Command>, stored: &impl Fn(u64)) {
-    let mut devices = BTreeMap::new();
-    let mut due: Option<Instant> = None;
-    loop {
-        let wait = due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
-        let received = if due.is_some() {
-            inbox.recv_timeout(wait)
-        } else {
-            inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
-        };
-        let mut newest = None;
-        let ended = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
-        for command in received.into_iter().chain(inbox.try_iter()) {
-            match command {
-                Command::Memory { revision, memory } => newest = Some((revision, memory)),
-                Command::Device { id, state } => {
-                    devices.insert(id, state);
-                    due.get_or_insert_with(|| Instant::now() + DEVICE_INTERVAL);
+/// Opens a table; none where it was never written.
+fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    transaction: &ReadTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<Option<redb::ReadOnlyTable<K, V>>, TableError> {
+    match transaction.open_table(definition) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Marks a requester of an earlier boot as gone, because nobody knows how long the system was off.
+fn of_this_boot(mut record: Record, same_boot: bool) -> Record {
+    if !same_boot && record.reply.expires.is_some() {
+        record.reply.expires = Some(Duration::ZERO);
+    }
+    record
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// The thread that writes.
+struct Writer {
+    database: Database,
+    boot: String,
+    pending: Pending,
+    /// Whether the last attempt failed, which is said once.
+    failing: bool,
+}
+
+/// What the file does not hold yet; of each thing the newest.
+#[derive(Debug, Default)]
+struct Pending {
+    memory: Option<Memory>,
+    /// None where the request is forgotten.
+    journal: BTreeMap<RequestKey, Option<Record>>,
+    devices: BTreeMap<String, Vec<u8>>,
+    /// The journal was given up while it could not be written: what the file holds of it is of no use.
+    journal_lost: bool,
+}
+
+impl Writer {
+    /// Makes the writer; what it read of an earlier boot is written again as it reads now.
+    fn new(database: Database, boot: String, journal: &[Record]) -> Self {
+        let mut pending = Pending::default();
+        for record in journal.iter().filter(|record| record.reply.expires == Some(Duration::ZERO)) {
+            pending.change(Change::Record(record.clone()));
+        }
+        Self { database, boot, pending, failing: false }
+    }
+
+    fn run(mut self, inbox: &mpsc::Receiver<Command>, stored: &impl Fn(u64)) {
+        let mut due: Option<Instant> = None;
+        loop {
+            let received = match due {
+                Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            let ended = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
+            let (mut newest, mut urgent) = (None, false);
+            for command in received.into_iter().chain(inbox.try_iter()) {
+                match command {
+                    Command::Change { revision, change } => {
+                        newest = Some(revision);
+                        urgent |= change.is_urgent();
+                        self.pending.change(*change);
+                    }
+                    Command::Device { id, state } => {
+                        self.pending.devices.insert(id, state);
+                    }
                 }
+                due.get_or_insert_with(|| Instant::now() + LAZY_INTERVAL);
+            }
+            if urgent || ended || due.is_some_and(|due| due <= Instant::now()) {
+                due = self.write().err().map(|()| Instant::now() + RETRY_INTERVAL);
+            }
+            // A hub that cannot write its store still answers: durability is lost, and the log says so.
+            if let Some(revision) = newest {
+                stored(revision);
+            }
+            if ended {
+                return;
             }
         }
-        let devices_due = ended || due.is_some_and(|due| due <= Instant::now());
-        if newest.is_some() || (devices_due && !devices.is_empty()) {
-            let memory = newest.as_ref().map(|(_, memory)| memory);
-            match write(database, memory, &devices) {
-                Ok(()) => {
-                    devices.clear();
-                    due = None;
+    }
+
+    fn write(&mut self) -> Result<(), ()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        match self.pending.write_to(&self.database, &self.boot) {
+            Ok(()) => {
+                self.pending = Pending::default();
+                if std::mem::replace(&mut self.failing, false) {
+                    info!("the store is written again");
                 }
-                Err(cause) => {
+                Ok(())
+            }
+            Err(cause) => {
+                if !std::mem::replace(&mut self.failing, true) {
                     error!(%cause, "the store cannot be written; going on without it");
-                    due = Some(Instant::now() + RETRY_INTERVAL);
                 }
+                self.pending.bound();
+                Err(())
             }
-        }
-        // A hub that cannot write its store still answers: durability is lost, and the log says so.
-        if let Some((revision, _)) = newest {
-            stored(revision);
-        }
-        if ended {
-            return;
         }
     }
 }
 
-fn write(
-    database: &Database,
-    memory: Option<&Memory>,
-    devices: &BTreeMap<String, Vec<u8>>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let transaction = database.begin_write()?;
-    if let Some(memory) = memory {
-        let bytes = serde_json::to_vec(memory)?;
-        transaction.open_table(HUB)?.insert(MEMORY, bytes.as_slice())?;
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.memory.is_none()
+            && self.journal.is_empty()
+            && self.devices.is_empty()
+            && !self.journal_lost
     }
-    if !devices.is_empty() {
-        let mut table = transaction.open_table(DEVICES)?;
-        for (id, state) in devices {
-            table.insert(id.as_str(), state.as_slice())?;
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Memory(memory) => self.memory = Some(memory),
+            Change::Record(record) => {
+                self.journal.insert(record.key.clone(), Some(record));
+            }
+            Change::Forget(key) => {
+                self.journal.insert(key, None);
+            }
         }
     }
-    transaction.commit()?;
-    Ok(())
+
+    /// Keeps a store that cannot be written from filling the memory.
+    fn bound(&mut self) {
+        if self.journal.len() > JOURNAL_BOUND {
+            self.journal.clear();
+            self.journal_lost = true;
+        }
+    }
+
+    fn write_to(&self, database: &Database, boot: &str) -> Result<(), Cause> {
+        let transaction = database.begin_write()?;
+        if let Some(memory) = &self.memory {
+            let bytes = serde_json::to_vec(memory)?;
+            let mut table = transaction.open_table(HUB)?;
+            table.insert(MEMORY, bytes.as_slice())?;
+            table.insert(BOOT, boot.as_bytes())?;
+        }
+        if self.journal_lost {
+            transaction.delete_table(JOURNAL)?;
+        }
+        if !self.journal.is_empty() {
+            let mut table = transaction.open_table(JOURNAL)?;
+            for (key, record) in &self.journal {
+                let key = postcard::to_allocvec(key)?;
+                match record {
+                    Some(record) => {
+                        let bytes = postcard::to_allocvec(record)?;
+                        table.insert(key.as_slice(), bytes.as_slice())?;
+                    }
+                    None => {
+                        table.remove(key.as_slice())?;
+                    }
+                }
+            }
+        }
+        if !self.devices.is_empty() {
+            let mut table = transaction.open_table(DEVICES)?;
+            for (id, state) in &self.devices {
+                table.insert(id.as_str(), state.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
 }
 
 const FILE: &str = "state.redb";
 const CACHE_BYTES: usize = 256 * 1024;
-const DEVICE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long what nobody waits for may wait for company.
+const LAZY_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// More than the hub's journal can hold, with what it forgets beside.
+const JOURNAL_BOUND: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use hearth_core::KnownPrefix;
+    use hearth_core::{Answer, KnownPrefix, QoS, Reply};
 
     use super::*;
 
@@ -243,7 +374,7 @@ mod tests {
         let (store, contents) =
             Store::open(folder.path(), move |revision| sender.send(revision).unwrap()).unwrap();
         assert_eq!(contents.memory, Memory::default());
-        store.put_memory(7, memory());
+        store.put(7, Change::Memory(memory()));
         store.put_device("lamp".into(), b"on".to_vec());
         assert_eq!(revisions.recv_timeout(Duration::from_secs(10)).unwrap(), 7);
         store.close();
@@ -267,5 +398,80 @@ mod tests {
         let (_store, _) = Store::open(folder.path(), |_| {}).unwrap();
         let error = Store::open(folder.path(), |_| {}).unwrap_err();
         assert!(matches!(error, StoreError::InUse(_)), "{error}");
+    }
+
+    fn record(n: u32, expires: Option<Duration>) -> Record {
+        let key = RequestKey::Correlated {
+            response_topic: "alice/response/phone/lamp".into(),
+            correlation_data: n.to_be_bytes().to_vec().into(),
+        };
+        Record {
+            key,
+            content: n.into(),
+            device: "lamp".into(),
+            property: "power".into(),
+            reply: Reply {
+                response_topic: Some("alice/response/phone/lamp".into()),
+                correlation_data: Some(n.to_be_bytes().to_vec().into()),
+                qos: QoS::AtLeastOnce,
+                expires,
+            },
+            answer: Some(Answer::text("ON")),
+            delivered: false,
+        }
+    }
+
+    fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<Record> {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(folder.path(), |_| {}).unwrap();
+        for (revision, change) in (1..).zip(changes) {
+            store.put(revision, change);
+        }
+        store.close();
+        Store::open(folder.path(), |_| {}).unwrap().1.journal
+    }
+
+    #[test]
+    fn the_journal_keeps_what_was_put_and_not_what_was_forgotten() {
+        let (one, two) = (record(1, Some(Duration::from_secs(9))), record(2, None));
+        let changed = Record { delivered: true, ..one.clone() };
+        let journal = journal_after([
+            Change::Memory(memory()),
+            Change::Record(one),
+            Change::Record(two.clone()),
+            Change::Record(changed.clone()),
+            Change::Forget(two.key),
+        ]);
+        assert_eq!(journal, [changed]);
+    }
+
+    #[test]
+    fn requesters_of_an_earlier_boot_have_gone() {
+        // No memory was written, so the file does not know the boot.
+        let journal = journal_after([Change::Record(record(1, Some(Duration::from_secs(9))))]);
+        assert_eq!(journal, [record(1, Some(Duration::ZERO))]);
+    }
+
+    #[test]
+    fn the_file_stays_bounded_however_many_requests_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, revisions) = mpsc::channel();
+        let (store, _) =
+            Store::open(folder.path(), move |revision| sender.send(revision).unwrap()).unwrap();
+        let mut revision = 0;
+        for round in 0..60 {
+            for n in 0..1000 {
+                revision += 1;
+                store.put(revision, Change::Record(record(round * 1000 + n, None)));
+            }
+            while revisions.recv_timeout(Duration::from_secs(30)).unwrap() < revision {}
+            for n in 0..1000 {
+                revision += 1;
+                store.put(revision, Change::Forget(record(round * 1000 + n, None).key));
+            }
+        }
+        store.close();
+        let size = fs::metadata(folder.path().join(FILE)).unwrap().len();
+        assert!(size <= 4 * 1024 * 1024, "{size} bytes");
     }
 }

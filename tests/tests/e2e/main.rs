@@ -5,6 +5,8 @@ mod bad_input;
 mod bundled_broker;
 mod classic;
 mod command_line;
+mod guards;
 mod home;
 mod privacy;
+mod receive_maximum;
 mod will;

@@ -1,6 +1,6 @@
 //! From nothing to `online` and back: the will is fixed before the prefix is known (MQTT 3.1.2.5, 3.2.2.3.15).
 
-use super::{Connection, Fence, Hub, Next, Phase, Stopping};
+use super::{Connection, Fence, Hub, Next, Phase};
 use crate::{
     Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS,
     Subscription, Will,
@@ -28,11 +28,16 @@ impl Hub {
         }
         let generation = Generation((self.entropy.0)());
         self.wills.open(generation, known.prefix, rfc3339(now.unix));
-        let revision = self.store();
+        let revision = self.store_memory();
         self.phase = Phase::Storing { revision, generation };
     }
 
-    pub(super) fn on_stored(&mut self, revision: u64) {
+    pub(super) fn on_stored(&mut self, now: Now, revision: u64) {
+        self.stored = revision;
+        for request in self.requests.released(revision, now.monotonic) {
+            self.outputs.push_back(Output::Execute(request));
+        }
+        self.publish_stored();
         let (done, waiting) = std::mem::take(&mut self.unstored)
             .into_iter()
             .partition(|(needs, _)| *needs <= revision);
@@ -52,7 +57,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_connected(&mut self, connack: Connack) {
+    pub(super) fn on_connected(&mut self, connack: &Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
         let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
             Ok(prefix) => prefix,
@@ -70,7 +75,8 @@ impl Hub {
         match armed {
             Some(generation) if known == Some(prefix.clone()) => {
                 self.contradictions = 0;
-                self.subscribe(generation, prefix, &connack);
+                self.wills.mark_connected(generation);
+                self.subscribe(generation, prefix, connack);
             }
             Some(_) => {
                 self.contradictions += 1;
@@ -97,8 +103,11 @@ impl Hub {
         if granted {
             self.wills.mark_subscribed(connection.generation);
         }
-        self.store();
-        connection.fence = Fence::Sent { until: now.monotonic + self.config.fence_timeout };
+        self.store_memory();
+        connection.fence = Fence::Sent {
+            until: now.monotonic + self.config.fence_timeout,
+            latest: now.monotonic + self.config.fence_timeout * FENCE_PATIENCE,
+        };
         self.backoff.reset();
         let fence = Message {
             topic: self.own_response_topic(connection.prefix.as_ref(), "fence"),
@@ -110,13 +119,16 @@ impl Hub {
         self.send(fence, Kind::Connection, None);
         self.publish_everything(&connection);
         self.phase = Phase::Online(connection);
+        self.publish_undelivered(now);
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
-        self.deliveries.clear();
-        self.unstored.clear();
-        self.outbox.disconnected();
-        self.requests.disconnected();
+        self.forget_deliveries();
+        if matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. }) {
+            // What the session had queued went to whoever took it over.
+            self.wills.session_lost();
+            self.store_memory();
+        }
         let phase = std::mem::replace(&mut self.phase, Phase::Stopped);
         match phase {
             Phase::Disconnecting(Next::Reconnect) => self.begin_attempt(now, None),
@@ -136,68 +148,31 @@ impl Hub {
         }
     }
 
+    fn forget_deliveries(&mut self) {
+        self.deliveries.clear();
+        self.unstored.clear();
+        self.held_wills.clear();
+        for unpublished in &mut self.unpublished {
+            unpublished.disconnected();
+        }
+        self.outbox.disconnected();
+        self.requests.disconnected();
+        self.journal.disconnected();
+    }
+
     pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
         if reason_code >= REFUSED {
             self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let farewell = kind == Kind::Farewell;
-        self.finish_deliveries(kind);
+        self.let_go(id, kind);
         if let Phase::Online(connection) = &self.phase
             && farewell
         {
             self.wills.mark_clean(connection.generation);
-            let revision = self.store();
+            let revision = self.store_memory();
             self.phase = Phase::Closing { revision };
-        }
-    }
-
-    pub(super) fn on_shutdown(&mut self, now: Now) {
-        match self.phase {
-            Phase::Online(_) => {
-                let until = now.monotonic + self.config.grace;
-                self.stopping.get_or_insert(Stopping { until, farewell: false });
-            }
-            Phase::Waiting { unused, .. } => {
-                if let Some(generation) = unused {
-                    self.wills.forget(generation);
-                    self.store();
-                }
-                self.stop(Ok(()));
-            }
-            Phase::Storing { generation, .. } => {
-                self.wills.forget(generation);
-                self.store();
-                self.stop(Ok(()));
-            }
-            Phase::Connecting { .. } | Phase::Subscribing(_) => {
-                let until = now.monotonic + self.config.grace;
-                self.stopping.get_or_insert(Stopping { until, farewell: false });
-            }
-            Phase::Closing { .. } | Phase::Stopped => {}
-            Phase::Disconnecting(ref mut next) => *next = Next::Stop(Ok(())),
-        }
-    }
-
-    pub(super) fn go_on_stopping(&mut self, now: Now) {
-        let Some(stopping) = self.stopping else { return };
-        let late = stopping.until <= now.monotonic;
-        match &self.phase {
-            Phase::Online(connection) => {
-                let drained = self.requests.is_empty() && self.outbox.is_empty();
-                if (drained || late) && !stopping.farewell {
-                    let prefix = connection.prefix.clone();
-                    let farewell = self.presence(prefix.as_ref(), "offline");
-                    self.send(farewell, Kind::Farewell, None);
-                    let until = now.monotonic + self.config.grace;
-                    self.stopping = Some(Stopping { until, farewell: true });
-                } else if late && stopping.farewell {
-                    self.stop(Ok(()));
-                }
-            }
-            Phase::Stopped => {}
-            _ if late => self.stop(Ok(())),
-            _ => {}
         }
     }
 
@@ -205,20 +180,21 @@ impl Hub {
         let Phase::Online(connection) = &mut self.phase else { return };
         let fenced = match connection.fence {
             Fence::Settling { until } if until <= now.monotonic => true,
-            Fence::Sent { until } if until <= now.monotonic => false,
+            Fence::Sent { until, .. } if until <= now.monotonic => false,
             _ => return,
         };
         connection.fence = Fence::Decided { fenced };
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
         if !fenced {
-            self.say_online();
+            self.pass_fence(now);
         }
+        self.leave_past_prefixes();
         if !self.wills.has_past(generation) {
             return;
         }
         let decided = self.wills.decide(generation, fenced, &rfc3339(now.unix));
-        self.store();
+        self.store_memory();
         for absence in decided {
             self.publish_absence(prefix.as_ref(), &absence);
             self.outputs.push_back(Output::Absence(absence));
@@ -249,6 +225,9 @@ impl Hub {
     fn subscribe(&mut self, generation: Generation, prefix: Option<Prefix>, connack: &Connack) {
         if !connack.session_present {
             self.wills.session_lost();
+            self.wills.take_past();
+            let forgotten = self.journal.session_lost();
+            self.forget(forgotten);
         }
         self.outputs.push_back(Output::Subscribe(self.subscriptions(prefix.as_ref())));
         self.phase = Phase::Subscribing(Connection {
@@ -261,19 +240,52 @@ impl Hub {
         });
     }
 
+    /// Ends what the session is subscribed to under earlier prefixes, once their wills are decided.
+    fn leave_past_prefixes(&mut self) {
+        let now = self.subscriptions(self.prefix());
+        let past = self.wills.take_past();
+        let filters: Vec<String> = past
+            .iter()
+            .flat_map(|past| self.subscriptions(past.prefix.as_ref()))
+            .filter(|subscription| !now.contains(subscription))
+            .map(|subscription| subscription.filter)
+            .collect();
+        if !filters.is_empty() {
+            self.store_memory();
+            self.outputs.push_back(Output::Unsubscribe(filters));
+        }
+    }
+
     fn subscriptions(&self, prefix: Option<&Prefix>) -> Vec<Subscription> {
         let topics = &self.config.topics;
         let request = topics.request.build(prefix, &[("device", "+"), ("property", "+")]);
         let presence = topics.presence.build(prefix, &[("client_id", &self.config.client_id)]);
-        vec![
+        let mut subscriptions = vec![
             Subscription { filter: request, retained: false },
             Subscription { filter: self.own_response_topic(prefix, "+"), retained: false },
             Subscription { filter: presence, retained: true },
-        ]
+        ];
+        for guard in &self.config.guards {
+            let filter = guard.presence.build(prefix, &[]);
+            if subscriptions.iter().all(|other| other.filter != filter) {
+                subscriptions.push(Subscription { filter, retained: true });
+            }
+        }
+        subscriptions
+    }
+
+    /// All that was queued has been seen, or is not waited for any longer.
+    pub(super) fn pass_fence(&mut self, now: Now) {
+        self.say_online();
+        if self.fence_is_back() {
+            self.journal.redelivered(now.monotonic + self.config.redelivery);
+        }
+        self.answer_intended(now);
+        self.release_wills(now);
     }
 
     /// Says `online`: after the fence, so that whoever hears it and asks is never taken for stale.
-    pub(super) fn say_online(&mut self) {
+    fn say_online(&mut self) {
         let Phase::Online(connection) = &self.phase else { return };
         let session_present = connection.session_present;
         let online = self.online(&connection.clone());
@@ -297,7 +309,7 @@ impl Hub {
         }
     }
 
-    fn presence(&self, prefix: Option<&Prefix>, payload: &'static str) -> Message {
+    pub(super) fn presence(&self, prefix: Option<&Prefix>, payload: &'static str) -> Message {
         let client_id = [("client_id", self.config.client_id.as_str())];
         Message {
             topic: self.config.topics.presence.build(prefix, &client_id),
@@ -355,7 +367,15 @@ impl Hub {
             self.notice(Notice::WillRefused { reason_code });
             return self.wait(now, None, cause);
         }
-        self.wait(now, Some(generation), cause);
+        match cause {
+            Disconnection::Refused { .. } | Disconnection::Unreachable { .. } => {
+                self.wait(now, Some(generation), cause);
+            }
+            // CONNACK may have been lost, and the broker may have the will.
+            Disconnection::Lost { .. }
+            | Disconnection::ByBroker { .. }
+            | Disconnection::Requested => self.wait(now, None, cause),
+        }
     }
 
     fn wait(&mut self, now: Now, unused: Option<Generation>, cause: Disconnection) {
@@ -373,14 +393,9 @@ impl Hub {
         }
     }
 
-    fn disconnect(&mut self, next: Next) {
+    pub(super) fn disconnect(&mut self, next: Next) {
         self.phase = Phase::Disconnecting(next);
         self.outputs.push_back(Output::Disconnect);
-    }
-
-    fn stop(&mut self, result: Result<(), Fatal>) {
-        self.phase = Phase::Stopped;
-        self.outputs.push_back(Output::Stopped(result));
     }
 }
 
@@ -394,5 +409,7 @@ const REFUSED: u8 = 0x80;
 const TAKEN_OVER: u8 = 0x8E;
 /// CONNACK reason codes that the will may be the cause of (MQTT 3.2.2.2).
 const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
+/// How many times its time-out the fence may take while the broker still delivers what it has queued.
+const FENCE_PATIENCE: u32 = 6;
 /// How often in a row CONNACK may contradict itself before the hub waits.
 const CONTRADICTIONS: u32 = 2;

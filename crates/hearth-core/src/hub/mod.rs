@@ -1,8 +1,12 @@
 //! The hub: one state machine over connection, session, wills, requests and outbox.
 
+mod config;
 mod connecting;
+mod guarding;
 mod receiving;
+mod requesting;
 mod responding;
+mod stopping;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,12 +16,19 @@ use std::{
 
 use bytes::Bytes;
 
+pub use config::{DevicePolicy, HubConfig};
+pub use guarding::Guard;
+
+use responding::Unpublished;
+
 use crate::{
-    Absence, DeliveryId, Fatal, Generation, Input, Memory, Message, Notice, Now, Output, QoS,
+    Absence, Change, DeliveryId, Fatal, Generation, Input, Memory, Message, Notice, Now, Output,
+    PublishId, QoS, Record, RequestKey,
     backoff::Backoff,
+    journal::Journal,
     outbox::{Kind, Outbox, Taken, Window},
     requests::Requests,
-    topic::{Prefix, Templates, TopicFilter},
+    topic::Prefix,
     wills::Wills,
 };
 
@@ -30,61 +41,30 @@ use crate::{
 pub struct Hub {
     config: HubConfig,
     entropy: Entropy,
+    /// The time of the input that is being handled.
+    clock: Duration,
     outputs: VecDeque<Output>,
     phase: Phase,
     /// Consecutive connections whose CONNACK contradicted the stored prefix.
     contradictions: u32,
     backoff: Backoff,
     wills: Wills,
+    /// Other hubs' wills that came before the fence: `online` may follow.
+    held_wills: Vec<(Message, Option<DeliveryId>)>,
     requests: Requests,
+    journal: Journal,
     outbox: Outbox,
     states: BTreeMap<(String, String), State>,
+    /// The revision last given to the store, and the one that it last reported.
     revision: u64,
+    stored: u64,
     /// Deliveries that are acknowledged in the order in which they came (MQTT 4.6).
-    deliveries: VecDeque<(DeliveryId, bool)>,
-    /// Deliveries whose evidence must be stored first.
+    deliveries: VecDeque<Inbound>,
+    /// Deliveries for which the store must hold a revision first.
     unstored: Vec<(u64, DeliveryId)>,
+    /// Answers for which the store must hold a revision first.
+    unpublished: VecDeque<Unpublished>,
     stopping: Option<Stopping>,
-}
-
-/// What the hub needs to know before it starts.
-#[derive(Clone, Debug)]
-pub struct HubConfig {
-    /// The client identifier, and the hub's topic level.
-    pub client_id: String,
-    /// Topic templates.
-    pub topics: Templates,
-    /// Response Topics outside the prefix that are answered.
-    pub allow_responses: Vec<TopicFilter>,
-    /// Whether the hub refuses to run without Response Information from CONNACK.
-    pub require_response_information: bool,
-    /// The prefix where the broker offers none.
-    pub fallback_prefix: Option<Prefix>,
-    /// Will Delay Interval.
-    pub will_delay: Duration,
-    /// How long late copies may take after the fence.
-    pub settle: Duration,
-    /// How long the fence may take.
-    pub fence_timeout: Duration,
-    /// How long answers may take after [`Input::Shutdown`].
-    pub grace: Duration,
-    /// The devices.
-    pub devices: BTreeMap<String, DevicePolicy>,
-    /// Deadline of requests to the hub itself.
-    pub deadline: Duration,
-    /// Requests that one device may have waiting.
-    pub queue: usize,
-    /// Largest payload of a request, in bytes.
-    pub max_payload: usize,
-}
-
-/// How requests to one device are treated.
-#[derive(Clone, Copy, Debug)]
-pub struct DevicePolicy {
-    /// How long the device may take.
-    pub deadline: Duration,
-    /// Whether a request that waited while the hub was away is executed.
-    pub execute_stale: bool,
 }
 
 /// A source of random bytes, given by the driver.
@@ -139,8 +119,8 @@ struct Connection {
 enum Fence {
     /// Not sent yet.
     Unsent,
-    /// Sent; given up at this time.
-    Sent { until: Duration },
+    /// Sent; given up at this time, which moves on while the broker delivers, but not past the latest.
+    Sent { until: Duration, latest: Duration },
     /// Back; the outcomes are decided at this time.
     Settling { until: Duration },
     /// The outcomes are decided; the fence may still come.
@@ -150,6 +130,22 @@ enum Fence {
 impl Fence {
     fn is_back(self) -> bool {
         matches!(self, Self::Settling { .. } | Self::Decided { fenced: true })
+    }
+}
+
+/// An inbound QoS 1 message that has no PUBACK yet.
+#[derive(Debug)]
+struct Inbound {
+    id: DeliveryId,
+    /// Its requests in the journal: one, or one for each guard.
+    keys: Vec<RequestKey>,
+    /// What must happen before PUBACK.
+    holds: usize,
+}
+
+impl Inbound {
+    fn new(id: DeliveryId) -> Self {
+        Self { id, keys: Vec::new(), holds: 1 }
     }
 }
 
@@ -167,44 +163,53 @@ struct Stopping {
 }
 
 impl Hub {
-    /// Makes a hub that remembers `memory`; `entropy` yields fresh random bytes at each call.
+    /// Makes a hub that remembers what the store holds; `entropy` yields fresh random bytes at each call.
     pub fn new(
         config: HubConfig,
         memory: Memory,
+        journal: Vec<Record>,
         entropy: impl FnMut() -> [u8; 16] + Send + 'static,
     ) -> Self {
+        let wills = Wills::new(memory, &config.broker);
         Self {
             config,
             entropy: Entropy(Box::new(entropy)),
+            clock: Duration::ZERO,
             outputs: VecDeque::new(),
             phase: Phase::Waiting { until: Duration::ZERO, unused: None },
             contradictions: 0,
             backoff: Backoff::default(),
-            wills: Wills::new(memory),
+            wills,
+            held_wills: Vec::new(),
             requests: Requests::default(),
+            journal: Journal::new(journal),
             outbox: Outbox::default(),
             states: BTreeMap::new(),
             revision: 0,
+            stored: 0,
             deliveries: VecDeque::new(),
             unstored: Vec::new(),
+            unpublished: VecDeque::new(),
             stopping: None,
         }
     }
 
     /// Takes one input in.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.clock = now.monotonic;
         match input {
-            Input::Connected(connack) => self.on_connected(connack),
+            Input::Connected(connack) => self.on_connected(&connack),
             Input::Disconnected(cause) => self.on_disconnected(now, cause),
             Input::Subscribed { reason_codes } => self.on_subscribed(now, &reason_codes),
             Input::Received { message, delivery } => self.on_received(now, message, delivery),
             Input::Published { id, reason_code } => self.on_published(id, reason_code),
-            Input::Stored { revision } => self.on_stored(revision),
+            Input::Stored { revision } => self.on_stored(now, revision),
             Input::Answered { request, answer } => self.on_answered(now, request, answer),
             Input::State { device, property, payload, content_type, retain } => {
                 let state = State { payload, content_type, retain };
                 self.on_state(device, property, state);
             }
+            Input::Devices(devices) => self.config.devices = devices,
             Input::Elapsed => {}
             Input::Shutdown => self.on_shutdown(now),
         }
@@ -222,7 +227,7 @@ impl Hub {
         let phase = match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
             Phase::Online(connection) => match connection.fence {
-                Fence::Sent { until } | Fence::Settling { until } => Some(until),
+                Fence::Sent { until, .. } | Fence::Settling { until } => Some(until),
                 Fence::Unsent | Fence::Decided { .. } => None,
             },
             Phase::Stopped => return None,
@@ -237,7 +242,8 @@ impl Hub {
     }
 
     fn on_time(&mut self, now: Now) {
-        self.requests.expire_replies(now.monotonic);
+        let forgotten = self.journal.expire(now.monotonic);
+        self.forget(forgotten);
         while let Some(id) = self.requests.overdue(now.monotonic) {
             self.time_out(now, id);
         }
@@ -301,7 +307,7 @@ impl Hub {
         message: Message,
         kind: Kind,
         expires: Option<Duration>,
-    ) -> Option<crate::PublishId> {
+    ) -> Option<PublishId> {
         match self.outbox.push(message, kind, expires) {
             Ok(id) => Some(id),
             Err(topic) => {
@@ -320,41 +326,72 @@ impl Hub {
                 Taken::Publish(id, message) => {
                     self.outputs.push_back(Output::Publish { id, message });
                 }
-                Taken::Dropped(kind, topic) => {
-                    self.finish_deliveries(kind);
-                    self.notice(Notice::QueueFull { topic });
+                Taken::Dropped(id, kind, topic) => {
+                    self.let_go(id, kind);
+                    self.notice(Notice::MessageDropped { topic });
                 }
             }
         }
     }
 
-    fn store(&mut self) -> u64 {
+    fn store_memory(&mut self) -> u64 {
+        self.store(Change::Memory(self.wills.memory().clone()))
+    }
+
+    fn store(&mut self, change: Change) -> u64 {
         self.revision += 1;
-        let memory = self.wills.memory().clone();
-        self.outputs.push_back(Output::Store { revision: self.revision, memory });
+        self.outputs.push_back(Output::Store { revision: self.revision, change });
         self.revision
+    }
+
+    /// Has the store forget what the journal has forgotten.
+    fn forget(&mut self, keys: Vec<RequestKey>) {
+        for key in keys {
+            self.store(Change::Forget(key));
+        }
     }
 
     fn notice(&mut self, notice: Notice) {
         self.outputs.push_back(Output::Notice(notice));
     }
 
-    /// Marks a delivery as done, and acknowledges all that are done in order.
-    fn acknowledge(&mut self, delivery: DeliveryId) {
-        if let Some(entry) = self.deliveries.iter_mut().find(|(id, _)| *id == delivery) {
-            entry.1 = true;
-        }
-        while let Some((id, true)) = self.deliveries.front() {
-            self.outputs.push_back(Output::Acknowledge(*id));
-            self.deliveries.pop_front();
+    /// The prefix of the connection in use.
+    fn prefix(&self) -> Option<&Prefix> {
+        match &self.phase {
+            Phase::Subscribing(connection) | Phase::Online(connection) => {
+                connection.prefix.as_ref()
+            }
+            _ => None,
         }
     }
 
-    fn finish_deliveries(&mut self, kind: Kind) {
-        if let Kind::Response(deliveries) = kind {
-            for delivery in deliveries {
-                self.acknowledge(delivery);
+    /// Lifts one hold from a delivery, and acknowledges all that have none left, in order.
+    fn acknowledge(&mut self, delivery: DeliveryId) {
+        if let Some(inbound) = self.deliveries.iter_mut().find(|i| i.id == delivery) {
+            inbound.holds = inbound.holds.saturating_sub(1);
+        }
+        while self.deliveries.front().is_some_and(|inbound| inbound.holds == 0) {
+            let Some(inbound) = self.deliveries.pop_front() else { break };
+            self.outputs.push_back(Output::Acknowledge(inbound.id));
+            for key in inbound.keys {
+                self.journal.acknowledged(&key, self.clock + self.config.redelivery);
             }
+        }
+    }
+
+    fn finish_deliveries(&mut self, deliveries: &[DeliveryId]) {
+        for &delivery in deliveries {
+            self.acknowledge(delivery);
+        }
+    }
+
+    /// A message has left the outbox, for whatever reason.
+    fn let_go(&mut self, id: PublishId, kind: Kind) {
+        if let Kind::Response { key, deliveries } = kind {
+            if let Some(key) = key {
+                self.note_delivered(&key, id);
+            }
+            self.finish_deliveries(&deliveries);
         }
     }
 }

@@ -1,11 +1,8 @@
 //! What arrives: fences, answers to wills, presence, and requests.
 
-use super::{Fence, Hub, Phase};
+use super::{Fence, Hub, Inbound, Phase};
 use crate::{
-    Acknowledgement, Answer, DeliveryId, DevicePolicy, Generation, Message, Notice, Now, Output,
-    Request, Status,
-    requests::{Pending, Reply, Seen},
-    topic::{self, Prefix},
+    Acknowledgement, Delivery, DeliveryId, Generation, Message, Notice, Now, Output, topic::Prefix,
 };
 
 /// What a topic name says about a message.
@@ -13,12 +10,17 @@ enum Address {
     Fence,
     WillAnswer,
     Presence,
-    Request { device: String, property: String },
+    /// The presence of another hub that this one guards.
+    Guarded,
+    Request {
+        device: String,
+        property: String,
+    },
     Other,
 }
 
 impl Hub {
-    pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<DeliveryId>) {
+    pub(super) fn on_received(&mut self, now: Now, message: Message, inbound: Option<Delivery>) {
         let prefix = match &self.phase {
             Phase::Subscribing(connection) | Phase::Online(connection) => connection.prefix.clone(),
             // Left unacknowledged, so that the broker sends it again on the next connection.
@@ -29,7 +31,9 @@ impl Hub {
             | Phase::Disconnecting(_)
             | Phase::Stopped => return,
         };
-        self.deliveries.extend(delivery.map(|delivery| (delivery, false)));
+        let delivery = inbound.map(|inbound| inbound.id);
+        self.deliveries.extend(delivery.map(Inbound::new));
+        self.put_off_fence(now);
         match self.address(prefix.as_ref(), &message.topic) {
             Address::Fence => {
                 self.on_fence(now, &message);
@@ -38,8 +42,9 @@ impl Hub {
             Address::WillAnswer => self.on_will_answer(&message, delivery),
             Address::Presence => self.on_own_presence(&message, delivery),
             Address::Request { device, property } => {
-                self.on_request(now, prefix.as_ref(), &device, &property, &message, delivery);
+                self.on_request(now, prefix.as_ref(), &device, &property, &message, inbound);
             }
+            Address::Guarded => self.on_guarded(now, message, delivery),
             Address::Other => self.acknowledge_now(delivery),
         }
     }
@@ -71,6 +76,9 @@ impl Hub {
                 return Address::Presence;
             }
         }
+        if self.config.guards.iter().any(|guard| guard.presence.build(prefix, &[]) == name) {
+            return Address::Guarded;
+        }
         Address::Other
     }
 
@@ -85,10 +93,23 @@ impl Hub {
         match connection.fence {
             Fence::Sent { .. } => {
                 connection.fence = Fence::Settling { until: now.monotonic + settle };
-                self.say_online();
+                self.pass_fence(now);
             }
-            Fence::Decided { fenced: false } => connection.fence = Fence::Decided { fenced: true },
+            Fence::Decided { fenced: false } => {
+                connection.fence = Fence::Decided { fenced: true };
+                self.journal.redelivered(now.monotonic + self.config.redelivery);
+            }
             Fence::Unsent | Fence::Settling { .. } | Fence::Decided { fenced: true } => {}
+        }
+    }
+
+    /// What is still being delivered shows that the broker works on what it has queued: the fence may take longer.
+    fn put_off_fence(&mut self, now: Now) {
+        let fence_timeout = self.config.fence_timeout;
+        if let Phase::Online(connection) = &mut self.phase
+            && let Fence::Sent { until, latest } = &mut connection.fence
+        {
+            *until = (now.monotonic + fence_timeout).min(*latest);
         }
     }
 
@@ -143,7 +164,7 @@ impl Hub {
         delivery: Option<DeliveryId>,
     ) {
         if news {
-            let revision = self.store();
+            let revision = self.store_memory();
             self.unstored.extend(delivery.map(|delivery| (revision, delivery)));
         } else {
             self.acknowledge_now(delivery);
@@ -157,150 +178,27 @@ impl Hub {
         }
     }
 
-    fn on_request(
-        &mut self,
-        now: Now,
-        prefix: Option<&Prefix>,
-        device: &str,
-        property: &str,
-        message: &Message,
-        delivery: Option<DeliveryId>,
-    ) {
-        if self.stopping.is_some() {
-            // Left unacknowledged: the session keeps it for the hub's next life.
-            return;
-        }
-        if let Some(topic) = &message.response_topic
-            && let Err(reason) = self.check_response_topic(prefix, topic)
-        {
-            let reason = format!("its Response Topic {reason}");
-            self.notice(Notice::RequestDropped { topic: message.topic.clone(), reason });
-            return self.acknowledge_now(delivery);
-        }
-        if message.expiry == Some(0) {
-            let reason = "it had expired".into();
-            self.notice(Notice::RequestDropped { topic: message.topic.clone(), reason });
-            return self.acknowledge_now(delivery);
-        }
-        let reply = Reply::new(message, delivery, now.monotonic);
-        match self.requests.seen(&reply) {
-            Some(Seen::InProgress) => return,
-            Some(Seen::Answered { answer, publish }) => {
-                return self.answer_again(reply, &answer, publish, delivery);
-            }
-            None => {}
-        }
-        match self.admit(device, message) {
-            Ok(policy) => self.execute(now, device, property, message, reply, policy),
-            Err(answer) => self.respond(now, &reply, &answer, device, property, now.monotonic),
-        }
-    }
-
-    /// Decides whether a request may reach its device.
-    fn admit(&self, device: &str, message: &Message) -> Result<DevicePolicy, Answer> {
-        let refuse = |status, text: String| Err(Answer::failure(status, text));
-        let itself = DevicePolicy { deadline: self.config.deadline, execute_stale: true };
-        let policy = if device == self.config.client_id {
-            itself
-        } else if let Some(policy) = self.config.devices.get(device) {
-            *policy
-        } else {
-            return refuse(Status::NotFound, format!("there is no device `{device}`"));
-        };
-        if message.retain {
-            return refuse(Status::BadRequest, "a retained request is not executed".into());
-        }
-        if message.payload.len() > self.config.max_payload {
-            let (is, max) = (message.payload.len(), self.config.max_payload);
-            let text = format!("the payload of {is} bytes is larger than the {max} allowed");
-            return refuse(Status::BadRequest, text);
-        }
-        if message.expiry.is_none() && !policy.execute_stale && self.may_be_stale() {
-            let text = "the request waited while the hub was away; send it again, \
-                        or with a Message Expiry Interval";
-            return refuse(Status::Conflict, text.into());
-        }
-        if self.requests.waiting(device) >= self.config.queue {
-            let text = format!("{} requests wait for `{device}` already", self.config.queue);
-            return refuse(Status::Busy, text);
-        }
-        Ok(policy)
-    }
-
-    fn execute(
-        &mut self,
-        now: Now,
-        device: &str,
-        property: &str,
-        message: &Message,
-        reply: Reply,
-        policy: DevicePolicy,
-    ) {
-        let allowed = now.monotonic + policy.deadline;
-        let deadline = reply.expires.map_or(allowed, |expires| expires.min(allowed));
-        let id = self.requests.insert(Pending {
-            device: device.to_owned(),
-            property: property.to_owned(),
-            arrived: now.monotonic,
-            deadline,
-            reply,
-        });
-        if device == self.config.client_id && property == "absences" {
-            let absences = serde_json::to_value(&self.wills.memory().decided)
-                .expect("an absence has only text keys");
-            return self.on_answered(now, id, Answer::json(&absences));
-        }
-        self.outputs.push_back(Output::Execute(Request {
-            id,
-            device: device.to_owned(),
-            property: property.to_owned(),
-            payload: message.payload.clone(),
-            content_type: message.content_type.clone(),
-            remaining: deadline - now.monotonic,
-        }));
-    }
-
-    /// Applies the Response Topic policy; the error completes "its Response Topic ...".
-    fn check_response_topic(&self, prefix: Option<&Prefix>, name: &str) -> Result<(), String> {
-        topic::check_name(name)?;
-        let topics = &self.config.topics;
-        let own = topics
-            .response
-            .match_name(prefix, name)
-            .is_some_and(|values| values.contains(&("client_id", &self.config.client_id)));
-        if own || topics.request.match_name(prefix, name).is_some() {
-            return Err(format!("`{name}` is one that the hub subscribes to"));
-        }
-        if topics.presence.match_name(prefix, name).is_some()
-            || topics.absence.match_name(prefix, name).is_some()
-        {
-            return Err(format!("`{name}` tells of a hub's presence"));
-        }
-        match prefix {
-            Some(prefix) if !prefix.contains(name) => {
-                let allowed = self.config.allow_responses.iter().any(|f| f.matches(name));
-                allowed.then_some(()).ok_or_else(|| {
-                    format!("`{name}` is neither below the prefix `{prefix}` nor allowed")
-                })
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn may_be_stale(&self) -> bool {
+    pub(super) fn may_be_stale(&self) -> bool {
         match &self.phase {
             Phase::Subscribing(connection) | Phase::Online(connection) => {
-                connection.session_present && !connection.fence.is_back()
+                connection.session_present
+                    && matches!(connection.fence, Fence::Unsent | Fence::Sent { .. })
             }
             _ => false,
         }
     }
 
-    fn fence_is_back(&self) -> bool {
+    /// Whether nothing that the broker had queued can still be under way.
+    pub(super) fn may_act_on_wills(&self) -> bool {
+        matches!(&self.phase, Phase::Online(connection)
+            if matches!(connection.fence, Fence::Settling { .. } | Fence::Decided { .. }))
+    }
+
+    pub(super) fn fence_is_back(&self) -> bool {
         matches!(&self.phase, Phase::Online(connection) if connection.fence.is_back())
     }
 
-    fn acknowledge_now(&mut self, delivery: Option<DeliveryId>) {
+    pub(super) fn acknowledge_now(&mut self, delivery: Option<DeliveryId>) {
         if let Some(delivery) = delivery {
             self.acknowledge(delivery);
         }

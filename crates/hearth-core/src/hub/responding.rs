@@ -2,17 +2,36 @@
 
 use std::time::Duration;
 
-use super::Hub;
+use super::{Hub, requesting::record};
 use crate::{
-    Answer, DeliveryId, Notice, Now, PublishId, RequestId, Status,
+    Answer, Change, Notice, Now, PublishId, Record, RequestId, RequestKey, Status,
+    journal::Durability,
     outbox::Kind,
-    requests::{Pending, Reply},
+    requests::{Origin, Pending},
 };
+
+/// An answer that may not go out before the store holds it.
+#[derive(Debug)]
+pub(super) struct Unpublished {
+    needs: u64,
+    origin: Origin,
+    answer: Answer,
+}
+
+impl Unpublished {
+    pub(super) fn disconnected(&mut self) {
+        self.origin.deliveries.clear();
+    }
+}
 
 impl Hub {
     pub(super) fn on_answered(&mut self, now: Now, id: RequestId, answer: Answer) {
         match self.requests.remove(id) {
-            Some(pending) => self.finish(now, &pending, &answer),
+            Some(pending) if pending.read_back => {
+                let answer = indeterminate(&pending, &answer);
+                self.finish(now, pending, &answer);
+            }
+            Some(pending) => self.finish(now, pending, &answer),
             None => self.notice(Notice::LateAnswer { request: id }),
         }
     }
@@ -21,31 +40,34 @@ impl Hub {
         let Some(pending) = self.requests.remove(id) else { return };
         let allowed = pending.deadline.saturating_sub(pending.arrived).as_millis();
         let text = format!("`{}` did not answer within {allowed} ms", pending.device);
-        let answer = Answer::failure(Status::Timeout, text);
-        self.finish(now, &pending, &answer);
+        let mut answer = Answer::failure(Status::Timeout, text);
+        if pending.read_back {
+            answer = indeterminate(&pending, &answer);
+        }
+        self.finish(now, pending, &answer);
     }
 
     /// Sends the first answer again; the request is not executed twice.
-    pub(super) fn answer_again(
-        &mut self,
-        reply: Reply,
-        answer: &Answer,
-        publish: Option<PublishId>,
-        delivery: Option<DeliveryId>,
-    ) {
-        if let (Some(publish), Some(delivery)) = (publish, delivery)
-            && self.outbox.attach(publish, delivery)
-        {
+    pub(super) fn answer_again(&mut self, origin: Origin, key: &RequestKey) {
+        let waiting = |unpublished: &&mut Unpublished| unpublished.origin.key.as_ref() == Some(key);
+        if let Some(unpublished) = self.unpublished.iter_mut().find(waiting) {
+            unpublished.origin.deliveries.extend(origin.deliveries);
             return;
         }
-        self.publish_response(&reply, answer);
+        let Some(entry) = self.journal.get(key) else { return };
+        let (revision, publish) = (entry.revision, entry.publish);
+        let Some(answer) = entry.record.answer.clone() else { return };
+        self.hold(&origin, revision);
+        if !publish.is_some_and(|publish| self.outbox.attach(publish, &origin.deliveries)) {
+            self.publish_response(&origin, &answer);
+        }
     }
 
-    /// Sends the answer to a request that goes no further, or has come back.
+    /// Answers a request: at once, or as soon as the store holds the answer.
     pub(super) fn respond(
         &mut self,
         now: Now,
-        reply: &Reply,
+        origin: Origin,
         answer: &Answer,
         device: &str,
         property: &str,
@@ -57,25 +79,140 @@ impl Hub {
             status: answer.status.code(),
             elapsed: now.monotonic - arrived,
         });
-        let publish = self.publish_response(reply, answer);
-        self.requests.answered(reply, answer, publish);
-    }
-
-    fn finish(&mut self, now: Now, pending: &Pending, answer: &Answer) {
-        let Pending { device, property, arrived, reply, .. } = pending;
-        self.respond(now, reply, answer, device, property, *arrived);
-    }
-
-    fn publish_response(&mut self, reply: &Reply, answer: &Answer) -> Option<PublishId> {
-        let Some(response) = reply.response(answer) else {
-            self.finish_deliveries(Kind::Response(reply.deliveries.clone()));
-            return None;
+        let Some(key) = origin.key.clone() else {
+            self.publish_response(&origin, answer);
+            return;
         };
-        let kind = Kind::Response(reply.deliveries.clone());
-        let sent = self.send(response, kind.clone(), reply.expires);
-        if sent.is_none() {
-            self.finish_deliveries(kind);
+        let forget_at = self.fence_is_back().then(|| now.monotonic + self.config.redelivery);
+        self.journal.answer(&key, answer, forget_at);
+        if let RequestKey::Guard { guard, correlation_data } = &key {
+            self.wills.note_guarded(guard, correlation_data);
+            self.store_memory();
         }
-        sent
+        if origin.durability == Durability::Nothing {
+            self.publish_response(&origin, answer);
+            return;
+        }
+        let stored = record(device, property, &key, &origin);
+        let needs = self.store(Change::Record(Record { answer: Some(answer.clone()), ..stored }));
+        if let Some(entry) = self.journal.get_mut(&key) {
+            entry.revision = needs;
+        }
+        if origin.durability == Durability::Intent {
+            self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
+        } else {
+            self.hold(&origin, needs);
+            self.publish_response(&origin, answer);
+        }
     }
+
+    /// Publishes the answers that the store holds now.
+    pub(super) fn publish_stored(&mut self) {
+        while self.unpublished.front().is_some_and(|next| next.needs <= self.stored) {
+            let Some(next) = self.unpublished.pop_front() else { break };
+            self.publish_response(&next.origin, &next.answer);
+        }
+    }
+
+    /// Publishes the answers of an earlier life that the broker may not have.
+    pub(super) fn publish_undelivered(&mut self, now: Now) {
+        for key in self.journal.undelivered() {
+            let waits = self.unpublished.iter().any(|next| next.origin.key.as_ref() == Some(&key));
+            let Some(entry) = self.journal.get(&key).filter(|_| !waits) else { continue };
+            let (record, durability) = (&entry.record, entry.durability);
+            let (Some(answer), false) =
+                (record.answer.clone(), record.reply.is_over(now.monotonic))
+            else {
+                continue;
+            };
+            let origin = origin_of(record, durability);
+            self.publish_response(&origin, &answer);
+        }
+    }
+
+    /// Answers the requests that an earlier life of the daemon may have carried out, and that did not come again.
+    pub(super) fn answer_intended(&mut self, now: Now) {
+        for key in self.journal.intended() {
+            let Some(entry) = self.journal.get(&key) else { continue };
+            if entry.record.reply.response_topic.is_none()
+                || entry.record.reply.is_over(now.monotonic)
+            {
+                self.journal.remove(&key);
+                self.forget(vec![key]);
+                continue;
+            }
+            let origin = origin_of(&entry.record, entry.durability);
+            self.read_back(now, &key, origin);
+        }
+    }
+
+    /// The broker has an answer, or nobody waits for it any more.
+    pub(super) fn note_delivered(&mut self, key: &RequestKey, publish: PublishId) {
+        let Some(entry) = self.journal.get_mut(key) else { return };
+        if entry.publish != Some(publish) || entry.record.delivered {
+            return;
+        }
+        entry.record.delivered = true;
+        if entry.durability != Durability::Nothing {
+            let record = entry.record.clone();
+            self.store(Change::Record(record));
+        }
+    }
+
+    fn finish(&mut self, now: Now, pending: Pending, answer: &Answer) {
+        let Pending { device, property, arrived, origin, .. } = pending;
+        self.respond(now, origin, answer, &device, &property, arrived);
+    }
+
+    /// Keeps deliveries from being acknowledged before the store holds a revision.
+    fn hold(&mut self, origin: &Origin, revision: u64) {
+        if revision <= self.stored {
+            return;
+        }
+        for &delivery in &origin.deliveries {
+            if let Some(inbound) = self.deliveries.iter_mut().find(|i| i.id == delivery) {
+                inbound.holds += 1;
+                self.unstored.push((revision, delivery));
+            }
+        }
+    }
+
+    fn publish_response(&mut self, origin: &Origin, answer: &Answer) {
+        let kind =
+            Kind::Response { key: origin.key.clone(), deliveries: origin.deliveries.clone() };
+        let Some(mut response) = origin.reply.response(answer) else {
+            return self.finish_deliveries(&origin.deliveries);
+        };
+        if origin.key.as_ref().is_some_and(RequestKey::is_guard) {
+            let itself = ("client_id".into(), self.config.client_id.clone());
+            response.user_properties.push(itself);
+        }
+        match self.send(response, kind, origin.reply.expires) {
+            Some(publish) => {
+                let entry = origin.key.as_ref().and_then(|key| self.journal.get_mut(key));
+                if let Some(entry) = entry {
+                    entry.publish = Some(publish);
+                }
+            }
+            None => self.finish_deliveries(&origin.deliveries),
+        }
+    }
+}
+
+fn origin_of(record: &Record, durability: Durability) -> Origin {
+    Origin {
+        key: Some(record.key.clone()),
+        content: record.content,
+        reply: record.reply.clone(),
+        durability,
+        deliveries: Vec::new(),
+    }
+}
+
+/// Says that nobody knows whether a request was carried out, with the state that was read instead.
+fn indeterminate(pending: &Pending, read: &Answer) -> Answer {
+    let text = "indeterminate: the hub ended while it had this request, and cannot know whether it was \
+                carried out; the value is the state now";
+    let state = read.status.is_success().then(|| String::from_utf8_lossy(&read.payload));
+    Answer::failure(Status::Conflict, text).about(&pending.property, state.as_deref())
 }

@@ -1,8 +1,8 @@
 //! The prefix, the two-phase connect, the end.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use hearth_core::{Disconnection, Fatal, Input, Memory, Notice, Output};
+use hearth_core::{Change, Disconnection, Fatal, Input, Memory, Notice, Output};
 
 use crate::rig::{Rig, config, connack};
 
@@ -31,7 +31,9 @@ fn a_generation_is_stored_before_connect_is_sent() {
     rig.take();
     rig.handle(Input::Disconnected(Disconnection::Requested));
     let outputs = rig.take();
-    let [Output::Store { revision, memory }] = &outputs[..] else { panic!("{outputs:?}") };
+    let [Output::Store { revision, change: Change::Memory(memory) }] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
     assert_eq!(memory.prefix, known.prefix);
     rig.handle(Input::Stored { revision: *revision });
     assert!(matches!(rig.take()[..], [Output::Connect { will: Some(_) }]));
@@ -106,14 +108,31 @@ fn a_refused_will_makes_the_hub_learn_the_prefix_anew() {
 }
 
 #[test]
-fn failed_attempts_use_one_generation() {
+fn attempts_that_reach_no_broker_use_one_generation() {
     let mut rig = Rig::online();
     rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
     for _ in 0..20 {
         rig.advance(Duration::from_secs(60));
-        rig.handle(Input::Disconnected(Disconnection::Lost { error: "refused".into() }));
+        rig.handle(Input::Disconnected(Disconnection::Unreachable { error: "no route".into() }));
     }
     assert_eq!(rig.memory.open.len(), 2);
+}
+
+#[test]
+fn an_attempt_whose_connack_is_lost_keeps_its_generation_to_itself_and_is_no_absence() {
+    let mut rig = Rig::online();
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    for _ in 0..2 {
+        rig.advance(Duration::from_secs(60));
+        rig.handle(Input::Disconnected(Disconnection::Lost { error: "no CONNACK".into() }));
+    }
+    rig.advance(Duration::from_secs(60));
+    let generations: BTreeSet<_> = rig.memory.open.iter().map(|will| will.generation).collect();
+    assert_eq!(generations.len(), 4);
+    let first = rig.memory.open[0].generation;
+    rig.go_online(true);
+    let told: Vec<_> = rig.absences().iter().map(|absence| absence.generation).collect();
+    assert_eq!(told, [first], "only this one was ever connected");
 }
 
 #[test]

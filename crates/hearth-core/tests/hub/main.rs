@@ -1,6 +1,8 @@
 //! The hub, driven by hand: inputs, outputs and a clock that stands still unless it is moved.
 
 mod connecting;
+mod guards;
+mod journal;
 mod requests;
 mod rig;
 mod wills;

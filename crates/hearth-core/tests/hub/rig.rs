@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hearth_core::{
-    Absence, Answer, Connack, DeliveryId, DevicePolicy, Disconnection, Generation, Hub, HubConfig,
-    Input, Memory, Message, Now, Output, QoS, Request, topic::Templates,
+    Absence, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
+    Generation, Hub, HubConfig, Input, Memory, Message, Now, Output, QoS, Record, Request,
+    RequestKey, topic::Templates,
 };
 
 pub(crate) const CLIENT_ID: &str = "hub";
@@ -14,6 +15,7 @@ pub(crate) struct Rig {
     pub(crate) now: Duration,
     /// What the store holds.
     pub(crate) memory: Memory,
+    pub(crate) journal: BTreeMap<RequestKey, Record>,
     /// Outputs that the rig does not perform by itself.
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
@@ -22,7 +24,8 @@ pub(crate) struct Rig {
 }
 
 pub(crate) fn config() -> HubConfig {
-    let policy = DevicePolicy { deadline: Duration::from_secs(5), execute_stale: false };
+    let lamp = DevicePolicy::new(Duration::from_secs(5));
+    let blinds = DevicePolicy { not_idempotent: ["step".to_owned()].into(), ..lamp.clone() };
     HubConfig {
         client_id: CLIENT_ID.into(),
         topics: Templates::default(),
@@ -33,7 +36,10 @@ pub(crate) fn config() -> HubConfig {
         settle: Duration::from_millis(300),
         fence_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(5),
-        devices: BTreeMap::from([("lamp".to_owned(), policy)]),
+        devices: BTreeMap::from([("lamp".to_owned(), lamp), ("blinds".to_owned(), blinds)]),
+        guards: Vec::new(),
+        broker: "broker".into(),
+        redelivery: Duration::from_secs(60),
         deadline: Duration::from_secs(5),
         queue: 2,
         max_payload: 1024,
@@ -50,6 +56,14 @@ pub(crate) fn connack(prefix: Option<&str>, session_present: bool) -> Connack {
 
 impl Rig {
     pub(crate) fn new(config: HubConfig, memory: Memory) -> Self {
+        Self::with_journal(config, memory, BTreeMap::new())
+    }
+
+    pub(crate) fn with_journal(
+        config: HubConfig,
+        memory: Memory,
+        journal: BTreeMap<RequestKey, Record>,
+    ) -> Self {
         let mut count = 0;
         let seed = u8::try_from(memory.open.len() + memory.decided.len()).unwrap();
         let entropy = move || {
@@ -58,11 +72,13 @@ impl Rig {
             bytes[15] = count;
             bytes
         };
-        let hub = Hub::new(config, memory.clone(), entropy);
+        let records = journal.values().cloned().collect();
+        let hub = Hub::new(config, memory.clone(), records, entropy);
         let mut rig = Self {
             hub,
             now: Duration::from_secs(1000),
             memory,
+            journal,
             outputs: Vec::new(),
             store_works: true,
             next_delivery: 0,
@@ -83,7 +99,9 @@ impl Rig {
 
     /// The same hub after SIGKILL and a restart, connected but not yet fenced.
     pub(crate) fn restarted(&self, session_present: bool) -> Self {
-        let mut rig = Self::new(config(), self.memory.clone());
+        let mut rig = Self::with_journal(config(), self.memory.clone(), self.journal.clone());
+        rig.now = self.now;
+        rig.handle(Input::Elapsed);
         rig.go_online_unfenced(session_present);
         rig
     }
@@ -120,13 +138,9 @@ impl Rig {
         self.hub.handle(now, input);
         while let Some(output) = self.hub.poll_output() {
             match output {
-                Output::Store { revision, memory } => {
-                    if self.store_works {
-                        self.memory = memory;
-                        self.hub.handle(now, Input::Stored { revision });
-                    } else {
-                        self.outputs.push(Output::Store { revision, memory });
-                    }
+                Output::Store { revision, change } if self.store_works => {
+                    self.write(change);
+                    self.hub.handle(now, Input::Stored { revision });
                 }
                 output => self.outputs.push(output),
             }
@@ -138,11 +152,43 @@ impl Rig {
         self.handle(Input::Elapsed);
     }
 
+    /// The store holds all that it was given while it did not work.
+    pub(crate) fn store_catches_up(&mut self) {
+        self.store_works = true;
+        let (stored, rest) =
+            self.take().into_iter().partition(|output| matches!(output, Output::Store { .. }));
+        self.outputs = rest;
+        let stored: Vec<Output> = stored;
+        for output in stored {
+            let Output::Store { revision, change } = output else { unreachable!("partitioned") };
+            self.write(change);
+            self.handle(Input::Stored { revision });
+        }
+    }
+
+    fn write(&mut self, change: Change) {
+        match change {
+            Change::Memory(memory) => self.memory = memory,
+            Change::Record(record) => {
+                self.journal.insert(record.key.clone(), record);
+            }
+            Change::Forget(key) => {
+                self.journal.remove(&key);
+            }
+        }
+    }
+
     pub(crate) fn receive(&mut self, message: Message) -> DeliveryId {
-        let delivery = DeliveryId(self.next_delivery);
+        let packet_id = u16::try_from(self.next_delivery).unwrap() + 1;
+        self.receive_as(packet_id, message)
+    }
+
+    /// Delivers a message with the Packet Identifier that the broker chose.
+    pub(crate) fn receive_as(&mut self, packet_id: u16, message: Message) -> DeliveryId {
+        let id = DeliveryId(self.next_delivery);
         self.next_delivery += 1;
-        self.handle(Input::Received { message, delivery: Some(delivery) });
-        delivery
+        self.handle(Input::Received { message, delivery: Some(Delivery { id, packet_id }) });
+        id
     }
 
     /// Acknowledges everything that the hub has published, as a broker would.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_core::{Disconnection, Input, Message, Outcome, Output, QoS};
+use hearth_core::{Change, Disconnection, HubConfig, Input, Message, Outcome, Output, QoS};
 
 use crate::rig::Rig;
 
@@ -174,7 +174,7 @@ fn evidence_is_stored_before_it_is_acknowledged() {
     rig.store_works = false;
     let delivery = rig.receive(acknowledgement(&will, "guardian"));
     assert!(!rig.acknowledged().contains(&delivery));
-    let Some(Output::Store { revision, memory }) =
+    let Some(Output::Store { revision, change: Change::Memory(memory) }) =
         rig.outputs.iter().rev().find(|output| matches!(output, Output::Store { .. })).cloned()
     else {
         panic!("the evidence is stored")
@@ -207,4 +207,71 @@ fn acknowledgements_under_the_old_prefix_still_count() {
     rig.receive(acknowledgement(&will, "guardian"));
     let outcomes = decide(&mut rig);
     assert_eq!(outcomes[0], Outcome::Consumed);
+}
+
+#[test]
+fn a_session_that_another_client_had_proves_nothing() {
+    let mut before = Rig::online();
+    let taken_over = Disconnection::ByBroker { reason_code: 0x8E, reason_string: None };
+    before.handle(Input::Disconnected(taken_over));
+    let mut rig = before.restarted(true);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+}
+
+#[test]
+fn what_one_broker_kept_says_nothing_about_a_will_at_another() {
+    let before = Rig::online();
+    let mut rig = Rig::new(
+        HubConfig { broker: "another".into(), ..crate::rig::config() },
+        before.memory.clone(),
+    );
+    assert_eq!(rig.take(), [Output::Connect { will: None }], "the prefix is another broker's");
+    rig.connect(crate::rig::connack(Some("alice"), true));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.go_online_unfenced(true);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    assert_eq!(rig.memory.broker.as_deref(), Some("another"));
+}
+
+#[test]
+fn the_session_leaves_an_old_prefix_once_its_wills_are_decided() {
+    let before = Rig::online();
+    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+    rig.connect(crate::rig::connack(Some("bob"), true));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.connect(crate::rig::connack(Some("bob"), true));
+    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    let left = |rig: &Rig| {
+        rig.outputs.iter().find_map(|output| match output {
+            Output::Unsubscribe(filters) => Some(filters.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(left(&rig), None, "acknowledgements may still come under the old prefix");
+    decide(&mut rig);
+    let filters = left(&rig).expect("UNSUBSCRIBE");
+    assert_eq!(filters, ["alice/cmnd/+/+", "alice/response/hub/+", "alice/hub/hub/presence"]);
+    assert_eq!(rig.memory.past, []);
+}
+
+#[test]
+fn the_fence_may_take_longer_while_the_broker_still_delivers() {
+    let mut rig = Rig::online().restarted(true);
+    for _ in 0..9 {
+        rig.advance(Duration::from_secs(6));
+        rig.receive(crate::rig::request("", b"a backlog"));
+        assert!(rig.absences().is_empty());
+    }
+    rig.advance(Duration::from_secs(6));
+    assert_eq!(rig.absences()[0].outcome, Outcome::Unknown, "but not for ever");
+}
+
+#[test]
+fn a_fence_that_never_comes_does_not_make_every_request_stale() {
+    let mut rig = Rig::online().restarted(true);
+    rig.receive(crate::rig::request("ON", b"1"));
+    assert!(rig.executed().is_empty());
+    rig.advance(Duration::from_secs(10));
+    rig.receive(crate::rig::request("ON", b"2"));
+    assert_eq!(rig.executed().len(), 1);
 }

@@ -51,8 +51,8 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(exit::SOFTWARE, error),
     };
-    let memory = contents.memory;
-    let parts = Parts { config, memory, store, stored, devices };
+    let (memory, journal) = (contents.memory, contents.journal);
+    let parts = Parts { config, memory, journal, store, stored, devices };
     match runtime.block_on(driver::run(parts)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),

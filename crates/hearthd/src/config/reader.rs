@@ -90,6 +90,23 @@ impl Reader {
             .collect()
     }
 
+    /// Returns the tables of an array of tables; none where it is missing or something else.
+    pub(super) fn sections<'t>(
+        &mut self,
+        parent: &mut Section<'t>,
+        key: &'static str,
+    ) -> Vec<Section<'t>> {
+        let Some(entry) = self.entry(parent, key) else { return Vec::new() };
+        let Some(array) = entry.value.as_array() else {
+            self.wrong_type(entry.at, &entry.path, "an array of tables", entry.value);
+            return Vec::new();
+        };
+        let item = |(index, value): (usize, &'t Spanned<DeValue<'t>>)| {
+            self.as_section(format!("{}[{index}]", entry.path), value.span().start, value)
+        };
+        array.iter().enumerate().map(item).collect()
+    }
+
     fn as_section<'t>(
         &mut self,
         path: String,
@@ -198,6 +215,10 @@ impl<'t> Section<'t> {
 
     pub(super) fn exists(&self) -> bool {
         self.table.is_some()
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| find(table, key).is_some())
     }
 }
 

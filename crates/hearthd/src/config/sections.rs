@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Broker, Config, Containment, DeviceConfig, Isolation, Limits, Problems, Requests,
     ResponseInformation, Secret, Source, Stale, Tls,
+    guards::guards,
     reader::{Reader, Section, wrong_type},
     units,
 };
@@ -34,10 +35,12 @@ pub(super) fn config(reader: &mut Reader, root: &DeTable<'_>) -> Config {
     let broker = broker(reader, &mut root);
     let requests = requests(reader, &mut root);
     let devices = devices(reader, &mut root, &requests, &broker.client_id);
+    let topics = topics(reader, &mut root);
     let (plugin_path, containment) = plugins(reader, &mut root);
     let config = Config {
+        guards: guards(reader, &mut root, &topics, &broker.client_id, &devices),
         response_information: response_information(reader, &mut root),
-        topics: topics(reader, &mut root),
+        topics,
         allow_responses: allow_responses(reader, &mut root),
         will_delay: will_delay(reader, &mut root, broker.session_expiry),
         plugin_path,

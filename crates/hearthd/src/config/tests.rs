@@ -58,6 +58,7 @@ fn every_key_is_documented() {
         let documented = SHIPPED.lines().any(|line| {
             line.trim_start_matches("# ").starts_with(&format!("{key} = "))
                 || line.ends_with(&format!(".{key}]"))
+                || line.contains(&format!("[[{key}]]"))
         });
         assert!(documented, "{path} is not in config/hearthd.toml");
     }
@@ -86,7 +87,7 @@ state = "{prefix}/state/{room}"
 delay = "soon"
 [devices.Bedroom]
 name = "Bedroom"
-[[guard]]
+[[guards]]
 presence = "x"
 "#;
     assert_eq!(
@@ -103,10 +104,40 @@ presence = "x"
              `-`, such as `bedroom`",
             "c.toml:10:10: devices.Bedroom: plugin is missing; name the device's kind: plugin = \
              \"light\"",
-            "c.toml:12:3: guard: unknown key; known here: broker, requests, devices, \
-             plugins, response_information, topics, responses, will, state",
+            "c.toml:12:3: guards: unknown key; did you mean `guard`?",
         ]
     );
+}
+
+#[test]
+fn a_guard_names_another_hub_and_a_device_of_this_one() {
+    let text = r#"
+[broker]
+client_id = "attic"
+[devices.boiler]
+plugin = "light"
+[[guard]]
+presence = "{prefix}/hub/cellar/presence"
+request = { device = "boiler", property = "power", value = "OFF" }
+[[guard]]
+presence = "{prefix}/hub/garage/presence"
+request = { device = "boiler", property = "brightness", value = 20 }
+"#;
+    let config = parse(text).unwrap();
+    let payloads: Vec<_> = config.guards.iter().map(|guard| &guard.payload[..]).collect();
+    assert_eq!(payloads, [b"OFF", &b"20"[..]]);
+    assert_eq!(config.guards[0].presence.to_string(), "{prefix}/hub/cellar/presence");
+    let own = text.replace("hub/cellar", "hub/attic");
+    check_problem(&own, "c.toml:7:12: guard[0].presence: is this hub's own presence");
+    let gone = text.replace("device = \"boiler\", property = \"power\"", "device = \"pump\"");
+    let told = problems(&gone);
+    assert!(
+        told[0].contains("guard[0].request: property is missing; write presence = "),
+        "{told:#?}"
+    );
+    assert!(told[1].contains("guard[0].request.device: there is no device `pump`"), "{told:#?}");
+    check_problem("guard = 3", "c.toml:1:9: guard: must be an array of tables, not a whole number");
+    check_problem("[[guard]]\npresence = \"x\"", "c.toml:1:1: guard[0]: request is missing");
 }
 
 #[test]

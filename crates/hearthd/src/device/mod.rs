@@ -14,7 +14,7 @@ mod shared;
 mod thread;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -188,6 +188,16 @@ impl Devices {
             devices.by_id.insert(id.clone(), started);
         }
         Ok(devices)
+    }
+
+    /// Returns the properties of a device whose setting must not be carried out twice.
+    pub fn not_idempotent(&self, device: &str) -> BTreeSet<String> {
+        let device = self.by_id.get(device);
+        let declarations = device.into_iter().flat_map(|device| &device.shared.declarations);
+        declarations
+            .filter(|(_, declaration)| !declaration.idempotent)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// Has a device carry out a request; never blocks, the answer comes as an event.

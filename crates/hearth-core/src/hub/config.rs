@@ -1,0 +1,72 @@
+//! What the hub is told before it starts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::Guard;
+use crate::topic::{Prefix, Templates, TopicFilter};
+
+/// What the hub needs to know before it starts.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// The client identifier, and the hub's topic level.
+    pub client_id: String,
+    /// Topic templates.
+    pub topics: Templates,
+    /// Response Topics outside the prefix that are answered.
+    pub allow_responses: Vec<TopicFilter>,
+    /// Whether the hub refuses to run without Response Information from CONNACK.
+    pub require_response_information: bool,
+    /// The prefix where the broker offers none.
+    pub fallback_prefix: Option<Prefix>,
+    /// Will Delay Interval.
+    pub will_delay: Duration,
+    /// How long late copies may take after the fence.
+    pub settle: Duration,
+    /// How long the fence may take.
+    pub fence_timeout: Duration,
+    /// How long answers may take after [`Input::Shutdown`].
+    pub grace: Duration,
+    /// The devices.
+    pub devices: BTreeMap<String, DevicePolicy>,
+    /// What is done about other hubs' wills.
+    pub guards: Vec<Guard>,
+    /// The broker, by address: what the hub remembers of one broker's session says nothing about another's.
+    pub broker: String,
+    /// How long after its PUBACK a request is remembered: long enough to be sure that the broker has it.
+    pub redelivery: Duration,
+    /// Deadline of requests to the hub itself.
+    pub deadline: Duration,
+    /// Requests that one device may have waiting.
+    pub queue: usize,
+    /// Largest payload of a request, in bytes.
+    pub max_payload: usize,
+}
+
+/// How requests to one device are treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevicePolicy {
+    /// How long the device may take.
+    pub deadline: Duration,
+    /// Whether a request that waited while the hub was away is executed.
+    pub execute_stale: bool,
+    /// The properties whose setting must not be carried out twice.
+    pub not_idempotent: BTreeSet<String>,
+}
+
+impl DevicePolicy {
+    /// Makes the policy of a device whose properties are all idempotent, and which refuses what is stale.
+    pub fn new(deadline: Duration) -> Self {
+        Self { deadline, execute_stale: false, not_idempotent: BTreeSet::new() }
+    }
+
+    pub(super) fn is_idempotent(&self, property: &str) -> bool {
+        if property == "set" {
+            self.not_idempotent.is_empty()
+        } else {
+            !self.not_idempotent.contains(property)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Other hubs' wills: each is a request, and what a device of this hub answers is its acknowledgement.
+
+use super::Hub;
+use crate::{
+    Answer, DeliveryId, DevicePolicy, Message, Notice, Now, RequestKey, Status,
+    journal::{Reply, fingerprint},
+    requests::Origin,
+    topic::Template,
+};
+
+/// What this hub does when another hub's will is published.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// The other hub's presence topic; `{prefix}` is its only placeholder.
+    pub presence: Template,
+    /// Device ID.
+    pub device: String,
+    /// Property name.
+    pub property: String,
+    /// What the property is set to.
+    pub payload: bytes::Bytes,
+}
+
+impl Hub {
+    /// Acts on a will; before the fence it waits, because `online` may follow.
+    pub(super) fn on_guarded(&mut self, now: Now, message: Message, delivery: Option<DeliveryId>) {
+        let is_will = &message.payload[..] == b"offline"
+            && message.response_topic.is_some()
+            && message.correlation_data.is_some();
+        if !self.may_act_on_wills() {
+            let older = self.held_wills.iter().position(|(held, _)| held.topic == message.topic);
+            if let Some((_, delivery)) = older.map(|index| self.held_wills.remove(index)) {
+                self.acknowledge_now(delivery);
+            }
+            if is_will {
+                return self.held_wills.push((message, delivery));
+            }
+        } else if is_will {
+            self.act_on_will(now, &message, delivery);
+        }
+        self.acknowledge_now(delivery);
+    }
+
+    /// Acts on the wills that nothing has replaced by the time the fence is back.
+    pub(super) fn release_wills(&mut self, now: Now) {
+        for (message, delivery) in std::mem::take(&mut self.held_wills) {
+            self.act_on_will(now, &message, delivery);
+            self.acknowledge_now(delivery);
+        }
+    }
+
+    fn act_on_will(&mut self, now: Now, will: &Message, delivery: Option<DeliveryId>) {
+        let prefix = self.prefix().cloned();
+        let guards = self.config.guards.iter();
+        let guards: Vec<Guard> = guards
+            .filter(|guard| guard.presence.build(prefix.as_ref(), &[]) == will.topic)
+            .cloned()
+            .collect();
+        let response_topic = will.response_topic.clone().unwrap_or_default();
+        if let Err(reason) = self.check_response_topic(prefix.as_ref(), &response_topic) {
+            let reason = format!("the will's Response Topic {reason}");
+            return self.notice(Notice::RequestDropped { topic: will.topic.clone(), reason });
+        }
+        for guard in guards {
+            self.act_as(now, &guard, will, delivery);
+        }
+    }
+
+    fn act_as(&mut self, now: Now, guard: &Guard, will: &Message, delivery: Option<DeliveryId>) {
+        let Guard { device, property, payload, .. } = guard;
+        let name = format!("{} {device}/{property}", will.topic);
+        let correlation_data = will.correlation_data.clone().unwrap_or_default();
+        let key = RequestKey::Guard { guard: name.clone(), correlation_data };
+        if self.journal.get(&key).is_none() && self.wills.has_guarded(&name, will) {
+            return;
+        }
+        let request = Message {
+            payload: payload.clone(),
+            retain: false,
+            response_topic: None,
+            correlation_data: None,
+            ..will.clone()
+        };
+        let origin = Origin {
+            key: Some(key),
+            content: fingerprint(&will.topic, payload),
+            reply: Reply::to(will, now.monotonic),
+            durability: self.durability(device, property, &request),
+            deliveries: self.one_more(delivery),
+        };
+        let Some(origin) = self.repeat(now, origin, true) else { return };
+        self.notice(Notice::Guarding {
+            presence: will.topic.clone(),
+            device: device.clone(),
+            property: property.clone(),
+        });
+        let policy = self.config.devices.get(device).cloned();
+        let full = self.requests.waiting(device) >= self.config.queue;
+        match policy {
+            Some(policy) if !full => {
+                let policy = DevicePolicy { execute_stale: true, ..policy };
+                self.execute(now, device, property, &request, origin, &policy);
+            }
+            Some(_) => {
+                let text = format!("{} requests wait for `{device}` already", self.config.queue);
+                let answer = Answer::failure(Status::Busy, text);
+                self.refuse(now, device, property, origin, &answer);
+            }
+            None => {
+                let text = format!("there is no device `{device}`");
+                let answer = Answer::failure(Status::NotFound, text);
+                self.refuse(now, device, property, origin, &answer);
+            }
+        }
+    }
+
+    /// Lets a delivery wait for one more answer.
+    fn one_more(&mut self, delivery: Option<DeliveryId>) -> Vec<DeliveryId> {
+        if let Some(inbound) = self.deliveries.iter_mut().find(|i| Some(i.id) == delivery) {
+            inbound.holds += 1;
+        }
+        delivery.into_iter().collect()
+    }
+}

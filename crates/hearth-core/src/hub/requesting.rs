@@ -1,0 +1,350 @@
+//! From a request's arrival to its execution: the policies, the journal, the order.
+
+use super::Hub;
+use crate::{
+    Answer, Change, Delivery, DeliveryId, DevicePolicy, Message, Notice, Now, Output, QoS, Record,
+    Request, RequestKey, Status,
+    journal::{Durability, Reply, Seen, fingerprint},
+    requests::{Origin, Pending},
+    topic::{self, Prefix},
+};
+
+/// Why a request does not reach its device.
+enum Refusal {
+    /// It is answered so.
+    Answer(Answer),
+    /// It came before the fence, and an earlier life of the daemon may have carried it out.
+    Indeterminate(RequestKey),
+}
+
+impl Hub {
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        prefix: Option<&Prefix>,
+        device: &str,
+        property: &str,
+        message: &Message,
+        delivery: Option<Delivery>,
+    ) {
+        if self.stopping.is_some() {
+            // Left unacknowledged: the session keeps it for the hub's next life.
+            return;
+        }
+        if let Err(reason) = self.check_request(prefix, message) {
+            self.notice(Notice::RequestDropped { topic: message.topic.clone(), reason });
+            return self.acknowledge_now(delivery.map(|delivery| delivery.id));
+        }
+        let origin = Origin {
+            key: key(message, delivery),
+            content: fingerprint(&message.topic, &message.payload),
+            reply: Reply::to(message, now.monotonic),
+            durability: self.durability(device, property, message),
+            deliveries: delivery.iter().map(|delivery| delivery.id).collect(),
+        };
+        if let Some(origin) = self.repeat(now, origin, message.dup) {
+            self.take_on(now, device, property, message, origin);
+        }
+    }
+
+    /// Answers a request that is known already; returns one that is not.
+    pub(super) fn repeat(&mut self, now: Now, origin: Origin, dup: bool) -> Option<Origin> {
+        let Some(key) = origin.key.clone() else { return Some(origin) };
+        match self.journal.seen(&key, origin.content, dup) {
+            Seen::Never => return Some(origin),
+            Seen::InProgress(id) => {
+                self.bind(&origin.deliveries, &key);
+                self.requests.attach(id, origin);
+            }
+            Seen::Answered => {
+                self.bind(&origin.deliveries, &key);
+                self.answer_again(origin, &key);
+            }
+            Seen::Intended => self.read_back(now, &key, origin),
+        }
+        None
+    }
+
+    fn take_on(
+        &mut self,
+        now: Now,
+        device: &str,
+        property: &str,
+        message: &Message,
+        origin: Origin,
+    ) {
+        match self.admit(device, message, &origin) {
+            Ok(policy) => {
+                self.execute(now, device, property, message, origin, &policy);
+            }
+            Err(Refusal::Answer(answer)) => {
+                self.refuse(now, device, property, origin, &answer);
+            }
+            Err(Refusal::Indeterminate(key)) => {
+                let entry = record(device, property, &key, &origin);
+                self.journal.insert(entry, origin.durability, None);
+                self.read_back(now, &key, origin);
+            }
+        }
+    }
+
+    /// Carries out what is admitted; the answer may be there at once.
+    pub(super) fn execute(
+        &mut self,
+        now: Now,
+        device: &str,
+        property: &str,
+        message: &Message,
+        origin: Origin,
+        policy: &DevicePolicy,
+    ) {
+        let allowed = now.monotonic + policy.deadline;
+        let deadline = origin.reply.expires.map_or(allowed, |expires| expires.min(allowed));
+        let durability = origin.durability;
+        let entry = origin.key.clone().map(|key| record(device, property, &key, &origin));
+        let deliveries = origin.deliveries.clone();
+        let id = self.requests.insert(Pending {
+            device: device.to_owned(),
+            property: property.to_owned(),
+            arrived: now.monotonic,
+            deadline,
+            origin,
+            read_back: false,
+        });
+        let mut needs = None;
+        if let Some(entry) = entry {
+            let key = entry.key.clone();
+            self.journal.insert(entry.clone(), durability, Some(id));
+            self.bind(&deliveries, &key);
+            if durability == Durability::Intent {
+                needs = Some(self.store(Change::Record(entry)));
+            }
+        }
+        if device == self.config.client_id && property == "absences" {
+            let absences = serde_json::to_value(&self.wills.memory().decided)
+                .expect("an absence has only text keys");
+            return self.on_answered(now, id, Answer::json(&absences));
+        }
+        let request = Request {
+            id,
+            device: device.to_owned(),
+            property: property.to_owned(),
+            payload: message.payload.clone(),
+            content_type: message.content_type.clone(),
+            remaining: deadline - now.monotonic,
+        };
+        self.start(request, needs);
+    }
+
+    /// Reads the state for a request that an earlier life of the daemon may have carried out.
+    pub(super) fn read_back(&mut self, now: Now, key: &RequestKey, origin: Origin) {
+        let Some(entry) = self.journal.get(key) else { return };
+        let (device, property) = (entry.record.device.clone(), entry.record.property.clone());
+        let deadline = now.monotonic
+            + self.config.devices.get(&device).map_or(self.config.deadline, |p| p.deadline);
+        let deadline = origin.reply.expires.map_or(deadline, |expires| expires.min(deadline));
+        let known = self.config.devices.contains_key(&device);
+        let deliveries = origin.deliveries.clone();
+        let id = self.requests.insert(Pending {
+            device: device.clone(),
+            property: property.clone(),
+            arrived: now.monotonic,
+            deadline,
+            origin: Origin { durability: Durability::Intent, ..origin },
+            read_back: true,
+        });
+        if let Some(entry) = self.journal.get_mut(key) {
+            entry.request = Some(id);
+            entry.durability = Durability::Intent;
+        }
+        self.bind(&deliveries, key);
+        if !known {
+            let answer =
+                Answer::failure(Status::NotFound, format!("there is no device `{device}`"));
+            return self.on_answered(now, id, answer);
+        }
+        let request = Request {
+            id,
+            device,
+            property: if property == "set" { "get".into() } else { property },
+            payload: bytes::Bytes::new(),
+            content_type: None,
+            remaining: deadline.saturating_sub(now.monotonic),
+        };
+        self.start(request, None);
+    }
+
+    /// Answers a request that does not reach its device.
+    pub(super) fn refuse(
+        &mut self,
+        now: Now,
+        device: &str,
+        property: &str,
+        mut origin: Origin,
+        answer: &Answer,
+    ) {
+        // What is refused for what it says is refused again; what is refused for its time might be carried out.
+        let passing = matches!(answer.status, Status::Conflict | Status::Busy);
+        match origin.key.clone().filter(|_| passing && origin.durability != Durability::Nothing) {
+            Some(key) if self.make_room() => {
+                origin.durability = Durability::Intent;
+                let entry = record(device, property, &key, &origin);
+                self.journal.insert(entry, Durability::Intent, None);
+                self.bind(&origin.deliveries, &key);
+            }
+            Some(_) | None => (origin.key, origin.durability) = (None, Durability::Nothing),
+        }
+        self.respond(now, origin, answer, device, property, now.monotonic);
+    }
+
+    fn start(&mut self, request: Request, needs: Option<u64>) {
+        self.outputs.extend(self.requests.start(request, needs).map(Output::Execute));
+    }
+
+    /// Ties deliveries to a request of the journal, which is forgotten only after their PUBACKs.
+    fn bind(&mut self, deliveries: &[DeliveryId], key: &RequestKey) {
+        for inbound in &mut self.deliveries {
+            if deliveries.contains(&inbound.id) {
+                inbound.keys.push(key.clone());
+                self.journal.delivered_again(key);
+            }
+        }
+    }
+
+    fn make_room(&mut self) -> bool {
+        let forgotten = self.journal.make_room();
+        let fits = forgotten.is_some();
+        self.forget(forgotten.unwrap_or_default());
+        fits
+    }
+
+    /// Returns how much of a request must survive a crash.
+    pub(super) fn durability(&self, device: &str, property: &str, message: &Message) -> Durability {
+        let Some(policy) = self.config.devices.get(device) else { return Durability::Nothing };
+        let reads = message.payload.is_empty() || matches!(property, "get" | "describe");
+        if message.qos == QoS::AtMostOnce || reads {
+            Durability::Nothing
+        } else if policy.is_idempotent(property) && !turns_over(&message.payload) {
+            Durability::Answer
+        } else {
+            Durability::Intent
+        }
+    }
+
+    /// Decides whether a request may reach its device.
+    fn admit(
+        &mut self,
+        device: &str,
+        message: &Message,
+        origin: &Origin,
+    ) -> Result<DevicePolicy, Refusal> {
+        let refuse = |status, text: String| Err(Refusal::Answer(Answer::failure(status, text)));
+        let policy = if device == self.config.client_id {
+            DevicePolicy { execute_stale: true, ..DevicePolicy::new(self.config.deadline) }
+        } else if let Some(policy) = self.config.devices.get(device) {
+            policy.clone()
+        } else {
+            return refuse(Status::NotFound, format!("there is no device `{device}`"));
+        };
+        if message.retain {
+            return refuse(Status::BadRequest, "a retained request is not executed".into());
+        }
+        if message.payload.len() > self.config.max_payload {
+            let (is, max) = (message.payload.len(), self.config.max_payload);
+            let text = format!("the payload of {is} bytes is larger than the {max} allowed");
+            return refuse(Status::BadRequest, text);
+        }
+        if message.expiry.is_none() && !policy.execute_stale && self.may_be_stale() {
+            if message.dup
+                && origin.durability == Durability::Answer
+                && let Some(key) = origin.key.clone()
+                && self.make_room()
+            {
+                return Err(Refusal::Indeterminate(key));
+            }
+            let text = "stale: the request waited while the hub was away; send it again, \
+                        or with a Message Expiry Interval";
+            return refuse(Status::Conflict, text.into());
+        }
+        if self.requests.waiting(device) >= self.config.queue {
+            let text = format!("{} requests wait for `{device}` already", self.config.queue);
+            return refuse(Status::Busy, text);
+        }
+        if origin.key.is_some() && !self.make_room() {
+            let text = "too many answers wait for the broker already";
+            return refuse(Status::Busy, text.into());
+        }
+        Ok(policy)
+    }
+
+    /// Finds what keeps a request from being considered at all.
+    fn check_request(&self, prefix: Option<&Prefix>, message: &Message) -> Result<(), String> {
+        if let Some(topic) = &message.response_topic {
+            self.check_response_topic(prefix, topic)
+                .map_err(|reason| format!("its Response Topic {reason}"))?;
+        }
+        if message.expiry == Some(0) {
+            return Err("it had expired".into());
+        }
+        Ok(())
+    }
+    /// Applies the Response Topic policy; the error completes "its Response Topic ...".
+    pub(super) fn check_response_topic(
+        &self,
+        prefix: Option<&Prefix>,
+        name: &str,
+    ) -> Result<(), String> {
+        topic::check_name(name)?;
+        let topics = &self.config.topics;
+        let own = topics
+            .response
+            .match_name(prefix, name)
+            .is_some_and(|values| values.contains(&("client_id", &self.config.client_id)));
+        if own || topics.request.match_name(prefix, name).is_some() {
+            return Err(format!("`{name}` is one that the hub subscribes to"));
+        }
+        if topics.presence.match_name(prefix, name).is_some()
+            || topics.absence.match_name(prefix, name).is_some()
+        {
+            return Err(format!("`{name}` tells of a hub's presence"));
+        }
+        match prefix {
+            Some(prefix) if !prefix.contains(name) => {
+                let allowed = self.config.allow_responses.iter().any(|f| f.matches(name));
+                allowed.then_some(()).ok_or_else(|| {
+                    format!("`{name}` is neither below the prefix `{prefix}` nor allowed")
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Names a request: as its sender does, else by what the broker does.
+fn key(message: &Message, delivery: Option<Delivery>) -> Option<RequestKey> {
+    match (&message.response_topic, &message.correlation_data) {
+        (Some(response_topic), Some(correlation_data)) => Some(RequestKey::Correlated {
+            response_topic: response_topic.clone(),
+            correlation_data: correlation_data.clone(),
+        }),
+        _ => delivery.map(|delivery| RequestKey::Packet(delivery.packet_id)),
+    }
+}
+
+pub(super) fn record(device: &str, property: &str, key: &RequestKey, origin: &Origin) -> Record {
+    Record {
+        key: key.clone(),
+        content: origin.content,
+        device: device.to_owned(),
+        property: property.to_owned(),
+        reply: origin.reply.clone(),
+        answer: None,
+        delivered: false,
+    }
+}
+
+/// Returns whether a payload may hold TOGGLE, the one value whose effect depends on the state.
+fn turns_over(payload: &[u8]) -> bool {
+    const TOGGLE: &[u8] = b"TOGGLE";
+    payload.windows(TOGGLE.len()).any(|window| window.eq_ignore_ascii_case(TOGGLE))
+}

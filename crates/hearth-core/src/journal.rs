@@ -1,0 +1,368 @@
+//! The requests that the hub has taken on, and the answers that a redelivery gets again.
+//!
+//! A QoS 1 request that sets something is remembered until no redelivery can come any more: as an intent before
+//! it is carried out, where carrying it out twice would do harm, and with its answer after.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Message, PublishId, QoS, RequestId};
+
+/// What makes two requests the same one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RequestKey {
+    /// Response Topic and Correlation Data, in whatever session.
+    Correlated {
+        /// Response Topic.
+        response_topic: String,
+        /// Correlation Data.
+        correlation_data: Bytes,
+    },
+    /// Another hub's will, as a request to a device of this one.
+    Guard {
+        /// The guard's name: presence topic, device and property.
+        guard: String,
+        /// Correlation Data of the will.
+        correlation_data: Bytes,
+    },
+    /// The Packet Identifier within the session, where a request names nothing better (MQTT 4.4).
+    Packet(u16),
+}
+
+/// Where and how the answer to a request goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Response Topic; none where nobody asked for a response.
+    pub response_topic: Option<String>,
+    /// Correlation Data.
+    pub correlation_data: Option<Bytes>,
+    /// Quality of service.
+    pub qos: QoS,
+    /// When the requester stops waiting, on the clock of [`Now::monotonic`](crate::Now::monotonic).
+    pub expires: Option<Duration>,
+}
+
+/// One request of the journal, as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which request.
+    pub key: RequestKey,
+    /// Stands for the request's topic and payload: the same key with other contents is another request.
+    pub content: u64,
+    /// Device ID.
+    pub device: String,
+    /// Property name, or `set`.
+    pub property: String,
+    /// Where the answer goes.
+    pub reply: Reply,
+    /// The answer; none while it is not known whether the request was carried out.
+    pub answer: Option<Answer>,
+    /// Whether the broker has the answer, or nobody waits for it.
+    pub delivered: bool,
+}
+
+impl RequestKey {
+    /// Whose answer goes to another hub, which wants to know who acted.
+    pub(crate) fn is_guard(&self) -> bool {
+        matches!(self, Self::Guard { .. })
+    }
+}
+
+impl Reply {
+    pub(crate) fn to(message: &Message, now: Duration) -> Self {
+        Self {
+            response_topic: message.response_topic.clone(),
+            correlation_data: message.correlation_data.clone(),
+            qos: message.qos,
+            expires: message.expiry.map(|seconds| now + Duration::from_secs(seconds.into())),
+        }
+    }
+
+    /// Builds the response; none where nobody asked for one.
+    pub(crate) fn response(&self, answer: &Answer) -> Option<Message> {
+        let mut response = Message {
+            topic: self.response_topic.clone()?,
+            qos: self.qos,
+            correlation_data: self.correlation_data.clone(),
+            ..Message::default()
+        };
+        answer.write_to(&mut response);
+        Some(response)
+    }
+
+    pub(crate) fn is_over(&self, now: Duration) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// How much of a request must survive a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Nothing: it sets nothing, or no redelivery can come.
+    Nothing,
+    /// The answer, before PUBACK: carrying the request out again would do no harm.
+    Answer,
+    /// That it is being carried out, before it is; and the answer, before that goes out.
+    Intent,
+}
+
+/// The journal: every request that may be delivered again, by its key.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    entries: BTreeMap<RequestKey, Entry>,
+    /// When entries are forgotten.
+    expiries: BTreeSet<(Duration, RequestKey)>,
+    bytes: usize,
+}
+
+/// What the journal knows of one request.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    pub(crate) durability: Durability,
+    /// While it is carried out.
+    pub(crate) request: Option<RequestId>,
+    /// Its response in the outbox.
+    pub(crate) publish: Option<PublishId>,
+    /// The revision of the store that holds the record as it is.
+    pub(crate) revision: u64,
+    /// Deliveries of this connection that have no PUBACK yet.
+    unacknowledged: usize,
+    expires: Option<Duration>,
+}
+
+/// What the journal says of a request that has just come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It is new.
+    Never,
+    /// It is being carried out.
+    InProgress(RequestId),
+    /// It has its answer.
+    Answered,
+    /// An earlier life of the daemon may have carried it out.
+    Intended,
+}
+
+impl Journal {
+    /// Takes in what an earlier life of the daemon has left.
+    pub(crate) fn new(records: Vec<Record>) -> Self {
+        let mut journal = Self::default();
+        for record in records {
+            journal.insert(record, Durability::Intent, None);
+        }
+        journal
+    }
+
+    /// Looks a request up; `dup` is the DUP flag, without which a Packet Identifier names another message.
+    pub(crate) fn seen(&self, key: &RequestKey, content: u64, dup: bool) -> Seen {
+        let Some(entry) = self.entries.get(key) else { return Seen::Never };
+        let another = matches!(key, RequestKey::Packet(_)) && !dup;
+        if another || entry.record.content != content {
+            return Seen::Never;
+        }
+        match (&entry.record.answer, entry.request) {
+            (Some(_), _) => Seen::Answered,
+            (None, Some(id)) => Seen::InProgress(id),
+            (None, None) => Seen::Intended,
+        }
+    }
+
+    pub(crate) fn get(&self, key: &RequestKey) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &RequestKey) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    /// Makes room for one more request; returns what it forgets, or none where nothing may be forgotten.
+    pub(crate) fn make_room(&mut self) -> Option<Vec<RequestKey>> {
+        let mut forgotten = Vec::new();
+        while self.entries.len() >= ENTRY_BOUND || self.bytes >= BYTE_BOUND {
+            let Some((_, key)) = self.expiries.pop_first() else { break };
+            forgotten.extend(self.remove(&key).map(|_| key));
+        }
+        let fits = self.entries.len() < ENTRY_BOUND && self.bytes < BYTE_BOUND;
+        (fits || !forgotten.is_empty()).then_some(forgotten)
+    }
+
+    /// Adds a request, in the place of an older one with the same key.
+    pub(crate) fn insert(
+        &mut self,
+        record: Record,
+        durability: Durability,
+        request: Option<RequestId>,
+    ) {
+        let key = record.key.clone();
+        self.remove(&key);
+        self.bytes += record.size();
+        let entry = Entry {
+            record,
+            durability,
+            request,
+            publish: None,
+            revision: 0,
+            unacknowledged: 0,
+            expires: None,
+        };
+        self.entries.insert(key, entry);
+    }
+
+    /// Removes a request that is not to be remembered.
+    pub(crate) fn remove(&mut self, key: &RequestKey) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        self.bytes -= entry.record.size();
+        if let Some(expires) = entry.expires {
+            self.expiries.remove(&(expires, key.clone()));
+        }
+        Some(entry)
+    }
+
+    /// Keeps the answer for redeliveries: until `forget_at` where none is outstanding.
+    pub(crate) fn answer(
+        &mut self,
+        key: &RequestKey,
+        answer: &Answer,
+        forget_at: Option<Duration>,
+    ) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        self.bytes -= entry.record.size();
+        entry.record.answer = Some(answer.clone());
+        entry.request = None;
+        self.bytes += entry.record.size();
+        if entry.unacknowledged == 0
+            && let Some(forget_at) = forget_at
+        {
+            self.expire_at(key, forget_at);
+        }
+    }
+
+    /// One more delivery of this connection waits for PUBACK.
+    pub(crate) fn delivered_again(&mut self, key: &RequestKey) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.unacknowledged += 1;
+        if let Some(expires) = entry.expires.take() {
+            self.expiries.remove(&(expires, key.clone()));
+        }
+    }
+
+    /// PUBACK has been sent for one delivery; after the last, only a lost connection brings another.
+    pub(crate) fn acknowledged(&mut self, key: &RequestKey, forget_at: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
+        if entry.unacknowledged == 0 && entry.record.answer.is_some() {
+            self.expire_at(key, forget_at);
+        }
+    }
+
+    /// The connection is gone: PUBACKs may be lost, so everything may be delivered again.
+    pub(crate) fn disconnected(&mut self) {
+        self.expiries.clear();
+        for entry in self.entries.values_mut() {
+            entry.unacknowledged = 0;
+            entry.expires = None;
+        }
+    }
+
+    /// The broker has delivered again whatever it will: the rest is forgotten in a while.
+    pub(crate) fn redelivered(&mut self, forget_at: Duration) {
+        let settled: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| {
+                entry.record.answer.is_some()
+                    && entry.unacknowledged == 0
+                    && entry.expires.is_none()
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in settled {
+            self.expire_at(&key, forget_at);
+        }
+    }
+
+    /// The session is lost: Packet Identifiers mean nothing any more. Returns the keys that are gone.
+    pub(crate) fn session_lost(&mut self) -> Vec<RequestKey> {
+        let packets = self.entries.keys().filter(|key| matches!(key, RequestKey::Packet(_)));
+        let packets: Vec<_> = packets.cloned().collect();
+        packets.into_iter().filter(|key| self.remove(key).is_some()).collect()
+    }
+
+    /// Forgets what no redelivery asks for any more; returns the keys.
+    pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
+        let mut forgotten = Vec::new();
+        while self.expiries.first().is_some_and(|(expires, _)| *expires <= now) {
+            let Some((_, key)) = self.expiries.pop_first() else { break };
+            forgotten.extend(self.remove(&key).map(|_| key));
+        }
+        forgotten
+    }
+
+    /// Lists the answers that the broker does not have and that are not on their way.
+    pub(crate) fn undelivered(&self) -> Vec<RequestKey> {
+        let undelivered = self.entries.values().filter(|entry| {
+            let record = &entry.record;
+            record.answer.is_some()
+                && !record.delivered
+                && record.reply.response_topic.is_some()
+                && entry.publish.is_none()
+        });
+        undelivered.map(|entry| entry.record.key.clone()).collect()
+    }
+
+    /// Lists the requests that an earlier life of the daemon may have carried out.
+    pub(crate) fn intended(&self) -> Vec<RequestKey> {
+        let intended = self
+            .entries
+            .values()
+            .filter(|entry| entry.record.answer.is_none() && entry.request.is_none());
+        intended.map(|entry| entry.record.key.clone()).collect()
+    }
+
+    fn expire_at(&mut self, key: &RequestKey, at: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if let Some(old) = entry.expires.replace(at) {
+            self.expiries.remove(&(old, key.clone()));
+        }
+        self.expiries.insert((at, key.clone()));
+    }
+}
+
+impl Record {
+    /// Returns about how many bytes the record takes in memory and in the store.
+    fn size(&self) -> usize {
+        const FIXED: usize = 64;
+        let key = match &self.key {
+            RequestKey::Correlated { response_topic, correlation_data } => {
+                response_topic.len() + correlation_data.len()
+            }
+            RequestKey::Guard { guard, correlation_data } => guard.len() + correlation_data.len(),
+            RequestKey::Packet(_) => 0,
+        };
+        let reply = self.reply.response_topic.as_ref().map_or(0, String::len)
+            + self.reply.correlation_data.as_ref().map_or(0, Bytes::len);
+        let answer = self.answer.as_ref().map_or(0, |answer| {
+            answer.payload.len() + answer.message.as_ref().map_or(0, String::len)
+        });
+        FIXED + key + reply + self.device.len() + self.property.len() + answer
+    }
+}
+
+/// Stands for a request's topic and payload, which may be large: FNV-1a, the same in every build.
+pub(crate) fn fingerprint(topic: &str, payload: &[u8]) -> u64 {
+    let bytes = topic.bytes().chain([0]).chain(payload.iter().copied());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// How many requests the journal holds.
+const ENTRY_BOUND: usize = 1024;
+/// How many bytes they may take before no more are taken on.
+const BYTE_BOUND: usize = 1024 * 1024;

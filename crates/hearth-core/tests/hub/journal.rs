@@ -1,0 +1,340 @@
+//! Nothing is done twice: what a redelivery gets, also after the daemon has died.
+
+use std::time::Duration;
+
+use hearth_core::{Answer, Disconnection, Input, Message, QoS, Record, RequestKey, Status};
+
+use crate::rig::{Rig, connack, request, status};
+
+/// A request that must not be carried out twice.
+fn step(correlation_data: &'static [u8]) -> Message {
+    Message { topic: "alice/cmnd/blinds/step".into(), ..request("1", correlation_data) }
+}
+
+fn again(message: &Message) -> Message {
+    Message { dup: true, ..message.clone() }
+}
+
+fn lose_connection(rig: &mut Rig) {
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.advance(Duration::from_secs(60));
+}
+
+fn the_record(rig: &Rig) -> &Record {
+    let records: Vec<_> = rig.journal.values().collect();
+    let [record] = records[..] else { panic!("one record, not {records:#?}") };
+    record
+}
+
+#[test]
+fn a_request_is_carried_out_only_after_the_store_holds_its_intent() {
+    let mut rig = Rig::online();
+    rig.store_works = false;
+    rig.receive(step(b"1"));
+    assert!(rig.executed().is_empty());
+    rig.store_catches_up();
+    assert_eq!(rig.executed().len(), 1);
+    assert_eq!(the_record(&rig).answer, None);
+}
+
+#[test]
+fn an_idempotent_request_waits_for_no_store_but_its_puback_does() {
+    let mut rig = Rig::online();
+    rig.store_works = false;
+    let delivery = rig.receive(request("ON", b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    assert_eq!(status(&rig.published()[0]), "200");
+    rig.accept_all();
+    assert!(rig.acknowledged().is_empty());
+    rig.store_catches_up();
+    assert_eq!(rig.acknowledged(), [delivery]);
+}
+
+#[test]
+fn toggle_is_not_idempotent_wherever_it_stands() {
+    for (topic, payload) in
+        [("alice/cmnd/lamp/power", "toggle"), ("alice/cmnd/lamp/set", r#"{"power":"TOGGLE"}"#)]
+    {
+        let mut rig = Rig::online();
+        rig.store_works = false;
+        rig.receive(Message { topic: topic.into(), ..request(payload, b"1") });
+        assert!(rig.executed().is_empty(), "{payload}");
+    }
+}
+
+#[test]
+fn requests_to_one_device_keep_their_order_while_the_store_is_slow() {
+    let mut rig = Rig::online();
+    rig.store_works = false;
+    rig.receive(step(b"1"));
+    rig.receive(Message { topic: "alice/cmnd/blinds/position".into(), ..request("", b"2") });
+    rig.receive(request("ON", b"3"));
+    let devices: Vec<_> = rig.executed().into_iter().map(|r| r.device).collect();
+    assert_eq!(devices, ["lamp"], "another device does not wait");
+    rig.store_catches_up();
+    let properties: Vec<_> = rig.executed().into_iter().map(|r| r.property).collect();
+    assert_eq!(properties, ["power", "step", "position"]);
+}
+
+#[test]
+fn a_request_that_timed_out_while_it_waited_for_the_store_is_not_carried_out() {
+    let mut rig = Rig::online();
+    rig.store_works = false;
+    rig.receive(step(b"1"));
+    rig.advance(Duration::from_secs(5));
+    rig.store_catches_up();
+    assert!(rig.executed().is_empty());
+    assert_eq!(status(&rig.published()[0]), "408");
+}
+
+#[test]
+fn an_answer_goes_out_only_after_the_store_holds_it() {
+    let mut rig = Rig::online();
+    rig.receive(step(b"1"));
+    let asked = rig.executed().remove(0);
+    rig.store_works = false;
+    rig.answer(&asked, Answer::text("1"));
+    assert!(rig.published().is_empty());
+    rig.store_catches_up();
+    assert_eq!(status(&rig.published()[0]), "200");
+}
+
+#[test]
+fn after_a_crash_a_redelivery_gets_the_first_answer_and_is_not_carried_out() {
+    for first in [step(b"1"), request("ON", b"1")] {
+        let mut before = Rig::online();
+        before.receive(first.clone());
+        let asked = before.executed().remove(0);
+        before.answer(&asked, Answer::text("done"));
+        let mut rig = before.restarted(true);
+        rig.receive(again(&first));
+        assert!(rig.executed().is_empty());
+        rig.fence();
+        rig.accept_all();
+        let answers: Vec<_> = rig
+            .published()
+            .into_iter()
+            .filter(|m| m.topic == "alice/response/phone/lamp")
+            .collect();
+        assert_eq!(answers.len(), 1, "{answers:#?}");
+        assert_eq!((status(&answers[0]), &answers[0].payload[..]), ("200", &b"done"[..]));
+    }
+}
+
+#[test]
+fn an_answer_survives_a_crash_and_a_lost_session_until_it_expires() {
+    for (age, arrives) in [(0, true), (9, true), (10, false)] {
+        let mut before = Rig::online();
+        before.receive(Message { expiry: Some(10), ..step(b"1") });
+        let asked = before.executed().remove(0);
+        before.answer(&asked, Answer::text("1"));
+        before.now += Duration::from_secs(age);
+        let mut rig = before.restarted(false);
+        rig.accept_all();
+        let answers = rig.published().into_iter().filter(|m| m.user_property("__stat").is_some());
+        assert_eq!(answers.count(), usize::from(arrives), "{age} s");
+    }
+}
+
+#[test]
+fn an_answer_that_the_broker_has_is_not_sent_by_the_next_life() {
+    let mut before = Rig::online();
+    before.receive(step(b"1"));
+    let asked = before.executed().remove(0);
+    before.answer(&asked, Answer::text("1"));
+    before.accept_all();
+    assert!(the_record(&before).delivered);
+    let mut rig = before.restarted(true);
+    rig.fence();
+    rig.accept_all();
+    assert!(rig.published().iter().all(|m| m.user_property("__stat").is_none()));
+}
+
+#[test]
+fn an_intent_without_an_answer_is_indeterminate_and_the_state_is_read_back() {
+    for redelivered in [true, false] {
+        let mut before = Rig::online();
+        before.receive(step(b"1"));
+        let mut rig = before.restarted(redelivered);
+        let delivery = redelivered.then(|| rig.receive(again(&step(b"1"))));
+        rig.fence();
+        let read = rig.executed().remove(0);
+        assert_eq!((read.property.as_str(), read.payload.len()), ("step", 0));
+        rig.answer(&read, Answer::text("7"));
+        let answer = rig
+            .published()
+            .into_iter()
+            .find(|m| m.user_property("__stat").is_some())
+            .expect("also a request that does not come again is answered");
+        assert_eq!(status(&answer), "409");
+        assert!(answer.user_property("__stMsg").unwrap().starts_with("indeterminate"));
+        assert_eq!(answer.user_property("__propVal"), Some("7"));
+        assert_eq!(answer.correlation_data.as_deref(), Some(&b"1"[..]));
+        rig.accept_all();
+        assert!(delivery.is_none_or(|delivery| rig.acknowledged().contains(&delivery)));
+    }
+}
+
+#[test]
+fn an_idempotent_request_that_was_cut_short_is_carried_out_again_where_it_is_not_stale() {
+    let mut before = Rig::online();
+    let first = Message { expiry: Some(60), ..request("ON", b"1") };
+    before.receive(first.clone());
+    assert_eq!(before.executed().len(), 1);
+    let mut rig = before.restarted(true);
+    rig.receive(again(&first));
+    assert_eq!(rig.executed().len(), 1);
+}
+
+#[test]
+fn an_idempotent_request_that_was_cut_short_and_is_stale_is_indeterminate() {
+    let mut before = Rig::online();
+    before.receive(request("ON", b"1"));
+    let mut rig = before.restarted(true);
+    rig.receive(again(&request("ON", b"1")));
+    let read = rig.executed().remove(0);
+    assert!(read.payload.is_empty());
+    rig.answer(&read, Answer::text("ON"));
+    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some()).unwrap();
+    assert_eq!((status(&answer), answer.user_property("__propVal")), ("409", Some("ON")));
+    rig.receive(request("OFF", b"2"));
+    let refused = rig.published().pop().unwrap();
+    assert!(refused.user_property("__stMsg").unwrap().starts_with("stale"), "never seen before");
+}
+
+#[test]
+fn without_correlation_data_the_packet_identifier_names_a_redelivery() {
+    let plain = Message { response_topic: None, correlation_data: None, ..step(b"") };
+    let mut before = Rig::online();
+    before.receive_as(7, plain.clone());
+    let asked = before.executed().remove(0);
+    before.answer(&asked, Answer::text("1"));
+    let mut rig = before.restarted(true);
+    let delivery = rig.receive_as(7, again(&plain));
+    rig.fence();
+    assert!(rig.executed().is_empty());
+    assert!(rig.acknowledged().contains(&delivery));
+    rig.receive_as(7, plain.clone());
+    assert_eq!(rig.executed().len(), 1, "without DUP it is another message");
+    rig.receive_as(9, Message { payload: "2".into(), dup: true, ..plain });
+    assert_eq!(rig.executed().len(), 2, "another identifier is another message");
+}
+
+#[test]
+fn packet_identifiers_mean_nothing_in_another_session() {
+    let plain = Message { expiry: Some(60), response_topic: None, ..step(b"") };
+    let mut before = Rig::online();
+    before.receive_as(7, plain.clone());
+    let asked = before.executed().remove(0);
+    before.answer(&asked, Answer::text("1"));
+    let mut rig = before.restarted(false);
+    assert!(rig.journal.is_empty(), "{:#?}", rig.journal);
+    rig.receive_as(7, again(&plain));
+    assert_eq!(rig.executed().len(), 1);
+}
+
+#[test]
+fn a_request_is_forgotten_a_while_after_its_puback_and_not_before() {
+    let mut rig = Rig::online();
+    rig.receive(step(b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("1"));
+    rig.advance(Duration::from_secs(1000));
+    assert_eq!(rig.journal.len(), 1, "it has no PUBACK yet");
+    rig.accept_all();
+    rig.advance(Duration::from_secs(59));
+    assert_eq!(rig.journal.len(), 1);
+    rig.advance(Duration::from_secs(1));
+    assert!(rig.journal.is_empty());
+}
+
+#[test]
+fn a_lost_connection_keeps_a_request_until_the_next_fence() {
+    let mut rig = Rig::online();
+    rig.receive(step(b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("1"));
+    rig.accept_all();
+    lose_connection(&mut rig);
+    rig.advance(Duration::from_secs(100_000));
+    rig.take();
+    rig.go_online_unfenced(true);
+    assert_eq!(rig.journal.len(), 1, "its PUBACK may be lost");
+    rig.fence();
+    rig.advance(Duration::from_secs(60));
+    assert!(rig.journal.is_empty());
+}
+
+#[test]
+fn a_refusal_that_might_not_be_repeated_is_remembered() {
+    let mut before = Rig::online();
+    for data in [&b"1"[..], b"2", b"3"] {
+        before.receive(Message { correlation_data: Some(data.into()), ..step(b"") });
+    }
+    let busy = before.published().pop().unwrap();
+    assert_eq!(status(&busy), "429");
+    let mut rig = before.restarted(true);
+    rig.receive(again(&Message { correlation_data: Some(b"3"[..].into()), ..step(b"") }));
+    assert!(rig.executed().is_empty());
+    rig.accept_all();
+    let answer = rig.published().into_iter().find(|m| m.correlation_data == busy.correlation_data);
+    assert_eq!(status(&answer.unwrap()), "429");
+}
+
+#[test]
+fn the_journal_has_a_bound_and_what_does_not_fit_is_busy() {
+    let mut config = crate::rig::config();
+    config.queue = 10_000;
+    let mut rig = Rig::new(config, hearth_core::Memory::default());
+    rig.connect(connack(Some("alice"), false));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.go_online(true);
+    rig.take();
+    let asks = |rig: &mut Rig, n: u32| {
+        let data = n.to_be_bytes().to_vec().into();
+        rig.receive(Message { correlation_data: Some(data), ..step(b"") });
+    };
+    (0..1024).for_each(|n| asks(&mut rig, n));
+    assert_eq!((rig.executed().len(), rig.journal.len()), (1024, 1024));
+    asks(&mut rig, 1024);
+    assert_eq!(rig.executed().len(), 1024);
+    assert_eq!(status(&rig.published()[0]), "429");
+    for asked in rig.executed() {
+        rig.answer(&asked, Answer::text("1"));
+    }
+    rig.accept_all();
+    asks(&mut rig, 1025);
+    assert_eq!(rig.executed().len(), 1025, "an answered request makes room");
+    assert_eq!(rig.journal.len(), 1024);
+}
+
+#[test]
+fn a_read_leaves_nothing_in_the_store() {
+    let mut rig = Rig::online();
+    rig.receive(Message { payload: "".into(), ..step(b"1") });
+    rig.receive(Message { qos: QoS::AtMostOnce, ..request("ON", b"2") });
+    rig.receive(Message { topic: "alice/cmnd/hub/devices".into(), ..request("", b"3") });
+    for asked in rig.executed() {
+        rig.answer(&asked, Answer::text("1"));
+    }
+    assert!(rig.journal.is_empty());
+}
+
+#[test]
+fn a_device_that_failed_gives_the_same_failure_again() {
+    let mut rig = Rig::online();
+    rig.receive(step(b"1"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::failure(Status::Unavailable, "down"));
+    rig.accept_all();
+    rig.take();
+    rig.receive(step(b"1"));
+    assert!(rig.executed().is_empty());
+    assert_eq!(status(&rig.published()[0]), "503");
+    let key = RequestKey::Correlated {
+        response_topic: "alice/response/phone/lamp".into(),
+        correlation_data: b"1"[..].into(),
+    };
+    assert_eq!(rig.journal[&key].answer.as_ref().unwrap().status, Status::Unavailable);
+}
