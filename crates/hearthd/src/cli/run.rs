@@ -12,6 +12,7 @@ use crate::{
     device::Devices,
     driver::{self, DriverError, Parts},
     plugin::{Launcher, Plugins},
+    reload::{self, Reloader},
     store::{Store, StoreError},
 };
 
@@ -43,7 +44,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(devices) => devices,
         Err(problems) => {
             store.close();
-            return fail(exit::CONFIG, super::check::render(file, &config, &problems));
+            return fail(exit::CONFIG, reload::render(&config, &problems));
         }
     };
     info!(version = env!("CARGO_PKG_VERSION"), devices = config.devices.len(), "starting");
@@ -51,8 +52,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(exit::SOFTWARE, error),
     };
+    let reloader = Reloader::new(plugins, staging);
     let (memory, journal) = (contents.memory, contents.journal);
-    let parts = Parts { config, memory, journal, store, stored, devices };
+    let parts = Parts { config, memory, journal, store, stored, devices, reloader };
     match runtime.block_on(driver::run(parts)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),

@@ -108,15 +108,6 @@ impl Post {
         lock(&self.inner).lanes.get(device).map_or(0, |lane| lane.left_out.total())
     }
 
-    /// Forgets a device that is no more; what it has said still arrives.
-    pub(crate) fn forget(&self, device: &str) {
-        let mut inner = lock(&self.inner);
-        let waits = |lane: &Lane| lane.queued > 0 || lane.saved.is_some() || !lane.held.is_empty();
-        if inner.lanes.get(device).is_some_and(|lane| !waits(lane)) {
-            inner.lanes.remove(device);
-        }
-    }
-
     /// Returns what has been said; none where nothing may be delivered now.
     pub(crate) fn take(&self) -> Option<DeviceEvent> {
         lock(&self.inner).take(Instant::now())

@@ -96,8 +96,10 @@ impl Devices {
         let gone = |id: &String| !checked.devices.contains_key(id);
         let removed: Vec<_> = self.by_id.keys().filter(|id| gone(id)).cloned().collect();
         for id in &removed {
+            if let Some(device) = self.by_id.get(id) {
+                device.shared.clear();
+            }
             self.leave(id);
-            self.post.forget(id);
         }
         difference.removed = removed;
     }
@@ -144,6 +146,7 @@ impl Devices {
     fn abandon(&mut self, id: &str, device: &CheckedDevice) {
         let saved = self.by_id.get(id).and_then(|device| device.shared.saved());
         if let Some(stuck) = self.by_id.get(id) {
+            stuck.shared.disown();
             for request in stuck.shared.mailbox.drain() {
                 let text = format!("`{id}` was stalled and is created anew");
                 self.post.answer(request.id, Answer::failure(Status::Unavailable, text));

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +43,10 @@ pub(crate) struct Shared {
     /// What a successor should know.
     saved: Mutex<Option<Vec<u8>>>,
     health: Mutex<Health>,
+    /// The device has left the configuration: nobody shall hear of its states.
+    silent: AtomicBool,
+    /// Another has taken its place: what it saves counts no more.
+    disowned: AtomicBool,
 }
 
 /// What stays with a device when a reload changes it.
@@ -101,6 +108,8 @@ impl Shared {
             held: Mutex::default(),
             saved: Mutex::new(saved),
             health: Mutex::new(Health { condition, told: None }),
+            silent: AtomicBool::new(false),
+            disowned: AtomicBool::new(false),
         }
     }
 
@@ -123,6 +132,9 @@ impl Shared {
 
     /// Keeps what a successor should know, and has it saved where it has changed.
     pub(crate) fn keep(&self, state: Vec<u8>) {
+        if self.disowned.load(Ordering::Acquire) {
+            return;
+        }
         if state.len() > SAVED_BOUND {
             let (device, bytes) = (&self.config.id, state.len());
             if self.lines.may_write() {
@@ -135,6 +147,27 @@ impl Shared {
             self.post.saved(&self.config.id, state.clone());
             *saved = Some(state);
         }
+    }
+
+    /// Has a device say no more, and clears what the broker has retained of it.
+    pub(crate) fn clear(&self) {
+        self.silent.store(true, Ordering::Release);
+        let retained = self.declarations.values().filter(|d| d.retained).map(|d| d.name.as_str());
+        for property in retained.chain([STATUS]) {
+            self.post.requested_state(State {
+                device: self.config.id.clone(),
+                property: property.to_owned(),
+                payload: bytes::Bytes::new(),
+                content_type: ContentType::Text,
+                retain: true,
+            });
+        }
+    }
+
+    /// Gives up a device that another has taken the place of.
+    pub(crate) fn disown(&self) {
+        self.silent.store(true, Ordering::Release);
+        self.disowned.store(true, Ordering::Release);
     }
 
     /// Takes over what the device knew before a reload changed it, and what was told of it.
@@ -203,6 +236,9 @@ impl Shared {
 
     /// As [`Shared::tell_status`], under the lock, so that the last word is the true one.
     fn tell(&self, health: &mut Health) {
+        if self.silent.load(Ordering::Acquire) {
+            return;
+        }
         let stalled = self.is_stalled();
         let status = if stalled { STALLED } else { health.condition.as_str() };
         if health.told.replace(status) == Some(status) {
@@ -269,6 +305,9 @@ impl HostCalls for Shared {
             }
         };
         let mut states = lock(&self.states);
+        if self.silent.load(Ordering::Acquire) {
+            return abi::ERR_GONE;
+        }
         if states.get(property) == Some(&value) {
             return abi::OK;
         }

@@ -32,6 +32,12 @@ impl Launcher {
         Self { program, ..self }
     }
 
+    /// Sets other limits.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { program: self.program.clone(), limits }
+    }
+
     /// Returns the limits of the processes.
     pub fn limits(&self) -> Limits {
         self.limits

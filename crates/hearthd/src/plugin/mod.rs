@@ -145,7 +145,7 @@ impl Plugins {
     ///
     /// What cannot be used is left out and reported.
     pub fn load(path: &[PathBuf], staging: &Path, launcher: &Launcher) -> (Self, Vec<PluginError>) {
-        let plugins = Self::new(launcher);
+        let plugins = Self::none(launcher);
         if let Some(folder) = path.iter().find(|folder| lies_in(folder, staging)) {
             let text = "lies in the folder that is emptied for private copies; choose another";
             let source = io::Error::new(io::ErrorKind::InvalidInput, text);
@@ -164,7 +164,7 @@ impl Plugins {
         staging: &Path,
         launcher: &Launcher,
     ) -> (Self, Vec<PluginError>) {
-        let mut plugins = Self::new(launcher);
+        let mut plugins = Self::none(launcher);
         let mut errors = Vec::new();
         for folder in path {
             match shared_objects(folder) {
@@ -190,10 +190,20 @@ impl Plugins {
         staging: &Path,
         launcher: &Launcher,
     ) -> Result<Self, PluginError> {
-        let mut plugins = Self::new(launcher);
+        let mut plugins = Self::none(launcher);
         plugins.add(file, staging, &[])?;
         plugins.end_inspection();
         Ok(plugins)
+    }
+
+    /// Makes an empty set.
+    pub fn none(launcher: &Launcher) -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            files: Vec::new(),
+            launcher: launcher.clone(),
+            inspection: Mutex::default(),
+        }
     }
 
     /// Makes a set of kinds that are linked into this program.
@@ -202,7 +212,7 @@ impl Plugins {
             let name = table.name().to_owned();
             (name.clone(), Kind { name, origin: Origin::Linked(table) })
         };
-        Self { kinds: kinds.into_iter().map(entry).collect(), ..Self::new(launcher) }
+        Self { kinds: kinds.into_iter().map(entry).collect(), ..Self::none(launcher) }
     }
 
     /// Returns the kind of this name.
@@ -213,6 +223,13 @@ impl Plugins {
     /// Returns the names of all kinds, in order.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
+    }
+
+    /// Returns the files that another set does not have, or had with other content.
+    pub(crate) fn new_files(&self, before: &Self) -> Vec<PathBuf> {
+        let known =
+            |file: &&Arc<PluginFile>| before.files.iter().any(|other| Arc::ptr_eq(file, other));
+        self.files.iter().filter(|file| !known(file)).map(|file| file.path().to_owned()).collect()
     }
 
     /// Returns how processes are started that run plugins.
@@ -239,15 +256,6 @@ impl Plugins {
     /// Ends the process of the inspection, which nothing needs until the next one.
     pub(crate) fn end_inspection(&self) {
         lock(&self.inspection).end();
-    }
-
-    fn new(launcher: &Launcher) -> Self {
-        Self {
-            kinds: BTreeMap::new(),
-            files: Vec::new(),
-            launcher: launcher.clone(),
-            inspection: Mutex::default(),
-        }
     }
 
     fn add(
