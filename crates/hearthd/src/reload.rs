@@ -64,15 +64,8 @@ impl Reloader {
         }
         info!(file = %config.source.path().display(), "reloading");
         let file = config.source.path().to_owned();
-        let client_id = config.broker.client_id.clone();
         let (plugins, staging) = (Arc::clone(&self.plugins), self.staging.clone());
-        self.running = Some(spawn_blocking(move || {
-            let prepared = prepare(&file, &plugins, &checked, &staging)?;
-            match prepared.config.devices.get(&client_id) {
-                Some(_) => Err(format!("devices.{client_id}: is the ID of the hub that runs")),
-                None => Ok(prepared),
-            }
-        }));
+        self.running = Some(spawn_blocking(move || prepare(&file, &plugins, &checked, &staging)));
     }
 
     /// Waits for the end of the check, for ever where none runs; may be dropped and called again.
@@ -84,8 +77,6 @@ impl Reloader {
     }
 
     /// Applies what was checked, or says why not; returns the answers to whoever asked, and the new configuration.
-    ///
-    /// Sections that cannot change while the daemon runs stay as they are.
     pub fn finish(
         &mut self,
         config: &Config,
@@ -93,6 +84,14 @@ impl Reloader {
         outcome: Result<Prepared, String>,
     ) -> (Vec<(RequestId, Answer)>, Option<Config>) {
         let (answer, applied) = match outcome {
+            Ok(prepared) if prepared.config.devices.contains_key(&config.broker.client_id) => {
+                let id = &config.broker.client_id;
+                return self.finish(
+                    config,
+                    devices,
+                    Err(format!("devices.{id}: the hub is `{id}` until its next start")),
+                );
+            }
             Ok(prepared) => {
                 let (summary, config) = self.apply(config, devices, prepared);
                 summary.log();
@@ -116,7 +115,18 @@ impl Reloader {
         std::mem::take(&mut self.again)
     }
 
-    fn apply(
+    /// Checks the configuration file, and waits for the result.
+    ///
+    /// # Errors
+    /// Every problem, one on each line.
+    pub fn prepare(&self, config: &Config, checked: &Checked) -> Result<Prepared, String> {
+        prepare(config.source.path(), &self.plugins, checked, &self.staging)
+    }
+
+    /// Applies what was checked; returns what that does, and the configuration that holds now.
+    ///
+    /// Sections that cannot change while the daemon runs stay as they are.
+    pub fn apply(
         &mut self,
         config: &Config,
         devices: &mut Devices,

@@ -36,9 +36,9 @@ pub enum IdentityError {
     #[error("built for {0}, and this is {this}", this = std::env::consts::ARCH)]
     Architecture(String),
     /// A part of it lies behind its end.
-    #[error("truncated: a segment ends at byte {end} of {size}")]
+    #[error("truncated: a part of it ends at byte {end} of {size}")]
     Truncated {
-        /// Where the segment ends.
+        /// Where the part ends.
         end: u64,
         /// The size of the file.
         size: u64,
@@ -98,13 +98,17 @@ impl fmt::Display for Identity {
 fn parse_elf<H: FileHeader<Endian = object::Endianness>>(
     data: &[u8],
 ) -> Result<Identity, IdentityError> {
+    let size = data.len() as u64;
+    let end = end_of_tables::<H>(data)?;
+    if end > size {
+        return Err(IdentityError::Truncated { end, size });
+    }
     let file =
         ElfFile::<H>::parse(data).map_err(|error| IdentityError::NotElf(error.to_string()))?;
     if file.architecture() != HOST_ARCHITECTURE || file.is_64() != cfg!(target_pointer_width = "64")
     {
         return Err(IdentityError::Architecture(format!("{:?}", file.architecture())));
     }
-    let size = data.len() as u64;
     for segment in file.segments() {
         let (start, length) = segment.file_range();
         let end = start.saturating_add(length);
@@ -121,6 +125,22 @@ fn parse_elf<H: FileHeader<Endian = object::Endianness>>(
         .find_map(|segment| segment.data_range(symbol.address(), PREFIX_SIZE as u64).ok().flatten())
         .ok_or(IdentityError::Magic)?;
     parse_prefix(prefix)
+}
+
+/// Returns where the header, or the last of the tables that it names, ends.
+fn end_of_tables<H: FileHeader<Endian = object::Endianness>>(
+    data: &[u8],
+) -> Result<u64, IdentityError> {
+    if data.len() < size_of::<H>() {
+        return Ok(size_of::<H>() as u64);
+    }
+    let not_elf = |error: object::Error| IdentityError::NotElf(error.to_string());
+    let header = H::parse(data).map_err(not_elf)?;
+    let endian = header.endian().map_err(not_elf)?;
+    let segments = u64::from(header.e_phnum(endian)) * u64::from(header.e_phentsize(endian));
+    let sections = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
+    let end = |offset: H::Word, length: u64| offset.into().saturating_add(length);
+    Ok(end(header.e_phoff(endian), segments).max(end(header.e_shoff(endian), sections)))
 }
 
 fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {

@@ -59,11 +59,7 @@ impl Bench {
             strings.insert((*id).to_owned(), Strings::attach(bench, id));
         }
         let devices = Devices::start(&config(&toml), &plugins(), saved.clone());
-        let devices = devices.expect("the tables are good");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.expect("the system can make a runtime");
-        let (answered, trace) = (BTreeMap::new(), Vec::new());
-        let mut bench = Self { devices, runtime, strings, answered, trace, last_id: 0 };
+        let mut bench = Self::of(devices.expect("the tables are good"), strings);
         for (id, strings) in &bench.strings {
             let expected =
                 saved.get(id).map_or("create".into(), |s| format!("create with {}", text(s)));
@@ -74,6 +70,14 @@ impl Bench {
         }
         bench.take_trace();
         bench
+    }
+
+    /// Puts devices on a bench.
+    pub(crate) fn of(devices: Devices, strings: BTreeMap<String, Strings>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("the system can make a runtime");
+        let (answered, trace) = (BTreeMap::new(), Vec::new());
+        Self { devices, runtime, strings, answered, trace, last_id: 0 }
     }
 
     /// Returns the wire to a device.
@@ -168,6 +172,25 @@ impl Bench {
         }
     }
 
+    /// Waits for an event that starts so, and returns it.
+    #[track_caller]
+    pub(crate) fn wait_for_start(&mut self, start: &str) -> String {
+        loop {
+            if let Some(event) = self.trace.iter().find(|event| event.starts_with(start)) {
+                return event.clone();
+            }
+            self.keep_next();
+        }
+    }
+
+    /// Returns what the list of devices says of one.
+    #[track_caller]
+    pub(crate) fn entry(&self, device: &str) -> serde_json::Value {
+        let list = self.devices.list();
+        let entry = list.as_array().into_iter().flatten().find(|entry| entry["id"] == device);
+        entry.expect("the list has every device").clone()
+    }
+
     /// Waits until the list of devices gives a device one of these states.
     #[track_caller]
     pub(crate) fn wait_for(
@@ -178,10 +201,8 @@ impl Bench {
     ) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let list = self.devices.list();
-            let entry = list.as_array().into_iter().flatten().find(|entry| entry["id"] == device);
-            let entry = entry.expect("the list has every device");
-            if states.iter().any(|state| entry["state"] == *state) && fits(entry) {
+            let entry = self.entry(device);
+            if states.iter().any(|state| entry["state"] == *state) && fits(&entry) {
                 return;
             }
             assert!(Instant::now() < deadline, "{device} does not get {states:?}: {entry}");
@@ -217,14 +238,7 @@ impl Bench {
     }
 
     fn keep(&mut self, event: DeviceEvent) {
-        self.trace.push(match &event {
-            DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
-            DeviceEvent::State { device, property, payload, retain, .. } => {
-                let retained = if *retain { "" } else { " (not retained)" };
-                format!("state {device}/{property}: {}{retained}", text(payload))
-            }
-            DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
-        });
+        self.trace.push(told(&event));
         if let DeviceEvent::Answered { id, answer } = event {
             let earlier = self.answered.insert(id, answer);
             assert!(earlier.is_none(), "request {} is answered twice", id.0);
@@ -260,6 +274,18 @@ fn exported_kinds() -> Vec<KindTable> {
         let Some(table) = (unsafe { table.as_ref() }) else { return kinds };
         // SAFETY: the SDK makes tables that follow the ABI.
         kinds.push(unsafe { KindTable::new(table) }.expect("the SDK makes whole tables"));
+    }
+}
+
+/// Returns an event as a test writes it.
+pub(crate) fn told(event: &DeviceEvent) -> String {
+    match event {
+        DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
+        DeviceEvent::State { device, property, payload, retain, .. } => {
+            let retained = if *retain { "" } else { " (not retained)" };
+            format!("state {device}/{property}: {}{retained}", text(payload))
+        }
+        DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
     }
 }
 

@@ -64,19 +64,7 @@ fn several_wakes_at_once_are_one_call() {
 #[test]
 fn an_absence_reaches_every_device() {
     let bench = Bench::two();
-    bench.devices.absence(&Absence {
-        generation: Generation([7; 16]),
-        outcome: Outcome::Consumed,
-        clean: false,
-        connected_at: "2026-01-01T00:00:00Z".into(),
-        decided_at: "2026-01-01T00:01:00Z".into(),
-        acknowledgements: vec![Acknowledgement {
-            responder: Some("phone".into()),
-            payload: "lights off".into(),
-            status: Some(200),
-            before_fence: true,
-        }],
-    });
+    bench.devices.absence(&consumed());
     let expected = format!("absence {} Consumed [phone: lights off]", "07".repeat(16));
     assert_eq!(bench.device("a").next(), expected);
     assert_eq!(bench.device("b").next(), expected);
@@ -125,4 +113,39 @@ fn check_names_every_device_that_cannot_be() {
 
     let refused = Devices::start(&config, &plugins(), BTreeMap::new());
     assert_eq!(refused.unwrap_err(), complaints);
+}
+
+#[test]
+fn an_absence_waits_for_a_device_that_is_down() {
+    let mut bench = Bench::two();
+    assert_eq!(bench.ask("a/job", "panic"), "503 its plugin has panicked");
+    bench.devices.absence(&consumed());
+    let device = bench.device("a");
+    let notes = [(); 4].map(|()| device.next());
+    assert_eq!(notes[..3], ["set job=panic", "destroy", "create"]);
+    assert!(notes[3].starts_with("absence "), "{}", notes[3]);
+}
+
+#[test]
+fn a_timer_that_is_always_due_does_not_starve_requests() {
+    let mut bench = Bench::two();
+    assert_eq!(bench.ask("a/job", "tick"), "200 tick");
+    assert_eq!(bench.ask("a/power", "ON"), "200 ON");
+}
+
+/// An absence in which a phone has acted.
+pub(crate) fn consumed() -> Absence {
+    Absence {
+        generation: Generation([7; 16]),
+        outcome: Outcome::Consumed,
+        clean: false,
+        connected_at: "2026-01-01T00:00:00Z".into(),
+        decided_at: "2026-01-01T00:01:00Z".into(),
+        acknowledgements: vec![Acknowledgement {
+            responder: Some("phone".into()),
+            payload: "lights off".into(),
+            status: Some(200),
+            before_fence: true,
+        }],
+    }
 }
