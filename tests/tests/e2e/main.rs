@@ -7,6 +7,8 @@ mod classic;
 mod command_line;
 mod guards;
 mod home;
+mod isolation;
 mod privacy;
 mod receive_maximum;
+mod reload;
 mod will;
