@@ -66,6 +66,9 @@ impl Device for Wild {
     }
 
     fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
+        if std::hint::black_box(&BUILD)[12] != b'g' {
+            return Err(Failure::failed("this build is bad"));
+        }
         match config.create {
             Create::Well => {}
             Create::Refuse => return Err(Failure::failed("the bus is gone")),
@@ -111,5 +114,8 @@ impl Drop for Wild {
         assert!(!self.drop_panics, "the test asked for a panic in mark {}", self.mark);
     }
 }
+
+/// A test that wants a bad build changes the twelfth byte in the file.
+static BUILD: [u8; 16] = *b"wild build: good";
 
 hearth_sdk::export!(Wild);

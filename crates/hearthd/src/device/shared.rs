@@ -182,6 +182,11 @@ impl Shared {
         lock(&self.health).told = lock(&before.health).told;
     }
 
+    /// Returns whether table and declarations are those of another configuration of the device.
+    pub(crate) fn is_as_before(&self, before: &Self) -> bool {
+        self.config.config == before.config.config && self.declarations == before.declarations
+    }
+
     pub(crate) fn saved(&self) -> Option<Vec<u8>> {
         lock(&self.saved).clone()
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -224,14 +225,31 @@ impl Worker {
 
     /// Saves, ends and creates in one step, while requests wait in the mailbox.
     fn on_change(&mut self, change: Change) {
+        let was_there = self.instance.is_some();
         self.end_instance();
         self.record = Record::default();
-        if let Change::Replace(successor) = change {
-            let Successor { kind, launcher, shared } = *successor;
-            shared.take_over(&self.shared);
-            (self.kind, self.launcher, self.shared) = (kind, launcher, shared);
-        }
+        let Change::Replace(successor) = change else { return self.create() };
+        let Successor { kind, launcher, shared } = *successor;
+        shared.take_over(&self.shared);
+        let fits_both = shared.is_as_before(&self.shared);
+        let before = mem::replace(&mut self.kind, kind);
+        (self.launcher, self.shared) = (launcher, shared);
         self.create();
+        if was_there && fits_both && self.instance.is_none() {
+            self.go_back_to(before);
+        }
+    }
+
+    /// Goes on with the plugin that was there before, where the new one cannot create the device.
+    fn go_back_to(&mut self, before: Kind) {
+        let new = mem::replace(&mut self.kind, before);
+        self.create();
+        if self.instance.is_some() {
+            let device = &self.shared.config.id;
+            error!(device, "the new plugin cannot create the device; the one before goes on");
+        } else {
+            self.kind = new;
+        }
     }
 
     fn call(&mut self, call: Call<'_>) {

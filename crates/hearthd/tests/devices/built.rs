@@ -24,3 +24,8 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
     });
     profile.join(format!("libhearth_{name}.so"))
 }
+
+/// Returns where these bytes are in a file.
+pub(crate) fn find(content: &[u8], wanted: &[u8]) -> usize {
+    content.windows(wanted.len()).position(|window| window == wanted).expect("it is there")
+}

@@ -9,7 +9,7 @@ use hearthd::{
 
 use crate::{
     bench::{config, launcher},
-    built::plugin,
+    built::{find, plugin},
 };
 
 #[test]
@@ -172,10 +172,6 @@ fn a_plugin_cut_at_any_length_is_refused_and_never_run() {
         assert!(error.starts_with(&format!("load plugin {}: {why}", file.display())), "{error}");
     }
     assert_eq!(fs::read_dir(&staging).unwrap().count(), 0, "no copy was made to be loaded");
-}
-
-fn find(content: &[u8], wanted: &[u8]) -> usize {
-    content.windows(wanted.len()).position(|window| window == wanted).expect("it is there")
 }
 
 /// Makes it a file for MIPS, which no hub runs on.

@@ -4,7 +4,7 @@ use std::{fs, io::Write};
 
 use hearthd::device::Difference;
 
-use crate::{bench::said, wild::House};
+use crate::{bench::said, built::find, wild::House};
 
 fn table(id: &str, isolation: &str, mark: i64) -> String {
     format!(
@@ -112,6 +112,23 @@ fn a_bad_configuration_or_plugin_leaves_all_as_it_was_and_says_why() {
     replace(&house, &whole);
     assert_eq!(house.reload_with(&good).unwrap(), Difference::default());
     house.check().unwrap();
+}
+
+#[test]
+fn a_new_plugin_that_cannot_create_the_device_leaves_the_one_before_at_work() {
+    for isolation in ["none", "process"] {
+        let mut house = House::start(&table("a", isolation, 1));
+        assert_eq!(house.ask("a/count", "1"), "200 1");
+        let mut bad = fs::read(house.plugin()).unwrap();
+        let build = find(&bad, b"wild build: good");
+        bad[build + 12] = b'b';
+        replace(&house, &bad);
+        assert_eq!(house.reload().unwrap().changed, ["a"]);
+        assert_eq!(house.ask("a/count", "1"), "200 2", "{isolation}");
+        let trace = house.take_trace();
+        assert!(trace.contains(&"state a/status: failed".to_owned()), "{trace:#?}");
+        assert_eq!(house.ask("a/status", ""), "200 ready");
+    }
 }
 
 #[test]
