@@ -85,6 +85,7 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
         interrupt,
         hangup,
         stopping: false,
+        ready: false,
     };
     let result = driver.drive().await;
     let Driver { store, devices, .. } = driver;
@@ -110,6 +111,8 @@ struct Driver {
     interrupt: Signal,
     hangup: Signal,
     stopping: bool,
+    /// systemd has been told that the service is up.
+    ready: bool,
 }
 
 impl Driver {
@@ -218,6 +221,7 @@ impl Driver {
             }
             Output::Notice(notice) => {
                 if let Notice::Online { .. } = &notice {
+                    self.ready = true;
                     service::online(self.config.devices.len());
                 }
                 notice::log(&notice, &self.config.broker);
@@ -286,7 +290,9 @@ impl Driver {
         if self.stopping {
             return;
         }
-        service::reloading();
+        if self.ready {
+            service::reloading();
+        }
         self.reloader.begin(&self.config, self.devices.checked(), request);
     }
 
@@ -302,8 +308,8 @@ impl Driver {
         }
         if self.reloader.take_again() {
             self.begin_reload(None);
-        } else {
-            service::reloaded(self.config.devices.len());
+        } else if self.ready {
+            service::reloaded();
         }
     }
 

@@ -19,8 +19,8 @@ pub fn reloading() {
 }
 
 /// The reload is over, whether anything has changed or not.
-pub fn reloaded(devices: usize) {
-    online(devices);
+pub fn reloaded() {
+    notify(&[NotifyState::Ready]);
 }
 
 /// The hub drains.

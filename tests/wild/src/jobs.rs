@@ -1,6 +1,6 @@
 //! Every way in which a plugin can go wrong.
 
-use std::{thread, time::Duration};
+use std::{io::Write, mem::ManuallyDrop, os::fd::FromRawFd, thread, time::Duration};
 
 use hearth_sdk::{Answer, Failure};
 
@@ -17,6 +17,7 @@ impl Wild {
             "fault" => fault(),
             "overflow" => drop(overflow(1)),
             "hang" => hang(),
+            "garbage" => garbage(),
             "abort later" => later(|| std::process::abort()),
             "complain" => eprintln!("the bulb\nis hot"),
             "memory" => drop(vec![1_u8; 512 * 1024 * 1024]),
@@ -120,10 +121,25 @@ fn fault() {
     unsafe { nowhere.write_volatile(1) };
 }
 
+/// Writes into every socket of the process, the wire to the hub among them.
+#[expect(unsafe_code, reason = "the descriptors belong to others")]
+fn garbage() {
+    for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (Some(number), true) = (number, target.to_string_lossy().starts_with("socket:")) {
+            // SAFETY: the descriptor is open, and is not closed here.
+            let mut socket = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+            // What nobody takes need not be written.
+            let _ = socket.write_all(&[0xff; 64]);
+        }
+    }
+}
+
 #[expect(unconditional_recursion, reason = "an overflow is what the test wants")]
 fn overflow(depth: u64) -> u64 {
     let frame = std::hint::black_box([depth; 512]);
     overflow(depth + 1) + frame[0]
 }
 
-const FLOOD: i64 = 1_000_000;
+const FLOOD: i64 = 100_000;

@@ -49,6 +49,13 @@ fn a_process_that_ends_between_requests_is_noticed_at_once() {
 }
 
 #[test]
+fn a_process_that_sends_garbage_is_killed() {
+    let reason = ends_by("garbage");
+    let start = "its process does not keep to the protocol and is killed: a frame of ";
+    assert!(reason.starts_with(start), "{reason}");
+}
+
+#[test]
 fn a_process_that_is_killed_from_outside_comes_back() {
     let mut house = House::two("process");
     let process = process_of(&mut house);

@@ -7,6 +7,7 @@ mod failing;
 mod isolated;
 mod life;
 mod loading;
+mod log;
 mod probe;
 mod reloading;
 mod values;
