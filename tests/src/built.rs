@@ -80,13 +80,13 @@ impl Built {
         self.folder.join(format!("libhearth_{name}.so"))
     }
 
-    /// Copies both plugins into a folder of their own, so that nothing else there is loaded.
+    /// Copies plugins into a folder of their own, so that nothing else there is loaded.
     ///
     /// # Errors
     /// Where a plugin is not there or the folder cannot be written.
-    pub fn copy_plugins(&self, folder: &Path) -> Result<()> {
+    pub fn copy_plugins(&self, names: &[&str], folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).doing(folder.display())?;
-        for name in ["light", "thermostat"] {
+        for name in names {
             let from = self.plugin(name);
             let to = folder.join(format!("{name}.so"));
             std::fs::copy(&from, to).doing(format!("copy {}", from.display()))?;

@@ -160,9 +160,23 @@ impl Client {
     /// # Errors
     /// Where the broker cannot be reached or refuses.
     pub async fn connect(access: &Access, client_id: &str) -> Result<Self> {
+        Self::open(access, client_id, None).await
+    }
+
+    /// Connects likewise, but to the session of the last connection where there is one, and leaves one behind.
+    ///
+    /// # Errors
+    /// Where the broker cannot be reached or refuses.
+    pub async fn resume(access: &Access, client_id: &str) -> Result<Self> {
+        Self::open(access, client_id, Some(SESSION_EXPIRY)).await
+    }
+
+    async fn open(access: &Access, client_id: &str, session_expiry: Option<u32>) -> Result<Self> {
         let mut options = MqttOptions::new(client_id, "127.0.0.1", access.port);
         options.set_keep_alive(Duration::from_secs(20)).set_outgoing_inflight_upper_limit(64);
+        options.set_clean_start(session_expiry.is_none());
         options.set_connect_properties(ConnectProperties {
+            session_expiry_interval: session_expiry,
             request_response_info: Some(1),
             max_packet_size: Some(1024 * 1024),
             ..ConnectProperties::new()
@@ -332,6 +346,9 @@ impl Drop for Client {
 
 /// How long a client waits for what should take milliseconds.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a broker keeps the session of a client that resumes, in seconds.
+const SESSION_EXPIRY: u32 = 3600;
 
 #[derive(Debug)]
 enum Seen {

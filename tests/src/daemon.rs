@@ -19,10 +19,14 @@ pub struct DaemonConfig {
     pub access: Access,
     /// The hub's ID.
     pub client_id: String,
+    /// `[broker] keep_alive`.
+    pub keep_alive: &'static str,
     /// `[will] delay`.
     pub will_delay: &'static str,
     /// `[response_information]`, `[requests]` and the like, as TOML tables.
     pub tables: String,
+    /// The plugins in `[plugins] path`.
+    pub plugins: &'static [&'static str],
     /// `[devices.*]`, as TOML tables.
     pub devices: String,
 }
@@ -33,8 +37,10 @@ impl DaemonConfig {
         Self {
             access,
             client_id: "hearthd-demo".into(),
+            keep_alive: "20s",
             will_delay: "1s",
             tables: String::new(),
+            plugins: &["light", "thermostat"],
             devices: DEVICES.into(),
         }
     }
@@ -44,9 +50,10 @@ impl DaemonConfig {
     /// # Errors
     /// Where something cannot be written.
     pub fn write(&self, built: &Built, folder: &Path) -> Result<PathBuf> {
-        built.copy_plugins(&folder.join("plugins"))?;
+        built.copy_plugins(self.plugins, &folder.join("plugins"))?;
         let mut text = format!("[broker]\nurl = \"mqtt://127.0.0.1:{}\"\n", self.access.port);
         let _ = writeln!(text, "client_id = \"{}\"", self.client_id);
+        let _ = writeln!(text, "keep_alive = \"{}\"", self.keep_alive);
         if let Some((name, password)) = &self.access.login {
             let file = folder.join("mqtt-password");
             std::fs::write(&file, password).doing(file.display())?;

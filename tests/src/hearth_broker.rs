@@ -12,6 +12,7 @@ use crate::{Access, Built, Doing, Failure, Process, Result, process::eventually}
 #[derive(Debug)]
 pub struct HearthBroker {
     process: Process,
+    program: PathBuf,
     folder: PathBuf,
     port: u16,
 }
@@ -23,7 +24,7 @@ impl HearthBroker {
     /// Where it does not say so before the deadline.
     pub async fn start(built: &Built, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder).doing(folder.display())?;
-        let mut text = "listen = [\"127.0.0.1:0\"]\nhome = \"alice\"\n\n".to_owned();
+        let mut text = "home = \"alice\"\n\n".to_owned();
         text += &format!("[storage]\ndirectory = {:?}\n", folder.join("storage"));
         for account in ACCOUNTS {
             let file = password_file(folder, account);
@@ -33,21 +34,29 @@ impl HearthBroker {
                 text += "client_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
             }
         }
-        let config = folder.join("hearth-broker.toml");
+        let config = config_file(folder);
         std::fs::write(&config, text).doing(config.display())?;
-        let mut command = Command::new(built.binary("hearth-broker"));
-        command.arg("--config").arg(&config);
-        let mut process = Process::start(&mut command, &folder.join("hearth-broker.log"))?;
-        let port = eventually("`listening on` from hearth-broker", STARTED, || {
-            if let Some(status) = process.ended()? {
-                return Err(Failure(format!("hearth-broker: {status}\n{}", process.log())));
-            }
-            Ok(process.stdout().lines().find_map(|line| {
-                line.strip_prefix("listening on ")?.rsplit_once(':')?.1.trim().parse().ok()
-            }))
-        });
-        let port = port.await?;
-        Ok(Self { process, folder: folder.to_owned(), port })
+        let program = built.binary("hearth-broker");
+        let (process, port) = listen(&program, folder, 0).await?;
+        Ok(Self { process, program, folder: folder.to_owned(), port })
+    }
+
+    /// Sends SIGKILL and waits; what the broker had written stays.
+    ///
+    /// # Errors
+    /// Where it had ended by itself, with its log.
+    pub fn stop(&mut self) -> Result<()> {
+        let ended = self.process.kill9();
+        ended.map_err(|failure| Failure(format!("{failure}\n{}", self.process.log())))
+    }
+
+    /// Listens on the same port again after [`HearthBroker::stop`].
+    ///
+    /// # Errors
+    /// Where it does not listen.
+    pub async fn start_again(&mut self) -> Result<()> {
+        (self.process, _) = listen(&self.program, &self.folder, self.port).await?;
+        Ok(())
     }
 
     /// Returns how an account gets in.
@@ -73,6 +82,28 @@ impl HearthBroker {
 
 const ACCOUNTS: [&str; 4] = ["hub", "phone", "tablet", "guardian"];
 const STARTED: Duration = Duration::from_secs(15);
+
+/// Starts the process and waits until it says which port it listens on; port 0 is a free one.
+async fn listen(program: &Path, folder: &Path, port: u16) -> Result<(Process, u16)> {
+    let mut command = Command::new(program);
+    command.arg("--config").arg(config_file(folder));
+    command.arg("--listen").arg(format!("127.0.0.1:{port}"));
+    let mut process = Process::start(&mut command, &folder.join("hearth-broker.log"))?;
+    let port = eventually("`listening on` from hearth-broker", STARTED, || {
+        if let Some(status) = process.ended()? {
+            return Err(Failure(format!("hearth-broker: {status}\n{}", process.log())));
+        }
+        Ok(process.stdout().lines().find_map(|line| {
+            line.strip_prefix("listening on ")?.rsplit_once(':')?.1.trim().parse().ok()
+        }))
+    });
+    let port = port.await?;
+    Ok((process, port))
+}
+
+fn config_file(folder: &Path) -> PathBuf {
+    folder.join("hearth-broker.toml")
+}
 
 fn password(account: &str) -> String {
     format!("password-of-{account}")

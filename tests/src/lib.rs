@@ -3,16 +3,20 @@
 //! Each has its own process, port and folder, and ends when it is dropped, so tests run in parallel.
 
 pub mod built;
+pub mod chaos;
 pub mod client;
 pub mod daemon;
+pub mod fault_proxy;
 pub mod hearth_broker;
 pub mod mosquitto;
 pub mod process;
 pub mod shim;
+mod wire;
 
 pub use built::Built;
 pub use client::{Access, Client, Message};
 pub use daemon::{Daemon, DaemonConfig};
+pub use fault_proxy::{Fault, FaultProxy};
 pub use hearth_broker::HearthBroker;
 pub use mosquitto::Mosquitto;
 pub use process::Process;

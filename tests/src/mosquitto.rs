@@ -3,6 +3,7 @@
 use std::{fmt::Write, net::TcpStream, process::Command, time::Duration};
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{
     Access, Doing, Failure, Process, Result,
@@ -16,6 +17,9 @@ pub struct Mosquitto {
     folder: TempDir,
     port: u16,
     kind: Kind,
+    /// Asks a persistent broker to save; ends with the process.
+    saver: Option<JoinSet<()>>,
+    persistent: bool,
     receive_maximum: Option<u16>,
 }
 
@@ -34,8 +38,30 @@ impl Mosquitto {
     /// # Errors
     /// Where Mosquitto is missing or does not listen.
     pub async fn start(kind: Kind) -> Result<Self> {
+        Self::start_with(kind, false).await
+    }
+
+    /// Starts a broker on a free port that keeps on disk what is older than half a second.
+    ///
+    /// By itself it saves whenever a message is queued, but not those in flight to a client that is slow.
+    ///
+    /// # Errors
+    /// Where Mosquitto is missing or does not listen.
+    pub async fn start_persistent(kind: Kind) -> Result<Self> {
+        Self::start_with(kind, true).await
+    }
+
+    async fn start_with(kind: Kind, persistent: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut mosquitto = Self { process: None, folder, port: 0, kind, receive_maximum: None };
+        let mut mosquitto = Self {
+            process: None,
+            folder,
+            port: 0,
+            kind,
+            saver: None,
+            persistent,
+            receive_maximum: None,
+        };
         let mut last = Failure::new("never tried");
         for _ in 0..ATTEMPTS {
             mosquitto.port = free_port()?;
@@ -47,11 +73,12 @@ impl Mosquitto {
         Err(last)
     }
 
-    /// Kills the broker; sessions and retained messages are gone.
+    /// Kills the broker; sessions and retained messages are gone unless it is persistent.
     ///
     /// # Errors
     /// Where it had ended by itself.
     pub fn stop(&mut self) -> Result<()> {
+        self.saver = None;
         self.process.take().doing("mosquitto is not running")?.kill9()
     }
 
@@ -81,7 +108,13 @@ impl Mosquitto {
     async fn listen(&mut self) -> Result<()> {
         let mut text = format!("listener {} 127.0.0.1\nallow_anonymous true\n", self.port);
         // As root it would change its user and lose the temporary folder.
-        text += "user root\nlog_dest stderr\nlog_type all\npersistence false\n";
+        text += "user root\nlog_dest stderr\nlog_type all\n";
+        let _ = writeln!(text, "persistence {}", self.persistent);
+        if self.persistent {
+            let _ = writeln!(text, "persistence_location {}/", self.folder.path().display());
+            // The interval is a number of changes then.
+            text += "autosave_on_changes true\nautosave_interval 1\n";
+        }
         text += "max_queued_messages 1000\n";
         if let Some(receive_maximum) = self.receive_maximum {
             let _ = writeln!(text, "max_inflight_messages {receive_maximum}");
@@ -104,6 +137,11 @@ impl Mosquitto {
             Ok(TcpStream::connect(("127.0.0.1", port)).ok())
         })
         .await?;
+        if self.persistent {
+            let mut saver = JoinSet::new();
+            saver.spawn(save_again_and_again(process.id()));
+            self.saver = Some(saver);
+        }
         self.process = Some(process);
         Ok(())
     }
@@ -132,11 +170,23 @@ async fn client(name: &str, access: &Access, arguments: &[&str]) -> Result<Ran> 
     run(name, all, Duration::from_secs(30)).await
 }
 
+/// Sends the signal on which Mosquitto saves (mosquitto(8)).
+async fn save_again_and_again(process: u32) {
+    loop {
+        tokio::time::sleep(SAVE_EVERY).await;
+        let mut kill = tokio::process::Command::new("kill");
+        kill.args(["-s", "USR1", &process.to_string()]).kill_on_drop(true);
+        // A broker that has ended is found out by whoever uses it.
+        let _ = kill.status().await;
+    }
+}
+
 /// Debian puts it where only root's search path leads.
 fn program() -> &'static str {
     let usual = "/usr/sbin/mosquitto";
     if std::path::Path::new(usual).exists() { usual } else { "mosquitto" }
 }
 
+const SAVE_EVERY: Duration = Duration::from_millis(250);
 const ATTEMPTS: u32 = 5;
 const STARTED: Duration = Duration::from_secs(10);

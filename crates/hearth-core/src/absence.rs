@@ -157,6 +157,10 @@ pub struct Memory {
     /// Earlier prefixes that the session may still be subscribed under.
     #[serde(default)]
     pub past: Vec<KnownPrefix>,
+    /// Whether a connection subscribed before it was clear whose session it had: the session of the open wills, or
+    /// one that an attempt without CONNACK had made anew.
+    #[serde(default)]
+    pub unproven: bool,
     /// The last will that each guard acted on: its Correlation Data.
     #[serde(default)]
     pub guarded: BTreeMap<String, Vec<u8>>,

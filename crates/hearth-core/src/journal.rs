@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Message, PublishId, QoS, RequestId};
+use crate::{Answer, Message, PublishId, QoS, RequestId, outbox::later};
 
 /// What makes two requests the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,6 +95,11 @@ impl Reply {
         Some(response)
     }
 
+    /// Another copy of the request has come, whose requester may wait longer.
+    pub(crate) fn wait_until(&mut self, expires: Option<Duration>) {
+        self.expires = later(self.expires, expires);
+    }
+
     pub(crate) fn is_over(&self, now: Duration) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
@@ -118,6 +123,8 @@ pub(crate) struct Journal {
     /// When entries are forgotten.
     expiries: BTreeSet<(Duration, RequestKey)>,
     bytes: usize,
+    /// Counts connections.
+    connection: u64,
 }
 
 /// What the journal knows of one request.
@@ -133,6 +140,8 @@ pub(crate) struct Entry {
     pub(crate) revision: u64,
     /// Deliveries of this connection that have no PUBACK yet.
     unacknowledged: usize,
+    /// The connection that the request was last delivered on.
+    connection: u64,
     expires: Option<Duration>,
 }
 
@@ -156,6 +165,7 @@ impl Journal {
         for record in records {
             journal.insert(record, Durability::Intent, None);
         }
+        journal.connection = 1;
         journal
     }
 
@@ -181,15 +191,17 @@ impl Journal {
         self.entries.get_mut(key)
     }
 
-    /// Makes room for one more request; returns what it forgets, or none where nothing may be forgotten.
-    pub(crate) fn make_room(&mut self) -> Option<Vec<RequestKey>> {
+    /// Makes room for one more request where it can; returns what it forgets, and whether there is room.
+    ///
+    /// Between two connections nothing may be forgotten, so what the broker delivers then finds the upper half free.
+    pub(crate) fn make_room(&mut self) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
-        while self.entries.len() >= ENTRY_BOUND || self.bytes >= BYTE_BOUND {
+        while self.entries.len() >= ENTRIES_KEPT || self.bytes >= BYTES_KEPT {
             let Some((_, key)) = self.expiries.pop_first() else { break };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
-        let fits = self.entries.len() < ENTRY_BOUND && self.bytes < BYTE_BOUND;
-        (fits || !forgotten.is_empty()).then_some(forgotten)
+        let fits = self.entries.len() < 2 * ENTRIES_KEPT && self.bytes < 2 * BYTES_KEPT;
+        (forgotten, fits)
     }
 
     /// Adds a request, in the place of an older one with the same key.
@@ -209,6 +221,7 @@ impl Journal {
             publish: None,
             revision: 0,
             unacknowledged: 0,
+            connection: self.connection,
             expires: None,
         };
         self.entries.insert(key, entry);
@@ -247,6 +260,7 @@ impl Journal {
     pub(crate) fn delivered_again(&mut self, key: &RequestKey) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged += 1;
+        entry.connection = self.connection;
         if let Some(expires) = entry.expires.take() {
             self.expiries.remove(&(expires, key.clone()));
         }
@@ -263,6 +277,7 @@ impl Journal {
 
     /// The connection is gone: PUBACKs may be lost, so everything may be delivered again.
     pub(crate) fn disconnected(&mut self) {
+        self.connection += 1;
         self.expiries.clear();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
@@ -287,11 +302,14 @@ impl Journal {
         }
     }
 
-    /// The session is lost: Packet Identifiers mean nothing any more. Returns the keys that are gone.
+    /// The session of earlier connections is lost, and their Packet Identifiers mean nothing any more. Returns the
+    /// keys that are gone.
     pub(crate) fn session_lost(&mut self) -> Vec<RequestKey> {
-        let packets = self.entries.keys().filter(|key| matches!(key, RequestKey::Packet(_)));
-        let packets: Vec<_> = packets.cloned().collect();
-        packets.into_iter().filter(|key| self.remove(key).is_some()).collect()
+        let lost = self.entries.iter().filter(|(key, entry)| {
+            matches!(key, RequestKey::Packet(_)) && entry.connection != self.connection
+        });
+        let lost: Vec<_> = lost.map(|(key, _)| key.clone()).collect();
+        lost.into_iter().filter(|key| self.remove(key).is_some()).collect()
     }
 
     /// Forgets what no redelivery asks for any more; returns the keys.
@@ -325,7 +343,8 @@ impl Journal {
         intended.map(|entry| entry.record.key.clone()).collect()
     }
 
-    fn expire_at(&mut self, key: &RequestKey, at: Duration) {
+    /// Forgets a request at a time of its own.
+    pub(crate) fn expire_at(&mut self, key: &RequestKey, at: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(old) = entry.expires.replace(at) {
             self.expiries.remove(&(old, key.clone()));
@@ -362,7 +381,7 @@ pub(crate) fn fingerprint(topic: &str, payload: &[u8]) -> u64 {
     })
 }
 
-/// How many requests the journal holds.
-const ENTRY_BOUND: usize = 1024;
-/// How many bytes they may take before no more are taken on.
-const BYTE_BOUND: usize = 1024 * 1024;
+/// How many requests the journal keeps for requesters that ask again; twice as many it holds at most.
+const ENTRIES_KEPT: usize = 1024;
+/// How many bytes they may take, likewise.
+const BYTES_KEPT: usize = 1024 * 1024;

@@ -1,6 +1,9 @@
 //! What the broker shall get: kept until it has acknowledged, handed over a few at a time.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use crate::{Answer, DeliveryId, Message, PublishId, QoS, RequestKey, Status};
 
@@ -130,14 +133,19 @@ impl Outbox {
     }
 
     /// Adds deliveries to the response that answers their first copy; false where that has left.
-    pub(crate) fn attach(&mut self, id: PublishId, more: &[DeliveryId]) -> bool {
-        match self.entries.iter_mut().find(|entry| entry.id == id).map(|entry| &mut entry.kind) {
-            Some(Kind::Response { deliveries, .. }) => {
-                deliveries.extend(more);
-                true
-            }
-            _ => false,
-        }
+    pub(crate) fn attach(
+        &mut self,
+        id: PublishId,
+        more: &[DeliveryId],
+        expires: Option<Duration>,
+    ) -> bool {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) else {
+            return false;
+        };
+        let Kind::Response { deliveries, .. } = &mut entry.kind else { return false };
+        deliveries.extend(more);
+        entry.expires = later(entry.expires, expires);
+        true
     }
 
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
@@ -147,6 +155,7 @@ impl Outbox {
             let written = entry.in_flight && entry.message.qos == QoS::AtMostOnce;
             !of_connection && !written
         });
+        self.keep_newest_states();
         for entry in &mut self.entries {
             entry.in_flight = false;
             if let Kind::Response { deliveries, .. } = &mut entry.kind {
@@ -154,6 +163,34 @@ impl Outbox {
             }
         }
         self.in_flight = 0;
+    }
+
+    /// Drops each state that a newer one of its topic follows, so that the older is never sent after it.
+    fn keep_newest_states(&mut self) {
+        let mut topics = BTreeSet::new();
+        let entries = std::mem::take(&mut self.entries).into_iter().rev();
+        let newest = entries.filter(|entry| {
+            !matches!(entry.kind, Kind::State | Kind::Absence)
+                || topics.insert(entry.message.topic.clone())
+        });
+        self.entries = newest.collect();
+        self.entries.make_contiguous().reverse();
+    }
+
+    /// Takes out the responses whose topics are out of bounds now.
+    pub(crate) fn take_responses(
+        &mut self,
+        out_of_bounds: impl Fn(&str) -> bool,
+    ) -> Vec<(PublishId, Kind, String)> {
+        let mut taken = Vec::new();
+        for entry in std::mem::take(&mut self.entries) {
+            if matches!(entry.kind, Kind::Response { .. }) && out_of_bounds(&entry.message.topic) {
+                taken.push((entry.id, entry.kind, entry.message.topic));
+            } else {
+                self.entries.push_back(entry);
+            }
+        }
+        taken
     }
 
     /// The prefix has changed: states and outcomes have other topics now.
@@ -191,6 +228,11 @@ impl Entry {
 pub(crate) fn whole_seconds(duration: Duration) -> u32 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+/// Returns the later of two times to stop waiting; none never comes.
+pub(crate) fn later(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.zip(other).map(|(one, other)| one.max(other))
 }
 
 /// What the client library keeps in flight at most.

@@ -64,7 +64,7 @@ impl Requests {
     pub(crate) fn attach(&mut self, id: RequestId, origin: Origin) {
         if let Some(pending) = self.pending.get_mut(&id) {
             pending.origin.deliveries.extend(origin.deliveries);
-            pending.origin.reply = origin.reply;
+            pending.origin.reply.wait_until(origin.reply.expires);
         }
     }
 

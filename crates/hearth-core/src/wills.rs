@@ -13,6 +13,15 @@ pub(crate) struct Wills {
     unpublished: Vec<Generation>,
 }
 
+/// How far a missing copy of a will is evidence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    /// The session is the one that the open wills' connections were subscribed in.
+    pub(crate) resumed: bool,
+    /// All that was queued in it has been seen.
+    pub(crate) fenced: bool,
+}
+
 impl Wills {
     /// Takes up the memory; what it says of another broker's session proves nothing at this one.
     pub(crate) fn new(memory: Memory, broker: &str) -> Self {
@@ -20,6 +29,7 @@ impl Wills {
         if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
             wills.session_lost();
             wills.unlearn();
+            wills.memory.past.clear();
         }
         wills.memory.broker = Some(broker.to_owned());
         wills
@@ -36,13 +46,11 @@ impl Wills {
     /// Notes the prefix of now; the session may be subscribed under the one before.
     pub(crate) fn learn(&mut self, prefix: Option<Prefix>) {
         let known = KnownPrefix { prefix };
-        let past = self.memory.prefix.replace(known.clone());
-        self.memory.past.retain(|old| *old != known);
-        if let Some(past) = past.filter(|past| *past != known)
-            && self.memory.past.len() < Memory::BOUND
-        {
-            self.memory.past.push(past);
+        if self.memory.prefix.as_ref() != Some(&known) {
+            self.unlearn();
         }
+        self.memory.past.retain(|old| *old != known);
+        self.memory.prefix = Some(known);
     }
 
     /// Takes the prefixes that the session need not be subscribed under any more.
@@ -62,7 +70,18 @@ impl Wills {
 
     /// Forgets the prefix, so that the next connection learns it anew.
     pub(crate) fn unlearn(&mut self) {
-        self.memory.prefix = None;
+        let past = self.memory.prefix.take();
+        if let Some(past) = past.filter(|past| !self.memory.past.contains(past))
+            && self.memory.past.len() < Memory::BOUND
+        {
+            self.memory.past.push(past);
+        }
+    }
+
+    /// Lists the prefixes, other than the one of now, under which something may still arrive.
+    pub(crate) fn past_prefixes(&self) -> impl Iterator<Item = Option<&Prefix>> {
+        let open = self.memory.open.iter().map(|will| will.prefix.as_ref());
+        open.chain(self.memory.past.iter().map(|past| past.prefix.as_ref()))
     }
 
     pub(crate) fn open(
@@ -113,13 +132,26 @@ impl Wills {
         }
     }
 
+    /// A connection begins: where the one before never knew whose session it had, nobody knows.
+    pub(crate) fn begin_connection(&mut self) {
+        self.unpublished.clear();
+        if std::mem::take(&mut self.memory.unproven) {
+            self.session_lost();
+        }
+    }
+
+    pub(crate) fn set_unproven(&mut self, unproven: bool) {
+        self.memory.unproven = unproven;
+    }
+
     pub(crate) fn mark_clean(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
             will.clean = true;
         }
     }
 
-    /// A retained `online` of this generation stood in a fresh session: its will never replaced it.
+    /// An `online` of this generation came; in a session that had no subscription, it is the retained one, and the
+    /// will never replaced it.
     pub(crate) fn saw_online(&mut self, generation: Generation) {
         self.unpublished.push(generation);
     }
@@ -167,11 +199,11 @@ impl Wills {
         (upgraded.is_some(), upgraded)
     }
 
-    /// Decides every open will but the current one, oldest first; `fenced` means that all that was queued has been seen.
+    /// Decides every open will but the current one, oldest first, by what has been seen.
     pub(crate) fn decide(
         &mut self,
         current: Generation,
-        fenced: bool,
+        view: View,
         decided_at: &str,
     ) -> Vec<Absence> {
         let (open, past): (Vec<_>, Vec<_>) =
@@ -182,7 +214,7 @@ impl Wills {
             .filter(OpenWill::is_worth_telling)
             .map(|will| Absence {
                 generation: will.generation,
-                outcome: self.outcome(&will, fenced),
+                outcome: self.outcome(&will, view),
                 clean: will.clean,
                 connected_at: will.connected_at,
                 decided_at: decided_at.to_owned(),
@@ -201,14 +233,19 @@ impl Wills {
         self.memory.open.iter().any(|will| will.generation != current)
     }
 
-    fn outcome(&self, will: &OpenWill, fenced: bool) -> Outcome {
+    /// Whether a missing copy of a will other than the current one may still be evidence.
+    pub(crate) fn has_subscribed_past(&self, current: Generation) -> bool {
+        self.memory.open.iter().any(|will| will.generation != current && will.subscribed)
+    }
+
+    fn outcome(&self, will: &OpenWill, view: View) -> Outcome {
         if !will.acknowledgements.is_empty() {
             Outcome::Consumed
         } else if will.seen {
             Outcome::Unconsumed
         } else if will.clean
-            || self.unpublished.contains(&will.generation)
-            || (will.subscribed && fenced)
+            || (!view.resumed && self.unpublished.contains(&will.generation))
+            || (view.resumed && view.fenced && will.subscribed)
         {
             Outcome::NotPublished
         } else {

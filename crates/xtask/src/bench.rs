@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what the daemon costs, in release builds on this machine.
 
+mod writes;
+
 use std::{
     convert::Infallible,
     fmt::Write,
@@ -19,7 +21,7 @@ pub(crate) async fn bench() -> Result<()> {
     config.devices = ten_devices();
     let mut hub = Daemon::prepare(&built, &folder.path().join("hub"), &config)?;
     let mut phone = Client::connect(&broker.access("phone"), "phone").await?;
-    phone.subscribe("alice/response/phone/bench").await?;
+    phone.subscribe(RESPONSES).await?;
     let starts = starts(&mut hub, &mut phone).await?;
     tokio::time::sleep(SETTLE).await;
     let memory = resident(hub.process()?.id())?;
@@ -43,6 +45,11 @@ pub(crate) async fn bench() -> Result<()> {
         let size = std::fs::metadata(built.binary(name))?.len();
         println!("  size of {name:<13} {:>8} kB", size / 1024);
     }
+    let writes = writes::writes(&mut hub, &mut phone).await?;
+    println!("bytes written to the store for each request");
+    println!("  one at a time         {:>8}", writes.alone);
+    println!("  many at once          {:>8}", writes.together);
+    println!("  the same, not idempotent {:>5}", writes.intents);
     hub.terminate().await?;
     Ok(())
 }
@@ -115,8 +122,7 @@ async fn round_of(
         let payload = payloads[n % 2];
         let mut data = [0; 8];
         getrandom::fill(&mut data).doing("random Correlation Data")?;
-        let request =
-            Message::new(topic, payload).respond_to("alice/response/phone/bench", data.to_vec());
+        let request = Message::new(topic, payload).respond_to(RESPONSES, data.to_vec());
         let begin = Instant::now();
         let answer = phone.request(request).await?;
         times.push(begin.elapsed());
@@ -156,6 +162,7 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
+const RESPONSES: &str = "alice/response/phone/bench";
 const ROUNDS: usize = 10;
 const EACH: usize = 200;
 const STARTS: usize = 7;

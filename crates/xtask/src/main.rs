@@ -1,6 +1,7 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | chaos`.
 
 mod bench;
+mod chaos;
 mod demo;
 mod play;
 mod suite;
@@ -8,20 +9,47 @@ mod transcript;
 
 use std::{future::Future, process::ExitCode};
 
+use clap::{Parser, Subcommand};
 use hearth_tests::{Failure, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The commands of this repository.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build, and play one evening at home: requests, answers, a crash, a will.
+    Demo,
+    /// Start a broker and the daemon to play with by hand.
+    Run,
+    /// Run every test, the end-to-end ones against real brokers.
+    Test,
+    /// Measure what a request through the daemon costs.
+    Bench,
+    /// Kill hub and broker and break their link, and count what became of every request and will.
+    Chaos(chaos::Options),
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["demo"] => block_on(unless_interrupted(demo::demo())),
-        ["run"] => block_on(play::play()),
-        ["test"] => suite::test(),
-        ["bench"] => block_on(unless_interrupted(bench::bench())),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(EX_USAGE);
+    let command = match Arguments::try_parse() {
+        Ok(Arguments { command }) => command,
+        Err(error) => {
+            // A closed standard output is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS };
         }
+    };
+    let done = match command {
+        Command::Demo => block_on(unless_interrupted(demo::demo())),
+        Command::Run => block_on(play::play()),
+        Command::Test => suite::test(),
+        Command::Bench => block_on(unless_interrupted(bench::bench())),
+        Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,10 +83,3 @@ async fn interruption() -> Result<&'static str> {
 }
 
 const EX_USAGE: u8 = 64;
-
-const USAGE: &str = "usage: cargo xtask COMMAND
-
-  demo    build, and play one evening at home: requests, answers, a crash, a will
-  run     start a broker and the daemon to play with by hand
-  test    every test, the end-to-end ones against real brokers
-  bench   what a request through the daemon costs";

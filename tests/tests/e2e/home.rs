@@ -28,7 +28,7 @@ impl Setup {
 #[derive(Debug)]
 pub(crate) enum Broker {
     Mosquitto(Mosquitto),
-    Shimmed(Mosquitto, Shim),
+    Shimmed { _mosquitto: Mosquitto, shim: Shim },
     Bundled(HearthBroker),
 }
 
@@ -39,7 +39,7 @@ impl Broker {
             Setup::Shimmed => {
                 let mosquitto = Mosquitto::start(Kind::UsersApart).await?;
                 let shim = Shim::start(mosquitto.port(), str::to_owned).await?;
-                Self::Shimmed(mosquitto, shim)
+                Self::Shimmed { _mosquitto: mosquitto, shim }
             }
             Setup::Bundled => {
                 Self::Bundled(HearthBroker::start(built, &folder.path().join("broker")).await?)
@@ -51,7 +51,7 @@ impl Broker {
     pub(crate) fn access(&self, account: &str) -> Access {
         match self {
             Self::Mosquitto(broker) => broker.access(None),
-            Self::Shimmed(_, shim) => shim.access("alice"),
+            Self::Shimmed { shim, .. } => shim.access("alice"),
             Self::Bundled(broker) => broker.access(account),
         }
     }

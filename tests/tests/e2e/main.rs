@@ -3,8 +3,10 @@
 mod answers;
 mod bad_input;
 mod bundled_broker;
+mod chaos;
 mod classic;
 mod command_line;
+mod faults;
 mod guards;
 mod home;
 mod isolation;

@@ -74,27 +74,6 @@ async fn a_will_whose_session_was_lost_is_unknown() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_cut_link_publishes_the_will_and_the_hub_comes_back_by_itself() -> Result<()> {
-    let home = Home::start_with(Setup::Shimmed, |config| config.will_delay = "0s").await?;
-    let Broker::Shimmed(mosquitto, shim) = &home.broker else { unreachable!("the setup") };
-    // The watcher's link does not pass the shim, so it is not cut.
-    let mut watcher = Client::connect(&mosquitto.access(Some("alice")), "watcher").await?;
-    let absence = home.daemon.absence(Some("alice"));
-    let presence = home.daemon.presence(Some("alice"));
-    watcher.subscribe(&absence).await?;
-    watcher.subscribe(&presence).await?;
-    shim.refuse(true);
-    shim.cut();
-    let offline = |m: &Message| m.topic == presence && m.text() == "offline";
-    watcher.expect("the will", PATIENCE, offline).await?;
-    shim.refuse(false);
-    let fits = |m: &Message| m.topic == absence;
-    let decided = watcher.expect("absence", Duration::from_secs(30), fits).await?.json()?;
-    assert_eq!(decided["outcome"], "unconsumed", "{decided}");
-    Ok(())
-}
-
 async fn acknowledged_while_away(setup: Setup) -> Result<()> {
     let (mut home, will) = home_with_published_will(setup).await?;
     assert_eq!(will.correlation_data.as_ref().map(|data| data.len()), Some(16));

@@ -5,8 +5,9 @@ use crate::{
     Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS,
     Subscription, Will,
     absence::rfc3339,
-    outbox::{Kind, Window, whole_seconds},
+    outbox::{Kind, Taken, Window, whole_seconds},
     topic::Prefix,
+    wills::View,
 };
 
 impl Hub {
@@ -59,6 +60,9 @@ impl Hub {
 
     pub(super) fn on_connected(&mut self, connack: &Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
+        if !connack.session_present {
+            self.on_session_lost();
+        }
         let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
             Ok(prefix) => prefix,
             Err(fatal) => {
@@ -103,19 +107,15 @@ impl Hub {
         if granted {
             self.wills.mark_subscribed(connection.generation);
         }
+        let unproven = !connection.resumed && self.wills.has_subscribed_past(connection.generation);
+        self.wills.set_unproven(unproven);
         self.store_memory();
         connection.fence = Fence::Sent {
             until: now.monotonic + self.config.fence_timeout,
             latest: now.monotonic + self.config.fence_timeout * FENCE_PATIENCE,
         };
         self.backoff.reset();
-        let fence = Message {
-            topic: self.own_response_topic(connection.prefix.as_ref(), "fence"),
-            qos: QoS::AtLeastOnce,
-            correlation_data: Some(connection.generation.0.to_vec().into()),
-            expiry: Some(whole_seconds(self.config.fence_timeout)),
-            ..Message::default()
-        };
+        let fence = self.own_message("fence");
         self.send(fence, Kind::Connection, None);
         self.publish_everything(&connection);
         self.phase = Phase::Online(connection);
@@ -184,16 +184,23 @@ impl Hub {
             _ => return,
         };
         connection.fence = Fence::Decided { fenced };
+        let (session_present, resumed) = (connection.session_present, connection.resumed);
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
         if !fenced {
             self.pass_fence(now);
         }
+        if session_present && !resumed && fenced {
+            let forgotten = self.journal.session_lost();
+            self.forget(forgotten);
+        }
+        self.note_proof();
         self.leave_past_prefixes();
         if !self.wills.has_past(generation) {
             return;
         }
-        let decided = self.wills.decide(generation, fenced, &rfc3339(now.unix));
+        let view = View { resumed, fenced };
+        let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
         self.store_memory();
         for absence in decided {
             self.publish_absence(prefix.as_ref(), &absence);
@@ -223,21 +230,66 @@ impl Hub {
     }
 
     fn subscribe(&mut self, generation: Generation, prefix: Option<Prefix>, connack: &Connack) {
-        if !connack.session_present {
-            self.wills.session_lost();
-            self.wills.take_past();
-            let forgotten = self.journal.session_lost();
-            self.forget(forgotten);
-        }
-        self.outputs.push_back(Output::Subscribe(self.subscriptions(prefix.as_ref())));
+        self.wills.begin_connection();
+        let subscriptions = self.subscriptions(prefix.as_ref());
+        let window = Window::new(connack.receive_maximum, connack.maximum_packet_size);
         self.phase = Phase::Subscribing(Connection {
             generation,
             prefix,
             session_present: connack.session_present,
-            window: Window::new(connack.receive_maximum, connack.maximum_packet_size),
+            resumed: false,
+            window,
             fence: Fence::Unsent,
             echoed: false,
         });
+        self.drop_foreign_responses();
+        if connack.session_present {
+            self.ask_session(window);
+        }
+        self.outputs.push_back(Output::Subscribe(subscriptions));
+    }
+
+    /// Publishes to the hub itself before it subscribes: that comes back only if the session was subscribed before.
+    ///
+    /// Session Present does not tell: an attempt whose CONNACK was lost may have made the session anew.
+    fn ask_session(&mut self, window: Window) {
+        let probe = self.own_message("session");
+        self.send(probe, Kind::Connection, None);
+        if let Some(Taken::Publish(id, message)) = self.outbox.take(self.clock, window) {
+            self.outputs.push_back(Output::Publish { id, message });
+        }
+    }
+
+    /// Makes a message of this connection to the hub itself.
+    fn own_message(&self, purpose: &str) -> Message {
+        let (generation, prefix) = match &self.phase {
+            Phase::Subscribing(connection) | Phase::Online(connection) => {
+                (Some(connection.generation), connection.prefix.as_ref())
+            }
+            _ => (None, None),
+        };
+        Message {
+            topic: self.own_response_topic(prefix, purpose),
+            qos: QoS::AtLeastOnce,
+            correlation_data: generation.map(|generation| generation.0.to_vec().into()),
+            expiry: Some(whole_seconds(self.config.fence_timeout)),
+            ..Message::default()
+        }
+    }
+
+    /// It is clear whose session this is, or too late to learn it.
+    pub(super) fn note_proof(&mut self) {
+        if self.wills.memory().unproven {
+            self.wills.set_unproven(false);
+            self.store_memory();
+        }
+    }
+
+    fn on_session_lost(&mut self) {
+        self.wills.session_lost();
+        self.wills.take_past();
+        let forgotten = self.journal.session_lost();
+        self.forget(forgotten);
     }
 
     /// Ends what the session is subscribed to under earlier prefixes, once their wills are decided.
@@ -277,10 +329,7 @@ impl Hub {
     /// All that was queued has been seen, or is not waited for any longer.
     pub(super) fn pass_fence(&mut self, now: Now) {
         self.say_online();
-        if self.fence_is_back() {
-            self.journal.redelivered(now.monotonic + self.config.redelivery);
-        }
-        self.answer_intended(now);
+        self.settle_journal(now);
         self.release_wills(now);
     }
 

@@ -53,6 +53,8 @@ pub struct Hub {
     held_wills: Vec<(Message, Option<DeliveryId>)>,
     requests: Requests,
     journal: Journal,
+    /// Whether the journal goes back as far as the session: if not, a redelivery may be unknown to it.
+    journal_is_complete: bool,
     outbox: Outbox,
     states: BTreeMap<(String, String), State>,
     /// The revision last given to the store, and the one that it last reported.
@@ -109,6 +111,8 @@ struct Connection {
     generation: Generation,
     prefix: Option<Prefix>,
     session_present: bool,
+    /// The session was subscribed before this connection: what was published to it then has come back.
+    resumed: bool,
     window: Window,
     fence: Fence,
     /// The hub has seen its own `online`: an `offline` after it has replaced it.
@@ -170,6 +174,7 @@ impl Hub {
         journal: Vec<Record>,
         entropy: impl FnMut() -> [u8; 16] + Send + 'static,
     ) -> Self {
+        let journal_is_complete = memory.broker.as_ref() == Some(&config.broker);
         let wills = Wills::new(memory, &config.broker);
         Self {
             config,
@@ -183,6 +188,7 @@ impl Hub {
             held_wills: Vec::new(),
             requests: Requests::default(),
             journal: Journal::new(journal),
+            journal_is_complete,
             outbox: Outbox::default(),
             states: BTreeMap::new(),
             revision: 0,

@@ -8,6 +8,8 @@ use crate::{
 /// What a topic name says about a message.
 enum Address {
     Fence,
+    /// What the hub publishes to its session before it subscribes.
+    Session,
     WillAnswer,
     Presence,
     /// The presence of another hub that this one guards.
@@ -39,11 +41,17 @@ impl Hub {
                 self.on_fence(now, &message);
                 self.acknowledge_now(delivery);
             }
+            Address::Session => {
+                self.on_session(&message);
+                self.acknowledge_now(delivery);
+            }
             Address::WillAnswer => self.on_will_answer(&message, delivery),
             Address::Presence => self.on_own_presence(&message, delivery),
             Address::Request { device, property } => {
                 self.on_request(now, prefix.as_ref(), &device, &property, &message, inbound);
             }
+            // Left unacknowledged: the hub's next life sees it again.
+            Address::Guarded if self.stopping.is_some() => {}
             Address::Guarded => self.on_guarded(now, message, delivery),
             Address::Other => self.acknowledge_now(delivery),
         }
@@ -59,13 +67,13 @@ impl Hub {
             };
             return Address::Request { device: value("device"), property: value("property") };
         }
-        let past = self.wills.memory().open.iter().map(|will| will.prefix.as_ref());
-        for prefix in std::iter::once(prefix).chain(past) {
+        for prefix in std::iter::once(prefix).chain(self.wills.past_prefixes()) {
             if let Some(values) = topics.response.match_name(prefix, name)
                 && values.contains(&("client_id", &self.config.client_id))
             {
                 return match values.iter().find(|(key, _)| *key == "purpose") {
                     Some((_, "fence")) => Address::Fence,
+                    Some((_, "session")) => Address::Session,
                     Some((_, "will")) => Address::WillAnswer,
                     _ => Address::Other,
                 };
@@ -97,9 +105,20 @@ impl Hub {
             }
             Fence::Decided { fenced: false } => {
                 connection.fence = Fence::Decided { fenced: true };
-                self.journal.redelivered(now.monotonic + self.config.redelivery);
+                self.settle_journal(now);
             }
             Fence::Unsent | Fence::Settling { .. } | Fence::Decided { fenced: true } => {}
+        }
+    }
+
+    /// Only a session that was subscribed before this connection returns this.
+    fn on_session(&mut self, message: &Message) {
+        let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
+            return;
+        };
+        if generation_of(message) == Some(connection.generation) {
+            connection.resumed = true;
+            self.note_proof();
         }
     }
 
@@ -137,13 +156,11 @@ impl Hub {
     fn on_own_presence(&mut self, message: &Message, delivery: Option<DeliveryId>) {
         let generation = generation_of(message);
         let offline = &message.payload[..] == b"offline";
-        let fresh = matches!(&self.phase,
-            Phase::Subscribing(connection) | Phase::Online(connection) if !connection.session_present);
         let (mut news, mut upgraded) = (false, None);
         match generation {
             Some(generation) if offline => (news, upgraded) = self.wills.saw_will(generation),
-            Some(generation) if fresh => self.wills.saw_online(generation),
-            Some(_) | None => {}
+            Some(generation) => self.wills.saw_online(generation),
+            None => {}
         }
         self.note_evidence(news, upgraded, delivery);
         let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {

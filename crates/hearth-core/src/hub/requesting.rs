@@ -101,7 +101,8 @@ impl Hub {
         let allowed = now.monotonic + policy.deadline;
         let deadline = origin.reply.expires.map_or(allowed, |expires| expires.min(allowed));
         let durability = origin.durability;
-        let entry = origin.key.clone().map(|key| record(device, property, &key, &origin));
+        let key = origin.key.clone().filter(|_| self.make_room());
+        let entry = key.map(|key| record(device, property, &key, &origin));
         let deliveries = origin.deliveries.clone();
         let id = self.requests.insert(Pending {
             device: device.to_owned(),
@@ -212,9 +213,8 @@ impl Hub {
     }
 
     fn make_room(&mut self) -> bool {
-        let forgotten = self.journal.make_room();
-        let fits = forgotten.is_some();
-        self.forget(forgotten.unwrap_or_default());
+        let (forgotten, fits) = self.journal.make_room();
+        self.forget(forgotten);
         fits
     }
 
@@ -254,14 +254,14 @@ impl Hub {
             let text = format!("the payload of {is} bytes is larger than the {max} allowed");
             return refuse(Status::BadRequest, text);
         }
-        if message.expiry.is_none() && !policy.execute_stale && self.may_be_stale() {
-            if message.dup
-                && origin.durability == Durability::Answer
-                && let Some(key) = origin.key.clone()
-                && self.make_room()
-            {
-                return Err(Refusal::Indeterminate(key));
-            }
+        let stale = message.expiry.is_none() && !policy.execute_stale && self.may_be_stale();
+        if self.may_be_repeated(message, origin, stale)
+            && let Some(key) = origin.key.clone()
+            && self.make_room()
+        {
+            return Err(Refusal::Indeterminate(key));
+        }
+        if stale {
             let text = "stale: the request waited while the hub was away; send it again, \
                         or with a Message Expiry Interval";
             return refuse(Status::Conflict, text.into());
@@ -270,11 +270,23 @@ impl Hub {
             let text = format!("{} requests wait for `{device}` already", self.config.queue);
             return refuse(Status::Busy, text);
         }
-        if origin.key.is_some() && !self.make_room() {
+        if origin.durability != Durability::Nothing && !self.make_room() {
             let text = "too many answers wait for the broker already";
             return refuse(Status::Busy, text.into());
         }
         Ok(policy)
+    }
+
+    /// Returns whether an earlier life of the daemon may have carried a request out that the journal does not know.
+    fn may_be_repeated(&self, message: &Message, origin: &Origin, stale: bool) -> bool {
+        message.dup
+            && match origin.durability {
+                Durability::Nothing => false,
+                // Its answer was not stored in time; it could be carried out again, but not that late.
+                Durability::Answer => stale,
+                // The journal would know it, unless the store was lost.
+                Durability::Intent => !self.journal_is_complete && !self.fence_is_back(),
+            }
     }
 
     /// Finds what keeps a request from being considered at all.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, requesting::record};
+use super::{Hub, Phase, requesting::record};
 use crate::{
     Answer, Change, Notice, Now, PublishId, Record, RequestId, RequestKey, Status,
     journal::Durability,
@@ -52,13 +52,15 @@ impl Hub {
         let waiting = |unpublished: &&mut Unpublished| unpublished.origin.key.as_ref() == Some(key);
         if let Some(unpublished) = self.unpublished.iter_mut().find(waiting) {
             unpublished.origin.deliveries.extend(origin.deliveries);
+            unpublished.origin.reply.wait_until(origin.reply.expires);
             return;
         }
         let Some(entry) = self.journal.get(key) else { return };
         let (revision, publish) = (entry.revision, entry.publish);
         let Some(answer) = entry.record.answer.clone() else { return };
         self.hold(&origin, revision);
-        if !publish.is_some_and(|publish| self.outbox.attach(publish, &origin.deliveries)) {
+        let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
+        if !publish.is_some_and(attach) {
             self.publish_response(&origin, &answer);
         }
     }
@@ -114,6 +116,20 @@ impl Hub {
         }
     }
 
+    /// The prefix of an earlier connection may have been another: answers to its topics go nowhere.
+    pub(super) fn drop_foreign_responses(&mut self) {
+        let prefix = self.prefix().cloned();
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let out_of_bounds =
+            |topic: &str| self.check_response_topic(prefix.as_ref(), topic).is_err();
+        let dropped = outbox.take_responses(out_of_bounds);
+        self.outbox = outbox;
+        for (id, kind, topic) in dropped {
+            self.let_go(id, kind);
+            self.notice(Notice::MessageDropped { topic });
+        }
+    }
+
     /// Publishes the answers of an earlier life that the broker may not have.
     pub(super) fn publish_undelivered(&mut self, now: Now) {
         for key in self.journal.undelivered() {
@@ -130,29 +146,38 @@ impl Hub {
         }
     }
 
-    /// Answers the requests that an earlier life of the daemon may have carried out, and that did not come again.
-    pub(super) fn answer_intended(&mut self, now: Now) {
+    /// Answers the requests that an earlier life of the daemon may have carried out, and that did not come again;
+    /// once the fence is back, nothing that came before it comes again.
+    pub(super) fn settle_journal(&mut self, now: Now) {
+        let fenced = self.fence_is_back();
+        if fenced {
+            self.journal_is_complete = true;
+            self.journal.redelivered(now.monotonic + self.config.redelivery);
+        }
         for key in self.journal.intended() {
             let Some(entry) = self.journal.get(&key) else { continue };
-            if entry.record.reply.response_topic.is_none()
-                || entry.record.reply.is_over(now.monotonic)
-            {
-                self.journal.remove(&key);
-                self.forget(vec![key]);
-                continue;
+            let reply = &entry.record.reply;
+            if reply.response_topic.is_some() && !reply.is_over(now.monotonic) {
+                let origin = origin_of(&entry.record, entry.durability);
+                self.read_back(now, &key, origin);
+            } else if fenced {
+                self.journal.expire_at(&key, now.monotonic + self.config.redelivery);
             }
-            let origin = origin_of(&entry.record, entry.durability);
-            self.read_back(now, &key, origin);
         }
     }
 
     /// The broker has an answer, or nobody waits for it any more.
     pub(super) fn note_delivered(&mut self, key: &RequestKey, publish: PublishId) {
+        if self.journal.get(key).is_some_and(|entry| entry.publish == Some(publish)) {
+            self.mark_delivered(key);
+        }
+    }
+
+    fn mark_delivered(&mut self, key: &RequestKey) {
         let Some(entry) = self.journal.get_mut(key) else { return };
-        if entry.publish != Some(publish) || entry.record.delivered {
+        if std::mem::replace(&mut entry.record.delivered, true) {
             return;
         }
-        entry.record.delivered = true;
         if entry.durability != Durability::Nothing {
             let record = entry.record.clone();
             self.store(Change::Record(record));
@@ -183,6 +208,16 @@ impl Hub {
         let Some(mut response) = origin.reply.response(answer) else {
             return self.finish_deliveries(&origin.deliveries);
         };
+        if let Phase::Subscribing(connection) | Phase::Online(connection) = &self.phase
+            && self.check_response_topic(connection.prefix.as_ref(), &response.topic).is_err()
+        {
+            // Its request came under another prefix.
+            if let Some(key) = &origin.key {
+                self.mark_delivered(key);
+            }
+            self.finish_deliveries(&origin.deliveries);
+            return self.notice(Notice::MessageDropped { topic: response.topic });
+        }
         if origin.key.as_ref().is_some_and(RequestKey::is_guard) {
             let itself = ("client_id".into(), self.config.client_id.clone());
             response.user_properties.push(itself);

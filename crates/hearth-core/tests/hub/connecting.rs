@@ -48,8 +48,7 @@ fn online_is_never_said_on_a_connection_with_the_wrong_will() {
     assert!(rig.take().contains(&Output::Disconnect));
     rig.handle(Input::Disconnected(Disconnection::Requested));
     assert_eq!(rig.will().topic, "bob/hub/hub/presence");
-    rig.connect(connack(Some("bob"), true));
-    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    rig.go_online_below("bob", true);
     rig.fence();
     let online = rig.published().pop().unwrap();
     assert_eq!(

@@ -235,6 +235,23 @@ fn packet_identifiers_mean_nothing_in_another_session() {
 }
 
 #[test]
+fn a_packet_identifier_of_this_connection_outlives_the_loss_of_an_older_session() {
+    let plain = Message { expiry: Some(60), response_topic: None, ..step(b"") };
+    let mut rig = Rig::new(crate::rig::config(), Rig::online().memory);
+    rig.subscribe("alice", true);
+    rig.receive_as(7, plain.clone());
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("1"));
+    rig.fence();
+    rig.advance(Duration::from_millis(300));
+    lose_connection(&mut rig);
+    rig.take();
+    rig.go_online_unfenced(true);
+    rig.receive_as(7, again(&plain));
+    assert!(rig.executed().is_empty());
+}
+
+#[test]
 fn a_request_is_forgotten_a_while_after_its_puback_and_not_before() {
     let mut rig = Rig::online();
     rig.receive(step(b"1"));
@@ -295,17 +312,17 @@ fn the_journal_has_a_bound_and_what_does_not_fit_is_busy() {
         let data = n.to_be_bytes().to_vec().into();
         rig.receive(Message { correlation_data: Some(data), ..step(b"") });
     };
-    (0..1024).for_each(|n| asks(&mut rig, n));
-    assert_eq!((rig.executed().len(), rig.journal.len()), (1024, 1024));
-    asks(&mut rig, 1024);
-    assert_eq!(rig.executed().len(), 1024);
+    (0..2048).for_each(|n| asks(&mut rig, n));
+    assert_eq!((rig.executed().len(), rig.journal.len()), (2048, 2048));
+    asks(&mut rig, 2048);
+    assert_eq!(rig.executed().len(), 2048);
     assert_eq!(status(&rig.published()[0]), "429");
     for asked in rig.executed() {
         rig.answer(&asked, Answer::text("1"));
     }
     rig.accept_all();
-    asks(&mut rig, 1025);
-    assert_eq!(rig.executed().len(), 1025, "an answered request makes room");
+    asks(&mut rig, 2049);
+    assert_eq!(rig.executed().len(), 2049, "answered requests make room");
     assert_eq!(rig.journal.len(), 1024);
 }
 
@@ -337,4 +354,79 @@ fn a_device_that_failed_gives_the_same_failure_again() {
         correlation_data: b"1"[..].into(),
     };
     assert_eq!(rig.journal[&key].answer.as_ref().unwrap().status, Status::Unavailable);
+}
+
+#[test]
+fn without_its_store_the_hub_does_not_carry_out_what_may_have_been() {
+    let before = Rig::online();
+    let first = Message { expiry: Some(60), ..step(b"1") };
+    let mut rig = Rig::new(crate::rig::config(), hearth_core::Memory::default());
+    rig.now = before.now;
+    rig.connect(connack(Some("alice"), true));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.go_online_unfenced(true);
+    rig.receive(again(&first));
+    let read = rig.executed().remove(0);
+    assert!(read.payload.is_empty(), "it is only read back");
+    rig.answer(&read, Answer::text("7"));
+    rig.fence();
+    rig.accept_all();
+    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some()).unwrap();
+    assert!(answer.user_property("__stMsg").unwrap().starts_with("indeterminate"));
+    rig.take();
+    rig.receive(Message { correlation_data: Some(b"2"[..].into()), ..again(&first) });
+    assert_eq!(rig.executed()[0].payload, "1", "what comes after the fence is new");
+}
+
+#[test]
+fn an_answer_whose_topic_is_out_of_bounds_under_another_prefix_goes_nowhere() {
+    for answered_before in [true, false] {
+        let mut rig = Rig::online();
+        rig.receive(step(b"1"));
+        let asked = rig.executed().remove(0);
+        if answered_before {
+            rig.answer(&asked, Answer::text("1"));
+        }
+        lose_connection(&mut rig);
+        rig.connect(connack(Some("bob"), true));
+        rig.handle(Input::Disconnected(Disconnection::Requested));
+        rig.take();
+        rig.go_online_below("bob", true);
+        if !answered_before {
+            rig.answer(&asked, Answer::text("1"));
+        }
+        rig.fence();
+        rig.accept_all();
+        assert!(rig.published().iter().all(|m| m.topic.starts_with("bob/")), "{answered_before}");
+        assert!(the_record(&rig).delivered, "no later life tries again");
+    }
+}
+
+#[test]
+fn an_intent_whose_requester_has_gone_is_still_not_carried_out_again() {
+    let mut before = Rig::online();
+    before.receive(Message { expiry: Some(1), ..step(b"1") });
+    before.now += Duration::from_secs(5);
+    let mut rig = before.restarted(true);
+    rig.fence();
+    rig.receive(Message { expiry: Some(30), ..step(b"1") });
+    let read = rig.executed().remove(0);
+    assert!(read.payload.is_empty(), "it is only read back");
+    rig.advance(Duration::from_secs(60));
+    assert_eq!(the_record(&rig).answer.as_ref().unwrap().status, Status::Conflict);
+}
+
+#[test]
+fn a_repeated_request_waits_longer_for_an_answer_that_is_on_its_way() {
+    let mut rig = Rig::online();
+    rig.receive(Message { expiry: Some(10), ..request("ON", b"1") });
+    let asked = rig.executed().remove(0);
+    lose_connection(&mut rig);
+    rig.handle(Input::Answered { request: asked.id, answer: Answer::text("ON") });
+    rig.take();
+    rig.connect(connack(Some("alice"), true));
+    rig.receive(Message { expiry: Some(30), ..request("ON", b"1") });
+    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some());
+    assert!(answer.is_some(), "the first copy's requester has gone, the second's has not");
 }

@@ -107,8 +107,26 @@ impl Rig {
     }
 
     pub(crate) fn go_online_unfenced(&mut self, session_present: bool) {
-        self.connect(connack(Some("alice"), session_present));
+        self.go_online_below("alice", session_present);
+    }
+
+    pub(crate) fn go_online_below(&mut self, prefix: &str, session_present: bool) {
+        self.subscribe(prefix, session_present);
+        if session_present {
+            self.return_to_session();
+        }
+    }
+
+    /// Gets as far as SUBACK, in a session that may have no subscription.
+    pub(crate) fn subscribe(&mut self, prefix: &str, session_present: bool) {
+        self.connect(connack(Some(prefix), session_present));
         self.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    }
+
+    /// Sends back what the hub published before it subscribed, as the broker does in the session of before.
+    pub(crate) fn return_to_session(&mut self) {
+        let probe = self.published().into_iter().rev().find(|m| m.topic.ends_with("/session"));
+        self.receive(probe.expect("the hub asks for its session"));
     }
 
     pub(crate) fn go_online(&mut self, session_present: bool) {

@@ -202,8 +202,7 @@ fn acknowledgements_under_the_old_prefix_still_count() {
     let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
     rig.connect(crate::rig::connack(Some("bob"), true));
     rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.connect(crate::rig::connack(Some("bob"), true));
-    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    rig.go_online_below("bob", true);
     rig.receive(acknowledgement(&will, "guardian"));
     let outcomes = decide(&mut rig);
     assert_eq!(outcomes[0], Outcome::Consumed);
@@ -239,8 +238,7 @@ fn the_session_leaves_an_old_prefix_once_its_wills_are_decided() {
     let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
     rig.connect(crate::rig::connack(Some("bob"), true));
     rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.connect(crate::rig::connack(Some("bob"), true));
-    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    rig.go_online_below("bob", true);
     let left = |rig: &Rig| {
         rig.outputs.iter().find_map(|output| match output {
             Output::Unsubscribe(filters) => Some(filters.clone()),
@@ -274,4 +272,42 @@ fn a_fence_that_never_comes_does_not_make_every_request_stale() {
     rig.advance(Duration::from_secs(10));
     rig.receive(crate::rig::request("ON", b"2"));
     assert_eq!(rig.executed().len(), 1);
+}
+
+#[test]
+fn a_session_that_was_made_anew_proves_nothing_whatever_connack_says() {
+    let before = Rig::online();
+    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+    rig.subscribe("alice", true);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+}
+
+#[test]
+fn a_connection_that_ended_before_it_knew_its_session_leaves_nothing_to_conclude() {
+    let before = Rig::online();
+    let mut between = Rig::new(crate::rig::config(), before.memory.clone());
+    between.subscribe("alice", true);
+    let mut rig = between.restarted(true);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::Unknown]);
+}
+
+#[test]
+fn a_session_that_is_lost_while_the_prefix_is_learned_is_lost() {
+    let before = Rig::online();
+    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+    rig.connect(crate::rig::connack(Some("bob"), false));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.go_online_below("bob", true);
+    assert_eq!(decide(&mut rig)[0], Outcome::Unknown);
+}
+
+#[test]
+fn the_echo_of_the_hubs_own_online_is_no_evidence_later() {
+    let mut rig = Rig::online();
+    let online = Message { payload: "online".into(), response_topic: None, ..fired(&rig) };
+    rig.receive(online);
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.advance(Duration::from_secs(60));
+    rig.go_online_unfenced(false);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }

@@ -1,0 +1,215 @@
+//! What is broken when: derived from a seed, and the same for the same seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::Fault;
+
+/// Two lanes that run side by side, so that a kill may come in the middle of a fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// What is killed.
+    pub kills: Vec<Kill>,
+    /// What happens to the link between hub and broker.
+    pub breaks: Vec<Break>,
+}
+
+/// One SIGKILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// How long after the one before is back.
+    pub after: Duration,
+    /// Who is killed.
+    pub victim: Victim,
+    /// How long until it is started again.
+    pub down: Duration,
+}
+
+/// Who can be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The daemon under test.
+    Hub,
+    /// The broker.
+    Broker,
+}
+
+/// One thing that happens to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// How long after the one before has ended.
+    pub after: Duration,
+    /// What happens.
+    pub kind: BreakKind,
+    /// How long it lasts.
+    pub lasting: Duration,
+}
+
+/// What can happen to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakKind {
+    /// It is cut.
+    Cut,
+    /// It is cut in the middle of a packet.
+    CutWithinAPacket,
+    /// It is slow or half-open for a while.
+    Fault(Fault),
+}
+
+impl BreakKind {
+    /// The names of all kinds in the report.
+    pub const NAMES: [&str; 5] = ["cut", "cut within a packet", "delay", "throttle", "half-open"];
+
+    /// Returns the name of the kind in the report.
+    pub fn name(self) -> &'static str {
+        let [cut, within, delay, throttle, half_open] = Self::NAMES;
+        match self {
+            Self::Cut => cut,
+            Self::CutWithinAPacket => within,
+            Self::Fault(Fault::Delay(_)) => delay,
+            Self::Fault(Fault::Throttle(_)) => throttle,
+            Self::Fault(Fault::HalfOpen) => half_open,
+            Self::Fault(Fault::None) => "none",
+        }
+    }
+}
+
+impl Schedule {
+    /// Derives what happens within a run of this length.
+    pub fn derive(seed: u64, length: Duration) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        Self { kills: kills(&mut rng, length), breaks: breaks(&mut rng, length) }
+    }
+}
+
+fn kills(rng: &mut Rng, length: Duration) -> Vec<Kill> {
+    let mut bag = Bag::new(&[Victim::Hub, Victim::Hub, Victim::Broker]);
+    let mut kills = Vec::new();
+    let mut at = Duration::ZERO;
+    loop {
+        let victim = bag.draw(rng);
+        let down = match victim {
+            // On either side of the will delay, so that some wills are published and some are not.
+            Victim::Hub if rng.bool() => millis(rng, 0, 400),
+            Victim::Hub => millis(rng, 1500, 3000),
+            Victim::Broker => millis(rng, 100, 800),
+        };
+        let kill = Kill { after: millis(rng, 800, 3500), victim, down };
+        at += kill.after + kill.down;
+        if at > length {
+            return kills;
+        }
+        kills.push(kill);
+    }
+}
+
+fn breaks(rng: &mut Rng, length: Duration) -> Vec<Break> {
+    let mut bag = Bag::new(&Kind::ALL);
+    let mut breaks = Vec::new();
+    let mut at = Duration::ZERO;
+    loop {
+        let (kind, lasting) = match bag.draw(rng) {
+            Kind::Cut => (BreakKind::Cut, Duration::ZERO),
+            Kind::CutWithinAPacket => (BreakKind::CutWithinAPacket, Duration::ZERO),
+            Kind::Delay => {
+                let fault = Fault::Delay(millis(rng, 20, 300));
+                (BreakKind::Fault(fault), millis(rng, 1500, 5000))
+            }
+            Kind::Throttle => {
+                let fault = Fault::Throttle(rng.u32(2_000..20_000));
+                (BreakKind::Fault(fault), millis(rng, 1500, 4000))
+            }
+            // Some end before either side can notice, some after both have given up.
+            Kind::HalfOpen => (BreakKind::Fault(Fault::HalfOpen), millis(rng, 1000, 12_000)),
+        };
+        let next = Break { after: millis(rng, 500, 2500), kind, lasting };
+        at += next.after + next.lasting;
+        if at > length {
+            return breaks;
+        }
+        breaks.push(next);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Cut,
+    CutWithinAPacket,
+    Delay,
+    Throttle,
+    HalfOpen,
+}
+
+impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Cut,
+        Self::Cut,
+        Self::CutWithinAPacket,
+        Self::Delay,
+        Self::Delay,
+        Self::Throttle,
+        Self::HalfOpen,
+    ];
+}
+
+/// Draws everything that is in it once before it draws anything again, so that a short run has some of each.
+#[derive(Debug)]
+struct Bag<T> {
+    all: Vec<T>,
+    left: Vec<T>,
+}
+
+impl<T: Copy> Bag<T> {
+    fn new(all: &[T]) -> Self {
+        Self { all: all.to_vec(), left: Vec::new() }
+    }
+
+    fn draw(&mut self, rng: &mut Rng) -> T {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.all);
+            rng.shuffle(&mut self.left);
+        }
+        self.left.pop().expect("a bag is made of something")
+    }
+}
+
+fn millis(rng: &mut Rng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(rng.u64(from..to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_seed_gives_the_same_schedule_again_and_another_one_another() {
+        let schedule = Schedule::derive(7, MINUTE);
+        assert_eq!(schedule, Schedule::derive(7, MINUTE));
+        assert_ne!(schedule, Schedule::derive(8, MINUTE));
+    }
+
+    #[test]
+    fn a_minute_holds_ten_kills_and_some_of_every_fault_within_three() {
+        for seed in 0..100 {
+            let kills = Schedule::derive(seed, MINUTE).kills;
+            assert!(kills.len() >= 10, "seed {seed}: {} kills", kills.len());
+            let breaks = Schedule::derive(seed, 3 * MINUTE).breaks;
+            for name in BreakKind::NAMES {
+                let some = breaks.iter().any(|one| one.kind.name() == name);
+                assert!(some, "seed {seed}: no {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_is_over_when_the_run_is() {
+        for seed in 0..100 {
+            let Schedule { kills, breaks } = Schedule::derive(seed, MINUTE);
+            assert!(kills.iter().map(|kill| kill.after + kill.down).sum::<Duration>() <= MINUTE);
+            assert!(breaks.iter().map(|one| one.after + one.lasting).sum::<Duration>() <= MINUTE);
+        }
+    }
+}
