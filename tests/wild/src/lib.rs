@@ -30,6 +30,9 @@ struct Config {
     /// Declares a property that is the hub's own.
     #[serde(default)]
     declare_status: bool,
+    /// Declares one property more.
+    #[serde(default)]
+    more: bool,
     /// Changes nothing but the table.
     #[serde(default)]
     mark: i64,
@@ -59,6 +62,9 @@ impl Device for Wild {
             Property::integer("level").range(0, 100).read_only(),
             Property::text("note").read_only().not_retained(),
         ];
+        if config.more {
+            properties.push(Property::switch("more").read_only());
+        }
         if config.declare_status {
             properties.push(Property::text("status").read_only());
         }

@@ -154,14 +154,19 @@ impl Shared {
         self.silent.store(true, Ordering::Release);
         let retained = self.declarations.values().filter(|d| d.retained).map(|d| d.name.as_str());
         for property in retained.chain([STATUS]) {
-            self.post.requested_state(State {
-                device: self.config.id.clone(),
-                property: property.to_owned(),
-                payload: bytes::Bytes::new(),
-                content_type: ContentType::Text,
-                retain: true,
-            });
+            self.retain(property, "");
         }
+    }
+
+    /// Has the broker retain a text of the hub's own; an empty one clears the topic.
+    fn retain(&self, property: &str, text: &'static str) {
+        self.post.requested_state(State {
+            device: self.config.id.clone(),
+            property: property.to_owned(),
+            payload: text.into(),
+            content_type: ContentType::Text,
+            retain: true,
+        });
     }
 
     /// Gives up a device that another has taken the place of.
@@ -171,7 +176,14 @@ impl Shared {
     }
 
     /// Takes over what the device knew before a reload changed it, and what was told of it.
+    ///
+    /// What the broker has retained of a property that is no more is cleared.
     pub(crate) fn take_over(&self, before: &Self) {
+        for (name, declaration) in &before.declarations {
+            if declaration.retained && !self.declarations.contains_key(name) {
+                self.retain(name, "");
+            }
+        }
         *lock(&self.saved) = before.saved();
         let mut states = lock(&self.states);
         for (name, value) in &*lock(&before.states) {
@@ -253,13 +265,7 @@ impl Shared {
             let deadline_ms = self.config.deadline.as_millis();
             error!(device = self.config.id, deadline_ms, "a call into the plugin does not end");
         }
-        self.post.requested_state(State {
-            device: self.config.id.clone(),
-            property: STATUS.into(),
-            payload: status.into(),
-            content_type: ContentType::Text,
-            retain: true,
-        });
+        self.retain(STATUS, status);
     }
 
     /// Reports a state: at once, or after the answer of the command that runs.

@@ -57,6 +57,16 @@ fn a_removed_device_remembers_when_it_comes_back() {
 }
 
 #[test]
+fn a_property_that_a_device_has_no_more_is_cleared() {
+    let mut house = House::start(&(table("a", "process", 1) + "config.more = true\n"));
+    house.take_trace();
+    assert_eq!(house.reload_with(&table("a", "process", 1)).unwrap().changed, ["a"]);
+    house.wait_for_event("state a/more: ");
+    assert!(house.ask("a/more", "").starts_with("404"));
+    assert_eq!(house.ask("a/mark", ""), "200 1");
+}
+
+#[test]
 fn no_request_is_lost_or_executed_twice_while_the_plugin_is_replaced_thirty_times() {
     for isolation in ["none", "process"] {
         let mut house = House::start(&table("a", isolation, 1));
