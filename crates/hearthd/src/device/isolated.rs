@@ -52,7 +52,9 @@ impl Isolated {
         let file = kind.file().ok_or_else(|| {
             Fall::Refused("its kind is built into the hub and has no process".to_owned())
         })?;
+        let deadline = shared.config.deadline;
         let started = launcher.start().and_then(|(process, errors)| {
+            process.wire().limit_sending(deadline)?;
             Ok((Reader::new(&process, errors, Arc::clone(shared))?, process))
         });
         let (reader, process) =
@@ -63,7 +65,6 @@ impl Isolated {
             .stack_size(STACK_SIZE)
             .spawn(move || reader.run(sender))
             .map_err(|error| Fall::Refused(format!("start a thread: {error}")))?;
-        let deadline = shared.config.deadline;
         let mut isolated = Self { process, returns, reader: Some(thread), deadline };
         let create = ToChild::Create { file, kind: kind.name(), birth };
         match isolated.ask(&create, deadline.max(LEAST_CREATE))? {

@@ -88,7 +88,8 @@ impl Running {
     fn start(launcher: &Launcher) -> io::Result<Self> {
         let process = launcher.start_inspection()?;
         let incoming = process.wire().try_clone()?;
-        incoming.set_patience(PATIENCE)?;
+        incoming.limit_reading(PATIENCE)?;
+        incoming.limit_sending(PATIENCE)?;
         Ok(Self { process, incoming, decoder: Decoder::default() })
     }
 

@@ -89,9 +89,13 @@ impl Wire {
         Ok(Self::new(self.stream.try_clone()?))
     }
 
-    /// Gives up waiting after this time, in both directions.
-    pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(patience))?;
+    /// Gives up sending after this time, where the other end takes nothing.
+    pub(crate) fn limit_sending(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(patience))
+    }
+
+    /// Gives up waiting for something to read after this time.
+    pub(crate) fn limit_reading(&self, patience: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(patience))
     }
 
