@@ -22,6 +22,7 @@ fn devices_are_added_changed_and_removed_and_the_others_notice_nothing() {
     let mut house = House::start(&three);
     for device in ["a", "b", "c"] {
         assert_eq!(house.ask(&format!("{device}/count"), "1"), "200 1");
+        house.wait_for_event(&format!("state {device}/count: 1"));
     }
     house.take_trace();
     let other = table("a", "none", 1) + &table("b", "none", 2) + &table("d", "process", 3);
