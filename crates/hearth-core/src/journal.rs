@@ -122,6 +122,10 @@ pub(crate) struct Journal {
     entries: BTreeMap<RequestKey, Entry>,
     /// When entries are forgotten.
     expiries: BTreeSet<(Duration, RequestKey)>,
+    /// The same entries by age: where room is needed, the one goes that was not heard of for longest.
+    by_age: BTreeMap<u64, RequestKey>,
+    /// Counts what happens to entries.
+    age: u64,
     bytes: usize,
     /// Counts connections.
     connection: u64,
@@ -142,6 +146,8 @@ pub(crate) struct Entry {
     unacknowledged: usize,
     /// The connection that the request was last delivered on.
     connection: u64,
+    /// When it was inserted or last had a PUBACK, by [`Journal::age`].
+    age: u64,
     expires: Option<Duration>,
 }
 
@@ -197,7 +203,7 @@ impl Journal {
     pub(crate) fn make_room(&mut self) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
         while self.entries.len() >= ENTRIES_KEPT || self.bytes >= BYTES_KEPT {
-            let Some((_, key)) = self.expiries.pop_first() else { break };
+            let Some((_, key)) = self.by_age.pop_first() else { break };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
         let fits = self.entries.len() < 2 * ENTRIES_KEPT && self.bytes < 2 * BYTES_KEPT;
@@ -222,8 +228,10 @@ impl Journal {
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,
+            age: self.age,
             expires: None,
         };
+        self.age += 1;
         self.entries.insert(key, entry);
     }
 
@@ -233,6 +241,7 @@ impl Journal {
         self.bytes -= entry.record.size();
         if let Some(expires) = entry.expires {
             self.expiries.remove(&(expires, key.clone()));
+            self.by_age.remove(&entry.age);
         }
         Some(entry)
     }
@@ -263,6 +272,7 @@ impl Journal {
         entry.connection = self.connection;
         if let Some(expires) = entry.expires.take() {
             self.expiries.remove(&(expires, key.clone()));
+            self.by_age.remove(&entry.age);
         }
     }
 
@@ -271,6 +281,9 @@ impl Journal {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
         if entry.unacknowledged == 0 && entry.record.answer.is_some() {
+            self.by_age.remove(&entry.age);
+            entry.age = self.age;
+            self.age += 1;
             self.expire_at(key, forget_at);
         }
     }
@@ -279,6 +292,7 @@ impl Journal {
     pub(crate) fn disconnected(&mut self) {
         self.connection += 1;
         self.expiries.clear();
+        self.by_age.clear();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
             entry.expires = None;
@@ -350,6 +364,7 @@ impl Journal {
             self.expiries.remove(&(old, key.clone()));
         }
         self.expiries.insert((at, key.clone()));
+        self.by_age.insert(entry.age, key.clone());
     }
 }
 

@@ -1,5 +1,9 @@
 //! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use crate::{
     Absence, Acknowledgement, Generation, KnownPrefix, Memory, Message, OpenWill, Outcome,
     topic::Prefix,
@@ -11,11 +15,17 @@ pub(crate) struct Wills {
     memory: Memory,
     /// Wills that a retained `online` of a lost session proves to be unpublished.
     unpublished: Vec<Generation>,
+    /// Prefixes that this connection has left: what was on its way may still come.
+    left: Vec<KnownPrefix>,
+    /// The newest will that each guard acts on: an older one may be answered later.
+    acting: BTreeMap<String, Bytes>,
 }
 
 /// How far a missing copy of a will is evidence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
+    /// The session had no subscription, so what came when there was one is what the broker had retained.
+    pub(crate) bare: bool,
     /// The session is the one that the open wills' connections were subscribed in.
     pub(crate) resumed: bool,
     /// All that was queued in it has been seen.
@@ -25,7 +35,8 @@ pub(crate) struct View {
 impl Wills {
     /// Takes up the memory; what it says of another broker's session proves nothing at this one.
     pub(crate) fn new(memory: Memory, broker: &str) -> Self {
-        let mut wills = Self { memory, unpublished: Vec::new() };
+        let mut wills =
+            Self { memory, unpublished: Vec::new(), left: Vec::new(), acting: BTreeMap::new() };
         if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
             wills.session_lost();
             wills.unlearn();
@@ -55,7 +66,8 @@ impl Wills {
 
     /// Takes the prefixes that the session need not be subscribed under any more.
     pub(crate) fn take_past(&mut self) -> Vec<KnownPrefix> {
-        std::mem::take(&mut self.memory.past)
+        self.left = std::mem::take(&mut self.memory.past);
+        self.left.clone()
     }
 
     /// Returns whether a guard has acted on this will.
@@ -64,8 +76,18 @@ impl Wills {
         handled.is_some() && handled == will.correlation_data.as_deref()
     }
 
-    pub(crate) fn note_guarded(&mut self, guard: &str, correlation_data: &[u8]) {
-        self.memory.guarded.insert(guard.to_owned(), correlation_data.to_owned());
+    /// A guard acts on a will, which is newer than all before.
+    pub(crate) fn guard_acts(&mut self, guard: &str, correlation_data: &Bytes) {
+        self.acting.insert(guard.to_owned(), correlation_data.clone());
+    }
+
+    /// A guard has acted on a will; returns whether that is to be stored.
+    pub(crate) fn note_guarded(&mut self, guard: &str, correlation_data: &Bytes) -> bool {
+        if self.acting.get(guard).is_some_and(|newest| newest != correlation_data) {
+            return false;
+        }
+        self.memory.guarded.insert(guard.to_owned(), correlation_data.to_vec());
+        true
     }
 
     /// Forgets the prefix, so that the next connection learns it anew.
@@ -81,7 +103,8 @@ impl Wills {
     /// Lists the prefixes, other than the one of now, under which something may still arrive.
     pub(crate) fn past_prefixes(&self) -> impl Iterator<Item = Option<&Prefix>> {
         let open = self.memory.open.iter().map(|will| will.prefix.as_ref());
-        open.chain(self.memory.past.iter().map(|past| past.prefix.as_ref()))
+        let past = self.memory.past.iter().chain(&self.left);
+        open.chain(past.map(|past| past.prefix.as_ref()))
     }
 
     pub(crate) fn open(
@@ -135,6 +158,7 @@ impl Wills {
     /// A connection begins: where the one before never knew whose session it had, nobody knows.
     pub(crate) fn begin_connection(&mut self) {
         self.unpublished.clear();
+        self.left.clear();
         if std::mem::take(&mut self.memory.unproven) {
             self.session_lost();
         }
@@ -144,9 +168,9 @@ impl Wills {
         self.memory.unproven = unproven;
     }
 
-    pub(crate) fn mark_clean(&mut self, generation: Generation) {
+    pub(crate) fn mark_clean(&mut self, generation: Generation, clean: bool) {
         if let Some(will) = self.find_open(generation) {
-            will.clean = true;
+            will.clean = clean;
         }
     }
 
@@ -244,7 +268,7 @@ impl Wills {
         } else if will.seen {
             Outcome::Unconsumed
         } else if will.clean
-            || (!view.resumed && self.unpublished.contains(&will.generation))
+            || (view.bare && self.unpublished.contains(&will.generation))
             || (view.resumed && view.fenced && will.subscribed)
         {
             Outcome::NotPublished

@@ -9,23 +9,21 @@ use crate::home::{Broker, Home, Setup};
 #[tokio::test]
 async fn every_request_is_answered_whatever_the_brokers_receive_maximum() -> Result<()> {
     let mut home = Home::prepare(Setup::Mosquitto, |_| {}).await?;
-    let mut starts = 0;
     // It also shrinks and grows between two connections of the same daemon.
-    for receive_maximum in [20, 1, 65_535, 2] {
+    for (round, receive_maximum) in [20, 1, 65_535, 2].into_iter().enumerate() {
         let Broker::Mosquitto(mosquitto) = &mut home.broker else { unreachable!("the setup") };
         mosquitto.stop()?;
         mosquitto.set_receive_maximum(receive_maximum);
         mosquitto.start_again().await?;
         home.phone = Client::connect(&home.broker.access("phone"), "phone").await?;
         home.phone.subscribe("response/phone/+").await?;
-        if starts == 0 {
+        if round == 0 {
             home.daemon.start(&mut home.phone).await?;
         } else {
             let presence = home.daemon.presence(None);
             home.phone.subscribe(&presence).await?;
             home.daemon.online(&mut home.phone).await?;
         }
-        starts += 1;
         let mut wanted = BTreeSet::new();
         for brightness in 1..=60 {
             let request = home.ask("light-in-bedroom/brightness", brightness.to_string());

@@ -2,12 +2,8 @@
 
 use super::{Connection, Fence, Hub, Next, Phase};
 use crate::{
-    Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS,
-    Subscription, Will,
-    absence::rfc3339,
-    outbox::{Kind, Taken, Window, whole_seconds},
-    topic::Prefix,
-    wills::View,
+    Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS, Will,
+    absence::rfc3339, outbox::Kind, topic::Prefix, wills::View,
 };
 
 impl Hub {
@@ -51,15 +47,17 @@ impl Hub {
             Phase::Storing { revision: needs, generation } if needs <= revision => {
                 self.connect_armed(generation);
             }
-            Phase::Closing { revision: needs } if needs <= revision => {
+            Phase::Closing { revision: needs, .. } if needs <= revision => {
                 self.disconnect(Next::Stop(Ok(())));
             }
+            Phase::Subscribing(_) => self.subscribe_when_stored(),
             _ => {}
         }
     }
 
     pub(super) fn on_connected(&mut self, connack: &Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
+        let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
         if !connack.session_present {
             self.on_session_lost();
         }
@@ -80,7 +78,7 @@ impl Hub {
             Some(generation) if known == Some(prefix.clone()) => {
                 self.contradictions = 0;
                 self.wills.mark_connected(generation);
-                self.subscribe(generation, prefix, connack);
+                self.join_session(generation, prefix, connack, doubt);
             }
             Some(_) => {
                 self.contradictions += 1;
@@ -90,36 +88,6 @@ impl Hub {
             }
             None => self.disconnect(Next::Reconnect),
         }
-    }
-
-    pub(super) fn on_subscribed(&mut self, now: Now, reason_codes: &[u8]) {
-        let Phase::Subscribing(connection) = &self.phase else { return };
-        let mut connection = connection.clone();
-        let filters = self.subscriptions(connection.prefix.as_ref());
-        let mut granted = reason_codes.len() == filters.len();
-        for (subscription, &reason_code) in filters.into_iter().zip(reason_codes) {
-            if reason_code >= REFUSED {
-                granted = false;
-                let filter = subscription.filter;
-                self.notice(Notice::SubscriptionRefused { filter, reason_code });
-            }
-        }
-        if granted {
-            self.wills.mark_subscribed(connection.generation);
-        }
-        let unproven = !connection.resumed && self.wills.has_subscribed_past(connection.generation);
-        self.wills.set_unproven(unproven);
-        self.store_memory();
-        connection.fence = Fence::Sent {
-            until: now.monotonic + self.config.fence_timeout,
-            latest: now.monotonic + self.config.fence_timeout * FENCE_PATIENCE,
-        };
-        self.backoff.reset();
-        let fence = self.own_message("fence");
-        self.send(fence, Kind::Connection, None);
-        self.publish_everything(&connection);
-        self.phase = Phase::Online(connection);
-        self.publish_undelivered(now);
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
@@ -133,7 +101,10 @@ impl Hub {
         match phase {
             Phase::Disconnecting(Next::Reconnect) => self.begin_attempt(now, None),
             Phase::Disconnecting(Next::Stop(result)) => self.stop(result),
-            Phase::Closing { .. } => self.stop(Ok(())),
+            Phase::Closing { generation, .. } => {
+                self.take_back_farewell(generation);
+                self.stop(Ok(()));
+            }
             Phase::Stopped => {}
             _ if self.stopping.is_some() => self.stop(Ok(())),
             Phase::Connecting { armed: Some(generation) } => {
@@ -170,9 +141,10 @@ impl Hub {
         if let Phase::Online(connection) = &self.phase
             && farewell
         {
-            self.wills.mark_clean(connection.generation);
+            let generation = connection.generation;
+            self.wills.mark_clean(generation, true);
             let revision = self.store_memory();
-            self.phase = Phase::Closing { revision };
+            self.phase = Phase::Closing { revision, generation };
         }
     }
 
@@ -184,13 +156,13 @@ impl Hub {
             _ => return,
         };
         connection.fence = Fence::Decided { fenced };
-        let (session_present, resumed) = (connection.session_present, connection.resumed);
+        let (bare, resumed) = (connection.bare, connection.resumed);
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
         if !fenced {
             self.pass_fence(now);
         }
-        if session_present && !resumed && fenced {
+        if !resumed && fenced {
             let forgotten = self.journal.session_lost();
             self.forget(forgotten);
         }
@@ -199,7 +171,7 @@ impl Hub {
         if !self.wills.has_past(generation) {
             return;
         }
-        let view = View { resumed, fenced };
+        let view = View { bare, resumed, fenced };
         let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
         self.store_memory();
         for absence in decided {
@@ -229,103 +201,6 @@ impl Hub {
         self.outputs.push_back(Output::Connect { will: Some(will) });
     }
 
-    fn subscribe(&mut self, generation: Generation, prefix: Option<Prefix>, connack: &Connack) {
-        self.wills.begin_connection();
-        let subscriptions = self.subscriptions(prefix.as_ref());
-        let window = Window::new(connack.receive_maximum, connack.maximum_packet_size);
-        self.phase = Phase::Subscribing(Connection {
-            generation,
-            prefix,
-            session_present: connack.session_present,
-            resumed: false,
-            window,
-            fence: Fence::Unsent,
-            echoed: false,
-        });
-        self.drop_foreign_responses();
-        if connack.session_present {
-            self.ask_session(window);
-        }
-        self.outputs.push_back(Output::Subscribe(subscriptions));
-    }
-
-    /// Publishes to the hub itself before it subscribes: that comes back only if the session was subscribed before.
-    ///
-    /// Session Present does not tell: an attempt whose CONNACK was lost may have made the session anew.
-    fn ask_session(&mut self, window: Window) {
-        let probe = self.own_message("session");
-        self.send(probe, Kind::Connection, None);
-        if let Some(Taken::Publish(id, message)) = self.outbox.take(self.clock, window) {
-            self.outputs.push_back(Output::Publish { id, message });
-        }
-    }
-
-    /// Makes a message of this connection to the hub itself.
-    fn own_message(&self, purpose: &str) -> Message {
-        let (generation, prefix) = match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => {
-                (Some(connection.generation), connection.prefix.as_ref())
-            }
-            _ => (None, None),
-        };
-        Message {
-            topic: self.own_response_topic(prefix, purpose),
-            qos: QoS::AtLeastOnce,
-            correlation_data: generation.map(|generation| generation.0.to_vec().into()),
-            expiry: Some(whole_seconds(self.config.fence_timeout)),
-            ..Message::default()
-        }
-    }
-
-    /// It is clear whose session this is, or too late to learn it.
-    pub(super) fn note_proof(&mut self) {
-        if self.wills.memory().unproven {
-            self.wills.set_unproven(false);
-            self.store_memory();
-        }
-    }
-
-    fn on_session_lost(&mut self) {
-        self.wills.session_lost();
-        self.wills.take_past();
-        let forgotten = self.journal.session_lost();
-        self.forget(forgotten);
-    }
-
-    /// Ends what the session is subscribed to under earlier prefixes, once their wills are decided.
-    fn leave_past_prefixes(&mut self) {
-        let now = self.subscriptions(self.prefix());
-        let past = self.wills.take_past();
-        let filters: Vec<String> = past
-            .iter()
-            .flat_map(|past| self.subscriptions(past.prefix.as_ref()))
-            .filter(|subscription| !now.contains(subscription))
-            .map(|subscription| subscription.filter)
-            .collect();
-        if !filters.is_empty() {
-            self.store_memory();
-            self.outputs.push_back(Output::Unsubscribe(filters));
-        }
-    }
-
-    fn subscriptions(&self, prefix: Option<&Prefix>) -> Vec<Subscription> {
-        let topics = &self.config.topics;
-        let request = topics.request.build(prefix, &[("device", "+"), ("property", "+")]);
-        let presence = topics.presence.build(prefix, &[("client_id", &self.config.client_id)]);
-        let mut subscriptions = vec![
-            Subscription { filter: request, retained: false },
-            Subscription { filter: self.own_response_topic(prefix, "+"), retained: false },
-            Subscription { filter: presence, retained: true },
-        ];
-        for guard in &self.config.guards {
-            let filter = guard.presence.build(prefix, &[]);
-            if subscriptions.iter().all(|other| other.filter != filter) {
-                subscriptions.push(Subscription { filter, retained: true });
-            }
-        }
-        subscriptions
-    }
-
     /// All that was queued has been seen, or is not waited for any longer.
     pub(super) fn pass_fence(&mut self, now: Now) {
         self.say_online();
@@ -340,14 +215,6 @@ impl Hub {
         let online = self.online(&connection.clone());
         self.send(online, Kind::Connection, None);
         self.notice(Notice::Online { session_present });
-    }
-
-    /// Publishes all states where the broker may not have them.
-    fn publish_everything(&mut self, connection: &Connection) {
-        let states: Vec<_> = self.states.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        for ((device, property), state) in states {
-            self.publish_state(connection.prefix.as_ref(), &device, &property, &state);
-        }
     }
 
     fn online(&self, connection: &Connection) -> Message {
@@ -371,7 +238,7 @@ impl Hub {
         }
     }
 
-    fn own_response_topic(&self, prefix: Option<&Prefix>, purpose: &str) -> String {
+    pub(super) fn own_response_topic(&self, prefix: Option<&Prefix>, purpose: &str) -> String {
         let values = [("client_id", self.config.client_id.as_str()), ("purpose", purpose)];
         self.config.topics.response.build(prefix, &values)
     }
@@ -438,7 +305,7 @@ impl Hub {
 
     fn mark_disconnected(&mut self, armed: Option<Generation>) {
         if let Some(generation) = armed {
-            self.wills.mark_clean(generation);
+            self.wills.mark_clean(generation, true);
         }
     }
 
@@ -458,7 +325,5 @@ const REFUSED: u8 = 0x80;
 const TAKEN_OVER: u8 = 0x8E;
 /// CONNACK reason codes that the will may be the cause of (MQTT 3.2.2.2).
 const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
-/// How many times its time-out the fence may take while the broker still delivers what it has queued.
-const FENCE_PATIENCE: u32 = 6;
 /// How often in a row CONNACK may contradict itself before the hub waits.
 const CONTRADICTIONS: u32 = 2;

@@ -7,6 +7,7 @@ mod receiving;
 mod requesting;
 mod responding;
 mod stopping;
+mod subscribing;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -48,6 +49,8 @@ pub struct Hub {
     /// Consecutive connections whose CONNACK contradicted the stored prefix.
     contradictions: u32,
     backoff: Backoff,
+    /// The broker made the session anew in this life, and no SUBSCRIBE has followed.
+    session_is_bare: bool,
     wills: Wills,
     /// Other hubs' wills that came before the fence: `online` may follow.
     held_wills: Vec<(Message, Option<DeliveryId>)>,
@@ -91,7 +94,7 @@ enum Phase {
     /// SUBACK has come: the hub answers, and says `online` once the fence is back.
     Online(Connection),
     /// The clean end must be stored before DISCONNECT.
-    Closing { revision: u64 },
+    Closing { revision: u64, generation: Generation },
     /// DISCONNECT was sent.
     Disconnecting(Next),
     /// Nothing follows.
@@ -111,6 +114,10 @@ struct Connection {
     generation: Generation,
     prefix: Option<Prefix>,
     session_present: bool,
+    /// The session had no subscription when this connection began.
+    bare: bool,
+    /// SUBSCRIBE goes out once the store holds this revision; none after that.
+    subscribe_after: Option<u64>,
     /// The session was subscribed before this connection: what was published to it then has come back.
     resumed: bool,
     window: Window,
@@ -184,6 +191,7 @@ impl Hub {
             phase: Phase::Waiting { until: Duration::ZERO, unused: None },
             contradictions: 0,
             backoff: Backoff::default(),
+            session_is_bare: false,
             wills,
             held_wills: Vec::new(),
             requests: Requests::default(),

@@ -1,7 +1,7 @@
 //! The end: drain, say `offline`, and leave in order.
 
 use super::{Hub, Next, Phase, Stopping};
-use crate::{Fatal, Now, Output, outbox::Kind};
+use crate::{Fatal, Generation, Now, Output, outbox::Kind};
 
 impl Hub {
     pub(super) fn on_shutdown(&mut self, now: Now) {
@@ -50,9 +50,19 @@ impl Hub {
                 }
             }
             Phase::Stopped => {}
+            Phase::Closing { generation, .. } if late => {
+                self.take_back_farewell(*generation);
+                self.stop(Ok(()));
+            }
             _ if late => self.stop(Ok(())),
             _ => {}
         }
+    }
+
+    /// DISCONNECT was never sent, so the broker has the will still.
+    pub(super) fn take_back_farewell(&mut self, generation: Generation) {
+        self.wills.mark_clean(generation, false);
+        self.store_memory();
     }
 
     pub(super) fn stop(&mut self, result: Result<(), Fatal>) {

@@ -141,3 +141,17 @@ fn a_guard_that_crashed_acts_when_it_is_back_and_answers_what_it_had_done() {
     let answers = rig.published().into_iter().filter(|m| m.topic == "alice/response/attic/will");
     assert_eq!(answers.map(|m| m.payload).collect::<Vec<_>>(), ["OFF"]);
 }
+
+#[test]
+fn an_older_will_that_is_answered_late_does_not_hide_the_newer() {
+    let mut rig = online();
+    rig.receive(will(b"older"));
+    let older = rig.executed();
+    rig.take();
+    rig.receive(will(b"newer"));
+    for asked in rig.executed().iter().chain(&older) {
+        rig.answer(asked, Answer::text("OFF"));
+    }
+    let handled: Vec<_> = rig.memory.guarded.values().collect();
+    assert_eq!(handled, [b"newer", b"newer"]);
+}

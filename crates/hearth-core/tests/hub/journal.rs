@@ -327,6 +327,37 @@ fn the_journal_has_a_bound_and_what_does_not_fit_is_busy() {
 }
 
 #[test]
+fn the_journal_gives_up_the_oldest_first_however_late_their_time_is_up() {
+    let mut config = crate::rig::config();
+    config.queue = 10_000;
+    let ask = |rig: &mut Rig, n: u32| {
+        let data = n.to_be_bytes().to_vec().into();
+        rig.receive(Message { correlation_data: Some(data), ..step(b"") });
+        for asked in rig.executed() {
+            rig.answer(&asked, Answer::text("1"));
+        }
+        rig.accept_all();
+        rig.take();
+    };
+    let mut before = Rig::with_journal(config.clone(), Rig::online().memory, Default::default());
+    before.go_online(true);
+    (0..1024).for_each(|n| ask(&mut before, n));
+    let mut rig = Rig::with_journal(config, before.memory.clone(), before.journal.clone());
+    rig.now = before.now;
+    rig.handle(Input::Elapsed);
+    rig.subscribe("alice", false);
+    let fence = rig.published().into_iter().find(|m| m.topic.ends_with("/fence")).unwrap();
+    ask(&mut rig, 5000);
+    rig.receive(fence);
+    (6000..6010).for_each(|n| ask(&mut rig, n));
+    rig.receive(Message {
+        correlation_data: Some(5000_u32.to_be_bytes().to_vec().into()),
+        ..again(&step(b""))
+    });
+    assert!(rig.executed().is_empty(), "it was answered a moment ago");
+}
+
+#[test]
 fn a_read_leaves_nothing_in_the_store() {
     let mut rig = Rig::online();
     rig.receive(Message { payload: "".into(), ..step(b"1") });

@@ -311,3 +311,48 @@ fn the_echo_of_the_hubs_own_online_is_no_evidence_later() {
     rig.go_online_unfenced(false);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }
+
+#[test]
+fn a_farewell_whose_disconnect_was_never_sent_is_taken_back() {
+    let mut before = Rig::online();
+    before.handle(Input::Shutdown);
+    before.store_works = false;
+    before.accept_all();
+    before.store_works = true;
+    before.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    assert!(before.take().contains(&Output::Stopped(Ok(()))));
+    assert!(!before.memory.open[0].clean);
+    let mut rig = before.restarted(false);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+}
+
+#[test]
+fn subscribe_waits_until_the_store_holds_what_it_makes_of_the_evidence() {
+    for session_present in [true, false] {
+        let before = Rig::online();
+        let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+        rig.store_works = false;
+        rig.connect(crate::rig::connack(Some("alice"), session_present));
+        let subscribed =
+            |rig: &Rig| rig.outputs.iter().any(|output| matches!(output, Output::Subscribe(_)));
+        assert!(!subscribed(&rig));
+        rig.store_catches_up();
+        assert!(subscribed(&rig));
+        assert_eq!(rig.memory.unproven, session_present);
+        assert_eq!(rig.memory.open[0].subscribed, session_present);
+    }
+}
+
+#[test]
+fn late_evidence_under_a_prefix_that_was_just_left_still_counts() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+    rig.connect(crate::rig::connack(Some("bob"), true));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.go_online_below("bob", true);
+    decide(&mut rig);
+    rig.take();
+    rig.receive(acknowledgement(&will, "guardian"));
+    assert_eq!(rig.absences()[0].outcome, Outcome::Consumed);
+}
