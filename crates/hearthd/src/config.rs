@@ -16,6 +16,7 @@ use hearth_core::{
     Guard,
     topic::{Prefix, Templates, TopicFilter},
 };
+use serde::{Deserialize, Serialize};
 
 pub use diagnostics::{Problem, Problems, Source};
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub requests: Requests,
     /// `[plugins] path`: folders whose `*.so` files are loaded.
     pub plugin_path: Vec<PathBuf>,
+    /// The rest of `[plugins]`: what a misbehaving plugin may cost.
+    pub containment: Containment,
     /// `[state] directory`.
     pub state_directory: PathBuf,
     /// `[devices.ID]`.
@@ -80,7 +83,7 @@ impl Config {
 }
 
 /// How to reach the broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     /// Host name or address.
     pub host: String,
@@ -101,7 +104,7 @@ pub struct Broker {
 }
 
 /// TLS with the system's certificate authorities, or with one of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file of the certificate authorities; none means the system's.
     pub ca_file: Option<PathBuf>,
@@ -110,7 +113,7 @@ pub struct Tls {
 }
 
 /// What to do about Response Information.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseInformation {
     /// Refuse to run without it.
     pub required: bool,
@@ -119,7 +122,7 @@ pub struct ResponseInformation {
 }
 
 /// Defaults of all devices.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requests {
     /// How long a device may take.
     pub deadline: Duration,
@@ -140,8 +143,45 @@ pub enum Stale {
     Execute,
 }
 
+/// What a misbehaving plugin may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Containment {
+    /// Crashes within the window after which a device is left alone.
+    pub max_failures: usize,
+    /// How long a crash counts.
+    pub failure_window: Duration,
+    /// `[plugins.limits]`: what a device's own process may use.
+    pub limits: Limits,
+}
+
+/// The resource limits of a process that runs a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of writable memory (RLIMIT_DATA).
+    pub memory: u64,
+    /// CPU time within a minute (RLIMIT_CPU, moved on each minute).
+    pub cpu: Duration,
+    /// Open files (RLIMIT_NOFILE).
+    pub files: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: 64 * 1024 * 1024, cpu: Duration::from_secs(30), files: 64 }
+    }
+}
+
+/// Where a device's plugin runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// In the daemon.
+    None,
+    /// In a process of its own.
+    Process,
+}
+
 /// One device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DeviceConfig {
     /// Device ID: one topic level.
     pub id: String,
@@ -153,12 +193,14 @@ pub struct DeviceConfig {
     pub deadline: Duration,
     /// See [`Stale`].
     pub stale: Stale,
+    /// Where its plugin runs.
+    pub isolation: Isolation,
     /// The plugin's own table.
     pub config: serde_json::Value,
 }
 
 /// A text that no log and no debug print shows.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

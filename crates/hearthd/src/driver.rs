@@ -1,10 +1,13 @@
 //! Performs what the hub decides: the loop over link, devices, store, signals and time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use hearth_core::{
     Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Memory, Notice, Now, Output,
-    Record, Request, Status, Will,
+    Record, Request, RequestId, Status, Will,
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
@@ -19,7 +22,9 @@ use crate::{
     config::{Config, DeviceConfig, Stale},
     device::{DeviceEvent, Devices},
     link::{ConnectOptions, Link, LinkEvent, LinkFull},
-    notice, service,
+    notice,
+    reload::{Prepared, Reloader},
+    service,
     store::Store,
 };
 
@@ -38,8 +43,8 @@ pub struct Parts {
     pub stored: mpsc::UnboundedReceiver<u64>,
     /// The devices.
     pub devices: Devices,
-    /// What the devices say.
-    pub device_events: mpsc::UnboundedReceiver<DeviceEvent>,
+    /// What brings another configuration while the daemon runs.
+    pub reloader: Reloader,
 }
 
 /// Why the daemon ended, where it did not end in order.
@@ -62,9 +67,10 @@ pub enum DriverError {
 /// # Errors
 /// Where it could not start, or could not end in order.
 pub async fn run(parts: Parts) -> Result<(), DriverError> {
-    let Parts { config, memory, journal, store, stored, devices, device_events } = parts;
+    let Parts { config, memory, journal, store, stored, devices, reloader } = parts;
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     let hub = Hub::new(hub_config(&config, &devices), memory, journal, random_bytes);
     let mut driver = Driver {
         config,
@@ -74,15 +80,16 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
         store,
         stored,
         devices,
-        device_events,
+        reloader,
         terminate,
         interrupt,
+        hangup,
         stopping: false,
+        ready: false,
     };
     let result = driver.drive().await;
-    let Driver { store, devices, mut device_events, .. } = driver;
-    devices.stop(DEVICE_GRACE);
-    while let Ok(event) = device_events.try_recv() {
+    let Driver { store, devices, .. } = driver;
+    for event in devices.stop(DEVICE_GRACE) {
         if let DeviceEvent::Saved { device, state } = event {
             store.put_device(device, state);
         }
@@ -99,10 +106,13 @@ struct Driver {
     store: Store,
     stored: mpsc::UnboundedReceiver<u64>,
     devices: Devices,
-    device_events: mpsc::UnboundedReceiver<DeviceEvent>,
+    reloader: Reloader,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     stopping: bool,
+    /// systemd has been told that the service is up.
+    ready: bool,
 }
 
 impl Driver {
@@ -137,11 +147,19 @@ impl Driver {
         let timeout = self.hub.poll_timeout();
         let input = tokio::select! {
             event = next_event(&mut self.link) => Some(self.on_link(event)),
-            Some(event) = self.device_events.recv() => self.on_device(event),
+            event = self.devices.next() => self.on_device(event),
             Some(revision) = self.stored.recv() => Some(Input::Stored { revision }),
             () = sleep_until(timeout) => Some(Input::Elapsed),
             _ = self.terminate.recv() => Some(self.on_signal()?),
             _ = self.interrupt.recv() => Some(self.on_signal()?),
+            _ = self.hangup.recv() => {
+                self.begin_reload(None);
+                None
+            }
+            outcome = self.reloader.checked() => {
+                self.finish_reload(outcome);
+                None
+            }
         };
         Ok(input)
     }
@@ -203,6 +221,7 @@ impl Driver {
             }
             Output::Notice(notice) => {
                 if let Notice::Online { .. } = &notice {
+                    self.ready = true;
                     service::online(self.config.devices.len());
                 }
                 notice::log(&notice, &self.config.broker);
@@ -250,13 +269,48 @@ impl Driver {
         }
         let answer = match request.property.as_str() {
             "devices" => Answer::json(&self.devices.list()),
+            "reload" => return self.begin_reload(Some(request.id)),
+            "restart" => self.devices.restart(String::from_utf8_lossy(&request.payload).trim()),
             other => {
-                let text = format!("the hub has no `{other}`; it has `devices` and `absences`");
+                let text = format!(
+                    "the hub has no `{other}`; it has `devices`, `absences`, `reload` and `restart`"
+                );
                 Answer::failure(Status::NotFound, text).about(other, None)
             }
         };
+        self.answer(request.id, answer);
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
         let now = self.now();
-        self.hub.handle(now, Input::Answered { request: request.id, answer });
+        self.hub.handle(now, Input::Answered { request, answer });
+    }
+
+    fn begin_reload(&mut self, request: Option<RequestId>) {
+        if self.stopping {
+            return;
+        }
+        if self.ready {
+            service::reloading();
+        }
+        self.reloader.begin(&self.config, self.devices.checked(), request);
+    }
+
+    fn finish_reload(&mut self, outcome: Result<Prepared, String>) {
+        let (answers, config) = self.reloader.finish(&self.config, &mut self.devices, outcome);
+        if let Some(config) = config {
+            self.config = config;
+            let now = self.now();
+            self.hub.handle(now, Input::Devices(policies(&self.config, &self.devices)));
+        }
+        for (request, answer) in answers {
+            self.answer(request, answer);
+        }
+        if self.reloader.take_again() {
+            self.begin_reload(None);
+        } else if self.ready {
+            service::reloaded();
+        }
     }
 
     fn now(&self) -> Now {
@@ -268,12 +322,16 @@ impl Driver {
     }
 }
 
-fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
+fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, DevicePolicy> {
     let policy = |device: &DeviceConfig| DevicePolicy {
         deadline: device.deadline,
         execute_stale: device.stale == Stale::Execute,
         not_idempotent: devices.not_idempotent(&device.id),
     };
+    config.devices.values().map(|device| (device.id.clone(), policy(device))).collect()
+}
+
+fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
     HubConfig {
         client_id: config.broker.client_id.clone(),
         topics: config.topics.clone(),
@@ -284,11 +342,7 @@ fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         settle: SETTLE,
         fence_timeout: FENCE_TIMEOUT,
         grace: GRACE,
-        devices: config
-            .devices
-            .values()
-            .map(|device| (device.id.clone(), policy(device)))
-            .collect(),
+        devices: policies(config, devices),
         guards: config.guards.clone(),
         broker: format!("{}:{}", config.broker.host, config.broker.port),
         redelivery: REDELIVERY.max(config.broker.keep_alive * 2),

@@ -7,6 +7,7 @@ pub mod driver;
 pub mod link;
 pub mod notice;
 pub mod plugin;
+pub mod reload;
 pub mod requester;
 pub mod service;
 pub mod store;

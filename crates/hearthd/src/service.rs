@@ -9,6 +9,20 @@ pub fn online(devices: usize) {
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
+/// The hub reads its configuration anew.
+pub fn reloading() {
+    // systemd takes the message only with the time at which the reload began.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => debug!(%error, "no time for systemd"),
+    }
+}
+
+/// The reload is over, whether anything has changed or not.
+pub fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
 /// The hub drains.
 pub fn stopping() {
     notify(&[NotifyState::Stopping]);

@@ -11,6 +11,8 @@ mod command_line;
 mod faults;
 mod guards;
 mod home;
+mod isolation;
 mod privacy;
 mod receive_maximum;
+mod reload;
 mod will;

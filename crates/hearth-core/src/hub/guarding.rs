@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What this hub does when another hub's will is published.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The other hub's presence topic; `{prefix}` is its only placeholder.
     pub presence: Template,

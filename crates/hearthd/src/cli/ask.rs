@@ -45,6 +45,9 @@ pub(super) fn devices(common: &Asking) -> ExitCode {
                 text("state"),
                 text("name")
             );
+            if device["reason"].is_string() {
+                println!("    {}", text("reason"));
+            }
             for (property, value) in device["properties"].as_object().into_iter().flatten() {
                 println!("    {property} = {}", plain(value));
             }

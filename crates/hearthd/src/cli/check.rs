@@ -3,49 +3,28 @@
 use std::{path::Path, process::ExitCode};
 
 use super::{exit, fail};
-use crate::{config::Config, device, plugin::Plugins};
+use crate::{
+    config::Limits,
+    device::Checked,
+    plugin::{Launcher, Plugins},
+    reload,
+};
 
-/// Reports every problem of the configuration, of the plugin files and of each device's table.
+/// Reports every problem of the configuration, of the plugin files and of each device's table, as a reload does.
 pub(super) fn check(file: &Path) -> ExitCode {
-    let config = match Config::load(file) {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(exit::CONFIG);
-        }
-    };
     let staging = match tempfile::tempdir() {
         Ok(staging) => staging,
         Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
     };
-    let (plugins, errors) = Plugins::load(&config.plugin_path, staging.path());
-    let problems = device::check(&config, &plugins);
-    for error in &errors {
-        eprintln!("{error}");
+    let none = Plugins::none(&Launcher::new(Limits::default()));
+    match reload::prepare(file, &none, &Checked::default(), staging.path()) {
+        Ok(prepared) => {
+            println!("{}: {} devices, all good", file.display(), prepared.config.devices.len());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::from(exit::CONFIG)
+        }
     }
-    if !problems.is_empty() {
-        eprintln!("{}", render(file, &config, &problems));
-    }
-    if errors.is_empty() && problems.is_empty() {
-        println!("{}: {} devices, all good", file.display(), config.devices.len());
-        return ExitCode::SUCCESS;
-    }
-    ExitCode::from(exit::CONFIG)
-}
-
-/// Writes the devices' own complaints as `file:line:column: devices.ID.config.path: message`.
-pub(super) fn render(
-    file: &Path,
-    config: &Config,
-    problems: &[(String, String, String)],
-) -> String {
-    let line = |(device, path, message): &(String, String, String)| {
-        let place = match config.locate(device, path) {
-            Some((line, column)) => format!("{}:{line}:{column}", file.display()),
-            None => file.display().to_string(),
-        };
-        let dot = if path.is_empty() { "" } else { "." };
-        format!("{place}: devices.{device}.config{dot}{path}: {message}")
-    };
-    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -54,6 +54,9 @@ enum Command {
     /// Write plugins, and look at plugin files.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Run one plugin's code for the daemon, which starts this command by itself.
+    #[command(hide = true)]
+    PluginHost,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
         Command::Plugin(command) => plugin::main(command),
+        Command::PluginHost => crate::plugin::child::serve(),
     }
 }
 

@@ -1,21 +1,20 @@
 //! `hearthd plugin check`: what a plugin file holds, and whether it would load here.
 
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::process::ExitStatusExt,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::ExitCode,
 };
 
 use hearth_core::property::Declaration;
 use hearth_sdk::abi;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{exit, fail};
-use crate::plugin::{Kind, PluginError, Plugins, identity::Identity};
+use crate::{
+    config::Limits,
+    plugin::{Kind, Launcher, PluginError, Plugins, identity::Identity},
+};
 
 /// The arguments of `hearthd plugin check`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +48,7 @@ pub(super) fn check(check: &Check) -> ExitCode {
         Err(error) => Err(error.to_string()),
     };
     let config = table.clone().unwrap_or_else(|| json!({}));
-    let kinds = accepted.and_then(|()| examined_apart(&check.file, &config));
+    let kinds = accepted.and_then(|()| examine(&check.file, &config));
     if let (Some(wanted), Ok(kinds)) = (&check.kind, &kinds)
         && !kinds.iter().any(|kind| kind.name == *wanted)
     {
@@ -76,8 +75,8 @@ struct Report<'c> {
     table: bool,
 }
 
-/// What a kind says with a table, written by one process and read by another.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a kind says with a table.
+#[derive(Debug)]
 struct KindReport {
     name: String,
     /// (path, message) of what is wrong with the table.
@@ -209,83 +208,35 @@ fn read_table(file: &Path) -> Result<Value, String> {
     serde_json::to_value(table).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// Examines a file in a process of its own, which may crash or hang.
-fn examined_apart(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
-    let folder =
+/// Examines a file, in a process of its own, which may crash or hang.
+fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
+    let staging =
         tempfile::tempdir().map_err(|error| format!("make a temporary folder: {error}"))?;
-    let report = folder.path().join("report");
-    let program = std::env::current_exe().map_err(|error| format!("find hearthd: {error}"))?;
-    let mut command = Command::new(program);
-    command.args(["plugin", "examine"]).arg(file).arg(config.to_string()).arg(&report);
-    // A plugin that writes to its standard output must not spoil the JSON of this process.
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let status = run(&mut command).map_err(|error| format!("start hearthd: {error}"))?;
-    match status {
-        None => Err(format!("it does not come to an end within {} s", PATIENCE.as_secs())),
-        Some(status) => match status.signal() {
-            Some(signal) => Err(format!("it crashes while it is loaded: signal {signal}")),
-            None => File::open(&report)
-                .map_err(|_| format!("it ends the process that loads it: {status}"))
-                .and_then(|report| {
-                    serde_json::from_reader(report).map_err(|error| error.to_string())
-                })?,
-        },
-    }
-}
-
-/// Runs a command to its end, or ends it when its time is over.
-fn run(command: &mut Command) -> io::Result<Option<ExitStatus>> {
-    let mut child = command.spawn()?;
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill()?;
-    child.wait()?;
-    Ok(None)
-}
-
-/// Loads a file and writes what its kinds say; the process may not survive that.
-pub(super) fn examine(file: &Path, config: &str, report: &Path) -> ExitCode {
-    let kinds = serde_json::from_str(config).map_err(|error| error.to_string()).and_then(|table| {
-        let staging = report.parent().unwrap_or(Path::new("."));
-        let plugins = Plugins::load_file(file, staging).map_err(|error| match error {
+    let launcher = Launcher::new(Limits::default());
+    let plugins =
+        Plugins::load_file(file, staging.path(), &launcher).map_err(|error| match error {
             PluginError::Load { reason, .. } => reason,
             other => other.to_string(),
         })?;
-        let kinds = plugins.kinds().filter_map(|name| plugins.kind(name));
-        Ok(kinds.map(|kind| examine_kind(kind, &table)).collect::<Vec<_>>())
-    });
-    let written = File::create(report)
-        .and_then(|file| serde_json::to_writer(file, &kinds).map_err(io::Error::from));
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(exit::IO, format!("{}: {error}", report.display())),
-    }
+    let kinds = plugins.kinds().filter_map(|name| plugins.kind(name));
+    Ok(kinds.map(|kind| examine_kind(&plugins, kind, config)).collect())
 }
 
-fn examine_kind(kind: &Kind, table: &Value) -> KindReport {
-    let mut problems = kind.check_config(table);
-    let mut properties = Vec::new();
-    if problems.is_empty() {
-        match kind.describe(table) {
-            Err(message) => problems.push((String::new(), message)),
-            Ok(declarations) => {
-                for declaration in &declarations {
-                    let name = &declaration.name;
-                    if properties.iter().any(|(known, _)| known == name) {
-                        problems.push((String::new(), format!("declares `{name}` twice")));
-                    }
-                    properties.push((name.clone(), Declaration::describe(declaration)));
-                }
-            }
+fn examine_kind(plugins: &Plugins, kind: &Kind, config: &Value) -> KindReport {
+    let name = kind.name().to_owned();
+    match plugins.examine(kind, config) {
+        Err(problems) => KindReport { name, problems, properties: Vec::new() },
+        Ok(declarations) => {
+            let describe = |declaration: &Declaration| {
+                (declaration.name.clone(), Declaration::describe(declaration))
+            };
+            let properties: Vec<_> = declarations.iter().map(describe).collect();
+            let twice = properties.iter().enumerate().filter(|(index, (name, _))| {
+                properties[..*index].iter().any(|(known, _)| known == name)
+            });
+            let problem = |name: &str| (String::new(), format!("declares `{name}` twice"));
+            let problems = twice.map(|(_, (name, _))| problem(name)).collect();
+            KindReport { name, problems, properties }
         }
     }
-    KindReport { name: kind.name().to_owned(), problems, properties }
 }
-
-/// More than any plugin needs to be loaded, also from the card of a small machine.
-const PATIENCE: Duration = Duration::from_secs(10);

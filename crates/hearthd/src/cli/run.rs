@@ -11,7 +11,8 @@ use crate::{
     config::Config,
     device::Devices,
     driver::{self, DriverError, Parts},
-    plugin::Plugins,
+    plugin::{Launcher, Plugins},
+    reload::{self, Reloader},
     store::{Store, StoreError},
 };
 
@@ -33,17 +34,17 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(exit::IO, error),
     };
     // After the store, whose lock keeps a second daemon from emptying the folder of the first.
-    let (plugins, errors) =
-        Plugins::load(&config.plugin_path, &config.state_directory.join("plugins"));
+    let launcher = Launcher::new(config.containment.limits);
+    let staging = config.state_directory.join("plugins");
+    let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
     for error in errors {
         warn!(%error, "plugin refused");
     }
-    let (event_sender, device_events) = mpsc::unbounded_channel();
-    let devices = match Devices::start(&config, &plugins, &contents.devices, event_sender) {
+    let devices = match Devices::start(&config, &plugins, contents.devices) {
         Ok(devices) => devices,
         Err(problems) => {
             store.close();
-            return fail(exit::CONFIG, super::check::render(file, &config, &problems));
+            return fail(exit::CONFIG, reload::render(&config, &problems));
         }
     };
     info!(version = env!("CARGO_PKG_VERSION"), devices = config.devices.len(), "starting");
@@ -51,8 +52,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(exit::SOFTWARE, error),
     };
+    let reloader = Reloader::new(plugins, staging);
     let (memory, journal) = (contents.memory, contents.journal);
-    let parts = Parts { config, memory, journal, store, stored, devices, device_events };
+    let parts = Parts { config, memory, journal, store, stored, devices, reloader };
     match runtime.block_on(driver::run(parts)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),

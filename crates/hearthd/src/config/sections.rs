@@ -6,8 +6,8 @@ use hearth_core::topic::{Prefix, Template, Templates, TopicFilter};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Broker, Config, DeviceConfig, Problems, Requests, ResponseInformation, Secret, Source, Stale,
-    Tls,
+    Broker, Config, Containment, DeviceConfig, Isolation, Limits, Problems, Requests,
+    ResponseInformation, Secret, Source, Stale, Tls,
     guards::guards,
     reader::{Reader, Section, wrong_type},
     units,
@@ -36,13 +36,15 @@ pub(super) fn config(reader: &mut Reader, root: &DeTable<'_>) -> Config {
     let requests = requests(reader, &mut root);
     let devices = devices(reader, &mut root, &requests, &broker.client_id);
     let topics = topics(reader, &mut root);
+    let (plugin_path, containment) = plugins(reader, &mut root);
     let config = Config {
         guards: guards(reader, &mut root, &topics, &broker.client_id, &devices),
         response_information: response_information(reader, &mut root),
         topics,
         allow_responses: allow_responses(reader, &mut root),
         will_delay: will_delay(reader, &mut root, broker.session_expiry),
-        plugin_path: plugin_path(reader, &mut root),
+        plugin_path,
+        containment,
         state_directory: state_directory(reader, &mut root),
         source: reader.source.clone(),
         broker,
@@ -244,14 +246,39 @@ fn deadline(reader: &mut Reader, section: &mut Section<'_>) -> Option<Duration> 
     reader.parsed(section, "deadline", |v| units::duration(v, Duration::from_millis(1)))
 }
 
-fn plugin_path(reader: &mut Reader, root: &mut Section<'_>) -> Vec<PathBuf> {
+fn plugins(reader: &mut Reader, root: &mut Section<'_>) -> (Vec<PathBuf>, Containment) {
     let mut section = reader.section(root, "plugins");
     let path = match reader.texts(&mut section, "path") {
         Some(texts) => texts.iter().map(|(_, text)| reader.source.resolve(text)).collect(),
         None => vec!["/usr/lib/hearthd/plugins".into()],
     };
+    let containment = Containment {
+        max_failures: reader
+            .parsed(&mut section, "max_failures", |v| units::whole_number(v, 1, MAX_FAILURES))
+            .unwrap_or(5),
+        failure_window: reader
+            .parsed(&mut section, "failure_window", |v| units::duration(v, Duration::from_secs(1)))
+            .unwrap_or(Duration::from_secs(10 * 60)),
+        limits: limits(reader, &mut section),
+    };
     reader.finish(section);
-    path
+    (path, containment)
+}
+
+fn limits(reader: &mut Reader, plugins: &mut Section<'_>) -> Limits {
+    let mut section = reader.section(plugins, "limits");
+    let default = Limits::default();
+    let limits = Limits {
+        memory: reader.parsed(&mut section, "memory", units::memory).unwrap_or(default.memory),
+        cpu: reader
+            .parsed(&mut section, "cpu", |v| units::whole_seconds(v, 1, 60))
+            .unwrap_or(default.cpu),
+        files: reader
+            .parsed(&mut section, "files", |v| units::whole_number(v, LEAST_FILES, MOST_FILES))
+            .map_or(default.files, |files| files as u64),
+    };
+    reader.finish(section);
+    limits
 }
 
 fn state_directory(reader: &mut Reader, root: &mut Section<'_>) -> PathBuf {
@@ -305,6 +332,7 @@ fn device(
         name: reader.text(section, "name").map(str::to_owned),
         deadline: deadline(reader, section).unwrap_or(requests.deadline),
         stale: reader.parsed(section, "stale", units::stale).unwrap_or(requests.stale),
+        isolation: reader.parsed(section, "isolation", units::isolation).unwrap_or(Isolation::None),
         config: device_table(reader, section),
     }
 }
@@ -329,3 +357,8 @@ fn default_client_id() -> String {
 
 /// Requests that may wait for one device, whatever the configuration says.
 const MAX_QUEUE: usize = 65_535;
+/// Crashes that a device may be allowed.
+const MAX_FAILURES: usize = 1000;
+/// Files that a plugin's process needs to start at all, and may have at most.
+const LEAST_FILES: usize = 16;
+const MOST_FILES: usize = 1024;

@@ -215,6 +215,10 @@ fn numbers_have_bounds() {
         ("will.delay = \"8d\"", "c.toml:1:14: will.delay: is longer than broker.session_expiry"),
         ("requests.queue = 0", "c.toml:1:18: requests.queue: 0 is out of range"),
         ("requests.max_payload = \"64kb\"", "c.toml:1:24: requests.max_payload: is no size"),
+        ("plugins.max_failures = 0", "c.toml:1:24: plugins.max_failures: 0 is out of range"),
+        ("plugins.limits.memory = \"1KiB\"", "c.toml:1:25: plugins.limits.memory: is no size"),
+        ("plugins.limits.cpu = \"2m\"", "c.toml:1:22: plugins.limits.cpu: is too long"),
+        ("plugins.limits.files = 3", "c.toml:1:24: plugins.limits.files: 3 is out of range"),
         ("requests.stale = \"drop\"", "c.toml:1:18: requests.stale: must be \"refuse\""),
         ("responses.allow = [\"a\", \"b#\"]", "c.toml:1:25: responses.allow[1]: `b#`"),
         ("response_information.fallback = \"a+\"", "c.toml:1:33: response_information.fallback"),
@@ -245,6 +249,18 @@ fn a_device_is_no_namesake_of_the_hub_and_inherits_the_requests_section() {
     let of = |id: &str| (config.devices[id].deadline, config.devices[id].stale);
     assert_eq!(of("a"), (Duration::from_secs(2), Stale::Execute));
     assert_eq!(of("b"), (Duration::from_millis(300), Stale::Refuse));
+}
+
+#[test]
+fn a_device_says_where_its_plugin_runs() {
+    let isolation = |line: &str| {
+        let text = format!("[devices.lamp]\nplugin = \"lamp\"\n{line}");
+        parse(&text).map(|config| config.devices["lamp"].isolation)
+    };
+    assert_eq!(isolation("").unwrap(), Isolation::None);
+    assert_eq!(isolation("isolation = \"process\"").unwrap(), Isolation::Process);
+    let error = isolation("isolation = \"thread\"").unwrap_err().to_string();
+    assert!(error.ends_with("isolation: must be \"none\" or \"process\""), "{error}");
 }
 
 #[test]

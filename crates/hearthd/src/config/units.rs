@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use toml::de::DeValue;
 
-use super::{Stale, reader::wrong_type};
+use super::{Isolation, Stale, reader::wrong_type};
 
 /// Reads a duration of at least `least`.
 pub(super) fn duration(value: &DeValue<'_>, least: Duration) -> Result<Duration, String> {
@@ -47,6 +47,15 @@ pub(super) fn size(value: &DeValue<'_>) -> Result<usize, String> {
         .ok_or_else(|| "is no size from 1 byte to 512KiB; write one such as \"64KiB\"".into())
 }
 
+/// Reads the memory of a plugin's process.
+pub(super) fn memory(value: &DeValue<'_>) -> Result<u64, String> {
+    let text = value.as_str().ok_or_else(|| wrong_type("a size such as \"64MiB\"", value))?;
+    parse_size(text)
+        .filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes))
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| "is no size from 4MiB to 1024MiB; write one such as \"64MiB\"".into())
+}
+
 fn parse_size(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match text[digits.len()..].trim() {
@@ -77,6 +86,15 @@ pub(super) fn stale(value: &DeValue<'_>) -> Result<Stale, String> {
         Some("refuse") => Ok(Stale::Refuse),
         Some("execute") => Ok(Stale::Execute),
         _ => Err("must be \"refuse\" or \"execute\"".into()),
+    }
+}
+
+/// Reads where a device's plugin runs.
+pub(super) fn isolation(value: &DeValue<'_>) -> Result<Isolation, String> {
+    match value.as_str() {
+        Some("none") => Ok(Isolation::None),
+        Some("process") => Ok(Isolation::Process),
+        _ => Err("must be \"none\" or \"process\"".into()),
     }
 }
 
@@ -188,5 +206,8 @@ pub(super) fn json(
 
 /// Half of the Maximum Packet Size that the hub announces, so that a payload beyond its limit still gets an answer.
 const MAX_SIZE: usize = 512 * 1024;
+/// What a process needs to start at all, and the most that may be allowed.
+const LEAST_MEMORY: usize = 4 * 1024 * 1024;
+const MOST_MEMORY: usize = 1024 * 1024 * 1024;
 /// Letters in an ID.
 const MAX_ID: usize = 64;

@@ -8,6 +8,8 @@ use std::{
 
 use hearth_core::Request;
 
+use super::thread::Successor;
+
 /// The mailbox of one device.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -25,6 +27,9 @@ struct Inner {
     /// The commands that may still be completed.
     tokens: BTreeSet<u64>,
     woken: bool,
+    /// The instance has gone by itself.
+    lost: bool,
+    change: Option<Change>,
     /// Whose turn it is, so that neither a busy timer nor a flood of requests shuts the other out.
     requests_first: bool,
     stopping: bool,
@@ -39,6 +44,15 @@ pub(crate) struct Completion {
     pub(crate) payload: Vec<u8>,
 }
 
+/// What becomes of a device whose requests wait meanwhile.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Its instance is created anew.
+    Restart,
+    /// Another takes its place.
+    Replace(Box<Successor>),
+}
+
 /// What the device does next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -48,6 +62,9 @@ pub(crate) enum Next {
     Timer(u32),
     Wake,
     Request(Request, Instant),
+    /// The instance has gone by itself.
+    Lost,
+    Change(Change),
     /// The time that the device's thread asked for has come.
     Due,
 }
@@ -133,6 +150,25 @@ impl Mailbox {
         self.change(|inner| inner.woken = true);
     }
 
+    /// Says that the instance has gone by itself.
+    pub(crate) fn lost(&self) {
+        self.change(|inner| inner.lost = true);
+    }
+
+    /// Has the device change once no command is pending; the last change before that counts.
+    pub(crate) fn push_change(&self, change: Change) {
+        self.change(|inner| match (&inner.change, change) {
+            // The successor is created anew in any case.
+            (Some(Change::Replace(_)), Change::Restart) => {}
+            (_, change) => inner.change = Some(change),
+        });
+    }
+
+    /// Takes all requests that wait, for a device that executes none any more.
+    pub(crate) fn drain(&self) -> Vec<Request> {
+        self.lock().requests.drain(..).map(|(request, _)| request).collect()
+    }
+
     pub(crate) fn stop(&self) {
         self.change(|inner| inner.stopping = true);
     }
@@ -162,6 +198,7 @@ impl Mailbox {
         inner.tokens.clear();
         inner.completions.clear();
         inner.woken = false;
+        inner.lost = false;
     }
 
     /// Waits for what comes next and can be `ready` for, no longer than until `due`.
@@ -205,10 +242,18 @@ impl Inner {
         if self.stopping {
             return Some(Next::Stop);
         }
+        if std::mem::take(&mut self.lost) {
+            return Some(Next::Lost);
+        }
         self.completions.pop_front().map(Next::Completion)
     }
 
     fn take(&mut self, now: Instant, ready: Ready) -> Option<Next> {
+        if ready.requests
+            && let Some(change) = self.change.take()
+        {
+            return Some(Next::Change(change));
+        }
         if ready.instance
             && let Some(absence) = self.absences.pop_front()
         {
@@ -238,4 +283,5 @@ impl Inner {
 }
 
 const ABSENCE_BOUND: usize = 8;
-const TIMER_BOUND: usize = 256;
+/// Timers that one device may have armed.
+pub(crate) const TIMER_BOUND: usize = 256;

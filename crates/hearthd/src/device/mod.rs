@@ -1,9 +1,16 @@
 //! The devices: one thread and one bounded mailbox each, so that a hung device costs itself alone.
 
 pub(crate) mod host;
-mod instance;
-mod mailbox;
+pub(crate) mod instance;
+mod isolated;
+pub(crate) mod lines;
+pub(crate) mod local;
+pub(crate) mod mailbox;
+mod pace;
+mod post;
+mod reload;
 mod reply;
+mod shared;
 mod thread;
 
 use std::{
@@ -14,16 +21,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_core::{Absence, Answer, ContentType, Request, RequestId, Status, property::Value};
+use hearth_core::{
+    Absence, Answer, ContentType, Request, RequestId, Status, property::Declaration,
+};
 use serde_json::{Value as Json, json};
-use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::{
-    config::{Config, DeviceConfig},
-    plugin::{Kind, Plugins},
+    config::{Config, DeviceConfig, Isolation},
+    plugin::{Kind, Launcher, Plugins, STATUS},
 };
-use mailbox::Mailbox;
+use post::Post;
+pub use reload::Difference;
+use shared::{Bounds, Shared, Ties};
 use thread::Worker;
 
 /// What a device says.
@@ -36,7 +46,7 @@ pub enum DeviceEvent {
         /// The answer.
         answer: Answer,
     },
-    /// It reported the state of a property.
+    /// It reported the state of a property, or the hub that of its `status`.
     State {
         /// Device ID.
         device: String,
@@ -61,11 +71,33 @@ pub enum DeviceEvent {
 /// A complaint of a plugin about a device's table: device ID, path below its `config`, message.
 pub type Complaint = (String, String, String);
 
+/// The devices of a configuration that their plugins have accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    devices: BTreeMap<String, CheckedDevice>,
+}
+
+#[derive(Clone, Debug)]
+struct CheckedDevice {
+    config: DeviceConfig,
+    kind: Kind,
+    declarations: Vec<Declaration>,
+}
+
 /// All devices of the hub.
 #[derive(Debug)]
 pub struct Devices {
     by_id: BTreeMap<String, Device>,
-    events: UnboundedSender<DeviceEvent>,
+    /// Devices that a reload has ended or left behind.
+    leaving: Vec<(String, Device)>,
+    post: Arc<Post>,
+    checked: Arc<Checked>,
+    launcher: Launcher,
+    bounds: Bounds,
+    queue: usize,
+    /// What devices have saved, also those that are not there at present.
+    saved: BTreeMap<String, Vec<u8>>,
+    looked: Instant,
 }
 
 #[derive(Debug)]
@@ -74,107 +106,55 @@ struct Device {
     thread: JoinHandle<()>,
 }
 
-/// What the driver, the device's thread and its host functions share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: DeviceConfig,
-    pub(crate) declarations: BTreeMap<String, hearth_core::property::Declaration>,
-    pub(crate) mailbox: Mailbox,
-    pub(crate) events: UnboundedSender<DeviceEvent>,
-    /// The states last published.
-    pub(crate) states: Mutex<BTreeMap<String, Value>>,
-    /// States reported during a command, which follow its answer; none while no command runs.
-    held: Mutex<Option<Vec<DeviceEvent>>>,
-    health: Mutex<Health>,
-}
-
-/// How a device is.
-#[derive(Clone, Debug, Default)]
-struct Health {
-    /// Why there is no instance, if there is none.
-    down: Option<String>,
-    /// Since when a call into the plugin runs.
-    busy_since: Option<Instant>,
-}
-
-impl Shared {
-    pub(crate) fn state(&self, property: &str) -> Option<Value> {
-        lock(&self.states).get(property).cloned()
-    }
-
-    pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
-        // A driver that has ended needs no answer.
-        let _ = self.events.send(DeviceEvent::Answered { id, answer });
-    }
-
-    /// Reports a state: at once, or after the answer of the command that runs.
-    ///
-    /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
-    pub(crate) fn report(&self, event: DeviceEvent) {
-        match &mut *lock(&self.held) {
-            Some(held) => held.push(event),
-            None => {
-                let _ = self.events.send(event);
-            }
-        }
-    }
-
-    pub(crate) fn hold_states(&self) {
-        lock(&self.held).get_or_insert_default();
-    }
-
-    pub(crate) fn release_states(&self) {
-        let mut held = lock(&self.held);
-        for event in held.take().into_iter().flatten() {
-            let _ = self.events.send(event);
-        }
-    }
-
-    pub(crate) fn set_down(&self, reason: Option<String>) {
-        lock(&self.health).down = reason;
-    }
-
-    pub(crate) fn down(&self) -> Option<String> {
-        lock(&self.health).down.clone()
-    }
-
-    /// Marks the time of a call into the plugin, so that a hang shows.
-    pub(crate) fn busy<T>(&self, call: impl FnOnce() -> T) -> T {
-        lock(&self.health).busy_since = Some(Instant::now());
-        let result = call();
-        lock(&self.health).busy_since = None;
-        result
-    }
-
-    fn is_stalled(&self) -> bool {
-        let since = lock(&self.health).busy_since;
-        since.is_some_and(|since| since.elapsed() > self.config.deadline)
-    }
-}
-
 /// Takes a lock; a panic elsewhere leaves the data as whole as each assignment left it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Checks every device's kind, table and declarations.
-pub fn check(config: &Config, plugins: &Plugins) -> Vec<Complaint> {
+/// Checks every device's kind, table and declarations; what is as it is in `known` is not asked again.
+///
+/// # Errors
+/// Everything that the devices' plugins have to say against it.
+pub fn check(
+    config: &Config,
+    plugins: &Plugins,
+    known: &Checked,
+) -> Result<Checked, Vec<Complaint>> {
+    let mut checked = Checked::default();
     let mut complaints = Vec::new();
-    for device in config.devices.values() {
-        let complain = |path: String, message| (device.id.clone(), path, message);
-        match find_kind(device, plugins) {
-            Err(message) => complaints.push(complain(String::new(), message)),
-            Ok(kind) => {
-                let problems = kind.check_config(&device.config);
-                let well = problems.is_empty();
-                complaints.extend(problems.into_iter().map(|(path, text)| complain(path, text)));
-                if well && let Err(message) = kind.describe(&device.config) {
-                    complaints.push(complain(String::new(), message));
-                }
+    for (id, device) in &config.devices {
+        match check_device(device, plugins, known) {
+            Ok(device) => drop(checked.devices.insert(id.clone(), device)),
+            Err(problems) => {
+                complaints.extend(problems.into_iter().map(|(path, text)| (id.clone(), path, text)))
             }
         }
     }
-    complaints
+    plugins.end_inspection();
+    if complaints.is_empty() { Ok(checked) } else { Err(complaints) }
+}
+
+fn check_device(
+    config: &DeviceConfig,
+    plugins: &Plugins,
+    known: &Checked,
+) -> Result<CheckedDevice, Vec<(String, String)>> {
+    let refuse = |message: String| vec![(String::new(), message)];
+    let kind = find_kind(config, plugins).map_err(refuse)?.clone();
+    if config.isolation == Isolation::None && kind.panic_aborts() {
+        let text = "its plugin is built with panic=abort, and a panic in it would end the hub; \
+                    write isolation = \"process\"";
+        return Err(refuse(text.into()));
+    }
+    if let Some(known) = known.devices.get(&config.id)
+        && known.kind.is_same(&kind)
+        && known.config.config == config.config
+    {
+        let declarations = known.declarations.clone();
+        return Ok(CheckedDevice { config: config.clone(), kind, declarations });
+    }
+    let declarations = plugins.examine(&kind, &config.config)?;
+    Ok(CheckedDevice { config: config.clone(), kind, declarations })
 }
 
 impl Devices {
@@ -187,34 +167,25 @@ impl Devices {
     pub fn start(
         config: &Config,
         plugins: &Plugins,
-        saved: &BTreeMap<String, Vec<u8>>,
-        events: UnboundedSender<DeviceEvent>,
+        saved: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, Vec<Complaint>> {
-        let complaints = check(config, plugins);
-        if !complaints.is_empty() {
-            return Err(complaints);
-        }
-        let mut devices = Self { by_id: BTreeMap::new(), events: events.clone() };
-        for device in config.devices.values() {
-            let kind = *find_kind(device, plugins).expect("checked before");
-            let declarations = kind.describe(&device.config).expect("checked before");
-            let shared = Arc::new(Shared {
-                config: device.clone(),
-                declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
-                mailbox: Mailbox::new(config.requests.queue),
-                events: events.clone(),
-                states: Mutex::default(),
-                held: Mutex::default(),
-                health: Mutex::new(Health { down: Some("starting".into()), busy_since: None }),
-            });
-            let state = saved.get(&device.id).cloned();
-            let worker = Worker::new(kind, Arc::clone(&shared), state);
-            let thread = std::thread::Builder::new()
-                .name(format!("device {}", device.id))
-                .stack_size(STACK_SIZE)
-                .spawn(move || worker.run())
-                .expect("the system can start a thread");
-            devices.by_id.insert(device.id.clone(), Device { shared, thread });
+        let checked = Arc::new(check(config, plugins, &Checked::default())?);
+        let mut devices = Self {
+            by_id: BTreeMap::new(),
+            leaving: Vec::new(),
+            post: Arc::default(),
+            checked: Arc::clone(&checked),
+            launcher: plugins.launcher().clone(),
+            bounds: bounds(config),
+            queue: config.requests.queue,
+            saved,
+            looked: Instant::now(),
+        };
+        for (id, device) in &checked.devices {
+            let ties = Ties::new(id, devices.queue, &devices.post);
+            let saved = devices.saved.get(id).cloned();
+            let started = devices.begin(device, ties, saved);
+            devices.by_id.insert(id.clone(), started);
         }
         Ok(devices)
     }
@@ -233,19 +204,47 @@ impl Devices {
     pub fn request(&self, request: Request) {
         let Some(device) = self.by_id.get(&request.device) else {
             let text = format!("there is no device `{}`", request.device);
-            return self.answer(request.id, Answer::failure(Status::NotFound, text));
+            return self.post.answer(request.id, Answer::failure(Status::NotFound, text));
         };
         let shared = &device.shared;
+        if request.property == STATUS {
+            return self.post.answer(request.id, answer_status(shared, &request));
+        }
         if shared.is_stalled() {
             let text =
                 format!("`{}` is stalled: a call into its plugin does not end", request.device);
-            return self.answer(request.id, Answer::failure(Status::Unavailable, text));
+            return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         let (id, device) = (request.id, request.device.clone());
         if !shared.mailbox.push(request) {
             let text = format!("`{device}` has too many requests waiting");
-            self.answer(id, Answer::failure(Status::Busy, text));
+            self.post.answer(id, Answer::failure(Status::Busy, text));
         }
+    }
+
+    /// Waits for what a device says next; may be dropped and called again at any time.
+    pub async fn next(&mut self) -> DeviceEvent {
+        loop {
+            if self.looked.elapsed() >= LOOK_INTERVAL {
+                self.looked = Instant::now();
+                self.by_id.values().filter(|d| d.shared.is_stalled()).for_each(|device| {
+                    device.shared.tell_status();
+                });
+            }
+            if let Some(event) = self.try_next() {
+                return event;
+            }
+            self.post.wait(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Returns what a device has said, if there is anything.
+    pub fn try_next(&mut self) -> Option<DeviceEvent> {
+        let event = self.post.take()?;
+        if let DeviceEvent::Saved { device, state } = &event {
+            self.saved.insert(device.clone(), state.clone());
+        }
+        Some(event)
     }
 
     /// Tells every device what became of the will.
@@ -258,52 +257,85 @@ impl Devices {
 
     /// Lists the devices with their health and states.
     pub fn list(&self) -> Json {
-        self.by_id.values().map(|device| describe_health(&device.shared)).collect()
+        self.by_id.values().map(|device| self.describe(&device.shared)).collect()
     }
 
     /// Ends all devices; those that do not end within the grace period are left behind.
-    pub fn stop(self, grace: Duration) {
+    ///
+    /// Returns what they say at last.
+    pub fn stop(self, grace: Duration) -> Vec<DeviceEvent> {
         for device in self.by_id.values() {
             device.shared.mailbox.stop();
         }
         let deadline = Instant::now() + grace;
-        for (id, device) in self.by_id {
+        for (id, device) in self.by_id.into_iter().chain(self.leaving) {
             if !device.shared.mailbox.wait_until_stopped(deadline) {
                 warn!(device = id, "the device does not end");
             } else if device.thread.join().is_err() {
                 warn!(device = id, "the device's thread has panicked");
             }
         }
+        std::iter::from_fn(|| self.post.take()).collect()
     }
 
-    fn answer(&self, id: RequestId, answer: Answer) {
-        // A driver that has ended needs no answer.
-        let _ = self.events.send(DeviceEvent::Answered { id, answer });
+    /// Starts the thread of one device.
+    fn begin(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Device {
+        let shared = Arc::new(self.shared(device, ties, saved));
+        let worker = Worker::new(device.kind.clone(), self.launcher.clone(), Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name(format!("device {}", device.config.id))
+            .stack_size(STACK_SIZE)
+            .spawn(move || worker.run())
+            .expect("the system can start a thread");
+        Device { shared, thread }
+    }
+
+    fn shared(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Shared {
+        let CheckedDevice { config, declarations, .. } = device.clone();
+        Shared::new(config, declarations, saved, ties, self.bounds)
+    }
+
+    fn describe(&self, shared: &Shared) -> Json {
+        let properties: serde_json::Map<_, _> = lock(&shared.states)
+            .iter()
+            .map(|(name, value)| (name.clone(), value.as_json().clone()))
+            .collect();
+        let config = &shared.config;
+        let mut description = json!({
+            "id": config.id,
+            "name": config.name.as_deref().unwrap_or(&config.id),
+            "kind": config.kind,
+            "state": shared.status(),
+            "properties": properties,
+        });
+        if let Some(reason) = shared.condition().reason() {
+            description["reason"] = reason.into();
+        }
+        if config.isolation == Isolation::Process {
+            description["isolation"] = "process".into();
+        }
+        let (states, lines) = (self.post.left_out(&config.id), shared.lines.left_out());
+        if states + lines > 0 {
+            description["left_out"] = json!({ "states": states, "log_lines": lines });
+        }
+        description
     }
 }
 
-fn describe_health(shared: &Shared) -> Json {
-    let properties: serde_json::Map<_, _> = lock(&shared.states)
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_json().clone()))
-        .collect();
-    let down = shared.down();
-    let state = match &down {
-        _ if shared.is_stalled() => "stalled",
-        Some(_) => "restarting",
-        None => "ready",
-    };
-    let mut description = json!({
-        "id": shared.config.id,
-        "name": shared.config.name.as_deref().unwrap_or(&shared.config.id),
-        "kind": shared.config.kind,
-        "state": state,
-        "properties": properties,
-    });
-    if let Some(reason) = down {
-        description["reason"] = reason.into();
+fn answer_status(shared: &Shared, request: &Request) -> Answer {
+    if request.payload.is_empty() {
+        return Answer::text(shared.status());
     }
-    description
+    let text = format!("`{STATUS}` is read-only");
+    Answer::failure(Status::Unprocessable, text).about(STATUS, None)
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        max_payload: config.requests.max_payload,
+        max_failures: config.containment.max_failures,
+        failure_window: config.containment.failure_window,
+    }
 }
 
 fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind, String> {
@@ -315,6 +347,5 @@ fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind
 }
 
 const STACK_SIZE: usize = 512 * 1024;
-
-#[cfg(test)]
-mod tests;
+/// How often it is looked for devices that do not come back from a call.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);

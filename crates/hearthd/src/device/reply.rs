@@ -9,7 +9,7 @@ use hearth_core::{
 use hearth_sdk::abi;
 use serde_json::{Value as Json, json};
 
-use super::{Shared, lock};
+use super::{lock, shared::Shared};
 
 /// What a request comes to.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ fn describe(shared: &Shared) -> Json {
 fn unknown(shared: &Shared, property: &str) -> Answer {
     let present: Vec<_> = shared.declarations.keys().map(String::as_str).collect();
     let text = format!(
-        "`{}` has no `{property}`; it has {}, set, get and describe",
+        "`{}` has no `{property}`; it has {}, set, get, describe and status",
         shared.config.id,
         present.join(", ")
     );

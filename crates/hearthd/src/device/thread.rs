@@ -1,6 +1,8 @@
 //! The thread of one device: takes its mail, calls its plugin, answers in order.
 
 use std::{
+    collections::VecDeque,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,29 +12,41 @@ use hearth_sdk::abi;
 use tracing::{error, info};
 
 use super::{
-    DeviceEvent, Shared,
     host::monotonic_ms,
-    instance::{Instance, Order},
-    mailbox::{Completion, Next, Ready},
+    instance::{Call, Fall, Instance},
+    lines,
+    mailbox::{Change, Completion, Next, Ready},
     reply::{self, Verb, Wish},
+    shared::{Condition, Shared},
 };
-use crate::plugin::Kind;
+use crate::plugin::{Kind, Launcher};
 
 /// All that one device's thread owns.
+#[derive(Debug)]
 pub(crate) struct Worker {
     kind: Kind,
+    launcher: Launcher,
     shared: Arc<Shared>,
     instance: Option<Instance>,
-    saved: Option<Vec<u8>>,
-    /// Failures since the last instance that lived for a while.
-    failures: u32,
-    /// When the instance was created, or is to be created again.
+    record: Record,
+    /// When the instance was created.
     since: Instant,
+    /// When it is to be created again; none for a device in quarantine.
+    retry: Option<Instant>,
     next_token: u64,
     pending: Option<Pending>,
 }
 
+/// What a device becomes by a reload.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    pub(crate) kind: Kind,
+    pub(crate) launcher: Launcher,
+    pub(crate) shared: Arc<Shared>,
+}
+
 /// The one command that the plugin has not answered.
+#[derive(Debug)]
 struct Pending {
     token: u64,
     request: RequestId,
@@ -41,15 +55,25 @@ struct Pending {
     until: Instant,
 }
 
+/// How often the device has failed.
+#[derive(Debug, Default)]
+struct Record {
+    /// Failures since the last instance that lived for a while.
+    failures: u32,
+    /// Crashes that count.
+    crashes: VecDeque<Instant>,
+}
+
 impl Worker {
-    pub(crate) fn new(kind: Kind, shared: Arc<Shared>, saved: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(kind: Kind, launcher: Launcher, shared: Arc<Shared>) -> Self {
         Self {
             kind,
+            launcher,
             shared,
             instance: None,
-            saved,
-            failures: 0,
+            record: Record::default(),
             since: Instant::now(),
+            retry: None,
             next_token: 0,
             pending: None,
         }
@@ -61,25 +85,29 @@ impl Worker {
         loop {
             let due = match (&self.pending, &self.instance) {
                 (Some(pending), _) => Some(pending.until),
-                (None, None) => Some(self.since),
+                (None, None) => self.retry,
                 (None, Some(_)) => None,
             };
             let ready =
                 Ready { requests: self.pending.is_none(), instance: self.instance.is_some() };
             match self.shared.mailbox.next(ready, due) {
                 Next::Stop => break,
+                Next::Lost => self.on_lost(),
                 Next::Completion(completion) => self.on_completion(completion),
-                Next::Absence(absence) => self.call(|instance| instance.absence(&absence)),
-                Next::Timer(id) => self.call(|instance| instance.timer(id)),
-                Next::Wake => self.call(Instance::wake),
+                Next::Change(change) => self.on_change(change),
+                Next::Absence(absence) => self.call(Call::Absence(&absence)),
+                Next::Timer(id) => self.call(Call::Timer(id)),
+                Next::Wake => self.call(Call::Wake),
                 Next::Request(request, since) => self.on_request(request, since),
                 Next::Due => self.on_due(),
             }
         }
-        self.save();
-        let shared = Arc::clone(&self.shared);
-        shared.busy(|| drop(self.instance.take()));
-        shared.mailbox.stopped();
+        self.end_instance();
+        for request in self.shared.mailbox.drain() {
+            let text = format!("`{}` has ended", self.shared.config.id);
+            self.shared.answer(request.id, Answer::failure(Status::Unavailable, text));
+        }
+        self.shared.mailbox.stopped();
     }
 
     fn on_request(&mut self, request: Request, since: Instant) {
@@ -116,35 +144,36 @@ impl Worker {
         self.next_token += 1;
         let token = self.next_token;
         let left = until.saturating_duration_since(Instant::now());
-        let order = Order {
+        let call = Call::Command {
             token,
             deadline_ms: monotonic_ms() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2),
             property: if let [name] = &names[..] { Some(name) } else { None },
             payload,
         };
-        self.shared.mailbox.expect(token);
         let shared = Arc::clone(&self.shared);
+        shared.mailbox.expect(token);
         shared.hold_states();
-        let status = shared.busy(|| instance.command(order));
-        if status == abi::PENDING {
+        let result = shared.busy(|| instance.call(call));
+        if result == Ok(abi::PENDING) {
             shared.release_states();
             self.pending = Some(Pending { token, request, names, verb, until });
             return;
         }
         shared.mailbox.forget(token);
-        let answer = if status == abi::OK {
-            reply::done(&shared, &names, verb)
-        } else {
-            reply::failed(status, "")
+        let answer = match &result {
+            Ok(abi::OK) => reply::done(&shared, &names, verb),
+            Ok(status) => reply::failed(*status, ""),
+            Err(fall) => Answer::failure(Status::Unavailable, fall.reason()),
         };
         shared.answer(request, answer);
         shared.release_states();
-        self.after_call(status);
+        self.after_call(result);
     }
 
     /// Answers for a device that has no instance.
     fn refuse(&self, request: RequestId) {
-        let reason = self.shared.down().unwrap_or_else(|| "it is being created".into());
+        let condition = self.shared.condition();
+        let reason = condition.reason().unwrap_or("it is being created");
         let text = format!("`{}` is not available: {reason}", self.shared.config.id);
         self.shared.answer(request, Answer::failure(Status::Unavailable, text));
     }
@@ -155,15 +184,26 @@ impl Worker {
             return;
         };
         let status = completion.status;
+        let (most, size) = (self.shared.bounds.max_payload, completion.payload.len());
         let answer = match status {
             abi::OK if completion.payload.is_empty() => {
                 reply::done(&self.shared, &pending.names, pending.verb)
             }
+            abi::OK if size > most => {
+                let text = format!("the plugin's answer has {size} bytes, and {most} are allowed");
+                Answer::failure(Status::Failed, text)
+            }
             abi::OK => reply::given(completion.payload),
-            status => reply::failed(status, &String::from_utf8_lossy(&completion.payload)),
+            status => {
+                let message = String::from_utf8_lossy(&completion.payload);
+                reply::failed(status, lines::excerpt(&message))
+            }
         };
         self.shared.answer(pending.request, answer);
-        self.after_call(status);
+        self.after_call(match status {
+            abi::ERR_PANIC => Err(Fall::Crashed(super::instance::PANICKED.into())),
+            status => Ok(status),
+        });
     }
 
     /// A command was not answered in time, or the instance is to be created again.
@@ -177,65 +217,151 @@ impl Worker {
         }
     }
 
-    fn call(&mut self, call: impl FnOnce(&mut Instance) -> i32) {
-        let Some(instance) = &mut self.instance else { return };
-        let status = self.shared.busy(|| call(instance));
-        self.after_call(status);
+    fn on_lost(&mut self) {
+        if let Some(fall) = self.instance.as_mut().and_then(Instance::gone) {
+            self.fail(&fall);
+        }
     }
 
-    /// Saves what changed, and ends an instance that has panicked (F2).
-    fn after_call(&mut self, status: i32) {
-        if status == abi::ERR_PANIC {
-            self.fail("its plugin has panicked".into());
+    /// Saves, ends and creates in one step, while requests wait in the mailbox.
+    fn on_change(&mut self, change: Change) {
+        let was_there = self.instance.is_some();
+        self.end_instance();
+        self.record = Record::default();
+        let Change::Replace(successor) = change else { return self.create() };
+        let Successor { kind, launcher, shared } = *successor;
+        shared.take_over(&self.shared);
+        let fits_both = shared.is_as_before(&self.shared);
+        let before = mem::replace(&mut self.kind, kind);
+        (self.launcher, self.shared) = (launcher, shared);
+        self.create();
+        if was_there && fits_both && self.instance.is_none() {
+            self.go_back_to(before);
+        }
+    }
+
+    /// Goes on with the plugin that was there before, where the new one cannot create the device.
+    fn go_back_to(&mut self, before: Kind) {
+        let new = mem::replace(&mut self.kind, before);
+        self.create();
+        if self.instance.is_some() {
+            let device = &self.shared.config.id;
+            error!(device, "the new plugin cannot create the device; the one before goes on");
         } else {
-            self.save();
+            self.kind = new;
+        }
+    }
+
+    fn call(&mut self, call: Call<'_>) {
+        let Some(instance) = &mut self.instance else { return };
+        let result = self.shared.busy(|| instance.call(call));
+        self.after_call(result);
+    }
+
+    /// Saves what changed, and ends an instance that is of no use any more (F2).
+    fn after_call(&mut self, result: Result<i32, Fall>) {
+        match result {
+            Ok(_) => self.save(),
+            Err(fall) => self.fail(&fall),
         }
     }
 
     fn create(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let saved = self.saved.as_deref();
-        match shared.busy(|| Instance::create(self.kind, &shared, saved)) {
+        let saved = shared.saved();
+        let created =
+            shared.busy(|| Instance::create(&self.kind, &self.launcher, &shared, saved.as_deref()));
+        match created {
             Ok(instance) => {
                 self.instance = Some(instance);
                 self.since = Instant::now();
-                shared.set_down(None);
-                if self.failures > 0 {
+                shared.set_condition(Condition::Ready);
+                if self.record.failures > 0 {
                     info!(device = shared.config.id, "the device is back");
                 }
                 self.save();
             }
-            Err(reason) => self.fail(reason),
+            Err(fall) => self.fail(&fall),
         }
     }
 
-    fn fail(&mut self, reason: String) {
-        if self.instance.is_some() && self.since.elapsed() > HEALTHY_AFTER {
-            self.failures = 0;
-        }
-        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
-        self.failures += 1;
-        self.since = Instant::now() + wait;
-        let (device, retry_in_ms) = (&self.shared.config.id, wait.as_millis());
-        error!(device, reason, retry_in_ms, "device down");
-        self.shared.set_down(Some(reason.clone()));
+    /// Ends the instance, and decides whether and when there is another.
+    fn fail(&mut self, fall: &Fall) {
+        let lived = self.instance.is_some().then(|| self.since.elapsed());
+        let wait = self.record.wait_after(lived);
+        let device = &self.shared.config.id;
+        let condition = match fall {
+            Fall::Refused(reason) => Condition::Failed(reason.clone()),
+            Fall::Crashed(reason) => match self.record.crashed(&self.shared) {
+                Some(text) => Condition::Quarantined(format!("{text}: {reason}")),
+                None => Condition::Restarting(reason.clone()),
+            },
+        };
+        let reason = condition.reason().unwrap_or_default();
+        self.retry = match &condition {
+            Condition::Quarantined(_) => {
+                error!(device, reason, "device in quarantine");
+                None
+            }
+            Condition::Ready | Condition::Restarting(_) | Condition::Failed(_) => {
+                error!(device, reason, retry_in_ms = wait.as_millis(), "device down");
+                Some(Instant::now() + wait)
+            }
+        };
         let shared = Arc::clone(&self.shared);
         shared.busy(|| drop(self.instance.take()));
+        shared.set_condition(condition);
         if let Some(pending) = self.pending.take() {
-            shared.answer(pending.request, Answer::failure(Status::Unavailable, reason));
+            shared.answer(pending.request, Answer::failure(Status::Unavailable, fall.reason()));
         }
         shared.mailbox.reset();
     }
 
     fn save(&mut self) {
         let Some(instance) = &mut self.instance else { return };
-        let Some(state) = self.shared.busy(|| instance.save()) else { return };
-        if self.saved.as_ref() != Some(&state) {
-            self.saved = Some(state.clone());
-            let device = self.shared.config.id.clone();
-            // A driver that has ended has no store any more.
-            let _ = self.shared.events.send(DeviceEvent::Saved { device, state });
+        match self.shared.busy(|| instance.save()) {
+            Ok(Some(state)) => self.shared.keep(state),
+            Ok(None) => {}
+            Err(fall) => self.fail(&fall),
         }
+    }
+
+    fn end_instance(&mut self) {
+        self.save();
+        let shared = Arc::clone(&self.shared);
+        if let Some(instance) = self.instance.take() {
+            shared.busy(|| instance.end(shared.config.deadline.min(LONGEST_END)));
+        }
+        if let Some(pending) = self.pending.take() {
+            let text = format!("`{}` ended before it answered", shared.config.id);
+            shared.answer(pending.request, Answer::failure(Status::Unavailable, text));
+        }
+        shared.mailbox.reset();
+    }
+}
+
+impl Record {
+    /// Returns how long to wait after one more failure.
+    fn wait_after(&mut self, lived: Option<Duration>) -> Duration {
+        if lived.is_some_and(|lived| lived > HEALTHY_AFTER) {
+            self.failures = 0;
+        }
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
+        self.failures += 1;
+        wait
+    }
+
+    /// Counts a crash; says so where there are too many.
+    fn crashed(&mut self, shared: &Shared) -> Option<String> {
+        let (now, bounds) = (Instant::now(), shared.bounds);
+        self.crashes.push_back(now);
+        while self.crashes.front().is_some_and(|crash| *crash + bounds.failure_window < now) {
+            self.crashes.pop_front();
+        }
+        (self.crashes.len() >= bounds.max_failures).then(|| {
+            let window = humantime::format_duration(bounds.failure_window);
+            format!("in quarantine after {} crashes within {window}", self.crashes.len())
+        })
     }
 }
 
@@ -243,3 +369,5 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An instance that has lived this long starts with a clean record.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// How long an instance in a process of its own may take to save and to end.
+const LONGEST_END: Duration = Duration::from_secs(2);

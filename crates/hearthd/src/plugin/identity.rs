@@ -39,9 +39,9 @@ pub enum IdentityError {
     #[error("built for {0}, and this is {this}", this = std::env::consts::ARCH)]
     Architecture(String),
     /// A part of it lies behind its end.
-    #[error("truncated: a segment ends at byte {end} of {size}")]
+    #[error("truncated: a part of it ends at byte {end} of {size}")]
     Truncated {
-        /// Where the segment ends.
+        /// Where the part ends.
         end: u64,
         /// The size of the file.
         size: u64,
@@ -63,13 +63,10 @@ pub enum IdentityError {
     #[error("needs plugin ABI {major}.{0}, and this hub has {major}.{minor}",
             major = abi::ABI_MAJOR, minor = abi::ABI_MINOR)]
     TooNew(u16),
-    /// A panic in it would end the hub.
-    #[error("built with panic=abort: a panic in it would end the hub")]
-    PanicAbort,
 }
 
 impl Identity {
-    /// Reads the identity of a file's content, and checks that it may be loaded into this process.
+    /// Reads the identity of a file's content, and checks that it may be loaded here.
     ///
     /// # Errors
     /// Where the file is not a plugin that runs here.
@@ -94,7 +91,7 @@ impl Identity {
         }
     }
 
-    /// Checks that it may be loaded into this process.
+    /// Checks that it may be loaded here.
     ///
     /// # Errors
     /// Where it may not.
@@ -105,30 +102,37 @@ impl Identity {
         if (self.entry_size as usize) < size_of::<abi::Entry>() {
             return Err(IdentityError::Short(self.entry_size));
         }
-        if self.flags & abi::FLAG_PANIC_ABORT != 0 {
-            return Err(IdentityError::PanicAbort);
-        }
         Ok(())
+    }
+
+    /// Returns whether a panic in it ends the process that it runs in.
+    pub fn panic_aborts(&self) -> bool {
+        self.flags & abi::FLAG_PANIC_ABORT != 0
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, version, toolchain, abi: (major, minor), .. } = self;
-        write!(f, "plugin {name} {version}, plugin ABI {major}.{minor}, built by {toolchain}")
+        write!(f, "plugin {name} {version}, plugin ABI {major}.{minor}, built by {toolchain}")?;
+        if self.panic_aborts() { f.write_str(" with panic=abort") } else { Ok(()) }
     }
 }
 
 fn parse_elf<H: FileHeader<Endian = object::Endianness>>(
     data: &[u8],
 ) -> Result<Identity, IdentityError> {
+    let size = data.len() as u64;
+    let end = end_of_tables::<H>(data)?;
+    if end > size {
+        return Err(IdentityError::Truncated { end, size });
+    }
     let file =
         ElfFile::<H>::parse(data).map_err(|error| IdentityError::NotElf(error.to_string()))?;
     if file.architecture() != HOST_ARCHITECTURE || file.is_64() != cfg!(target_pointer_width = "64")
     {
         return Err(IdentityError::Architecture(format!("{:?}", file.architecture())));
     }
-    let size = data.len() as u64;
     for segment in file.segments() {
         let (start, length) = segment.file_range();
         let end = start.saturating_add(length);
@@ -145,6 +149,22 @@ fn parse_elf<H: FileHeader<Endian = object::Endianness>>(
         .find_map(|segment| segment.data_range(symbol.address(), PREFIX_SIZE as u64).ok().flatten())
         .ok_or(IdentityError::Magic)?;
     parse_prefix(prefix)
+}
+
+/// Returns where the header, or the last of the tables that it names, ends.
+fn end_of_tables<H: FileHeader<Endian = object::Endianness>>(
+    data: &[u8],
+) -> Result<u64, IdentityError> {
+    if data.len() < size_of::<H>() {
+        return Ok(size_of::<H>() as u64);
+    }
+    let not_elf = |error: object::Error| IdentityError::NotElf(error.to_string());
+    let header = H::parse(data).map_err(not_elf)?;
+    let endian = header.endian().map_err(not_elf)?;
+    let segments = u64::from(header.e_phnum(endian)) * u64::from(header.e_phentsize(endian));
+    let sections = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
+    let end = |offset: H::Word, length: u64| offset.into().saturating_add(length);
+    Ok(end(header.e_phoff(endian), segments).max(end(header.e_shoff(endian), sections)))
 }
 
 fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
@@ -268,6 +288,6 @@ mod tests {
         assert!(matches!(accepted(&prefix), Err(IdentityError::TooNew(_))));
         prefix[16..18].fill(0);
         prefix[20..24].copy_from_slice(&abi::FLAG_PANIC_ABORT.to_ne_bytes());
-        assert!(matches!(accepted(&prefix), Err(IdentityError::PanicAbort)));
+        assert!(accepted(&prefix).unwrap().panic_aborts());
     }
 }

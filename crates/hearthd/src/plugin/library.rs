@@ -2,38 +2,26 @@
 
 #![expect(unsafe_code, reason = "the plugin ABI is C: loading and calling it is unsafe by nature")]
 
-use std::{
-    error::Error,
-    ffi::c_void,
-    fs,
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{error::Error, ffi::c_void, path::Path, sync::Arc};
 
-use hearth_core::property::Declaration;
 use hearth_sdk::abi::{self, Sink, Slice};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
-use serde_json::Value;
 
-use super::{
-    PluginError,
-    identity::{Identity, IdentityError},
-};
-use crate::device::host;
+use crate::device::host::{HostCalls, HostTable};
 
-/// One kind of device of a loaded plugin; its code stays until the process ends.
+/// The functions of one kind of device; its code stays until the process ends.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind {
+pub struct KindTable {
     table: &'static abi::Kind,
     name: &'static str,
 }
 
 // SAFETY: the table is constant data, and its functions may be called from any thread (T1).
-unsafe impl Send for Kind {}
+unsafe impl Send for KindTable {}
 // SAFETY: as for Send.
-unsafe impl Sync for Kind {}
+unsafe impl Sync for KindTable {}
 
-impl Kind {
+impl KindTable {
     /// Takes a kind's table.
     ///
     /// # Errors
@@ -71,70 +59,58 @@ impl Kind {
     }
 
     /// Checks a device's table; returns (path, message) pairs.
-    pub fn check_config(&self, config: &Value) -> Vec<(String, String)> {
+    pub(crate) fn check_config(&self, config: &str) -> Vec<(String, String)> {
         let Some(check_config) = self.table.check_config else { return Vec::new() };
-        let config = config.to_string();
-        let mut problems = Vec::new();
+        let mut problems = Pairs::new();
         // SAFETY: the function is the plugin's, and config and sink outlive the call.
         let status = unsafe { check_config(slice(config.as_bytes()), sink(&mut problems)) };
-        let mut problems: Vec<_> =
-            problems.into_iter().map(|(path, message)| (text(path), text(message))).collect();
+        let mut problems = texts(problems);
         if status < 0 && problems.is_empty() {
             problems.push((String::new(), format!("refused by the plugin (status {status})")));
         }
         problems
     }
 
-    /// Asks which properties a device with this table has.
+    /// Asks which properties a device with this table has: names and JSON declarations.
     ///
     /// # Errors
-    /// Where the plugin fails, or declares what is not acceptable.
-    pub fn describe(&self, config: &Value) -> Result<Vec<Declaration>, String> {
+    /// Where the plugin fails.
+    pub(crate) fn describe(&self, config: &str) -> Result<Vec<(String, String)>, String> {
         let describe = self.table.describe.expect("checked when the kind was made");
-        let config = config.to_string();
-        let mut pairs = Vec::new();
+        let mut pairs = Pairs::new();
         // SAFETY: the function is the plugin's, and config and sink outlive the call.
         let status = unsafe { describe(slice(config.as_bytes()), sink(&mut pairs)) };
         if status < 0 {
             return Err(format!("the plugin cannot describe the device (status {status})"));
         }
-        pairs.into_iter().map(|(name, json)| Declaration::parse(&text(name), &json)).collect()
+        Ok(texts(pairs))
     }
 }
 
-/// Loads one file through a private copy, so that replacing the file cannot change running code.
+/// Loads a private copy of a plugin whose identity has been checked; `calls` is its host without a device.
 ///
 /// # Errors
-/// Where it is not a plugin that runs here.
-pub(super) fn load(file: &Path, staging: &Path) -> Result<Vec<Kind>, PluginError> {
-    static COPIES: AtomicUsize = AtomicUsize::new(0);
-    let identity = |source: IdentityError| PluginError::Identity { path: file.to_owned(), source };
-    let fail = |reason: String| PluginError::Load { path: file.to_owned(), reason };
-    let content = fs::read(file).map_err(|error| identity(error.into()))?;
-    Identity::parse(&content).map_err(identity)?;
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let copy = staging.join(format!("{stem}-{}.so", COPIES.fetch_add(1, Ordering::Relaxed)));
-    fs::write(&copy, &content)
-        .map_err(|error| fail(format!("copy it to {}: {error}", copy.display())))?;
+/// Where the system cannot load it, or it does not begin.
+pub(crate) fn load(copy: &Path, calls: Arc<dyn HostCalls>) -> Result<Vec<KindTable>, String> {
     // SAFETY: the identity says that the file is a plugin, whose constructors do nothing (L2).
-    let library = unsafe { Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) };
+    let library = unsafe { Library::open(Some(copy), RTLD_NOW | RTLD_LOCAL) };
     // Never closed: code that ran once may have left pointers anywhere (L2).
     let library: &'static Library =
-        Box::leak(Box::new(library.map_err(|error| fail(dl_reason(&error)))?));
+        Box::leak(Box::new(library.map_err(|error| dl_reason(&error))?));
     // SAFETY: the ABI fixes the symbol's type, and the identity its version.
     let entry: Result<Symbol<*const abi::Entry>, _> =
         unsafe { library.get(abi::ENTRY_SYMBOL.as_bytes()) };
-    let entry = entry.map_err(|error| fail(dl_reason(&error)))?.into_raw().cast::<abi::Entry>();
+    let entry = entry.map_err(|error| dl_reason(&error))?.into_raw().cast::<abi::Entry>();
     // SAFETY: the symbol is an entry, and the library is never closed.
     let entry: &'static abi::Entry = unsafe { &*entry };
     if let Some(init) = entry.init {
         // SAFETY: called once for this copy, with a table that is never freed (M3).
-        let status = unsafe { init(host::global(&stem)) };
+        let status = unsafe { init(HostTable::leak(calls).as_ptr()) };
         if status < 0 {
-            return Err(fail(format!("its init failed (status {status})")));
+            return Err(format!("its init failed (status {status})"));
         }
     }
-    collect_kinds(entry).map_err(fail)
+    collect_kinds(entry)
 }
 
 /// Returns what the dynamic linker says; the error itself names the failed function alone.
@@ -142,7 +118,7 @@ fn dl_reason(error: &libloading::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<Kind>, String> {
+fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<KindTable>, String> {
     const MOST: usize = 256;
     let mut kinds = Vec::new();
     if entry.kinds.is_null() {
@@ -164,7 +140,7 @@ fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<Kind>, String> {
         // SAFETY: the table is constant data of a library that is never closed, and long enough.
         let table: &'static abi::Kind = unsafe { &*table };
         // SAFETY: as above.
-        kinds.push(unsafe { Kind::new(table) }?);
+        kinds.push(unsafe { KindTable::new(table) }?);
     }
     Err(format!("its list of kinds has no end within {MOST}"))
 }
@@ -209,6 +185,10 @@ pub(crate) unsafe fn bytes<'a>(slice: Slice) -> &'a [u8] {
 pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn texts(pairs: Pairs) -> Vec<(String, String)> {
+    pairs.into_iter().map(|(key, value)| (text(key), text(value))).collect()
 }
 
 /// What a plugin may put into one sink.

@@ -1,33 +1,74 @@
 //! Plugin files: what they are, how they are loaded, and the kinds that they hold.
+//!
+//! A plugin's code runs in an inspection first, a process of its own: whatever it does there, the daemon lives.
 
+pub(crate) mod child;
+mod file;
 pub mod identity;
+mod inspection;
+pub(crate) mod launch;
 pub mod library;
+mod system;
+pub(crate) mod wire;
 
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
-use identity::IdentityError;
-pub use library::Kind;
+use hearth_core::property::Declaration;
 
-/// The kinds of every plugin that was loaded.
-#[derive(Debug, Default)]
+use crate::device::lock;
+pub use file::{PluginFile, WritableBy};
+use identity::IdentityError;
+use inspection::Inspection;
+pub use launch::Launcher;
+pub use library::KindTable;
+use wire::Examination;
+
+/// The kinds of every plugin that may be used.
+#[derive(Debug)]
 pub struct Plugins {
-    kinds: BTreeMap<String, (Kind, PathBuf)>,
+    kinds: BTreeMap<String, Kind>,
+    files: Vec<Arc<PluginFile>>,
+    launcher: Launcher,
+    inspection: Mutex<Inspection>,
+}
+
+/// One kind of device.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    name: String,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
+    /// Linked into this program.
+    Linked(KindTable),
+    File(Arc<PluginFile>),
 }
 
 /// Why a plugin is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    /// A folder of the plugin path cannot be read.
+    /// A folder of the plugin path cannot be used.
     #[error("read the plugin folder {}: {source}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Anybody may change what the hub would run.
+    #[error("load plugin {}: {by} is writable by everybody; run `chmod o-w {}`", path.display(), by.path().display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// What may be written to.
+        by: WritableBy,
     },
     /// The file is not a plugin that runs here.
     #[error("load plugin {}: {source}", path.display())]
@@ -37,7 +78,7 @@ pub enum PluginError {
         /// Why.
         source: IdentityError,
     },
-    /// The system cannot load the file.
+    /// The file cannot be loaded.
     #[error("load plugin {}: {reason}", path.display())]
     Load {
         /// The file.
@@ -57,29 +98,80 @@ pub enum PluginError {
     },
 }
 
-impl Plugins {
-    /// Loads every `*.so` of these folders, in the order of their names, through private copies in `staging`.
+impl Kind {
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the kind's functions; loads them into this process where they are not yet.
     ///
-    /// What cannot be loaded is left out and reported.
-    pub fn load(path: &[PathBuf], staging: &Path) -> (Self, Vec<PluginError>) {
-        let mut plugins = Self::default();
-        let mut errors = Vec::new();
+    /// # Errors
+    /// Where the system cannot load the file after all.
+    pub(crate) fn table(&self) -> Result<KindTable, String> {
+        match &self.origin {
+            Origin::Linked(table) => Ok(*table),
+            Origin::File(file) => file.table(&self.name),
+        }
+    }
+
+    /// Returns the private copy to load; none for a kind that is linked in.
+    pub(crate) fn file(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Linked(_) => None,
+            Origin::File(file) => Some(file.copy()),
+        }
+    }
+
+    /// Returns whether a panic ends the process that the kind runs in.
+    pub(crate) fn panic_aborts(&self) -> bool {
+        matches!(&self.origin, Origin::File(file) if file.identity().panic_aborts())
+    }
+
+    /// Returns whether both are the same code.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.origin, &other.origin) {
+            (Origin::Linked(one), Origin::Linked(other)) => {
+                std::ptr::eq(one.table(), other.table())
+            }
+            (Origin::File(one), Origin::File(other)) => Arc::ptr_eq(one, other),
+            (Origin::Linked(_), Origin::File(_)) | (Origin::File(_), Origin::Linked(_)) => false,
+        }
+    }
+}
+
+impl Plugins {
+    /// Looks at every `*.so` of these folders, in the order of their names, through private copies in `staging`.
+    ///
+    /// What cannot be used is left out and reported.
+    pub fn load(path: &[PathBuf], staging: &Path, launcher: &Launcher) -> (Self, Vec<PluginError>) {
+        let plugins = Self::none(launcher);
         if let Some(folder) = path.iter().find(|folder| lies_in(folder, staging)) {
             let text = "lies in the folder that is emptied for private copies; choose another";
             let source = io::Error::new(io::ErrorKind::InvalidInput, text);
-            errors.push(PluginError::Folder { path: folder.clone(), source });
-            return (plugins, errors);
+            return (plugins, vec![PluginError::Folder { path: folder.clone(), source }]);
         }
         if let Err(source) = empty_folder(staging) {
-            errors.push(PluginError::Folder { path: staging.to_owned(), source });
-            return (plugins, errors);
+            return (plugins, vec![PluginError::Folder { path: staging.to_owned(), source }]);
         }
+        plugins.load_again(path, staging, launcher)
+    }
+
+    /// Looks at the folders anew; a file that has not changed is kept as it is.
+    pub fn load_again(
+        &self,
+        path: &[PathBuf],
+        staging: &Path,
+        launcher: &Launcher,
+    ) -> (Self, Vec<PluginError>) {
+        let mut plugins = Self::none(launcher);
+        let mut errors = Vec::new();
         for folder in path {
             match shared_objects(folder) {
                 Err(source) => errors.push(PluginError::Folder { path: folder.clone(), source }),
                 Ok(files) => {
                     for file in files {
-                        if let Err(error) = plugins.add(&file, staging) {
+                        if let Err(error) = plugins.add(&file, staging, &self.files) {
                             errors.push(error);
                         }
                     }
@@ -89,25 +181,43 @@ impl Plugins {
         (plugins, errors)
     }
 
-    /// Loads one file.
+    /// Looks at one file.
     ///
     /// # Errors
     /// Where it is not a plugin that runs here.
-    pub fn load_file(file: &Path, staging: &Path) -> Result<Self, PluginError> {
-        let mut plugins = Self::default();
-        plugins.add(file, staging)?;
+    pub fn load_file(
+        file: &Path,
+        staging: &Path,
+        launcher: &Launcher,
+    ) -> Result<Self, PluginError> {
+        let mut plugins = Self::none(launcher);
+        plugins.add(file, staging, &[])?;
+        plugins.end_inspection();
         Ok(plugins)
     }
 
+    /// Makes an empty set.
+    pub fn none(launcher: &Launcher) -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            files: Vec::new(),
+            launcher: launcher.clone(),
+            inspection: Mutex::default(),
+        }
+    }
+
     /// Makes a set of kinds that are linked into this program.
-    pub fn from_kinds(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        let entry = |kind: Kind| (kind.name().to_owned(), (kind, PathBuf::from("built in")));
-        Self { kinds: kinds.into_iter().map(entry).collect() }
+    pub fn from_kinds(kinds: impl IntoIterator<Item = KindTable>, launcher: &Launcher) -> Self {
+        let entry = |table: KindTable| {
+            let name = table.name().to_owned();
+            (name.clone(), Kind { name, origin: Origin::Linked(table) })
+        };
+        Self { kinds: kinds.into_iter().map(entry).collect(), ..Self::none(launcher) }
     }
 
     /// Returns the kind of this name.
     pub fn kind(&self, name: &str) -> Option<&Kind> {
-        self.kinds.get(name).map(|(kind, _)| kind)
+        self.kinds.get(name)
     }
 
     /// Returns the names of all kinds, in order.
@@ -115,19 +225,84 @@ impl Plugins {
         self.kinds.keys().map(String::as_str)
     }
 
-    fn add(&mut self, file: &Path, staging: &Path) -> Result<(), PluginError> {
-        for kind in library::load(file, staging)? {
-            if let Some((_, other)) = self.kinds.get(kind.name()) {
+    /// Returns the files that another set does not have, or had with other content.
+    pub(crate) fn new_files(&self, before: &Self) -> Vec<PathBuf> {
+        let known =
+            |file: &&Arc<PluginFile>| before.files.iter().any(|other| Arc::ptr_eq(file, other));
+        self.files.iter().filter(|file| !known(file)).map(|file| file.path().to_owned()).collect()
+    }
+
+    /// Returns how processes are started that run plugins.
+    pub(crate) fn launcher(&self) -> &Launcher {
+        &self.launcher
+    }
+
+    /// Checks a device's table; returns what the device declares, or (path, message) pairs.
+    pub(crate) fn examine(
+        &self,
+        kind: &Kind,
+        config: &serde_json::Value,
+    ) -> Result<Vec<Declaration>, Vec<(String, String)>> {
+        let config = config.to_string();
+        let pairs = match &kind.origin {
+            Origin::Linked(table) => examine(*table, &config),
+            Origin::File(file) => {
+                lock(&self.inspection).examine(&self.launcher, file.copy(), &kind.name, &config)
+            }
+        };
+        pairs.and_then(|pairs| declarations(pairs).map_err(whole))
+    }
+
+    /// Ends the process of the inspection, which nothing needs until the next one.
+    pub(crate) fn end_inspection(&self) {
+        lock(&self.inspection).end();
+    }
+
+    fn add(
+        &mut self,
+        path: &Path,
+        staging: &Path,
+        known: &[Arc<PluginFile>],
+    ) -> Result<(), PluginError> {
+        let inspection = &self.inspection;
+        let list_kinds = |copy: &str| lock(inspection).list_kinds(&self.launcher, copy);
+        let file = PluginFile::open(path, staging, known, list_kinds)?;
+        for kind in file.kinds() {
+            if let Some(Kind { origin: Origin::File(other), .. }) = self.kinds.get(kind) {
                 return Err(PluginError::Duplicate {
-                    kind: kind.name().to_owned(),
-                    path: file.to_owned(),
-                    other: other.clone(),
+                    kind: kind.clone(),
+                    path: path.to_owned(),
+                    other: other.path().to_owned(),
                 });
             }
-            self.kinds.insert(kind.name().to_owned(), (kind, file.to_owned()));
         }
+        for name in file.kinds() {
+            let kind = Kind { name: name.clone(), origin: Origin::File(Arc::clone(&file)) };
+            self.kinds.insert(name.clone(), kind);
+        }
+        self.files.push(file);
         Ok(())
     }
+}
+
+/// Checks a table by calling the plugin in this process.
+pub(crate) fn examine(kind: KindTable, config: &str) -> Examination {
+    let problems = kind.check_config(config);
+    if problems.is_empty() { kind.describe(config).map_err(whole) } else { Err(problems) }
+}
+
+/// Parses what a plugin declares.
+pub(crate) fn declarations(pairs: Vec<(String, String)>) -> Result<Vec<Declaration>, String> {
+    let parse = |(name, json): (String, String)| match name.as_str() {
+        STATUS => Err(format!("`{STATUS}` is taken: the hub says there how the device is")),
+        _ => Declaration::parse(&name, json.as_bytes()),
+    };
+    pairs.into_iter().map(parse).collect()
+}
+
+/// A problem of the table as a whole.
+fn whole(message: String) -> Vec<(String, String)> {
+    vec![(String::new(), message)]
 }
 
 fn shared_objects(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -158,16 +333,30 @@ fn empty_folder(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
+/// The property that the hub reports for every device.
+pub(crate) const STATUS: &str = "status";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn staging_in_a_folder_of_the_plugin_path_keeps_the_plugins() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lamp.so");
         fs::write(&file, "not a plugin").unwrap();
-        let (_, errors) = Plugins::load(&[folder.path().to_owned()], folder.path());
+        let config = Config::parse(Path::new("c.toml"), "").unwrap();
+        let launcher = Launcher::new(config.containment.limits);
+        let (_, errors) = Plugins::load(&[folder.path().to_owned()], folder.path(), &launcher);
         assert!(file.exists(), "the plugin was deleted: {errors:?}");
+    }
+
+    #[test]
+    fn a_property_called_status_is_refused() {
+        let pair = |name: &str| vec![(name.to_owned(), r#"{"type": "switch"}"#.to_owned())];
+        assert_eq!(declarations(pair("power")).unwrap().len(), 1);
+        let error = declarations(pair("status")).unwrap_err();
+        assert_eq!(error, "`status` is taken: the hub says there how the device is");
     }
 }

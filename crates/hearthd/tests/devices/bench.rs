@@ -10,14 +10,11 @@ use std::{
 
 use hearth_core::{Answer, Request, RequestId};
 use hearthd::{
-    config::Config,
+    config::{Config, Limits},
     device::{DeviceEvent, Devices},
-    plugin::{Kind, Plugins},
+    plugin::{KindTable, Launcher, Plugins},
 };
-use tokio::{
-    runtime::Runtime,
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-};
+use tokio::runtime::Runtime;
 
 use crate::{hearth_plugin_entry_v1, probe::Strings};
 
@@ -29,7 +26,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Bench {
     pub(crate) devices: Devices,
     runtime: Runtime,
-    events: UnboundedReceiver<DeviceEvent>,
     strings: BTreeMap<String, Strings>,
     answered: BTreeMap<RequestId, Answer>,
     trace: Vec<String>,
@@ -62,21 +58,26 @@ impl Bench {
                 .expect("a String takes everything");
             strings.insert((*id).to_owned(), Strings::attach(bench, id));
         }
-        let (sender, events) = unbounded_channel();
-        let devices =
-            Devices::start(&config(&toml), &plugins(), saved, sender).expect("the tables are good");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.expect("the system can make a runtime");
-        let (answered, trace) = (BTreeMap::new(), Vec::new());
-        let mut bench = Self { devices, runtime, events, strings, answered, trace, last_id: 0 };
+        let devices = Devices::start(&config(&toml), &plugins(), saved.clone());
+        let mut bench = Self::of(devices.expect("the tables are good"), strings);
         for (id, strings) in &bench.strings {
             let expected =
                 saved.get(id).map_or("create".into(), |s| format!("create with {}", text(s)));
             assert_eq!(strings.next(), expected);
-            bench.wait_for(id, &["ready", "restarting"], |entry| entry["reason"] != "starting");
+            bench.wait_for(id, &["ready", "restarting", "failed"], |entry| {
+                entry["reason"] != "starting"
+            });
         }
         bench.take_trace();
         bench
+    }
+
+    /// Puts devices on a bench.
+    pub(crate) fn of(devices: Devices, strings: BTreeMap<String, Strings>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("the system can make a runtime");
+        let (answered, trace) = (BTreeMap::new(), Vec::new());
+        Self { devices, runtime, strings, answered, trace, last_id: 0 }
     }
 
     /// Returns the wire to a device.
@@ -171,6 +172,25 @@ impl Bench {
         }
     }
 
+    /// Waits for an event that starts so, and returns it.
+    #[track_caller]
+    pub(crate) fn wait_for_start(&mut self, start: &str) -> String {
+        loop {
+            if let Some(event) = self.trace.iter().find(|event| event.starts_with(start)) {
+                return event.clone();
+            }
+            self.keep_next();
+        }
+    }
+
+    /// Returns what the list of devices says of one.
+    #[track_caller]
+    pub(crate) fn entry(&self, device: &str) -> serde_json::Value {
+        let list = self.devices.list();
+        let entry = list.as_array().into_iter().flatten().find(|entry| entry["id"] == device);
+        entry.expect("the list has every device").clone()
+    }
+
     /// Waits until the list of devices gives a device one of these states.
     #[track_caller]
     pub(crate) fn wait_for(
@@ -181,10 +201,8 @@ impl Bench {
     ) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let list = self.devices.list();
-            let entry = list.as_array().into_iter().flatten().find(|entry| entry["id"] == device);
-            let entry = entry.expect("the list has every device");
-            if states.iter().any(|state| entry["state"] == *state) && fits(entry) {
+            let entry = self.entry(device);
+            if states.iter().any(|state| entry["state"] == *state) && fits(&entry) {
                 return;
             }
             assert!(Instant::now() < deadline, "{device} does not get {states:?}: {entry}");
@@ -208,26 +226,19 @@ impl Bench {
 
     #[track_caller]
     fn keep_next(&mut self) {
-        let next = async { tokio::time::timeout(PATIENCE, self.events.recv()).await };
+        let next = async { tokio::time::timeout(PATIENCE, self.devices.next()).await };
         let event = self.runtime.block_on(next).expect("an event comes in time");
-        self.keep(event.expect("the devices are there"));
+        self.keep(event);
     }
 
     fn keep_what_is_there(&mut self) {
-        while let Ok(event) = self.events.try_recv() {
+        while let Some(event) = self.devices.try_next() {
             self.keep(event);
         }
     }
 
     fn keep(&mut self, event: DeviceEvent) {
-        self.trace.push(match &event {
-            DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
-            DeviceEvent::State { device, property, payload, retain, .. } => {
-                let retained = if *retain { "" } else { " (not retained)" };
-                format!("state {device}/{property}: {}{retained}", text(payload))
-            }
-            DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
-        });
+        self.trace.push(told(&event));
         if let DeviceEvent::Answered { id, answer } = event {
             let earlier = self.answered.insert(id, answer);
             assert!(earlier.is_none(), "request {} is answered twice", id.0);
@@ -243,11 +254,16 @@ pub(crate) fn config(text: &str) -> Config {
 
 /// Returns the kinds that this binary exports.
 pub(crate) fn plugins() -> Plugins {
-    Plugins::from_kinds(exported_kinds())
+    Plugins::from_kinds(exported_kinds(), &launcher())
+}
+
+/// Starts the processes of plugins as the daemon does.
+pub(crate) fn launcher() -> Launcher {
+    Launcher::new(Limits::default()).with_program(env!("CARGO_BIN_EXE_hearthd").into())
 }
 
 #[expect(unsafe_code, reason = "the kinds come out of an exported C table, as from a file")]
-fn exported_kinds() -> Vec<Kind> {
+fn exported_kinds() -> Vec<KindTable> {
     let mut kinds = Vec::new();
     loop {
         // SAFETY: the list is ended by a null pointer, which is not passed.
@@ -257,7 +273,19 @@ fn exported_kinds() -> Vec<Kind> {
         // SAFETY: the pointer is null or leads to a static of this binary.
         let Some(table) = (unsafe { table.as_ref() }) else { return kinds };
         // SAFETY: the SDK makes tables that follow the ABI.
-        kinds.push(unsafe { Kind::new(table) }.expect("the SDK makes whole tables"));
+        kinds.push(unsafe { KindTable::new(table) }.expect("the SDK makes whole tables"));
+    }
+}
+
+/// Returns an event as a test writes it.
+pub(crate) fn told(event: &DeviceEvent) -> String {
+    match event {
+        DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
+        DeviceEvent::State { device, property, payload, retain, .. } => {
+            let retained = if *retain { "" } else { " (not retained)" };
+            format!("state {device}/{property}: {}{retained}", text(payload))
+        }
+        DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
     }
 }
 

@@ -59,7 +59,7 @@ fn a_panic_ends_one_device_and_it_comes_back() {
     let mut bench = Bench::two();
     assert_eq!(bench.ask("a/level", "5"), "200 5");
     let (panics, after) = (bench.post("a/job", "panic"), bench.post("a/power", "ON"));
-    assert_eq!(said(&bench.answer(panics)), "503 the plugin has panicked");
+    assert_eq!(said(&bench.answer(panics)), "503 its plugin has panicked");
     let down = "503 `a` is not available: its plugin has panicked";
     assert_eq!(said(&bench.answer(after)), down);
     bench.wait_for("a", &["restarting"], |entry| entry["reason"] == "its plugin has panicked");
@@ -118,7 +118,7 @@ fn an_answer_that_never_comes_gives_408_and_the_next_request_is_executed() {
 fn a_device_that_cannot_be_created_answers_503_with_the_plugins_reason() {
     let devices = [("a", "", "fail = \"the bus is gone\""), ("b", "", "")];
     let mut bench = Bench::start("", &devices, &BTreeMap::new());
-    bench.wait_for("a", &["restarting"], |entry| entry["reason"] == "the bus is gone");
+    bench.wait_for("a", &["failed"], |entry| entry["reason"] == "the bus is gone");
     assert_eq!(bench.ask("a/power", "ON"), "503 `a` is not available: the bus is gone");
     assert_eq!(bench.ask("b/power", "ON"), "200 ON");
     assert_eq!(bench.device("a").next(), "create", "it is tried again");

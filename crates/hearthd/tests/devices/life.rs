@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hearth_core::{Absence, Acknowledgement, Generation, Outcome};
-use hearthd::device::{self, Devices};
+use hearthd::device::{self, Checked, Devices};
 
 use crate::bench::{Bench, PATIENCE, config, plugins};
 
@@ -30,7 +30,7 @@ fn an_instance_after_a_panic_gets_what_the_one_before_saved() {
     let lines = [("a", "", "remember = true")];
     let mut bench = Bench::start("", &lines, &BTreeMap::new());
     assert_eq!(bench.ask("a/level", "7"), "200 7");
-    assert_eq!(bench.ask("a/job", "panic"), "503 the plugin has panicked");
+    assert_eq!(bench.ask("a/job", "panic"), "503 its plugin has panicked");
     bench.ask_until("a/power", "ON", "200 ON");
     assert_eq!(bench.ask("a/level", ""), "200 7");
     assert!(bench.device("a").so_far().contains(&"create with 7".to_owned()));
@@ -64,19 +64,7 @@ fn several_wakes_at_once_are_one_call() {
 #[test]
 fn an_absence_reaches_every_device() {
     let bench = Bench::two();
-    bench.devices.absence(&Absence {
-        generation: Generation([7; 16]),
-        outcome: Outcome::Consumed,
-        clean: false,
-        connected_at: "2026-01-01T00:00:00Z".into(),
-        decided_at: "2026-01-01T00:01:00Z".into(),
-        acknowledgements: vec![Acknowledgement {
-            responder: Some("phone".into()),
-            payload: "lights off".into(),
-            status: Some(200),
-            before_fence: true,
-        }],
-    });
+    bench.devices.absence(&consumed());
     let expected = format!("absence {} Consumed [phone: lights off]", "07".repeat(16));
     assert_eq!(bench.device("a").next(), expected);
     assert_eq!(bench.device("b").next(), expected);
@@ -113,7 +101,7 @@ fn check_names_every_device_that_cannot_be() {
          [devices.odd]\nplugin = \"misdeclared\"\n\
          [devices.good]\nplugin = \"probe\"\nconfig = { bench = 0 }\n",
     );
-    let complaints = device::check(&config, &plugins());
+    let complaints = device::check(&config, &plugins(), &Checked::default()).unwrap_err();
     let lines: Vec<_> =
         complaints.iter().map(|(device, path, text)| format!("{device} {path}: {text}")).collect();
     assert_eq!(lines.len(), 4, "{lines:#?}");
@@ -123,7 +111,41 @@ fn check_names_every_device_that_cannot_be() {
     assert_eq!(lines[2], format!("lost : no plugin provides `lamp`; {present}"));
     assert_eq!(lines[3], "odd : `set` is taken: every device answers it");
 
-    let (events, _) = tokio::sync::mpsc::unbounded_channel();
-    let refused = Devices::start(&config, &plugins(), &BTreeMap::new(), events);
+    let refused = Devices::start(&config, &plugins(), BTreeMap::new());
     assert_eq!(refused.unwrap_err(), complaints);
+}
+
+#[test]
+fn an_absence_waits_for_a_device_that_is_down() {
+    let mut bench = Bench::two();
+    assert_eq!(bench.ask("a/job", "panic"), "503 its plugin has panicked");
+    bench.devices.absence(&consumed());
+    let device = bench.device("a");
+    let notes = [(); 4].map(|()| device.next());
+    assert_eq!(notes[..3], ["set job=panic", "destroy", "create"]);
+    assert!(notes[3].starts_with("absence "), "{}", notes[3]);
+}
+
+#[test]
+fn a_timer_that_is_always_due_does_not_starve_requests() {
+    let mut bench = Bench::two();
+    assert_eq!(bench.ask("a/job", "tick"), "200 tick");
+    assert_eq!(bench.ask("a/power", "ON"), "200 ON");
+}
+
+/// An absence in which a phone has acted.
+pub(crate) fn consumed() -> Absence {
+    Absence {
+        generation: Generation([7; 16]),
+        outcome: Outcome::Consumed,
+        clean: false,
+        connected_at: "2026-01-01T00:00:00Z".into(),
+        decided_at: "2026-01-01T00:01:00Z".into(),
+        acknowledgements: vec![Acknowledgement {
+            responder: Some("phone".into()),
+            payload: "lights off".into(),
+            status: Some(200),
+            before_fence: true,
+        }],
+    }
 }

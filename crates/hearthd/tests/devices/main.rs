@@ -1,10 +1,16 @@
 //! The devices of the hub, driven as its driver does: requests in, events out, real threads between.
 
 mod bench;
+mod built;
+mod contained;
 mod failing;
+mod isolated;
 mod life;
 mod loading;
+mod log;
 mod probe;
+mod reloading;
 mod values;
+mod wild;
 
 hearth_sdk::export!(probe::Probe, probe::Misdeclared);

@@ -106,6 +106,9 @@ impl Device for Probe {
     }
 
     fn timer(&mut self, id: u32) {
+        if id == TICK_TIMER {
+            return self.context.set_timer(TICK_TIMER, Duration::ZERO);
+        }
         self.wire.note(format!("timer {id}"));
         assert_ne!(id, PANIC_TIMER, "the test asked for it");
     }
@@ -168,6 +171,7 @@ impl Probe {
                 self.context.set_timer(3, Duration::from_millis(1));
                 self.context.cancel_timer(1);
             }
+            "tick" => self.context.set_timer(TICK_TIMER, Duration::ZERO),
             "wake" => (0..3).for_each(|_| self.context.wake()),
             _ => {}
         }
@@ -264,3 +268,4 @@ fn wire(bench: u64, device: &str) -> Wire {
 static WIRES: Mutex<BTreeMap<(u64, String), Wire>> = Mutex::new(BTreeMap::new());
 
 const PANIC_TIMER: u32 = 13;
+const TICK_TIMER: u32 = 14;

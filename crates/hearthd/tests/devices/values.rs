@@ -111,7 +111,7 @@ fn set_takes_an_object_with_at_least_one_property() {
 fn an_unknown_property_answers_with_those_that_are_there() {
     let mut bench = Bench::two();
     let answer = bench.ask_whole("a/volume", "3");
-    let list = "job, level, notice, power, temperature, set, get and describe";
+    let list = "job, level, notice, power, temperature, set, get, describe and status";
     assert_eq!(said(&answer), format!("404 `a` has no `volume`; it has {list}"));
     assert_eq!(answer.property.as_deref(), Some("volume"));
 }

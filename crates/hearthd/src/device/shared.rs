@@ -1,0 +1,385 @@
+//! What the driver, a device's thread and its plugin share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hearth_core::{
+    Answer, ContentType, RequestId,
+    property::{Declaration, Value},
+};
+use hearth_sdk::abi;
+use tracing::{error, warn};
+
+use super::{
+    host::HostCalls,
+    lines::{self, Lines},
+    lock,
+    mailbox::{Completion, Mailbox},
+    post::{Post, State},
+};
+use crate::{config::DeviceConfig, plugin::STATUS};
+
+/// One device as its configuration makes it; a reload that changes it makes another.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: DeviceConfig,
+    pub(crate) declarations: BTreeMap<String, Declaration>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) post: Arc<Post>,
+    pub(crate) lines: Arc<Lines>,
+    /// Since when a call into the plugin runs.
+    busy_since: Arc<Mutex<Option<Instant>>>,
+    pub(crate) bounds: Bounds,
+    /// The states last published.
+    pub(crate) states: Mutex<BTreeMap<String, Value>>,
+    /// States reported during a command, which follow its answer; none while no command runs.
+    held: Mutex<Option<Vec<State>>>,
+    /// What a successor should know.
+    saved: Mutex<Option<Vec<u8>>>,
+    health: Mutex<Health>,
+    /// The device has left the configuration: nobody shall hear of its states.
+    silent: AtomicBool,
+    /// Another has taken its place: what it saves counts no more.
+    disowned: AtomicBool,
+}
+
+/// What stays with a device when a reload changes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ties {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) post: Arc<Post>,
+    pub(crate) lines: Arc<Lines>,
+    busy_since: Arc<Mutex<Option<Instant>>>,
+}
+
+/// What may come from a plugin, and how often it may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) max_payload: usize,
+    pub(crate) max_failures: usize,
+    pub(crate) failure_window: Duration,
+}
+
+/// Whether there is an instance, and why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// There is one.
+    Ready,
+    /// It has crashed and is to be created again.
+    Restarting(String),
+    /// The plugin cannot create it, and is asked again.
+    Failed(String),
+    /// It has crashed too often.
+    Quarantined(String),
+}
+
+#[derive(Debug)]
+struct Health {
+    condition: Condition,
+    /// The state that was last reported.
+    told: Option<&'static str>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: DeviceConfig,
+        declarations: Vec<Declaration>,
+        saved: Option<Vec<u8>>,
+        ties: Ties,
+        bounds: Bounds,
+    ) -> Self {
+        let Ties { mailbox, post, lines, busy_since } = ties;
+        let condition = Condition::Restarting("starting".into());
+        Self {
+            config,
+            declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
+            mailbox,
+            post,
+            lines,
+            busy_since,
+            bounds,
+            states: Mutex::default(),
+            held: Mutex::default(),
+            saved: Mutex::new(saved),
+            health: Mutex::new(Health { condition, told: None }),
+            silent: AtomicBool::new(false),
+            disowned: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn ties(&self) -> Ties {
+        Ties {
+            mailbox: Arc::clone(&self.mailbox),
+            post: Arc::clone(&self.post),
+            lines: Arc::clone(&self.lines),
+            busy_since: Arc::clone(&self.busy_since),
+        }
+    }
+
+    pub(crate) fn state(&self, property: &str) -> Option<Value> {
+        lock(&self.states).get(property).cloned()
+    }
+
+    pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
+        self.post.answer(id, answer);
+    }
+
+    /// Keeps what a successor should know, and has it saved where it has changed.
+    pub(crate) fn keep(&self, state: Vec<u8>) {
+        if self.disowned.load(Ordering::Acquire) {
+            return;
+        }
+        if state.len() > SAVED_BOUND {
+            let (device, bytes) = (&self.config.id, state.len());
+            if self.lines.may_write() {
+                warn!(device, bytes, most = SAVED_BOUND, "saved state refused: it is too large");
+            }
+            return;
+        }
+        let mut saved = lock(&self.saved);
+        if saved.as_ref() != Some(&state) {
+            self.post.saved(&self.config.id, state.clone());
+            *saved = Some(state);
+        }
+    }
+
+    /// Has a device say no more, and clears what the broker has retained of it.
+    pub(crate) fn clear(&self) {
+        self.silent.store(true, Ordering::Release);
+        let retained = self.declarations.values().filter(|d| d.retained).map(|d| d.name.as_str());
+        for property in retained.chain([STATUS]) {
+            self.retain(property, "");
+        }
+    }
+
+    /// Has the broker retain a text of the hub's own; an empty one clears the topic.
+    fn retain(&self, property: &str, text: &'static str) {
+        self.post.requested_state(State {
+            device: self.config.id.clone(),
+            property: property.to_owned(),
+            payload: text.into(),
+            content_type: ContentType::Text,
+            retain: true,
+        });
+    }
+
+    /// Gives up a device that another has taken the place of.
+    pub(crate) fn disown(&self) {
+        self.silent.store(true, Ordering::Release);
+        self.disowned.store(true, Ordering::Release);
+    }
+
+    /// Takes over what the device knew before a reload changed it, and what was told of it.
+    ///
+    /// What the broker has retained of a property that is no more is cleared.
+    pub(crate) fn take_over(&self, before: &Self) {
+        for (name, declaration) in &before.declarations {
+            if declaration.retained && !self.declarations.contains_key(name) {
+                self.retain(name, "");
+            }
+        }
+        *lock(&self.saved) = before.saved();
+        let mut states = lock(&self.states);
+        for (name, value) in &*lock(&before.states) {
+            if self.declarations.get(name) == before.declarations.get(name) {
+                states.insert(name.clone(), value.clone());
+            }
+        }
+        lock(&self.health).told = lock(&before.health).told;
+    }
+
+    /// Returns whether table and declarations are those of another configuration of the device.
+    pub(crate) fn is_as_before(&self, before: &Self) -> bool {
+        self.config.config == before.config.config && self.declarations == before.declarations
+    }
+
+    pub(crate) fn saved(&self) -> Option<Vec<u8>> {
+        lock(&self.saved).clone()
+    }
+
+    pub(crate) fn hold_states(&self) {
+        lock(&self.held).get_or_insert_default();
+    }
+
+    pub(crate) fn release_states(&self) {
+        let mut held = lock(&self.held);
+        for state in held.take().into_iter().flatten() {
+            self.post.requested_state(state);
+        }
+    }
+
+    pub(crate) fn set_condition(&self, condition: Condition) {
+        let mut health = lock(&self.health);
+        health.condition = condition;
+        self.tell(&mut health);
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        lock(&self.health).condition.clone()
+    }
+
+    /// Marks the time of a call into the plugin, so that a hang shows.
+    pub(crate) fn busy<T>(&self, call: impl FnOnce() -> T) -> T {
+        *lock(&self.busy_since) = Some(Instant::now());
+        let result = call();
+        *lock(&self.busy_since) = None;
+        if lock(&self.health).told == Some(STALLED) {
+            self.tell_status();
+        }
+        result
+    }
+
+    /// Returns whether a call into the plugin takes longer than a request may.
+    pub(crate) fn is_stalled(&self) -> bool {
+        let since = *lock(&self.busy_since);
+        since.is_some_and(|since| since.elapsed() > self.config.deadline)
+    }
+
+    /// Returns the device's state in one word.
+    pub(crate) fn status(&self) -> &'static str {
+        if self.is_stalled() { STALLED } else { lock(&self.health).condition.as_str() }
+    }
+
+    /// Says on the `status` topic how the device is, where that has changed.
+    pub(crate) fn tell_status(&self) {
+        self.tell(&mut lock(&self.health));
+    }
+
+    /// As [`Shared::tell_status`], under the lock, so that the last word is the true one.
+    fn tell(&self, health: &mut Health) {
+        if self.silent.load(Ordering::Acquire) {
+            return;
+        }
+        let stalled = self.is_stalled();
+        let status = if stalled { STALLED } else { health.condition.as_str() };
+        if health.told.replace(status) == Some(status) {
+            return;
+        }
+        if stalled {
+            let deadline_ms = self.config.deadline.as_millis();
+            error!(device = self.config.id, deadline_ms, "a call into the plugin does not end");
+        }
+        self.retain(STATUS, status);
+    }
+
+    /// Reports a state: at once, or after the answer of the command that runs.
+    ///
+    /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
+    fn report(&self, state: State) {
+        match &mut *lock(&self.held) {
+            Some(held) => {
+                // One for each property, however often the command changes it.
+                held.retain(|other| other.property != state.property);
+                held.push(state);
+            }
+            None => self.post.state(state),
+        }
+    }
+
+    fn refuse_state(&self, property: &str, reason: &str) {
+        if self.lines.may_write() {
+            let (device, property) = (&self.config.id, lines::excerpt(property));
+            warn!(device, property, reason = lines::excerpt(reason), "state refused");
+        }
+    }
+}
+
+impl HostCalls for Shared {
+    fn log(&self, level: i32, target: &str, message: &str) {
+        self.lines.write(level, target, message);
+    }
+
+    fn is_logged(&self, level: i32) -> bool {
+        lines::is_logged(level)
+    }
+
+    fn publish(&self, property: &str, payload: &str) -> i32 {
+        let Some(declaration) = self.declarations.get(property) else {
+            self.refuse_state(property, "the plugin has not declared the property");
+            return abi::ERR_INVALID;
+        };
+        if payload.len() > self.bounds.max_payload {
+            self.refuse_state(property, "it is larger than max_payload");
+            return abi::ERR_TOO_LARGE;
+        }
+        let value = match declaration.read_state(payload) {
+            Ok(value) => value,
+            Err(rejection) => {
+                self.refuse_state(property, &rejection.message);
+                return abi::ERR_INVALID;
+            }
+        };
+        let mut states = lock(&self.states);
+        if self.silent.load(Ordering::Acquire) {
+            return abi::ERR_GONE;
+        }
+        if states.get(property) == Some(&value) {
+            return abi::OK;
+        }
+        // Sent under the lock, so that two threads' states arrive in the order in which they are kept.
+        self.report(State {
+            device: self.config.id.clone(),
+            property: property.to_owned(),
+            payload: value.as_text().to_owned().into(),
+            content_type: declaration.content_type(),
+            retain: declaration.retained,
+        });
+        states.insert(property.to_owned(), value);
+        abi::OK
+    }
+
+    fn complete(&self, completion: Completion) -> i32 {
+        if self.mailbox.complete(completion) { abi::OK } else { abi::ERR_GONE }
+    }
+
+    fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32 {
+        if self.mailbox.set_timer(id, delay) { abi::OK } else { abi::ERR_TOO_LARGE }
+    }
+
+    fn wake(&self) -> i32 {
+        self.mailbox.wake();
+        abi::OK
+    }
+}
+
+impl Ties {
+    pub(crate) fn new(device: &str, queue: usize, post: &Arc<Post>) -> Self {
+        Self {
+            mailbox: Arc::new(Mailbox::new(queue)),
+            post: Arc::clone(post),
+            lines: Arc::new(Lines::new(device)),
+            busy_since: Arc::default(),
+        }
+    }
+}
+
+impl Condition {
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Restarting(_) => "restarting",
+            Self::Failed(_) => "failed",
+            Self::Quarantined(_) => "quarantined",
+        }
+    }
+
+    /// Returns why there is no instance, if there is none.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Ready => None,
+            Self::Restarting(reason) | Self::Failed(reason) | Self::Quarantined(reason) => {
+                Some(reason)
+            }
+        }
+    }
+}
+
+const STALLED: &str = "stalled";
+/// The largest saved state, in bytes.
+const SAVED_BOUND: usize = 256 * 1024;

@@ -1,0 +1,112 @@
+//! Starts the processes that run plugins.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt},
+    path::PathBuf,
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+};
+
+use hearth_sdk::abi;
+
+use super::wire::{ToChild, Wire};
+use crate::{config::Limits, device::lines::is_logged};
+
+/// How processes that run plugins are started.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    program: PathBuf,
+    limits: Limits,
+}
+
+impl Launcher {
+    /// Starts this program itself, with its `plugin-host` command.
+    pub fn new(limits: Limits) -> Self {
+        // Not its path, which may lead to another version by now.
+        Self { program: "/proc/self/exe".into(), limits }
+    }
+
+    /// Starts another build of `hearthd`.
+    #[must_use]
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
+    }
+
+    /// Sets other limits.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { program: self.program.clone(), limits }
+    }
+
+    /// Returns the limits of the processes.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Starts a process that waits for what it shall do; its standard error can be read.
+    pub(crate) fn start(&self) -> io::Result<(Process, ChildStderr)> {
+        let mut process = self.spawn(Stdio::piped())?;
+        let errors = process.child.stderr.take().expect("it is piped");
+        Ok((process, errors))
+    }
+
+    /// Starts such a process; what it writes to standard error goes where this one's goes.
+    pub(crate) fn start_inspection(&self) -> io::Result<Process> {
+        self.spawn(Stdio::inherit())
+    }
+
+    fn spawn(&self, errors: Stdio) -> io::Result<Process> {
+        let (near, far) = UnixStream::pair()?;
+        let mut command = Command::new(&self.program);
+        command.arg(COMMAND).env_clear();
+        command.stdin(OwnedFd::from(far)).stdout(Stdio::null()).stderr(errors);
+        // A signal from the terminal is for the daemon, which ends its processes in order.
+        command.process_group(0);
+        let process = Process { child: command.spawn()?, wire: Wire::new(near) };
+        process.wire.send(&ToChild::Settings { limits: self.limits, log_level: log_level() })?;
+        Ok(process)
+    }
+}
+
+/// A process that runs a plugin; dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    wire: Wire,
+}
+
+impl Process {
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Kills the process where it still runs, and tells how it ended.
+    pub(crate) fn kill(&mut self) -> String {
+        // It fails where the process has ended, and then there is nothing to kill.
+        let _ = self.child.kill();
+        match self.child.wait() {
+            Ok(status) => describe(status),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exit status {code}"),
+        None => status.to_string(),
+    }
+}
+
+fn log_level() -> i32 {
+    (abi::LOG_ERROR..=abi::LOG_TRACE).rev().find(|level| is_logged(*level)).unwrap_or_default()
+}
+
+/// The command of the program that runs a plugin.
+pub(crate) const COMMAND: &str = "plugin-host";

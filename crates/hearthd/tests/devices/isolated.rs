@@ -1,0 +1,151 @@
+//! What only a process of its own survives, and what that process may not have.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    bench::{PATIENCE, said},
+    wild::House,
+};
+
+/// Does a job that ends the process, and returns the reason that its requester gets.
+#[track_caller]
+fn ends_by(job: &str) -> String {
+    let mut house = House::two("process");
+    assert_eq!(house.ask("a/count", "1"), "200 1");
+    let answer = house.ask("a/job", job);
+    let reason = answer.strip_prefix("503 ").unwrap_or_else(|| panic!("{job}: {answer}"));
+    house.wait_for_event("state a/status: restarting");
+    assert_eq!(house.ask("b/count", "1"), "200 1");
+    house.ask_until("a/count", "", "200 1");
+    assert_eq!(house.ask("a/count", "1"), "200 2");
+    reason.to_owned()
+}
+
+#[test]
+fn every_way_to_end_a_process_costs_its_device_alone() {
+    for (job, how) in [
+        ("fault", "signal: 11 (SIGSEGV)"),
+        ("abort", "signal: 6 (SIGABRT)"),
+        ("overflow", "signal: 6 (SIGABRT)"),
+        ("exit", "exit status 3"),
+        ("memory", "signal: 6 (SIGABRT)"),
+    ] {
+        assert_eq!(ends_by(job), format!("its process has ended: {how}"), "{job}");
+    }
+}
+
+#[test]
+fn a_process_that_ends_between_requests_is_noticed_at_once() {
+    let mut house = House::two("process");
+    assert_eq!(house.ask("a/job", "abort later"), "204");
+    house.wait_for("a", &["restarting"], |entry| {
+        entry["reason"] == "its process has ended: signal: 6 (SIGABRT)"
+    });
+    house.wait_for_event("state a/status: restarting");
+    house.ask_until("a/count", "", "200 0");
+}
+
+#[test]
+fn a_process_that_sends_garbage_is_killed() {
+    let reason = ends_by("garbage");
+    let start = "its process does not keep to the protocol and is killed: a frame of ";
+    assert!(reason.starts_with(start), "{reason}");
+}
+
+#[test]
+fn a_process_that_is_killed_from_outside_comes_back() {
+    let mut house = House::two("process");
+    let process = process_of(&mut house);
+    let process = rustix::process::Pid::from_raw(process).expect("a process ID");
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+    house.wait_for("a", &["restarting"], |entry| {
+        entry["reason"] == "its process has ended: signal: 9 (SIGKILL)"
+    });
+    house.ask_until("a/count", "", "200 0");
+}
+
+#[test]
+fn a_hang_ends_with_the_deadline() {
+    let table = "[devices.a]\nplugin = \"wild\"\nisolation = \"process\"\ndeadline = \"200ms\"\n\
+                 [devices.b]\nplugin = \"wild\"\nisolation = \"process\"\n";
+    let mut house = House::start(table);
+    let process = process_of(&mut house);
+    let begin = Instant::now();
+    let hanging = house.post("a/job", "hang");
+    assert_eq!(house.ask("b/count", "1"), "200 1");
+    let killed = "503 a call took longer than 200ms; its process is killed";
+    assert_eq!(said(&house.answer(hanging)), killed);
+    assert!(begin.elapsed() >= Duration::from_millis(200));
+    wait_until_gone(process);
+    house.ask_until("a/count", "", "200 0");
+}
+
+#[test]
+fn a_process_that_burns_its_time_is_ended() {
+    let table = "limits.cpu = \"1s\"\n[devices.a]\nplugin = \"wild\"\nisolation = \"process\"\n";
+    let mut house = House::start(table);
+    assert_eq!(house.ask("a/job", "cpu"), "204");
+    house.wait_for("a", &["restarting"], |entry| {
+        entry["reason"] == "its process has ended: signal: 24 (SIGXCPU)"
+    });
+}
+
+#[test]
+fn a_process_has_only_what_it_needs() {
+    let mut house = House::two("process");
+    assert_eq!(house.ask("a/job", "environment"), "204");
+    house.wait_for_event("state a/note: [] (not retained)");
+    house.take_trace();
+    assert_eq!(house.ask("a/job", "descriptors"), "204");
+    let note = house.wait_for_start("state a/note: ");
+    let targets: Vec<_> = note.trim_start_matches("state a/note: ").split(' ').collect();
+    for target in &targets {
+        let known = ["/dev/null", "socket:", "pipe:", "/proc/", "(not", "retained)"];
+        assert!(known.iter().any(|start| target.starts_with(start)), "{note}");
+    }
+    let sockets = targets.iter().filter(|target| target.starts_with("socket:")).count();
+    assert_eq!(sockets, 3, "one wire, for the calls, for the watch and for the answers: {note}");
+    house.take_trace();
+    assert_eq!(house.ask("a/job", "count files"), "204");
+    let note = house.wait_for_start("state a/note: ");
+    let files: u32 = note["state a/note: ".len()..].split(' ').next().unwrap().parse().unwrap();
+    assert!((1..64).contains(&files), "{note}");
+}
+
+#[test]
+fn processes_end_with_their_devices() {
+    let mut house = House::two("process");
+    let process = process_of(&mut house);
+    let (bench, _folder) = house.into_bench();
+    bench.devices.stop(PATIENCE);
+    wait_until_gone(process);
+}
+
+#[test]
+fn standard_error_goes_to_the_log_and_blocks_nobody() {
+    let mut house = House::two("process");
+    for _ in 0..2000 {
+        assert_eq!(house.ask("a/job", "complain"), "204");
+    }
+    assert_eq!(house.ask("a/status", ""), "200 ready");
+}
+
+/// Returns the ID of the process of `a`.
+fn process_of(house: &mut House) -> i32 {
+    house.take_trace();
+    assert_eq!(house.ask("a/job", "process"), "204");
+    let note = house.wait_for_start("state a/note: ");
+    note["state a/note: ".len()..].split(' ').next().unwrap().parse().unwrap()
+}
+
+#[track_caller]
+fn wait_until_gone(process: i32) {
+    let deadline = Instant::now() + PATIENCE;
+    while Path::new(&format!("/proc/{process}")).exists() {
+        assert!(Instant::now() < deadline, "process {process} lives on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

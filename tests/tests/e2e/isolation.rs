@@ -1,0 +1,139 @@
+//! Devices whose plugin runs in a process of its own, in a whole daemon.
+
+use std::{path::Path, time::Duration};
+
+use hearth_tests::{Built, Doing, Result, process::eventually};
+
+use crate::home::{Home, Setup};
+
+/// A home with a wild device of each isolation, beside the light.
+pub(crate) async fn wild_home(setup: Setup) -> Result<Home> {
+    let mut home = Home::prepare(setup, |config| {
+        config.tables += "[plugins.limits]\nmemory = \"32MiB\"\n";
+        config.devices += WILD;
+    })
+    .await?;
+    let wild = Built::for_this_test()?.plugin("wild");
+    let folder = home.daemon.config().parent().doing("the configuration is in a folder")?;
+    std::fs::copy(&wild, folder.join("plugins/wild.so")).doing(wild.display())?;
+    let text = std::fs::read_to_string(home.daemon.config())?;
+    let text = text.replace("[plugins]\n", "[plugins]\nmax_failures = 2\n");
+    std::fs::write(home.daemon.config(), text)?;
+    home.daemon.start(&mut home.phone).await?;
+    Ok(home)
+}
+
+#[tokio::test]
+async fn a_crash_of_a_plugin_costs_its_device_alone_and_shows_on_its_status_topic() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    let status = home.topic("state/apart/status");
+    home.phone.subscribe(&status).await?;
+    home.phone.expect(&status, PATIENCE, |m| m.topic == status && m.text() == "ready").await?;
+    assert_eq!(home.answer("apart/count", "1").await?.text(), "1");
+    let answer = home.answer("apart/job", "fault").await?;
+    assert_eq!(answer.status(), Some(503));
+    let reason = "its process has ended: signal: 11 (SIGSEGV)";
+    assert_eq!(answer.property("__stMsg"), Some(reason));
+    let restarting = |m: &hearth_tests::Message| m.topic == status && m.text() == "restarting";
+    home.phone.expect(&status, PATIENCE, restarting).await?;
+    let devices = home.daemon.command(&["devices"]).await?;
+    let line = devices.stdout.lines().find(|line| line.starts_with("apart"));
+    assert!(line.is_some_and(|line| line.contains("restarting")), "{devices:?}");
+    assert!(devices.stdout.contains(reason), "{devices:?}");
+    home.light_is_off().await?;
+    home.phone.expect(&status, PATIENCE, |m| m.topic == status && m.text() == "ready").await?;
+    assert_eq!(home.answer("apart/count", "1").await?.text(), "2", "what it saved is there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hang_of_a_plugin_ends_with_the_deadline() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    let answer = home.answer("apart/job", "hang").await?;
+    assert!(matches!(answer.status(), Some(408 | 503)), "{answer:?}");
+    home.light_is_off().await?;
+    home.daemon.logged("a call took longer than 500ms; its process is killed").await?;
+    home.daemon.logged("the device is back").await?;
+    assert_eq!(home.answer("apart/count", "1").await?.text(), "1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_process_of_a_plugin_outlives_a_daemon_that_is_killed() -> Result<()> {
+    let mut home = wild_home(Setup::Mosquitto).await?;
+    let id = home.daemon.process()?.id();
+    let processes = children_of(id)?;
+    assert_eq!(processes.len(), 1, "the plugin of `apart`, and no inspection: {processes:?}");
+    // It hangs, and so does not read that the daemon is gone.
+    let request = home.ask("apart/job", "hang");
+    home.phone.publish(request).await?;
+    home.daemon.kill9()?;
+    eventually("the end of the plugin's process", PATIENCE, || {
+        let alive = processes.iter().any(|id| Path::new(&format!("/proc/{id}")).exists());
+        Ok((!alive).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_daemon_that_ends_in_order_has_its_devices_save_first() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    let id = home.daemon.process()?.id();
+    let processes = children_of(id)?;
+    assert_eq!(home.answer("apart/count", "1").await?.text(), "1");
+    assert_eq!(home.answer("within/count", "1").await?.text(), "1");
+    assert!(home.daemon.terminate().await?.success());
+    assert!(processes.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists()));
+    home.daemon.start(&mut home.phone).await?;
+    assert_eq!(home.answer("apart/count", "1").await?.text(), "2");
+    assert_eq!(home.answer("within/count", "1").await?.text(), "2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_in_quarantine_comes_back_when_a_person_asks() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    for crash in 1..=2 {
+        let answer = home.answer("apart/job", "abort").await?;
+        assert_eq!(answer.status(), Some(503), "{answer:?}");
+        if crash == 1 {
+            home.daemon.logged("the device is back").await?;
+        }
+    }
+    home.daemon.logged("device in quarantine").await?;
+    let answer = home.answer("apart/status", "").await?;
+    assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "quarantined"));
+    assert_eq!(home.answer("hearthd-demo/restart", "apart").await?.status(), Some(204));
+    assert_eq!(home.answer("apart/count", "1").await?.text(), "1");
+    assert_eq!(home.answer("hearthd-demo/restart", "attic").await?.status(), Some(404));
+    Ok(())
+}
+
+/// Lists the processes that a process has started.
+fn children_of(parent: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has ended meanwhile is nobody's child.
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // After the name in parentheses: the state, and the parent.
+        let after = stat.rsplit_once(") ").map(|(_, after)| after).unwrap_or_default();
+        if after.split(' ').nth(1).and_then(|id| id.parse().ok()) == Some(parent) {
+            children.push(id);
+        }
+    }
+    Ok(children)
+}
+
+const WILD: &str = r#"
+[devices.apart]
+plugin = "wild"
+isolation = "process"
+deadline = "500ms"
+
+[devices.within]
+plugin = "wild"
+"#;
+
+const PATIENCE: Duration = Duration::from_secs(15);

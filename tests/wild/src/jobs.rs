@@ -1,0 +1,145 @@
+//! Every way in which a plugin can go wrong.
+
+use std::{io::Write, mem::ManuallyDrop, os::fd::FromRawFd, thread, time::Duration};
+
+use hearth_sdk::{Answer, Failure};
+
+use super::Wild;
+
+impl Wild {
+    pub(crate) fn work(&mut self, job: &str) -> Result<Answer, Failure> {
+        match job {
+            "panic" => panic!("the test asked for it"),
+            "panic in a thread" => return Ok(self.panic_in_a_thread()),
+            "panic in drop" => self.drop_panics = true,
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(3),
+            "fault" => fault(),
+            "overflow" => drop(overflow(1)),
+            "hang" => hang(),
+            "garbage" => garbage(),
+            "abort later" => later(|| std::process::abort()),
+            "complain" => eprintln!("the bulb\nis hot"),
+            "memory" => drop(vec![1_u8; 512 * 1024 * 1024]),
+            "cpu" => later(burn),
+            "flood states" => self.flood_states(),
+            "flood states by thread" => {
+                let context = self.context.clone();
+                thread::spawn(move || {
+                    for level in 0..FLOOD {
+                        context.publish("level", level % 101);
+                    }
+                    context.publish("note", "flooded");
+                });
+            }
+            "flood lines" => (0..FLOOD).for_each(|n| tracing::warn!(n, "flood")),
+            "out of range" => self.context.publish("level", 101),
+            "too large" => self.context.publish("note", "x".repeat(100_000)),
+            "undeclared" => self.context.publish("nonsense", 1),
+            "large failure" => return Err(Failure::failed("x".repeat(100_000))),
+            "later" => return Ok(self.answer_later()),
+            "timer" => self.context.set_timer(7, Duration::from_millis(1)),
+            "wake" => self.context.wake(),
+            "count files" => self.count_files(),
+            "environment" => {
+                let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+                self.context.publish("note", format!("{names:?}"));
+            }
+            "descriptors" => {
+                let all = std::fs::read_dir("/proc/self/fd")
+                    .map_err(|error| Failure::failed(error.to_string()))?;
+                let targets = all.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+                let targets: Vec<_> = targets.map(|target| target.display().to_string()).collect();
+                self.context.publish("note", targets.join(" "));
+            }
+            "process" => self.context.publish("note", std::process::id().to_string()),
+            other => return Err(Failure::invalid(format!("there is no job `{other}`"))),
+        }
+        Ok(Answer::Done)
+    }
+
+    fn panic_in_a_thread(&self) -> Answer {
+        let deferred = self.context.defer();
+        thread::spawn(move || {
+            let _deferred = deferred;
+            panic!("the test asked for it");
+        });
+        Answer::Later
+    }
+
+    fn answer_later(&self) -> Answer {
+        let (deferred, context) = (self.context.defer(), self.context.clone());
+        thread::spawn(move || {
+            context.publish("note", "later");
+            deferred.done();
+        });
+        Answer::Later
+    }
+
+    fn flood_states(&self) {
+        for level in 0..FLOOD {
+            self.context.publish("level", level % 101);
+        }
+    }
+
+    /// Opens files until there are too many.
+    fn count_files(&self) {
+        let mut files = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            files.push(file);
+        }
+        let count = files.len();
+        drop(files);
+        self.context.publish("note", format!("{count} files"));
+    }
+}
+
+pub(crate) fn hang() {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+fn later(work: impl FnOnce() + Send + 'static) {
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(1));
+        work();
+    });
+}
+
+fn burn() {
+    let mut n = 0_u64;
+    loop {
+        n = std::hint::black_box(n + 1);
+    }
+}
+
+#[expect(unsafe_code, reason = "a fault is what the test wants")]
+fn fault() {
+    let nowhere = std::hint::black_box(std::ptr::dangling_mut::<u8>());
+    // SAFETY: there is none: nothing is mapped at this address, and the process ends here.
+    unsafe { nowhere.write_volatile(1) };
+}
+
+/// Writes into every socket of the process, the wire to the hub among them.
+#[expect(unsafe_code, reason = "the descriptors belong to others")]
+fn garbage() {
+    for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (Some(number), true) = (number, target.to_string_lossy().starts_with("socket:")) {
+            // SAFETY: the descriptor is open, and is not closed here.
+            let mut socket = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+            // What nobody takes need not be written.
+            let _ = socket.write_all(&[0xff; 64]);
+        }
+    }
+}
+
+#[expect(unconditional_recursion, reason = "an overflow is what the test wants")]
+fn overflow(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 512]);
+    overflow(depth + 1) + frame[0]
+}
+
+const FLOOD: i64 = 100_000;

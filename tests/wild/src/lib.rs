@@ -1,0 +1,127 @@
+//! A plugin that misbehaves: what is written to `job` says how.
+
+mod constructor;
+mod jobs;
+
+use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
+use serde::Deserialize;
+
+/// What a device with the `config` table does when it is created.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Create {
+    #[default]
+    Well,
+    Refuse,
+    Panic,
+    Abort,
+    Hang,
+}
+
+/// The `config` table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default)]
+    create: Create,
+    /// Ends the process that asks for the properties.
+    #[serde(default)]
+    describe_aborts: bool,
+    /// Declares a property that is the hub's own.
+    #[serde(default)]
+    declare_status: bool,
+    /// Declares one property more.
+    #[serde(default)]
+    more: bool,
+    /// Changes nothing but the table.
+    #[serde(default)]
+    mark: i64,
+}
+
+/// A device that counts, and otherwise does what it should not.
+#[derive(Debug)]
+struct Wild {
+    context: Context,
+    count: i64,
+    mark: i64,
+    drop_panics: bool,
+}
+
+impl Device for Wild {
+    const KIND: &'static str = "wild";
+    type Config = Config;
+
+    fn properties(config: &Config) -> Vec<Property> {
+        if config.describe_aborts {
+            std::process::abort();
+        }
+        let mut properties = vec![
+            Property::text("job").write_only(),
+            Property::integer("count"),
+            Property::integer("mark").read_only(),
+            Property::integer("level").range(0, 100).read_only(),
+            Property::text("note").read_only().not_retained(),
+        ];
+        if config.more {
+            properties.push(Property::switch("more").read_only());
+        }
+        if config.declare_status {
+            properties.push(Property::text("status").read_only());
+        }
+        properties
+    }
+
+    fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
+        if std::hint::black_box(&BUILD)[12] != b'g' {
+            return Err(Failure::failed("this build is bad"));
+        }
+        match config.create {
+            Create::Well => {}
+            Create::Refuse => return Err(Failure::failed("the bus is gone")),
+            Create::Panic => panic!("the test asked for it"),
+            Create::Abort => std::process::abort(),
+            Create::Hang => jobs::hang(),
+        }
+        let count = saved.and_then(|saved| std::str::from_utf8(saved).ok()?.parse().ok());
+        let count = count.unwrap_or(0);
+        context.publish("count", count);
+        context.publish("mark", config.mark);
+        Ok(Self { context, count, mark: config.mark, drop_panics: false })
+    }
+
+    /// Writing to `count` counts one on, whatever is written.
+    fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
+        if changes.integer("count").is_some() {
+            self.count += 1;
+            self.context.publish("count", self.count);
+        }
+        changes.text("job").map_or(Ok(Answer::Done), |job| self.work(job))
+    }
+
+    fn timer(&mut self, id: u32) {
+        self.context.publish("note", format!("timer {id}"));
+    }
+
+    fn wake(&mut self) {
+        self.context.publish("note", "wake");
+    }
+
+    fn absence(&mut self, absence: &hearth_sdk::Absence) {
+        self.context.publish("note", format!("absence {:?}", absence.outcome));
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(self.count.to_string().into_bytes())
+    }
+}
+
+impl Drop for Wild {
+    fn drop(&mut self) {
+        assert!(!self.drop_panics, "the test asked for a panic in mark {}", self.mark);
+    }
+}
+
+/// A test that wants a bad build changes the twelfth byte in the file.
+static BUILD: [u8; 16] = *b"wild build: good";
+
+hearth_sdk::export!(Wild);
