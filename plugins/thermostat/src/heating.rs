@@ -69,22 +69,26 @@ impl Heating {
         Ok(Self { plant: Plant::Hardware { sensors, heater }, driven })
     }
 
-    /// Switches the heater, where it is not known to be as it should; a failure is tried again by the next call.
+    /// Switches the heater; a failure is tried again by the next call.
+    ///
+    /// A wire is driven each time, whatever it was last made to do: others can reach it too.
     pub(crate) fn heat(&mut self, on: bool) -> Result<(), String> {
-        if self.driven == Some(on) {
-            return Ok(());
-        }
-        self.driven = None;
+        let known = self.driven.replace(on) == Some(on);
         match &mut self.plant {
             Plant::Simulated { heating, .. } => {
                 *heating = on;
-                tracing::debug!(on, "simulated heater");
+                if !known {
+                    tracing::debug!(on, "simulated heater");
+                }
             }
+            Plant::Hardware { heater: Heater::Command(_) | Heater::Simulated, .. } if known => {}
             Plant::Hardware { heater, .. } => {
-                heater.drive(on).map_err(|error| format!("actuator: {error}"))?;
+                if let Err(error) = heater.drive(on) {
+                    self.driven = None;
+                    return Err(format!("actuator: {error}"));
+                }
             }
         }
-        self.driven = Some(on);
         Ok(())
     }
 
