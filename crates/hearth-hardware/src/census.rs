@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::root::{LEDS, PWM, Root, read_number, read_text};
 
 /// An LED of the kernel's LED class.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LedFound {
     /// Its name.
     pub name: String,
@@ -16,7 +18,7 @@ pub struct LedFound {
 }
 
 /// A chip of the kernel's PWM class.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PwmChip {
     /// Its name, which the kernel gives in the order of discovery.
     pub name: String,
@@ -27,7 +29,7 @@ pub struct PwmChip {
 }
 
 /// A GPIO character device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GpioChip {
     /// Its name, which the kernel gives in the order of discovery.
     pub name: String,

@@ -2,31 +2,37 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::root::{HWMON, HardwareError, IIO, Root, THERMAL, W1, read_number, read_text};
 use crate::w1;
 
 /// A thermometer as a table names it: exactly one of the sources, and a correction.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thermometer {
     /// A DS18B20 on the 1-wire bus, by its ID, such as `28-0000075a9f3c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub w1: Option<String>,
     /// A chip of the hwmon class.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hwmon: Option<Hwmon>,
     /// A chip of the IIO bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub iio: Option<Iio>,
     /// A thermal zone by its type, such as `cpu-thermal`, or by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub thermal_zone: Option<String>,
     /// Any file that holds a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PlainFile>,
     /// Kelvin to add to each reading.
+    #[serde(skip_serializing_if = "is_zero")]
     pub offset: f64,
 }
 
 /// A chip of the hwmon class.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hwmon {
     /// What the chip's `name` file says, or the name of its folder.
@@ -37,7 +43,7 @@ pub struct Hwmon {
 }
 
 /// A chip of the IIO bus.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Iio {
     /// What the chip's `name` file says, or the name of its folder.
@@ -48,7 +54,7 @@ pub struct Iio {
 }
 
 /// A file that holds a number.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlainFile {
     /// The file, below the root.
@@ -193,4 +199,9 @@ fn in_temp() -> String {
 
 fn one() -> f64 {
     1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
 }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod doctor;
 mod run;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -48,6 +49,8 @@ enum Command {
     },
     /// Tell what became of the daemon's last wills.
     Will(Asking),
+    /// Tell what this machine offers.
+    Doctor(doctor::Doctor),
     /// Look at plugin files.
     #[command(subcommand)]
     Plugin(Plugin),
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Devices(common) => ask::devices(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
+        Command::Doctor(doctor) => doctor::examine(&doctor),
         Command::Plugin(Plugin::Check { file }) => check::plugin(&file),
     }
 }
@@ -109,6 +113,7 @@ fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
 /// Exit codes of sysexits.h.
 mod exit {
     pub(super) const SOFTWARE: u8 = 70;
+    pub(super) const NO_INPUT: u8 = 66;
     pub(super) const UNAVAILABLE: u8 = 69;
     pub(super) const IO: u8 = 74;
     pub(super) const NO_ANSWER: u8 = 75;
