@@ -45,7 +45,7 @@
  *     {"type": "switch"|"integer"|"number"|"enum"|"text"|"json", "access": "r"|"rw"|"w", "title": .., "unit": ..,
  *      "min": .., "max": .., "step": .., "values": [..], "retained": true, "idempotent": true}; type is required,
  *     access defaults to "rw", retained and idempotent to true. A switch is ON or OFF. Names are [a-z0-9_]+;
- *     "set", "get" and "describe" are taken.
+ *     "set", "get", "describe" and "status" are taken.
  * ABSENCE
  *  A1 on_absence tells what became of the hub's will while it was away:
  *     {"generation": hex, "outcome": "not-published"|"consumed"|"unconsumed"|"unknown",

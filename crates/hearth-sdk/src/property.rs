@@ -169,7 +169,7 @@ impl Property {
         let numeric = matches!(self.shape, Shape::Integer | Shape::Number);
         if self.name.is_empty() || !self.name.chars().all(fits) {
             Some("a name is of a-z, 0-9 and _")
-        } else if matches!(self.name.as_str(), "set" | "get" | "describe") {
+        } else if matches!(self.name.as_str(), "set" | "get" | "describe" | "status") {
             Some("the name is taken: every device answers it")
         } else if !numeric && (self.bounds.is_some() || self.step.is_some()) {
             Some("only integers and numbers have a range and a step")

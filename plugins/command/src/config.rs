@@ -117,7 +117,7 @@ impl Config {
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             if name.is_empty() || !name.chars().all(fits) {
                 complain("", "a property's name is of a-z, 0-9 and _".into());
-            } else if matches!(name.as_str(), "set" | "get" | "describe") {
+            } else if matches!(name.as_str(), "set" | "get" | "describe" | "status") {
                 complain("", "the name is taken: every device answers it".into());
             }
             property.check_values(&mut complain);

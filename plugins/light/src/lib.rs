@@ -1,63 +1,53 @@
 //! The light: a switch, and where the lamp can do it a brightness and a color temperature.
 //!
 //! A brightness above 0 switches on and 0 switches off, unless the same command sets `power` as well. Switched on
-//! from brightness 0, the light takes the last brightness it had.
+//! from brightness 0, the light takes the last brightness it had. The state is what the light should show; where the
+//! lamp cannot be reached, `alert` says so and the light tries again.
 
 mod backend;
+mod config;
+mod ramp;
 mod state;
 
+use std::time::Duration;
+
 use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Outcome, Problems, Property};
-use serde::Deserialize;
 
 use crate::backend::Backend;
-use crate::state::State;
+pub use crate::config::Config;
+use crate::config::{AfterAbsence, Kelvin, PowerOn};
+use crate::ramp::Ramp;
+use crate::state::{MAX_TRANSITION, State};
 
 hearth_sdk::export!(Light);
+
+/// The timer of a transition's next level.
+const STEP: u32 = 0;
+/// The timer of the next attempt to reach the lamp.
+const RETRY: u32 = 1;
+
+const BETWEEN_STEPS: Duration = Duration::from_millis(25);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// A light.
 #[derive(Debug)]
 pub struct Light {
     config: Config,
     context: Context,
-    backend: Box<dyn Backend>,
+    backend: Backend,
     state: State,
+    ramp: Option<Ramp>,
+    /// Why the lamp does not show the state, and how long to wait before the next attempt.
+    trouble: Option<Trouble>,
+    /// The alert that was last published.
+    alert: Option<String>,
 }
 
-/// The `config` table of a light.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    #[serde(default)]
-    backend: backend::Choice,
-    /// Whether the light can be dimmed.
-    #[serde(default)]
-    brightness: bool,
-    /// The color temperatures that the light can take, if it can take any.
-    #[serde(default)]
-    color_temperature: Option<Kelvin>,
-    #[serde(default)]
-    after_absence: AfterAbsence,
-}
-
-/// A range of color temperatures in kelvin.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Kelvin {
-    min: u16,
-    max: u16,
-}
-
-/// What the light does once it learns that another acted while the hub was away.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum AfterAbsence {
-    /// Nothing.
-    #[default]
-    Keep,
-    /// It takes the state again that the hub last set.
-    Restore,
-    /// It switches off.
-    Off,
+#[derive(Debug)]
+struct Trouble {
+    reason: String,
+    wait: Duration,
 }
 
 impl Device for Light {
@@ -65,12 +55,7 @@ impl Device for Light {
     type Config = Config;
 
     fn check(config: &Config, problems: &mut Problems) {
-        if let Some(Kelvin { min, max }) = config.color_temperature
-            && (min == 0 || min >= max)
-        {
-            let message = format!("{min} is not a least value (1 or more, and below max, {max})");
-            problems.add("color_temperature.min", message);
-        }
+        config.check(problems);
     }
 
     fn properties(config: &Config) -> Vec<Property> {
@@ -78,21 +63,37 @@ impl Device for Light {
         if config.brightness {
             let brightness = Property::integer("brightness").range(0, 100);
             properties.push(brightness.unit("%").title("Brightness"));
+            let transition = Property::number("transition").range(0, MAX_TRANSITION).step(0.1);
+            properties.push(transition.unit("s").title("Transition"));
         }
         if let Some(Kelvin { min, max }) = config.color_temperature {
             let color_temperature = Property::integer("color_temperature").range(min, max);
             properties.push(color_temperature.unit("K").title("Color temperature"));
+        }
+        if config.has_hardware() {
+            properties.push(Property::text("alert").title("Alert").read_only());
         }
         properties
     }
 
     fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
         let kelvin = config.color_temperature.map(|Kelvin { min, max }| (min, max));
-        let state = State::restored(saved).fitted(kelvin);
-        let mut backend = config.backend.open();
-        backend.apply(&state)?;
-        let light = Self { config, context, backend, state };
+        let mut state = State::restored(saved).fitted(kelvin);
+        let boot = boot(&config);
+        if state.boot != boot {
+            match config.power_on {
+                PowerOn::Off => state.switch(false),
+                PowerOn::On => state.switch(true),
+                PowerOn::Restore => {}
+            }
+            state.boot = boot;
+        }
+        let backend = config.backend(context.device_id());
+        let (ramp, trouble, alert) = (None, None, None);
+        let mut light = Self { config, context, backend, state, ramp, trouble, alert };
+        light.show_again();
         light.publish(None);
+        light.publish_alert();
         Ok(light)
     }
 
@@ -101,28 +102,33 @@ impl Device for Light {
         Ok(Answer::Done)
     }
 
+    fn timer(&mut self, id: u32) {
+        if id == STEP || self.trouble.is_some() {
+            self.show_again();
+            self.publish_alert();
+        }
+    }
+
     fn absence(&mut self, absence: &Absence) {
         let again = self.state.handled.as_ref() == Some(&absence.generation);
-        if absence.outcome != Outcome::Consumed || again {
+        if again || !somebody_acted(absence) {
             return;
         }
-        let mut state = State { handled: Some(absence.generation.clone()), ..self.state.clone() };
-        let result = match self.config.after_absence {
-            AfterAbsence::Keep => {
-                self.state = state;
-                return;
-            }
-            AfterAbsence::Restore => self.backend.apply(&state).map(|()| {
-                self.state = state;
+        self.state.handled = Some(absence.generation.clone());
+        match self.config.after_absence {
+            AfterAbsence::Keep => {}
+            AfterAbsence::Restore => {
+                self.show_again();
                 self.publish(None);
-            }),
-            AfterAbsence::Off => {
-                state.on = false;
-                self.change_to(state)
+                self.publish_alert();
             }
-        };
-        if let Err(error) = result {
-            tracing::warn!(%error, "the light did not follow after an absence");
+            AfterAbsence::Off => {
+                let mut state = self.state.clone();
+                state.switch(false);
+                if let Err(error) = self.change_to(state) {
+                    tracing::warn!(%error, "the light did not follow after an absence");
+                }
+            }
         }
     }
 
@@ -132,27 +138,115 @@ impl Device for Light {
 }
 
 impl Light {
-    /// Applies a state, then publishes what differs from the one before.
+    /// Shows a state, or begins the way to it, then publishes what differs from the one before.
     fn change_to(&mut self, state: State) -> Result<(), Failure> {
-        self.backend.apply(&state)?;
+        let now = self.context.now();
+        let from = self.level(now);
+        let length = Duration::from_secs_f64(state.transition);
+        let ramp = Ramp::new(from, state.level(), now, length).filter(|_| self.backend.fades());
+        // The first level of a ramp is the present one: it proves that the lamp can be reached.
+        let level = ramp.map_or(state.level(), |_| from);
+        if let Err(reason) = self.backend.show(&state, level) {
+            let failure = Failure::failed(reason.as_str());
+            self.fail(reason);
+            self.publish_alert();
+            return Err(failure);
+        }
+        self.succeed();
         let before = std::mem::replace(&mut self.state, state);
+        self.ramp = ramp;
+        match ramp {
+            Some(_) => self.context.set_timer(STEP, BETWEEN_STEPS),
+            None => self.context.cancel_timer(STEP),
+        }
         self.publish(Some(&before));
+        self.publish_alert();
         Ok(())
+    }
+
+    /// Shows the state as it should be now; what fails is tried again later.
+    fn show_again(&mut self) {
+        let now = self.context.now();
+        if self.ramp.is_some_and(|ramp| ramp.is_over(now)) {
+            self.ramp = None;
+        }
+        let level = self.level(now);
+        if let Err(reason) = self.backend.show(&self.state, level) {
+            // The end of the way is shown once the lamp is back.
+            self.ramp = None;
+            self.fail(reason);
+            return;
+        }
+        self.succeed();
+        if self.ramp.is_some() {
+            self.context.set_timer(STEP, BETWEEN_STEPS);
+        }
+    }
+
+    /// Returns the level that the lamp should have now.
+    fn level(&self, now: Duration) -> f64 {
+        self.ramp.map_or_else(|| self.state.level(), |ramp| ramp.level(now))
+    }
+
+    fn fail(&mut self, reason: String) {
+        let wait = match &self.trouble {
+            Some(trouble) => (trouble.wait * 2).min(LAST_RETRY),
+            None => FIRST_RETRY,
+        };
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.reason != reason) {
+            tracing::warn!(reason, "the lamp cannot be reached");
+        }
+        self.trouble = Some(Trouble { reason, wait });
+        self.context.set_timer(RETRY, wait);
+    }
+
+    fn succeed(&mut self) {
+        if self.trouble.take().is_some() {
+            self.context.cancel_timer(RETRY);
+            tracing::info!("the lamp is reached again");
+        }
+    }
+
+    fn publish_alert(&mut self) {
+        let alert = self.trouble.as_ref().map_or("none", |trouble| trouble.reason.as_str());
+        if self.config.has_hardware() && self.alert.as_deref() != Some(alert) {
+            self.context.publish("alert", alert);
+            self.alert = Some(alert.to_owned());
+        }
     }
 
     /// Publishes every property, or those that differ from the state before.
     fn publish(&self, before: Option<&State>) {
-        let State { on, brightness, color_temperature, .. } = self.state;
-        if before.is_none_or(|before| before.on != on) {
+        let State { on, brightness, color_temperature, transition, .. } = self.state;
+        let changed = |same: fn(&State, &State) -> bool| {
+            before.is_none_or(|before| !same(before, &self.state))
+        };
+        if changed(|a, b| a.on == b.on) {
             self.context.publish("power", on);
         }
-        if self.config.brightness && before.is_none_or(|before| before.brightness != brightness) {
+        if self.config.brightness && changed(|a, b| a.brightness == b.brightness) {
             self.context.publish("brightness", brightness);
         }
+        if self.config.brightness && changed(|a, b| a.transition.total_cmp(&b.transition).is_eq()) {
+            self.context.publish("transition", transition);
+        }
         if self.config.color_temperature.is_some()
-            && before.is_none_or(|before| before.color_temperature != color_temperature)
+            && changed(|a, b| a.color_temperature == b.color_temperature)
         {
             self.context.publish("color_temperature", color_temperature);
         }
     }
+}
+
+/// Returns what tells this boot of the machine from others.
+fn boot(config: &Config) -> Option<String> {
+    let id = std::fs::read_to_string(config.root.path("/proc/sys/kernel/random/boot_id"));
+    id.ok().map(|id| id.trim().to_owned())
+}
+
+/// Returns whether somebody acted on the hub's behalf: an answer with a failure's status did nothing.
+fn somebody_acted(absence: &Absence) -> bool {
+    let acted = |status: Option<u16>| status.is_none_or(|status| (200..300).contains(&status));
+    absence.outcome == Outcome::Consumed
+        && absence.acknowledgements.iter().any(|answer| acted(answer.status))
 }

@@ -3,8 +3,11 @@
 use hearth_sdk::{Changes, Failure};
 use serde::{Deserialize, Serialize};
 
+/// The longest transition in seconds.
+pub(crate) const MAX_TRANSITION: f64 = 60.0;
+
 /// What a light shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) on: bool,
     /// 0 to 100 percent.
@@ -13,6 +16,12 @@ pub(crate) struct State {
     pub(crate) last_brightness: u8,
     /// In kelvin; 0 until it is fitted to the light's range.
     pub(crate) color_temperature: u16,
+    /// Seconds that a change of brightness takes.
+    #[serde(default)]
+    pub(crate) transition: f64,
+    /// The boot of the machine in which the state was shown.
+    #[serde(default)]
+    pub(crate) boot: Option<String>,
     /// The generation of the last absence that the light acted on.
     #[serde(default)]
     pub(crate) handled: Option<String>,
@@ -26,6 +35,8 @@ impl State {
             brightness: 100,
             last_brightness: 100,
             color_temperature: 0,
+            transition: 0.0,
+            boot: None,
             handled: None,
         };
         match saved.map(serde_json::from_slice) {
@@ -42,6 +53,7 @@ impl State {
     pub(crate) fn fitted(mut self, kelvin: Option<(u16, u16)>) -> Self {
         self.brightness = self.brightness.min(100);
         self.last_brightness = self.last_brightness.clamp(1, 100);
+        self.transition = self.transition.clamp(0.0, MAX_TRANSITION);
         if let Some((min, max)) = kelvin {
             self.color_temperature = self.color_temperature.clamp(min, max);
         }
@@ -60,10 +72,7 @@ impl State {
             state.on = brightness > 0;
         }
         if let Some(on) = power {
-            state.on = on;
-        }
-        if state.on && state.brightness == 0 {
-            state.brightness = state.last_brightness;
+            state.switch(on);
         }
         if state.brightness > 0 {
             state.last_brightness = state.brightness;
@@ -71,7 +80,23 @@ impl State {
         if let Some(color_temperature) = number(changes, "color_temperature")? {
             state.color_temperature = color_temperature;
         }
+        if let Some(transition) = changes.number("transition") {
+            state.transition = transition;
+        }
         Ok(state)
+    }
+
+    /// Switches on or off; on from brightness 0 takes the last brightness there was.
+    pub(crate) fn switch(&mut self, on: bool) {
+        self.on = on;
+        if on && self.brightness == 0 {
+            self.brightness = self.last_brightness;
+        }
+    }
+
+    /// Returns how bright the light looks: 0 is off, 1 is full.
+    pub(crate) fn level(&self) -> f64 {
+        if self.on { f64::from(self.brightness) / 100.0 } else { 0.0 }
     }
 
     /// Returns the form that [`restored`](Self::restored) reads.

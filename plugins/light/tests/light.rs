@@ -21,7 +21,11 @@ fn lamp_lines(bench: &Bench<Light>) -> usize {
 }
 
 fn absence(generation: &str, outcome: &str) -> Value {
-    json!({"generation": generation, "outcome": outcome, "acknowledgements": []})
+    json!({
+        "generation": generation,
+        "outcome": outcome,
+        "acknowledgements": [{"payload": "all off", "before_fence": true}],
+    })
 }
 
 #[test]
@@ -34,7 +38,12 @@ fn a_plain_light_has_a_switch_alone() {
 
 #[test]
 fn a_new_light_publishes_every_property() {
-    let expected = [("power", "OFF"), ("brightness", "100"), ("color_temperature", "2000")];
+    let expected = [
+        ("power", "OFF"),
+        ("brightness", "100"),
+        ("transition", "0"),
+        ("color_temperature", "2000"),
+    ];
     assert_eq!(full("keep").published_all(), pairs(&expected));
 }
 
@@ -82,7 +91,8 @@ fn state_survives_a_restart() {
     bench.set_all(json!({"brightness": 30, "color_temperature": 3000}));
     bench.take_published();
     bench.restart();
-    let expected = [("power", "ON"), ("brightness", "30"), ("color_temperature", "3000")];
+    let expected =
+        [("power", "ON"), ("brightness", "30"), ("transition", "0"), ("color_temperature", "3000")];
     assert_eq!(bench.take_published(), pairs(&expected));
 }
 
@@ -102,7 +112,12 @@ fn after_a_consumed_absence_restore_asserts_the_state_again() {
     let (lines, _) = (lamp_lines(&bench), bench.take_published());
     bench.absence(absence("01", "consumed"));
     assert_eq!(lamp_lines(&bench), lines + 1);
-    let expected = [("power", "ON"), ("brightness", "100"), ("color_temperature", "2000")];
+    let expected = [
+        ("power", "ON"),
+        ("brightness", "100"),
+        ("transition", "0"),
+        ("color_temperature", "2000"),
+    ];
     assert_eq!(bench.take_published(), pairs(&expected));
 }
 
@@ -117,6 +132,19 @@ fn after_a_consumed_absence_off_switches_off_once() {
     bench.set("power", "ON");
     bench.absence(absence("01", "consumed"));
     assert_eq!(bench.published("power").as_deref(), Some("ON"));
+}
+
+#[test]
+fn a_guardian_that_failed_did_not_act() {
+    let mut bench = full("off");
+    bench.set("power", "ON");
+    let mut absence = absence("01", "consumed");
+    absence["acknowledgements"][0]["status"] = json!(503);
+    bench.absence(absence.clone());
+    assert_eq!(bench.published("power").as_deref(), Some("ON"));
+    absence["acknowledgements"] = json!([{"payload": "off", "before_fence": true, "status": 204}]);
+    bench.absence(absence);
+    assert_eq!(bench.published("power").as_deref(), Some("OFF"));
 }
 
 #[test]

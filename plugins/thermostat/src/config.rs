@@ -1,37 +1,126 @@
 //! The `config` table of a thermostat.
 
+mod check;
+
 use std::time::Duration;
 
+use hearth_hardware::{Root, Span, Thermometer};
+use hearth_output::{Command, Gpio, Led, Pwm, Wiring};
 use hearth_sdk::Problems;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use crate::backend::{Backend, Simulated};
+use crate::control::Rules;
+use crate::control::fusion::Doubt;
+use crate::control::heater::Limits;
+use crate::control::law::{Hysteresis, Law, Proportional, Tuning};
+use crate::control::window;
+use crate::preset::Presets;
 use crate::room::Room;
-
-/// The least and the greatest target in °C.
-pub(crate) const TARGET: (f64, f64) = (5.0, 30.0);
+use crate::schedule::RawSchedule;
 
 /// The `config` table of a thermostat.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     backend: BackendName,
-    /// Seconds between two steps of the control loop.
-    pub(crate) period: f64,
+    /// The folder that `/sys` and `/dev` are looked up in.
+    pub(crate) root: Root,
+    pub(crate) sensors: Vec<Thermometer>,
+    pub(crate) actuator: Option<Actuator>,
+    simulated: SimulatedRoom,
+
+    /// Between two looks at the sensors.
+    pub(crate) period: Span,
+    control: ControlName,
     /// Kelvin between switching on and switching off.
-    pub(crate) hysteresis: f64,
+    hysteresis: f64,
+    /// The length of a cycle of `pi`.
+    cycle: Span,
+    /// The part of full power for each kelvin below the target.
+    gain: f64,
+    /// The time in which the integral part does what the gain does at once.
+    integral_time: Span,
+
+    /// The least times that the heater stays on and off; 2 minutes, and none for the simulated room.
+    min_on: Option<Span>,
+    min_off: Option<Span>,
+    /// The longest time that the heater is on without a pause.
+    max_heating: Option<Span>,
+    /// The pause after that.
+    rest: Span,
+
+    /// A sensor that reads the same number for so long counts as broken.
+    frozen_after: Span,
+    /// A change by more than this many kelvin between two readings is not believed at once.
+    jump: f64,
+    /// Sensors that differ by more than this many kelvin do not measure the same room.
+    spread: f64,
+
     /// The target in °C until somebody sets one.
     pub(crate) initial_target: f64,
+    /// The room is kept at least so warm (°C), also in mode off.
+    frost: f64,
+    presets: Presets,
+    schedule: RawSchedule,
+    /// The zone of the schedule's times, such as `Europe/Berlin`; the system's by default.
+    time_zone: Option<String>,
+    /// Pauses the heating while a window is open.
+    pub(crate) window: Option<WindowTable>,
     pub(crate) after_absence: AfterAbsence,
-    simulated: SimulatedRoom,
 }
 
 /// The backends that a configuration can name.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum BackendName {
     /// A room that is computed.
     Simulated,
+    /// Sensors and an actuator.
+    Hardware,
+}
+
+/// How the heater follows the temperature.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ControlName {
+    Hysteresis,
+    Pi,
+}
+
+/// What switches the heater: exactly one of these.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Actuator {
+    gpio: Option<Gpio>,
+    led: Option<Led>,
+    pwm: Option<Pwm>,
+    command: Option<Command>,
+    simulated: Option<NoKeys>,
+}
+
+/// A table without keys.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoKeys {}
+
+/// The one way to switch the heater that an [`Actuator`] names.
+#[derive(Clone, Debug)]
+pub(crate) enum Switch {
+    Wire(Wiring),
+    Command(Command),
+    /// In the log alone.
+    Simulated,
+}
+
+/// What counts as an open window.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WindowTable {
+    /// Kelvin.
+    fall: f64,
+    within: Span,
+    pause: Span,
 }
 
 /// What the thermostat does once it learns that another acted while the hub was away.
@@ -62,12 +151,37 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             backend: BackendName::Simulated,
-            period: 1.0,
-            hysteresis: 0.3,
-            initial_target: 20.0,
-            after_absence: AfterAbsence::Resume,
+            root: Root::default(),
+            sensors: Vec::new(),
+            actuator: None,
             simulated: SimulatedRoom::default(),
+            period: Span::seconds(10),
+            control: ControlName::Hysteresis,
+            hysteresis: 0.3,
+            cycle: Span::minutes(15),
+            gain: 0.5,
+            integral_time: Span::hours(3),
+            min_on: None,
+            min_off: None,
+            max_heating: None,
+            rest: Span::minutes(30),
+            frozen_after: Span::hours(3),
+            jump: 5.0,
+            spread: 3.0,
+            initial_target: 20.0,
+            frost: 5.0,
+            presets: Presets::default(),
+            schedule: RawSchedule::default(),
+            time_zone: None,
+            window: None,
+            after_absence: AfterAbsence::Resume,
         }
+    }
+}
+
+impl Default for WindowTable {
+    fn default() -> Self {
+        Self { fall: 1.0, within: Span::minutes(5), pause: Span::minutes(20) }
     }
 }
 
@@ -77,32 +191,88 @@ impl Default for SimulatedRoom {
     }
 }
 
-impl Config {
-    pub(crate) fn check(&self, problems: &mut Problems) {
-        let SimulatedRoom { start, outside, heating_rate, loss } = self.simulated;
-        let checks = [
-            ("period", self.period, (0.01, 3600.0), "s"),
-            ("hysteresis", self.hysteresis, (0.0, 5.0), "K"),
-            ("initial_target", self.initial_target, TARGET, "°C"),
-            ("simulated.start", start, (-50.0, 60.0), "°C"),
-            ("simulated.outside", outside, (-50.0, 60.0), "°C"),
-            ("simulated.heating_rate", heating_rate, (0.0, 10.0), "K/s"),
-            ("simulated.loss", loss, (0.0, 1.0), "1/s"),
+impl Actuator {
+    /// Returns the way to switch, where exactly one is named.
+    pub(crate) fn switch(&self) -> Option<Switch> {
+        let Self { gpio, led, pwm, command, simulated } = self.clone();
+        let named = [
+            gpio.map(Wiring::Gpio).map(Switch::Wire),
+            led.map(Wiring::Led).map(Switch::Wire),
+            pwm.map(Wiring::Pwm).map(Switch::Wire),
+            command.map(Switch::Command),
+            simulated.map(|NoKeys {}| Switch::Simulated),
         ];
-        for (path, value, (min, max), unit) in checks {
-            if !(min..=max).contains(&value) {
-                problems.add(path, format!("{value} is not within {min} to {max} {unit}"));
+        let mut named = named.into_iter().flatten();
+        named.next().filter(|_| named.next().is_none())
+    }
+}
+
+impl Config {
+    /// Returns the room, where the backend is the simulated one.
+    pub(crate) fn room(&self) -> Option<Room> {
+        let SimulatedRoom { start, outside, heating_rate, loss } = self.simulated;
+        match self.backend {
+            BackendName::Simulated => Some(Room::new(start, outside, heating_rate, loss)),
+            BackendName::Hardware => None,
+        }
+    }
+
+    /// Returns what the sensors are called in alerts.
+    pub(crate) fn sensor_names(&self) -> Vec<String> {
+        match self.backend {
+            BackendName::Simulated => vec!["simulated".to_owned()],
+            BackendName::Hardware => {
+                (0..self.sensors.len()).map(|n| format!("sensors[{n}]")).collect()
             }
         }
     }
 
-    /// Opens the backend that the configuration names.
-    pub(crate) fn open_backend(&self, now: Duration) -> Box<dyn Backend> {
-        match self.backend {
-            BackendName::Simulated => {
-                let SimulatedRoom { start, outside, heating_rate, loss } = self.simulated;
-                Box::new(Simulated::new(Room::new(start, outside, heating_rate, loss), now))
-            }
+    /// Returns whether there is a schedule to follow.
+    pub(crate) fn has_schedule(&self) -> bool {
+        !self.schedule.read(&mut Problems::default(), |_| None).is_empty()
+    }
+
+    /// Returns the zone of the schedule.
+    pub(crate) fn time_zone(&self) -> Result<TimeZone, jiff::Error> {
+        self.time_zone.as_deref().map_or_else(|| Ok(TimeZone::system()), TimeZone::get)
+    }
+
+    /// Returns what the control goes by.
+    pub(crate) fn rules(&self) -> Rules {
+        let simulated = self.room().is_some();
+        let least = if simulated { Duration::ZERO } else { Span::minutes(2).0 };
+        let or_least = |span: Option<Span>| span.map_or(least, |span| span.0);
+        let law = match self.control {
+            ControlName::Hysteresis => Law::Hysteresis(Hysteresis { width: self.hysteresis }),
+            ControlName::Pi => Law::Proportional(Box::new(Proportional::new(Tuning {
+                gain: self.gain,
+                integral_time: self.integral_time.0,
+                cycle: self.cycle.0,
+            }))),
+        };
+        Rules {
+            law,
+            limits: Limits {
+                min_on: or_least(self.min_on),
+                min_off: or_least(self.min_off),
+                max_on: self.max_heating.map(|span| span.0),
+                rest: self.rest.0,
+            },
+            doubt: Doubt {
+                max_age: self.period.0 * 3 / 2,
+                // A computed room may well stand still, and its time may be quick.
+                frozen_after: (!simulated).then_some(self.frozen_after.0),
+                jump: (!simulated).then_some(self.jump),
+                spread: self.spread,
+            },
+            window: self.window.map(|WindowTable { fall, within, pause }| window::Rule {
+                fall,
+                within: within.0,
+                pause: pause.0,
+            }),
+            frost: self.frost,
+            presets: self.presets,
+            schedule: self.schedule.read(&mut Problems::default(), |_| None),
         }
     }
 }

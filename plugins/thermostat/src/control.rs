@@ -1,13 +1,44 @@
-//! When the heater is on.
+//! Decides whether to heat: without I/O and without a clock of its own.
+//!
+//! Feed readings with [`observe`](Controller::observe), ask with [`decide`](Controller::decide), switch the real heater,
+//! and tell what came of it with [`switched`](Controller::switched) or [`failed`](Controller::failed). A room without a
+//! temperature that can be believed is not heated, whatever was asked for.
 
-use serde::{Deserialize, Serialize};
+pub(crate) mod fusion;
+pub(crate) mod heater;
+pub(crate) mod law;
+pub(crate) mod window;
 
-/// What the user wants the thermostat to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    Off,
-    Heat,
+#[cfg(test)]
+mod simulation;
+
+use std::time::Duration;
+
+use jiff::civil::DateTime;
+
+use crate::control::fusion::{Doubt, Fused, Fusion};
+use crate::control::heater::{Heater, Limits};
+use crate::control::law::{Hysteresis, Law};
+use crate::control::window::Window;
+use crate::preset::Presets;
+use crate::schedule::Schedule;
+use crate::setting::{Mode, Moment, Setting, Wish};
+
+/// How the frost is kept away, whatever the law: on a quarter of a kelvin before it comes.
+const FROST: Hysteresis = Hysteresis { width: 0.5 };
+const FROST_MARGIN: f64 = 0.5;
+
+/// What a configuration says about control.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) law: Law,
+    pub(crate) limits: Limits,
+    pub(crate) doubt: Doubt,
+    pub(crate) window: Option<window::Rule>,
+    /// In °C: the room is kept at least so warm, also in mode off.
+    pub(crate) frost: f64,
+    pub(crate) presets: Presets,
+    pub(crate) schedule: Schedule,
 }
 
 /// What the thermostat does.
@@ -18,17 +49,26 @@ pub(crate) enum Action {
     Heating,
 }
 
-impl Mode {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Heat => "heat",
-        }
-    }
+/// Controls one heater.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    rules: Rules,
+    law: Law,
+    fusion: Fusion,
+    heater: Heater,
+    window: Option<Window>,
+    pub(crate) setting: Setting,
+    report: Report,
+    /// Why the real heater did not follow.
+    failure: Option<String>,
+}
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Off, Self::Heat].into_iter().find(|mode| mode.as_str() == text)
-    }
+/// What the last decision rests on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) temperature: Option<f64>,
+    pub(crate) window_open: bool,
+    complaints: Vec<String>,
 }
 
 impl Action {
@@ -41,15 +81,112 @@ impl Action {
             Self::Heating => "heating",
         }
     }
+}
 
-    /// Returns the action that follows; within the hysteresis the heater stays as it is.
-    pub(crate) fn next(self, mode: Mode, temperature: f64, target: f64, hysteresis: f64) -> Self {
-        let half = hysteresis / 2.0;
-        match (mode, self) {
-            (Mode::Off, Self::Off | Self::Idle | Self::Heating) => Self::Off,
-            (Mode::Heat, Self::Heating) if temperature < target + half => Self::Heating,
-            (Mode::Heat, Self::Off | Self::Idle) if temperature < target - half => Self::Heating,
-            (Mode::Heat, Self::Off | Self::Idle | Self::Heating) => Self::Idle,
+impl Controller {
+    /// Makes a controller of a heater that was switched off just now.
+    pub(crate) fn new(rules: Rules, sensors: Vec<String>, setting: Setting, now: Duration) -> Self {
+        Self {
+            law: rules.law.clone(),
+            fusion: Fusion::new(sensors, rules.doubt, now),
+            heater: Heater::new(rules.limits, now),
+            window: rules.window.map(Window::new),
+            setting,
+            report: Report::default(),
+            failure: None,
+            rules,
         }
+    }
+
+    /// Takes a sensor's reading in °C, or why there is none.
+    pub(crate) fn observe(&mut self, sensor: usize, at: Duration, reading: Result<f64, String>) {
+        self.fusion.observe(sensor, at, reading);
+    }
+
+    /// Takes what the user asks for; all of it or nothing.
+    pub(crate) fn wish(
+        &mut self,
+        wish: Wish,
+        now: Duration,
+        local: Option<DateTime>,
+    ) -> Result<(), hearth_sdk::Failure> {
+        let Rules { presets, schedule, .. } = &self.rules;
+        self.setting = self.setting.changed(wish, &Moment { now, local, presets, schedule })?;
+        Ok(())
+    }
+
+    /// Returns whether the heater should be on.
+    pub(crate) fn decide(&mut self, now: Duration, local: Option<DateTime>) -> bool {
+        let Rules { presets, schedule, .. } = &self.rules;
+        self.setting.advance(&Moment { now, local, presets, schedule });
+        let Fused { temperature, complaints } = self.fusion.temperature(now);
+        self.report = Report { temperature, window_open: false, complaints };
+        if local.is_none() && !self.rules.schedule.is_empty() {
+            let complaint = "the clock is not set: the schedule is not followed";
+            self.report.complaints.push(complaint.to_owned());
+        }
+        let Some(temperature) = temperature else {
+            self.law.pause();
+            if let Some(window) = &mut self.window {
+                window.forget();
+            }
+            return false;
+        };
+        self.report.window_open =
+            self.window.as_mut().is_some_and(|window| window.observe(temperature, now));
+        let wanted = self.wanted(temperature, now);
+        let heat = self.heater.permit(wanted, now);
+        if self.heater.is_resting() {
+            self.law.pause();
+            let complaint = "the heater was on for too long without a pause and rests";
+            self.report.complaints.push(complaint.to_owned());
+        }
+        heat
+    }
+
+    fn wanted(&mut self, temperature: f64, now: Duration) -> bool {
+        let on = self.heater.is_on();
+        let heating = match self.setting.mode {
+            Mode::Off => false,
+            Mode::Heat | Mode::Auto => !self.report.window_open,
+        };
+        if heating {
+            let target = self.setting.target.max(self.rules.frost);
+            return self.law.wants(now, self.heater.limits(), target - temperature, on);
+        }
+        self.law.pause();
+        FROST.wants(self.rules.frost + FROST_MARGIN - temperature, on)
+    }
+
+    /// Takes note of what the real heater does now.
+    pub(crate) fn switched(&mut self, on: bool, now: Duration) {
+        self.heater.switched(on, now);
+        self.failure = None;
+    }
+
+    /// Takes note that the real heater did not follow; it is asked again at the next decision.
+    pub(crate) fn failed(&mut self, reason: String) {
+        self.failure = Some(reason);
+    }
+
+    pub(crate) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    pub(crate) fn action(&self) -> Action {
+        if self.heater.is_on() {
+            Action::Heating
+        } else if self.setting.mode == Mode::Off || self.report.temperature.is_none() {
+            Action::Off
+        } else {
+            Action::Idle
+        }
+    }
+
+    /// Returns all that a person should look after, or `none`.
+    pub(crate) fn alert(&self) -> String {
+        let all: Vec<&str> =
+            self.failure.iter().chain(&self.report.complaints).map(String::as_str).collect();
+        if all.is_empty() { "none".to_owned() } else { all.join("; ") }
     }
 }

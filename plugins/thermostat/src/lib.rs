@@ -1,45 +1,49 @@
 //! The thermostat: holds a room at a target temperature with a heater that is on or off.
 //!
-//! Every period the control loop reads the temperature. Below the target by half the hysteresis the heater goes
-//! on, above it by half the hysteresis it goes off. The heater is off whenever the device ends.
+//! Every period the sensors are read and the control decides. The heater is off before anything else happens, while
+//! no sensor can be believed, and whenever the device ends.
 
-mod backend;
 mod config;
 mod control;
+mod heating;
+mod preset;
 mod room;
+mod schedule;
+mod setting;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Outcome, Problems, Property};
-use serde::{Deserialize, Serialize};
+use hearth_sdk::{
+    Absence, Answer, Changes, Context, Device, Failure, Outcome, Problems, Property, Value,
+};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
-use crate::backend::Backend;
+use crate::config::AfterAbsence;
 pub use crate::config::Config;
-use crate::config::{AfterAbsence, TARGET};
-use crate::control::{Action, Mode};
+use crate::control::fusion::PLAUSIBLE;
+use crate::control::{Action, Controller};
+use crate::heating::Heating;
+use crate::preset::Preset;
+use crate::setting::{Mode, Moment, Setting, TARGET, TARGET_STEP, Wish};
 
 hearth_sdk::export!(Thermostat);
+
+/// A clock that says an earlier year was never set.
+const FIRST_YEAR: i16 = 2024;
 
 /// A thermostat.
 #[derive(Debug)]
 pub struct Thermostat {
+    // First, so that the heater is off before anything else ends.
+    heating: Heating,
     config: Config,
     context: Context,
-    backend: Box<dyn Backend>,
-    setting: Setting,
-    action: Action,
-    /// The temperature last published, in tenths of a degree.
-    shown: Option<i64>,
-}
-
-/// What the user wants; outlives the device.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Setting {
-    target: f64,
-    mode: Mode,
-    /// The generation of the last absence that the thermostat acted on.
-    #[serde(default)]
-    handled: Option<String>,
+    zone: TimeZone,
+    controller: Controller,
+    /// What was last published.
+    shown: BTreeMap<&'static str, Value>,
 }
 
 impl Device for Thermostat {
@@ -50,145 +54,185 @@ impl Device for Thermostat {
         config.check(problems);
     }
 
-    fn properties(_: &Config) -> Vec<Property> {
-        let target = Property::number("target_temperature").range(TARGET.0, TARGET.1).step(0.5);
-        vec![
+    fn properties(config: &Config) -> Vec<Property> {
+        let target =
+            Property::number("target_temperature").range(TARGET.0, TARGET.1).step(TARGET_STEP);
+        let current = Property::number("current_temperature").range(PLAUSIBLE.0, PLAUSIBLE.1);
+        let modes = Mode::ALL.map(Mode::as_str);
+        let modes = if config.has_schedule() { &modes[..] } else { &modes[..2] };
+        let mut properties = vec![
             target.unit("°C").title("Target temperature"),
-            Property::number("current_temperature").unit("°C").title("Temperature").read_only(),
-            Property::choice("mode", &[Mode::Off.as_str(), Mode::Heat.as_str()]).title("Mode"),
+            current.unit("°C").title("Temperature").read_only(),
+            Property::choice("mode", modes).title("Mode"),
+            Property::choice("preset", &Preset::ALL.map(Preset::as_str)).title("Preset"),
             Property::choice("action", &Action::ALL.map(Action::as_str))
                 .title("Action")
                 .read_only(),
-        ]
+            Property::text("alert").title("Alert").read_only(),
+        ];
+        if config.window.is_some() {
+            let window = Property::choice("window", &["closed", "open"]);
+            properties.push(window.title("Window").read_only());
+        }
+        properties
     }
 
     fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
-        let setting = Setting::restored(saved, config.initial_target);
-        let backend = config.open_backend(context.now());
-        let mut thermostat =
-            Self { config, context, backend, setting, action: Action::Off, shown: None };
-        thermostat.publish_setting();
-        thermostat.control()?;
-        thermostat.context.publish("action", thermostat.action.as_str());
-        thermostat.arm();
+        let heating = Heating::open(&config, &context)?;
+        let zone = config.time_zone().map_err(|error| Failure::invalid(error.to_string()))?;
+        let (rules, now) = (config.rules(), context.now());
+        let moment = Moment {
+            now,
+            local: local_time(&zone),
+            presets: &rules.presets,
+            schedule: &rules.schedule,
+        };
+        let setting = Setting::restored(saved, config.initial_target, &moment);
+        let controller = Controller::new(rules, config.sensor_names(), setting, now);
+        let shown = BTreeMap::new();
+        let mut thermostat = Self { heating, config, context, zone, controller, shown };
+        thermostat.look();
         Ok(thermostat)
     }
 
+    /// Where the heater cannot be switched on, nothing changes. A wish that switches it off stays, and is tried again
+    /// every period.
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
-        let before = self.setting.clone();
-        if let Some(target) = changes.number("target_temperature") {
-            self.setting.target = target;
+        let unreadable =
+            |property: &str| Failure::invalid(format!("{property}: not one of its values"));
+        let wish = Wish {
+            target: changes.number("target_temperature"),
+            mode: match changes.text("mode") {
+                Some(mode) => Some(Mode::parse(mode).ok_or_else(|| unreadable("mode"))?),
+                None => None,
+            },
+            preset: match changes.text("preset") {
+                Some(preset) => Some(Preset::parse(preset).ok_or_else(|| unreadable("preset"))?),
+                None => None,
+            },
+        };
+        let before = self.controller.setting.clone();
+        self.controller.wish(wish, self.context.now(), local_time(&self.zone))?;
+        let controlled = self.control();
+        if let Err(Refused { on: true, .. }) = &controlled {
+            self.controller.setting = before;
         }
-        if let Some(mode) = changes.text("mode") {
-            self.setting.mode = Mode::parse(mode).ok_or_else(|| Failure::invalid("mode"))?;
-        }
-        if let Err(failure) = self.control_and_publish() {
-            self.setting = before;
-            return Err(failure);
-        }
-        if self.setting.target != before.target {
-            self.context.publish("target_temperature", self.setting.target);
-        }
-        if self.setting.mode != before.mode {
-            self.context.publish("mode", self.setting.mode.as_str());
-        }
-        Ok(Answer::Done)
+        self.publish();
+        controlled.map(|()| Answer::Done).map_err(|Refused { reason, .. }| Failure::failed(reason))
     }
 
     fn timer(&mut self, _id: u32) {
-        if let Err(error) = self.control_and_publish() {
-            tracing::warn!(%error, "no control in this period");
-        }
-        self.arm();
+        self.look();
     }
 
-    /// On `consumed`, `resume` takes target and mode again; `keep` leaves the room to whoever acted: the mode
+    fn wake(&mut self) {
+        self.follow();
+    }
+
+    /// Where somebody acted, `resume` takes target and mode again; `keep` leaves the room to whoever acted: the mode
     /// goes to off, and stays there until somebody sets it.
     fn absence(&mut self, absence: &Absence) {
-        let again = self.setting.handled.as_ref() == Some(&absence.generation);
-        if absence.outcome != Outcome::Consumed || again {
+        let setting = &mut self.controller.setting;
+        let again = setting.handled.as_ref() == Some(&absence.generation);
+        if again || !somebody_acted(absence) {
             return;
         }
-        self.setting.handled = Some(absence.generation.clone());
-        let result = match self.config.after_absence {
-            AfterAbsence::Resume => self.backend.heat(self.action == Action::Heating),
-            AfterAbsence::Keep => {
-                self.setting.mode = Mode::Off;
-                Ok(())
+        setting.handled = Some(absence.generation.clone());
+        match self.config.after_absence {
+            AfterAbsence::Resume => {
+                self.heating.doubt();
+                self.shown.clear();
             }
-        };
-        if let Err(error) = result.and_then(|()| self.control_and_publish()) {
-            tracing::warn!(%error, "the heater did not follow after an absence");
+            AfterAbsence::Keep => setting.mode = Mode::Off,
         }
-        self.publish_setting();
+        self.follow();
     }
 
     fn save(&self) -> Option<Vec<u8>> {
-        Some(serde_json::to_vec(&self.setting).expect("a setting is numbers and text"))
+        Some(self.controller.setting.to_bytes())
     }
 }
 
-impl Drop for Thermostat {
-    fn drop(&mut self) {
-        if let Err(error) = self.backend.heat(false) {
-            tracing::error!(%error, "the heater may still be on");
-        }
-    }
+/// The real heater did not follow.
+struct Refused {
+    on: bool,
+    reason: String,
 }
 
 impl Thermostat {
-    fn arm(&self) {
-        self.context.set_timer(0, Duration::from_secs_f64(self.config.period));
+    /// Controls with what is known, asks for new readings, and comes back after a period.
+    fn look(&mut self) {
+        self.follow();
+        self.heating.ask();
+        self.context.set_timer(0, self.config.period.0);
     }
 
-    fn control_and_publish(&mut self) -> Result<(), Failure> {
-        let before = self.action;
-        self.control()?;
-        if self.action != before {
-            self.context.publish("action", self.action.as_str());
-        }
-        Ok(())
+    /// Controls; a heater that does not follow shows as an alert.
+    fn follow(&mut self) {
+        // The alert says so.
+        let _ = self.control();
+        self.publish();
     }
 
-    /// Reads the temperature, publishes it where it differs by a tenth, and switches the heater.
-    fn control(&mut self) -> Result<(), Failure> {
-        let temperature = self.backend.temperature(self.context.now())?;
-        #[expect(clippy::cast_possible_truncation, reason = "room temperatures are small")]
-        let tenths = (temperature * 10.0).round() as i64;
-        if self.shown != Some(tenths) {
-            self.shown = Some(tenths);
-            #[expect(clippy::cast_precision_loss, reason = "room temperatures are small")]
-            self.context.publish("current_temperature", tenths as f64 / 10.0);
+    fn control(&mut self) -> Result<(), Refused> {
+        let now = self.context.now();
+        for reading in self.heating.readings(now) {
+            self.controller.observe(reading.sensor, reading.at, reading.value);
         }
-        let Setting { mode, target, .. } = self.setting;
-        let action = self.action.next(mode, temperature, target, self.config.hysteresis);
-        if action != self.action {
-            self.backend.heat(action == Action::Heating)?;
-            self.action = action;
-            tracing::debug!(action = action.as_str(), temperature, target, "heater");
+        let on = self.controller.decide(now, local_time(&self.zone));
+        match self.heating.heat(on) {
+            Ok(()) => {
+                self.controller.switched(on, now);
+                Ok(())
+            }
+            Err(reason) => {
+                self.controller.failed(reason.clone());
+                Err(Refused { on, reason })
+            }
         }
-        Ok(())
     }
 
-    fn publish_setting(&self) {
-        self.context.publish("target_temperature", self.setting.target);
-        self.context.publish("mode", self.setting.mode.as_str());
+    /// Publishes what differs from what was last published.
+    fn publish(&mut self) {
+        let (setting, report) = (&self.controller.setting, self.controller.report());
+        let alert = self.controller.alert();
+        let mut values: Vec<(&'static str, Value)> = vec![
+            ("target_temperature", setting.target.into()),
+            ("mode", setting.mode.as_str().into()),
+            ("preset", setting.preset.as_str().into()),
+            ("action", self.controller.action().as_str().into()),
+            ("alert", alert.as_str().into()),
+        ];
+        if let Some(temperature) = report.temperature {
+            values.push(("current_temperature", ((temperature * 10.0).round() / 10.0).into()));
+        }
+        if self.config.window.is_some() {
+            values.push(("window", if report.window_open { "open" } else { "closed" }.into()));
+        }
+        for (property, value) in values {
+            if self.shown.get(property) == Some(&value) {
+                continue;
+            }
+            match property {
+                "alert" if alert != "none" => tracing::warn!(alert, "the thermostat needs a look"),
+                "alert" if self.shown.contains_key("alert") => tracing::info!("the alert is over"),
+                _ => {}
+            }
+            self.context.publish(property, value.clone());
+            self.shown.insert(property, value);
+        }
     }
 }
 
-impl Setting {
-    /// Reads a saved setting; one that is missing or not readable is off.
-    fn restored(saved: Option<&[u8]>, initial_target: f64) -> Self {
-        let new = Self { target: initial_target, mode: Mode::Off, handled: None };
-        match saved.map(serde_json::from_slice::<Self>) {
-            Some(Ok(setting)) => {
-                Self { target: setting.target.clamp(TARGET.0, TARGET.1), ..setting }
-            }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "the saved state is not readable; the thermostat starts off");
-                new
-            }
-            None => new,
-        }
-    }
+/// Returns the local time, where the clock is set.
+fn local_time(zone: &TimeZone) -> Option<DateTime> {
+    let local = zone.to_datetime(Timestamp::now());
+    (local.year() >= FIRST_YEAR).then_some(local)
+}
+
+/// Returns whether somebody acted on the hub's behalf: an answer with a failure's status did nothing.
+fn somebody_acted(absence: &Absence) -> bool {
+    let acted = |status: Option<u16>| status.is_none_or(|status| (200..300).contains(&status));
+    absence.outcome == Outcome::Consumed
+        && absence.acknowledgements.iter().any(|answer| acted(answer.status))
 }

@@ -22,7 +22,11 @@ fn temperature(bench: &Bench<Thermostat>) -> f64 {
 }
 
 fn consumed(generation: &str) -> Value {
-    json!({"generation": generation, "outcome": "consumed", "acknowledgements": []})
+    json!({
+        "generation": generation,
+        "outcome": "consumed",
+        "acknowledgements": [{"payload": "boiler off", "before_fence": true}],
+    })
 }
 
 #[test]
@@ -55,7 +59,7 @@ fn heating_warms_to_the_target_and_idles() {
 
 #[test]
 fn off_cools() {
-    let mut bench = bench("resume");
+    let mut bench = Bench::<Thermostat>::new(json!({"frost": 0}));
     bench.set("mode", "heat");
     bench.advance(HOUR);
     assert!(temperature(&bench) > 19.0);
@@ -137,6 +141,35 @@ fn after_a_consumed_absence_keep_is_off_until_somebody_sets_the_mode() {
     bench.set("mode", "heat");
     bench.absence(consumed("01"));
     assert_eq!(text(&bench, "mode"), "heat");
+}
+
+#[test]
+fn a_guardian_that_failed_did_not_act() {
+    let mut bench = bench("keep");
+    bench.set("mode", "heat");
+    let mut absence = consumed("01");
+    absence["acknowledgements"][0]["status"] = json!(503);
+    bench.absence(absence.clone());
+    assert_eq!(text(&bench, "mode"), "heat");
+    absence["acknowledgements"][0]["status"] = json!(200);
+    bench.absence(absence);
+    assert_eq!(text(&bench, "mode"), "off");
+}
+
+#[test]
+fn presets_bring_their_targets_and_a_boost_ends() {
+    let mut bench = bench("resume");
+    assert!(bench.set_all(json!({"mode": "heat", "preset": "eco"})).is_done());
+    assert_eq!(text(&bench, "target_temperature"), "18");
+    assert!(bench.set("preset", "boost").is_done());
+    assert_eq!(text(&bench, "target_temperature"), "24");
+    bench.restart();
+    bench.advance(HOUR + MINUTE);
+    assert_eq!(
+        (text(&bench, "preset"), text(&bench, "target_temperature")),
+        ("eco".into(), "18".into())
+    );
+    assert!(matches!(bench.set("mode", "auto"), Reply::Failed(_)), "there is no schedule");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod doctor;
 mod plugin;
 mod plugin_check;
 mod plugin_new;
@@ -51,6 +52,8 @@ enum Command {
     },
     /// Tell what became of the daemon's last wills.
     Will(Asking),
+    /// Tell what this machine offers.
+    Doctor(doctor::Doctor),
     /// Write plugins, and look at plugin files.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Devices(common) => ask::devices(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
+        Command::Doctor(doctor) => doctor::examine(&doctor),
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
     }

@@ -1,0 +1,176 @@
+//! The `config` table of a light.
+
+use hearth_hardware::Root;
+use hearth_output::{Command, Gpio, Led, Pwm, Wire, Wiring};
+use hearth_sdk::Problems;
+use serde::Deserialize;
+
+use crate::backend::{Backend, Curve};
+
+/// The `config` table of a light.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    backend: BackendName,
+    gpio: Option<Gpio>,
+    led: Option<Led>,
+    pwm: Option<Pwm>,
+    command: Option<Command>,
+    /// The folder that `/sys`, `/dev` and `/proc` are looked up in.
+    pub(crate) root: Root,
+    /// Whether the light can be dimmed.
+    pub(crate) brightness: bool,
+    /// How the light follows the brightness: `perceptual` for `pwm` by default, `linear` for `led`.
+    curve: Option<Curve>,
+    /// The color temperatures that the light can take, if it can take any.
+    pub(crate) color_temperature: Option<Kelvin>,
+    pub(crate) power_on: PowerOn,
+    pub(crate) after_absence: AfterAbsence,
+}
+
+/// The backends that a configuration can name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BackendName {
+    #[default]
+    Simulated,
+    Gpio,
+    Led,
+    Pwm,
+    Command,
+}
+
+/// A range of color temperatures in kelvin.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kelvin {
+    pub(crate) min: u16,
+    pub(crate) max: u16,
+}
+
+/// What the light does once the machine was without power; a daemon that starts anew leaves the light as it was.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PowerOn {
+    Off,
+    On,
+    /// It takes the state again that the hub last set.
+    #[default]
+    Restore,
+}
+
+/// What the light does once it learns that another acted while the hub was away.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AfterAbsence {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// It takes the state again that the hub last set.
+    Restore,
+    /// It switches off.
+    Off,
+}
+
+impl BackendName {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Gpio => "gpio",
+            Self::Led => "led",
+            Self::Pwm => "pwm",
+            Self::Command => "command",
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        if let Some(Kelvin { min, max }) = self.color_temperature
+            && (min == 0 || min >= max)
+        {
+            let message = format!("{min} is not a least value (1 or more, and below max, {max})");
+            problems.add("color_temperature.min", message);
+        }
+        self.check_tables(problems);
+        let backend = self.backend.as_str();
+        match self.backend {
+            BackendName::Simulated | BackendName::Command => {}
+            BackendName::Gpio if self.brightness => {
+                problems.add("brightness", "a GPIO line is on or off; pwm and led can dim");
+            }
+            BackendName::Gpio | BackendName::Led | BackendName::Pwm => {}
+        }
+        let one_channel =
+            matches!(self.backend, BackendName::Gpio | BackendName::Led | BackendName::Pwm);
+        if one_channel && self.color_temperature.is_some() {
+            problems
+                .add("color_temperature", format!("{backend} has one color; command can do it"));
+        }
+        if self.curve.is_some() && !matches!(self.backend, BackendName::Led | BackendName::Pwm) {
+            problems.add("curve", format!("not used by backend = \"{backend}\""));
+        }
+        let found = match (self.wiring(), &self.command) {
+            (Some(wiring), _) => wiring.problems(),
+            (None, Some(command)) => {
+                command.problems(&["power", "brightness", "color_temperature"])
+            }
+            (None, None) => Vec::new(),
+        };
+        for (place, message) in found {
+            problems.add(place, message);
+        }
+    }
+
+    /// Checks that the backend's table is there, and no other.
+    fn check_tables(&self, problems: &mut Problems) {
+        let tables = [
+            (BackendName::Gpio, self.gpio.is_some()),
+            (BackendName::Led, self.led.is_some()),
+            (BackendName::Pwm, self.pwm.is_some()),
+            (BackendName::Command, self.command.is_some()),
+        ];
+        for (name, given) in tables {
+            let (table, backend) = (name.as_str(), self.backend.as_str());
+            if given && name != self.backend {
+                problems.add(table, format!("not used by backend = \"{backend}\""));
+            } else if !given && name == self.backend {
+                problems.add(table, format!("backend = \"{backend}\" needs this table"));
+            }
+        }
+    }
+
+    /// Returns the output that the backend names, if it is one.
+    fn wiring(&self) -> Option<Wiring> {
+        match self.backend {
+            BackendName::Simulated | BackendName::Command => None,
+            BackendName::Gpio => self.gpio.clone().map(Wiring::Gpio),
+            BackendName::Led => self.led.clone().map(Wiring::Led),
+            BackendName::Pwm => self.pwm.clone().map(Wiring::Pwm),
+        }
+    }
+
+    /// Returns whether a lamp is there that can fail.
+    pub(crate) fn has_hardware(&self) -> bool {
+        self.backend != BackendName::Simulated
+    }
+
+    /// Makes the backend; it touches no hardware yet.
+    pub(crate) fn backend(&self, device: &str) -> Backend {
+        let curve = self.curve.unwrap_or(match self.backend {
+            BackendName::Pwm => Curve::Perceptual,
+            BackendName::Simulated
+            | BackendName::Gpio
+            | BackendName::Led
+            | BackendName::Command => Curve::Linear,
+        });
+        match (self.wiring(), &self.command) {
+            (Some(wiring), _) => {
+                let wire = Wire::new(wiring, self.root.clone(), format!("hearthd {device}"));
+                Backend::Wire(wire, curve)
+            }
+            (None, Some(command)) => Backend::Command(command.clone()),
+            (None, None) => Backend::Simulated,
+        }
+    }
+}

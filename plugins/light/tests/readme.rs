@@ -1,0 +1,17 @@
+//! The tables of the wiring page are tables that the light takes.
+
+use hearth_light::Light;
+use hearth_sdk::harness::Bench;
+
+#[test]
+fn every_table_of_the_readme_is_taken() {
+    let readme = include_str!("../README.md");
+    let snippets: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(snippets.len(), 4);
+    for snippet in snippets {
+        let whole: serde_json::Value = toml::from_str(snippet).expect("TOML");
+        let config = &whole["devices"]["light-in-bedroom"]["config"];
+        assert_eq!(Bench::<Light>::problems(config), [], "{snippet}");
+    }
+}

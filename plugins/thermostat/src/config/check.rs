@@ -1,0 +1,167 @@
+//! What is wrong with a configuration beyond its types.
+
+use hearth_hardware::Span;
+use hearth_sdk::Problems;
+
+use super::{Actuator, BackendName, Config, SimulatedRoom, Switch, WindowTable};
+use crate::preset::Presets;
+use crate::setting::{TARGET, TARGET_STEP};
+
+/// A number of the table: its place, itself, and the range that it must be in.
+type Number = (&'static str, f64, (f64, f64), &'static str);
+/// A duration of the table, likewise.
+type Length = (&'static str, Span, (Span, Span));
+
+impl Config {
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        for (path, value, (min, max), unit) in self.numbers() {
+            if !(min..=max).contains(&value) {
+                problems.add(path, format!("{value} is not within {min} to {max} {unit}"));
+            }
+        }
+        for (path, span, (min, max)) in self.lengths() {
+            if span < min || span > max {
+                problems.add(path, format!("{span} is not within {min} to {max}"));
+            }
+        }
+        for (path, target) in self.targets() {
+            if let Some(problem) = no_target(target) {
+                problems.add(path, problem);
+            }
+        }
+        self.schedule.read(problems, no_target);
+        if let Err(error) = self.time_zone() {
+            problems.add("time_zone", error.to_string());
+        }
+        self.check_times(problems);
+        match self.backend {
+            BackendName::Simulated => self.check_unused(problems),
+            BackendName::Hardware => self.check_hardware(problems),
+        }
+    }
+
+    fn numbers(&self) -> Vec<Number> {
+        let SimulatedRoom { start, outside, heating_rate, loss } = self.simulated;
+        let mut numbers = vec![
+            ("hysteresis", self.hysteresis, (0.0, 5.0), "K"),
+            ("gain", self.gain, (0.01, 10.0), "1/K"),
+            ("jump", self.jump, (0.5, 50.0), "K"),
+            ("spread", self.spread, (0.1, 20.0), "K"),
+            ("frost", self.frost, (-40.0, 15.0), "°C"),
+            ("simulated.start", start, (-40.0, 60.0), "°C"),
+            ("simulated.outside", outside, (-40.0, 60.0), "°C"),
+            ("simulated.heating_rate", heating_rate, (0.0, 10.0), "K/s"),
+            ("simulated.loss", loss, (0.0, 1.0), "1/s"),
+        ];
+        if let Some(WindowTable { fall, .. }) = self.window {
+            numbers.push(("window.fall", fall, (0.2, 10.0), "K"));
+        }
+        numbers
+    }
+
+    fn lengths(&self) -> Vec<Length> {
+        let zero = Span::seconds(0);
+        let mut lengths = vec![
+            ("cycle", self.cycle, (Span::minutes(1), Span::hours(2))),
+            ("integral_time", self.integral_time, (Span::minutes(1), Span::hours(48))),
+            ("rest", self.rest, (Span::seconds(1), Span::hours(24))),
+            ("frozen_after", self.frozen_after, (Span::minutes(10), Span::hours(168))),
+            (
+                "presets.boost_duration",
+                self.presets.boost_duration,
+                (Span::minutes(1), Span::hours(24)),
+            ),
+        ];
+        for (path, span) in [("min_on", self.min_on), ("min_off", self.min_off)] {
+            lengths.extend(span.map(|span| (path, span, (zero, Span::hours(1)))));
+        }
+        let longest = self
+            .max_heating
+            .map(|span| ("max_heating", span, (Span::minutes(5), Span::hours(168))));
+        lengths.extend(longest);
+        if let Some(WindowTable { within, pause, .. }) = self.window {
+            let minute = Span::minutes(1);
+            lengths.push(("window.within", within, (minute, Span::hours(1))));
+            lengths.push(("window.pause", pause, (minute, Span::hours(12))));
+        }
+        let least_period = match self.backend {
+            BackendName::Simulated => Span(std::time::Duration::from_millis(10)),
+            // A DS18B20 takes 0.75 s for a reading.
+            BackendName::Hardware => Span::seconds(2),
+        };
+        let most_period = match self.backend {
+            BackendName::Simulated => Span::hours(1),
+            BackendName::Hardware => Span::minutes(5),
+        };
+        lengths.push(("period", self.period, (least_period, most_period)));
+        lengths
+    }
+
+    fn targets(&self) -> [(&'static str, f64); 5] {
+        let Presets { comfort, eco, away, boost, boost_duration: _ } = self.presets;
+        [
+            ("initial_target", self.initial_target),
+            ("presets.comfort", comfort),
+            ("presets.eco", eco),
+            ("presets.away", away),
+            ("presets.boost", boost),
+        ]
+    }
+
+    /// Checks durations against each other.
+    fn check_times(&self, problems: &mut Problems) {
+        let limits = self.rules().limits;
+        let (min_on, min_off) = (Span(limits.min_on), Span(limits.min_off));
+        if self.cycle.0 < limits.min_on + limits.min_off {
+            let message =
+                format!("{} has no room for min_on ({min_on}) and min_off ({min_off})", self.cycle);
+            problems.add("cycle", message);
+        }
+        if self.max_heating.is_some_and(|longest| longest < min_on) {
+            problems.add("max_heating", format!("shorter than min_on ({min_on})"));
+        }
+    }
+
+    fn check_unused(&self, problems: &mut Problems) {
+        let unused = [("sensors", !self.sensors.is_empty()), ("actuator", self.actuator.is_some())];
+        for (path, _) in unused.into_iter().filter(|(_, given)| *given) {
+            problems.add(path, "the simulated room has its own; write backend = \"hardware\"");
+        }
+    }
+
+    fn check_hardware(&self, problems: &mut Problems) {
+        if self.sensors.is_empty() {
+            let message = "at least one is needed; `hearthd doctor --devices` lists those present";
+            problems.add("sensors", message);
+        }
+        for (n, sensor) in self.sensors.iter().enumerate() {
+            for (place, message) in sensor.problems() {
+                let dot = if place.is_empty() { "" } else { "." };
+                problems.add(format!("sensors[{n}]{dot}{place}"), message);
+            }
+        }
+        let switch = self.actuator.as_ref().map(Actuator::switch);
+        let found = match switch {
+            Some(Some(Switch::Wire(wiring))) => wiring.problems(),
+            Some(Some(Switch::Command(command))) => command.problems(&["power"]),
+            Some(Some(Switch::Simulated)) => Vec::new(),
+            Some(None) | None => {
+                problems.add("actuator", "name one of gpio, led, pwm, command, simulated");
+                return;
+            }
+        };
+        for (place, message) in found {
+            problems.add(format!("actuator.{place}"), message);
+        }
+    }
+}
+
+/// Says why a temperature cannot be a target.
+fn no_target(target: f64) -> Option<String> {
+    let (min, max) = TARGET;
+    if !(min..=max).contains(&target) {
+        return Some(format!("{target} is not within {min} to {max} °C"));
+    }
+    let steps = target / TARGET_STEP;
+    (steps.fract() != 0.0).then(|| format!("{target} is not a multiple of {TARGET_STEP} °C"))
+}

@@ -1,0 +1,217 @@
+//! The heater and the thermometers, real or computed.
+
+use std::fmt::Debug;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use hearth_hardware::{Root, Thermometer};
+use hearth_output::{Command, Wire};
+use hearth_sdk::{Context, Failure};
+
+use crate::config::{Actuator, Config, Switch};
+use crate::room::Room;
+
+/// What a sensor said.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) sensor: usize,
+    /// On the monotonic clock.
+    pub(crate) at: Duration,
+    /// °C, or why there is none.
+    pub(crate) value: Result<f64, String>,
+}
+
+/// The thermometers and the heater of one room; the heater is switched off when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Heating {
+    plant: Plant,
+    /// What the heater was last made to do; none where that is not known.
+    driven: Option<bool>,
+}
+
+#[derive(Debug)]
+enum Plant {
+    Simulated { room: Room, heating: bool, at: Duration },
+    Hardware { sensors: Sensors, heater: Heater },
+}
+
+#[derive(Debug)]
+enum Heater {
+    Wire(Wire),
+    Command(Command),
+    Simulated,
+}
+
+/// The thermometers, each with a thread: a sensor that hangs in the kernel holds up nothing but itself.
+#[derive(Debug)]
+struct Sensors {
+    triggers: Vec<SyncSender<()>>,
+    readings: Receiver<Reading>,
+}
+
+impl Heating {
+    /// Makes the room that the configuration names, and switches the heater off before anything can fail.
+    pub(crate) fn open(config: &Config, context: &Context) -> Result<Self, Failure> {
+        if let Some(room) = config.room() {
+            let plant = Plant::Simulated { room, heating: false, at: context.now() };
+            return Ok(Self { plant, driven: None });
+        }
+        let switch = config.actuator.as_ref().and_then(Actuator::switch);
+        let consumer = format!("hearthd {}", context.device_id());
+        let mut heater = match switch.ok_or_else(|| Failure::invalid("no actuator"))? {
+            Switch::Wire(wiring) => Heater::Wire(Wire::new(wiring, config.root.clone(), consumer)),
+            Switch::Command(command) => Heater::Command(command),
+            Switch::Simulated => Heater::Simulated,
+        };
+        // What fails here is tried again by the first look, which says why.
+        let driven = heater.drive(false).is_ok().then_some(false);
+        let sensors = Sensors::start(&config.sensors, &config.root, context)?;
+        Ok(Self { plant: Plant::Hardware { sensors, heater }, driven })
+    }
+
+    /// Switches the heater; a failure is tried again by the next call.
+    ///
+    /// A wire is driven each time, whatever it was last made to do: others can reach it too.
+    pub(crate) fn heat(&mut self, on: bool) -> Result<(), String> {
+        let known = self.driven.replace(on) == Some(on);
+        match &mut self.plant {
+            Plant::Simulated { heating, .. } => {
+                *heating = on;
+                if !known {
+                    tracing::debug!(on, "simulated heater");
+                }
+            }
+            Plant::Hardware { heater: Heater::Command(_) | Heater::Simulated, .. } if known => {}
+            Plant::Hardware { heater, .. } => {
+                if let Err(error) = heater.drive(on) {
+                    self.driven = None;
+                    return Err(format!("actuator: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what the heater does, so that it is switched again.
+    pub(crate) fn doubt(&mut self) {
+        self.driven = None;
+    }
+
+    /// Asks each thermometer for a reading; a real one answers later, and wakes the device.
+    pub(crate) fn ask(&mut self) {
+        match &self.plant {
+            Plant::Simulated { .. } => {}
+            Plant::Hardware { sensors, .. } => sensors.trigger(),
+        }
+    }
+
+    /// Returns the readings that have come.
+    pub(crate) fn readings(&mut self, now: Duration) -> Vec<Reading> {
+        match &mut self.plant {
+            Plant::Simulated { room, heating, at } => {
+                let passed = now.saturating_sub(*at);
+                *at = now.max(*at);
+                let value = Ok(room.advance(passed, *heating));
+                vec![Reading { sensor: 0, at: now, value }]
+            }
+            Plant::Hardware { sensors, .. } => sensors.readings.try_iter().collect(),
+        }
+    }
+}
+
+impl Drop for Heating {
+    fn drop(&mut self) {
+        self.doubt();
+        if let Err(error) = self.heat(false) {
+            tracing::error!(%error, "the heater may still be on");
+        }
+    }
+}
+
+impl Heater {
+    fn drive(&mut self, on: bool) -> Result<(), String> {
+        match self {
+            Self::Wire(wire) => {
+                wire.drive(if on { 1.0 } else { 0.0 }).map_err(|error| error.to_string())
+            }
+            Self::Command(command) => {
+                let word = if on { "on" } else { "off" };
+                command.run(&[("power", word.to_owned())]).map_err(|error| error.to_string())
+            }
+            Self::Simulated => {
+                tracing::info!(on, "simulated actuator");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Sensors {
+    /// Starts a thread for each thermometer; it ends once this is dropped and its reading is over.
+    ///
+    /// Nobody waits for that end: a reading may hang in the kernel for as long as it likes.
+    fn start(
+        thermometers: &[Thermometer],
+        root: &Root,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let (sender, readings) = sync_channel(thermometers.len());
+        let mut triggers = Vec::with_capacity(thermometers.len());
+        for (sensor, thermometer) in thermometers.iter().cloned().enumerate() {
+            let (trigger, triggered) = sync_channel(1);
+            let (sender, root, context) = (sender.clone(), root.clone(), context.clone());
+            let read = move || {
+                while let Ok(()) = triggered.recv() {
+                    let value = thermometer.read(&root).map_err(|error| error.to_string());
+                    if sender.send(Reading { sensor, at: context.now(), value }).is_err() {
+                        return;
+                    }
+                    context.wake();
+                }
+            };
+            std::thread::Builder::new()
+                .name(format!("sensor {sensor}"))
+                .spawn(read)
+                .map_err(|error| Failure::failed(format!("start a thread: {error}")))?;
+            triggers.push(trigger);
+        }
+        Ok(Self { triggers, readings })
+    }
+
+    fn trigger(&self) {
+        for trigger in &self.triggers {
+            // Full: the thermometer is still at its last reading.
+            let _ = trigger.try_send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_switches_the_heater_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let led = folder.path().join("sys/class/leds/boiler");
+        std::fs::create_dir_all(&led).expect("a folder");
+        for (file, content) in [("trigger", "none"), ("max_brightness", "1"), ("brightness", "0")] {
+            std::fs::write(led.join(file), content).expect("a file");
+        }
+        let wiring = hearth_output::Wiring::Led(hearth_output::Led { name: "boiler".into() });
+        let wire = Wire::new(wiring, Root::new(folder.path()), "test");
+        let (_, readings) = sync_channel(1);
+        let sensors = Sensors { triggers: Vec::new(), readings };
+        let plant = Plant::Hardware { sensors, heater: Heater::Wire(wire) };
+        let mut heating = Heating { plant, driven: None };
+        heating.heat(true).expect("on");
+        let brightness = || std::fs::read_to_string(led.join("brightness")).expect("a file");
+        assert_eq!(brightness(), "1");
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _heating = heating;
+            panic!("a bug");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(brightness(), "0");
+    }
+}

@@ -1,0 +1,221 @@
+//! The thermostat on a machine made of files.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use hearth_sdk::harness::{Bench, Reply};
+use hearth_thermostat::Thermostat;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// A machine with a sensor in a file and an LED that is a relay.
+struct Machine {
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new(temperature: &str) -> Self {
+        let machine = Self { folder: tempfile::tempdir().expect("a folder") };
+        machine.write("run/room", temperature);
+        machine
+    }
+
+    fn with_relay(self) -> Self {
+        self.write("sys/class/leds/boiler/trigger", "[none]");
+        self.write("sys/class/leds/boiler/max_brightness", "1");
+        self.write("sys/class/leds/boiler/brightness", "1");
+        self
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, content).expect("a file");
+    }
+
+    fn relay(&self) -> String {
+        std::fs::read_to_string(self.path("sys/class/leds/boiler/brightness")).expect("a file")
+    }
+
+    fn config(&self) -> Value {
+        json!({
+            "backend": "hardware",
+            "root": self.folder.path(),
+            "sensors": [{"file": {"path": "/run/room"}}],
+            "actuator": {"led": {"name": "boiler"}},
+            "min_on": 0,
+            "min_off": 0,
+        })
+    }
+}
+
+/// Waits until the device has published a value; the sensors have threads of their own.
+fn until(bench: &mut Bench<Thermostat>, property: &str, wanted: impl Fn(&str) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        bench.settle();
+        let published = bench.published(property).unwrap_or_default();
+        if wanted(&published) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{property} stays `{published}`: {:?}", bench.logs());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn until_is(bench: &mut Bench<Thermostat>, property: &str, wanted: &str) {
+    until(bench, property, |published| published == wanted);
+}
+
+#[test]
+fn a_cold_room_is_heated_and_a_lost_sensor_switches_off_within_a_period() {
+    let machine = Machine::new("18.0").with_relay();
+    let mut bench = Bench::<Thermostat>::new(machine.config());
+    assert_eq!(machine.relay(), "0", "off before anything else");
+    until_is(&mut bench, "current_temperature", "18");
+    assert!(bench.set_all(json!({"mode": "heat", "target_temperature": 21})).is_done());
+    assert_eq!((machine.relay(), bench.published("action")), ("1".into(), Some("heating".into())));
+
+    std::fs::remove_file(machine.path("run/room")).expect("removed");
+    bench.advance(PERIOD);
+    until(&mut bench, "alert", |alert| {
+        alert.starts_with("sensors[0]: ") && alert.ends_with("run/room: no such file")
+    });
+    assert_eq!((machine.relay(), bench.published("action")), ("0".into(), Some("off".into())));
+
+    machine.write("run/room", "18.5");
+    bench.advance(PERIOD);
+    until_is(&mut bench, "alert", "none");
+    assert_eq!((machine.relay(), bench.published("action")), ("1".into(), Some("heating".into())));
+}
+
+#[test]
+fn the_relay_is_off_when_the_device_ends_and_before_it_begins() {
+    let machine = Machine::new("18.0").with_relay();
+    let mut bench = Bench::<Thermostat>::new(machine.config());
+    until_is(&mut bench, "current_temperature", "18");
+    bench.set("mode", "heat");
+    assert_eq!(machine.relay(), "1");
+    bench.restart();
+    assert_eq!(machine.relay(), "0", "the successor waits for its first reading");
+    until_is(&mut bench, "action", "heating");
+    drop(bench);
+    assert_eq!(machine.relay(), "0");
+}
+
+#[test]
+fn a_sensor_that_hangs_in_the_kernel_switches_off_and_holds_up_nothing() {
+    let machine = Machine::new("18.0").with_relay();
+    let mut bench = Bench::<Thermostat>::new(machine.config());
+    until_is(&mut bench, "current_temperature", "18");
+    bench.set("mode", "heat");
+    assert_eq!(machine.relay(), "1");
+    // Opening a pipe that nobody writes to never returns.
+    let room = machine.path("run/room");
+    std::fs::remove_file(&room).expect("removed");
+    assert!(Command::new("mkfifo").arg(&room).status().expect("mkfifo").success());
+    bench.advance(PERIOD);
+    bench.advance(PERIOD);
+    assert_eq!(machine.relay(), "0");
+    until_is(&mut bench, "alert", "sensors[0]: no answer for 20 s");
+    assert!(bench.set("target_temperature", "25").is_done(), "requests are answered meanwhile");
+    release(&room);
+    until(&mut bench, "alert", |alert| alert.contains("`` is not a number"));
+}
+
+/// Ends the reading of a pipe.
+fn release(pipe: &Path) {
+    drop(std::fs::OpenOptions::new().write(true).open(pipe).expect("the reader waits"));
+}
+
+#[test]
+fn a_relay_that_is_not_there_yet_is_taken_when_it_comes() {
+    let machine = Machine::new("18.0");
+    let mut bench = Bench::<Thermostat>::new(machine.config());
+    until(&mut bench, "alert", |alert| alert.starts_with("actuator: no such LED `boiler`"));
+    until_is(&mut bench, "current_temperature", "18");
+    let refused = bench.set("mode", "heat");
+    assert!(
+        matches!(&refused, Reply::Failed(failure) if failure.message().contains("no such LED"))
+    );
+    assert_eq!(bench.published("mode").as_deref(), Some("off"), "all or nothing");
+    let machine = machine.with_relay();
+    bench.advance(PERIOD);
+    until_is(&mut bench, "alert", "none");
+    assert_eq!(machine.relay(), "0");
+    assert!(bench.set("mode", "heat").is_done());
+    assert_eq!(machine.relay(), "1");
+}
+
+#[test]
+fn a_relay_that_fails_while_on_is_switched_off_as_soon_as_it_can_be() {
+    let machine = Machine::new("18.0").with_relay();
+    let mut bench = Bench::<Thermostat>::new(machine.config());
+    until_is(&mut bench, "current_temperature", "18");
+    bench.set("mode", "heat");
+    std::fs::remove_dir_all(machine.path("sys")).expect("removed");
+    assert!(matches!(bench.set("mode", "off"), Reply::Failed(_)));
+    assert_eq!(bench.published("mode").as_deref(), Some("off"), "the wish stays");
+    assert_eq!(bench.published("action").as_deref(), Some("heating"), "it may still be on");
+    let machine = machine.with_relay();
+    assert_eq!(machine.relay(), "1");
+    bench.advance(PERIOD);
+    assert_eq!(machine.relay(), "0");
+    assert_eq!(bench.published("action").as_deref(), Some("off"));
+}
+
+#[test]
+fn a_program_switches_the_heater() {
+    let machine = Machine::new("18.0");
+    let log = machine.path("log").display().to_string();
+    let mut config = machine.config();
+    config["actuator"] = json!({"command": {
+        "program": "/bin/sh",
+        "arguments": ["-c", "echo \"$2\" >> \"$1\"", "sh", log, "{power}"],
+    }});
+    let mut bench = Bench::<Thermostat>::new(config);
+    until_is(&mut bench, "current_temperature", "18");
+    assert!(bench.set("mode", "heat").is_done());
+    drop(bench);
+    assert_eq!(std::fs::read_to_string(log).expect("a log"), "off\non\noff\n");
+}
+
+#[test]
+fn nonsense_in_the_hardware_tables_names_its_place() {
+    let machine = Machine::new("18.0");
+    let problems = |key: &str, value: Value| -> Vec<String> {
+        let mut config = machine.config();
+        config[key] = value;
+        let problems = Bench::<Thermostat>::problems(&config);
+        problems.into_iter().map(|problem| problem.path).collect()
+    };
+    assert_eq!(problems("sensors", json!([])), ["sensors"]);
+    assert_eq!(problems("sensors", json!([{"w1": "28-01"}, {}])), ["sensors[1]"]);
+    assert_eq!(problems("sensors", json!([{"w1": "a/b"}])), ["sensors[0].w1"]);
+    assert_eq!(problems("sensors", json!([{"w2": "28-01"}])), ["sensors[0].w2"]);
+    assert_eq!(problems("actuator", json!({})), ["actuator"]);
+    assert_eq!(problems("actuator", json!({"gpio": {"line": 17}})), ["actuator.gpio.chip"]);
+    assert_eq!(problems("actuator", json!({"gpio": {"lime": 17}})), ["actuator.gpio.lime"]);
+    assert_eq!(problems("backend", json!("simulated")), ["sensors", "actuator"]);
+    assert_eq!(problems("period", json!(1)), ["period"]);
+    assert_eq!(problems("min_on", json!("20m")), ["cycle"]);
+    assert_eq!(problems("time_zone", json!("Europe/Atlantis")), ["time_zone"]);
+    assert_eq!(
+        problems("presets", json!({"eco": 18.3, "away": 2})),
+        ["presets.eco", "presets.away"]
+    );
+    let schedule = json!({"monday": {"6:30": "comfort", "07:00": 40}});
+    let expected = ["schedule.monday.07:00", "schedule.monday.6:30"];
+    assert_eq!(problems("schedule", schedule), expected);
+    assert_eq!(
+        problems("schedule", json!({"monday": {"06:30": "boost"}})),
+        ["schedule.monday.06:30"]
+    );
+}
