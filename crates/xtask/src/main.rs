@@ -1,10 +1,11 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | chaos | toolchains | sanitize`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize`.
 
 mod bench;
 mod chaos;
 mod demo;
 mod play;
 mod sanitize;
+mod sim;
 mod suite;
 mod toolchains;
 mod transcript;
@@ -35,6 +36,13 @@ enum Command {
     Bench,
     /// Kill hub and broker and break their link, and count what became of every request and will.
     Chaos(chaos::Options),
+    /// Drive the core against a model broker under faults, by seed; `sim --help` lists its options.
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// What the simulation takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Have plugins of every Rust toolchain that is here answer behind one daemon.
     Toolchains,
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Command::Test => suite::test(),
         Command::Bench => block_on(unless_interrupted(bench::bench())),
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
+        Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
         Command::Sanitize => sanitize::sanitize(),
     };

@@ -15,4 +15,5 @@ mod isolation;
 mod privacy;
 mod receive_maximum;
 mod reload;
+mod stopping;
 mod will;

@@ -1,0 +1,51 @@
+//! What must hold, whatever happens.
+
+mod liveness;
+mod outcomes;
+mod requests;
+mod wire;
+
+pub(crate) use requests::REDELIVERY;
+
+/// The rules that a simulation checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invariant {
+    RightWill,
+    Answered,
+    OneAnswer,
+    ExecutedOnce,
+    RefusedNotExecuted,
+    StaleNotExecuted,
+    TrueOutcome,
+    AllowedTopic,
+    Bounded,
+    PubackInOrder,
+    StoredFirst,
+    Alive,
+}
+
+impl Invariant {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::RightWill => "`online` only with the right will",
+            Self::Answered => "every accepted request is answered",
+            Self::OneAnswer => "no two answers contradict each other",
+            Self::ExecutedOnce => "no request is executed twice",
+            Self::RefusedNotExecuted => "what is refused is not executed",
+            Self::StaleNotExecuted => "what is stale is not executed",
+            Self::TrueOutcome => "no outcome is false",
+            Self::AllowedTopic => "nothing is published outside the allowed topics",
+            Self::Bounded => "every queue stays within its bound",
+            Self::PubackInOrder => "PUBACKs in the order of arrival",
+            Self::StoredFirst => "stored before CONNECT and PUBACK",
+            Self::Alive => "once the faults stop, all comes to rest",
+        }
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: Invariant,
+    pub(crate) detail: String,
+}

@@ -1,0 +1,131 @@
+//! The truth about every request: who asked, what was executed, which answers went out.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use hearth_core::{Message, QoS, Record, RequestKey};
+
+use crate::link::{Life, LinkId};
+
+/// Every request that was ever made.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) asked: Vec<Asked>,
+    /// Which request an answer belongs to.
+    by_reply: BTreeMap<(String, Option<Bytes>), usize>,
+}
+
+/// One request, however often it was sent.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) message: Message,
+    /// The prefix that its topics were made with.
+    pub(crate) prefix: Option<String>,
+    pub(crate) sets: bool,
+    pub(crate) idempotent: bool,
+    pub(crate) allowed: bool,
+    /// Another request has the same Response Topic and Correlation Data.
+    pub(crate) ambiguous: bool,
+    pub(crate) patience: Option<Duration>,
+    pub(crate) first_sent: Duration,
+    pub(crate) times_sent: u32,
+    /// In which lives a device was told to carry it out.
+    pub(crate) executions: Vec<Life>,
+    pub(crate) answers: Vec<Given>,
+    /// When the hub last gave a PUBACK for it, or the answer at QoS 0: from then on it may be forgotten.
+    pub(crate) settled: Option<Duration>,
+    /// An answer was durable in the store.
+    pub(crate) answer_durable: bool,
+    /// The first delivery in a life of the daemon.
+    pub(crate) first_handed: Option<Handed>,
+}
+
+/// One answer that the broker has.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) status: u16,
+    pub(crate) payload: Bytes,
+    pub(crate) life: Life,
+}
+
+/// How a request reached the hub.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handed {
+    pub(crate) life: Life,
+    pub(crate) link: LinkId,
+    /// It had waited while the hub was away, and the fence was not back.
+    pub(crate) stale: bool,
+}
+
+impl Ledger {
+    pub(crate) fn add(&mut self, asked: Asked) -> usize {
+        let index = self.asked.len();
+        let mut asked = asked;
+        if let Some(topic) = asked.message.response_topic.clone().filter(|_| asked.allowed) {
+            let reply = (topic, asked.message.correlation_data.clone());
+            match self.by_reply.get(&reply) {
+                Some(&first) => {
+                    self.asked[first].ambiguous = true;
+                    asked.ambiguous = true;
+                }
+                None => {
+                    self.by_reply.insert(reply, index);
+                }
+            }
+        }
+        self.asked.push(asked);
+        index
+    }
+
+    /// Finds the request that a response answers.
+    pub(crate) fn answered_by(&self, response: &Message) -> Option<usize> {
+        let reply = (response.topic.clone(), response.correlation_data.clone());
+        self.by_reply.get(&reply).copied()
+    }
+
+    /// Finds the request that a device is told to carry out, by the identity in its payload.
+    pub(crate) fn identify(&self, payload: &[u8]) -> Option<usize> {
+        let mark = payload.iter().position(|byte| *byte == b'#')?;
+        let digits = payload[mark + 1..].iter().take_while(|byte| byte.is_ascii_digit());
+        let index = digits.fold(0, |index, digit| index * 10 + usize::from(digit - b'0'));
+        (index < self.asked.len()).then_some(index)
+    }
+
+    /// Notes that an answer will survive a crash.
+    pub(crate) fn note_durable(&mut self, record: &Record) {
+        if record.answer.is_none() {
+            return;
+        }
+        if let RequestKey::Correlated { response_topic, correlation_data } = &record.key {
+            let reply = (response_topic.clone(), Some(correlation_data.clone()));
+            if let Some(&index) = self.by_reply.get(&reply) {
+                self.asked[index].answer_durable = true;
+            }
+        }
+    }
+}
+
+impl Asked {
+    /// Whether the requester has stopped waiting, give or take the whole seconds of the wire.
+    pub(crate) fn is_over(&self, accepted: Duration, now: Duration) -> bool {
+        const ROUNDING: Duration = Duration::from_secs(1);
+        let expiry = self.message.expiry.map(|seconds| Duration::from_secs(seconds.into()));
+        expiry.is_some_and(|expiry| accepted + expiry <= now + ROUNDING)
+    }
+
+    pub(crate) fn is_at_least_once(&self) -> bool {
+        self.message.qos == QoS::AtLeastOnce
+    }
+}
+
+impl Given {
+    /// Whether the answer says that the request was not carried out.
+    pub(crate) fn denies(&self) -> bool {
+        let stale = self.payload.windows(7).any(|window| window == b"\"stale:");
+        matches!(self.status, 400 | 404 | 429) || (self.status == 409 && stale)
+    }
+
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        self.status == other.status && self.payload == other.payload
+    }
+}

@@ -1,0 +1,366 @@
+//! What a seed stands for: a broker, a home, and a list of steps; each step stands on its own.
+
+use std::time::Duration;
+
+use crate::{
+    broker::{Habits, Takeover, WillFate},
+    store::Damage,
+};
+
+/// All that a simulation is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) setup: Setup,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What does not change during one simulation.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) habits: Habits,
+    pub(crate) offer: Option<&'static str>,
+    pub(crate) fallback: Option<&'static str>,
+    pub(crate) required: bool,
+    pub(crate) will_delay: Duration,
+    /// The session's PUBLISH packets that the hub takes at a time.
+    pub(crate) client_receive_maximum: u16,
+    /// Requests that one device may have waiting.
+    pub(crate) queue: usize,
+    /// How long each guardian takes to acknowledge a will.
+    pub(crate) guardians: Vec<Duration>,
+    pub(crate) executes_stale: bool,
+}
+
+/// One action, and how long after the one before.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) after: Duration,
+    pub(crate) action: Action,
+}
+
+/// What somebody does, or what befalls somebody; one that does not apply is without effect.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Traffic(Traffic),
+    Fault(Fault),
+}
+
+/// What clients and devices do.
+#[derive(Clone, Debug)]
+pub(crate) enum Traffic {
+    /// A requester asks.
+    Ask(Ask),
+    /// A requester sends an earlier request once more.
+    AskAgain {
+        back: usize,
+    },
+    /// Somebody sends what looks like an acknowledgement of a will.
+    Forge {
+        named: bool,
+    },
+    /// A device reports a state on its own.
+    Report {
+        device: usize,
+    },
+    /// The other hub's will is published.
+    NeighbourDies,
+    NeighbourReturns,
+}
+
+/// What goes wrong, and what changes.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The connection breaks, with this much of what is under way arriving.
+    Cut {
+        up: usize,
+        down: usize,
+    },
+    /// The connection falls silent; each end notices by its own time-out.
+    HalfOpen,
+    /// Nothing passes for a while.
+    NetworkDown {
+        lasts: Duration,
+    },
+    /// SIGKILL, and a restart.
+    Crash {
+        durable: usize,
+        up: usize,
+        devices_survive: bool,
+        away: Duration,
+        damage: Damage,
+    },
+    /// Power is cut: the monotonic clock starts again at zero.
+    Reboot {
+        durable: usize,
+        away: Duration,
+    },
+    /// SIGTERM, and a restart.
+    Shutdown {
+        away: Duration,
+    },
+    BrokerRestart {
+        announced: bool,
+        keeps_session: bool,
+        keeps_retained: bool,
+        wills: WillFate,
+        away: Duration,
+    },
+    SessionLost,
+    /// Another client connects with the hub's client ID.
+    TakeOver {
+        clean: bool,
+    },
+    /// The broker refuses the next attempts.
+    Refuse {
+        reason_code: u8,
+        times: u32,
+    },
+    /// The broker offers another Response Information from now on.
+    Offer(Option<&'static str>),
+    ReceiveMaximum(u16),
+    ClientReceiveMaximum(u16),
+    NetworkLatency(Duration),
+    StoreLatency(Duration),
+    /// The wall clock jumps.
+    WallClock {
+        years: i32,
+    },
+}
+
+/// A request as a requester makes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) target: Target,
+    pub(crate) response: Response,
+    pub(crate) correlated: Correlated,
+    pub(crate) at_least_once: bool,
+    pub(crate) expiry: Option<u32>,
+    pub(crate) retain: bool,
+    pub(crate) requester: usize,
+    /// Whether the requester asks again after this time without an answer.
+    pub(crate) patience: Option<Duration>,
+    /// How many requests go out at once.
+    pub(crate) times: usize,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Power,
+    Toggle,
+    Set,
+    Temperature,
+    Position,
+    Step,
+    Read,
+    Describe,
+    Unknown,
+    TooLarge,
+    Absences,
+    Devices,
+}
+
+/// Where the response shall go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Response {
+    Own,
+    None,
+    /// Outside the prefix, but allowed.
+    Allowed,
+    /// Outside of what is allowed.
+    Forbidden(usize),
+}
+
+/// The Correlation Data of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Correlated {
+    Unique,
+    /// The same as that of other requests.
+    Reused,
+    None,
+}
+
+impl Plan {
+    pub(crate) fn new(seed: u64, steps: usize) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let setup = setup(&mut rng);
+        // From peaceful to stormy: how many of a hundred steps are faults.
+        let faults = *pick(&mut rng, &[3, 8, 15, 30]);
+        let steps = (0..steps).map(|_| step(&mut rng, faults)).collect();
+        Self { seed, setup, steps }
+    }
+}
+
+fn setup(rng: &mut fastrand::Rng) -> Setup {
+    let habits = Habits {
+        counts_packet_ids: rng.bool(),
+        reorders: rng.u8(..4) == 0,
+        takeover: *pick(
+            rng,
+            &[
+                Takeover::Cancels,
+                Takeover::Cancels,
+                Takeover::Cancels,
+                Takeover::Publishes,
+                Takeover::PublishesLate,
+            ],
+        ),
+        session_expiry: Duration::from_secs(*pick(rng, &[20, 600, 7 * 86_400, 7 * 86_400])),
+    };
+    let delays = [100, 700, 3_000, 20_000, 90_000];
+    let guardians = (0..*pick(rng, &[0, 1, 1, 2, 3]))
+        .map(|_| Duration::from_millis(*pick(rng, &delays)))
+        .collect();
+    Setup {
+        habits,
+        offer: offer(rng),
+        fallback: *pick(rng, &[None, None, Some("home")]),
+        required: rng.u8(..8) == 0,
+        will_delay: Duration::from_secs(*pick(rng, &[0, 2, 10, 10, 30])),
+        client_receive_maximum: *pick(rng, &[1, 2, 20, 65_535, 65_535]),
+        queue: *pick(rng, &[2, 4, 16]),
+        guardians,
+        executes_stale: rng.u8(..6) == 0,
+    }
+}
+
+fn step(rng: &mut fastrand::Rng, faults: u32) -> Step {
+    let after = match rng.u32(..100) {
+        0..60 => rng.u64(..200),
+        60..85 => rng.u64(..2_000),
+        85..96 => rng.u64(..15_000),
+        96..99 => rng.u64(..100_000),
+        _ => rng.u64(..1_200_000),
+    };
+    let action = if rng.u32(..100) < faults {
+        Action::Fault(fault(rng))
+    } else {
+        Action::Traffic(traffic(rng))
+    };
+    Step { after: Duration::from_millis(after), action }
+}
+
+fn traffic(rng: &mut fastrand::Rng) -> Traffic {
+    match rng.u32(..100) {
+        0..75 => Traffic::Ask(ask(rng)),
+        75..85 => Traffic::AskAgain { back: rng.usize(..4) },
+        85..93 => Traffic::Report { device: rng.usize(..) },
+        93..95 => Traffic::Forge { named: rng.bool() },
+        95..98 => Traffic::NeighbourDies,
+        _ => Traffic::NeighbourReturns,
+    }
+}
+
+fn fault(rng: &mut fastrand::Rng) -> Fault {
+    let away = away(rng);
+    match rng.u32(..100) {
+        0..16 => Fault::Cut { up: few(rng), down: few(rng) },
+        16..22 => Fault::HalfOpen,
+        22..26 => Fault::NetworkDown { lasts: away },
+        26..44 => Fault::Crash {
+            durable: few(rng),
+            up: few(rng),
+            devices_survive: rng.bool(),
+            away,
+            damage: Damage::None,
+        },
+        44..46 => Fault::Crash {
+            durable: few(rng),
+            up: few(rng),
+            devices_survive: rng.bool(),
+            away,
+            damage: *pick(rng, &[Damage::Lost, Damage::Elsewhere]),
+        },
+        46..50 => Fault::Reboot { durable: few(rng), away },
+        50..56 => Fault::Shutdown { away },
+        56..63 => Fault::BrokerRestart {
+            announced: rng.bool(),
+            keeps_session: rng.u8(..3) > 0,
+            keeps_retained: rng.u8(..3) > 0,
+            wills: *pick(rng, &[WillFate::Lost, WillFate::Published, WillFate::Kept]),
+            away,
+        },
+        63..67 => Fault::SessionLost,
+        67..69 => Fault::TakeOver { clean: rng.u8(..3) == 0 },
+        69..73 => Fault::Refuse {
+            reason_code: *pick(rng, &[0x87, 0x88, 0x89, 0x97, 0x9A]),
+            times: rng.u32(1..4),
+        },
+        73..79 => Fault::Offer(offer(rng)),
+        79..84 => Fault::ReceiveMaximum(*pick(rng, &[1, 2, 20, 65_535])),
+        84..88 => Fault::ClientReceiveMaximum(*pick(rng, &[1, 2, 20, 65_535])),
+        88..93 => Fault::NetworkLatency(Duration::from_millis(*pick(rng, &[1, 1, 20, 400, 4_000]))),
+        93..98 => Fault::StoreLatency(Duration::from_millis(*pick(rng, &[0, 2, 50, 1_000, 6_000]))),
+        _ => Fault::WallClock { years: rng.i32(-40..40) },
+    }
+}
+
+fn ask(rng: &mut fastrand::Rng) -> Ask {
+    let target = match rng.u32(..100) {
+        0..18 => Target::Power,
+        18..28 => Target::Toggle,
+        28..36 => Target::Set,
+        36..48 => Target::Temperature,
+        48..58 => Target::Position,
+        58..80 => Target::Step,
+        80..88 => Target::Read,
+        88..91 => Target::Describe,
+        91..93 => Target::Unknown,
+        93..95 => Target::TooLarge,
+        95..97 => Target::Absences,
+        _ => Target::Devices,
+    };
+    let response = match rng.u32(..100) {
+        0..82 => Response::Own,
+        82..91 => Response::None,
+        91..95 => Response::Allowed,
+        _ => Response::Forbidden(rng.usize(..)),
+    };
+    let correlated = match rng.u32(..100) {
+        0..83 => Correlated::Unique,
+        83..90 => Correlated::Reused,
+        _ => Correlated::None,
+    };
+    Ask {
+        target,
+        response,
+        correlated,
+        at_least_once: rng.u8(..6) > 0,
+        expiry: *pick(rng, &[None, None, None, Some(1), Some(5), Some(30), Some(600)]),
+        retain: rng.u8(..40) == 0,
+        requester: rng.usize(..3),
+        patience: pick(rng, &[None, None, Some(2), Some(8)]).map(Duration::from_secs),
+        times: if rng.u8(..40) == 0 { rng.usize(2..10) } else { 1 },
+    }
+}
+
+fn offer(rng: &mut fastrand::Rng) -> Option<&'static str> {
+    *pick(
+        rng,
+        &[
+            Some("alice"),
+            Some("alice"),
+            Some("alice"),
+            Some("FRONT,alice"),
+            Some("bob"),
+            Some("homes/carol"),
+            Some("a/+/b"),
+            None,
+        ],
+    )
+}
+
+fn away(rng: &mut fastrand::Rng) -> Duration {
+    let longest = *pick(rng, &[200, 3_000, 15_000, 60_000, 900_000]);
+    Duration::from_millis(rng.u64(10..longest))
+}
+
+/// A small count, at times nothing, at times all.
+fn few(rng: &mut fastrand::Rng) -> usize {
+    *pick(rng, &[0, 0, 1, 2, 4, usize::MAX])
+}
+
+fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
+    &values[rng.usize(..values.len())]
+}

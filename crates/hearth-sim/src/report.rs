@@ -1,0 +1,178 @@
+//! What a run has reached, and what it has found.
+
+use std::{fmt, time::Duration};
+
+/// The result of many simulations.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many seeds were played.
+    pub seeds: u64,
+    /// How many steps they had in all.
+    pub steps: u64,
+    /// How much time passed in the simulations.
+    pub simulated: Duration,
+    /// The seeds that failed, each with its trace.
+    pub failures: Vec<Failure>,
+    pub(crate) counts: Counts,
+}
+
+/// A seed that broke an invariant.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// Which invariant.
+    pub invariant: &'static str,
+    /// How it was broken.
+    pub detail: String,
+}
+
+/// How often each state was reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts([u64; Reached::ALL.len()]);
+
+macro_rules! reached {
+    ($($name:ident => $text:literal,)*) => {
+        /// A state that a simulation shall reach.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Reached { $($name,)* }
+
+        impl Reached {
+            const ALL: &[Self] = &[$(Self::$name,)*];
+
+            fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reached! {
+    Connections => "connections online",
+    Resumed => "sessions resumed",
+    Crashes => "crashes",
+    Reboots => "reboots",
+    Shutdowns => "shutdowns",
+    Cuts => "connections cut",
+    HalfOpen => "connections half-open",
+    NetworkDown => "network outages",
+    BrokerRestarts => "broker restarts",
+    SessionsKept => "restarts that keep the session",
+    SessionsLost => "sessions lost",
+    TakenOver => "takeovers",
+    Refused => "attempts refused",
+    StoresLost => "stores lost",
+    StoresElsewhere => "stores of another broker",
+    PrefixChanged => "prefixes changed",
+    WallClock => "wall-clock jumps",
+    Required => "required Response Information missing",
+    Requests => "requests delivered",
+    Redelivered => "requests delivered again",
+    Repeated => "requests sent again",
+    Executed => "requests executed",
+    Dropped => "requests dropped",
+    Late => "late answers",
+    Answers => "answers",
+    Repeats => "answers sent again",
+    Ok200 => "status 200",
+    NoContent204 => "status 204",
+    Bad400 => "status 400",
+    NotFound404 => "status 404",
+    Timeout408 => "status 408",
+    Stale409 => "status 409 stale",
+    Indeterminate409 => "status 409 indeterminate",
+    Type415 => "status 415",
+    Unprocessable422 => "status 422",
+    Busy429 => "status 429",
+    Failed500 => "status 500",
+    Unavailable503 => "status 503",
+    WillsFired => "wills fired",
+    Acknowledgements => "wills acknowledged",
+    Consumed => "outcome consumed",
+    Unconsumed => "outcome unconsumed",
+    NotPublished => "outcome not-published",
+    Unknown => "outcome unknown",
+    Upgraded => "outcomes upgraded",
+    PresenceRestored => "presence restored",
+    FenceGivenUp => "fences given up",
+    Guarded => "other hubs' wills acted on",
+}
+
+impl Reached {
+    pub(crate) fn status(code: u16, stale: bool) -> Self {
+        match code {
+            200 => Self::Ok200,
+            204 => Self::NoContent204,
+            400 => Self::Bad400,
+            404 => Self::NotFound404,
+            408 => Self::Timeout408,
+            409 if stale => Self::Stale409,
+            409 => Self::Indeterminate409,
+            415 => Self::Type415,
+            422 => Self::Unprocessable422,
+            429 => Self::Busy429,
+            500 => Self::Failed500,
+            503 => Self::Unavailable503,
+            other => unreachable!("the core has no status {other}"),
+        }
+    }
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Reached::ALL.len()])
+    }
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, reached: Reached) {
+        self.0[reached as usize] += 1;
+    }
+
+    pub(crate) fn get(&self, reached: Reached) -> u64 {
+        self.0[reached as usize]
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.steps += other.steps;
+        self.simulated += other.simulated;
+        self.failures.extend(other.failures);
+        self.failures.sort_by_key(|failure| failure.seed);
+        self.counts.merge(&other.counts);
+    }
+
+    /// Whether the run is long enough to reach every state.
+    pub fn is_large(&self) -> bool {
+        self.steps >= 200_000
+    }
+
+    /// Lists the states that no simulation has reached.
+    pub fn unreached(&self) -> Vec<&'static str> {
+        let never = |reached: &&Reached| self.counts.0[**reached as usize] == 0;
+        Reached::ALL.iter().filter(never).map(|reached| reached.text()).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let days = self.simulated.as_secs() / 86_400;
+        writeln!(f, "{} seeds, {} steps, {days} simulated days", self.seeds, self.steps)?;
+        for pair in Reached::ALL.chunks(2) {
+            for &reached in pair {
+                let count = self.counts.0[reached as usize];
+                write!(f, "  {count:>11} {:<38}", reached.text())?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
