@@ -161,9 +161,9 @@ pub struct Memory {
     /// one that an attempt without CONNACK had made anew.
     #[serde(default)]
     pub unproven: bool,
-    /// The last will that each guard acted on: its Correlation Data.
+    /// The last wills that each guard acted on, by their Correlation Data, oldest first.
     #[serde(default)]
-    pub guarded: BTreeMap<String, Vec<u8>>,
+    pub guarded: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 /// The result of learning the prefix.

@@ -1,7 +1,5 @@
 //! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use crate::{
@@ -17,8 +15,6 @@ pub(crate) struct Wills {
     unpublished: Vec<Generation>,
     /// Prefixes that this connection has left: what was on its way may still come.
     left: Vec<KnownPrefix>,
-    /// The newest will that each guard acts on: an older one may be answered later.
-    acting: BTreeMap<String, Bytes>,
 }
 
 /// How far a missing copy of a will is evidence.
@@ -35,8 +31,7 @@ pub(crate) struct View {
 impl Wills {
     /// Takes up the memory; what it says of another broker's session proves nothing at this one.
     pub(crate) fn new(memory: Memory, broker: &str) -> Self {
-        let mut wills =
-            Self { memory, unpublished: Vec::new(), left: Vec::new(), acting: BTreeMap::new() };
+        let mut wills = Self { memory, unpublished: Vec::new(), left: Vec::new() };
         if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
             wills.session_lost();
             wills.unlearn();
@@ -72,22 +67,18 @@ impl Wills {
 
     /// Returns whether a guard has acted on this will.
     pub(crate) fn has_guarded(&self, guard: &str, will: &Message) -> bool {
-        let handled = self.memory.guarded.get(guard).map(Vec::as_slice);
-        handled.is_some() && handled == will.correlation_data.as_deref()
+        let handled = self.memory.guarded.get(guard).into_iter().flatten();
+        handled.map(Vec::as_slice).any(|data| Some(data) == will.correlation_data.as_deref())
     }
 
-    /// A guard acts on a will, which is newer than all before.
-    pub(crate) fn guard_acts(&mut self, guard: &str, correlation_data: &Bytes) {
-        self.acting.insert(guard.to_owned(), correlation_data.clone());
-    }
-
-    /// A guard has acted on a will; returns whether that is to be stored.
-    pub(crate) fn note_guarded(&mut self, guard: &str, correlation_data: &Bytes) -> bool {
-        if self.acting.get(guard).is_some_and(|newest| newest != correlation_data) {
-            return false;
+    /// A guard has acted on a will, in whatever order the answers come.
+    pub(crate) fn note_guarded(&mut self, guard: &str, correlation_data: &Bytes) {
+        let handled = self.memory.guarded.entry(guard.to_owned()).or_default();
+        handled.retain(|old| old != correlation_data);
+        if handled.len() >= Memory::BOUND {
+            handled.remove(0);
         }
-        self.memory.guarded.insert(guard.to_owned(), correlation_data.to_vec());
-        true
+        handled.push(correlation_data.to_vec());
     }
 
     /// Forgets the prefix, so that the next connection learns it anew.

@@ -103,6 +103,13 @@ impl Ledger {
             }
         }
     }
+
+    /// No answer has survived after all.
+    pub(crate) fn store_lost(&mut self) {
+        for asked in &mut self.asked {
+            asked.answer_durable = false;
+        }
+    }
 }
 
 impl Asked {

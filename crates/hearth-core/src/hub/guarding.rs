@@ -89,9 +89,6 @@ impl Hub {
             deliveries: self.one_more(delivery),
         };
         let Some(origin) = self.repeat(now, origin, true) else { return };
-        if let Some(RequestKey::Guard { guard, correlation_data }) = &origin.key {
-            self.wills.guard_acts(guard, correlation_data);
-        }
         self.notice(Notice::Guarding {
             presence: will.topic.clone(),
             device: device.clone(),

@@ -87,9 +87,8 @@ impl Hub {
         };
         let forget_at = self.fence_is_back().then(|| now.monotonic + self.config.redelivery);
         self.journal.answer(&key, answer, forget_at);
-        if let RequestKey::Guard { guard, correlation_data } = &key
-            && self.wills.note_guarded(guard, correlation_data)
-        {
+        if let RequestKey::Guard { guard, correlation_data } = &key {
+            self.wills.note_guarded(guard, correlation_data);
             self.store_memory();
         }
         if origin.durability == Durability::Nothing {

@@ -77,6 +77,10 @@ impl World {
 
     /// The other hub's will, where it is the last word, has been acted on.
     fn check_guarded(&mut self) {
+        if self.counts.get(Reached::PrefixChanged) > 0 {
+            // It was, and the answer was dropped with the prefix.
+            return;
+        }
         let prefix = self.connection_prefix();
         let topic = Templates::default().presence.build(prefix.as_ref(), &[("client_id", "attic")]);
         let will = self.broker.retained.get(&topic).and_then(|letter| {

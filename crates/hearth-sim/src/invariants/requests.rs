@@ -82,6 +82,10 @@ impl World {
         let allowed = asked.allowed;
         let idempotent = asked.idempotent;
         asked.executions.push(this);
+        if !asked.is_at_least_once() {
+            // The hub remembers it from its answer on, which the network may deliver much later.
+            asked.settled.get_or_insert(self.now);
+        }
         self.require(allowed, Invariant::AllowedTopic, || {
             format!("request {index} is executed, whose Response Topic is forbidden")
         });
@@ -136,7 +140,7 @@ impl World {
         let denied = strict && executed && given.denies();
         asked.answers.push(given);
         if !asked.is_at_least_once() {
-            asked.settled = Some(self.now);
+            asked.settled.get_or_insert(self.now);
         }
         self.require(contradicted.is_none(), Invariant::OneAnswer, || {
             let known = contradicted.map(|known| known.status).unwrap_or_default();

@@ -148,6 +148,7 @@ impl World {
                 self.life.store += 1;
                 self.reach(Reached::StoresLost);
                 self.fates.exempt_all();
+                self.ledger.store_lost();
             }
             Damage::Elsewhere => self.reach(Reached::StoresElsewhere),
         }
