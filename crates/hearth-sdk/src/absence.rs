@@ -14,6 +14,15 @@ pub struct Absence {
     pub acknowledgements: Vec<Acknowledgement>,
 }
 
+impl Absence {
+    /// Returns whether somebody acted on the hub's behalf: an answer with a failure's status did nothing.
+    pub fn somebody_acted(&self) -> bool {
+        let acted = |status: Option<u16>| status.is_none_or(|status| (200..300).contains(&status));
+        self.outcome == Outcome::Consumed
+            && self.acknowledgements.iter().any(|answer| acted(answer.status))
+    }
+}
+
 /// What became of a will (MQTT 3.1.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

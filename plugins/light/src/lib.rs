@@ -11,7 +11,7 @@ mod state;
 
 use std::time::Duration;
 
-use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Outcome, Problems, Property};
+use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property};
 
 use crate::backend::Backend;
 pub use crate::config::Config;
@@ -111,7 +111,7 @@ impl Device for Light {
 
     fn absence(&mut self, absence: &Absence) {
         let again = self.state.handled.as_ref() == Some(&absence.generation);
-        if again || !somebody_acted(absence) {
+        if again || !absence.somebody_acted() {
             return;
         }
         self.state.handled = Some(absence.generation.clone());
@@ -242,11 +242,4 @@ impl Light {
 fn boot(config: &Config) -> Option<String> {
     let id = std::fs::read_to_string(config.root.path("/proc/sys/kernel/random/boot_id"));
     id.ok().map(|id| id.trim().to_owned())
-}
-
-/// Returns whether somebody acted on the hub's behalf: an answer with a failure's status did nothing.
-fn somebody_acted(absence: &Absence) -> bool {
-    let acted = |status: Option<u16>| status.is_none_or(|status| (200..300).contains(&status));
-    absence.outcome == Outcome::Consumed
-        && absence.acknowledgements.iter().any(|answer| acted(answer.status))
 }

@@ -13,9 +13,7 @@ mod setting;
 
 use std::collections::BTreeMap;
 
-use hearth_sdk::{
-    Absence, Answer, Changes, Context, Device, Failure, Outcome, Problems, Property, Value,
-};
+use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property, Value};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -134,7 +132,7 @@ impl Device for Thermostat {
     fn absence(&mut self, absence: &Absence) {
         let setting = &mut self.controller.setting;
         let again = setting.handled.as_ref() == Some(&absence.generation);
-        if again || !somebody_acted(absence) {
+        if again || !absence.somebody_acted() {
             return;
         }
         setting.handled = Some(absence.generation.clone());
@@ -228,11 +226,4 @@ impl Thermostat {
 fn local_time(zone: &TimeZone) -> Option<DateTime> {
     let local = zone.to_datetime(Timestamp::now());
     (local.year() >= FIRST_YEAR).then_some(local)
-}
-
-/// Returns whether somebody acted on the hub's behalf: an answer with a failure's status did nothing.
-fn somebody_acted(absence: &Absence) -> bool {
-    let acted = |status: Option<u16>| status.is_none_or(|status| (200..300).contains(&status));
-    absence.outcome == Outcome::Consumed
-        && absence.acknowledgements.iter().any(|answer| acted(answer.status))
 }
