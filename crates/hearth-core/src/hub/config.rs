@@ -27,7 +27,7 @@ pub struct HubConfig {
     pub settle: Duration,
     /// How long the fence may take.
     pub fence_timeout: Duration,
-    /// How long answers may take after [`Input::Shutdown`].
+    /// How long answers may take after [`Input::Shutdown`](crate::Input::Shutdown).
     pub grace: Duration,
     /// The devices.
     pub devices: BTreeMap<String, DevicePolicy>,
