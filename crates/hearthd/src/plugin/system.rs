@@ -34,7 +34,10 @@ pub(super) fn take_standard_input() -> io::Result<OwnedFd> {
 /// Limits what this process may use from now on.
 pub(super) fn limit(limits: Limits) -> io::Result<()> {
     let both = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
-    setrlimit(Resource::Data, both(limits.memory))?;
+    // AddressSanitizer's shadow memory would count as the process's own.
+    if !cfg!(sanitized) {
+        setrlimit(Resource::Data, both(limits.memory))?;
+    }
     setrlimit(Resource::Nofile, both(limits.files))?;
     // A memory card has better things to hold.
     setrlimit(Resource::Core, both(0))?;

@@ -33,6 +33,10 @@ fn every_way_to_end_a_process_costs_its_device_alone() {
         ("exit", "exit status 3"),
         ("memory", "signal: 6 (SIGABRT)"),
     ] {
+        // AddressSanitizer needs more memory than any limit leaves.
+        if cfg!(sanitized) && job == "memory" {
+            continue;
+        }
         assert_eq!(ends_by(job), format!("its process has ended: {how}"), "{job}");
     }
 }
