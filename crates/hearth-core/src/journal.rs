@@ -277,14 +277,16 @@ impl Journal {
     }
 
     /// PUBACK has been sent for one delivery; after the last, only a lost connection brings another.
-    pub(crate) fn acknowledged(&mut self, key: &RequestKey, forget_at: Duration) {
+    pub(crate) fn acknowledged(&mut self, key: &RequestKey, forget_at: Option<Duration>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
         if entry.unacknowledged == 0 && entry.record.answer.is_some() {
             self.by_age.remove(&entry.age);
             entry.age = self.age;
             self.age += 1;
-            self.expire_at(key, forget_at);
+            if let Some(forget_at) = forget_at {
+                self.expire_at(key, forget_at);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ impl Hub {
         let is_will = &message.payload[..] == b"offline"
             && message.response_topic.is_some()
             && message.correlation_data.is_some();
-        if !self.may_act_on_wills() {
+        if !self.has_passed_fence() {
             let older = self.held_wills.iter().position(|(held, _)| held.topic == message.topic);
             if let Some((_, delivery)) = older.map(|index| self.held_wills.remove(index)) {
                 self.acknowledge_now(delivery);

@@ -384,13 +384,19 @@ impl Hub {
         if let Some(inbound) = self.deliveries.iter_mut().find(|i| i.id == delivery) {
             inbound.holds = inbound.holds.saturating_sub(1);
         }
+        let forget_at = self.forget_at();
         while self.deliveries.front().is_some_and(|inbound| inbound.holds == 0) {
             let Some(inbound) = self.deliveries.pop_front() else { break };
             self.outputs.push_back(Output::Acknowledge(inbound.id));
             for key in inbound.keys {
-                self.journal.acknowledged(&key, self.clock + self.config.redelivery);
+                self.journal.acknowledged(&key, forget_at);
             }
         }
+    }
+
+    /// Returns when what is settled now may be forgotten; before the fence nothing may.
+    fn forget_at(&self) -> Option<Duration> {
+        self.has_passed_fence().then(|| self.clock + self.config.redelivery)
     }
 
     fn finish_deliveries(&mut self, deliveries: &[DeliveryId]) {

@@ -205,8 +205,8 @@ impl Hub {
         }
     }
 
-    /// Whether nothing that the broker had queued can still be under way.
-    pub(super) fn may_act_on_wills(&self) -> bool {
+    /// Whether all that the broker had queued has been seen, or is not waited for any longer.
+    pub(super) fn has_passed_fence(&self) -> bool {
         matches!(&self.phase, Phase::Online(connection)
             if matches!(connection.fence, Fence::Settling { .. } | Fence::Decided { .. }))
     }

@@ -85,8 +85,7 @@ impl Hub {
             self.publish_response(&origin, answer);
             return;
         };
-        let forget_at = self.fence_is_back().then(|| now.monotonic + self.config.redelivery);
-        self.journal.answer(&key, answer, forget_at);
+        self.journal.answer(&key, answer, self.forget_at());
         if let RequestKey::Guard { guard, correlation_data } = &key {
             self.wills.note_guarded(guard, correlation_data);
             self.store_memory();

@@ -347,7 +347,7 @@ fn the_journal_gives_up_the_oldest_first_however_late_their_time_is_up() {
     rig.handle(Input::Elapsed);
     rig.subscribe("alice", false);
     let fence = rig.published().into_iter().find(|m| m.topic.ends_with("/fence")).unwrap();
-    ask(&mut rig, 5000);
+    (5000..5010).for_each(|n| ask(&mut rig, n));
     rig.receive(fence);
     (6000..6010).for_each(|n| ask(&mut rig, n));
     rig.receive(Message {
