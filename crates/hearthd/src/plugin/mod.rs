@@ -78,6 +78,14 @@ pub enum PluginError {
         /// Why.
         source: IdentityError,
     },
+    /// There is no room for a private copy, or it may not be written.
+    #[error("copy plugin {} into the state folder: {source}", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file cannot be loaded.
     #[error("load plugin {}: {reason}", path.display())]
     Load {
