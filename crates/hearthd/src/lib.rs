@@ -5,6 +5,7 @@ pub mod config;
 pub mod device;
 pub mod driver;
 pub mod examination;
+pub mod journal;
 pub mod link;
 pub mod notice;
 pub mod plugin;

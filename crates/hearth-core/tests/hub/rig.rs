@@ -13,6 +13,8 @@ pub(crate) const CLIENT_ID: &str = "hub";
 pub(crate) struct Rig {
     pub(crate) hub: Hub,
     pub(crate) now: Duration,
+    /// What the system believes the time to be.
+    pub(crate) unix: Duration,
     /// What the store holds.
     pub(crate) memory: Memory,
     pub(crate) journal: BTreeMap<RequestKey, Record>,
@@ -20,6 +22,8 @@ pub(crate) struct Rig {
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
     pub(crate) store_works: bool,
+    /// Whether it answers that it cannot.
+    pub(crate) store_fails: bool,
     next_delivery: u64,
 }
 
@@ -77,10 +81,12 @@ impl Rig {
         let mut rig = Self {
             hub,
             now: Duration::from_secs(1000),
+            unix: Duration::from_secs(1_700_000_000),
             memory,
             journal,
             outputs: Vec::new(),
             store_works: true,
+            store_fails: false,
             next_delivery: 0,
         };
         rig.handle(Input::Elapsed);
@@ -152,10 +158,14 @@ impl Rig {
     }
 
     pub(crate) fn handle(&mut self, input: Input) {
-        let now = Now { monotonic: self.now, unix: Duration::from_secs(1_700_000_000) };
+        let now = Now { monotonic: self.now, unix: self.unix };
         self.hub.handle(now, input);
         while let Some(output) = self.hub.poll_output() {
             match output {
+                Output::Store { revision, .. } if self.store_fails => {
+                    let error = "disk full".to_owned();
+                    self.hub.handle(now, Input::StoreFailed { revision, error });
+                }
                 Output::Store { revision, change } if self.store_works => {
                     self.write(change);
                     self.hub.handle(now, Input::Stored { revision });

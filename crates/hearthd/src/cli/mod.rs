@@ -43,6 +43,8 @@ enum Command {
     },
     /// List the devices of the running daemon.
     Devices(Asking),
+    /// Tell how the running daemon is.
+    Status(Asking),
     /// Tell what a device can do.
     Describe {
         /// Device ID.
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
             ask::request(&common, device, property, payload, all)
         }
         Command::Devices(common) => ask::devices(&common),
+        Command::Status(common) => ask::status(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
         Command::Doctor(doctor) => doctor::examine(&doctor),
