@@ -102,10 +102,15 @@ async fn a_watchdog_that_watches_another_process_gets_no_sign_of_life() -> Resul
 }
 
 #[tokio::test]
-async fn the_broker_is_ready_once_it_listens() -> Result<()> {
+async fn the_broker_is_ready_once_it_listens_and_lives_as_long_as_it_answers() -> Result<()> {
     let service = Service::prepare().await?;
     let heard = service.broker_systemd.expect("READY=1", PATIENCE).await?;
     assert_eq!(heard.len(), 1, "{heard:#?}");
+    for _ in 0..3 {
+        // Each is an answer of its own, with accounts and sessions as for any client.
+        service.broker_systemd.expect("WATCHDOG=1", PATIENCE).await?;
+    }
+    assert_eq!(service.broker.log(), "", "that is no news");
     Ok(())
 }
 
@@ -141,6 +146,7 @@ impl Service {
         let broker_systemd = Systemd::listen(&at_broker)?;
         let broker = HearthBroker::start_with(&built, &at_broker, |command| {
             command.env("NOTIFY_SOCKET", broker_systemd.path());
+            command.env("WATCHDOG_USEC", WATCHDOG_USEC);
         })
         .await?;
         let config = DaemonConfig::new(broker.access("hub"));
