@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hearth_tests::{
     Built, Client, Daemon, DaemonConfig, HearthBroker, Result, Systemd, client::PATIENCE,
+    process::eventually,
 };
 use tempfile::TempDir;
 
@@ -79,6 +80,9 @@ async fn a_device_that_hangs_keeps_no_sign_of_life_back_and_a_stopped_hub_gives_
     home.light_is_off().await?;
     let process = home.daemon.process()?;
     process.signal("STOP")?;
+    let stat = format!("/proc/{}/stat", process.id());
+    let stopped = || Ok(std::fs::read_to_string(&stat)?.contains(") T ").then_some(()));
+    eventually("the stop", PATIENCE, stopped).await?;
     systemd.heard();
     tokio::time::sleep(4 * PING_INTERVAL).await;
     let heard = systemd.heard();
