@@ -47,10 +47,10 @@ impl Built {
         Ok(Self { folder: folder.doing("cargo's folder has no parent")?.to_owned() })
     }
 
-    /// Returns the release folder beside this one.
+    /// Returns the folder of another profile beside this one.
     #[must_use]
-    pub fn release(&self) -> Self {
-        Self { folder: self.folder.with_file_name("release") }
+    pub fn profile(&self, name: &str) -> Self {
+        Self { folder: self.folder.with_file_name(name) }
     }
 
     /// Builds the daemon, the broker and the plugins into this folder.
@@ -60,9 +60,10 @@ impl Built {
     pub fn build(&self) -> Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.arg("build").current_dir(workspace());
-        if self.folder.ends_with("release") {
-            cargo.arg("--release");
-            for package in ["hearthd", "hearth-broker", "hearth-light", "hearth-thermostat"] {
+        let profile = self.folder.file_name().unwrap_or_default();
+        if profile != "debug" {
+            cargo.arg("--profile").arg(profile);
+            for package in MEASURED {
                 cargo.args(["--package", package]);
             }
         } else {
@@ -97,6 +98,10 @@ impl Built {
         Ok(())
     }
 }
+
+/// What a measurement needs.
+const MEASURED: [&str; 5] =
+    ["hearthd", "hearth-broker", "hearth-load", "hearth-light", "hearth-thermostat"];
 
 /// Returns the root of the workspace.
 pub fn workspace() -> &'static Path {

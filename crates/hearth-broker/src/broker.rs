@@ -137,6 +137,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
     broker.sys_topics_enabled = false;
     broker.max_packet_size = MAX_PACKET_SIZE;
     broker.max_clients = MAX_CLIENTS;
+    broker.max_outbound_inflight = MAX_IN_FLIGHT;
     // A lockout after some wrong passwords would hit the hub as well: behind one router or on one
     // machine all clients share an address.
     broker.auth_config.rate_limit.enabled = false;
@@ -186,5 +187,8 @@ fn finish(outcome: Result<mqtt5::Result<()>, tokio::task::JoinError>) -> Result<
 const MAX_PACKET_SIZE: usize = 4 * 1024 * 1024;
 /// Bytes that wait for one absent client.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
+/// Messages on their way to one client that it has not acknowledged, where its Receive Maximum allows them: a hub
+/// acknowledges a request once its answer is out and stored, and should not sit idle until then.
+const MAX_IN_FLIGHT: u16 = 1024;
 /// Clients connected at once.
 const MAX_CLIENTS: usize = 1000;

@@ -133,19 +133,34 @@ pub enum Change {
     Memory(Memory),
     /// A request of the journal, which replaces the record with the same key.
     Record(Record),
+    /// Likewise, with an answer that has gone out already: only its request's PUBACK waits.
+    Answer(Record),
     /// A request leaves the journal.
     Forget(RequestKey),
 }
 
 impl Change {
-    /// Returns whether the hub waits for this change; others may be written with the next that it waits for.
-    pub fn is_urgent(&self) -> bool {
+    /// Returns who waits for this change.
+    pub fn urgency(&self) -> Urgency {
         match self {
-            Self::Memory(_) => true,
-            Self::Record(record) => !record.delivered,
-            Self::Forget(_) => false,
+            Self::Memory(_) => Urgency::Now,
+            Self::Record(record) if record.delivered => Urgency::Whenever,
+            Self::Record(_) => Urgency::Now,
+            Self::Answer(_) => Urgency::Soon,
+            Self::Forget(_) => Urgency::Whenever,
         }
     }
+}
+
+/// Who waits for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// The hub, and with it a requester or the connection.
+    Now,
+    /// Only the broker, for a PUBACK: a few milliseconds for company cost nobody anything.
+    Soon,
+    /// Nobody: it may be written with the next change that somebody waits for.
+    Whenever,
 }
 
 /// The facts of CONNACK that the hub decides by (MQTT 3.2.2).

@@ -4,6 +4,7 @@
 //! it is carried out, where carrying it out twice would do harm, and with its answer after.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Answer, Message, PublishId, QoS, RequestId, outbox::later};
 
 /// What makes two requests the same one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestKey {
     /// Response Topic and Correlation Data, in whatever session.
     Correlated {
@@ -73,6 +74,33 @@ impl RequestKey {
     }
 }
 
+/// Sorts first by that in which two keys usually differ: a request costs many comparisons.
+impl Ord for RequestKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (
+                Self::Correlated { response_topic: topic, correlation_data: data },
+                Self::Correlated { response_topic, correlation_data },
+            ) => data.cmp(correlation_data).then_with(|| topic.cmp(response_topic)),
+            (
+                Self::Guard { guard: name, correlation_data: data },
+                Self::Guard { guard, correlation_data },
+            ) => data.cmp(correlation_data).then_with(|| name.cmp(guard)),
+            (Self::Packet(id), Self::Packet(other)) => id.cmp(other),
+            (Self::Correlated { .. }, Self::Guard { .. } | Self::Packet(_))
+            | (Self::Guard { .. }, Self::Packet(_)) => Ordering::Less,
+            (Self::Guard { .. } | Self::Packet(_), Self::Correlated { .. })
+            | (Self::Packet(_), Self::Guard { .. }) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for RequestKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Reply {
     pub(crate) fn to(message: &Message, now: Duration) -> Self {
         Self {
@@ -119,10 +147,11 @@ pub(crate) enum Durability {
 /// The journal: every request that may be delivered again, by its key.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    entries: BTreeMap<RequestKey, Entry>,
-    /// When entries are forgotten.
-    expiries: BTreeSet<(Duration, RequestKey)>,
-    /// The same entries by age: where room is needed, the one goes that was not heard of for longest.
+    /// Boxed, because a tree moves its values about.
+    entries: BTreeMap<RequestKey, Box<Entry>>,
+    /// When entries are forgotten, by age.
+    expiries: BTreeSet<(Duration, u64)>,
+    /// The same entries: where room is needed, the one goes that was not heard of for longest.
     by_age: BTreeMap<u64, RequestKey>,
     /// Counts what happens to entries.
     age: u64,
@@ -190,11 +219,11 @@ impl Journal {
     }
 
     pub(crate) fn get(&self, key: &RequestKey) -> Option<&Entry> {
-        self.entries.get(key)
+        self.entries.get(key).map(AsRef::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, key: &RequestKey) -> Option<&mut Entry> {
-        self.entries.get_mut(key)
+        self.entries.get_mut(key).map(AsMut::as_mut)
     }
 
     /// Makes room for one more request where it can; returns what it forgets, and whether there is room.
@@ -218,7 +247,6 @@ impl Journal {
         request: Option<RequestId>,
     ) {
         let key = record.key.clone();
-        self.remove(&key);
         self.bytes += record.size();
         let entry = Entry {
             record,
@@ -232,30 +260,35 @@ impl Journal {
             expires: None,
         };
         self.age += 1;
-        self.entries.insert(key, entry);
+        if let Some(before) = self.entries.insert(key, Box::new(entry)) {
+            self.let_go(before);
+        }
     }
 
     /// Removes a request that is not to be remembered.
     pub(crate) fn remove(&mut self, key: &RequestKey) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
-        self.bytes -= entry.record.size();
-        if let Some(expires) = entry.expires {
-            self.expiries.remove(&(expires, key.clone()));
-            self.by_age.remove(&entry.age);
-        }
-        Some(entry)
+        Some(self.let_go(entry))
     }
 
-    /// Keeps the answer for redeliveries: until `forget_at` where none is outstanding.
+    fn let_go(&mut self, mut entry: Box<Entry>) -> Entry {
+        self.bytes -= entry.record.size();
+        entry.keep(&mut self.expiries, &mut self.by_age);
+        *entry
+    }
+
+    /// Keeps the answer for whoever waits until `expires`, and for redeliveries: until `forget_at` where none is outstanding.
     pub(crate) fn answer(
         &mut self,
         key: &RequestKey,
         answer: &Answer,
+        expires: Option<Duration>,
         forget_at: Option<Duration>,
     ) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         self.bytes -= entry.record.size();
         entry.record.answer = Some(answer.clone());
+        entry.record.reply.expires = expires;
         entry.request = None;
         self.bytes += entry.record.size();
         if entry.unacknowledged == 0
@@ -270,10 +303,7 @@ impl Journal {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged += 1;
         entry.connection = self.connection;
-        if let Some(expires) = entry.expires.take() {
-            self.expiries.remove(&(expires, key.clone()));
-            self.by_age.remove(&entry.age);
-        }
+        entry.keep(&mut self.expiries, &mut self.by_age);
     }
 
     /// PUBACK has been sent for one delivery; after the last, only a lost connection brings another.
@@ -281,11 +311,11 @@ impl Journal {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
         if entry.unacknowledged == 0 && entry.record.answer.is_some() {
-            self.by_age.remove(&entry.age);
+            entry.keep(&mut self.expiries, &mut self.by_age);
             entry.age = self.age;
             self.age += 1;
             if let Some(forget_at) = forget_at {
-                self.expire_at(key, forget_at);
+                entry.expire_at(forget_at, &mut self.expiries, &mut self.by_age);
             }
         }
     }
@@ -332,7 +362,8 @@ impl Journal {
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
         let mut forgotten = Vec::new();
         while self.expiries.first().is_some_and(|(expires, _)| *expires <= now) {
-            let Some((_, key)) = self.expiries.pop_first() else { break };
+            let Some((_, age)) = self.expiries.pop_first() else { break };
+            let Some(key) = self.by_age.remove(&age) else { continue };
             forgotten.extend(self.remove(&key).map(|_| key));
         }
         forgotten
@@ -362,11 +393,34 @@ impl Journal {
     /// Forgets a request at a time of its own.
     pub(crate) fn expire_at(&mut self, key: &RequestKey, at: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if let Some(old) = entry.expires.replace(at) {
-            self.expiries.remove(&(old, key.clone()));
+        entry.expire_at(at, &mut self.expiries, &mut self.by_age);
+    }
+}
+
+impl Entry {
+    /// Is forgotten at a time, or earlier where room is needed.
+    fn expire_at(
+        &mut self,
+        at: Duration,
+        expiries: &mut BTreeSet<(Duration, u64)>,
+        by_age: &mut BTreeMap<u64, RequestKey>,
+    ) {
+        self.keep(expiries, by_age);
+        self.expires = Some(at);
+        expiries.insert((at, self.age));
+        by_age.insert(self.age, self.record.key.clone());
+    }
+
+    /// Is not forgotten for the present.
+    fn keep(
+        &mut self,
+        expiries: &mut BTreeSet<(Duration, u64)>,
+        by_age: &mut BTreeMap<u64, RequestKey>,
+    ) {
+        if let Some(expires) = self.expires.take() {
+            expiries.remove(&(expires, self.age));
+            by_age.remove(&self.age);
         }
-        self.expiries.insert((at, key.clone()));
-        self.by_age.insert(entry.age, key.clone());
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Derives the window from CONNACK: half of what the client library can have in flight, at most eight.
+    /// Derives the window from CONNACK: half of what broker and client library can have in flight, and bounded.
     pub(crate) fn new(receive_maximum: u16, maximum_packet_size: Option<u32>) -> Self {
         let size = (usize::from(receive_maximum).min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW);
         Self { size, maximum_packet_size }
@@ -236,7 +236,9 @@ pub(crate) fn later(one: Option<Duration>, other: Option<Duration>) -> Option<Du
 }
 
 /// What the client library keeps in flight at most.
-const LIBRARY_LIMIT: usize = 64;
-const LARGEST_WINDOW: usize = 8;
+const LIBRARY_LIMIT: usize = 256;
+/// More than a round trip to a busy broker holds up; a quarter of the library's packet identifiers, so that none comes
+/// round while it is in use.
+const LARGEST_WINDOW: usize = 64;
 const BOUND: usize = 4096;
 const SMALL: usize = 256;

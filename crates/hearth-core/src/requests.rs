@@ -13,8 +13,10 @@ use crate::{
 /// The table of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    pending: BTreeMap<RequestId, Pending>,
+    /// Boxed, because a tree moves its values about.
+    pending: BTreeMap<RequestId, Box<Pending>>,
     deadlines: BTreeSet<(Duration, RequestId)>,
+    /// Stays for a device without requests, which will have others.
     per_device: BTreeMap<String, usize>,
     /// Requests that may not start before the store holds a revision, and those behind them, by device.
     queued: BTreeMap<String, VecDeque<(u64, Request)>>,
@@ -54,9 +56,12 @@ impl Requests {
     pub(crate) fn insert(&mut self, pending: Pending) -> RequestId {
         self.next_id += 1;
         let id = RequestId(self.next_id);
-        *self.per_device.entry(pending.device.clone()).or_default() += 1;
+        match self.per_device.get_mut(&pending.device) {
+            Some(count) => *count += 1,
+            None => drop(self.per_device.insert(pending.device.clone(), 1)),
+        }
         self.deadlines.insert((pending.deadline, id));
-        self.pending.insert(id, pending);
+        self.pending.insert(id, Box::new(pending));
         id
     }
 
@@ -73,11 +78,8 @@ impl Requests {
         self.deadlines.remove(&(pending.deadline, id));
         if let Some(count) = self.per_device.get_mut(&pending.device) {
             *count -= 1;
-            if *count == 0 {
-                self.per_device.remove(&pending.device);
-            }
         }
-        Some(pending)
+        Some(*pending)
     }
 
     /// Starts a request, or returns it where it can start at once; requests to one device keep their order.

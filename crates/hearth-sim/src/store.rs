@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::{Change, Memory, Record, RequestKey};
+use hearth_core::{Change, Memory, Record, RequestKey, Urgency};
 
 /// The store of one hub, across its lives.
 #[derive(Debug, Default)]
@@ -31,7 +31,11 @@ pub(crate) enum Damage {
 impl Store {
     /// Queues a change; what the hub does not wait for may lie for a second.
     pub(crate) fn write(&mut self, now: Duration, revision: u64, change: Change) {
-        let due = now + if change.is_urgent() { self.latency } else { LAZY };
+        let due = now
+            + match change.urgency() {
+                Urgency::Now | Urgency::Soon => self.latency,
+                Urgency::Whenever => LAZY,
+            };
         self.commits_at = Some(self.commits_at.map_or(due, |at| at.min(due)));
         self.pending.push_back((revision, change));
     }
@@ -40,7 +44,7 @@ impl Store {
     pub(crate) fn latest(&self) -> &Memory {
         let pending = self.pending.iter().rev().find_map(|(_, change)| match change {
             Change::Memory(memory) => Some(memory),
-            Change::Record(_) | Change::Forget(_) => None,
+            Change::Record(_) | Change::Answer(_) | Change::Forget(_) => None,
         });
         pending.unwrap_or(&self.memory)
     }
@@ -78,7 +82,7 @@ impl Store {
             last = Some(revision);
             match change {
                 Change::Memory(memory) => self.memory = memory,
-                Change::Record(record) => {
+                Change::Record(record) | Change::Answer(record) => {
                     written.push(record.clone());
                     self.records.insert(record.key.clone(), record);
                 }

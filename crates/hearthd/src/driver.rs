@@ -122,8 +122,8 @@ struct Driver {
 
 impl Driver {
     async fn drive(&mut self) -> Result<(), DriverError> {
+        let mut burst = 0;
         loop {
-            let mut published = false;
             while let Some(output) = self.hub.poll_output() {
                 if let Output::Stopped(result) = output {
                     return result.map_err(|fatal| match fatal {
@@ -132,20 +132,41 @@ impl Driver {
                         }
                     });
                 }
-                published |= matches!(output, Output::Publish { .. });
                 self.perform(output);
             }
-            if published {
-                // The link's task writes an answer before the driver turns to what can wait.
-                yield_now().await;
-            }
-            let input = self.wait().await?;
+            let ready = if burst < LONGEST_BURST { self.ready_input() } else { None };
+            let input = if ready.is_some() {
+                burst += 1;
+                ready
+            } else {
+                self.devices.wake();
+                if burst == LONGEST_BURST {
+                    // The link's task writes what has gathered, however much more has come meanwhile.
+                    yield_now().await;
+                }
+                burst = 0;
+                self.wait().await?
+            };
             let now = self.now();
             if let Some(input) = input {
                 self.hub.handle(now, input);
             }
             self.service.turn(now.monotonic, || self.devices.census());
         }
+    }
+
+    /// Returns an input that is there already, so that what comes together wakes each device once.
+    fn ready_input(&mut self) -> Option<Input> {
+        if let Some(event) = self.link.as_mut().and_then(Link::try_next) {
+            return Some(self.on_link(event));
+        }
+        while let Some(event) = self.devices.try_next() {
+            if let Some(input) = self.on_device(event) {
+                return Some(input);
+            }
+        }
+        let event = self.stored.try_recv().ok()?;
+        Some(self.on_store(event))
     }
 
     /// Waits for whatever happens next.
@@ -226,7 +247,7 @@ impl Driver {
             Output::Connect { will } => self.connect(will.as_ref()),
             Output::Disconnect => self.with_link(Link::disconnect),
             Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
-            Output::Publish { id, message } => self.with_link(|link| link.publish(id, &message)),
+            Output::Publish { id, message } => self.with_link(|link| link.publish(id, message)),
             Output::Acknowledge(delivery) => self.with_link(|link| link.acknowledge(delivery)),
             Output::Unsubscribe(filters) => self.with_link(|link| link.unsubscribe(&filters)),
             Output::Store { revision, change } => self.store.put(revision, change),
@@ -398,6 +419,8 @@ pub(crate) fn random_bytes() -> [u8; 16] {
     bytes
 }
 
+/// How many inputs are handled before the link, the devices and signals get their turn.
+const LONGEST_BURST: usize = 64;
 /// How long late copies of a will may take after the fence.
 const SETTLE: Duration = Duration::from_millis(300);
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -76,6 +76,7 @@ pub struct Link {
     unnumbered: VecDeque<PublishId>,
     /// By packet identifier.
     unacknowledged: BTreeMap<u16, PublishId>,
+    /// What PUBACK needs to know of each message.
     deliveries: BTreeMap<u64, Publish>,
     next_delivery: u64,
     disconnecting: bool,
@@ -146,9 +147,7 @@ impl Link {
                 self.events.recv().await
             };
             let event = match received {
-                Some(Ok(Event::Incoming(packet))) => self.on_incoming(packet),
-                Some(Ok(Event::Outgoing(packet))) => self.on_outgoing(&packet),
-                Some(Err(cause)) => Some(LinkEvent::Closed(cause)),
+                Some(received) => self.read(received),
                 None => {
                     let error = "the connection has ended".to_owned();
                     Some(LinkEvent::Closed(Disconnection::Lost { error }))
@@ -157,6 +156,25 @@ impl Link {
             if let Some(event) = event {
                 return event;
             }
+        }
+    }
+
+    /// Returns the next event, if it is there already.
+    pub fn try_next(&mut self) -> Option<LinkEvent> {
+        loop {
+            let received = self.events.try_recv().ok()?;
+            let event = self.read(received);
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    fn read(&mut self, received: Result<Event, Disconnection>) -> Option<LinkEvent> {
+        match received {
+            Ok(Event::Incoming(packet)) => self.on_incoming(packet),
+            Ok(Event::Outgoing(packet)) => self.on_outgoing(&packet),
+            Err(cause) => Some(LinkEvent::Closed(cause)),
         }
     }
 
@@ -192,15 +210,24 @@ impl Link {
     ///
     /// # Errors
     /// Where the link's queue is full: a broken invariant of its user.
-    pub fn publish(&mut self, id: PublishId, message: &Message) -> Result<(), LinkFull> {
+    pub fn publish(&mut self, id: PublishId, message: Message) -> Result<(), LinkFull> {
         let qos = match message.qos {
             QoS::AtMostOnce => WireQoS::AtMostOnce,
             QoS::AtLeastOnce => WireQoS::AtLeastOnce,
         };
-        let properties = publish_properties(message);
-        let payload = message.payload.to_vec();
+        let Message { topic, payload, retain, .. } = message;
+        let properties = PublishProperties {
+            payload_format_indicator: message.utf8.then_some(1),
+            message_expiry_interval: message.expiry,
+            topic_alias: None,
+            response_topic: message.response_topic,
+            correlation_data: message.correlation_data,
+            user_properties: message.user_properties,
+            subscription_identifiers: Vec::new(),
+            content_type: message.content_type,
+        };
         self.client
-            .try_publish_with_properties(&message.topic, qos, message.retain, payload, properties)
+            .try_publish_with_properties(topic, qos, retain, payload, properties)
             .map_err(|_| LinkFull)?;
         self.unnumbered.push_back(id);
         Ok(())
@@ -248,15 +275,14 @@ impl Link {
     }
 
     fn on_publish(&mut self, publish: Publish) -> LinkEvent {
-        let message = read_message(&publish);
-        let delivery = (publish.qos != WireQoS::AtMostOnce).then(|| {
+        let (qos, packet_id) = (publish.qos, publish.pkid);
+        let delivery = (qos != WireQoS::AtMostOnce).then(|| {
             let id = self.next_delivery;
-            let packet_id = publish.pkid;
             self.next_delivery += 1;
-            self.deliveries.insert(id, publish);
+            self.deliveries.insert(id, Publish { qos, pkid: packet_id, ..Publish::default() });
             Delivery { id: DeliveryId(id), packet_id }
         });
-        LinkEvent::Received(message, delivery)
+        LinkEvent::Received(read_message(publish), delivery)
     }
 
     fn on_outgoing(&mut self, packet: &Outgoing) -> Option<LinkEvent> {
@@ -305,11 +331,19 @@ async fn poll(
                 patience = agreed_keep_alive(connack).unwrap_or(keep_alive).mul_f32(1.5);
             }
         }
+        if matches!(&event, Ok(Event::Outgoing(packet)) if is_of_no_use(packet)) {
+            continue;
+        }
         let last = matches!(event, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect)));
         if events.send(event).await.is_err() || last {
             return;
         }
     }
+}
+
+/// Returns whether nobody asks when such a packet was written.
+fn is_of_no_use(packet: &Outgoing) -> bool {
+    !matches!(packet, Outgoing::Publish(_) | Outgoing::Disconnect)
 }
 
 /// Returns Server Keep Alive, which overrides the client's (MQTT 3.2.2.3.14).
@@ -429,19 +463,6 @@ fn last_will(will: &Will) -> LastWill {
     }
 }
 
-fn publish_properties(message: &Message) -> PublishProperties {
-    PublishProperties {
-        payload_format_indicator: message.utf8.then_some(1),
-        message_expiry_interval: message.expiry,
-        topic_alias: None,
-        response_topic: message.response_topic.clone(),
-        correlation_data: message.correlation_data.clone(),
-        user_properties: message.user_properties.clone(),
-        subscription_identifiers: Vec::new(),
-        content_type: message.content_type.clone(),
-    }
-}
-
 fn read_connack(connack: ConnAck) -> Connack {
     let session_present = connack.session_present;
     match connack.properties {
@@ -455,11 +476,11 @@ fn read_connack(connack: ConnAck) -> Connack {
     }
 }
 
-fn read_message(publish: &Publish) -> Message {
-    let properties = publish.properties.clone().unwrap_or_default();
+fn read_message(publish: Publish) -> Message {
+    let properties = publish.properties.unwrap_or_default();
     Message {
         topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-        payload: publish.payload.clone(),
+        payload: publish.payload,
         qos: match publish.qos {
             WireQoS::AtMostOnce => QoS::AtMostOnce,
             WireQoS::AtLeastOnce | WireQoS::ExactlyOnce => QoS::AtLeastOnce,
@@ -538,7 +559,7 @@ fn disconnect_code(code: DisconnectReasonCode) -> u8 {
 
 const SUCCESS: u8 = 0;
 /// rumqttc's table of messages in flight; the hub's window keeps well below it.
-const IN_FLIGHT_LIMIT: u16 = 64;
+const IN_FLIGHT_LIMIT: u16 = 256;
 /// More than window, acknowledgements of one read and one SUBSCRIBE can fill.
 const REQUEST_CAPACITY: usize = 4096;
 /// Events that wait for the driver before the socket is read on.

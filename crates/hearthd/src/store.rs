@@ -1,5 +1,6 @@
 //! What survives a restart: one redb file, written by one thread.
 
+mod inbox;
 mod writer;
 
 #[cfg(test)]
@@ -13,19 +14,20 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use hearth_core::{Change, Memory, Record};
+use hearth_core::{Change, Memory, Record, Urgency};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
 };
 use tracing::{error, warn};
 
-use writer::{Command, Opener, Writer};
+use inbox::{Command, Inbox};
+use writer::{Opener, Writer};
 
 const HUB: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hub");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
@@ -66,8 +68,8 @@ pub enum StoreEvent {
 /// The writing end of the store.
 #[derive(Debug)]
 pub struct Store {
-    commands: mpsc::Sender<Command>,
-    writer: thread::JoinHandle<()>,
+    inbox: Arc<Inbox>,
+    writer: Option<thread::JoinHandle<()>>,
 }
 
 /// Why there is no store.
@@ -125,31 +127,42 @@ impl Store {
     }
 
     fn start(writer: Writer, report: impl Fn(StoreEvent) + Send + 'static) -> Self {
-        let (commands, inbox) = mpsc::channel();
+        let inbox = Arc::new(Inbox::default());
+        let taken = Arc::clone(&inbox);
         let writer = thread::Builder::new()
             .name("store".into())
-            .spawn(move || writer.run(&inbox, &report))
+            .spawn(move || writer.run(&taken, &report))
             .expect("the system can start a thread");
-        Self { commands, writer }
+        Self { inbox, writer: Some(writer) }
     }
 
-    /// Writes a change of the hub's: at once if it is urgent, else within a second.
+    /// Writes a change of the hub's: as soon as somebody waits for it, or within a second.
     pub fn put(&self, revision: u64, change: Change) {
-        // The writer lives as long as this sender.
-        let _ = self.commands.send(Command::Change { revision, change: Box::new(change) });
+        let delay = match change.urgency() {
+            Urgency::Now => Duration::ZERO,
+            Urgency::Soon => SOON_INTERVAL,
+            Urgency::Whenever => LAZY_INTERVAL,
+        };
+        self.inbox.put(Command::Change { revision, change: Box::new(change) }, delay);
     }
 
     /// Writes a device's state within a second.
     pub fn put_device(&self, id: String, state: Vec<u8>) {
-        let _ = self.commands.send(Command::Device { id, state });
+        self.inbox.put(Command::Device { id, state }, LAZY_INTERVAL);
     }
 
     /// Writes what is left and ends the writer.
-    pub fn close(self) {
-        drop(self.commands);
-        if self.writer.join().is_err() {
+    pub fn close(mut self) {
+        self.inbox.close();
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             error!("the store's writer has panicked");
         }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }
 
@@ -287,3 +300,8 @@ fn boot_id() -> Option<String> {
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 const FILE: &str = "state.redb";
 const CACHE_BYTES: usize = 256 * 1024;
+/// How long what only a PUBACK waits for may wait for company: requests at once share a write, and most answers are
+/// delivered before they are written, which saves a second one.
+const SOON_INTERVAL: Duration = Duration::from_millis(4);
+/// How long what nobody waits for may wait for company.
+const LAZY_INTERVAL: Duration = Duration::from_secs(1);

@@ -88,7 +88,7 @@ impl Visit {
     pub async fn publish(&mut self, message: &Message) -> Result<u8, VisitError> {
         self.published += 1;
         let id = PublishId(self.published);
-        self.link.publish(id, message)?;
+        self.link.publish(id, message.clone())?;
         loop {
             match self.next().await? {
                 Some(LinkEvent::Published(published, code)) if published == id => return Ok(code),

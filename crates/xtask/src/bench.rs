@@ -1,170 +1,112 @@
-//! `cargo xtask bench`: what the daemon costs, in release builds on this machine.
+//! `cargo xtask bench`: the daemon beside the alternatives, in release builds on this machine.
 
+mod cells;
+mod durability;
+mod footprint;
+mod growth;
+mod load;
+mod peers;
+mod plot;
+mod report;
+mod stage;
+mod table;
 mod writes;
 
-use std::{
-    convert::Infallible,
-    fmt::Write,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
-use hearth_tests::{Built, Client, Daemon, DaemonConfig, Doing, HearthBroker, Message, Result};
+use hearth_tests::{Built, Doing, Result, built::workspace};
 
-/// Measures latency beside a bare echo, idle memory, start and size, and prints them.
-pub(crate) async fn bench() -> Result<()> {
-    let built = Built::beside_this_program()?.release();
+/// How much to measure.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Measure the same in fewer and shorter rounds, in less than five minutes once all is built.
+    #[arg(long)]
+    quick: bool,
+    /// The cargo profile to measure: `profiling` builds in a fraction of the time, and is somewhat slower.
+    #[arg(long, value_name = "NAME", default_value = "release")]
+    profile: String,
+    /// Put the tables and plots into `crates/hearthd/benches` as well, as those of this machine today.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Measures, prints, and leaves tables and plots in `target/bench`.
+pub(crate) async fn bench(options: Options) -> Result<()> {
+    let built = Built::beside_this_program()?.profile(&options.profile);
     built.build()?;
-    let folder = tempfile::tempdir()?;
-    let broker = HearthBroker::start(&built, &folder.path().join("broker")).await?;
-    let mut config = DaemonConfig::new(broker.access("hub"));
-    config.devices = ten_devices();
-    let mut hub = Daemon::prepare(&built, &folder.path().join("hub"), &config)?;
-    let mut phone = Client::connect(&broker.access("phone"), "phone").await?;
-    phone.subscribe(RESPONSES).await?;
-    let starts = starts(&mut hub, &mut phone).await?;
-    tokio::time::sleep(SETTLE).await;
-    let memory = resident(hub.process()?.id())?;
-    let Latencies { changing, unchanged, bare } = latencies(&broker, &mut phone).await?;
-    let (changing, unchanged, bare) = (median(changing), median(unchanged), median(bare));
+    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
+    let folder = workspace().canonicalize()?.join("target/bench");
+    std::fs::create_dir_all(&folder).doing(folder.display())?;
+    let peers = peers::provide(&folder).await?;
 
-    println!("request -> answer, QoS 1, {ROUNDS} rounds of {EACH}, median");
-    println!("  bare rumqttc echo     {:>8.1} us", micros(bare));
-    for (name, through) in [("state unchanged", unchanged), ("state changes", changing)] {
-        println!(
-            "  hearthd, {name:<15}{:>6.1} us   {:+.1} us   ratio {:.2}",
-            micros(through),
-            micros(through) - micros(bare),
-            micros(through) / micros(bare)
-        );
+    let mut report = report::Report::new(&options);
+    let compared = cells::compare(&built, &peers, effort).await?;
+    report.add("Throughput and latency", &table::comparison(&compared));
+    report.add("The goals", &table::goals(&compared));
+    let durability = durability::measure(&built, effort).await?;
+    report.add("What durability costs", &table::durability(&durability));
+    let growth = growth::measure(&built, effort).await?;
+    report.add("Growth", &table::growth(&growth));
+    let footprint = footprint::measure(&built, effort).await?;
+    report.add("Footprint", &table::footprint(&footprint));
+    report.write(&folder)?;
+    let mut plots = plot::growth(&growth, &folder)?;
+    plots.push(plot::throughput(&compared, &folder)?);
+    plots.push(plot::memory(&footprint, &folder)?);
+    println!("\ntables and plots: {}", folder.display());
+    if options.keep {
+        report.keep(&plots)?;
     }
-    println!("hearthd, idle with ten devices");
-    println!("  resident memory       {memory:>8} kB");
-    println!("  start to `online`     {:>8.1} ms   median of {STARTS}", micros(starts) / 1000.0);
-    for name in ["hearthd", "hearth-broker"] {
-        let size = std::fs::metadata(built.binary(name))?.len();
-        println!("  size of {name:<13} {:>8} kB", size / 1024);
-    }
-    let writes = writes::writes(&mut hub, &mut phone).await?;
-    println!("bytes written to the store for each request");
-    println!("  one at a time         {:>8}", writes.alone);
-    println!("  many at once          {:>8}", writes.together);
-    println!("  the same, not idempotent {:>5}", writes.intents);
-    hub.terminate().await?;
     Ok(())
 }
 
-/// Starts the hub several times and leaves it running; returns the median time to `online`.
-async fn starts(hub: &mut Daemon, phone: &mut Client) -> Result<Duration> {
-    // The first start learns the prefix and connects twice.
-    hub.start(phone).await?;
-    let mut times = Vec::new();
-    for _ in 0..STARTS {
-        hub.terminate().await?;
-        let begin = Instant::now();
-        hub.spawn()?;
-        hub.online(phone).await?;
-        times.push(begin.elapsed());
-    }
-    Ok(median(times))
+/// How long each thing is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rounds of the cells that the goals name, and of the others: a hundred requesters take seconds to log in.
+    rounds: usize,
+    other_rounds: usize,
+    /// Milliseconds of one cell's warm-up, and of its measurement.
+    warm_up: u64,
+    measure: u64,
+    devices: &'static [usize],
+    queued: &'static [usize],
+    /// Requests after which the memory is looked at.
+    endurance: usize,
 }
 
-/// The times of each kind of request.
-#[derive(Default)]
-struct Latencies {
-    /// The request changes the state, which the hub publishes retained as well.
-    changing: Vec<Duration>,
-    /// The state is what it was.
-    unchanged: Vec<Duration>,
-    bare: Vec<Duration>,
+impl Effort {
+    const QUICK: Self = Self {
+        rounds: 2,
+        other_rounds: 0,
+        warm_up: 150,
+        measure: 400,
+        devices: &[1, 100, 500],
+        queued: &[10, 1000],
+        endurance: 100_000,
+    };
+    const FULL: Self = Self {
+        rounds: 6,
+        other_rounds: 1,
+        warm_up: 150,
+        measure: 500,
+        devices: &[1, 10, 100, 500, 1000, 2000],
+        queued: &[10, 100, 1000, 10_000],
+        endurance: 1_000_000,
+    };
 }
 
-async fn latencies(broker: &HearthBroker, phone: &mut Client) -> Result<Latencies> {
-    let mut echo = Client::connect(&broker.access("tablet"), "echo").await?;
-    echo.subscribe("alice/echo").await?;
-    let echo = tokio::spawn(echo_forever(echo));
-    let mut times = Latencies::default();
-    for round in 0..=ROUNDS {
-        let changing = round_of(phone, "alice/cmnd/light-0/power", ["ON", "OFF"]).await?;
-        let bare = round_of(phone, "alice/echo", ["ON", "OFF"]).await?;
-        let unchanged = round_of(phone, "alice/cmnd/light-0/power", ["OFF", "OFF"]).await?;
-        // The first round warms up.
-        if round > 0 {
-            times.changing.extend(changing);
-            times.unchanged.extend(unchanged);
-            times.bare.extend(bare);
-        }
-    }
-    echo.abort();
-    Ok(times)
+/// Returns the middle value.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Answers every request with its own payload.
-async fn echo_forever(mut echo: Client) -> Result<Infallible> {
-    loop {
-        let request = echo.expect("a request", FOREVER, |m| m.topic == "alice/echo").await?;
-        let topic = request.response_topic.doing("a Response Topic")?;
-        let answer = Message {
-            correlation_data: request.correlation_data,
-            ..Message::new(topic, request.payload)
-        };
-        echo.publish(answer).await?;
-    }
+/// Reads a line of `/proc/PID/status` that is in kB, such as `VmRSS`.
+pub(crate) fn memory_kb(process: u32, name: &str) -> Result<u64> {
+    let file = PathBuf::from(format!("/proc/{process}/status"));
+    let status = std::fs::read_to_string(&file).doing(file.display())?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()).doing(name)?;
+    number.parse().doing(name)
 }
-
-async fn round_of(
-    phone: &mut Client,
-    topic: &str,
-    payloads: [&'static str; 2],
-) -> Result<Vec<Duration>> {
-    let mut times = Vec::with_capacity(EACH);
-    for n in 0..EACH {
-        let payload = payloads[n % 2];
-        let mut data = [0; 8];
-        getrandom::fill(&mut data).doing("random Correlation Data")?;
-        let request = Message::new(topic, payload).respond_to(RESPONSES, data.to_vec());
-        let begin = Instant::now();
-        let answer = phone.request(request).await?;
-        times.push(begin.elapsed());
-        if answer.text() != payload {
-            return Err(hearth_tests::Failure(format!("{topic}: {}", answer.text())));
-        }
-    }
-    Ok(times)
-}
-
-fn ten_devices() -> String {
-    let mut text = String::new();
-    for n in 0..5 {
-        let _ = writeln!(text, "[devices.light-{n}]\nplugin = \"light\"");
-        let _ = writeln!(text, "[devices.light-{n}.config]\nbackend = \"simulated\"");
-        let _ = writeln!(text, "[devices.room-{n}]\nplugin = \"thermostat\"");
-        let _ = writeln!(text, "[devices.room-{n}.config]\nbackend = \"simulated\"");
-    }
-    text
-}
-
-/// Reads VmRSS in kB.
-fn resident(process: u32) -> Result<u64> {
-    let file = format!("/proc/{process}/status");
-    let status = std::fs::read_to_string(Path::new(&file)).doing(&file)?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next()).doing("no VmRSS")?;
-    number.parse().doing("VmRSS")
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
-const RESPONSES: &str = "alice/response/phone/bench";
-const ROUNDS: usize = 10;
-const EACH: usize = 200;
-const STARTS: usize = 7;
-const SETTLE: Duration = Duration::from_secs(2);
-const FOREVER: Duration = Duration::from_secs(24 * 3600);

@@ -1,7 +1,8 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | counts | sim | chaos | toolchains | sanitize`.
 
 mod bench;
 mod chaos;
+mod counts;
 mod demo;
 mod play;
 mod sanitize;
@@ -32,8 +33,10 @@ enum Command {
     Run,
     /// Run every test, the end-to-end ones against real brokers.
     Test,
-    /// Measure what a request through the daemon costs.
-    Bench,
+    /// Measure the daemon beside the alternatives.
+    Bench(bench::Options),
+    /// Hold what a request costs the core, in allocations and instructions, against its budget.
+    Counts,
     /// Kill hub and broker and break their link, and count what became of every request and will.
     Chaos(chaos::Options),
     /// Drive the core against a model broker under faults, by seed; `sim --help` lists its options.
@@ -62,7 +65,8 @@ fn main() -> ExitCode {
         Command::Demo => block_on(unless_interrupted(demo::demo())),
         Command::Run => block_on(play::play()),
         Command::Test => suite::test(),
-        Command::Bench => block_on(unless_interrupted(bench::bench())),
+        Command::Bench(options) => block_on(unless_interrupted(bench::bench(options))),
+        Command::Counts => counts::counts(),
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),

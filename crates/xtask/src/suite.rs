@@ -19,11 +19,16 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 
 /// Installs the broker and its clients from Debian where they are missing.
 fn provide_mosquitto() -> Result<()> {
-    if mosquitto_is_there() {
+    provide(&["mosquitto", "mosquitto-clients"], mosquitto_is_there).doing(REMEDY)
+}
+
+/// Installs packages from Debian where something is missing.
+pub(crate) fn provide(packages: &[&str], is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
-    println!("xtask: mosquitto is missing; installing it with apt-get");
-    for arguments in [&["update"][..], &["install", "--yes", "mosquitto", "mosquitto-clients"]] {
+    println!("xtask: {} is missing; installing it with apt-get", packages[0]);
+    for arguments in [&["update"][..], &[&["install", "--yes"], packages].concat()] {
         let mut install = if is_root() {
             Command::new("apt-get")
         } else {
@@ -32,9 +37,9 @@ fn provide_mosquitto() -> Result<()> {
             sudo
         };
         install.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        succeed(&mut install).doing(REMEDY)?;
+        succeed(&mut install)?;
     }
-    if mosquitto_is_there() { Ok(()) } else { Err(Failure::new(REMEDY)) }
+    if is_there() { Ok(()) } else { Err(Failure::new(format!("{} is still missing", packages[0]))) }
 }
 
 fn mosquitto_is_there() -> bool {

@@ -116,7 +116,7 @@ impl Hub {
 
     /// Lets a delivery wait for one more answer.
     fn one_more(&mut self, delivery: Option<DeliveryId>) -> Vec<DeliveryId> {
-        if let Some(inbound) = self.deliveries.iter_mut().find(|i| Some(i.id) == delivery) {
+        if let Some(inbound) = delivery.and_then(|delivery| self.inbound(delivery)) {
             inbound.holds += 1;
         }
         delivery.into_iter().collect()

@@ -386,9 +386,15 @@ impl Hub {
         }
     }
 
+    /// Finds a delivery of this connection that has no PUBACK yet; their IDs go up.
+    fn inbound(&mut self, delivery: DeliveryId) -> Option<&mut Inbound> {
+        let index = self.deliveries.binary_search_by_key(&delivery, |inbound| inbound.id).ok()?;
+        self.deliveries.get_mut(index)
+    }
+
     /// Lifts one hold from a delivery, and acknowledges all that have none left, in order.
     fn acknowledge(&mut self, delivery: DeliveryId) {
-        if let Some(inbound) = self.deliveries.iter_mut().find(|i| i.id == delivery) {
+        if let Some(inbound) = self.inbound(delivery) {
             inbound.holds = inbound.holds.saturating_sub(1);
         }
         let forget_at = self.forget_at();
@@ -416,7 +422,7 @@ impl Hub {
     fn let_go(&mut self, id: PublishId, kind: Kind) {
         if let Kind::Response { key, deliveries } = kind {
             if let Some(key) = key {
-                self.note_delivered(&key, id);
+                self.mark_delivered(&key, Some(id));
             }
             self.finish_deliveries(&deliveries);
         }

@@ -115,11 +115,10 @@ impl Hub {
         let mut needs = None;
         if let Some(entry) = entry {
             let key = entry.key.clone();
-            self.journal.insert(entry.clone(), durability, Some(id));
+            let intent = (durability == Durability::Intent).then(|| entry.clone());
+            self.journal.insert(entry, durability, Some(id));
             self.bind(&deliveries, &key);
-            if durability == Durability::Intent {
-                needs = Some(self.store(Change::Record(entry)));
-            }
+            needs = intent.map(|intent| self.store(Change::Record(intent)));
         }
         if device == self.config.client_id && property == "absences" {
             let absences = serde_json::to_value(&self.wills.memory().decided)
@@ -196,7 +195,7 @@ impl Hub {
             }
             Some(_) | None => (origin.key, origin.durability) = (None, Durability::Nothing),
         }
-        self.respond(now, origin, answer, device, property, now.monotonic);
+        self.respond(now, origin, answer, device.into(), property.into(), now.monotonic);
     }
 
     fn start(&mut self, request: Request, needs: Option<u64>) {
@@ -205,8 +204,8 @@ impl Hub {
 
     /// Ties deliveries to a request of the journal, which is forgotten only after their PUBACKs.
     fn bind(&mut self, deliveries: &[DeliveryId], key: &RequestKey) {
-        for inbound in &mut self.deliveries {
-            if deliveries.contains(&inbound.id) {
+        for &delivery in deliveries {
+            if let Some(inbound) = self.inbound(delivery) {
                 inbound.keys.push(key.clone());
                 self.journal.delivered_again(key);
             }
@@ -356,7 +355,7 @@ fn key(message: &Message, delivery: Option<Delivery>) -> Option<RequestKey> {
     }
 }
 
-pub(super) fn record(device: &str, property: &str, key: &RequestKey, origin: &Origin) -> Record {
+fn record(device: &str, property: &str, key: &RequestKey, origin: &Origin) -> Record {
     Record {
         key: key.clone(),
         content: origin.content,

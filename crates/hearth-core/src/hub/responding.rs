@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, Phase, requesting::record};
+use super::{Hub, Phase};
 use crate::{
     Answer, Change, Notice, Now, PublishId, Record, RequestId, RequestKey, Status,
     journal::Durability,
@@ -71,40 +71,39 @@ impl Hub {
         now: Now,
         origin: Origin,
         answer: &Answer,
-        device: &str,
-        property: &str,
+        device: String,
+        property: String,
         arrived: Duration,
     ) {
-        self.notice(Notice::RequestAnswered {
-            device: device.to_owned(),
-            property: property.to_owned(),
-            status: answer.status.code(),
-            elapsed: now.monotonic - arrived,
-        });
-        let Some(key) = origin.key.clone() else {
-            self.publish_response(&origin, answer);
-            return;
-        };
-        self.journal.answer(&key, answer, self.forget_at());
-        if let RequestKey::Guard { guard, correlation_data } = &key {
+        let (status, elapsed) = (answer.status.code(), now.monotonic - arrived);
+        self.notice(Notice::RequestAnswered { device, property, status, elapsed });
+        let Some(key) = &origin.key else { return self.publish_response(&origin, answer) };
+        self.journal.answer(key, answer, origin.reply.expires, self.forget_at());
+        if let RequestKey::Guard { guard, correlation_data } = key {
             self.wills.note_guarded(guard, correlation_data);
             self.store_memory();
         }
-        if origin.durability == Durability::Nothing {
-            self.publish_response(&origin, answer);
-            return;
-        }
-        let stored = record(device, property, &key, &origin);
-        let needs = self.store(Change::Record(Record { answer: Some(answer.clone()), ..stored }));
-        if let Some(entry) = self.journal.get_mut(&key) {
-            entry.revision = needs;
-        }
+        let Some(needs) = self.store_answer(key, origin.durability) else {
+            return self.publish_response(&origin, answer);
+        };
         if origin.durability == Durability::Intent {
             self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
         } else {
             self.hold(&origin, needs);
             self.publish_response(&origin, answer);
         }
+    }
+
+    /// Stores an answer where it must survive a crash; returns the revision that holds it.
+    fn store_answer(&mut self, key: &RequestKey, durability: Durability) -> Option<u64> {
+        if durability == Durability::Nothing {
+            return None;
+        }
+        let entry = self.journal.get_mut(key)?;
+        entry.revision = self.revision + 1;
+        let record = entry.record.clone();
+        let awaited = durability == Durability::Intent;
+        Some(self.store(if awaited { Change::Record(record) } else { Change::Answer(record) }))
     }
 
     /// Publishes the answers that the store holds now.
@@ -165,15 +164,13 @@ impl Hub {
         }
     }
 
-    /// The broker has an answer, or nobody waits for it any more.
-    pub(super) fn note_delivered(&mut self, key: &RequestKey, publish: PublishId) {
-        if self.journal.get(key).is_some_and(|entry| entry.publish == Some(publish)) {
-            self.mark_delivered(key);
-        }
-    }
-
-    fn mark_delivered(&mut self, key: &RequestKey) {
+    /// The broker has an answer, or nobody waits for it any more; `publish` says as which message, and only the last
+    /// one counts.
+    pub(super) fn mark_delivered(&mut self, key: &RequestKey, publish: Option<PublishId>) {
         let Some(entry) = self.journal.get_mut(key) else { return };
+        if publish.is_some() && entry.publish != publish {
+            return;
+        }
         if std::mem::replace(&mut entry.record.delivered, true) {
             return;
         }
@@ -185,7 +182,7 @@ impl Hub {
 
     fn finish(&mut self, now: Now, pending: Pending, answer: &Answer) {
         let Pending { device, property, arrived, origin, .. } = pending;
-        self.respond(now, origin, answer, &device, &property, arrived);
+        self.respond(now, origin, answer, device, property, arrived);
     }
 
     /// Keeps deliveries from being acknowledged before the store holds a revision.
@@ -194,7 +191,7 @@ impl Hub {
             return;
         }
         for &delivery in &origin.deliveries {
-            if let Some(inbound) = self.deliveries.iter_mut().find(|i| i.id == delivery) {
+            if let Some(inbound) = self.inbound(delivery) {
                 inbound.holds += 1;
                 self.unstored.push((revision, delivery));
             }
@@ -207,12 +204,13 @@ impl Hub {
         let Some(mut response) = origin.reply.response(answer) else {
             return self.finish_deliveries(&origin.deliveries);
         };
-        if let Phase::Subscribing(connection) | Phase::Online(connection) = &self.phase
+        // A request of this connection was checked when it came; others may have come under another prefix.
+        if origin.deliveries.is_empty()
+            && let Phase::Subscribing(connection) | Phase::Online(connection) = &self.phase
             && self.check_response_topic(connection.prefix.as_ref(), &response.topic).is_err()
         {
-            // Its request came under another prefix.
             if let Some(key) = &origin.key {
-                self.mark_delivered(key);
+                self.mark_delivered(key, None);
             }
             self.finish_deliveries(&origin.deliveries);
             return self.notice(Notice::MessageDropped { topic: response.topic });

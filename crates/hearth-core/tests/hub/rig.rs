@@ -197,7 +197,7 @@ impl Rig {
     fn write(&mut self, change: Change) {
         match change {
             Change::Memory(memory) => self.memory = memory,
-            Change::Record(record) => {
+            Change::Record(record) | Change::Answer(record) => {
                 self.journal.insert(record.key.clone(), record);
             }
             Change::Forget(key) => {

@@ -82,7 +82,7 @@ impl World {
     pub(crate) fn check_window(&mut self) {
         let Some(connection) = self.connection() else { return };
         let Some(connack) = &connection.connack else { return };
-        let window = (usize::from(connack.receive_maximum).min(64) / 2).clamp(1, 8);
+        let window = (usize::from(connack.receive_maximum).min(256) / 2).clamp(1, 64);
         let in_flight = connection.publishing.len();
         self.require(in_flight <= window, Invariant::Bounded, || {
             format!("{in_flight} messages in flight, {window} are allowed")

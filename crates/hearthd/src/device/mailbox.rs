@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,6 +28,8 @@ struct Inner {
     /// The commands that may still be completed.
     tokens: BTreeSet<u64>,
     woken: bool,
+    /// The device's thread waits, and nobody has said that he will notify it.
+    asleep: bool,
     /// The instance has gone by itself.
     lost: bool,
     change: Option<Change>,
@@ -42,6 +45,17 @@ pub(crate) struct Completion {
     pub(crate) token: u64,
     pub(crate) status: i32,
     pub(crate) payload: Vec<u8>,
+}
+
+/// What became of a request that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// The device comes to it by itself.
+    Awake,
+    /// The device waits, and somebody must [`Mailbox::notify`] it.
+    Asleep,
+    /// It does not fit.
+    Full,
 }
 
 /// What becomes of a device whose requests wait meanwhile.
@@ -83,17 +97,19 @@ impl Mailbox {
         Self { bound, inner: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Adds a request; false where the mailbox is full.
-    pub(crate) fn push(&self, request: Request) -> bool {
+    /// Adds a request where it fits.
+    pub(crate) fn push(&self, request: Request) -> Pushed {
         let mut inner = self.lock();
-        let fits = inner.requests.len() < self.bound;
-        if fits {
-            inner.requests.push_back((request, Instant::now()));
-            // Released first, or the device's thread wakes only to wait for it.
-            drop(inner);
-            self.changed.notify_all();
+        if inner.requests.len() >= self.bound {
+            return Pushed::Full;
         }
-        fits
+        inner.requests.push_back((request, Instant::now()));
+        if mem::take(&mut inner.asleep) { Pushed::Asleep } else { Pushed::Awake }
+    }
+
+    /// Has the device look at its mail.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_all();
     }
 
     /// Adds an absence; the oldest gives way where too many wait.
@@ -216,6 +232,7 @@ impl Mailbox {
                 return next;
             }
             let until = inner.timers.values().copied().chain(due).min();
+            inner.asleep = true;
             inner = match until {
                 None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
@@ -224,6 +241,7 @@ impl Mailbox {
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            inner.asleep = false;
         }
     }
 
@@ -242,7 +260,7 @@ impl Inner {
         if self.stopping {
             return Some(Next::Stop);
         }
-        if std::mem::take(&mut self.lost) {
+        if mem::take(&mut self.lost) {
             return Some(Next::Lost);
         }
         self.completions.pop_front().map(Next::Completion)
@@ -278,7 +296,7 @@ impl Inner {
             self.timers.remove(&id);
             return Some(Next::Timer(id));
         }
-        std::mem::take(&mut self.woken).then_some(Next::Wake)
+        mem::take(&mut self.woken).then_some(Next::Wake)
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     plugin::{Kind, Launcher, Plugins, STATUS},
     service::Census,
 };
+use mailbox::{Mailbox, Pushed};
 use post::Post;
 pub use reload::Difference;
 use shared::{Bounds, Shared, Ties};
@@ -91,6 +92,8 @@ pub struct Devices {
     by_id: BTreeMap<String, Device>,
     /// Devices that a reload has ended or left behind.
     leaving: Vec<(String, Device)>,
+    /// Devices with requests that do not know of them yet.
+    asleep: Vec<Arc<Mailbox>>,
     post: Arc<Post>,
     checked: Arc<Checked>,
     launcher: Launcher,
@@ -174,6 +177,7 @@ impl Devices {
         let mut devices = Self {
             by_id: BTreeMap::new(),
             leaving: Vec::new(),
+            asleep: Vec::new(),
             post: Arc::default(),
             checked: Arc::clone(&checked),
             launcher: plugins.launcher().clone(),
@@ -201,8 +205,8 @@ impl Devices {
             .collect()
     }
 
-    /// Has a device carry out a request; never blocks, the answer comes as an event.
-    pub fn request(&self, request: Request) {
+    /// Gives a device a request, of which it hears by [`Devices::wake`]; never blocks, the answer comes as an event.
+    pub fn request(&mut self, request: Request) {
         let Some(device) = self.by_id.get(&request.device) else {
             let text = format!("there is no device `{}`", request.device);
             return self.post.answer(request.id, Answer::failure(Status::NotFound, text));
@@ -216,15 +220,25 @@ impl Devices {
                 format!("`{}` is stalled: a call into its plugin does not end", request.device);
             return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
-        let (id, device) = (request.id, request.device.clone());
-        if !shared.mailbox.push(request) {
-            let text = format!("`{device}` has too many requests waiting");
-            self.post.answer(id, Answer::failure(Status::Busy, text));
+        let id = request.id;
+        match shared.mailbox.push(request) {
+            Pushed::Awake => {}
+            Pushed::Asleep => self.asleep.push(Arc::clone(&shared.mailbox)),
+            Pushed::Full => {
+                let text = format!("`{}` has too many requests waiting", shared.config.id);
+                self.post.answer(id, Answer::failure(Status::Busy, text));
+            }
         }
+    }
+
+    /// Wakes the devices that have new requests, as [`Devices::next`] does.
+    pub fn wake(&mut self) {
+        self.asleep.drain(..).for_each(|mailbox| mailbox.notify());
     }
 
     /// Waits for what a device says next; may be dropped and called again at any time.
     pub async fn next(&mut self) -> DeviceEvent {
+        self.wake();
         loop {
             if self.looked.elapsed() >= LOOK_INTERVAL {
                 self.looked = Instant::now();

@@ -1,5 +1,7 @@
 //! What survives, and what a store that fails does.
 
+use std::sync::mpsc;
+
 use hearth_core::{Answer, KnownPrefix, QoS, Reply, RequestKey};
 
 use super::{disk::Disk, *};

@@ -1,11 +1,11 @@
 //! The thread that writes the store.
 //!
 //! Whatever waits when the thread comes to it goes into one transaction, so that many requests at once cost one
-//! write to the card; what nobody waits for goes with the next, or a second later.
+//! write to the card; what only a PUBACK waits for goes within milliseconds, what nobody waits for with the next, or
+//! a second later.
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -13,14 +13,10 @@ use hearth_core::{Change, Memory, Record, RequestKey};
 use redb::Database;
 use tracing::{error, info};
 
-use super::{BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, StoreError, StoreEvent};
-
-/// What the thread is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    Change { revision: u64, change: Box<Change> },
-    Device { id: String, state: Vec<u8> },
-}
+use super::{
+    BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, StoreError, StoreEvent,
+    inbox::{Command, Inbox},
+};
 
 /// Opens the file again.
 pub(super) type Opener = Box<dyn FnMut() -> Result<Database, StoreError> + Send>;
@@ -71,39 +67,32 @@ impl Writer {
         Self { database, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
     }
 
-    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Command>, report: &impl Fn(StoreEvent)) {
-        let mut due: Option<Instant> = None;
+    pub(super) fn run(mut self, inbox: &Inbox, report: &impl Fn(StoreEvent)) {
+        let mut retry: Option<Instant> = None;
         if let Some(cause) = &self.failure {
             error!(cause, "the store cannot be opened; going on without it");
             report(self.event());
-            due = Some(Instant::now() + self.retry_interval);
+            retry = Some(Instant::now() + self.retry_interval);
         }
         loop {
-            let received = match due {
-                Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
-                None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            };
-            let ended = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
-            let (mut news, mut urgent) = (false, false);
-            for command in received.into_iter().chain(inbox.try_iter()) {
+            let (commands, ended) = inbox.take(retry);
+            let mut news = false;
+            for command in commands {
                 match command {
                     Command::Change { revision, change } => {
                         self.newest = revision;
                         news = true;
-                        urgent |= change.is_urgent();
                         self.pending.change(*change);
                     }
                     Command::Device { id, state } => {
                         self.pending.devices.insert(id, state);
                     }
                 }
-                due.get_or_insert_with(|| Instant::now() + LAZY_INTERVAL);
             }
             let before = self.failure.clone();
             // A store that fails is tried again in its time, however much waits for it.
-            if ended || due.is_some_and(|due| due <= Instant::now()) || (urgent && before.is_none())
-            {
-                due = self.write().err().map(|()| Instant::now() + self.retry_interval);
+            if ended || retry.is_none_or(|retry| retry <= Instant::now()) {
+                retry = self.write().err().map(|()| Instant::now() + self.retry_interval);
             }
             if news || before != self.failure {
                 report(self.event());
@@ -170,7 +159,7 @@ impl Pending {
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Memory(memory) => self.memory = Some(memory),
-            Change::Record(record) => {
+            Change::Record(record) | Change::Answer(record) => {
                 self.journal.insert(record.key.clone(), Some(record));
             }
             Change::Forget(key) => {
@@ -224,8 +213,6 @@ impl Pending {
     }
 }
 
-/// How long what nobody waits for may wait for company.
-const LAZY_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// More than the hub's journal can hold, with what it forgets beside.
 const JOURNAL_BOUND: usize = 4096;

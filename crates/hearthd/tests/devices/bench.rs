@@ -115,6 +115,7 @@ impl Bench {
             content_type: None,
             remaining,
         });
+        self.devices.wake();
         id
     }
 

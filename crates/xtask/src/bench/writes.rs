@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use hearth_tests::{Client, Daemon, Doing, Message, Result};
 
+/// Where the answers go.
+pub(crate) const RESPONSES: &str = "response/phone/bench";
+
 /// Bytes that the kernel was given to write for each request.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Writes {
     /// Requests that come one at a time, seconds apart as far as the store is concerned.
     pub(crate) alone: u64,
@@ -35,11 +39,11 @@ async fn burst(process: u32, phone: &mut Client, payloads: &[&str], count: usize
         let mut data = [0; 8];
         getrandom::fill(&mut data).doing("random Correlation Data")?;
         let payload = payloads[n % payloads.len()].to_owned();
-        let request = Message::new("alice/cmnd/light-0/power", payload);
-        phone.publish(request.respond_to(super::RESPONSES, data.to_vec())).await?;
+        let request = Message::new("cmnd/light-0/power", payload);
+        phone.publish(request.respond_to(RESPONSES, data.to_vec())).await?;
     }
     for _ in 0..count {
-        phone.expect_on(super::RESPONSES).await?;
+        phone.expect_on(RESPONSES).await?;
     }
     // What nobody waits for is written within a second.
     tokio::time::sleep(LAZY).await;

@@ -1,0 +1,97 @@
+//! What the daemon takes of a machine: memory at rest and after many requests, disk, dependencies.
+
+use std::process::Command;
+
+use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Result, built::workspace};
+
+use super::{
+    Effort,
+    load::{self, Question, Until},
+    memory_kb,
+    stage::{LIGHTS, lights, start_mosquitto},
+};
+
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Footprint {
+    /// With ten devices, in kB.
+    pub(crate) idle_kb: u64,
+    /// After so many requests, in kB.
+    pub(crate) after: Vec<(usize, u64)>,
+    /// Name, size in kB, and crates that are built into it.
+    pub(crate) programs: Vec<(&'static str, u64, usize)>,
+}
+
+/// Looks at a hub at rest, then again and again while it answers.
+pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Footprint> {
+    let folder = tempfile::tempdir()?;
+    let (_mosquitto, port) = start_mosquitto(folder.path()).await?;
+    let access = Access { port, login: None };
+    let mut phone = Client::connect(&access, "phone").await?;
+
+    let mut ten = hub(built, &access, "ten", &ten_devices(), folder.path())?;
+    ten.start(&mut phone).await?;
+    tokio::time::sleep(SETTLE).await;
+    let idle_kb = memory_kb(ten.process()?.id(), "VmRSS")?;
+    ten.terminate().await?;
+
+    let mut hub = hub(built, &access, "busy", &lights("light", LIGHTS, "none"), folder.path())?;
+    hub.start(&mut phone).await?;
+    let mut after = vec![(0, memory_kb(hub.process()?.id(), "VmRSS")?)];
+    for step in 1..=STEPS {
+        println!("{} requests", effort.endurance / STEPS * step);
+        let question = Question {
+            topic: "cmnd/light-{n}/power".into(),
+            targets: LIGHTS,
+            payloads: vec!["ON".into(), "OFF".into()],
+            prefix: None,
+            qos: 1,
+            requesters: 1,
+            in_flight: 256,
+            until: Until::Count(effort.endurance / STEPS),
+        };
+        load::ask(built, &access, &question).await?;
+        let resident = memory_kb(hub.process()?.id(), "VmRSS")?;
+        after.push((effort.endurance / STEPS * step, resident));
+    }
+    hub.terminate().await?;
+
+    let mut programs = Vec::new();
+    for name in ["hearthd", "hearth-broker"] {
+        let size = std::fs::metadata(built.binary(name)).doing(name)?.len() / 1024;
+        programs.push((name, size, dependencies(name)?));
+    }
+    Ok(Footprint { idle_kb, after, programs })
+}
+
+fn hub(
+    built: &Built,
+    access: &Access,
+    name: &str,
+    devices: &str,
+    folder: &std::path::Path,
+) -> Result<Daemon> {
+    let mut config = DaemonConfig::new(access.clone());
+    config.client_id = format!("hearthd-{name}");
+    config.devices = devices.to_owned();
+    Daemon::prepare(built, &folder.join(name), &config)
+}
+
+fn ten_devices() -> String {
+    let rooms = lights("room", 5, "none").replace("\"light\"", "\"thermostat\"");
+    lights("light", 5, "none") + &rooms
+}
+
+/// Counts the crates of a program, itself aside.
+fn dependencies(package: &str) -> Result<usize> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none"]);
+    let output = cargo.current_dir(workspace()).output().doing("cargo tree")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let crates: std::collections::BTreeSet<_> =
+        text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();
+    Ok(crates.len().saturating_sub(1))
+}
+
+const STEPS: usize = 10;
+const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);

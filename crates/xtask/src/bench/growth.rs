@@ -1,0 +1,141 @@
+//! What many devices cost, and many requests that waited while the hub was away.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Result};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::{
+    Effort,
+    load::{self, Question, Until},
+    memory_kb,
+    stage::{LIGHTS, lights, start_mosquitto},
+};
+
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    pub(crate) devices: Vec<Devices>,
+    pub(crate) queued: Vec<Queued>,
+}
+
+/// A hub with so many lights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Devices {
+    pub(crate) count: usize,
+    pub(crate) resident_kb: u64,
+    /// From the start of the process to `online`.
+    pub(crate) start_ms: f64,
+    /// Of one request at a time to one of them.
+    pub(crate) median_us: f64,
+}
+
+/// A hub that finds so many requests when it comes back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queued {
+    pub(crate) count: usize,
+    pub(crate) peak_kb: u64,
+    /// From the start of the process to the last answer.
+    pub(crate) answered_ms: f64,
+    pub(crate) failed: f64,
+}
+
+/// Starts hubs of all sizes behind Mosquitto.
+pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Growth> {
+    let folder = tempfile::tempdir()?;
+    let (_mosquitto, port) = start_mosquitto(folder.path()).await?;
+    let access = Access { port, login: None };
+    let mut devices = Vec::new();
+    for &count in effort.devices {
+        println!("{count} devices");
+        devices.push(with_devices(built, &access, count, effort).await?);
+    }
+    let mut queued = Vec::new();
+    for &count in effort.queued {
+        println!("{count} requests queued");
+        queued.push(with_queue(built, &access, count).await?);
+    }
+    Ok(Growth { devices, queued })
+}
+
+fn prepare(
+    built: &Built,
+    access: &Access,
+    name: &str,
+    count: usize,
+) -> Result<(tempfile::TempDir, Daemon)> {
+    let folder = tempfile::tempdir()?;
+    let mut config = DaemonConfig::new(access.clone());
+    config.client_id = format!("hearthd-{name}-{count}");
+    config.plugins = &["light"];
+    config.devices = lights("light", if name == "devices" { count } else { LIGHTS }, "none");
+    let hub = Daemon::prepare(built, folder.path(), &config)?;
+    Ok((folder, hub))
+}
+
+async fn with_devices(
+    built: &Built,
+    access: &Access,
+    count: usize,
+    effort: Effort,
+) -> Result<Devices> {
+    let (_folder, mut hub) = prepare(built, access, "devices", count)?;
+    let mut phone = Client::connect(access, "phone").await?;
+    // The first start learns the prefix; the second is that of every day.
+    hub.start(&mut phone).await?;
+    hub.terminate().await?;
+    let begin = Instant::now();
+    hub.spawn()?;
+    hub.online(&mut phone).await?;
+    let start_ms = begin.elapsed().as_secs_f64() * 1000.0;
+    let question = question(1, 1, Until::Time { warm_up: 500, measure: effort.measure });
+    let median_us = load::ask(built, access, &question).await?.median_us;
+    let resident_kb = memory_kb(hub.process()?.id(), "VmRSS")?;
+    hub.terminate().await?;
+    Ok(Devices { count, resident_kb, start_ms, median_us })
+}
+
+async fn with_queue(built: &Built, access: &Access, count: usize) -> Result<Queued> {
+    let (_folder, mut hub) = prepare(built, access, "queued", count)?;
+    let mut phone = Client::connect(access, "phone").await?;
+    hub.start(&mut phone).await?;
+    hub.terminate().await?;
+    let question = question(LIGHTS, count, Until::Count(count));
+    let mut command = load::command(built, access, &question);
+    // Without an expiry what has waited is stale.
+    command.args(["--expiry", "600"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut asking = command.kill_on_drop(true).spawn().doing("start hearth-load")?;
+    let mut said = BufReader::new(asking.stdout.take().doing("its output is piped")?).lines();
+    if said.next_line().await?.as_deref() != Some("asked") {
+        return Err(Failure::new("hearth-load could not ask"));
+    }
+    let begin = Instant::now();
+    hub.spawn()?;
+    let line = said.next_line().await?.doing("hearth-load has ended without a word")?;
+    let answered_ms = begin.elapsed().as_secs_f64() * 1000.0;
+    let peak_kb = memory_kb(hub.process()?.id(), "VmHWM")?;
+    let json: serde_json::Value = serde_json::from_str(&line)?;
+    let failed = json["failed"].as_f64().doing("no number of failures")?;
+    hub.online(&mut phone).await?;
+    hub.terminate().await?;
+    tokio::time::timeout(END, asking.wait()).await.doing("hearth-load does not end")??;
+    Ok(Queued { count, peak_kb, answered_ms, failed })
+}
+
+fn question(targets: usize, in_flight: usize, until: Until) -> Question {
+    Question {
+        topic: "cmnd/light-{n}/power".into(),
+        targets,
+        payloads: vec!["ON".into()],
+        prefix: None,
+        qos: 1,
+        requesters: 1,
+        in_flight,
+        until,
+    }
+}
+
+const END: Duration = Duration::from_secs(10);

@@ -1,0 +1,86 @@
+//! What was measured, on which machine and when: printed, written to `target/bench`, and kept on request.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use hearth_tests::{Doing, Result, built::workspace};
+
+use super::Options;
+
+/// The report as it grows.
+#[derive(Debug)]
+pub(crate) struct Report {
+    text: String,
+}
+
+impl Report {
+    /// Begins with the machine and the date.
+    pub(crate) fn new(options: &Options) -> Self {
+        let cpu = first_line_value("/proc/cpuinfo", "model name");
+        let memory = first_line_value("/proc/meminfo", "MemTotal");
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let command = if options.quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
+        let text = format!(
+            "`{command}`, profile `{}`, on {}: {processors} processors ({cpu}), {memory}, Linux {}, {}; \
+             Mosquitto {}, Python {}, Node.js {}.\n\n",
+            options.profile,
+            said("date", &["--iso-8601"]),
+            said("uname", &["-r"]),
+            said("rustc", &["--version"]),
+            said("dpkg-query", &["-W", "-f", "${Version}", "mosquitto"]),
+            said("python3", &["-c", "import platform; print(platform.python_version())"]),
+            said("node", &["--version"]),
+        );
+        println!("{text}");
+        Self { text }
+    }
+
+    /// Adds a chapter, and prints it.
+    pub(crate) fn add(&mut self, title: &str, body: &str) {
+        let chapter = format!("## {title}\n\n{body}\n");
+        println!("{chapter}");
+        self.text += &chapter;
+    }
+
+    /// Writes the report into a folder.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let file = folder.join("report.md");
+        std::fs::write(&file, &self.text).doing(file.display())
+    }
+
+    /// Puts the report into the checked-in summary, and the plots beside it.
+    pub(crate) fn keep(&self, plots: &[PathBuf]) -> Result<()> {
+        let folder = workspace().join("crates/hearthd/benches");
+        let file = folder.join("README.md");
+        let before = std::fs::read_to_string(&file).doing(file.display())?;
+        let (head, rest) = before.split_once(BEGIN).doing("README.md has lost its marks")?;
+        let (_, tail) = rest.split_once(END).doing("README.md has lost its marks")?;
+        let text = format!("{head}{BEGIN}\n\n{}{END}{tail}", self.text);
+        std::fs::write(&file, text).doing(file.display())?;
+        let kept = folder.join("plots");
+        std::fs::create_dir_all(&kept).doing(kept.display())?;
+        for plot in plots {
+            let to = kept.join(plot.file_name().unwrap_or_default());
+            std::fs::copy(plot, &to).doing(to.display())?;
+        }
+        Ok(())
+    }
+}
+
+fn first_line_value(file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or("unknown".into(), |output| {
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    })
+}
+
+const BEGIN: &str = "<!-- measured -->";
+const END: &str = "<!-- end of what was measured -->";

@@ -1,0 +1,262 @@
+//! The tables, in Markdown.
+
+use std::fmt::Write;
+
+use super::{
+    cells::{Cell, Compared},
+    durability::Durability,
+    footprint::Footprint,
+    growth::Growth,
+    load::Figures,
+    median,
+    stage::{BrokerKind, Responder},
+};
+
+/// Lists what every responder did in every cell.
+pub(crate) fn comparison(compared: &Compared) -> String {
+    let mut text = String::new();
+    for (title, figure) in [
+        ("Answers per second", throughput as fn(&Figures) -> f64),
+        ("Median latency in microseconds", |figures| figures.median_us),
+        ("99th percentile of the latency in microseconds", |figures| figures.p99_us),
+    ] {
+        let _ = writeln!(text, "### {title}\n");
+        let names: Vec<_> = Responder::ALL.iter().map(|responder| responder.name()).collect();
+        let _ = writeln!(
+            text,
+            "| broker | QoS | payload | requesters | in flight | {} |",
+            names.join(" | ")
+        );
+        let _ = writeln!(text, "|---|---|---|---|---|{}", "--:|".repeat(names.len()));
+        for broker in BrokerKind::ALL {
+            for cell in compared.cells() {
+                let Cell { qos, payload, requesters, in_flight } = cell;
+                let values = Responder::ALL.map(|responder| {
+                    format!("{:.0}", median(compared.each(broker, cell, responder, figure)))
+                });
+                let row = values.join(" | ");
+                let broker = broker.name();
+                let _ = writeln!(
+                    text,
+                    "| {broker} | {qos} | {payload} B | {requesters} | {in_flight} | {row} |"
+                );
+            }
+        }
+        text.push('\n');
+    }
+    let requester = |responder| {
+        let each = compared.each(BrokerKind::Mosquitto, Cell::FULL, responder, |f| f.requester_us);
+        median(each)
+    };
+    let _ = writeln!(
+        text,
+        "The requester takes {:.1} us of a processor for a request of (d) and {:.1} us for one of (a), with 256 in \
+         flight on Mosquitto: {:.0} a second is what it could ask by itself. Failed answers: {:.0}.",
+        requester(Responder::Socket),
+        requester(Responder::Hearthd),
+        1e6 / requester(Responder::Socket),
+        compared.figures.values().flatten().map(|figures| figures.failed).sum::<f64>(),
+    );
+    text
+}
+
+/// Sets the ratios beside the goals.
+pub(crate) fn goals(compared: &Compared) -> String {
+    let mut text =
+        "| goal | broker | ratio: median of rounds [least, most] | |\n|---|---|---|---|\n"
+            .to_owned();
+    for broker in BrokerKind::ALL {
+        for goal in GOALS {
+            let ratios = goal.ratios(compared, broker);
+            let middle = median(ratios.clone());
+            let reached = if goal.is_reached(middle) { "reached" } else { "**missed**" };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {middle:.2} {} | {reached} |",
+                goal.text,
+                broker.name(),
+                spread(&ratios)
+            );
+        }
+    }
+    text
+}
+
+/// What the journal costs.
+pub(crate) fn durability(durability: &Durability) -> String {
+    let Durability { set, toggled, read, set_once, read_once, writes } = durability;
+    let ratio = |over: &[f64], under: &[f64]| -> Vec<f64> {
+        over.iter().zip(under).map(|(over, under)| over / under).collect()
+    };
+    let mut text =
+        "| answers per second, 256 in flight, Mosquitto | QoS 1 | QoS 0 |\n|---|--:|--:|\n"
+            .to_owned();
+    let middle = |each: &[f64]| median(each.to_vec());
+    let _ = writeln!(text, "| read | {:.0} | {:.0} |", middle(read), middle(read_once));
+    let _ = writeln!(text, "| set | {:.0} | {:.0} |", middle(set), middle(set_once));
+    let _ = writeln!(text, "| toggle | {:.0} | |", middle(toggled));
+    let (once, each) = (ratio(set_once, read_once), ratio(set, read));
+    let journal = ratio(&each, &once);
+    let _ = writeln!(
+        text,
+        "\nSetting makes {:.2} {} of the throughput of reading at QoS 1, where answers are journalled, and {:.2} {} at \
+         QoS 0, where nothing is. What is left of the throughput by the journal: **{:.2}** {} (goal 0.85). A toggle, \
+         whose intent is on disk before it is carried out, makes {:.2} {} of a set.",
+        middle(&each),
+        spread(&each),
+        middle(&once),
+        spread(&once),
+        middle(&journal),
+        spread(&journal),
+        median(ratio(toggled, set)),
+        spread(&ratio(toggled, set)),
+    );
+    let _ = writeln!(text, "\n| bytes written to the store for each request | |\n|---|--:|");
+    let _ = writeln!(text, "| one at a time | {} |", writes.alone);
+    let _ = writeln!(text, "| many at once | {} |", writes.together);
+    let _ = writeln!(text, "| many at once, not idempotent | {} |", writes.intents);
+    text
+}
+
+/// What many devices and many queued requests cost.
+pub(crate) fn growth(growth: &Growth) -> String {
+    let mut text =
+        "| devices | resident | start to `online` | median latency |\n|--:|--:|--:|--:|\n"
+            .to_owned();
+    for each in &growth.devices {
+        let _ = writeln!(
+            text,
+            "| {} | {} kB | {:.0} ms | {:.0} us |",
+            each.count, each.resident_kb, each.start_ms, each.median_us
+        );
+    }
+    if let [first, .., last] = &growth.devices[..] {
+        let more = (last.count - first.count) as f64;
+        let _ = writeln!(
+            text,
+            "\nEach device takes {:.1} kB (goal 20), {:.2} ms at the start, and {:+.0} us of latency for a thousand more.",
+            (last.resident_kb as f64 - first.resident_kb as f64) / more,
+            (last.start_ms - first.start_ms) / more,
+            (last.median_us - first.median_us) / more * 1000.0,
+        );
+    }
+    text += "\n| queued while away | peak memory | start to the last answer | not carried out |\n|--:|--:|--:|--:|\n";
+    for each in &growth.queued {
+        let _ = writeln!(
+            text,
+            "| {} | {} kB | {:.0} ms | {:.0} |",
+            each.count, each.peak_kb, each.answered_ms, each.failed
+        );
+    }
+    text
+}
+
+/// What the daemon takes of a machine.
+pub(crate) fn footprint(footprint: &Footprint) -> String {
+    let mut text = "| | |\n|---|--:|\n".to_owned();
+    let _ = writeln!(text, "| resident, idle with ten devices | {} kB |", footprint.idle_kb);
+    for (requests, resident) in &footprint.after {
+        let _ = writeln!(
+            text,
+            "| resident with 16 lights, after {requests} requests | {resident} kB |"
+        );
+    }
+    for (name, size, crates) in &footprint.programs {
+        let _ = writeln!(text, "| `{name}`: size, crates built in | {size} kB, {crates} |");
+    }
+    text
+}
+
+/// Returns how far the rounds are apart.
+fn spread(each: &[f64]) -> String {
+    let least = each.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = each.iter().copied().fold(0.0, f64::max);
+    format!("[{least:.2}, {most:.2}]")
+}
+
+fn throughput(figures: &Figures) -> f64 {
+    figures.per_second
+}
+
+/// A ratio that shall be at least, or at most, something.
+struct Goal {
+    text: &'static str,
+    cell: Cell,
+    over: (Responder, fn(&Figures) -> f64),
+    under: (Responder, fn(&Figures) -> f64),
+    least: f64,
+    most: f64,
+}
+
+impl Goal {
+    /// Returns the ratio of each round.
+    fn ratios(&self, compared: &Compared, broker: BrokerKind) -> Vec<f64> {
+        let over = compared.each(broker, self.cell, self.over.0, self.over.1);
+        let under = compared.each(broker, self.cell, self.under.0, self.under.1);
+        over.into_iter().zip(under).map(|(over, under)| over / under).collect()
+    }
+
+    fn is_reached(&self, ratio: f64) -> bool {
+        (self.least..=self.most).contains(&ratio)
+    }
+
+    const fn throughput(text: &'static str, over: Responder, under: Responder, least: f64) -> Self {
+        let (over, under) = ((over, throughput as _), (under, throughput as _));
+        Self { text, cell: Cell::FULL, over, under, least, most: f64::INFINITY }
+    }
+}
+
+const GOALS: [Goal; 8] = [
+    Goal::throughput(
+        "throughput (a) / (c), 256 in flight: at least 0.95",
+        Responder::Hearthd,
+        Responder::Rumqttc,
+        0.95,
+    ),
+    Goal::throughput(
+        "throughput (a) / (d), 256 in flight: at least 0.8",
+        Responder::Hearthd,
+        Responder::Socket,
+        0.8,
+    ),
+    Goal::throughput(
+        "throughput (a) / (d'), 256 in flight: no goal, at least 0.8 to compare",
+        Responder::Hearthd,
+        Responder::SocketKept,
+        0.8,
+    ),
+    Goal::throughput(
+        "throughput (a) / (e), 256 in flight: at least 5",
+        Responder::Hearthd,
+        Responder::Paho,
+        5.0,
+    ),
+    Goal::throughput(
+        "throughput (a) / (f), 256 in flight: at least 2",
+        Responder::Hearthd,
+        Responder::MqttJs,
+        2.0,
+    ),
+    Goal::throughput(
+        "throughput (b) / (a), 256 in flight: at least 0.5",
+        Responder::Isolated,
+        Responder::Hearthd,
+        0.5,
+    ),
+    Goal {
+        text: "median latency (a) / (d), 1 in flight: at most 1.25",
+        cell: Cell::ALONE,
+        over: (Responder::Hearthd, |figures| figures.median_us),
+        under: (Responder::Socket, |figures| figures.median_us),
+        least: 0.0,
+        most: 1.25,
+    },
+    Goal {
+        text: "99th percentile / median of (a), 1 in flight: at most 2",
+        cell: Cell::ALONE,
+        over: (Responder::Hearthd, |figures| figures.p99_us),
+        under: (Responder::Hearthd, |figures| figures.median_us),
+        least: 0.0,
+        most: 2.0,
+    },
+];
