@@ -3,7 +3,9 @@
 mod bench;
 mod chaos;
 mod demo;
+mod package;
 mod play;
+mod provision;
 mod sanitize;
 mod sim;
 mod suite;
@@ -45,6 +47,8 @@ enum Command {
     },
     /// Have plugins of every Rust toolchain that is here answer behind one daemon.
     Toolchains,
+    /// Make a Debian package, also for another processor.
+    Package(package::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
 }
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
+        Command::Package(options) => package::package(&options),
         Command::Sanitize => sanitize::sanitize(),
     };
     match done {
