@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod driver;
+pub mod journal;
 pub mod link;
 pub mod notice;
 pub mod plugin;
