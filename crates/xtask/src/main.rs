@@ -1,5 +1,7 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize |
+//! package | test-arm | test-service`.
 
+mod arm;
 mod bench;
 mod chaos;
 mod demo;
@@ -7,6 +9,7 @@ mod package;
 mod play;
 mod provision;
 mod sanitize;
+mod service;
 mod sim;
 mod suite;
 mod toolchains;
@@ -49,6 +52,10 @@ enum Command {
     Toolchains,
     /// Make a Debian package, also for another processor.
     Package(package::Options),
+    /// Start the hub of 64-bit and 32-bit ARM in an emulator, and have it answer.
+    TestArm(arm::Options),
+    /// Install the package under a real systemd in a container, and go through a service's life.
+    TestService(service::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
 }
@@ -71,6 +78,10 @@ fn main() -> ExitCode {
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
         Command::Package(options) => package::package(&options),
+        Command::TestArm(options) => block_on(unless_interrupted(arm::test_arm(&options))),
+        Command::TestService(options) => {
+            block_on(unless_interrupted(service::test_service(&options)))
+        }
         Command::Sanitize => sanitize::sanitize(),
     };
     match done {
