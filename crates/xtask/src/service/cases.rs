@@ -163,7 +163,7 @@ async fn upgrades(machine: &Machine, package: &str) -> Result<()> {
     machine.until("a request that is carried out", "pgrep -u hearthd -x sleep").await?;
     machine.done(&format!("apt-get --quiet --quiet install {package} 2>&1")).await?;
     machine.prints("dpkg-query -W -f '${Version}' hearthd | sed 's/.*-//'", "2").await?;
-    machine.until("the answer of before", "grep -x 0 /root/slow").await?;
+    machine.until("the answer of before", "cat /root/slow; grep -x 0 /root/slow").await?;
     machine.prints("head -n 1 /root/slow", "ON").await?;
     machine.until("a hub that is ready", ACTIVE).await?;
     if before == pid(machine).await? {
