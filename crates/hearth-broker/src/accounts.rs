@@ -11,6 +11,8 @@ use mqtt5::{
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use crate::watchdog::Login;
+
 /// The accounts of one home, as the broker's authentication and authorisation.
 ///
 /// Every account may use every topic below `<home>/` and no other. A client ID that one account
@@ -21,6 +23,8 @@ pub struct Accounts {
     prefix: String,
     accounts: Vec<Account>,
     checks: Arc<Semaphore>,
+    /// The broker itself, when it tries whether it answers.
+    itself: Option<Login>,
 }
 
 /// One account.
@@ -39,7 +43,13 @@ impl Accounts {
     /// Creates the accounts of a home.
     pub fn new(home: &str, accounts: Vec<Account>) -> Self {
         let checks = Arc::new(Semaphore::new(MAX_PASSWORD_CHECKS));
-        Self { prefix: format!("{home}/"), accounts, checks }
+        Self { prefix: format!("{home}/"), accounts, checks, itself: None }
+    }
+
+    /// Lets the broker itself in, which may use no topic.
+    #[must_use]
+    pub fn with_itself(self, itself: Login) -> Self {
+        Self { itself: Some(itself), ..self }
     }
 
     /// Returns the reason to refuse a client ID to an account, if there is one.
@@ -70,11 +80,15 @@ impl Accounts {
     async fn check(&self, connect: &ConnectPacket, address: SocketAddr) -> AuthResult {
         let name = connect.username.as_deref().unwrap_or_default();
         let client_id = connect.client_id.as_str();
+        let password = connect.password.as_deref();
+        if self.itself.as_ref().is_some_and(|itself| itself.is(client_id, name, password)) {
+            return AuthResult::success();
+        }
         let refuse = |reason: ReasonCode, why: &'static str| {
             warn!(account = name, client_id, %address, why, "login refused");
             AuthResult::fail(reason)
         };
-        let Some(account) = self.password_matches(name, connect.password.as_deref()).await else {
+        let Some(account) = self.password_matches(name, password).await else {
             return refuse(ReasonCode::BadUsernameOrPassword, "wrong user name or password");
         };
         if let Some(reason) = self.refuse_client_id(account, client_id) {

@@ -9,10 +9,13 @@ use std::{
 
 use mqtt5::broker::{BrokerConfig, MqttBroker, config::StorageConfig};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 use tracing::{info, warn};
 
-use crate::{accounts::Accounts, config::Config};
+use crate::{accounts::Accounts, config::Config, watchdog::Watchdog};
 
 /// Runs the broker until a signal ends it, and prints one line to standard output when it listens.
 ///
@@ -26,7 +29,11 @@ pub async fn run(config: Config) -> Result<(), BrokerError> {
         directory: config.storage_directory.clone(),
         source,
     })?;
-    let accounts = Accounts::new(&config.home, config.accounts.clone());
+    let watchdog = Watchdog::from_environment().map_err(BrokerError::Watchdog)?;
+    let mut accounts = Accounts::new(&config.home, config.accounts.clone());
+    if let Some(watchdog) = &watchdog {
+        accounts = accounts.with_itself(watchdog.login().clone());
+    }
     let mut broker = MqttBroker::with_config(broker_config(&config))
         .await
         .map_err(BrokerError::Start)?
@@ -37,11 +44,15 @@ pub async fn run(config: Config) -> Result<(), BrokerError> {
     let shutdown = broker.shutdown_handle();
     let mut running = tokio::spawn(async move { broker.run().await });
     let mut announced = false;
+    let mut watching = JoinSet::new();
     loop {
         tokio::select! {
             Ok(()) = ready.changed(), if !announced => {
                 announce(address);
                 announced = true;
+                if let Some(watchdog) = watchdog.clone() {
+                    watching.spawn(watchdog.run(address));
+                }
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -53,6 +64,7 @@ pub async fn run(config: Config) -> Result<(), BrokerError> {
         running.abort();
         return Ok(());
     }
+    watching.shutdown().await;
     stop(&shutdown);
     let outcome = running.await;
     if let Some(storage) = storage
@@ -96,6 +108,9 @@ pub enum BrokerError {
     /// The broker ended by itself.
     #[error("the broker ended: {0}")]
     Ended(String),
+    /// The watchdog wants a secret.
+    #[error("read random numbers for the watchdog: {0}")]
+    Watchdog(std::io::Error),
     /// Signals cannot be received.
     #[error("wait for signals: {0}")]
     Signal(std::io::Error),
@@ -108,7 +123,7 @@ impl BrokerError {
             Self::Bind { .. } | Self::NoAddress => 69,
             Self::Storage { .. } => 73,
             Self::Start(_) | Self::Ended(_) => 70,
-            Self::Signal(_) => 71,
+            Self::Watchdog(_) | Self::Signal(_) => 71,
         }
     }
 }
@@ -153,7 +168,7 @@ fn stop(shutdown: &mqtt5::broker::BrokerShutdownHandle) {
     shutdown.shutdown();
 }
 
-fn notify(state: NotifyState<'_>) {
+pub(crate) fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         warn!(%error, "systemd was not told");
     }

@@ -25,7 +25,7 @@ use redb::{
 };
 use tracing::{error, warn};
 
-use writer::{Command, Writer};
+use writer::{Command, Opener, Writer};
 
 const HUB: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hub");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
@@ -120,9 +120,7 @@ impl Store {
             Err(error) if error.may_pass() => (Err(error.to_string()), Contents::default()),
             Err(error) => return Err(error),
         };
-        let folder = directory.to_owned();
-        let opener = move || open_file(&folder, &path);
-        let writer = Writer::new(database, Box::new(opener), boot, &contents.journal);
+        let writer = Writer::new(database, opener(directory, &path), boot, &contents.journal);
         Ok((Self::start(writer, report), contents))
     }
 
@@ -175,6 +173,12 @@ impl StoreError {
                 | io::ErrorKind::ReadOnlyFilesystem
         ) || cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
     }
+}
+
+/// Opens the file again after a failure, which may have left less than a whole one where there was none before.
+fn opener(directory: &Path, path: &Path) -> Opener {
+    let (directory, path) = (directory.to_owned(), path.to_owned());
+    Box::new(move || open_or_put_aside(&directory, &path))
 }
 
 fn open_or_put_aside(directory: &Path, path: &Path) -> Result<Database, StoreError> {

@@ -12,7 +12,8 @@ async fn what_the_package_installs_answers_beside_the_bundled_broker() -> Result
     let hub = Folder::new()?;
     let broker = shipped("hearth-broker.toml")?;
     let broker = broker.replace("/run/credentials/hearth-broker.service/", &hub.path(""));
-    let broker = with(&broker, "directory", &hub.path("broker-state"))?;
+    let state = format!("{:?}", hub.path("broker-state"));
+    let broker = with(&broker, "directory", &state)?;
     for credential in ["mqtt-password", "home-password"] {
         fs::write(hub.path(credential), "secret\n")?;
     }
@@ -105,22 +106,20 @@ impl Folder {
     fn daemon(&self, example: &str, url: &str) -> Result<Daemon> {
         self.built.copy_plugins(&["light", "thermostat"], Path::new(&self.path("plugins")))?;
         let mut text = shipped(example)?;
-        for (section, key, value) in
-            [("plugins", "path", self.path("plugins")), ("state", "directory", self.path("state"))]
-        {
-            if !text.contains(&format!("\n[{section}]\n")) {
-                text += &format!("\n[{section}]\n{key} = \"\"\n");
-            }
+        if !text.contains("\n[plugins]\n") {
+            text += "\n[plugins]\n# path = []\n[state]\n# directory = \"\"\n";
+        }
+        let plugins = format!("[{:?}]", self.path("plugins"));
+        for (key, value) in [
+            ("path", plugins),
+            ("directory", format!("{:?}", self.path("state"))),
+            ("url", format!("{url:?}")),
+            ("password_file", format!("{:?}", self.path("mqtt-password"))),
+        ] {
             text = with(&text, key, &value)?;
         }
-        text = with(&text, "url", url)?;
-        text = with(&text, "password_file", &self.path("mqtt-password"))?;
-        text = text.replacen("[broker]\n", &format!("[broker]\nclient_id = \"{CLIENT_ID}\"\n"), 1);
-        text = text.replacen(
-            &format!("path = {:?}", self.path("plugins")),
-            &format!("path = [{:?}]", self.path("plugins")),
-            1,
-        );
+        let hub = format!("[broker]\nclient_id = {CLIENT_ID:?}\n");
+        let text = text.replacen("[broker]\n", &hub, 1);
         let file = self.folder.path().join(example);
         fs::write(&file, text)?;
         Daemon::prepared(&self.built, file, CLIENT_ID)
@@ -136,7 +135,7 @@ fn with(text: &str, key: &str, value: &str) -> Result<String> {
     let begin = format!("{key} = ");
     let stands = |line: &&str| line.trim_start_matches("# ").starts_with(&begin);
     let line = text.lines().find(stands).doing(format!("`{key}` is in the file"))?;
-    Ok(text.replacen(line, &format!("{key} = {value:?}"), 1))
+    Ok(text.replacen(line, &format!("{key} = {value}"), 1))
 }
 
 /// One that the account of the hub may use in each example.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hearth_tests::{
     Built, Client, Daemon, DaemonConfig, HearthBroker, Result, Systemd, client::PATIENCE,
+    process::eventually,
 };
 use tempfile::TempDir;
 
@@ -79,6 +80,9 @@ async fn a_device_that_hangs_keeps_no_sign_of_life_back_and_a_stopped_hub_gives_
     home.light_is_off().await?;
     let process = home.daemon.process()?;
     process.signal("STOP")?;
+    let stat = format!("/proc/{}/stat", process.id());
+    let stopped = || Ok(std::fs::read_to_string(&stat)?.contains(") T ").then_some(()));
+    eventually("the stop", PATIENCE, stopped).await?;
     systemd.heard();
     tokio::time::sleep(4 * PING_INTERVAL).await;
     let heard = systemd.heard();
@@ -102,10 +106,15 @@ async fn a_watchdog_that_watches_another_process_gets_no_sign_of_life() -> Resul
 }
 
 #[tokio::test]
-async fn the_broker_is_ready_once_it_listens() -> Result<()> {
+async fn the_broker_is_ready_once_it_listens_and_lives_as_long_as_it_answers() -> Result<()> {
     let service = Service::prepare().await?;
     let heard = service.broker_systemd.expect("READY=1", PATIENCE).await?;
     assert_eq!(heard.len(), 1, "{heard:#?}");
+    for _ in 0..3 {
+        // Each is an answer of its own, with accounts and sessions as for any client.
+        service.broker_systemd.expect("WATCHDOG=1", PATIENCE).await?;
+    }
+    assert_eq!(service.broker.log(), "", "that is no news");
     Ok(())
 }
 
@@ -141,6 +150,7 @@ impl Service {
         let broker_systemd = Systemd::listen(&at_broker)?;
         let broker = HearthBroker::start_with(&built, &at_broker, |command| {
             command.env("NOTIFY_SOCKET", broker_systemd.path());
+            command.env("WATCHDOG_USEC", WATCHDOG_USEC);
         })
         .await?;
         let config = DaemonConfig::new(broker.access("hub"));

@@ -180,6 +180,22 @@ fn a_card_that_is_full_at_the_start_is_waited_for_and_its_journal_is_of_no_use_t
 }
 
 #[test]
+fn what_a_full_card_has_left_of_a_new_file_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(FILE);
+    let mut writer = Writer::new(Err("no room".into()), opener(folder.path(), &file), None, &[]);
+    writer.retry_interval = Duration::from_millis(20);
+    fs::write(&file, "half a").unwrap();
+    let (sender, events) = mpsc::channel();
+    let store = Store::start(writer, move |event| sender.send(event).unwrap());
+    let next = || events.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(next(), StoreEvent::Failed { revision: 0, error: "no room".into() });
+    assert_eq!(next(), StoreEvent::Stored { revision: 0 });
+    store.close();
+    assert!(folder.path().join("state.corrupt").exists());
+}
+
+#[test]
 fn only_what_may_pass_by_itself_is_waited_for() {
     let folder =
         |kind: io::ErrorKind| StoreError::Folder { path: FILE.into(), source: kind.into() };

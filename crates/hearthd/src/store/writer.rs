@@ -34,7 +34,7 @@ pub(super) struct Writer {
     pending: Pending,
     /// The newest revision that came.
     newest: u64,
-    /// Why the last attempt failed, which is logged once.
+    /// Why the last attempt failed; each reason is logged once.
     failure: Option<String>,
     pub(super) retry_interval: Duration,
 }
@@ -99,12 +99,13 @@ impl Writer {
                 }
                 due.get_or_insert_with(|| Instant::now() + LAZY_INTERVAL);
             }
-            let failing = self.failure.is_some();
+            let before = self.failure.clone();
             // A store that fails is tried again in its time, however much waits for it.
-            if ended || due.is_some_and(|due| due <= Instant::now()) || (urgent && !failing) {
+            if ended || due.is_some_and(|due| due <= Instant::now()) || (urgent && before.is_none())
+            {
                 due = self.write().err().map(|()| Instant::now() + self.retry_interval);
             }
-            if news || failing != self.failure.is_some() {
+            if news || before != self.failure {
                 report(self.event());
             }
             if self.failure.is_some() {
@@ -140,7 +141,7 @@ impl Writer {
             Err(cause) => {
                 self.database = None;
                 let cause = cause.to_string();
-                if self.failure.is_none() {
+                if self.failure.as_ref() != Some(&cause) {
                     error!(cause, "the store cannot be written; going on without it");
                 }
                 self.failure = Some(cause);
