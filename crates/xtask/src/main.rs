@@ -1,11 +1,16 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | counts | sim | chaos | toolchains | sanitize`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | counts | sim | chaos | toolchains | sanitize |
+//! package | test-arm | test-service`.
 
+mod arm;
 mod bench;
 mod chaos;
 mod counts;
 mod demo;
+mod package;
 mod play;
+mod provision;
 mod sanitize;
+mod service;
 mod sim;
 mod suite;
 mod toolchains;
@@ -48,6 +53,12 @@ enum Command {
     },
     /// Have plugins of every Rust toolchain that is here answer behind one daemon.
     Toolchains,
+    /// Make a Debian package, also for another processor.
+    Package(package::Options),
+    /// Start the hub of 64-bit and 32-bit ARM in an emulator, and have it answer.
+    TestArm(arm::Options),
+    /// Install the package under a real systemd in a container, and go through a service's life.
+    TestService(service::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
 }
@@ -70,6 +81,11 @@ fn main() -> ExitCode {
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
+        Command::Package(options) => package::package(&options),
+        Command::TestArm(options) => block_on(unless_interrupted(arm::test_arm(&options))),
+        Command::TestService(options) => {
+            block_on(unless_interrupted(service::test_service(&options)))
+        }
         Command::Sanitize => sanitize::sanitize(),
     };
     match done {

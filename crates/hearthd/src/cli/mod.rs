@@ -10,7 +10,7 @@ mod run;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]
@@ -99,6 +99,11 @@ pub fn main() -> ExitCode {
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
     }
+}
+
+/// Returns what the command line takes, for the manual pages and the shells' completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -7,7 +7,7 @@ use std::{
 
 use hearth_tests::{Doing, Result, built::workspace};
 
-use crate::suite::succeed;
+use crate::provision::succeed;
 
 /// What is installed.
 #[derive(Clone, Debug)]
