@@ -1,8 +1,9 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize | test-pi`.
 
 mod bench;
 mod chaos;
 mod demo;
+mod pi;
 mod play;
 mod sanitize;
 mod sim;
@@ -47,6 +48,8 @@ enum Command {
     Toolchains,
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
+    /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
+    TestPi,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
         Command::Sanitize => sanitize::sanitize(),
+        Command::TestPi => block_on(unless_interrupted(pi::test_pi())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
