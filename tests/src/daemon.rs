@@ -1,6 +1,7 @@
 //! `hearthd`, started with a generated configuration.
 
 use std::{
+    ffi::OsString,
     fmt::Write,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -77,6 +78,7 @@ pub struct Daemon {
     config: PathBuf,
     log: PathBuf,
     client_id: String,
+    environment: Vec<(&'static str, OsString)>,
     process: Option<Process>,
 }
 
@@ -94,8 +96,14 @@ impl Daemon {
             config: config.write(built, folder)?,
             log,
             client_id: config.client_id.clone(),
+            environment: Vec::new(),
             process: None,
         })
+    }
+
+    /// Sets a variable for the processes that are started from now on.
+    pub fn set_environment(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
     }
 
     /// Starts the process and waits for nothing.
@@ -105,6 +113,7 @@ impl Daemon {
     pub fn spawn(&mut self) -> Result<()> {
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--config").arg(&self.config);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::start(&mut command, &self.log)?);
         Ok(())
     }

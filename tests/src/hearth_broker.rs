@@ -23,6 +23,18 @@ impl HearthBroker {
     /// # Errors
     /// Where it does not say so before the deadline.
     pub async fn start(built: &Built, folder: &Path) -> Result<Self> {
+        Self::start_with(built, folder, |_| {}).await
+    }
+
+    /// As [`HearthBroker::start`], with a change of the command that starts it for the first time.
+    ///
+    /// # Errors
+    /// Where it does not say so before the deadline.
+    pub async fn start_with(
+        built: &Built,
+        folder: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder).doing(folder.display())?;
         let mut text = "home = \"alice\"\n\n".to_owned();
         text += &format!("[storage]\ndirectory = {:?}\n", folder.join("storage"));
@@ -37,7 +49,7 @@ impl HearthBroker {
         let config = config_file(folder);
         std::fs::write(&config, text).doing(config.display())?;
         let program = built.binary("hearth-broker");
-        let (process, port) = listen(&program, folder, 0).await?;
+        let (process, port) = listen(&program, folder, 0, change).await?;
         Ok(Self { process, program, folder: folder.to_owned(), port })
     }
 
@@ -55,7 +67,7 @@ impl HearthBroker {
     /// # Errors
     /// Where it does not listen.
     pub async fn start_again(&mut self) -> Result<()> {
-        (self.process, _) = listen(&self.program, &self.folder, self.port).await?;
+        (self.process, _) = listen(&self.program, &self.folder, self.port, |_| {}).await?;
         Ok(())
     }
 
@@ -84,10 +96,16 @@ const ACCOUNTS: [&str; 4] = ["hub", "phone", "tablet", "guardian"];
 const STARTED: Duration = Duration::from_secs(15);
 
 /// Starts the process and waits until it says which port it listens on; port 0 is a free one.
-async fn listen(program: &Path, folder: &Path, port: u16) -> Result<(Process, u16)> {
+async fn listen(
+    program: &Path,
+    folder: &Path,
+    port: u16,
+    change: impl FnOnce(&mut Command),
+) -> Result<(Process, u16)> {
     let mut command = Command::new(program);
     command.arg("--config").arg(config_file(folder));
     command.arg("--listen").arg(format!("127.0.0.1:{port}"));
+    change(&mut command);
     let mut process = Process::start(&mut command, &folder.join("hearth-broker.log"))?;
     let port = eventually("`listening on` from hearth-broker", STARTED, || {
         if let Some(status) = process.ended()? {

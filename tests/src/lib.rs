@@ -11,6 +11,7 @@ pub mod hearth_broker;
 pub mod mosquitto;
 pub mod process;
 pub mod shim;
+pub mod systemd;
 mod wire;
 
 pub use built::Built;
@@ -21,6 +22,7 @@ pub use hearth_broker::HearthBroker;
 pub use mosquitto::Mosquitto;
 pub use process::Process;
 pub use shim::Shim;
+pub use systemd::Systemd;
 
 /// What did not happen as it should, for people.
 pub struct Failure(pub String);

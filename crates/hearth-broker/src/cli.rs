@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use mqtt5::broker::PasswordAuthProvider;
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +39,11 @@ pub fn main() -> ExitCode {
             failure.exit_code().into()
         }
     }
+}
+
+/// Returns what the command line takes, for the manual pages and the shells' completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// The bundled MQTT 5 broker of one home.

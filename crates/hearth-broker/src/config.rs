@@ -233,6 +233,8 @@ fn read_password(path: &Path) -> Result<PasswordHash, String> {
 mod tests {
     use super::*;
 
+    const CREDENTIALS: &str = "/run/credentials/hearth-broker.service/";
+
     fn problems(text: &str) -> Vec<String> {
         Config::parse(Path::new("b.toml"), text).unwrap_err().0
     }
@@ -241,13 +243,15 @@ mod tests {
     fn the_shipped_file_loads() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hearth-broker.toml");
-        std::fs::write(&path, include_str!("../../../config/hearth-broker.toml")).unwrap();
-        for account in ["hearthd-pi", "phone"] {
-            std::fs::write(folder.path().join(format!("{account}.password")), "secret\n").unwrap();
+        let shipped = include_str!("../../../config/hearth-broker.toml");
+        std::fs::write(&path, shipped.replace(CREDENTIALS, "")).unwrap();
+        for credential in ["mqtt-password", "home-password"] {
+            assert!(shipped.contains(&format!("{CREDENTIALS}{credential}")), "{credential}");
+            std::fs::write(folder.path().join(credential), "secret\n").unwrap();
         }
         let config = Config::load(&path).unwrap();
         assert_eq!(config.listen, ["127.0.0.1:1883".parse().unwrap()]);
-        assert_eq!(config.home, "alice");
+        assert_eq!(config.home, "home");
         assert_eq!(config.storage_directory, Path::new("/var/lib/hearth-broker"));
         assert_eq!(config.accounts.len(), 2);
     }

@@ -50,6 +50,14 @@ pub enum Input {
         /// The revision of [`Output::Store`].
         revision: u64,
     },
+    /// The store cannot be written, and holds none of the revisions that it has not reported; until
+    /// [`Input::Stored`] comes again.
+    StoreFailed {
+        /// The newest revision of [`Output::Store`] that it was given.
+        revision: u64,
+        /// Why, for people.
+        error: String,
+    },
     /// A device, or the hub's own responder, answered a request.
     Answered {
         /// The request of [`Output::Execute`].

@@ -106,6 +106,21 @@ impl Requests {
         released
     }
 
+    /// Takes out the requests that wait for the store; those behind them are released with the next revision.
+    pub(crate) fn take_unstored(&mut self) -> Vec<RequestId> {
+        let mut taken = Vec::new();
+        for queue in self.queued.values_mut() {
+            queue.retain(|(needs, request)| {
+                let waits = *needs > 0;
+                if waits {
+                    taken.push(request.id);
+                }
+                !waits
+            });
+        }
+        taken
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use hearth_core::{
-    Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Memory, Notice, Now, Output,
-    Record, Request, RequestId, Status, Will,
+    Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Memory, Now, Output, Record,
+    Request, RequestId, Status, Will,
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
@@ -23,9 +23,10 @@ use crate::{
     device::{DeviceEvent, Devices},
     link::{ConnectOptions, Link, LinkEvent, LinkFull},
     notice,
+    plugin::STATUS,
     reload::{Prepared, Reloader},
-    service,
-    store::Store,
+    service::Service,
+    store::{Store, StoreEvent},
 };
 
 /// The parts that the driver connects.
@@ -39,12 +40,14 @@ pub struct Parts {
     pub journal: Vec<Record>,
     /// The store.
     pub store: Store,
-    /// Durable revisions of the store.
-    pub stored: mpsc::UnboundedReceiver<u64>,
+    /// What the store reports.
+    pub stored: mpsc::UnboundedReceiver<StoreEvent>,
     /// The devices.
     pub devices: Devices,
     /// What brings another configuration while the daemon runs.
     pub reloader: Reloader,
+    /// What systemd is told.
+    pub service: Service,
 }
 
 /// Why the daemon ended, where it did not end in order.
@@ -57,6 +60,9 @@ pub enum DriverError {
     /// Signals cannot be heard.
     #[error("listen for signals: {0}")]
     Signals(#[from] std::io::Error),
+    /// The store's thread has ended: nothing would be remembered any more.
+    #[error("the store's thread has ended")]
+    StoreEnded,
     /// A second signal came while the daemon drained.
     #[error("ended at once by a second signal")]
     Interrupted,
@@ -67,7 +73,7 @@ pub enum DriverError {
 /// # Errors
 /// Where it could not start, or could not end in order.
 pub async fn run(parts: Parts) -> Result<(), DriverError> {
-    let Parts { config, memory, journal, store, stored, devices, reloader } = parts;
+    let Parts { config, memory, journal, store, stored, devices, reloader, service } = parts;
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
@@ -85,7 +91,7 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
         interrupt,
         hangup,
         stopping: false,
-        ready: false,
+        service,
     };
     let result = driver.drive().await;
     let Driver { store, devices, .. } = driver;
@@ -104,15 +110,14 @@ struct Driver {
     link: Option<Link>,
     next_delivery: u64,
     store: Store,
-    stored: mpsc::UnboundedReceiver<u64>,
+    stored: mpsc::UnboundedReceiver<StoreEvent>,
     devices: Devices,
     reloader: Reloader,
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     stopping: bool,
-    /// systemd has been told that the service is up.
-    ready: bool,
+    service: Service,
 }
 
 impl Driver {
@@ -139,16 +144,17 @@ impl Driver {
             if let Some(input) = input {
                 self.hub.handle(now, input);
             }
+            self.service.turn(now.monotonic, || self.devices.census());
         }
     }
 
     /// Waits for whatever happens next.
     async fn wait(&mut self) -> Result<Option<Input>, DriverError> {
-        let timeout = self.hub.poll_timeout();
+        let timeout = self.hub.poll_timeout().into_iter().chain(self.service.due()).min();
         let input = tokio::select! {
             event = next_event(&mut self.link) => Some(self.on_link(event)),
             event = self.devices.next() => self.on_device(event),
-            Some(revision) = self.stored.recv() => Some(Input::Stored { revision }),
+            event = self.stored.recv() => Some(self.on_store(event.ok_or(DriverError::StoreEnded)?)),
             () = sleep_until(timeout) => Some(Input::Elapsed),
             _ = self.terminate.recv() => Some(self.on_signal()?),
             _ = self.interrupt.recv() => Some(self.on_signal()?),
@@ -177,10 +183,26 @@ impl Driver {
         }
     }
 
+    fn on_store(&mut self, event: StoreEvent) -> Input {
+        match event {
+            StoreEvent::Stored { revision } => {
+                self.service.store_changed(None);
+                Input::Stored { revision }
+            }
+            StoreEvent::Failed { revision, error } => {
+                self.service.store_changed(Some(&error));
+                Input::StoreFailed { revision, error }
+            }
+        }
+    }
+
     fn on_device(&mut self, event: DeviceEvent) -> Option<Input> {
         match event {
             DeviceEvent::Answered { id, answer } => Some(Input::Answered { request: id, answer }),
             DeviceEvent::State { device, property, payload, content_type, retain } => {
+                if property == STATUS {
+                    self.service.devices_changed();
+                }
                 Some(Input::State { device, property, payload, content_type, retain })
             }
             DeviceEvent::Saved { device, state } => {
@@ -195,7 +217,7 @@ impl Driver {
             return Err(DriverError::Interrupted);
         }
         info!("stopping");
-        service::stopping();
+        self.service.stopping();
         Ok(Input::Shutdown)
     }
 
@@ -220,10 +242,7 @@ impl Driver {
                 self.devices.absence(&absence);
             }
             Output::Notice(notice) => {
-                if let Notice::Online { .. } = &notice {
-                    self.ready = true;
-                    service::online(self.config.devices.len());
-                }
+                self.service.note(&notice, &self.config.broker, || self.devices.census());
                 notice::log(&notice, &self.config.broker);
             }
             Output::Stopped(_) => {}
@@ -269,11 +288,13 @@ impl Driver {
         }
         let answer = match request.property.as_str() {
             "devices" => Answer::json(&self.devices.list()),
+            "status" => Answer::json(&self.service.report(&self.devices.census())),
             "reload" => return self.begin_reload(Some(request.id)),
             "restart" => self.devices.restart(String::from_utf8_lossy(&request.payload).trim()),
             other => {
                 let text = format!(
-                    "the hub has no `{other}`; it has `devices`, `absences`, `reload` and `restart`"
+                    "the hub has no `{other}`; it has `devices`, `status`, `absences`, `reload` and \
+                     `restart`"
                 );
                 Answer::failure(Status::NotFound, text).about(other, None)
             }
@@ -290,9 +311,7 @@ impl Driver {
         if self.stopping {
             return;
         }
-        if self.ready {
-            service::reloading();
-        }
+        self.service.reloading();
         self.reloader.begin(&self.config, self.devices.checked(), request);
     }
 
@@ -308,8 +327,8 @@ impl Driver {
         }
         if self.reloader.take_again() {
             self.begin_reload(None);
-        } else if self.ready {
-            service::reloaded();
+        } else {
+            self.service.reloaded();
         }
     }
 

@@ -1,35 +1,324 @@
-//! Tells systemd how the service is; does nothing elsewhere.
+//! Tells systemd how the service is and that its loop goes round; does nothing elsewhere.
 
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use hearth_core::Notice;
 use sd_notify::NotifyState;
+use serde_json::{Value as Json, json};
 use tracing::debug;
 
-/// The hub is `online`.
-pub fn online(devices: usize) {
-    let status = format!("online, {devices} devices");
-    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+use crate::{config::Broker, notice};
+
+/// What systemd is told: `READY=1` once the hub is online, `STATUS=` whenever that changes, and `WATCHDOG=1`
+/// because the driver's loop goes round.
+pub struct Service {
+    systemd: Option<Systemd>,
+    ready: bool,
+    stopping: bool,
+    connection: String,
+    /// How often the hub has come online.
+    connections: u64,
+    /// Why the store cannot be written, while it cannot.
+    store_failure: Option<String>,
+    /// What is true may be something else than what was told last.
+    changed: bool,
+    told: String,
+    next_status: Duration,
+    /// Half of what systemd allows between two signs of life.
+    ping_interval: Option<Duration>,
+    next_ping: Duration,
 }
 
-/// The hub reads its configuration anew.
-pub fn reloading() {
-    // systemd takes the message only with the time at which the reload began.
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => debug!(%error, "no time for systemd"),
+/// How many devices are in each state.
+pub type Census = BTreeMap<&'static str, usize>;
+
+/// Takes what systemd is told.
+type Systemd = Box<dyn Fn(&[NotifyState<'_>])>;
+
+impl Service {
+    /// Finds out from the environment whether systemd listens and wants to see signs of life.
+    pub fn from_environment() -> Self {
+        let systemd: Option<Systemd> =
+            std::env::var_os("NOTIFY_SOCKET").map(|_| Box::new(notify) as Systemd);
+        Self::new(systemd, sd_notify::watchdog_enabled())
+    }
+
+    fn new(systemd: Option<Systemd>, watchdog: Option<Duration>) -> Self {
+        Self {
+            ping_interval: watchdog.filter(|_| systemd.is_some()).map(|allowed| allowed / 2),
+            systemd,
+            ready: false,
+            stopping: false,
+            connection: "connecting".into(),
+            connections: 0,
+            store_failure: None,
+            changed: true,
+            told: String::new(),
+            next_status: Duration::ZERO,
+            next_ping: Duration::ZERO,
+        }
+    }
+
+    /// Takes in what the hub says of its connection; with the first `online` the service is ready.
+    pub fn note(&mut self, notice: &Notice, broker: &Broker, devices: impl FnOnce() -> Census) {
+        match notice {
+            Notice::Online { .. } => {
+                self.connections += 1;
+                let Broker { host, port, username, .. } = broker;
+                let name = username.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+                let connection = self.connections;
+                self.connection = format!("online{name} at {host}:{port}, connection {connection}");
+            }
+            Notice::Offline { cause, retry_in } => {
+                let (cause, seconds) = (notice::describe(cause), retry_in.as_secs_f32().ceil());
+                self.connection = format!("offline: {cause}, again in {seconds} s");
+            }
+            _ => return,
+        }
+        self.changed = true;
+        if self.connections > 0 && !self.ready {
+            self.ready = true;
+            self.told = self.status(&devices());
+            self.tell(&[NotifyState::Ready, NotifyState::Status(&self.told)]);
+        }
+    }
+
+    /// A device is in another state than before.
+    pub fn devices_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// The store can be written again, or not any more, and why.
+    pub fn store_changed(&mut self, failure: Option<&str>) {
+        if self.store_failure.as_deref() != failure {
+            self.store_failure = failure.map(str::to_owned);
+            self.changed = true;
+        }
+    }
+
+    /// The driver's loop has gone round: a sign of life where one is due, and the status where it has changed.
+    pub fn turn(&mut self, now: Duration, devices: impl FnOnce() -> Census) {
+        if let Some(interval) = self.ping_interval
+            && now >= self.next_ping
+        {
+            self.next_ping = now + interval;
+            self.tell(&[NotifyState::Watchdog]);
+        }
+        if self.status_is_due() && now >= self.next_status {
+            self.next_status = now + STATUS_INTERVAL;
+            self.changed = false;
+            let status = self.status(&devices());
+            if status != self.told {
+                self.tell(&[NotifyState::Status(&status)]);
+                self.told = status;
+            }
+        }
+    }
+
+    /// Returns when the loop shall go round again, whatever else happens.
+    pub fn due(&self) -> Option<Duration> {
+        let ping = self.ping_interval.map(|_| self.next_ping);
+        let status = self.status_is_due().then_some(self.next_status);
+        ping.into_iter().chain(status).min()
+    }
+
+    /// The hub reads its configuration anew.
+    pub fn reloading(&self) {
+        // systemd takes the message only with the time at which the reload began.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) if self.ready => self.tell(&[NotifyState::Reloading, now]),
+            Ok(_) => {}
+            Err(error) => debug!(%error, "no time for systemd"),
+        }
+    }
+
+    /// The reload is over, whether anything has changed or not.
+    pub fn reloaded(&mut self) {
+        self.changed = true;
+        if self.ready {
+            self.tell(&[NotifyState::Ready]);
+        }
+    }
+
+    /// The hub drains.
+    pub fn stopping(&mut self) {
+        self.stopping = true;
+        self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    }
+
+    /// Says how the service is, for people and programs that ask the hub.
+    pub fn report(&self, devices: &Census) -> Json {
+        json!({
+            "status": self.status(devices),
+            "connections": self.connections,
+            "devices": devices,
+            "store_failure": self.store_failure,
+        })
+    }
+
+    /// Says it in one line.
+    fn status(&self, devices: &Census) -> String {
+        let each = devices.iter().map(|(state, count)| format!("{count} {state}"));
+        let each =
+            if devices.is_empty() { "none".into() } else { each.collect::<Vec<_>>().join(", ") };
+        let mut status = format!("{}; devices: {each}", self.connection);
+        if let Some(failure) = &self.store_failure {
+            status += &format!("; the state cannot be written: {failure}");
+        }
+        status
+    }
+
+    fn status_is_due(&self) -> bool {
+        self.changed && !self.stopping && self.systemd.is_some()
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if let Some(systemd) = &self.systemd {
+            systemd(states);
+        }
     }
 }
 
-/// The reload is over, whether anything has changed or not.
-pub fn reloaded() {
-    notify(&[NotifyState::Ready]);
-}
-
-/// The hub drains.
-pub fn stopping() {
-    notify(&[NotifyState::Stopping]);
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("ready", &self.ready).finish_non_exhaustive()
+    }
 }
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         debug!(%error, "systemd does not listen");
+    }
+}
+
+/// The newest status is always told, but not each that a storm of changes goes through.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use hearth_core::Disconnection;
+
+    use super::*;
+    use crate::config::Config;
+
+    struct Rig {
+        service: Service,
+        told: Rc<RefCell<Vec<String>>>,
+        broker: Broker,
+        devices: Census,
+    }
+
+    impl Rig {
+        fn new(watchdog: Option<Duration>) -> Self {
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let sink = Rc::clone(&told);
+            let systemd = move |states: &[NotifyState<'_>]| {
+                sink.borrow_mut().extend(states.iter().map(ToString::to_string));
+            };
+            let config = Config::parse(std::path::Path::new("c.toml"), "broker.username = \"hub\"");
+            Self {
+                service: Service::new(Some(Box::new(systemd)), watchdog),
+                told,
+                broker: config.unwrap().broker,
+                devices: Census::from([("ready", 3)]),
+            }
+        }
+
+        fn note(&mut self, notice: &Notice) {
+            let devices = self.devices.clone();
+            self.service.note(notice, &self.broker, || devices);
+        }
+
+        fn turn(&mut self, milliseconds: u64) {
+            let devices = self.devices.clone();
+            self.service.turn(Duration::from_millis(milliseconds), || devices);
+        }
+
+        fn told(&self) -> Vec<String> {
+            self.told.take()
+        }
+    }
+
+    #[test]
+    fn the_service_is_ready_with_the_first_online_and_only_then() {
+        let mut rig = Rig::new(None);
+        let cause = Disconnection::Unreachable { error: "connection refused".into() };
+        rig.note(&Notice::Offline { cause, retry_in: Duration::from_millis(3500) });
+        rig.service.reloading();
+        rig.turn(0);
+        let offline = "STATUS=offline: connection refused, again in 4 s; devices: 3 ready";
+        assert_eq!(rig.told(), [offline]);
+        let online = Notice::Online { session_present: true };
+        rig.note(&online);
+        let status = "STATUS=online as hub at 127.0.0.1:1883, connection 1; devices: 3 ready";
+        assert_eq!(rig.told(), ["READY=1", status]);
+        rig.turn(1000);
+        assert_eq!(rig.told(), [""; 0], "nothing has changed");
+        rig.note(&online);
+        rig.turn(2000);
+        assert_eq!(rig.told(), [status.replace("connection 1", "connection 2")]);
+    }
+
+    #[test]
+    fn a_storm_of_changes_is_told_once_a_second_and_the_last_one_always() {
+        let mut rig = Rig::new(None);
+        rig.note(&Notice::Online { session_present: true });
+        rig.told();
+        for failed in 1..=2000 {
+            rig.devices = Census::from([("failed", failed), ("ready", 1)]);
+            rig.service.devices_changed();
+            rig.turn(failed as u64);
+        }
+        assert_eq!(rig.service.due(), Some(Duration::from_millis(2001)));
+        rig.turn(2001);
+        let told = rig.told();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[2].ends_with("; devices: 2000 failed, 1 ready"), "{}", told[2]);
+        assert_eq!(rig.service.due(), None);
+    }
+
+    #[test]
+    fn signs_of_life_come_from_a_loop_that_goes_round_and_from_nothing_else() {
+        let mut rig = Rig::new(Some(Duration::from_secs(20)));
+        rig.note(&Notice::Online { session_present: true });
+        rig.turn(0);
+        rig.told();
+        for second in (10..=60).step_by(10) {
+            assert_eq!(rig.service.due(), Some(Duration::from_secs(second)), "idle until then");
+            rig.turn(second * 1000 - 1);
+            assert_eq!(rig.told(), [""; 0]);
+            rig.turn(second * 1000);
+            assert_eq!(rig.told(), ["WATCHDOG=1"]);
+        }
+        // A loop that stands still says nothing, and one that is late says it once.
+        rig.turn(500_000);
+        rig.turn(500_001);
+        assert_eq!(rig.told(), ["WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn what_ends_says_so_last() {
+        let mut rig = Rig::new(None);
+        rig.note(&Notice::Online { session_present: true });
+        rig.told();
+        rig.service.stopping();
+        rig.service.devices_changed();
+        rig.turn(9000);
+        assert_eq!(rig.told(), ["STOPPING=1", "STATUS=stopping"]);
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_shows_until_it_can() {
+        let mut rig = Rig::new(None);
+        rig.service.store_changed(Some("No space left on device"));
+        rig.turn(0);
+        let failing = "STATUS=connecting; devices: 3 ready; the state cannot be written: \
+                       No space left on device";
+        assert_eq!(rig.told(), [failing]);
+        rig.service.store_changed(None);
+        rig.turn(1000);
+        assert_eq!(rig.told(), ["STATUS=connecting; devices: 3 ready"]);
     }
 }

@@ -3,8 +3,10 @@
 mod bench;
 mod chaos;
 mod demo;
+mod package;
 mod pi;
 mod play;
+mod provision;
 mod sanitize;
 mod sim;
 mod suite;
@@ -46,6 +48,8 @@ enum Command {
     },
     /// Have plugins of every Rust toolchain that is here answer behind one daemon.
     Toolchains,
+    /// Make a Debian package, also for another processor.
+    Package(package::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
     /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
+        Command::Package(options) => package::package(&options),
         Command::Sanitize => sanitize::sanitize(),
         Command::TestPi => block_on(unless_interrupted(pi::test_pi())),
     };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use hearth_tests::{Doing, Failure, Result, built::workspace};
 
-use crate::suite::succeed;
+use crate::provision::succeed;
 
 /// Runs the tables that are linked into a test under Miri, then the end-to-end tests with a daemon and plugins that
 /// AddressSanitizer watches.

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: everything that can be tested on this machine, and nothing skipped.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use hearth_tests::{Doing, Failure, Result, built::workspace};
+use hearth_tests::{Result, built::workspace};
+
+use crate::provision::{Need, provide, succeed};
 
 /// Sees to it that Mosquitto is there, builds, and runs every test.
 pub(crate) fn test() -> Result<()> {
-    provide_mosquitto()?;
+    provide("the end-to-end tests", MOSQUITTO)?;
     cargo(&["build", "--workspace"])?;
     cargo(&["test", "--workspace"])
 }
@@ -17,48 +19,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     succeed(&mut cargo)
 }
 
-/// Installs the broker and its clients from Debian where they are missing.
-fn provide_mosquitto() -> Result<()> {
-    if mosquitto_is_there() {
-        return Ok(());
-    }
-    println!("xtask: mosquitto is missing; installing it with apt-get");
-    for arguments in [&["update"][..], &["install", "--yes", "mosquitto", "mosquitto-clients"]] {
-        let mut install = if is_root() {
-            Command::new("apt-get")
-        } else {
-            let mut sudo = Command::new("sudo");
-            sudo.args(["-n", "apt-get"]);
-            sudo
-        };
-        install.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        succeed(&mut install).doing(REMEDY)?;
-    }
-    if mosquitto_is_there() { Ok(()) } else { Err(Failure::new(REMEDY)) }
-}
-
-fn mosquitto_is_there() -> bool {
-    let broker = ["/usr/sbin/mosquitto", "mosquitto"];
-    let runs = |program: &str| {
-        let mut command = Command::new(program);
-        // Each prints its usage and ends; only whether it starts matters.
-        command.arg("-h").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok()
-    };
-    broker.into_iter().any(runs) && runs("mosquitto_rr") && runs("mosquitto_sub")
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
-}
-
-/// Runs a command to its end.
-pub(crate) fn succeed(command: &mut Command) -> Result<()> {
-    let line = format!("{command:?}");
-    let status = command.status().doing(&line)?;
-    if status.success() { Ok(()) } else { Err(Failure(format!("{line}: {status}"))) }
-}
-
-const REMEDY: &str = "the end-to-end tests need Debian's mosquitto and mosquitto-clients: \
-                      run `apt-get install mosquitto mosquitto-clients` as root";
+const MOSQUITTO: &[Need] = &[
+    ("mosquitto", "mosquitto"),
+    ("mosquitto_rr", "mosquitto-clients"),
+    ("mosquitto_sub", "mosquitto-clients"),
+];

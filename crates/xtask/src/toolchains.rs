@@ -11,7 +11,7 @@ use hearth_tests::{
     built::workspace,
 };
 
-use crate::suite::succeed;
+use crate::provision::succeed;
 
 /// Builds a lamp with each toolchain, loads them all into one daemon, and requires that each answers.
 pub(crate) async fn toolchains() -> Result<()> {

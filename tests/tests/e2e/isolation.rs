@@ -2,12 +2,17 @@
 
 use std::{path::Path, time::Duration};
 
-use hearth_tests::{Built, Doing, Result, process::eventually};
+use hearth_tests::{Built, Daemon, Doing, Result, process::eventually};
 
 use crate::home::{Home, Setup};
 
 /// A home with a wild device of each isolation, beside the light.
 pub(crate) async fn wild_home(setup: Setup) -> Result<Home> {
+    wild_home_with(setup, |_| {}).await
+}
+
+/// As [`wild_home`], with a change of how the hub is started.
+pub(crate) async fn wild_home_with(setup: Setup, change: impl FnOnce(&mut Daemon)) -> Result<Home> {
     let mut home = Home::prepare(setup, |config| {
         config.tables += "[plugins.limits]\nmemory = \"32MiB\"\n";
         config.devices += WILD;
@@ -19,6 +24,7 @@ pub(crate) async fn wild_home(setup: Setup) -> Result<Home> {
     let text = std::fs::read_to_string(home.daemon.config())?;
     let text = text.replace("[plugins]\n", "[plugins]\nmax_failures = 2\n");
     std::fs::write(home.daemon.config(), text)?;
+    change(&mut home.daemon);
     home.daemon.start(&mut home.phone).await?;
     Ok(home)
 }

@@ -15,5 +15,6 @@ mod isolation;
 mod privacy;
 mod receive_maximum;
 mod reload;
+mod service;
 mod stopping;
 mod will;

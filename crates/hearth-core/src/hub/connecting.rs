@@ -1,6 +1,6 @@
 //! From nothing to `online` and back: the will is fixed before the prefix is known (MQTT 3.1.2.5, 3.2.2.3.15).
 
-use super::{Connection, Fence, Hub, Next, Phase};
+use super::{Connection, Fence, Hub, Next, Phase, requesting::not_stored};
 use crate::{
     Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS, Will,
     absence::rfc3339, outbox::Kind, topic::Prefix, wills::View,
@@ -54,6 +54,16 @@ impl Hub {
             Phase::Subscribing(_) => self.subscribe_when_stored(),
             _ => {}
         }
+    }
+
+    /// Goes on without the store, but for requests whose intent it would have to hold.
+    pub(super) fn on_store_failed(&mut self, now: Now, revision: u64, error: String) {
+        let answer = not_stored(&error);
+        self.store_failure = Some(error);
+        for id in self.requests.take_unstored() {
+            self.on_answered(now, id, answer.clone());
+        }
+        self.on_stored(now, revision);
     }
 
     pub(super) fn on_connected(&mut self, connack: &Connack) {

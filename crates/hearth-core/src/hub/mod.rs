@@ -63,6 +63,8 @@ pub struct Hub {
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
+    /// Why the store cannot be written, while it cannot.
+    store_failure: Option<String>,
     /// Deliveries that are acknowledged in the order in which they came (MQTT 4.6).
     deliveries: VecDeque<Inbound>,
     /// Deliveries for which the store must hold a revision first.
@@ -201,6 +203,7 @@ impl Hub {
             states: BTreeMap::new(),
             revision: 0,
             stored: 0,
+            store_failure: None,
             deliveries: VecDeque::new(),
             unstored: Vec::new(),
             unpublished: VecDeque::new(),
@@ -217,7 +220,11 @@ impl Hub {
             Input::Subscribed { reason_codes } => self.on_subscribed(now, &reason_codes),
             Input::Received { message, delivery } => self.on_received(now, message, delivery),
             Input::Published { id, reason_code } => self.on_published(id, reason_code),
-            Input::Stored { revision } => self.on_stored(now, revision),
+            Input::Stored { revision } => {
+                self.store_failure = None;
+                self.on_stored(now, revision);
+            }
+            Input::StoreFailed { revision, error } => self.on_store_failed(now, revision, error),
             Input::Answered { request, answer } => self.on_answered(now, request, answer),
             Input::State { device, property, payload, content_type, retain } => {
                 let state = State { payload, content_type, retain };

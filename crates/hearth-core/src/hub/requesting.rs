@@ -185,7 +185,8 @@ impl Hub {
         answer: &Answer,
     ) {
         // What is refused for what it says is refused again; what is refused for its time might be carried out.
-        let passing = matches!(answer.status, Status::Conflict | Status::Busy);
+        let passing =
+            matches!(answer.status, Status::Conflict | Status::Busy | Status::Unavailable);
         match origin.key.clone().filter(|_| passing && origin.durability != Durability::Nothing) {
             Some(key) if self.make_room() => {
                 origin.durability = Durability::Intent;
@@ -266,6 +267,9 @@ impl Hub {
                         or with a Message Expiry Interval";
             return refuse(Status::Conflict, text.into());
         }
+        if let (Some(error), Durability::Intent) = (&self.store_failure, origin.durability) {
+            return Err(Refusal::Answer(not_stored(error)));
+        }
         if self.requests.waiting(device) >= self.config.queue {
             let text = format!("{} requests wait for `{device}` already", self.config.queue);
             return refuse(Status::Busy, text);
@@ -330,6 +334,15 @@ impl Hub {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Says that a request was not carried out, because nobody would know of it after a crash.
+pub(super) fn not_stored(error: &str) -> Answer {
+    let text = format!(
+        "not carried out: the hub's state cannot be written ({error}), and without that the request \
+         could be carried out twice"
+    );
+    Answer::failure(Status::Unavailable, text)
 }
 
 /// Names a request: as its sender does, else by what the broker does.

@@ -101,6 +101,74 @@ fn an_answer_goes_out_only_after_the_store_holds_it() {
 }
 
 #[test]
+fn while_the_store_fails_what_must_not_be_repeated_gets_503_and_all_else_its_answer() {
+    let mut rig = Rig::online();
+    rig.store_fails = true;
+    // The first finds out that the store fails, the second knows it.
+    for correlation_data in [b"1", b"2"] {
+        let delivery = rig.receive(step(correlation_data));
+        assert!(rig.executed().is_empty());
+        let answer = rig.published().remove(0);
+        assert_eq!((status(&answer), rig.acknowledged().len()), ("503", 0));
+        assert!(answer.user_property("__stMsg").unwrap().contains("(disk full)"));
+        rig.accept_all();
+        assert_eq!(rig.acknowledged(), [delivery]);
+        rig.take();
+    }
+    let delivery = rig.receive(request("ON", b"3"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    assert_eq!(status(&rig.published()[0]), "200");
+    rig.accept_all();
+    assert_eq!(rig.acknowledged(), [delivery]);
+}
+
+#[test]
+fn a_request_refused_by_a_failing_store_is_not_carried_out_when_it_comes_again() {
+    let mut rig = Rig::online();
+    rig.store_fails = true;
+    let refused = [step(b"1"), step(b"2")];
+    for request in &refused {
+        rig.receive(request.clone());
+    }
+    rig.accept_all();
+    rig.store_fails = false;
+    rig.receive(request("ON", b"3"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    rig.take();
+    for request in &refused {
+        rig.receive(again(request));
+    }
+    assert!(rig.executed().is_empty());
+    assert_eq!(rig.published().iter().map(status).collect::<Vec<_>>(), ["503", "503"]);
+    rig.receive(step(b"4"));
+    assert_eq!(rig.executed().len(), 1, "the store works again");
+}
+
+#[test]
+fn what_was_carried_out_when_the_store_fails_gets_its_answer() {
+    let mut rig = Rig::online();
+    let delivery = rig.receive(step(b"1"));
+    let asked = rig.executed().remove(0);
+    rig.store_fails = true;
+    rig.answer(&asked, Answer::text("1"));
+    assert_eq!(status(&rig.published()[0]), "200");
+    rig.accept_all();
+    assert_eq!(rig.acknowledged(), [delivery]);
+}
+
+#[test]
+fn a_hub_whose_store_fails_comes_online() {
+    let mut rig = Rig::online();
+    rig.store_fails = true;
+    lose_connection(&mut rig);
+    rig.take();
+    rig.go_online(true);
+    assert!(rig.published().iter().any(|m| m.payload == "online"));
+}
+
+#[test]
 fn after_a_crash_a_redelivery_gets_the_first_answer_and_is_not_carried_out() {
     for first in [step(b"1"), request("ON", b"1")] {
         let mut before = Rig::online();

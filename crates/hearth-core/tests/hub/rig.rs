@@ -20,6 +20,8 @@ pub(crate) struct Rig {
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
     pub(crate) store_works: bool,
+    /// Whether it answers that it cannot.
+    pub(crate) store_fails: bool,
     next_delivery: u64,
 }
 
@@ -81,6 +83,7 @@ impl Rig {
             journal,
             outputs: Vec::new(),
             store_works: true,
+            store_fails: false,
             next_delivery: 0,
         };
         rig.handle(Input::Elapsed);
@@ -156,6 +159,10 @@ impl Rig {
         self.hub.handle(now, input);
         while let Some(output) = self.hub.poll_output() {
             match output {
+                Output::Store { revision, .. } if self.store_fails => {
+                    let error = "disk full".to_owned();
+                    self.hub.handle(now, Input::StoreFailed { revision, error });
+                }
                 Output::Store { revision, change } if self.store_works => {
                     self.write(change);
                     self.hub.handle(now, Input::Stored { revision });

@@ -1,4 +1,4 @@
-//! `hearthd request`, `devices`, `describe` and `will`: requests to the running daemon.
+//! `hearthd request`, `devices`, `status`, `describe` and `will`: requests to the running daemon.
 
 use std::process::ExitCode;
 
@@ -53,6 +53,11 @@ pub(super) fn devices(common: &Asking) -> ExitCode {
             }
         }
     })
+}
+
+/// Tells how the daemon is.
+pub(super) fn status(common: &Asking) -> ExitCode {
+    ask_hub(common, "status", |report| println!("{}", plain(&report["status"])))
 }
 
 /// Describes one device.

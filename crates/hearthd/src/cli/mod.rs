@@ -10,7 +10,7 @@ mod run;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ enum Command {
     },
     /// List the devices of the running daemon.
     Devices(Asking),
+    /// Tell how the running daemon is.
+    Status(Asking),
     /// Tell what a device can do.
     Describe {
         /// Device ID.
@@ -90,12 +92,18 @@ pub fn main() -> ExitCode {
             ask::request(&common, device, property, payload, all)
         }
         Command::Devices(common) => ask::devices(&common),
+        Command::Status(common) => ask::status(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
         Command::Doctor(doctor) => doctor::examine(&doctor),
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
     }
+}
+
+/// Returns what the command line takes, for the manual pages and the shells' completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

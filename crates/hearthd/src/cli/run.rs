@@ -11,8 +11,9 @@ use crate::{
     config::Config,
     device::Devices,
     driver::{self, DriverError, Parts},
-    plugin::{Launcher, Plugins},
+    plugin::{Launcher, PluginError, Plugins},
     reload::{self, Reloader},
+    service::Service,
     store::{Store, StoreError},
 };
 
@@ -24,9 +25,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(problems) => return fail(exit::CONFIG, problems),
     };
     let (stored_sender, stored) = mpsc::unbounded_channel();
-    let opened = Store::open(&config.state_directory, move |revision| {
+    let opened = Store::open(&config.state_directory, move |event| {
         // The driver may have ended already; then nobody waits.
-        let _ = stored_sender.send(revision);
+        let _ = stored_sender.send(event);
     });
     let (store, contents) = match opened {
         Ok(opened) => opened,
@@ -37,14 +38,17 @@ pub(super) fn run(file: &Path) -> ExitCode {
     let launcher = Launcher::new(config.containment.limits);
     let staging = config.state_directory.join("plugins");
     let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
-    for error in errors {
+    for error in &errors {
         warn!(%error, "plugin refused");
     }
     let devices = match Devices::start(&config, &plugins, contents.devices) {
         Ok(devices) => devices,
         Err(problems) => {
             store.close();
-            return fail(exit::CONFIG, reload::render(&config, &problems));
+            // Where it is for want of room, starting again may help, and a person need not.
+            let no_copy = errors.iter().any(|error| matches!(error, PluginError::Copy { .. }));
+            let code = if no_copy { exit::IO } else { exit::CONFIG };
+            return fail(code, reload::render(&config, &problems));
         }
     };
     info!(version = env!("CARGO_PKG_VERSION"), devices = config.devices.len(), "starting");
@@ -54,7 +58,8 @@ pub(super) fn run(file: &Path) -> ExitCode {
     };
     let reloader = Reloader::new(plugins, staging);
     let (memory, journal) = (contents.memory, contents.journal);
-    let parts = Parts { config, memory, journal, store, stored, devices, reloader };
+    let service = Service::from_environment();
+    let parts = Parts { config, memory, journal, store, stored, devices, reloader, service };
     match runtime.block_on(driver::run(parts)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),

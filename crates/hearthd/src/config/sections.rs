@@ -130,8 +130,12 @@ fn password(reader: &mut Reader, broker: &mut Section<'_>) -> Option<Secret> {
         }
         (Some(file), None) => {
             let path = reader.entry_path(&file)?;
-            let text = std::fs::read_to_string(&path);
-            (file, text.map_err(|error| format!("{}: {error}", path.display())))
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) if text.trim().is_empty() => Err(format!("{} is empty", path.display())),
+                Ok(text) => Ok(text),
+                Err(error) => Err(format!("{}: {error}", path.display())),
+            };
+            (file, text)
         }
         (None, Some(variable)) => {
             let value = match variable.value.as_str() {

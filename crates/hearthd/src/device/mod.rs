@@ -30,6 +30,7 @@ use tracing::warn;
 use crate::{
     config::{Config, DeviceConfig, Isolation},
     plugin::{Kind, Launcher, Plugins, STATUS},
+    service::Census,
 };
 use post::Post;
 pub use reload::Difference;
@@ -258,6 +259,15 @@ impl Devices {
     /// Lists the devices with their health and states.
     pub fn list(&self) -> Json {
         self.by_id.values().map(|device| self.describe(&device.shared)).collect()
+    }
+
+    /// Counts the devices in each state.
+    pub fn census(&self) -> Census {
+        let mut census = Census::new();
+        for device in self.by_id.values() {
+            *census.entry(device.shared.status()).or_default() += 1;
+        }
+        census
     }
 
     /// Ends all devices; those that do not end within the grace period are left behind.

@@ -1,7 +1,7 @@
 //! One plugin file, through the private copy that is loaded in its stead.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -82,7 +82,8 @@ impl PluginFile {
             tables: OnceLock::new(),
         };
         let fail = |reason: String| PluginError::Load { path: path.to_owned(), reason };
-        file.copy = make_copy(path, staging, &content).map_err(fail)?;
+        file.copy = make_copy(path, staging, &content)
+            .map_err(|source| PluginError::Copy { path: path.to_owned(), source })?;
         file.kinds = list_kinds(&file.copy).map_err(fail)?;
         Ok(Arc::new(file))
     }
@@ -125,12 +126,15 @@ impl Drop for PluginFile {
 }
 
 /// Copies a plugin under a name that no other copy ever has: one that is loaded must never change.
-fn make_copy(path: &Path, staging: &Path, content: &[u8]) -> Result<String, String> {
+fn make_copy(path: &Path, staging: &Path, content: &[u8]) -> io::Result<String> {
     static COPIES: AtomicUsize = AtomicUsize::new(0);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let copy = staging.join(format!("{stem}-{}.so", COPIES.fetch_add(1, Ordering::Relaxed)));
-    let text = copy.to_str().ok_or_else(|| format!("{} is not UTF-8", copy.display()))?;
-    fs::write(&copy, content).map_err(|error| format!("copy it to {text}: {error}"))?;
+    let text = copy.to_str().ok_or_else(|| {
+        let text = format!("{} is not UTF-8", copy.display());
+        io::Error::new(io::ErrorKind::InvalidFilename, text)
+    })?;
+    fs::write(&copy, content)?;
     Ok(text.to_owned())
 }
 

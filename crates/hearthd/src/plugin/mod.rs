@@ -78,6 +78,14 @@ pub enum PluginError {
         /// Why.
         source: IdentityError,
     },
+    /// There is no room for a private copy, or it may not be written.
+    #[error("copy plugin {} into the state folder: {source}", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file cannot be loaded.
     #[error("load plugin {}: {reason}", path.display())]
     Load {
@@ -325,12 +333,18 @@ fn lies_in(folder: &Path, staging: &Path) -> bool {
     }
 }
 
+/// Leaves the folder itself in place: it may be where systemd permits execution.
 fn empty_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
     }
-    fs::create_dir_all(folder)
+    Ok(())
 }
 
 /// The property that the hub reports for every device.
@@ -350,6 +364,21 @@ mod tests {
         let launcher = Launcher::new(config.containment.limits);
         let (_, errors) = Plugins::load(&[folder.path().to_owned()], folder.path(), &launcher);
         assert!(file.exists(), "the plugin was deleted: {errors:?}");
+    }
+
+    #[test]
+    fn emptying_a_folder_leaves_the_folder_itself() {
+        use std::os::unix::fs::MetadataExt;
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("plugins");
+        empty_folder(&folder).unwrap();
+        let before = fs::metadata(&folder).unwrap().ino();
+        fs::create_dir(folder.join("a")).unwrap();
+        fs::write(folder.join("a/b"), "").unwrap();
+        fs::write(folder.join("lamp-0.so"), "").unwrap();
+        empty_folder(&folder).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        assert_eq!(fs::metadata(&folder).unwrap().ino(), before);
     }
 
     #[test]

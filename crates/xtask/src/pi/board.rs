@@ -10,7 +10,7 @@ use std::{
 use hearth_tests::{Doing, Failure, Result};
 
 use super::parts::Parts;
-use crate::suite::succeed;
+use crate::provision::succeed;
 
 /// Writes the device tree of a Pi 3B with what is wired to it.
 pub(crate) fn device_tree(parts: &Parts, folder: &Path) -> Result<PathBuf> {

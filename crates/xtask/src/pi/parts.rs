@@ -7,7 +7,7 @@ use std::{
 
 use hearth_tests::{Doing, Failure, Result};
 
-use crate::suite::succeed;
+use crate::provision::{provide, succeed};
 
 /// The folders with what came from Debian; they stay for the next run.
 #[derive(Debug)]
@@ -87,13 +87,14 @@ fn unpack(folder: &Path, architecture: Option<&str>, packages: &str) -> Result<(
     if folder.exists() {
         std::fs::remove_dir_all(folder).doing(folder.display())?;
     }
+    provide("unpacking Debian's packages", &[("mmdebstrap", "mmdebstrap")])?;
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap.args(["--quiet", "--variant=extract"]).arg(format!("--include={packages}"));
     if let Some(architecture) = architecture {
         mmdebstrap.arg(format!("--architectures={architecture}"));
     }
     mmdebstrap.arg(SUITE).arg(folder).args(mirror());
-    succeed(&mut mmdebstrap).doing("this needs Debian's mmdebstrap")?;
+    succeed(&mut mmdebstrap)?;
     std::fs::write(&stamp, wanted).doing(stamp.display())
 }
 

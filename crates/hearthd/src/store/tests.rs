@@ -1,0 +1,151 @@
+//! What survives, and what a store that fails does.
+
+use hearth_core::{Answer, KnownPrefix, QoS, Reply, RequestKey};
+
+use super::{disk::Disk, *};
+
+fn memory() -> Memory {
+    Memory { prefix: Some(KnownPrefix { prefix: None }), ..Memory::default() }
+}
+
+#[test]
+fn what_was_put_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, events) = mpsc::channel();
+    let (store, contents) =
+        Store::open(folder.path(), move |event| sender.send(event).unwrap()).unwrap();
+    assert_eq!(contents.memory, Memory::default());
+    store.put(7, Change::Memory(memory()));
+    store.put_device("lamp".into(), b"on".to_vec());
+    let stored = events.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(stored, StoreEvent::Stored { revision: 7 });
+    store.close();
+    let (_store, contents) = Store::open(folder.path(), |_| {}).unwrap();
+    assert_eq!(contents.memory, memory());
+    assert_eq!(contents.devices["lamp"], b"on");
+}
+
+#[test]
+fn a_file_that_is_no_store_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(FILE), b"this is not a database, whatever it says").unwrap();
+    let (_store, contents) = Store::open(folder.path(), |_| {}).unwrap();
+    assert_eq!(contents.memory, Memory::default());
+    assert!(folder.path().join("state.corrupt").exists());
+}
+
+#[test]
+fn a_store_in_use_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, _) = Store::open(folder.path(), |_| {}).unwrap();
+    let error = Store::open(folder.path(), |_| {}).unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error}");
+}
+
+fn record(n: u32, expires: Option<Duration>) -> Record {
+    let key = RequestKey::Correlated {
+        response_topic: "alice/response/phone/lamp".into(),
+        correlation_data: n.to_be_bytes().to_vec().into(),
+    };
+    Record {
+        key,
+        content: n.into(),
+        device: "lamp".into(),
+        property: "power".into(),
+        reply: Reply {
+            response_topic: Some("alice/response/phone/lamp".into()),
+            correlation_data: Some(n.to_be_bytes().to_vec().into()),
+            qos: QoS::AtLeastOnce,
+            expires,
+        },
+        answer: Some(Answer::text("ON")),
+        delivered: false,
+    }
+}
+
+fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<Record> {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path(), |_| {}).unwrap();
+    for (revision, change) in (1..).zip(changes) {
+        store.put(revision, change);
+    }
+    store.close();
+    Store::open(folder.path(), |_| {}).unwrap().1.journal
+}
+
+#[test]
+fn the_journal_keeps_what_was_put_and_not_what_was_forgotten() {
+    let (one, two) = (record(1, Some(Duration::from_secs(9))), record(2, None));
+    let changed = Record { delivered: true, ..one.clone() };
+    let journal = journal_after([
+        Change::Memory(memory()),
+        Change::Record(one),
+        Change::Record(two.clone()),
+        Change::Record(changed.clone()),
+        Change::Forget(two.key),
+    ]);
+    assert_eq!(journal, [changed]);
+}
+
+#[test]
+fn requesters_of_an_earlier_boot_have_gone() {
+    // No memory was written, so the file does not know the boot.
+    let journal = journal_after([Change::Record(record(1, Some(Duration::from_secs(9))))]);
+    assert_eq!(journal, [record(1, Some(Duration::ZERO))]);
+}
+
+#[test]
+fn the_file_stays_bounded_however_many_requests_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, revisions) = mpsc::channel();
+    let report = move |event| match event {
+        StoreEvent::Stored { revision } => sender.send(revision).unwrap(),
+        StoreEvent::Failed { error, .. } => panic!("{error}"),
+    };
+    let (store, _) = Store::open(folder.path(), report).unwrap();
+    let mut revision = 0;
+    for round in 0..60 {
+        for n in 0..1000 {
+            revision += 1;
+            store.put(revision, Change::Record(record(round * 1000 + n, None)));
+        }
+        while revisions.recv_timeout(Duration::from_secs(30)).unwrap() < revision {}
+        for n in 0..1000 {
+            revision += 1;
+            store.put(revision, Change::Forget(record(round * 1000 + n, None).key));
+        }
+    }
+    store.close();
+    let size = fs::metadata(folder.path().join(FILE)).unwrap().len();
+    assert!(size <= 4 * 1024 * 1024, "{size} bytes");
+}
+
+#[test]
+fn a_full_card_is_reported_and_nothing_is_lost_once_there_is_room_again() {
+    let card = Disk::default();
+    let again = card.clone();
+    let opener = move || {
+        disk::open(again.clone())
+            .map_err(|error| StoreError::Open { path: FILE.into(), source: Box::new(error.into()) })
+    };
+    let mut writer =
+        Writer::new(Ok(disk::open(card.clone()).unwrap()), Box::new(opener), None, &[]);
+    writer.retry_interval = Duration::from_millis(20);
+    let (sender, events) = mpsc::channel();
+    let store = Store::start(writer, move |event| sender.send(event).unwrap());
+    let next = || events.recv_timeout(Duration::from_secs(10)).unwrap();
+    store.put(1, Change::Record(record(1, None)));
+    assert_eq!(next(), StoreEvent::Stored { revision: 1 });
+    card.set_full(true);
+    for revision in 2..5 {
+        store.put(revision, Change::Record(record(revision as u32, None)));
+        let StoreEvent::Failed { revision: failed, error } = next() else { panic!("no room") };
+        assert_eq!(failed, revision);
+        assert!(error.contains("no storage space"), "{error}");
+    }
+    card.set_full(false);
+    assert_eq!(next(), StoreEvent::Stored { revision: 4 }, "by itself");
+    store.close();
+    let journal = read(&disk::open(card).unwrap(), None).unwrap().journal;
+    assert_eq!(journal, (1..5).map(|n| record(n, None)).collect::<Vec<_>>());
+}

@@ -1,0 +1,230 @@
+//! The thread that writes the store.
+//!
+//! Whatever waits when the thread comes to it goes into one transaction, so that many requests at once cost one
+//! write to the card; what nobody waits for goes with the next, or a second later.
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use hearth_core::{Change, Memory, Record, RequestKey};
+use redb::Database;
+use tracing::{error, info};
+
+use super::{BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, StoreError, StoreEvent};
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Change { revision: u64, change: Box<Change> },
+    Device { id: String, state: Vec<u8> },
+}
+
+/// Opens the file again.
+pub(super) type Opener = Box<dyn FnMut() -> Result<Database, StoreError> + Send>;
+
+/// The thread's state.
+pub(super) struct Writer {
+    /// None after a failure: redb wants the file opened again then.
+    database: Option<Database>,
+    open: Opener,
+    boot: Option<String>,
+    pending: Pending,
+    /// The newest revision that came.
+    newest: u64,
+    /// Why the last attempt failed, which is logged once.
+    failure: Option<String>,
+    pub(super) retry_interval: Duration,
+}
+
+/// What the file does not hold yet; of each thing the newest.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    memory: Option<Memory>,
+    /// None where the request is forgotten.
+    journal: BTreeMap<RequestKey, Option<Record>>,
+    devices: BTreeMap<String, Vec<u8>>,
+    /// The journal was given up while it could not be written: what the file holds of it is of no use.
+    journal_lost: bool,
+}
+
+impl Writer {
+    /// Makes the writer; what it read of an earlier boot is written again as it reads now.
+    ///
+    /// Without a database nothing was read, and what the file holds of the journal is of no use.
+    pub(super) fn new(
+        database: Result<Database, String>,
+        open: Opener,
+        boot: Option<String>,
+        journal: &[Record],
+    ) -> Self {
+        let mut pending = Pending { journal_lost: database.is_err(), ..Pending::default() };
+        for record in journal.iter().filter(|record| record.reply.expires == Some(Duration::ZERO)) {
+            pending.change(Change::Record(record.clone()));
+        }
+        let (database, failure) = match database {
+            Ok(database) => (Some(database), None),
+            Err(cause) => (None, Some(cause)),
+        };
+        Self { database, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
+    }
+
+    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Command>, report: &impl Fn(StoreEvent)) {
+        let mut due: Option<Instant> = None;
+        if let Some(cause) = &self.failure {
+            error!(cause, "the store cannot be opened; going on without it");
+            report(self.event());
+            due = Some(Instant::now() + self.retry_interval);
+        }
+        loop {
+            let received = match due {
+                Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            let ended = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
+            let (mut news, mut urgent) = (false, false);
+            for command in received.into_iter().chain(inbox.try_iter()) {
+                match command {
+                    Command::Change { revision, change } => {
+                        self.newest = revision;
+                        news = true;
+                        urgent |= change.is_urgent();
+                        self.pending.change(*change);
+                    }
+                    Command::Device { id, state } => {
+                        self.pending.devices.insert(id, state);
+                    }
+                }
+                due.get_or_insert_with(|| Instant::now() + LAZY_INTERVAL);
+            }
+            let failing = self.failure.is_some();
+            // A store that fails is tried again in its time, however much waits for it.
+            if ended || due.is_some_and(|due| due <= Instant::now()) || (urgent && !failing) {
+                due = self.write().err().map(|()| Instant::now() + self.retry_interval);
+            }
+            if news || failing != self.failure.is_some() {
+                report(self.event());
+            }
+            if self.failure.is_some() {
+                self.pending.bound();
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    /// Says how it stands with all that has come.
+    fn event(&self) -> StoreEvent {
+        let revision = self.newest;
+        match &self.failure {
+            None => StoreEvent::Stored { revision },
+            Some(error) => StoreEvent::Failed { revision, error: error.clone() },
+        }
+    }
+
+    fn write(&mut self) -> Result<(), ()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        match self.try_write() {
+            Ok(()) => {
+                self.pending = Pending::default();
+                if self.failure.take().is_some() {
+                    info!("the store is written again");
+                }
+                Ok(())
+            }
+            Err(cause) => {
+                self.database = None;
+                let cause = cause.to_string();
+                if self.failure.is_none() {
+                    error!(cause, "the store cannot be written; going on without it");
+                }
+                self.failure = Some(cause);
+                Err(())
+            }
+        }
+    }
+
+    fn try_write(&mut self) -> Result<(), Cause> {
+        let database = match &self.database {
+            Some(database) => database,
+            None => self.database.insert((self.open)()?),
+        };
+        self.pending.write_to(database, self.boot.as_deref())
+    }
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.memory.is_none()
+            && self.journal.is_empty()
+            && self.devices.is_empty()
+            && !self.journal_lost
+    }
+
+    pub(super) fn change(&mut self, change: Change) {
+        match change {
+            Change::Memory(memory) => self.memory = Some(memory),
+            Change::Record(record) => {
+                self.journal.insert(record.key.clone(), Some(record));
+            }
+            Change::Forget(key) => {
+                self.journal.insert(key, None);
+            }
+        }
+    }
+
+    /// Keeps a store that cannot be written from filling the memory.
+    fn bound(&mut self) {
+        if self.journal.len() > JOURNAL_BOUND {
+            self.journal.clear();
+            self.journal_lost = true;
+        }
+    }
+
+    pub(super) fn write_to(&self, database: &Database, boot: Option<&str>) -> Result<(), Cause> {
+        let transaction = database.begin_write()?;
+        if let Some(memory) = &self.memory {
+            let bytes = serde_json::to_vec(memory)?;
+            let mut table = transaction.open_table(HUB)?;
+            table.insert(MEMORY, bytes.as_slice())?;
+            table.insert(BOOT, boot.unwrap_or_default().as_bytes())?;
+        }
+        if self.journal_lost {
+            transaction.delete_table(JOURNAL)?;
+        }
+        if !self.journal.is_empty() {
+            let mut table = transaction.open_table(JOURNAL)?;
+            for (key, record) in &self.journal {
+                let key = postcard::to_allocvec(key)?;
+                match record {
+                    Some(record) => {
+                        let bytes = postcard::to_allocvec(record)?;
+                        table.insert(key.as_slice(), bytes.as_slice())?;
+                    }
+                    None => {
+                        table.remove(key.as_slice())?;
+                    }
+                }
+            }
+        }
+        if !self.devices.is_empty() {
+            let mut table = transaction.open_table(DEVICES)?;
+            for (id, state) in &self.devices {
+                table.insert(id.as_str(), state.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// How long what nobody waits for may wait for company.
+const LAZY_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// More than the hub's journal can hold, with what it forgets beside.
+const JOURNAL_BOUND: usize = 4096;
