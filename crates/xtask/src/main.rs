@@ -53,7 +53,7 @@ enum Command {
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
     /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
-    TestPi,
+    TestPi(pi::Options),
 }
 
 fn main() -> ExitCode {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
         Command::Package(options) => package::package(&options),
         Command::Sanitize => sanitize::sanitize(),
-        Command::TestPi => block_on(unless_interrupted(pi::test_pi())),
+        Command::TestPi(options) => block_on(unless_interrupted(pi::test_pi(options))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,40 +6,27 @@ use hearth_tests::{Failure, Result};
 
 use super::machine::{Machine, Said};
 
-/// How to start the hub and ask it, in the shell of a machine.
+/// A hub that is asked in the shell of its machine.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) machine: Machine,
 }
 
 impl Hub {
-    /// Starts broker and hub, and waits until a device answers.
-    pub(crate) async fn start(mut machine: Machine) -> Result<Self> {
-        machine
-            .done("hearth-broker --config /etc/hearthd/hearth-broker.toml >/tmp/broker.log 2>&1 &")
-            .await?;
-        let mut hub = Self { machine };
-        hub.spawn().await?;
-        match hub.answers("by-name", "power", STARTED, |_| true).await {
-            Ok(_) => Ok(hub),
-            Err(failure) => Err(Failure(format!("{failure}\n{}", hub.log().await?))),
+    /// Returns the hub of a machine whose hub runs, or will.
+    pub(crate) fn of(machine: Machine) -> Self {
+        Self { machine }
+    }
+
+    /// Waits until the devices answer.
+    pub(crate) async fn online(&mut self) -> Result<()> {
+        match self.answers("by-name", "power", STARTED, |_| true).await {
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let log = self.machine.run(LOG).await?.text;
+                Err(Failure(format!("{failure}\n{log}")))
+            }
         }
-    }
-
-    /// Returns the end of the hub's log.
-    async fn log(&mut self) -> Result<String> {
-        self.machine.done("tail -n 30 /tmp/broker.log /tmp/hearthd.log").await
-    }
-
-    /// Starts the hub alone.
-    pub(crate) async fn spawn(&mut self) -> Result<()> {
-        let line = "hearthd run >>/tmp/hearthd.log 2>&1 & echo $! >/tmp/hearthd.pid";
-        self.machine.done(line).await.map(drop)
-    }
-
-    /// Sends the hub SIGKILL.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
-        self.machine.done("kill -9 $(cat /tmp/hearthd.pid)").await.map(drop)
     }
 
     /// Sets a property, which must be answered with success.
@@ -67,4 +54,6 @@ impl Hub {
     }
 }
 
+/// The last that the hub said, on either machine.
+const LOG: &str = "journalctl -u hearthd -n 30 --no-pager || tail -n 30 /tmp/hearthd.log";
 const STARTED: Duration = Duration::from_secs(60);

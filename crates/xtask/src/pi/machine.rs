@@ -48,15 +48,20 @@ pub(crate) struct Said {
 }
 
 impl Machine {
-    /// Switches the machine on and waits until its shell answers; logs go to `folder`.
-    pub(crate) async fn start(parts: &Parts, boot: &Boot<'_>, folder: &Path) -> Result<Self> {
+    /// Switches the machine on and waits until its shell answers; its logs go to `folder`, by its name.
+    pub(crate) async fn start(
+        parts: &Parts,
+        boot: &Boot<'_>,
+        folder: &Path,
+        name: &str,
+    ) -> Result<Self> {
         // The path of a socket may have a hundred characters: not below the workspace.
         let sockets = TempDir::new()?;
         let socket = |name: &str| sockets.path().join(name);
         let listen = |name: &str| format!("unix:{},server=on,wait=off", socket(name).display());
         let release = parts.kernel_release()?;
-        let console = folder.join("console.log");
-        let mut qemu = parts.tool("qemu-system-aarch64", "qemu-system-aarch64")?;
+        let console = folder.join(format!("{name}.console"));
+        let mut qemu = parts.tool("bin/qemu-system-aarch64")?;
         qemu.args([
             "-M",
             "raspi3b",
@@ -69,7 +74,7 @@ impl Machine {
         qemu.args(["-monitor", "none", "-nic", "none"]);
         qemu.arg("-kernel").arg(parts.file("boot").join(format!("vmlinuz-{release}")));
         qemu.arg("-initrd").arg(boot.initrd).arg("-dtb").arg(boot.device_tree);
-        qemu.args(["-append", "console=ttyS1,115200 quiet panic=-1 systemd.show_status=0"]);
+        qemu.args(["-append", KERNEL]);
         qemu.args(["-serial", &listen("shell")]);
         qemu.arg("-serial").arg(format!("file:{}", console.display()));
         qemu.args(["-qmp", &listen("monitor")]);
@@ -78,7 +83,7 @@ impl Machine {
             let card = card.display();
             qemu.arg("-drive").arg(format!("if=sd,format=raw,cache=unsafe,file={card}"));
         }
-        let mut process = Process::start(&mut qemu, &folder.join("qemu.log"))?;
+        let mut process = Process::start(&mut qemu, &folder.join(format!("{name}.log")))?;
         eventually("the emulator's monitor", MONITOR, || match process.ended()? {
             Some(status) => Err(Failure(format!("qemu: {status}\n{}", process.log()))),
             None => Ok((socket("monitor").exists() && socket("shell").exists()).then_some(())),
@@ -185,6 +190,10 @@ fn end_of(file: &Path) -> String {
 
 /// What the shell writes after each command, before its exit code.
 pub(crate) const MARKER: &str = "@@ exit ";
+
+/// The kernel's command line; without systemd nobody minds the last of it.
+const KERNEL: &str = "console=ttyS1,115200 quiet panic=-1 systemd.show_status=0 systemd.wants=shell.service \
+                      systemd.mask=serial-getty@ttyS1.service systemd.mask=getty@tty1.service";
 
 const MONITOR: Duration = Duration::from_secs(20);
 const COMMAND: Duration = Duration::from_secs(90);

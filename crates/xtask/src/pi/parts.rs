@@ -31,14 +31,14 @@ impl Parts {
         }
         let release = parts.kernel_release()?;
         if !parts.modules(&release).join("modules.dep").exists() {
-            let mut depmod = parts.tool("kmod", "depmod")?;
+            let mut depmod = parts.tool("sbin/depmod")?;
             succeed(depmod.arg("-b").arg(&parts.arm64).arg(&release))?;
         }
         Ok(parts)
     }
 
-    /// Returns a program of Debian's, that is to be called `name`, with its own loader and libraries.
-    pub(crate) fn tool(&self, program: &str, name: &str) -> Result<Command> {
+    /// Returns a program of Debian's by its path below `/usr`, with its own loader and libraries.
+    pub(crate) fn tool(&self, path: &str) -> Result<Command> {
         let (triplet, loader) = match std::env::consts::ARCH {
             "x86_64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
             "aarch64" => ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
@@ -46,8 +46,8 @@ impl Parts {
         };
         let libraries = self.tools.join("usr/lib").join(triplet);
         let mut command = Command::new(libraries.join(loader));
-        command.arg("--argv0").arg(name).arg("--library-path").arg(&libraries);
-        command.arg(self.tools.join("usr/bin").join(program));
+        command.arg("--library-path").arg(&libraries);
+        command.arg(self.tools.join("usr").join(path));
         command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
         Ok(command)
     }
@@ -99,13 +99,13 @@ fn unpack(folder: &Path, architecture: Option<&str>, packages: &str) -> Result<(
 }
 
 /// Returns the mirror that this machine gets Debian from; none where it runs something else.
-fn mirror() -> Option<String> {
+pub(crate) fn mirror() -> Option<String> {
     let targets = ["indextargets", "--format", "$(SITE)", "Origin: Debian", "Label: Debian"];
     let output = Command::new("apt-get").args(targets).output().ok()?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
 /// The first release whose emulator has the I2C bus of the Pi and whose kernel the drivers.
-const SUITE: &str = "trixie";
-const TOOLS: &str = "qemu-system-arm,device-tree-compiler,kmod,cpio,xz-utils";
+pub(crate) const SUITE: &str = "trixie";
+const TOOLS: &str = "qemu-system-arm,device-tree-compiler,kmod,cpio,xz-utils,e2fsprogs";
 const ARM64: &str = "linux-image-arm64,busybox-static,libc6,libgcc-s1";

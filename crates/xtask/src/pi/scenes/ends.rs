@@ -3,7 +3,7 @@
 use hearth_tests::Result;
 
 use super::SOON;
-use crate::pi::{hub::Hub, outside::Pin, verdicts::Verdicts};
+use crate::pi::{hub::Hub, outside::Pin, small, verdicts::Verdicts};
 
 /// Kills a device's process, then the hub.
 pub(crate) async fn play(hub: &mut Hub, verdicts: &mut Verdicts) -> Result<()> {
@@ -40,7 +40,7 @@ async fn killed(hub: &mut Hub) -> Result<()> {
         hub.set(device, "power", "ON").await?;
     }
     let strip = hub.machine.outside.pwm(0).await?;
-    hub.kill().await?;
+    small::kill(hub).await?;
     for (line, pin) in [(17, Pin::Released), (24, Pin::Released), (22, Pin::High)] {
         hub.machine.watch(line, pin, SOON).await?;
     }
@@ -49,7 +49,7 @@ async fn killed(hub: &mut Hub) -> Result<()> {
 }
 
 async fn started_again(hub: &mut Hub) -> Result<()> {
-    hub.spawn().await?;
+    small::spawn(hub).await?;
     for (line, pin) in [(17, Pin::High), (24, Pin::High), (22, Pin::High)] {
         hub.machine.watch(line, pin, SOON * 3).await?;
     }

@@ -1,6 +1,7 @@
 //! What must be seen on the machine.
 
 pub(crate) mod ends;
+pub(crate) mod installed;
 pub(crate) mod lights;
 pub(crate) mod thermostats;
 

@@ -1,0 +1,103 @@
+//! The package installed on a whole Debian: systemd, udev's rules, the sandbox and its limits, and real devices.
+
+use std::time::Duration;
+
+use hearth_tests::{Failure, Result};
+
+use super::{SOON, lights, thermostats};
+use crate::pi::{hub::Hub, outside::Pin, verdicts::Verdicts};
+
+/// Installs the package, plays the devices through the service, and measures it.
+pub(crate) async fn play(hub: &mut Hub, verdicts: &mut Verdicts) -> Result<()> {
+    verdicts.heading("The package on a Debian with systemd");
+    verdicts.enter_said("the package installs and its hub goes online", install(hub).await);
+    let power = hub.set("light-in-bedroom", "power", "ON").await;
+    verdicts.enter_said("a request is answered", power);
+    let devices = hub.machine.done("hearthd doctor --devices").await;
+    verdicts.enter_said("`hearthd doctor --devices` lists what is wired", devices);
+    verdicts.enter("the hub starts with ten devices", configure(hub).await);
+
+    lights::play(hub, verdicts).await?;
+    thermostats::play(hub, verdicts).await?;
+
+    verdicts.heading("The service");
+    verdicts.enter_said("runs as the user hearthd, which udev's rules let in", rights(hub).await);
+    verdicts.enter_said("figures with ten devices, after a minute's work", figures(hub).await);
+    let seen = out_of_memory(hub).await;
+    verdicts.enter_said("a process that passes MemoryMax is killed, and the hub goes on", seen);
+    verdicts.enter("a killed hub: GPIO17 is released, systemd starts it again", killed(hub).await);
+    Ok(())
+}
+
+async fn install(hub: &mut Hub) -> Result<String> {
+    hub.machine
+        .until("systemctl is-system-running", SETTLED, |said| {
+            said.text.contains("running") || said.text.contains("degraded")
+        })
+        .await?;
+    let said = hub.machine.done("time -p dpkg --install /root/hearthd.deb").await?;
+    hub.machine.done("systemctl is-active hearthd hearth-broker").await?;
+    Ok(said
+        .lines()
+        .filter(|line| line.starts_with("hearthd") || line.starts_with("real"))
+        .fold(String::new(), |text, line| text + line + "\n"))
+}
+
+async fn configure(hub: &mut Hub) -> Result<()> {
+    hub.machine.done("cp /root/hearthd.toml /etc/hearthd/ && hearthd check").await?;
+    hub.machine.done("systemctl restart hearthd").await?;
+    hub.online().await
+}
+
+async fn rights(hub: &mut Hub) -> Result<String> {
+    let files =
+        "/dev/gpiochip0 /sys/class/leds/lamp/brightness /sys/class/pwm/pwmchip0/pwm0/duty_cycle";
+    let said = hub.machine.done(&format!("ls -lL {files}")).await?;
+    let process = "ps -o user=,group=,supgrp=,args= -p $(systemctl show -P MainPID hearthd)";
+    let process = hub.machine.done(process).await?;
+    if said.lines().all(|line| line.contains(" root gpio ")) && process.starts_with("hearthd ") {
+        Ok(said + &process)
+    } else {
+        Err(Failure(said + &process))
+    }
+}
+
+async fn figures(hub: &mut Hub) -> Result<String> {
+    let started = "systemctl show -p ExecMainStartTimestampMonotonic -p ActiveEnterTimestampMonotonic hearthd";
+    let memory = "systemctl show -p MemoryCurrent -p MemoryPeak -p MemoryMax -p TasksCurrent hearthd; \
+                  systemctl show -p MemoryCurrent hearth-broker";
+    let processes = "grep -H -E 'VmRSS|RssAnon|VmHWM' $(grep -l -a hearth /proc/[0-9]*/cmdline | sed 's/cmdline/status/')";
+    let exposure = "systemd-analyze security --no-pager hearthd | tail -n 1";
+    let mut figures = String::new();
+    for line in [started, memory, processes, exposure] {
+        figures += &hub.machine.run(line).await?.text;
+    }
+    Ok(figures)
+}
+
+/// Has a process of the hub's own control group take more than all of it may.
+async fn out_of_memory(hub: &mut Hub) -> Result<String> {
+    let main = hub.machine.done("systemctl show -P MainPID hearthd").await?;
+    let group = "/sys/fs/cgroup/system.slice/hearthd.service";
+    let take = format!("echo $$ >{group}/cgroup.procs; exec tail -c 2G /dev/zero >/dev/null");
+    let said = hub.machine.run(&format!("sh -c '{take}'; echo \"tail: $?\"")).await?;
+    let events = hub.machine.done(&format!("grep oom_kill {group}/memory.events")).await?;
+    let now = hub.machine.done("systemctl show -P MainPID hearthd").await?;
+    let told = format!("{}{events}", said.text);
+    if now == main && events.contains("oom_kill 1") {
+        Ok(told)
+    } else {
+        Err(Failure(format!("{told}the hub was {main}it is {now}")))
+    }
+}
+
+async fn killed(hub: &mut Hub) -> Result<()> {
+    hub.set("by-name", "power", "ON").await?;
+    hub.machine.watch(17, Pin::High, SOON).await?;
+    hub.machine.done("systemctl kill --signal KILL --kill-whom main hearthd").await?;
+    hub.machine.watch(17, Pin::Released, SOON).await?;
+    hub.machine.watch(17, Pin::High, SOON * 5).await?;
+    hub.online().await
+}
+
+const SETTLED: Duration = Duration::from_secs(180);
