@@ -89,13 +89,22 @@ impl Daemon {
     /// Where something cannot be written.
     pub fn prepare(built: &Built, folder: &Path, config: &DaemonConfig) -> Result<Self> {
         std::fs::create_dir_all(folder).doing(folder.display())?;
-        let log = folder.join("hearthd.log");
+        let file = config.write(built, folder)?;
+        Self::prepared(built, file, &config.client_id)
+    }
+
+    /// Takes a configuration file that is there, of the hub `client_id`; the log goes beside it.
+    ///
+    /// # Errors
+    /// Where something cannot be written.
+    pub fn prepared(built: &Built, config: PathBuf, client_id: &str) -> Result<Self> {
+        let log = config.with_file_name("hearthd.log");
         std::fs::write(&log, "").doing(log.display())?;
         Ok(Self {
             program: built.binary("hearthd"),
-            config: config.write(built, folder)?,
+            config,
             log,
-            client_id: config.client_id.clone(),
+            client_id: client_id.into(),
             environment: Vec::new(),
             process: None,
         })
@@ -104,6 +113,16 @@ impl Daemon {
     /// Sets a variable for the processes that are started from now on.
     pub fn set_environment(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.environment.push((name, value.into()));
+    }
+
+    /// Has another program start hearthd, with the same arguments.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.program = program;
+    }
+
+    /// Returns the program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Starts the process and waits for nothing.

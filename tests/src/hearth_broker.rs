@@ -53,6 +53,23 @@ impl HearthBroker {
         Ok(Self { process, program, folder: folder.to_owned(), port })
     }
 
+    /// Starts the broker with a configuration of the caller's, on a free port.
+    ///
+    /// # Errors
+    /// Where it does not say that it listens before the deadline.
+    pub async fn start_configured(built: &Built, folder: &Path, text: &str) -> Result<Self> {
+        let config = config_file(folder);
+        std::fs::write(&config, text).doing(config.display())?;
+        let program = built.binary("hearth-broker");
+        let (process, port) = listen(&program, folder, 0, |_| {}).await?;
+        Ok(Self { process, program, folder: folder.to_owned(), port })
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Sends SIGKILL and waits; what the broker had written stays.
     ///
     /// # Errors

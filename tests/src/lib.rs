@@ -12,6 +12,7 @@ pub mod mosquitto;
 pub mod process;
 pub mod shim;
 pub mod systemd;
+pub mod tls;
 mod wire;
 
 pub use built::Built;
@@ -23,6 +24,7 @@ pub use mosquitto::Mosquitto;
 pub use process::Process;
 pub use shim::Shim;
 pub use systemd::Systemd;
+pub use tls::{Authority, TlsFront};
 
 /// What did not happen as it should, for people.
 pub struct Failure(pub String);

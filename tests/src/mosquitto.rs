@@ -10,7 +10,7 @@ use crate::{
     process::{Ran, eventually, free_port, run},
 };
 
-/// A running Mosquitto that lets anybody in.
+/// A running Mosquitto, which lets anybody in unless its configuration says otherwise.
 #[derive(Debug)]
 pub struct Mosquitto {
     process: Option<Process>,
@@ -21,6 +21,8 @@ pub struct Mosquitto {
     saver: Option<JoinSet<()>>,
     persistent: bool,
     receive_maximum: Option<u16>,
+    /// A configuration of the caller's.
+    given: Option<String>,
 }
 
 /// What a client may do.
@@ -51,9 +53,22 @@ impl Mosquitto {
         Self::start_with(kind, true).await
     }
 
+    /// Starts a broker with a configuration that has a `listener 1883`, on a free port instead of that.
+    ///
+    /// # Errors
+    /// Where Mosquitto is missing or does not listen.
+    pub async fn start_configured(text: &str) -> Result<Self> {
+        Self::start_once_free(Self { given: Some(text.into()), ..Self::new(Kind::Open, false)? })
+            .await
+    }
+
     async fn start_with(kind: Kind, persistent: bool) -> Result<Self> {
+        Self::start_once_free(Self::new(kind, persistent)?).await
+    }
+
+    fn new(kind: Kind, persistent: bool) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut mosquitto = Self {
+        Ok(Self {
             process: None,
             folder,
             port: 0,
@@ -61,7 +76,11 @@ impl Mosquitto {
             saver: None,
             persistent,
             receive_maximum: None,
-        };
+            given: None,
+        })
+    }
+
+    async fn start_once_free(mut mosquitto: Self) -> Result<Self> {
         let mut last = Failure::new("never tried");
         for _ in 0..ATTEMPTS {
             mosquitto.port = free_port()?;
@@ -105,10 +124,15 @@ impl Mosquitto {
         Access { port: self.port, login: user.map(|user| (user.into(), "any".into())) }
     }
 
-    async fn listen(&mut self) -> Result<()> {
-        let mut text = format!("listener {} 127.0.0.1\nallow_anonymous true\n", self.port);
+    /// Writes what Mosquitto shall do.
+    fn text(&self) -> Result<String> {
         // As root it would change its user and lose the temporary folder.
-        text += "user root\nlog_dest stderr\nlog_type all\n";
+        let mut text = "user root\nlog_dest stderr\nlog_type all\n".to_owned();
+        if let Some(given) = &self.given {
+            text += &given.replace("listener 1883", &format!("listener {}", self.port));
+            return Ok(text);
+        }
+        let _ = writeln!(text, "listener {} 127.0.0.1\nallow_anonymous true", self.port);
         let _ = writeln!(text, "persistence {}", self.persistent);
         if self.persistent {
             let _ = writeln!(text, "persistence_location {}/", self.folder.path().display());
@@ -124,8 +148,12 @@ impl Mosquitto {
             std::fs::write(&rules, "pattern readwrite %u/#\n")?;
             let _ = writeln!(text, "acl_file {}", rules.display());
         }
+        Ok(text)
+    }
+
+    async fn listen(&mut self) -> Result<()> {
         let config = self.folder.path().join("mosquitto.conf");
-        std::fs::write(&config, text)?;
+        std::fs::write(&config, self.text()?)?;
         let mut command = Command::new(program());
         command.arg("-c").arg(&config);
         let mut process = Process::start(&mut command, &self.folder.path().join("log"))?;

@@ -1,31 +1,12 @@
 //! Machines made of files.
 
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use hearth_hardware::{
     GpioChip, LedFound, PwmChip, Root, Thermometer, gpio_chips, leds, pwm_chips, thermometers,
 };
+use hearth_machine::Machine;
 use serde_json::json;
-use tempfile::TempDir;
-
-/// A folder with files, given as pairs of path and content.
-fn machine(files: &[(&str, &str)]) -> (TempDir, Root) {
-    let folder = tempfile::tempdir().expect("a folder");
-    for (path, content) in files {
-        let path = folder.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("a file");
-    }
-    let root = Root::new(folder.path());
-    (folder, root)
-}
-
-fn link(folder: &TempDir, target: &str, link: &str) {
-    let link = folder.path().join(link);
-    std::fs::create_dir_all(link.parent().expect("a parent")).expect("a folder");
-    symlink(folder.path().join(target), link).expect("a link");
-}
 
 fn thermometer(json: serde_json::Value) -> Thermometer {
     serde_json::from_value(json).expect("a thermometer")
@@ -40,7 +21,7 @@ const W1_SLAVE: &str =
 
 #[test]
 fn every_kind_of_thermometer_is_read() {
-    let (_folder, root) = machine(&[
+    let machine = Machine::new().with(&[
         ("sys/bus/w1/devices/28-01/w1_slave", W1_SLAVE),
         ("sys/bus/w1/devices/28-02/temperature", "-1250\n"),
         ("sys/class/hwmon/hwmon0/name", "cpu_thermal\n"),
@@ -57,6 +38,7 @@ fn every_kind_of_thermometer_is_read() {
         ("sys/class/thermal/thermal_zone0/temp", "48000\n"),
         ("run/room", "  19.25\n"),
     ]);
+    let root = machine.root();
     assert_eq!(read(&root, json!({"w1": "28-01"})), Ok(23.125));
     assert_eq!(read(&root, json!({"w1": "28-02", "offset": -0.5})), Ok(-1.75));
     assert_eq!(read(&root, json!({"hwmon": {"name": "cpu_thermal"}})), Ok(47.774));
@@ -73,12 +55,13 @@ fn every_kind_of_thermometer_is_read() {
 
 #[test]
 fn what_is_absent_or_broken_says_where_and_what_is_there() {
-    let (folder, root) = machine(&[
+    let machine = Machine::new().with(&[
         ("sys/bus/w1/devices/28-01/w1_slave", &W1_SLAVE.replace("YES", "NO")),
         ("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
         ("sys/class/thermal/thermal_zone0/temp", "warm\n"),
     ]);
-    let place = folder.path().display();
+    let root = machine.root();
+    let place = machine.folder().display();
     let error = read(&root, json!({"w1": "28-02"})).unwrap_err();
     let expected = format!("no such sensor `28-02` in {place}/sys/bus/w1/devices; present: 28-01");
     assert_eq!(error, expected);
@@ -109,7 +92,7 @@ fn a_table_names_exactly_one_source() {
 
 #[test]
 fn leds_pwm_and_gpio_chips_are_listed() {
-    let (folder, root) = machine(&[
+    let machine = Machine::new().with(&[
         ("sys/class/leds/ACT/max_brightness", "255\n"),
         ("sys/class/leds/ACT/trigger", "none timer [mmc0] panic\n"),
         ("sys/class/pwm/pwmchip0/npwm", "4\n"),
@@ -121,11 +104,12 @@ fn leds_pwm_and_gpio_chips_are_listed() {
         ("dev/gpiochip0", ""),
         ("dev/gpiochip1", ""),
     ]);
-    link(&folder, "sys/devices/soc/fe20c000.pwm", "sys/class/pwm/pwmchip0/device");
-    link(&folder, "sys/devices/soc/fe200000.gpio/gpiochip0", "sys/bus/gpio/devices/gpiochip0");
-    link(&folder, "sys/devices/soc/fe200000.gpio/gpio/gpiochip512", "sys/class/gpio/gpiochip512");
+    let root = machine.root();
+    machine.link("sys/devices/soc/fe20c000.pwm", "sys/class/pwm/pwmchip0/device");
+    machine.link("sys/devices/soc/fe200000.gpio/gpiochip0", "sys/bus/gpio/devices/gpiochip0");
+    machine.link("sys/devices/soc/fe200000.gpio/gpio/gpiochip512", "sys/class/gpio/gpiochip512");
     let device = "sys/devices/soc/fe200000.gpio/gpio/gpiochip512/device";
-    link(&folder, "sys/devices/soc/fe200000.gpio", device);
+    machine.link("sys/devices/soc/fe200000.gpio", device);
     let led = LedFound { name: "ACT".into(), max_brightness: 255, trigger: Some("mmc0".into()) };
     assert_eq!(leds(&root), [led]);
     let pwm = PwmChip { name: "pwmchip0".into(), device: Some("fe20c000.pwm".into()), channels: 4 };

@@ -10,8 +10,9 @@ mod led;
 mod pwm;
 mod wire;
 
-pub use command::{Command, CommandError};
+pub use command::Command;
 pub use gpio::{Gpio, Line};
+pub use hearth_program::ProgramError;
 pub use led::Led;
 pub use pwm::{Polarity, Pwm};
 pub use wire::{OutputError, Wire, Wiring};

@@ -3,23 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hearth_hardware::Root;
+use hearth_machine::Machine;
 use hearth_output::{Command, Gpio, Led, Pwm, Wire, Wiring};
 use serde_json::json;
-use tempfile::TempDir;
 
-fn write(folder: &TempDir, path: &str, content: &str) {
-    let path = folder.path().join(path);
-    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-    std::fs::write(path, content).expect("a file");
-}
-
-fn read(folder: &TempDir, path: &str) -> String {
-    std::fs::read_to_string(folder.path().join(path)).expect("a file")
-}
-
-fn wire(folder: &TempDir, wiring: Wiring) -> Wire {
-    Wire::new(wiring, Root::new(folder.path()), "test")
+fn wire(machine: &Machine, wiring: Wiring) -> Wire {
+    Wire::new(wiring, machine.root(), "test")
 }
 
 fn led() -> Wiring {
@@ -33,16 +22,16 @@ fn pwm(json: serde_json::Value) -> Wiring {
 
 #[test]
 fn an_led_is_scaled_and_its_trigger_taken_off() {
-    let folder = tempfile::tempdir().expect("a folder");
-    write(&folder, "sys/class/leds/lamp/trigger", "none [heartbeat]\n");
-    write(&folder, "sys/class/leds/lamp/max_brightness", "255\n");
-    write(&folder, "sys/class/leds/lamp/brightness", "255\n");
-    let mut wire = wire(&folder, led());
+    let machine = Machine::new();
+    machine.write("sys/class/leds/lamp/trigger", "none [heartbeat]\n");
+    machine.write("sys/class/leds/lamp/max_brightness", "255\n");
+    machine.write("sys/class/leds/lamp/brightness", "255\n");
+    let mut wire = wire(&machine, led());
     wire.drive(0.0).expect("off");
-    assert_eq!(read(&folder, "sys/class/leds/lamp/trigger"), "none");
+    assert_eq!(machine.read("sys/class/leds/lamp/trigger"), "none");
     let mut shown = |level: f64| {
         wire.drive(level).expect("driven");
-        read(&folder, "sys/class/leds/lamp/brightness")
+        machine.read("sys/class/leds/lamp/brightness")
     };
     let levels = [0.0, 0.0001, 0.5, 1.0, 7.0].map(&mut shown);
     assert_eq!(levels, ["0", "1", "128", "255", "255"]);
@@ -50,48 +39,48 @@ fn an_led_is_scaled_and_its_trigger_taken_off() {
 
 #[test]
 fn what_appears_late_or_again_is_opened_then() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut wire = wire(&folder, led());
+    let machine = Machine::new();
+    let mut wire = wire(&machine, led());
     let error = wire.drive(1.0).unwrap_err().to_string();
     assert!(error.contains("no such LED `lamp`") && error.ends_with("there is none"), "{error}");
     for brightness in ["0", "7"] {
-        write(&folder, "sys/class/leds/lamp/trigger", "[none]");
-        write(&folder, "sys/class/leds/lamp/max_brightness", "1");
-        write(&folder, "sys/class/leds/lamp/brightness", brightness);
+        machine.write("sys/class/leds/lamp/trigger", "[none]");
+        machine.write("sys/class/leds/lamp/max_brightness", "1");
+        machine.write("sys/class/leds/lamp/brightness", brightness);
         wire.drive(1.0).expect("it is there now");
-        assert_eq!(read(&folder, "sys/class/leds/lamp/brightness"), "1");
-        std::fs::remove_dir_all(folder.path().join("sys")).expect("removed");
+        assert_eq!(machine.read("sys/class/leds/lamp/brightness"), "1");
+        std::fs::remove_dir_all(machine.path("sys")).expect("removed");
         wire.drive(0.0).expect_err("it is gone");
     }
 }
 
 #[test]
 fn a_pwm_channel_is_exported_then_set_up_in_the_kernels_order() {
-    let folder = tempfile::tempdir().expect("a folder");
-    write(&folder, "sys/class/pwm/pwmchip0/npwm", "2\n");
-    write(&folder, "sys/class/pwm/pwmchip0/export", "");
+    let machine = Machine::new();
+    machine.write("sys/class/pwm/pwmchip0/npwm", "2\n");
+    machine.write("sys/class/pwm/pwmchip0/export", "");
     let inversed = json!({"chip": "pwmchip0", "channel": 1, "polarity": "inversed"});
-    let mut wire = wire(&folder, pwm(inversed));
+    let mut wire = wire(&machine, pwm(inversed));
     wire.drive(0.25).expect_err("the kernel has not made the channel yet");
-    assert_eq!(read(&folder, "sys/class/pwm/pwmchip0/export"), "1");
+    assert_eq!(machine.read("sys/class/pwm/pwmchip0/export"), "1");
     let files =
         [("period", "0\n"), ("duty_cycle", "0\n"), ("polarity", "normal\n"), ("enable", "0\n")];
     for (file, content) in files {
-        write(&folder, &format!("sys/class/pwm/pwmchip0/pwm1/{file}"), content);
+        machine.write(&format!("sys/class/pwm/pwmchip0/pwm1/{file}"), content);
     }
     wire.drive(0.25).expect("the channel is there");
-    let content = |file: &str| read(&folder, &format!("sys/class/pwm/pwmchip0/pwm1/{file}"));
+    let content = |file: &str| machine.read(&format!("sys/class/pwm/pwmchip0/pwm1/{file}"));
     let all = ["period", "duty_cycle", "polarity", "enable"].map(content);
     assert_eq!(all, ["1000000", "250000", "inversed", "1"]);
     wire.drive(1.0).expect("driven");
-    assert_eq!(read(&folder, "sys/class/pwm/pwmchip0/pwm1/duty_cycle"), "1000000");
+    assert_eq!(machine.read("sys/class/pwm/pwmchip0/pwm1/duty_cycle"), "1000000");
 }
 
 #[test]
 fn a_channel_that_the_chip_has_not_is_named() {
-    let folder = tempfile::tempdir().expect("a folder");
-    write(&folder, "sys/class/pwm/pwmchip0/npwm", "2\n");
-    let mut wire = wire(&folder, pwm(json!({"chip": "pwmchip0", "channel": 2})));
+    let machine = Machine::new();
+    machine.write("sys/class/pwm/pwmchip0/npwm", "2\n");
+    let mut wire = wire(&machine, pwm(json!({"chip": "pwmchip0", "channel": 2})));
     let error = wire.drive(0.5).unwrap_err().to_string();
     assert!(
         error.starts_with("no such channel 2 in ") && error.ends_with("present: 0, 1"),
@@ -101,12 +90,12 @@ fn a_channel_that_the_chip_has_not_is_named() {
 
 #[test]
 fn a_gpio_line_that_is_not_there_is_named() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let machine = Machine::new();
     let gpio: Gpio = serde_json::from_value(json!({"line": "GPIO17"})).expect("a table");
-    let mut wire = wire(&folder, Wiring::Gpio(gpio));
+    let mut wire = wire(&machine, Wiring::Gpio(gpio));
     let error = wire.drive(1.0).unwrap_err().to_string();
     assert!(error.starts_with("no such GPIO line `GPIO17` in "), "{error}");
-    write(&folder, "dev/gpiochip0", "");
+    machine.write("dev/gpiochip0", "");
     let error = wire.drive(1.0).unwrap_err().to_string();
     assert!(error.contains("gpiochip0: "), "a file that is no chip: {error}");
 }
@@ -143,8 +132,8 @@ fn shell(script: &str, arguments: &[&str], timeout: f64) -> Command {
 
 #[test]
 fn a_program_gets_its_values_as_they_are() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("seen").display().to_string();
+    let machine = Machine::new();
+    let file = machine.path("seen").display().to_string();
     let command = shell("printf %s \"$2\" > \"$1\"", &[&file, "to {power}; $(id)"], 4.0);
     command.run(&[("power", "on".into())]).expect("done");
     assert_eq!(std::fs::read_to_string(file).expect("a file"), "to on; $(id)");
@@ -156,12 +145,12 @@ fn a_program_that_fails_is_missing_or_hangs_is_told_apart() {
     assert_eq!(failed, "/bin/sh: exit status: 3");
     let missing = Command { program: "/nonexistent".into(), ..shell("", &[], 1.0) };
     assert!(missing.run(&[]).unwrap_err().to_string().starts_with("start /nonexistent: "));
-    let folder = tempfile::tempdir().expect("a folder");
-    let pids = folder.path().join("pids");
+    let machine = Machine::new();
+    let pids = machine.path("pids");
     let script = "sleep 600 & echo $! > \"$1\"; wait";
     let start = Instant::now();
     let hung = shell(script, &[&pids.display().to_string()], 0.5).run(&[]).unwrap_err();
-    assert_eq!(hung.to_string(), "/bin/sh: not done after 500ms");
+    assert_eq!(hung.to_string(), "/bin/sh: not done after 500ms, ended");
     assert!(start.elapsed() < Duration::from_secs(60));
     wait_until_gone(&pids);
 }

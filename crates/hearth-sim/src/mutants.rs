@@ -55,8 +55,8 @@ fn lay_out(root: &Path, folder: &Path) -> io::Result<()> {
         copy_folder(&root.join("crates").join(name), &copy)?;
     }
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-    let lines = manifest.lines().filter(|line| !line.starts_with("default-members"));
-    let lines = lines
+    let lines = manifest
+        .lines()
         .map(|line| if line.starts_with("members") { "members = [\"crates/*\"]" } else { line });
     fs::write(folder.join("Cargo.toml"), lines.collect::<Vec<_>>().join("\n"))?;
     fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))?;

@@ -391,7 +391,8 @@ fn since_boot() -> Duration {
     Duration::try_from(time).expect("a time since boot is not negative")
 }
 
-fn random_bytes() -> [u8; 16] {
+/// Returns random bytes, for a generation or Correlation Data.
+pub(crate) fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has a source of randomness");
     bytes

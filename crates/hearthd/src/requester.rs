@@ -4,15 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use hearth_core::{
-    Connack, Disconnection, Message, PublishId, QoS, Subscription,
+    Message, QoS,
     topic::{Prefix, PrefixError},
 };
-use tokio::time::{Instant, timeout_at};
 
 use crate::{
     config::Config,
-    link::{ConnectOptions, Link, LinkEvent, LinkFull},
-    notice,
+    driver::random_bytes,
+    link::ConnectOptions,
+    visit::{self, Visit, VisitError},
 };
 
 /// What to ask, and for how long.
@@ -47,12 +47,9 @@ impl Response {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The broker refuses the account.
-    #[error("the broker refuses: {0}")]
-    NotAuthorized(String),
-    /// The broker cannot be reached, or left.
-    #[error("no connection to the broker: {0}")]
-    Unavailable(String),
+    /// There is no connection, or not any more.
+    #[error(transparent)]
+    Visit(#[from] VisitError),
     /// The broker's Response Information cannot be used.
     #[error("the broker's Response Information cannot be used: {0}")]
     ResponseInformation(#[from] PrefixError),
@@ -64,143 +61,74 @@ pub enum AskError {
     NoAnswer(String, Duration),
 }
 
-impl From<LinkFull> for AskError {
-    fn from(_: LinkFull) -> Self {
-        Self::Unavailable("the link's queue is full".into())
-    }
-}
-
 /// Asks once, and waits for the answer, or for all of them.
 ///
 /// # Errors
 /// Where no answer came, with the reason.
 pub async fn ask(config: &Config, question: &Question) -> Result<Vec<Response>, AskError> {
-    let deadline = Instant::now() + question.timeout;
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the system has a source of randomness");
-    let suffix = u32::from_be_bytes([random[0], random[1], random[2], random[3]]);
-    let client_id = format!("{}-cli-{suffix:08x}", config.broker.client_id);
+    let random = random_bytes();
+    let client_id = visit::client_id(config, "cli");
     let options = ConnectOptions {
         broker: &config.broker,
         client_id: &client_id,
         keep_session: false,
         will: None,
     };
-    let link = Link::open(&options, 0).map_err(AskError::Unavailable)?;
-    let mut asking = Asking { link, deadline, correlation_data: random.to_vec().into() };
-    let connack = asking.connected().await?;
+    let (mut visit, connack) = Visit::begin(&options, question.timeout).await?;
     let prefix = match connack.response_information.as_deref().map(Prefix::parse) {
         Some(parsed) => Some(parsed?),
         None => config.response_information.fallback.clone(),
     };
     let values = [("client_id", client_id.as_str()), ("purpose", "request")];
     let response_topic = config.topics.response.build(prefix.as_ref(), &values);
-    asking.subscribe(&response_topic).await?;
-    let values = [("device", question.device.as_str()), ("property", question.property.as_str())];
-    let topic = config.topics.request.build(prefix.as_ref(), &values);
-    let answers = asking.exchange(question, topic, response_topic).await;
-    // The answer is there; a broker that does not take DISCONNECT changes nothing.
-    if asking.link.disconnect().is_ok() {
-        while !matches!(asking.link.next().await, LinkEvent::Closed(_)) {}
+    if visit.subscribe(&response_topic, false).await? >= 0x80 {
+        let what = format!("a subscription to {response_topic}");
+        return Err(VisitError::NotAuthorized(what).into());
     }
+    let values = [("device", question.device.as_str()), ("property", question.property.as_str())];
+    let expiry = u32::try_from(question.timeout.as_secs()).unwrap_or(u32::MAX).max(1);
+    let request = Message {
+        topic: config.topics.request.build(prefix.as_ref(), &values),
+        payload: question.payload.clone(),
+        qos: QoS::AtLeastOnce,
+        expiry: Some(expiry),
+        response_topic: Some(response_topic),
+        correlation_data: Some(random.to_vec().into()),
+        ..Message::default()
+    };
+    let answers = exchange(&mut visit, question, request).await;
+    visit.end().await;
     answers
 }
 
-struct Asking {
-    link: Link,
-    deadline: Instant,
-    correlation_data: Bytes,
-}
-
-impl Asking {
-    async fn connected(&mut self) -> Result<Connack, AskError> {
-        match self.next().await? {
-            Some(LinkEvent::Connected(connack)) => Ok(connack),
-            Some(_) | None => Err(AskError::Unavailable("the broker does not answer".into())),
+async fn exchange(
+    visit: &mut Visit,
+    question: &Question,
+    request: Message,
+) -> Result<Vec<Response>, AskError> {
+    match visit.publish(&request).await? {
+        NO_MATCHING_SUBSCRIBERS => return Err(AskError::NoResponder(request.topic)),
+        0..0x80 => {}
+        _ => {
+            return Err(VisitError::NotAuthorized(format!("a request on {}", request.topic)).into());
         }
     }
-
-    async fn subscribe(&mut self, filter: &str) -> Result<(), AskError> {
-        self.link.subscribe(&[Subscription { filter: filter.to_owned(), retained: false }])?;
-        match self.next().await? {
-            Some(LinkEvent::Subscribed(codes)) if codes.iter().all(|code| *code < 0x80) => Ok(()),
-            Some(LinkEvent::Subscribed(_)) => {
-                Err(AskError::NotAuthorized(format!("a subscription to {filter}")))
-            }
-            Some(_) | None => Err(AskError::Unavailable("the broker does not answer".into())),
+    let mut answers = Vec::new();
+    let mut seen = BTreeSet::new();
+    while let Some(message) = visit.receive().await? {
+        let ours = message.correlation_data == request.correlation_data;
+        let content = (message.payload.clone(), message.user_properties.clone());
+        if ours && (!message.dup || seen.insert(content)) {
+            answers.push(Response { message });
+        }
+        if ours && !question.all {
+            break;
         }
     }
-
-    async fn exchange(
-        &mut self,
-        question: &Question,
-        topic: String,
-        response_topic: String,
-    ) -> Result<Vec<Response>, AskError> {
-        let expiry = u32::try_from(question.timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-        let request = Message {
-            topic: topic.clone(),
-            payload: question.payload.clone(),
-            qos: QoS::AtLeastOnce,
-            expiry: Some(expiry),
-            response_topic: Some(response_topic),
-            correlation_data: Some(self.correlation_data.clone()),
-            ..Message::default()
-        };
-        self.link.publish(PublishId(1), &request)?;
-        let mut answers = Vec::new();
-        let mut seen = BTreeSet::new();
-        while let Some(event) = self.next().await? {
-            match event {
-                LinkEvent::Published(_, NO_MATCHING_SUBSCRIBERS) => {
-                    return Err(AskError::NoResponder(topic));
-                }
-                LinkEvent::Published(_, code) if code >= 0x80 => {
-                    return Err(AskError::NotAuthorized(format!("a request on {topic}")));
-                }
-                LinkEvent::Received(message, delivery) => {
-                    if let Some(delivery) = delivery {
-                        self.link.acknowledge(delivery.id)?;
-                    }
-                    let ours = message.correlation_data.as_ref() == Some(&self.correlation_data);
-                    let content = (message.payload.clone(), message.user_properties.clone());
-                    if ours && (!message.dup || seen.insert(content)) {
-                        answers.push(Response { message });
-                    }
-                    if ours && !question.all {
-                        break;
-                    }
-                }
-                LinkEvent::Connected(_)
-                | LinkEvent::Subscribed(_)
-                | LinkEvent::Published(..)
-                | LinkEvent::Closed(_) => {}
-            }
-        }
-        if answers.is_empty() {
-            return Err(AskError::NoAnswer(topic, question.timeout));
-        }
-        Ok(answers)
+    if answers.is_empty() {
+        return Err(AskError::NoAnswer(request.topic, question.timeout));
     }
-
-    /// Waits for the next event; none when the time is over.
-    async fn next(&mut self) -> Result<Option<LinkEvent>, AskError> {
-        match timeout_at(self.deadline, self.link.next()).await {
-            Err(_) => Ok(None),
-            Ok(LinkEvent::Closed(cause)) => Err(refusal(&cause)),
-            Ok(event) => Ok(Some(event)),
-        }
-    }
-}
-
-fn refusal(cause: &Disconnection) -> AskError {
-    let text = notice::describe(cause);
-    match cause {
-        Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C } => {
-            AskError::NotAuthorized(text)
-        }
-        _ => AskError::Unavailable(text),
-    }
+    Ok(answers)
 }
 
 /// PUBACK: the broker knows of no subscriber (MQTT 3.4.2.1).

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hearth_core::{Change, Memory, Record};
@@ -178,7 +178,13 @@ impl StoreError {
 }
 
 fn open_or_put_aside(directory: &Path, path: &Path) -> Result<Database, StoreError> {
-    match open_file(directory, path) {
+    let end = Instant::now() + RELEASE_TIMEOUT;
+    let mut opened = open_file(directory, path);
+    while matches!(opened, Err(StoreError::InUse(_))) && Instant::now() < end {
+        thread::sleep(RELEASE_TIMEOUT / 50);
+        opened = open_file(directory, path);
+    }
+    match opened {
         Err(error) if is_damaged(&error) => {
             put_aside(path, &error)?;
             open_file(directory, path)
@@ -273,5 +279,7 @@ fn boot_id() -> Option<String> {
     Some(id.trim().to_owned())
 }
 
+/// A daemon that was killed while it started a process leaves its lock to that for a moment.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 const FILE: &str = "state.redb";
 const CACHE_BYTES: usize = 256 * 1024;

@@ -1,5 +1,7 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize | test-pi`.
+//! The commands of the README: `cargo xtask demo | run | test | bench | sim | chaos | toolchains | sanitize |
+//! package | test-arm | test-service | test-pi`.
 
+mod arm;
 mod bench;
 mod chaos;
 mod demo;
@@ -8,6 +10,7 @@ mod pi;
 mod play;
 mod provision;
 mod sanitize;
+mod service;
 mod sim;
 mod suite;
 mod toolchains;
@@ -50,6 +53,10 @@ enum Command {
     Toolchains,
     /// Make a Debian package, also for another processor.
     Package(package::Options),
+    /// Start the hub of 64-bit and 32-bit ARM in an emulator, and have it answer.
+    TestArm(arm::Options),
+    /// Install the package under a real systemd in a container, and go through a service's life.
+    TestService(service::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
     /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
@@ -74,6 +81,10 @@ fn main() -> ExitCode {
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
         Command::Package(options) => package::package(&options),
+        Command::TestArm(options) => block_on(unless_interrupted(arm::test_arm(&options))),
+        Command::TestService(options) => {
+            block_on(unless_interrupted(service::test_service(&options)))
+        }
         Command::Sanitize => sanitize::sanitize(),
         Command::TestPi(options) => block_on(unless_interrupted(pi::test_pi(options))),
     };

@@ -12,7 +12,8 @@ use std::{
 
 use hearth_tests::{Built, Doing, Failure, Result, built::workspace};
 
-pub(crate) use build::{Architecture, Profile, build};
+use build::build;
+pub(crate) use build::{Architecture, Profile, target_folder};
 use tree::Tree;
 
 use crate::provision::{Need, provide, stdout_of, succeed};
@@ -49,7 +50,7 @@ pub(crate) fn make(target: Architecture, profile: Profile, revision: u32) -> Res
     let built = build(target, profile)?;
     let version = format!("{}-{revision}", env!("CARGO_PKG_VERSION"));
     let name = format!("hearthd_{version}_{}", target.name());
-    let folder = build::target_folder()?.join("package");
+    let folder = target_folder()?.join("package");
     let mut tree = Tree::create(folder.join(&name))?;
 
     put_binaries(&mut tree, target, &built)?;
@@ -59,7 +60,11 @@ pub(crate) fn make(target: Architecture, profile: Profile, revision: u32) -> Res
     put_control(&mut tree, target, &version)?;
     let package = folder.join(name + ".deb");
     let mut pack = Command::new("dpkg-deb");
-    pack.args(["--build", "--root-owner-group", "-Zxz"]).arg(tree.root()).arg(&package);
+    let level = match profile {
+        Profile::Release => "-z9",
+        Profile::Dev => "-z1",
+    };
+    pack.args(["--build", "--root-owner-group", "-Zxz", level]).arg(tree.root()).arg(&package);
     pack.stdout(std::process::Stdio::null());
     if let Some(time) = time_of_the_sources() {
         pack.env("SOURCE_DATE_EPOCH", time);

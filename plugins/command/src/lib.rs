@@ -3,7 +3,6 @@
 //! The programs run one after another on a thread of the device, so that the hub never waits for them.
 
 mod config;
-mod program;
 mod reading;
 mod worker;
 

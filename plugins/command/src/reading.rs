@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hearth_program::excerpt;
 use hearth_sdk::{Failure, Value};
 use serde::Deserialize;
 
@@ -74,16 +75,6 @@ impl Read {
 /// Returns whether a text is the canonical form of a switch.
 pub(crate) fn is_switch(text: &str) -> bool {
     matches!(text, "ON" | "OFF")
-}
-
-/// Shortens what a program printed to one line for people.
-pub(crate) fn excerpt(text: &str) -> String {
-    const MOST: usize = 200;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
 }
 
 fn unreadable(text: &str) -> Failure {

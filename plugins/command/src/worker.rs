@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeReader;
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hearth_program::Runner;
 use hearth_sdk::{Context, Deferred, Failure, Value};
 
 use crate::config::{After, Config, PropertyConfig, VALUE};
-use crate::program::Runner;
 
 /// The canonical text of each state.
 pub(crate) type States = BTreeMap<String, String>;
@@ -48,7 +49,9 @@ impl Worker {
         states: Arc<Mutex<States>>,
         stop: PipeReader,
     ) -> Self {
-        let runner = Runner::new(config.timeout(), config.environment.clone(), stop);
+        let runner = Runner::new(config.timeout())
+            .with_environment(config.environment.clone())
+            .stopped_by(stop);
         Self { context, runner, states, unread: BTreeSet::new() }
     }
 
@@ -94,7 +97,7 @@ impl Worker {
         }
         let word = set.words.get(&text).unwrap_or(&text);
         let run: Vec<_> = set.run.iter().map(|argument| argument.replace(VALUE, word)).collect();
-        let output = self.runner.run(&run)?.output(&[0])?;
+        let output = self.execute(&run, &[0])?;
         let state = match property.after_set() {
             After::None => return Ok(()),
             After::Value => value.clone(),
@@ -110,8 +113,16 @@ impl Worker {
 
     fn get(&self, property: &PropertyConfig) -> Result<Value, Failure> {
         let get = property.get.as_ref().ok_or_else(|| Failure::failed("it cannot be read"))?;
-        let output = self.runner.run(&get.run)?.output(&get.exit)?;
+        let output = self.execute(&get.run, &get.exit)?;
         property.read_output(&output)
+    }
+
+    /// Runs a program, given first, with its arguments; returns what it printed if it ended with one of these codes.
+    fn execute(&self, run: &[String], accepted: &[i32]) -> Result<String, Failure> {
+        let (program, arguments) = run.split_first().expect("the configuration is checked");
+        let finished = self.runner.run(Path::new(program), arguments);
+        let output = finished.and_then(|finished| finished.output(accepted));
+        output.map_err(|error| Failure::failed(error.to_string()))
     }
 
     /// Reads a property and says so in the log where it can no longer, or can again.

@@ -120,7 +120,7 @@ fn a_program_that_fails_is_answered_with_what_it_says() {
         "c": {"type": "switch", "set": {"run": script("kill -9 $$")}},
     }));
     assert_eq!(failure(set(&mut bench, "a", "ON")), "sh: exit status: 4: no such pin");
-    assert!(failure(set(&mut bench, "b", "ON")).starts_with("/nowhere/gpio: No such file"));
+    assert!(failure(set(&mut bench, "b", "ON")).starts_with("start /nowhere/gpio: No such file"));
     assert!(failure(set(&mut bench, "c", "ON")).starts_with("sh: signal: 9"));
     assert_eq!(bench.published_all(), []);
 }

@@ -1,138 +1,115 @@
 //! The light on a machine made of files.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use hearth_light::Light;
+use hearth_machine::Machine;
 use hearth_sdk::harness::{Bench, Reply};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const SECOND: Duration = Duration::from_secs(1);
 const BOOT: &str = "proc/sys/kernel/random/boot_id";
 
-/// A machine with an LED of 255 levels and one boot.
-struct Machine {
-    folder: TempDir,
+/// A machine of one boot.
+fn machine() -> Machine {
+    Machine::new().with(&[(BOOT, "first\n")])
 }
 
-impl Machine {
-    fn new() -> Self {
-        let machine = Self { folder: tempfile::tempdir().expect("a folder") };
-        machine.write(BOOT, "first\n");
-        machine
-    }
+fn with_lamp(machine: Machine) -> Machine {
+    machine.with_led("lamp", 255, 7)
+}
 
-    fn with_led(self) -> Self {
-        self.write("sys/class/leds/lamp/trigger", "[none]");
-        self.write("sys/class/leds/lamp/max_brightness", "255");
-        self.write("sys/class/leds/lamp/brightness", "7");
-        self
-    }
+fn shown(machine: &Machine) -> u32 {
+    machine.led("lamp").parse().expect("a number")
+}
 
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
+fn config(machine: &Machine, extra: Value) -> Value {
+    let mut config = json!({
+        "backend": "led",
+        "root": machine.folder(),
+        "led": {"name": "lamp"},
+        "brightness": true,
+    });
+    for (key, value) in extra.as_object().expect("a table") {
+        config[key] = value.clone();
     }
+    config
+}
 
-    fn write(&self, path: &str, content: &str) {
-        let path = self.path(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("a file");
-    }
-
-    fn shown(&self) -> u32 {
-        let text = std::fs::read_to_string(self.path("sys/class/leds/lamp/brightness"));
-        text.expect("a file").parse().expect("a number")
-    }
-
-    fn config(&self, extra: Value) -> Value {
-        let mut config = json!({
-            "backend": "led",
-            "root": self.folder.path(),
-            "led": {"name": "lamp"},
-            "brightness": true,
-        });
-        for (key, value) in extra.as_object().expect("a table") {
-            config[key] = value.clone();
-        }
-        config
-    }
-
-    fn bench(&self, extra: Value) -> Bench<Light> {
-        Bench::new(self.config(extra))
-    }
+fn bench(machine: &Machine, extra: Value) -> Bench<Light> {
+    Bench::new(config(machine, extra))
 }
 
 #[test]
 fn an_led_shows_what_the_light_says() {
-    let machine = Machine::new().with_led();
-    let mut bench = machine.bench(json!({}));
-    assert_eq!((machine.shown(), bench.published("alert")), (0, Some("none".into())));
+    let machine = with_lamp(machine());
+    let mut bench = bench(&machine, json!({}));
+    assert_eq!((shown(&machine), bench.published("alert")), (0, Some("none".into())));
     assert!(bench.set("brightness", "40").is_done());
-    assert_eq!(machine.shown(), 102);
+    assert_eq!(shown(&machine), 102);
     assert!(bench.set("power", "OFF").is_done());
-    assert_eq!(machine.shown(), 0);
+    assert_eq!(shown(&machine), 0);
     assert!(bench.set("power", "ON").is_done());
-    assert_eq!(machine.shown(), 102);
+    assert_eq!(shown(&machine), 102);
 }
 
 #[test]
 fn a_perceptual_led_gives_less_light_in_the_middle() {
-    let machine = Machine::new().with_led();
-    let mut bench = machine.bench(json!({"curve": "perceptual"}));
+    let machine = with_lamp(machine());
+    let mut bench = bench(&machine, json!({"curve": "perceptual"}));
     let mut at = |brightness: &str| {
         bench.set("brightness", brightness);
-        machine.shown()
+        shown(&machine)
     };
     assert_eq!(["0", "1", "50", "100"].map(&mut at), [0, 1, 47, 255]);
 }
 
 #[test]
 fn a_transition_takes_its_time_and_the_state_says_the_end_at_once() {
-    let machine = Machine::new().with_led();
-    let mut bench = machine.bench(json!({}));
+    let machine = with_lamp(machine());
+    let mut bench = bench(&machine, json!({}));
     assert!(bench.set_all(json!({"brightness": 100, "transition": 4})).is_done());
-    assert_eq!((bench.published("brightness"), machine.shown()), (Some("100".into()), 0));
+    assert_eq!((bench.published("brightness"), shown(&machine)), (Some("100".into()), 0));
     let mut levels = Vec::new();
     for _ in 0..4 {
         bench.advance(SECOND);
-        levels.push(machine.shown());
+        levels.push(shown(&machine));
     }
     assert_eq!(levels, [64, 128, 191, 255]);
     bench.set("power", "OFF");
     bench.advance(SECOND);
     bench.set("brightness", "75");
-    assert_eq!(machine.shown(), 191, "turned round on the way");
+    assert_eq!(shown(&machine), 191, "turned round on the way");
     bench.take_published();
     bench.advance(60 * SECOND);
-    assert_eq!((machine.shown(), bench.take_published()), (191, vec![]));
+    assert_eq!((shown(&machine), bench.take_published()), (191, vec![]));
 }
 
 #[test]
 fn a_lamp_that_comes_late_is_taken_when_it_comes() {
-    let machine = Machine::new();
-    let mut bench = machine.bench(json!({"power_on": "on"}));
+    let machine = machine();
+    let mut bench = bench(&machine, json!({"power_on": "on"}));
     let alert = bench.published("alert").expect("an alert");
     assert!(alert.starts_with("no such LED `lamp`"), "{alert}");
     assert!(matches!(bench.set("brightness", "50"), Reply::Failed(_)));
     assert_eq!(bench.published("brightness").as_deref(), Some("100"), "nothing has changed");
-    let machine = machine.with_led();
+    let machine = with_lamp(machine);
     bench.advance(31 * SECOND);
-    assert_eq!((machine.shown(), bench.published("alert")), (255, Some("none".into())));
+    assert_eq!((shown(&machine), bench.published("alert")), (255, Some("none".into())));
     assert!(bench.set("brightness", "50").is_done());
 }
 
 #[test]
 fn a_lamp_that_is_lost_is_told_and_found_again() {
-    let machine = Machine::new().with_led();
-    let mut bench = machine.bench(json!({}));
+    let machine = with_lamp(machine());
+    let mut bench = bench(&machine, json!({}));
     bench.set("power", "ON");
     std::fs::remove_dir_all(machine.path("sys")).expect("removed");
     assert!(matches!(bench.set("power", "OFF"), Reply::Failed(_)));
     assert_ne!(bench.published("alert").as_deref(), Some("none"));
-    let machine = machine.with_led();
+    let machine = with_lamp(machine);
     bench.advance(31 * SECOND);
-    assert_eq!((machine.shown(), bench.published("alert")), (255, Some("none".into())));
+    assert_eq!((shown(&machine), bench.published("alert")), (255, Some("none".into())));
     assert_eq!(bench.published("power").as_deref(), Some("ON"));
 }
 
@@ -140,15 +117,15 @@ fn a_lamp_that_is_lost_is_told_and_found_again() {
 fn power_on_decides_after_a_boot_and_not_after_a_restart_of_the_daemon() {
     for (power_on, before, after) in [("off", "ON", 0), ("on", "OFF", 255), ("restore", "ON", 255)]
     {
-        let machine = Machine::new().with_led();
-        let mut bench = machine.bench(json!({"power_on": power_on}));
+        let machine = with_lamp(machine());
+        let mut bench = bench(&machine, json!({"power_on": power_on}));
         bench.set("power", before);
         bench.restart();
         let kept = if before == "ON" { 255 } else { 0 };
-        assert_eq!(machine.shown(), kept, "{power_on}: the daemon alone began anew");
+        assert_eq!(shown(&machine), kept, "{power_on}: the daemon alone began anew");
         machine.write(BOOT, "second\n");
         bench.restart();
-        assert_eq!(machine.shown(), after, "{power_on}");
+        assert_eq!(shown(&machine), after, "{power_on}");
         let power = if after == 0 { "OFF" } else { "ON" };
         assert_eq!(bench.published("power").as_deref(), Some(power));
     }
@@ -156,7 +133,7 @@ fn power_on_decides_after_a_boot_and_not_after_a_restart_of_the_daemon() {
 
 #[test]
 fn a_program_gets_the_whole_state() {
-    let machine = Machine::new();
+    let machine = machine();
     let log = machine.path("log").display().to_string();
     let script = "echo \"$2 $3 $4\" >> \"$1\"; test \"$3\" != 13";
     let arguments =
@@ -185,9 +162,9 @@ fn a_program_gets_the_whole_state() {
 
 #[test]
 fn nonsense_in_the_tables_names_its_place() {
-    let machine = Machine::new();
+    let machine = machine();
     let problems = |extra: Value| -> Vec<String> {
-        let problems = Bench::<Light>::problems(&machine.config(extra));
+        let problems = Bench::<Light>::problems(&config(&machine, extra));
         problems.into_iter().map(|problem| problem.path).collect()
     };
     assert_eq!(problems(json!({})), [""; 0]);

@@ -192,26 +192,20 @@ mod tests {
 
     #[test]
     fn a_panic_switches_the_heater_off() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let led = folder.path().join("sys/class/leds/boiler");
-        std::fs::create_dir_all(&led).expect("a folder");
-        for (file, content) in [("trigger", "none"), ("max_brightness", "1"), ("brightness", "0")] {
-            std::fs::write(led.join(file), content).expect("a file");
-        }
+        let machine = hearth_machine::Machine::new().with_led("boiler", 1, 0);
         let wiring = hearth_output::Wiring::Led(hearth_output::Led { name: "boiler".into() });
-        let wire = Wire::new(wiring, Root::new(folder.path()), "test");
+        let wire = Wire::new(wiring, machine.root(), "test");
         let (_, readings) = sync_channel(1);
         let sensors = Sensors { triggers: Vec::new(), readings };
         let plant = Plant::Hardware { sensors, heater: Heater::Wire(wire) };
         let mut heating = Heating { plant, driven: None };
         heating.heat(true).expect("on");
-        let brightness = || std::fs::read_to_string(led.join("brightness")).expect("a file");
-        assert_eq!(brightness(), "1");
+        assert_eq!(machine.led("boiler"), "1");
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let _heating = heating;
             panic!("a bug");
         }));
         assert!(panicked.is_err());
-        assert_eq!(brightness(), "0");
+        assert_eq!(machine.led("boiler"), "0");
     }
 }

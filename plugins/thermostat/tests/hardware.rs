@@ -1,59 +1,39 @@
 //! The thermostat on a machine made of files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hearth_machine::Machine;
 use hearth_sdk::harness::{Bench, Reply};
 use hearth_thermostat::Thermostat;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// A machine with a sensor in a file and an LED that is a relay.
-struct Machine {
-    folder: TempDir,
+/// A machine with a sensor in a file.
+fn machine(temperature: &str) -> Machine {
+    Machine::new().with(&[("run/room", temperature)])
 }
 
-impl Machine {
-    fn new(temperature: &str) -> Self {
-        let machine = Self { folder: tempfile::tempdir().expect("a folder") };
-        machine.write("run/room", temperature);
-        machine
-    }
+/// Adds an LED that is a relay, on.
+fn with_relay(machine: Machine) -> Machine {
+    machine.with_led("boiler", 1, 1)
+}
 
-    fn with_relay(self) -> Self {
-        self.write("sys/class/leds/boiler/trigger", "[none]");
-        self.write("sys/class/leds/boiler/max_brightness", "1");
-        self.write("sys/class/leds/boiler/brightness", "1");
-        self
-    }
+fn relay(machine: &Machine) -> String {
+    machine.led("boiler")
+}
 
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
-    }
-
-    fn write(&self, path: &str, content: &str) {
-        let path = self.path(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("a file");
-    }
-
-    fn relay(&self) -> String {
-        std::fs::read_to_string(self.path("sys/class/leds/boiler/brightness")).expect("a file")
-    }
-
-    fn config(&self) -> Value {
-        json!({
-            "backend": "hardware",
-            "root": self.folder.path(),
-            "sensors": [{"file": {"path": "/run/room"}}],
-            "actuator": {"led": {"name": "boiler"}},
-            "min_on": 0,
-            "min_off": 0,
-        })
-    }
+fn config(machine: &Machine) -> Value {
+    json!({
+        "backend": "hardware",
+        "root": machine.folder(),
+        "sensors": [{"file": {"path": "/run/room"}}],
+        "actuator": {"led": {"name": "boiler"}},
+        "min_on": 0,
+        "min_off": 0,
+    })
 }
 
 /// Waits until the device has published a value; the sensors have threads of their own.
@@ -76,59 +56,59 @@ fn until_is(bench: &mut Bench<Thermostat>, property: &str, wanted: &str) {
 
 #[test]
 fn a_cold_room_is_heated_and_a_lost_sensor_switches_off_within_a_period() {
-    let machine = Machine::new("18.0").with_relay();
-    let mut bench = Bench::<Thermostat>::new(machine.config());
-    assert_eq!(machine.relay(), "0", "off before anything else");
+    let machine = with_relay(machine("18.0"));
+    let mut bench = Bench::<Thermostat>::new(config(&machine));
+    assert_eq!(relay(&machine), "0", "off before anything else");
     until_is(&mut bench, "current_temperature", "18");
     assert!(bench.set_all(json!({"mode": "heat", "target_temperature": 21})).is_done());
-    assert_eq!((machine.relay(), bench.published("action")), ("1".into(), Some("heating".into())));
+    assert_eq!((relay(&machine), bench.published("action")), ("1".into(), Some("heating".into())));
 
     std::fs::remove_file(machine.path("run/room")).expect("removed");
     bench.advance(PERIOD);
     until(&mut bench, "alert", |alert| {
         alert.starts_with("sensors[0]: ") && alert.ends_with("run/room: no such file")
     });
-    assert_eq!((machine.relay(), bench.published("action")), ("0".into(), Some("off".into())));
+    assert_eq!((relay(&machine), bench.published("action")), ("0".into(), Some("off".into())));
 
     machine.write("run/room", "18.5");
     bench.advance(PERIOD);
     until_is(&mut bench, "alert", "none");
-    assert_eq!((machine.relay(), bench.published("action")), ("1".into(), Some("heating".into())));
+    assert_eq!((relay(&machine), bench.published("action")), ("1".into(), Some("heating".into())));
 }
 
 #[test]
 fn the_relay_is_off_when_the_device_ends_and_before_it_begins() {
-    let machine = Machine::new("18.0").with_relay();
-    let mut bench = Bench::<Thermostat>::new(machine.config());
+    let machine = with_relay(machine("18.0"));
+    let mut bench = Bench::<Thermostat>::new(config(&machine));
     until_is(&mut bench, "current_temperature", "18");
     bench.set("mode", "heat");
-    assert_eq!(machine.relay(), "1");
+    assert_eq!(relay(&machine), "1");
     // Without its sensor, so that the successor's thread cannot be quicker than this test.
     std::fs::remove_file(machine.path("run/room")).expect("removed");
     bench.restart();
-    assert_eq!(machine.relay(), "0", "the successor waits for its first reading");
+    assert_eq!(relay(&machine), "0", "the successor waits for its first reading");
     machine.write("run/room", "18.0");
     bench.advance(PERIOD);
     until_is(&mut bench, "action", "heating");
-    assert_eq!(machine.relay(), "1");
+    assert_eq!(relay(&machine), "1");
     drop(bench);
-    assert_eq!(machine.relay(), "0");
+    assert_eq!(relay(&machine), "0");
 }
 
 #[test]
 fn a_sensor_that_hangs_in_the_kernel_switches_off_and_holds_up_nothing() {
-    let machine = Machine::new("18.0").with_relay();
-    let mut bench = Bench::<Thermostat>::new(machine.config());
+    let machine = with_relay(machine("18.0"));
+    let mut bench = Bench::<Thermostat>::new(config(&machine));
     until_is(&mut bench, "current_temperature", "18");
     bench.set("mode", "heat");
-    assert_eq!(machine.relay(), "1");
+    assert_eq!(relay(&machine), "1");
     // Opening a pipe that nobody writes to never returns.
     let room = machine.path("run/room");
     std::fs::remove_file(&room).expect("removed");
     assert!(Command::new("mkfifo").arg(&room).status().expect("mkfifo").success());
     bench.advance(PERIOD);
     bench.advance(PERIOD);
-    assert_eq!(machine.relay(), "0");
+    assert_eq!(relay(&machine), "0");
     until_is(&mut bench, "alert", "sensors[0]: no answer for 20 s");
     assert!(bench.set("target_temperature", "25").is_done(), "requests are answered meanwhile");
     release(&room);
@@ -142,8 +122,8 @@ fn release(pipe: &Path) {
 
 #[test]
 fn a_relay_that_is_not_there_yet_is_taken_when_it_comes() {
-    let machine = Machine::new("18.0");
-    let mut bench = Bench::<Thermostat>::new(machine.config());
+    let machine = machine("18.0");
+    let mut bench = Bench::<Thermostat>::new(config(&machine));
     until(&mut bench, "alert", |alert| alert.starts_with("actuator: no such LED `boiler`"));
     until_is(&mut bench, "current_temperature", "18");
     let refused = bench.set("mode", "heat");
@@ -151,36 +131,36 @@ fn a_relay_that_is_not_there_yet_is_taken_when_it_comes() {
         matches!(&refused, Reply::Failed(failure) if failure.message().contains("no such LED"))
     );
     assert_eq!(bench.published("mode").as_deref(), Some("off"), "all or nothing");
-    let machine = machine.with_relay();
+    let machine = with_relay(machine);
     bench.advance(PERIOD);
     until_is(&mut bench, "alert", "none");
-    assert_eq!(machine.relay(), "0");
+    assert_eq!(relay(&machine), "0");
     assert!(bench.set("mode", "heat").is_done());
-    assert_eq!(machine.relay(), "1");
+    assert_eq!(relay(&machine), "1");
 }
 
 #[test]
 fn a_relay_that_fails_while_on_is_switched_off_as_soon_as_it_can_be() {
-    let machine = Machine::new("18.0").with_relay();
-    let mut bench = Bench::<Thermostat>::new(machine.config());
+    let machine = with_relay(machine("18.0"));
+    let mut bench = Bench::<Thermostat>::new(config(&machine));
     until_is(&mut bench, "current_temperature", "18");
     bench.set("mode", "heat");
     std::fs::remove_dir_all(machine.path("sys")).expect("removed");
     assert!(matches!(bench.set("mode", "off"), Reply::Failed(_)));
     assert_eq!(bench.published("mode").as_deref(), Some("off"), "the wish stays");
     assert_eq!(bench.published("action").as_deref(), Some("heating"), "it may still be on");
-    let machine = machine.with_relay();
-    assert_eq!(machine.relay(), "1");
+    let machine = with_relay(machine);
+    assert_eq!(relay(&machine), "1");
     bench.advance(PERIOD);
-    assert_eq!(machine.relay(), "0");
+    assert_eq!(relay(&machine), "0");
     assert_eq!(bench.published("action").as_deref(), Some("off"));
 }
 
 #[test]
 fn a_program_switches_the_heater() {
-    let machine = Machine::new("18.0");
+    let machine = machine("18.0");
     let log = machine.path("log").display().to_string();
-    let mut config = machine.config();
+    let mut config = config(&machine);
     config["actuator"] = json!({"command": {
         "program": "/bin/sh",
         "arguments": ["-c", "echo \"$2\" >> \"$1\"", "sh", log, "{power}"],
@@ -194,9 +174,9 @@ fn a_program_switches_the_heater() {
 
 #[test]
 fn nonsense_in_the_hardware_tables_names_its_place() {
-    let machine = Machine::new("18.0");
+    let machine = machine("18.0");
     let problems = |key: &str, value: Value| -> Vec<String> {
-        let mut config = machine.config();
+        let mut config = config(&machine);
         config[key] = value;
         let problems = Bench::<Thermostat>::problems(&config);
         problems.into_iter().map(|problem| problem.path).collect()

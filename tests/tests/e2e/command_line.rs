@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hearth_tests::{
-    Access, Built, Daemon, DaemonConfig, Doing, Result, process::Ran, process::run,
+    Access, Built, Client, Daemon, DaemonConfig, Doing, Result, process::Ran, process::run,
 };
 
 use crate::home::{Home, Setup};
@@ -127,4 +127,33 @@ async fn check(change: impl FnOnce(&Path) -> Result<()>) -> Result<Ran> {
     let file = daemon.config().display().to_string();
     let arguments = ["check".to_owned(), "--config".to_owned(), file];
     run(built.binary("hearthd"), arguments, std::time::Duration::from_secs(30)).await
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_every_broker_does_and_leaves_nothing_behind() -> Result<()> {
+    for setup in Setup::ALL {
+        let mut home = Home::start(setup).await?;
+        let examined = home.daemon.command(&["doctor", "--json"]).await?;
+        assert_eq!(examined.code, Some(0), "{setup:?} {examined:?}");
+        let findings: Vec<serde_json::Value> = serde_json::from_str(&examined.stdout)?;
+        let verdict = |subject: &str| {
+            let finding = findings.iter().find(|finding| finding["subject"] == subject);
+            finding.map(|finding| finding["verdict"].as_str().unwrap_or_default().to_owned())
+        };
+        for subject in ["connection", "requests", "states", "answers", "session", "will"] {
+            assert_eq!(verdict(subject).as_deref(), Some("ok"), "{setup:?} {findings:?}");
+        }
+        let information = if setup == Setup::Mosquitto { "note" } else { "ok" };
+        assert_eq!(verdict("Response Information").as_deref(), Some(information), "{setup:?}");
+        let answer = home.answer("light-in-bedroom/power", "ON").await?;
+        assert_eq!(answer.text(), "ON", "{setup:?}: the daemon goes on");
+        let everything = home.topic("#");
+        let mut latecomer = Client::connect(&home.broker.access("phone"), "latecomer").await?;
+        latecomer.subscribe(&everything).await?;
+        let seen = latecomer.drain(&home.topic("response/latecomer/marker")).await?;
+        assert!(seen.iter().any(|message| message.retain), "{setup:?} {seen:?}");
+        let left = seen.iter().find(|message| message.topic.contains("doctor"));
+        assert!(left.is_none(), "{setup:?} {left:?}");
+    }
+    Ok(())
 }

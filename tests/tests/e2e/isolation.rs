@@ -116,7 +116,7 @@ async fn a_device_in_quarantine_comes_back_when_a_person_asks() -> Result<()> {
 }
 
 /// Lists the processes that a process has started.
-fn children_of(parent: u32) -> Result<Vec<u32>> {
+pub(crate) fn children_of(parent: u32) -> Result<Vec<u32>> {
     let mut children = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();

@@ -286,3 +286,28 @@ fn an_old_state_is_never_sent_after_a_newer_one() {
         rig.published().into_iter().filter(|m| m.topic == "alice/state/lamp/power").collect();
     assert_eq!(states.last().unwrap().payload, "3");
 }
+
+#[test]
+fn a_clock_that_is_months_behind_and_then_set_changes_nothing_that_is_decided() {
+    const MONTHS: Duration = Duration::from_secs(200 * 24 * 3600);
+    let play = |behind: Duration| {
+        let mut rig = Rig::online();
+        let set = rig.unix;
+        rig.unix = set - behind;
+        let mut told = Vec::new();
+        rig.receive(request("ON", b"1"));
+        rig.advance(Duration::from_secs(2));
+        told.push(rig.hub.poll_timeout());
+        rig.unix = set;
+        rig.receive(Message { expiry: Some(4), ..request("OFF", b"2") });
+        told.push(rig.hub.poll_timeout());
+        rig.advance(Duration::from_millis(3500));
+        rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+        told.push(rig.hub.poll_timeout());
+        let answers: Vec<_> = rig.published().iter().map(|m| status(m).to_owned()).collect();
+        (told, answers, rig.executed())
+    };
+    let (told, answers, executed) = play(Duration::ZERO);
+    assert_eq!((&answers[..], executed.len()), (&["408".to_owned()][..], 2));
+    assert_eq!(play(MONTHS), (told, answers, executed));
+}

@@ -13,6 +13,8 @@ pub(crate) const CLIENT_ID: &str = "hub";
 pub(crate) struct Rig {
     pub(crate) hub: Hub,
     pub(crate) now: Duration,
+    /// What the system believes the time to be.
+    pub(crate) unix: Duration,
     /// What the store holds.
     pub(crate) memory: Memory,
     pub(crate) journal: BTreeMap<RequestKey, Record>,
@@ -79,6 +81,7 @@ impl Rig {
         let mut rig = Self {
             hub,
             now: Duration::from_secs(1000),
+            unix: Duration::from_secs(1_700_000_000),
             memory,
             journal,
             outputs: Vec::new(),
@@ -155,7 +158,7 @@ impl Rig {
     }
 
     pub(crate) fn handle(&mut self, input: Input) {
-        let now = Now { monotonic: self.now, unix: Duration::from_secs(1_700_000_000) };
+        let now = Now { monotonic: self.now, unix: self.unix };
         self.hub.handle(now, input);
         while let Some(output) = self.hub.poll_output() {
             match output {

@@ -9,6 +9,7 @@ use super::{Asking, exit, fail};
 use crate::{
     config::Config,
     requester::{AskError, Question, Response, ask},
+    visit::VisitError,
 };
 
 /// Asks, and prints the answers; exit 0 only where all are 2xx.
@@ -158,8 +159,10 @@ fn ask_once(
         .map_err(|error| fail(exit::SOFTWARE, error))?;
     runtime.block_on(ask(&config, &question(&config))).map_err(|error| {
         let code = match error {
-            AskError::NotAuthorized(_) => exit::NOT_AUTHORIZED,
-            AskError::Unavailable(_) | AskError::NoResponder(_) => exit::UNAVAILABLE,
+            AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
+            AskError::Visit(VisitError::Unavailable(_)) | AskError::NoResponder(_) => {
+                exit::UNAVAILABLE
+            }
             AskError::ResponseInformation(_) => exit::CONFIG,
             AskError::NoAnswer(..) => exit::NO_ANSWER,
         };

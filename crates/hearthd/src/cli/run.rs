@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     device::Devices,
     driver::{self, DriverError, Parts},
+    journal::Journal,
     plugin::{Launcher, PluginError, Plugins},
     reload::{self, Reloader},
     service::Service,
@@ -67,19 +68,21 @@ pub(super) fn run(file: &Path) -> ExitCode {
     }
 }
 
-/// Logs to standard error: under systemd without time and colour, which the journal has itself.
+/// Logs to systemd's journal where standard error leads there, elsewhere as text.
 fn start_log() {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
     let (filter, error) = match wanted.parse::<Targets>() {
         Ok(filter) => (filter, None),
         Err(error) => (Targets::new().with_default(Level::INFO), Some(error)),
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        registry.with(layer.without_time().with_ansi(false)).init();
-    } else {
-        registry.with(layer.with_ansi(std::io::stderr().is_terminal())).init();
+    match Journal::behind_standard_error() {
+        Some(journal) => registry.with(journal).init(),
+        None => {
+            let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            let text = text.with_target(false).with_ansi(std::io::stderr().is_terminal());
+            registry.with(text).init();
+        }
     }
     if let Some(error) = error {
         warn!(RUST_LOG = wanted, %error, "not a log filter");

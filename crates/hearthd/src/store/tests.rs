@@ -120,32 +120,75 @@ fn the_file_stays_bounded_however_many_requests_come_and_go() {
     assert!(size <= 4 * 1024 * 1024, "{size} bytes");
 }
 
-#[test]
-fn a_full_card_is_reported_and_nothing_is_lost_once_there_is_room_again() {
-    let card = Disk::default();
-    let again = card.clone();
+/// Starts a store on a card, which tries again soon.
+fn start(
+    database: Result<Database, String>,
+    card: &Disk,
+) -> (Store, impl Fn() -> StoreEvent + use<>) {
+    let card = card.clone();
     let opener = move || {
-        disk::open(again.clone())
+        disk::open(card.clone())
             .map_err(|error| StoreError::Open { path: FILE.into(), source: Box::new(error.into()) })
     };
-    let mut writer =
-        Writer::new(Ok(disk::open(card.clone()).unwrap()), Box::new(opener), None, &[]);
+    let mut writer = Writer::new(database, Box::new(opener), None, &[]);
     writer.retry_interval = Duration::from_millis(20);
     let (sender, events) = mpsc::channel();
     let store = Store::start(writer, move |event| sender.send(event).unwrap());
-    let next = || events.recv_timeout(Duration::from_secs(10)).unwrap();
+    (store, move || events.recv_timeout(Duration::from_secs(10)).unwrap())
+}
+
+fn journal_on(card: Disk) -> Vec<Record> {
+    read(&disk::open(card).unwrap(), None).unwrap().journal
+}
+
+#[test]
+fn a_full_card_is_reported_and_nothing_is_lost_once_there_is_room_again() {
+    let card = Disk::default();
+    let (store, next) = start(Ok(disk::open(card.clone()).unwrap()), &card);
     store.put(1, Change::Record(record(1, None)));
     assert_eq!(next(), StoreEvent::Stored { revision: 1 });
     card.set_full(true);
-    for revision in 2..5 {
-        store.put(revision, Change::Record(record(revision as u32, None)));
-        let StoreEvent::Failed { revision: failed, error } = next() else { panic!("no room") };
-        assert_eq!(failed, revision);
+    for n in 2..5 {
+        store.put(n.into(), Change::Record(record(n, None)));
+        let StoreEvent::Failed { revision, error } = next() else { panic!("no room") };
+        assert_eq!(revision, u64::from(n));
         assert!(error.contains("no storage space"), "{error}");
     }
     card.set_full(false);
     assert_eq!(next(), StoreEvent::Stored { revision: 4 }, "by itself");
     store.close();
-    let journal = read(&disk::open(card).unwrap(), None).unwrap().journal;
-    assert_eq!(journal, (1..5).map(|n| record(n, None)).collect::<Vec<_>>());
+    assert_eq!(journal_on(card), (1..5).map(|n| record(n, None)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_card_that_is_full_at_the_start_is_waited_for_and_its_journal_is_of_no_use_then() {
+    let card = Disk::default();
+    let (store, next) = start(Ok(disk::open(card.clone()).unwrap()), &card);
+    store.put(1, Change::Record(record(1, None)));
+    assert_eq!(next(), StoreEvent::Stored { revision: 1 });
+    store.close();
+    card.set_full(true);
+    let (store, next) = start(Err("no room".into()), &card);
+    let failed = |revision| StoreEvent::Failed { revision, error: "no room".into() };
+    assert_eq!(next(), failed(0));
+    store.put(1, Change::Record(record(2, None)));
+    let StoreEvent::Failed { revision: 1, .. } = next() else { panic!("still no room") };
+    card.set_full(false);
+    assert_eq!(next(), StoreEvent::Stored { revision: 1 });
+    store.close();
+    assert_eq!(journal_on(card), [record(2, None)]);
+}
+
+#[test]
+fn only_what_may_pass_by_itself_is_waited_for() {
+    let folder =
+        |kind: io::ErrorKind| StoreError::Folder { path: FILE.into(), source: kind.into() };
+    assert!(folder(io::ErrorKind::StorageFull).may_pass());
+    assert!(folder(io::ErrorKind::ReadOnlyFilesystem).may_pass());
+    assert!(!folder(io::ErrorKind::PermissionDenied).may_pass(), "a person has to act");
+    assert!(!StoreError::InUse(FILE.into()).may_pass());
+    let damaged = redb::Error::Io(io::ErrorKind::InvalidData.into());
+    let damaged = StoreError::Open { path: FILE.into(), source: Box::new(damaged) };
+    assert!(is_damaged(&damaged) && !damaged.may_pass());
+    assert!(!is_damaged(&folder(io::ErrorKind::StorageFull)), "what is whole is not put aside");
 }

@@ -21,6 +21,9 @@ impl Offer {
         for found in &self.thermometers {
             sensor(&mut text, found);
         }
+        if self.thermometers.is_empty() {
+            text += "    # none was found: is the overlay enabled, and the sensor wired?\n";
+        }
         text += "]\n[devices.my-thermostat.config.actuator]\n";
         line(&mut text, "simulated = {}", "switches nothing; or one of these:");
         for (_, entry, note) in self.outputs() {

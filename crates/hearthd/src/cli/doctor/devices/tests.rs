@@ -1,15 +1,12 @@
 //! The doctor on a machine made of files.
 
-use std::os::unix::fs::symlink;
-
 use hearth_hardware::Thermometer;
-use tempfile::TempDir;
+use hearth_machine::Machine;
 
 use super::*;
 
-fn machine() -> (TempDir, Root) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let files = [
+fn machine() -> Machine {
+    let machine = Machine::new().with(&[
         (
             "sys/bus/w1/devices/28-01/w1_slave",
             "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125\n",
@@ -23,16 +20,9 @@ fn machine() -> (TempDir, Root) {
         ("sys/class/pwm/pwmchip0/npwm", "2\n"),
         ("sys/bus/gpio/devices/gpiochip0/of_node/gpio-line-names", "\0\0GPIO2\0GPIO3\0"),
         ("dev/gpiochip0", ""),
-    ];
-    for (path, content) in files {
-        let path = folder.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, content).expect("a file");
-    }
-    let device = folder.path().join("sys/class/pwm/pwmchip0/device");
-    symlink(folder.path().join("sys/devices/fe20c000.pwm"), device).expect("a link");
-    let root = Root::new(folder.path());
-    (folder, root)
+    ]);
+    machine.link("sys/devices/fe20c000.pwm", "sys/class/pwm/pwmchip0/device");
+    machine
 }
 
 fn config(snippet: &str, device: &str) -> toml::Value {
@@ -42,8 +32,7 @@ fn config(snippet: &str, device: &str) -> toml::Value {
 
 #[test]
 fn the_snippet_is_a_configuration_with_the_sensors_of_the_room() {
-    let (_folder, root) = machine();
-    let snippet = Offer::of(&root).to_snippet();
+    let snippet = Offer::of(&machine().root()).to_snippet();
     let thermostat = config(&snippet, "my-thermostat");
     let sensors: Vec<Thermometer> = thermostat["sensors"].clone().try_into().expect("thermometers");
     let expected = Thermometer { w1: Some("28-01".into()), ..Thermometer::default() };
@@ -59,8 +48,7 @@ fn the_snippet_is_a_configuration_with_the_sensors_of_the_room() {
 
 #[test]
 fn each_output_becomes_one_by_taking_its_comment_off() {
-    let (_folder, root) = machine();
-    let snippet = Offer::of(&root).to_snippet();
+    let snippet = Offer::of(&machine().root()).to_snippet();
     let light = snippet.split("[devices.my-light.config]").nth(1).expect("a light");
     let mut outputs = Vec::new();
     for line in light.lines().filter_map(|line| line.strip_prefix("# ")) {
@@ -82,8 +70,7 @@ fn each_output_becomes_one_by_taking_its_comment_off() {
 
 #[test]
 fn an_empty_machine_gives_a_snippet_too() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let offer = Offer::of(&Root::new(folder.path()));
+    let offer = Offer::of(&Machine::new().root());
     let thermostat = config(&offer.to_snippet(), "my-thermostat");
     assert_eq!(thermostat["sensors"].as_array().map(Vec::len), Some(0));
     assert_eq!(offer.to_json()["leds"], json!([]));
@@ -91,8 +78,7 @@ fn an_empty_machine_gives_a_snippet_too() {
 
 #[test]
 fn json_tells_the_same() {
-    let (_folder, root) = machine();
-    let told = Offer::of(&root).to_json();
+    let told = Offer::of(&machine().root()).to_json();
     assert_eq!(told["thermometers"][0], json!({"sensor": {"w1": "28-01"}, "celsius": 23.125}));
     let error = told["thermometers"][1]["error"].as_str().expect("an error");
     assert!(error.contains("all zero"), "{error}");

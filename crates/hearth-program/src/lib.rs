@@ -1,0 +1,230 @@
+//! Runs a program to its end, or ends it and all that it started.
+//!
+//! No shell is involved, nothing of the daemon's environment is inherited but [`INHERITED`], and what is kept of the
+//! output is bounded.
+#![deny(missing_docs)]
+
+mod capture;
+
+use std::collections::BTreeMap;
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::capture::Capture;
+
+/// Runs programs, each within the same time and with the same environment.
+#[derive(Debug)]
+pub struct Runner {
+    timeout: Duration,
+    environment: BTreeMap<String, String>,
+    stop: Option<PipeReader>,
+}
+
+/// What a program that came to its end said.
+#[derive(Debug)]
+pub struct Finished {
+    program: String,
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+/// Why a program did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It cannot be started.
+    #[error("start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It cannot be watched, and was ended.
+    #[error("watch {program}: {source}")]
+    Watch {
+        /// The program.
+        program: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It said no.
+    #[error("{program}: {status}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Failed {
+        /// The program.
+        program: String,
+        /// Its exit status.
+        status: ExitStatus,
+        /// The beginning of what it said on standard error, in one line.
+        said: String,
+    },
+    /// It took too long, and was ended with all that it had started.
+    #[error("{program}: not done after {timeout:?}, ended")]
+    TimedOut {
+        /// The program.
+        program: String,
+        /// How long it had.
+        timeout: Duration,
+    },
+    /// It was ended with all that it had started, because whoever wanted it has ended.
+    #[error("{program}: ended with the device")]
+    Stopped {
+        /// The program.
+        program: String,
+    },
+}
+
+impl Runner {
+    /// Makes a runner whose programs may take this long.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, environment: BTreeMap::new(), stop: None }
+    }
+
+    /// Gives the programs variables beside those that they inherit.
+    #[must_use]
+    pub fn with_environment(self, environment: BTreeMap<String, String>) -> Self {
+        Self { environment, ..self }
+    }
+
+    /// Has the program that runs ended when the other end of a pipe is closed.
+    #[must_use]
+    pub fn stopped_by(self, stop: PipeReader) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// Returns whether the other end of the pipe is closed.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| {
+            let mut stop = [PollFd::new(stop, PollFlags::empty())];
+            poll(&mut stop, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        })
+    }
+
+    /// Runs a program, which reads nothing, and waits until it ends.
+    ///
+    /// # Errors
+    /// Where it cannot be started or watched, takes too long, or is no longer wanted. How it ended is not looked at:
+    /// [`Finished::output`] does that.
+    pub fn run(&self, program: &Path, arguments: &[String]) -> Result<Finished, ProgramError> {
+        let name = program.display().to_string();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .current_dir("/")
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))))
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|source| ProgramError::Start { program: name.clone(), source })?;
+        let mut stdout = Capture::new(child.stdout.take().map(OwnedFd::from));
+        let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
+        let end = self.attend(&child, &mut stdout, &mut stderr);
+        if !matches!(end, Ok(End::ByItself)) {
+            // The leader is not waited for yet, so no other group can have its number.
+            if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
+                tracing::warn!(program = name, %error, "the program cannot be ended");
+            }
+        }
+        let program = name;
+        let status = match child.wait() {
+            Ok(status) => status,
+            Err(source) => return Err(ProgramError::Watch { program, source }),
+        };
+        match end {
+            Ok(End::ByItself) => {
+                Ok(Finished { program, status, stdout: stdout.text(), stderr: stderr.text() })
+            }
+            Ok(End::TimedOut) => Err(ProgramError::TimedOut { program, timeout: self.timeout }),
+            Ok(End::Stopped) => Err(ProgramError::Stopped { program }),
+            Err(errno) => Err(ProgramError::Watch { program, source: errno.into() }),
+        }
+    }
+
+    /// Takes what the program prints until it ends, or until there is a reason to end it.
+    fn attend(
+        &self,
+        child: &Child,
+        stdout: &mut Capture,
+        stderr: &mut Capture,
+    ) -> Result<End, Errno> {
+        let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+        let start = Instant::now();
+        loop {
+            let left = self.timeout.saturating_sub(start.elapsed());
+            let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
+            watched.extend(stdout.watched().into_iter().chain(stderr.watched()));
+            watched.extend(self.stop.iter().map(|stop| PollFd::new(stop, PollFlags::empty())));
+            // Longer than any timeout of a configuration fits as well.
+            let left = Timespec::try_from(left).unwrap_or_default();
+            match poll(&mut watched, Some(&left)) {
+                Ok(0) => return Ok(End::TimedOut),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+            let has_ended = !watched[0].revents().is_empty();
+            if self.is_stopped() {
+                return Ok(End::Stopped);
+            }
+            stdout.take_ready()?;
+            stderr.take_ready()?;
+            if has_ended {
+                break;
+            }
+        }
+        // What the program started may hold the pipes open: no end of them is waited for.
+        for _ in 0..PIPE_READS {
+            if !stdout.take_ready()? & !stderr.take_ready()? {
+                break;
+            }
+        }
+        Ok(End::ByItself)
+    }
+}
+
+impl Finished {
+    /// Returns what the program printed if it ended with one of these codes.
+    ///
+    /// # Errors
+    /// [`ProgramError::Failed`] where it ended otherwise.
+    pub fn output(self, accepted: &[i32]) -> Result<String, ProgramError> {
+        let Self { program, status, stdout, stderr } = self;
+        if status.code().is_some_and(|code| accepted.contains(&code)) {
+            return Ok(stdout);
+        }
+        Err(ProgramError::Failed { program, status, said: excerpt(&stderr) })
+    }
+}
+
+/// Shortens what a program printed to one line for people.
+pub fn excerpt(text: &str) -> String {
+    const MOST: usize = 200;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+/// How it came to the end of a program.
+enum End {
+    ByItself,
+    TimedOut,
+    Stopped,
+}
+
+/// What the programs inherit of the daemon's environment, which may hold secrets.
+pub const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// Reads after which a pipe is empty that nobody writes to: it holds 64 KiB.
+const PIPE_READS: usize = 17;

@@ -1,0 +1,59 @@
+//! `hearthd doctor`: what the broker of the configuration really does.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::super::{exit, fail};
+use crate::{
+    config::Config,
+    examination::{Finding, Verdict, examine as examine_broker},
+    visit::VisitError,
+};
+
+/// Prints what the broker does; fails where the hub could not work with it.
+pub(super) fn examine(config: &Path, timeout: Duration, as_json: bool) -> ExitCode {
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => return fail(exit::CONFIG, error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(exit::SOFTWARE, error),
+    };
+    let mut findings = Vec::new();
+    let ended = runtime.block_on(examine_broker(&config, timeout, &mut |finding: Finding| {
+        if !as_json {
+            println!("{:<5} {:<21} {}", word(finding.verdict), finding.subject, finding.text);
+        }
+        findings.push(finding);
+    }));
+    if as_json {
+        let findings: Vec<Value> = findings.iter().map(to_json).collect();
+        println!("{:#}", json!(findings));
+    }
+    match ended {
+        Err(error @ VisitError::NotAuthorized(_)) => fail(exit::NOT_AUTHORIZED, error),
+        Err(error @ VisitError::Unavailable(_)) => fail(exit::UNAVAILABLE, error),
+        Ok(()) if findings.iter().any(|finding| finding.verdict == Verdict::Bad) => {
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+fn to_json(finding: &Finding) -> Value {
+    json!({
+        "verdict": word(finding.verdict),
+        "subject": finding.subject,
+        "text": finding.text,
+    })
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Good => "ok",
+        Verdict::Less => "note",
+        Verdict::Bad => "bad",
+    }
+}

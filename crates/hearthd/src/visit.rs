@@ -1,0 +1,158 @@
+//! A connection of a command beside the daemon's: every step has the same deadline.
+
+use std::{collections::VecDeque, time::Duration};
+
+use hearth_core::{Connack, Disconnection, Message, PublishId, Subscription};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    config::Config,
+    driver::random_bytes,
+    link::{ConnectOptions, Link, LinkEvent, LinkFull},
+    notice,
+};
+
+/// A connection of a command, from CONNECT to DISCONNECT.
+#[derive(Debug)]
+pub struct Visit {
+    link: Link,
+    deadline: Instant,
+    published: u64,
+    received: VecDeque<Message>,
+}
+
+/// Why a visit has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum VisitError {
+    /// The broker refuses the account.
+    #[error("the broker refuses: {0}")]
+    NotAuthorized(String),
+    /// The broker cannot be reached, does not answer, or left.
+    #[error("no connection to the broker: {0}")]
+    Unavailable(String),
+}
+
+impl From<LinkFull> for VisitError {
+    fn from(_: LinkFull) -> Self {
+        Self::Unavailable("the link's queue is full".into())
+    }
+}
+
+impl Visit {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Where the broker cannot be reached in time or refuses.
+    pub async fn begin(
+        options: &ConnectOptions<'_>,
+        timeout: Duration,
+    ) -> Result<(Self, Connack), VisitError> {
+        let link = Link::open(options, 0).map_err(VisitError::Unavailable)?;
+        let deadline = Instant::now() + timeout;
+        let mut visit = Self { link, deadline, published: 0, received: VecDeque::new() };
+        loop {
+            match visit.next().await? {
+                Some(LinkEvent::Connected(connack)) => return Ok((visit, connack)),
+                Some(_) => {}
+                None => return Err(silent()),
+            }
+        }
+    }
+
+    /// Gives the steps that follow this much time.
+    pub fn extend(&mut self, timeout: Duration) {
+        self.deadline = Instant::now() + timeout;
+    }
+
+    /// Subscribes to one filter; returns the reason code (MQTT 3.9.3).
+    ///
+    /// # Errors
+    /// Where the connection ends first, or the deadline passes.
+    pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, VisitError> {
+        self.link.subscribe(&[Subscription { filter: filter.to_owned(), retained }])?;
+        loop {
+            match self.next().await? {
+                Some(LinkEvent::Subscribed(codes)) => {
+                    return codes.first().copied().ok_or_else(silent);
+                }
+                Some(_) => {}
+                None => return Err(silent()),
+            }
+        }
+    }
+
+    /// Publishes at QoS 1; returns the reason code (MQTT 3.4.2.1).
+    ///
+    /// # Errors
+    /// Where the connection ends first, or the deadline passes.
+    pub async fn publish(&mut self, message: &Message) -> Result<u8, VisitError> {
+        self.published += 1;
+        let id = PublishId(self.published);
+        self.link.publish(id, message)?;
+        loop {
+            match self.next().await? {
+                Some(LinkEvent::Published(published, code)) if published == id => return Ok(code),
+                Some(_) => {}
+                None => return Err(silent()),
+            }
+        }
+    }
+
+    /// Waits for a message; none when the time is over.
+    ///
+    /// # Errors
+    /// Where the connection ends first.
+    pub async fn receive(&mut self) -> Result<Option<Message>, VisitError> {
+        loop {
+            if let Some(message) = self.received.pop_front() {
+                return Ok(Some(message));
+            }
+            if self.next().await?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Disconnects; a broker that does not take DISCONNECT changes nothing.
+    pub async fn end(mut self) {
+        if self.link.disconnect().is_ok() {
+            while !matches!(self.link.next().await, LinkEvent::Closed(_)) {}
+        }
+    }
+
+    /// Waits for the next event; none when the time is over. Messages are acknowledged and kept.
+    async fn next(&mut self) -> Result<Option<LinkEvent>, VisitError> {
+        match timeout_at(self.deadline, self.link.next()).await {
+            Err(_) => Ok(None),
+            Ok(LinkEvent::Closed(cause)) => Err(refusal(&cause)),
+            Ok(LinkEvent::Received(message, delivery)) => {
+                if let Some(delivery) = delivery {
+                    self.link.acknowledge(delivery.id)?;
+                }
+                self.received.push_back(message.clone());
+                Ok(Some(LinkEvent::Received(message, delivery)))
+            }
+            Ok(event) => Ok(Some(event)),
+        }
+    }
+}
+
+/// Makes up a client identifier beside the daemon's, which a broker may bind to the same account.
+pub fn client_id(config: &Config, purpose: &str) -> String {
+    let [a, b, c, d, ..] = random_bytes();
+    format!("{}-{purpose}-{:08x}", config.broker.client_id, u32::from_be_bytes([a, b, c, d]))
+}
+
+fn silent() -> VisitError {
+    VisitError::Unavailable("the broker does not answer".into())
+}
+
+fn refusal(cause: &Disconnection) -> VisitError {
+    let text = notice::describe(cause);
+    match cause {
+        Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C } => {
+            VisitError::NotAuthorized(text)
+        }
+        _ => VisitError::Unavailable(text),
+    }
+}

@@ -1,0 +1,163 @@
+//! A machine in a container: a systemd of its own above a root that is not written to.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use hearth_tests::{
+    Doing, Failure, Process, Result,
+    process::{Ran, eventually, run},
+};
+use tempfile::TempDir;
+
+use crate::provision::{is_root, provide, stdout_of};
+
+/// A running machine; it ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Machine {
+    nspawn: Process,
+    leader: u32,
+    _console: TempDir,
+}
+
+/// Says in one sentence why no container can be started here, if so.
+pub(super) fn require_containers() -> Result<()> {
+    if !is_root() {
+        return Err(Failure::new("a container needs root: run this command as root"));
+    }
+    provide(
+        "a container",
+        &[("systemd-nspawn", "systemd-container"), ("mmdebstrap", "mmdebstrap")],
+    )?;
+    let mut nspawn = nspawn();
+    nspawn.args(["--directory=/", "--volatile=yes", "true"]);
+    stdout_of(&mut nspawn).doing("this machine cannot start a container")?;
+    Ok(())
+}
+
+impl Machine {
+    /// Boots a root, of which every change is forgotten in the end; `given` is read-only in it, at [`GIVEN`].
+    pub(super) async fn boot(root: &Path, given: &Path) -> Result<Self> {
+        let console = tempfile::tempdir()?;
+        let mut command = nspawn();
+        command.arg("--boot").arg("--volatile=overlay").arg("--console=read-only");
+        command.arg("--directory").arg(root);
+        command.arg(format!("--bind-ro={}:{GIVEN}", given.display()));
+        let mut nspawn = Process::start(&mut command, &console.path().join("log"))?;
+        let leader = eventually("the container's first process", PATIENCE, || {
+            if let Some(status) = nspawn.ended()? {
+                return Err(Failure(format!("{status}\n{}{}", nspawn.log(), nspawn.stdout())));
+            }
+            Ok(leader_below(nspawn.id()))
+        });
+        let leader = leader.await?;
+        let machine = Self { nspawn, leader, _console: console };
+        machine
+            .until("a booted system", "systemctl is-system-running --wait | grep -x running")
+            .await?;
+        Ok(machine)
+    }
+
+    /// Runs a line of shell in the machine as root.
+    pub(super) async fn run(&self, line: &str) -> Result<Ran> {
+        let target = self.leader.to_string();
+        let mut arguments = vec!["--target", &target, "--all", "env", "-i"];
+        arguments.extend(ENVIRONMENT);
+        arguments.extend(["sh", "-c", line]);
+        run("nsenter", arguments, PATIENCE).await
+    }
+
+    /// Runs a line that has to succeed; returns what it prints.
+    pub(super) async fn done(&self, line: &str) -> Result<String> {
+        let ran = self.run(line).await?;
+        match ran.code {
+            Some(0) => Ok(ran.stdout.trim_end().to_owned()),
+            _ => Err(Failure(format!("{line}: {:?}\n{}{}", ran.code, ran.stdout, ran.stderr))),
+        }
+    }
+
+    /// Runs a line that has to print something.
+    pub(super) async fn prints(&self, line: &str, expected: &str) -> Result<()> {
+        let printed = self.done(line).await?;
+        if printed == expected {
+            return Ok(());
+        }
+        Err(Failure(format!("{line}: printed {printed:?} instead of {expected:?}")))
+    }
+
+    /// Runs a line again and again until it succeeds.
+    pub(super) async fn until(&self, what: &str, line: &str) -> Result<String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let ran = self.run(line).await?;
+            if ran.code == Some(0) {
+                return Ok(ran.stdout.trim_end().to_owned());
+            }
+            if Instant::now() > end {
+                let said = ran.stdout + &ran.stderr;
+                return Err(Failure(format!("no sign of {what} within {PATIENCE:?}: {said}")));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Returns what the services told, for whoever has to find out why something failed.
+    pub(super) async fn journal(&self) -> String {
+        let line = "systemctl status --no-pager --lines=0 hearthd hearth-broker; \
+                    journalctl --no-pager --lines=60 -o short-precise -u hearthd -u hearth-broker";
+        self.run(line).await.map(|ran| ran.stdout + &ran.stderr).unwrap_or_else(|failure| failure.0)
+    }
+
+    /// Shuts the machine down, and looks for what it may have left on this one.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        // Its own systemd stops all services in order.
+        self.nspawn.terminate(PATIENCE).await?;
+        let mounts = std::fs::read_to_string("/proc/self/mounts").doing("/proc/self/mounts")?;
+        let left = mounts.lines().find(|mount| mount.contains("/target/roots/"));
+        match left {
+            Some(mount) => Err(Failure(format!("this is still mounted: {mount}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Begins a container without a network of this machine's.
+fn nspawn() -> Command {
+    let mut nspawn = Command::new("systemd-nspawn");
+    nspawn.args(["--quiet", "--private-network"]);
+    nspawn.arg(format!("--machine=hearth-test-{}", std::process::id()));
+    if !Path::new("/run/systemd/system").exists() {
+        // Where no systemd runs, nobody gives out names and control groups; and the container's own wants the unified
+        // hierarchy of control groups, whatever this machine has.
+        nspawn.args(["--register=no", "--keep-unit"]);
+        nspawn.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
+    }
+    nspawn
+}
+
+/// Finds the child that is the first process of its namespace.
+fn leader_below(nspawn: u32) -> Option<u32> {
+    let children =
+        std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
+    children.split_whitespace().filter_map(|child| child.parse().ok()).find(|child| {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        let ids: Vec<_> = ids.split_whitespace().collect();
+        ids.len() > 1 && ids.last() == Some(&"1")
+    })
+}
+
+/// Where the machine finds what it is given.
+pub(super) const GIVEN: &str = "/given";
+
+const ENVIRONMENT: [&str; 5] = [
+    "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+    "DEBIAN_FRONTEND=noninteractive",
+    "SYSTEMD_PAGER=",
+];
+
+const PATIENCE: Duration = Duration::from_secs(60);
