@@ -7,3 +7,4 @@ pub mod accounts;
 pub mod broker;
 pub mod cli;
 pub mod config;
+mod memory;
