@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{Failure, Result};
+use hearth_tests::{Doing, Failure, Result};
 use tokio::time::Instant;
 
 use super::{SOON, lights, thermostats};
@@ -28,7 +28,10 @@ pub(crate) async fn play(hub: &mut Hub, verdicts: &mut Verdicts) -> Result<()> {
 
     verdicts.heading("The service");
     verdicts.enter_said("runs as the user hearthd, which udev's rules let in", rights(hub).await);
-    verdicts.enter_said("figures with ten devices, after a minute's work", figures(hub).await);
+    verdicts.enter_said(
+        "no process is large, with ten devices after all these requests",
+        figures(hub).await,
+    );
     let seen = out_of_memory(hub).await;
     verdicts.enter_said("a process that passes MemoryMax is killed, and the hub goes on", seen);
     verdicts.enter("a killed hub: GPIO17 is released, systemd starts it again", killed(hub).await);
@@ -68,27 +71,39 @@ async fn rights(hub: &mut Hub) -> Result<String> {
     }
 }
 
+/// Measures, and has no process be large: that is what the limits of the services rest on.
 async fn figures(hub: &mut Hub) -> Result<String> {
     let mut figures = String::new();
     for line in FIGURES {
         figures += &hub.machine.run(line).await?.text;
     }
-    Ok(figures)
+    let resident = figures.split("VmRSS: ").skip(1).map(|rest| {
+        let digits = rest.split_whitespace().next().unwrap_or_default();
+        digits.parse::<u32>().doing(rest)
+    });
+    let resident = resident.collect::<Result<Vec<u32>>>()?;
+    // Broker, hub, and the process of the isolated light.
+    if resident.len() == 3 && resident.iter().all(|kilobytes| *kilobytes < LARGEST) {
+        Ok(figures)
+    } else {
+        Err(Failure(figures))
+    }
 }
 
-/// Has a process of the hub's own control group take more than all of it may.
+/// Has a process of the hub's own control group take more than all of it may, in one stride, so that MemoryHigh does not
+/// slow it down on its way.
 async fn out_of_memory(hub: &mut Hub) -> Result<String> {
     let main = hub.machine.done("systemctl show -P MainPID hearthd").await?;
     let group = "/sys/fs/cgroup/system.slice/hearthd.service";
-    let take = format!("echo $$ >{group}/cgroup.procs; exec tail -c 2G /dev/zero >/dev/null");
-    let said = hub.machine.run(&format!("sh -c '{take}'; echo \"tail: $?\"")).await?;
-    let events = hub.machine.done(&format!("grep oom_kill {group}/memory.events")).await?;
+    let take = format!("echo $$ >{group}/cgroup.procs; exec dd if=/dev/zero of=/dev/null bs=300M");
+    let said = hub.machine.run(&format!("sh -c '{take}'")).await?;
+    let answer = hub.answers("by-name", "power", SOON * 3, |_| true).await?;
     let now = hub.machine.done("systemctl show -P MainPID hearthd").await?;
-    let told = format!("{}{events}", said.text);
-    if now == main && events.contains("oom_kill 1") {
+    let told = format!("dd ends with {} {}; power is {answer}", said.status, said.text.trim());
+    if now == main && said.status == KILLED {
         Ok(told)
     } else {
-        Err(Failure(format!("{told}the hub was {main}it is {now}")))
+        Err(Failure(format!("{told}\nthe hub's process was {main}it is {now}")))
     }
 }
 
@@ -108,4 +123,8 @@ const FIGURES: [&str; 3] = [
      echo $(tr '\\0' ' ' </proc/$pid/cmdline) $(grep -E 'VmRSS|RssAnon' /proc/$pid/status); done",
     "systemd-analyze security --no-pager hearthd hearth-broker | grep exposure",
 ];
+/// What a shell says of a process that SIGKILL has ended.
+const KILLED: i32 = 128 + 9;
+/// In kB, of a single process.
+const LARGEST: u32 = 32 * 1024;
 const SETTLED: Duration = Duration::from_secs(180);
