@@ -47,6 +47,12 @@ impl Built {
         Ok(Self { folder: folder.doing("cargo's folder has no parent")?.to_owned() })
     }
 
+    /// Returns the folder of another build.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
     /// Returns the release folder beside this one.
     #[must_use]
     pub fn release(&self) -> Self {

@@ -101,10 +101,8 @@ fn emulate(target: Architecture, scene: &Path) -> Result<()> {
         .doing("this kernel has no list of binaries for each namespace (it is there since 6.7)")?;
     // The interpreter names where the other processor's libraries are; none is needed for what is native.
     let interpreter = scene.join("emulator");
-    let script = format!(
-        "#!/bin/sh\nexec qemu-{processor}-static -L /usr/{} \"$@\"\n",
-        target.gnu()
-    );
+    let script =
+        format!("#!/bin/sh\nexec qemu-{processor}-static -L /usr/{} \"$@\"\n", target.gnu());
     std::fs::write(&interpreter, script).doing(interpreter.display())?;
     succeed(Command::new("chmod").arg("755").arg(&interpreter))?;
     let zeros = r"\x00".repeat(9);

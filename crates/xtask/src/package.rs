@@ -2,7 +2,7 @@
 //!
 //! The tree is assembled here and packed by `dpkg-deb`, which is on every Debian: nothing has to be built to build it.
 
-mod build;
+mod binaries;
 mod tree;
 
 use std::{
@@ -12,8 +12,7 @@ use std::{
 
 use hearth_tests::{Built, Doing, Failure, Result, built::workspace};
 
-use build::build;
-pub(crate) use build::{Architecture, Profile, target_folder};
+pub(crate) use binaries::{Architecture, Profile, build, target_folder};
 use tree::Tree;
 
 use crate::provision::{Need, provide, stdout_of, succeed};

@@ -159,11 +159,11 @@ async fn upgrades(machine: &Machine, package: &str) -> Result<()> {
     let kept = format!("sha256sum {CONFIG} /etc/hearthd/*-password");
     let files = machine.done(&kept).await?;
     // A request is on its way when the hub is told to end: the device takes three seconds.
-    machine.done("systemd-run --quiet --unit=asking --collect=no sh -c 'hearthd request slow power ON --timeout 20s >/root/slow; echo $? >>/root/slow'").await?;
+    machine.done("systemd-run --quiet --unit=asking sh -c 'hearthd request slow power ON --timeout 20s >/root/slow; echo $? >>/root/slow'").await?;
     machine.until("a request that is carried out", "pgrep -u hearthd -x sleep").await?;
     machine.done(&format!("apt-get --quiet --quiet install {package} 2>&1")).await?;
     machine.prints("dpkg-query -W -f '${Version}' hearthd | sed 's/.*-//'", "2").await?;
-    machine.until("the answer of before", "grep -x 0 /root/slow").await?;
+    machine.until("the answer of before", "cat /root/slow; grep -x 0 /root/slow").await?;
     machine.prints("head -n 1 /root/slow", "ON").await?;
     machine.until("a hub that is ready", ACTIVE).await?;
     if before == pid(machine).await? {
@@ -208,7 +208,9 @@ async fn is_purged(machine: &Machine) -> Result<()> {
 async fn restarts_after(machine: &Machine, signal: &str) -> Result<()> {
     let before = pid(machine).await?;
     machine.done(&format!("kill -s {signal} {before}")).await?;
-    let next = format!("{ACTIVE} && test $(systemctl show -P MainPID hearthd) != {before}");
+    // The process first: between the end of one and the start of the next there is none.
+    let pid = "pid=$(systemctl show -P MainPID hearthd)";
+    let next = format!("{pid}; test $pid != 0 -a $pid != {before} && {ACTIVE}");
     machine.until("the next hub", &next).await?;
     Ok(())
 }

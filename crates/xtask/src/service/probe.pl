@@ -20,6 +20,10 @@ sub reads {
 }
 sub lists { my ($path) = @_; return opendir(my $folder, $path) }
 sub writes { my ($path) = @_; return open(my $file, '>>', $path) }
+sub creates {
+    my ($path) = @_;
+    return writes($path) && unlink $path;
+}
 # System calls by number, as x86_64 has them; -1 is a failure.
 sub call { return syscall($_[0], @_[1 .. $#_]) != -1 }
 # In a process of its own, since what succeeds has to be undone.
@@ -37,8 +41,8 @@ sub runs {
     return apart(sub { exec {$program} $program or return 0 });
 }
 
-attempt 'write below /etc', sub { writes('/etc/hearthd/probe') };
-attempt 'write below /usr', sub { writes('/usr/lib/hearthd/plugins/probe') };
+attempt 'write below /etc', sub { creates('/etc/hearthd/probe') };
+attempt 'write below /usr', sub { creates('/usr/lib/hearthd/plugins/probe') };
 attempt 'read a home', sub { reads('/home/someone/diary') };
 attempt 'read the password file', sub { reads('/etc/hearthd/mqtt-password') };
 attempt 'list the state of the broker', sub { lists('/var/lib/hearth-broker') };
@@ -71,10 +75,14 @@ attempt 'make a file set-user-ID', sub {
     $! = $why;
     return $changed;
 };
-my $name = 'probe';
-attempt 'name the machine', sub { call(170, $name, length $name) };
+# It keeps its name: the hub is called after it.
+attempt 'name the machine', sub {
+    open(my $file, '<', '/proc/sys/kernel/hostname') or die "read the name: $!";
+    chomp(my $name = readline $file);
+    return call(170, $name, length $name);
+};
 
-attempt 'it may write to its state', sub { writes("$state/probe") && unlink "$state/probe" };
+attempt 'it may write to its state', sub { creates("$state/probe") };
 attempt 'it may run a program of the system', sub { runs('/usr/bin/true') };
 attempt 'it may run code from the folder of its plugins', sub {
     system('cp', '/usr/bin/true', "$state/plugins/probe") == 0 or die "copy a program: $?";
