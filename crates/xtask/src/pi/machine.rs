@@ -62,16 +62,8 @@ impl Machine {
         let release = parts.kernel_release()?;
         let console = folder.join(format!("{name}.console"));
         let mut qemu = parts.tool("bin/qemu-system-aarch64")?;
-        qemu.args([
-            "-M",
-            "raspi3b",
-            "-accel",
-            "tcg,thread=multi",
-            "-display",
-            "none",
-            "-no-reboot",
-        ]);
-        qemu.args(["-monitor", "none", "-nic", "none"]);
+        qemu.args(["-M", "raspi3b", "-accel", "tcg,thread=multi", "-no-reboot"]);
+        qemu.args(["-display", "none", "-monitor", "none", "-nic", "none"]);
         qemu.arg("-kernel").arg(parts.file("boot").join(format!("vmlinuz-{release}")));
         qemu.arg("-initrd").arg(boot.initrd).arg("-dtb").arg(boot.device_tree);
         qemu.args(["-append", KERNEL]);
@@ -197,7 +189,8 @@ const KERNEL: &str = "console=ttyS1,115200 quiet panic=-1 systemd.show_status=0 
                       module_blacklist=vc4,bcm2835_v4l2,snd_bcm2835,bcm2835_mmal_vchiq,brcmfmac";
 
 const MONITOR: Duration = Duration::from_secs(20);
-const COMMAND: Duration = Duration::from_secs(90);
+/// The longest is the installation: seconds on a Pi, a minute on a busy machine that emulates one.
+const COMMAND: Duration = Duration::from_secs(180);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// A terminal takes 4,096 bytes a line.
 const LONGEST_LINE: usize = 4000;
