@@ -19,8 +19,7 @@ pub(crate) async fn play(hub: &mut Hub, verdicts: &mut Verdicts) -> Result<()> {
     }
     let power = hub.set("light-in-bedroom", "power", "ON").await;
     verdicts.enter_said("a request is answered", power);
-    let devices = hub.machine.done("hearthd doctor --devices").await;
-    verdicts.enter_said("`hearthd doctor --devices` lists what is wired", devices);
+    verdicts.enter_said("`hearthd doctor --devices` lists what is wired", listed(hub).await);
     verdicts.enter("the hub starts with ten devices", configure(hub).await);
 
     lights::play(hub, verdicts).await?;
@@ -50,6 +49,15 @@ async fn install(hub: &mut Hub) -> Result<String> {
     hub.machine.done("systemctl is-active hearthd hearth-broker").await?;
     let greeting: Vec<_> = said.lines().filter(|line| line.starts_with("hearthd:")).collect();
     Ok(format!("{}\nafter {took} s", greeting.join("\n")))
+}
+
+async fn listed(hub: &mut Hub) -> Result<String> {
+    let said = hub.machine.done("hearthd doctor --devices").await?;
+    let wired = ["name = \"tmp105\"", "GPIO17", "name = \"lamp\"", "chip = \"3f20c000.pwm\""];
+    match wired.iter().find(|part| !said.contains(**part)) {
+        None => Ok(said),
+        Some(part) => Err(Failure(format!("{part} is missing in\n{said}"))),
+    }
 }
 
 async fn configure(hub: &mut Hub) -> Result<()> {
