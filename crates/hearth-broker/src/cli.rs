@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     broker::{self, BrokerError},
     config::{Config, Problems},
+    memory::keep_no_large_blocks,
 };
 
 /// Runs the command line and returns the process's exit code (sysexits.h).
@@ -99,6 +100,7 @@ impl Failure {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    keep_no_large_blocks();
     let mut config = Config::load(&arguments.config)?;
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);

@@ -7,4 +7,5 @@ pub mod accounts;
 pub mod broker;
 pub mod cli;
 pub mod config;
+mod memory;
 pub mod watchdog;

@@ -73,20 +73,23 @@ impl Pwm {
         }
         let file = |name: &str| channel.join(name);
         let period = (NANOSECONDS / self.frequency).round();
-        // The kernel refuses a period below the duty cycle, and a polarity while the channel is on.
+        // The kernel refuses a period below the duty cycle, and a polarity while the channel is on; the driver of the
+        // Pi refuses any change before the first period.
         if read_number(&file("period"))? != 0.0 {
             write(&file("duty_cycle"), "0")?;
         }
+        write(&file("period"), period.to_string())?;
         let polarity = match self.polarity {
             Polarity::Normal => "normal",
             Polarity::Inversed => "inversed",
         };
         let present = std::fs::read_to_string(file("polarity"));
         if present.map_or(self.polarity != Polarity::Normal, |text| text.trim() != polarity) {
-            write(&file("enable"), "0")?;
+            if read_number(&file("enable"))? != 0.0 {
+                write(&file("enable"), "0")?;
+            }
             write(&file("polarity"), polarity)?;
         }
-        write(&file("period"), period.to_string())?;
         let mut open = Open { duty: file("duty_cycle"), period };
         open.drive(level)?;
         write(&file("enable"), "1")?;

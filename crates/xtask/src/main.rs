@@ -1,5 +1,5 @@
 //! The commands of the README: `cargo xtask demo | run | test | bench | counts | sim | chaos | toolchains | sanitize |
-//! package | test-arm | test-service`.
+//! package | test-arm | test-service | test-pi`.
 
 mod arm;
 mod bench;
@@ -7,6 +7,7 @@ mod chaos;
 mod counts;
 mod demo;
 mod package;
+mod pi;
 mod play;
 mod provision;
 mod sanitize;
@@ -61,6 +62,8 @@ enum Command {
     TestService(service::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
+    /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
+    TestPi(pi::Options),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
             block_on(unless_interrupted(service::test_service(&options)))
         }
         Command::Sanitize => sanitize::sanitize(),
+        Command::TestPi(options) => block_on(unless_interrupted(pi::test_pi(options))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

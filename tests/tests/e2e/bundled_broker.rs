@@ -1,6 +1,6 @@
 //! The bundled broker by itself, seen by its clients.
 
-use hearth_tests::{Built, Client, HearthBroker, Message, Result, mosquitto::mosquitto_sub};
+use hearth_tests::{Built, Client, Doing, HearthBroker, Message, Result, mosquitto::mosquitto_sub};
 
 #[tokio::test]
 async fn every_account_learns_the_home_and_meets_the_others_below_it() -> Result<()> {
@@ -50,6 +50,29 @@ async fn a_wrong_password_and_no_password_are_refused() -> Result<()> {
         let ran = mosquitto_sub(&access, &["-t", "alice/#", "-W", "5"]).await?;
         assert_ne!(ran.code, Some(0), "{ran:?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_logins_leave_the_broker_small() -> Result<()> {
+    let (mut broker, _folder) = start().await?;
+    let access = broker.access("phone");
+    for round in 0..6 {
+        let phones = (0..8).map(|n| {
+            let access = access.clone();
+            tokio::spawn(
+                async move { Client::connect(&access, &format!("phone-{round}-{n}")).await },
+            )
+        });
+        for phone in phones.collect::<Vec<_>>() {
+            phone.await.doing("a phone")??;
+        }
+    }
+    let file = format!("/proc/{}/status", broker.process().id());
+    let status = std::fs::read_to_string(&file).doing(&file)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).doing("VmRSS")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().doing(line)?;
+    assert!(kilobytes < 64 * 1024, "{kilobytes} kB after many logins");
     Ok(())
 }
 
