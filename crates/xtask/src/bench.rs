@@ -96,10 +96,15 @@ impl Effort {
     };
 }
 
-/// Returns the middle value.
+/// Returns the middle value, or what is between the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    let half = values.len() / 2;
+    match (values.len() % 2, values.get(half)) {
+        (_, None) => 0.0,
+        (0, Some(upper)) => values[half - 1].midpoint(*upper),
+        (_, Some(middle)) => *middle,
+    }
 }
 
 /// Reads a line of `/proc/PID/status` that is in kB, such as `VmRSS`.
