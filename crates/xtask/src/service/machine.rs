@@ -123,6 +123,15 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if self.nspawn.ended().is_ok_and(|ended| ended.is_none()) {
+            // The container outlives an nspawn that is killed, but not its own first process.
+            let _ = Command::new("kill").args(["-KILL", &self.leader.to_string()]).status();
+        }
+    }
+}
+
 /// Begins a container without a network of this machine's.
 fn nspawn() -> Command {
     let mut nspawn = Command::new("systemd-nspawn");
