@@ -75,10 +75,7 @@ impl World {
         let twice = asked.executed_too_often(this);
         let refused = asked.message.retain
             || (asked.is_strict()
-                && asked
-                    .answers
-                    .iter()
-                    .any(|answer| answer.denies() && answer.life.store == this.store));
+                && asked.answers.iter().any(|answer| answer.denies() && answer.binds(this)));
         let allowed = asked.allowed;
         let idempotent = asked.idempotent;
         asked.executions.push(this);
@@ -120,9 +117,14 @@ impl World {
             let detail = || format!("without a status: {}", show_message(message));
             return self.require(false, Invariant::OneAnswer, detail);
         };
-        let given = Given { status, payload: message.payload.clone(), life };
+        let (payload, at) = (message.payload.clone(), self.now);
+        let forgotten = self.ledger.has_forgotten(life);
+        let given = Given { status, payload, life, at, forgotten };
         self.reach(Reached::Answers);
         self.reach(Reached::status(status, given.denies()));
+        if given.says("cannot be written") {
+            self.reach(Reached::NotStored503);
+        }
         let asked = &mut self.ledger.asked[index];
         let strict = asked.is_strict() && asked.sets;
         if asked.answers.iter().any(|known| known.says_the_same_as(&given)) {
@@ -130,7 +132,11 @@ impl World {
         }
         let contradicted = asked.answers.iter().find(|known| {
             let crashed_between = asked.idempotent && known.life != given.life;
-            !known.says_the_same_as(&given) && !crashed_between && known.life.store == life.store
+            !known.says_the_same_as(&given)
+                && !crashed_between
+                && known.binds(life)
+                && !given.is_substitute()
+                && !known.is_substitute()
         });
         let contradicted = contradicted.filter(|_| strict).cloned();
         let executed = asked.executions.iter().any(|execution| {
@@ -161,6 +167,7 @@ impl World {
         let owed = ours
             && asked.allowed
             && !asked.ambiguous
+            && !asked.undeliverable
             && asked.message.response_topic.is_some()
             && !asked.is_over(letter.accepted, self.now);
         let answered = !owed || !asked.answers.is_empty();
