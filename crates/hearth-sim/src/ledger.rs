@@ -51,7 +51,7 @@ pub(crate) struct Given {
     pub(crate) payload: Bytes,
     pub(crate) life: Life,
     pub(crate) at: Duration,
-    /// It went out while the store could not be written, and the hub was killed: it cannot know of it.
+    /// The hub cannot know of it: it was killed before the store could be written, or its journal was full.
     pub(crate) forgotten: bool,
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     /// How long each guardian takes to acknowledge a will.
     pub(crate) guardians: Vec<Duration>,
     pub(crate) executes_stale: bool,
+    /// So many requests come at once that the journal has no room for what is refused.
+    pub(crate) flooded: bool,
 }
 
 /// One action, and how long after the one before.
@@ -125,10 +127,13 @@ pub(crate) enum Correlated {
 impl Plan {
     pub(crate) fn new(seed: u64, steps: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let setup = setup(&mut rng);
+        let mut setup = setup(&mut rng);
         // From peaceful to stormy: how many of a hundred steps are faults.
         let faults = *pick(&mut rng, &[3, 8, 15, 30]);
-        let steps = (0..steps).map(|_| step(&mut rng, faults)).collect();
+        let mut steps: Vec<Step> = (0..steps).map(|_| step(&mut rng, faults)).collect();
+        if rng.u8(..FLOODED) == 0 && steps.len() > 1 {
+            flood(&mut rng, &mut setup, &mut steps);
+        }
         Self { seed, setup, steps }
     }
 }
@@ -163,7 +168,30 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         queue: *pick(rng, &[2, 4, 16]),
         guardians,
         executes_stale: rng.u8(..6) == 0,
+        flooded: false,
     }
+}
+
+/// While the broker takes no answers, one requester asks for more than the hub can remember.
+fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
+    setup.client_receive_maximum = u16::MAX;
+    setup.flooded = true;
+    let at = rng.usize(1..steps.len());
+    let lasts = Duration::from_secs(20);
+    steps[at - 1].action = Action::Fault(Fault::Withhold { lasts });
+    let asks = Ask {
+        target: Target::Position,
+        response: Response::Own,
+        correlated: Correlated::Unique,
+        at_least_once: true,
+        expiry: None,
+        retain: false,
+        requester: 0,
+        patience: None,
+        times: 2_600,
+    };
+    steps[at] =
+        Step { after: Duration::from_millis(5), action: Action::Traffic(Traffic::Ask(asks)) };
 }
 
 fn step(rng: &mut fastrand::Rng, faults: u32) -> Step {
@@ -231,6 +259,9 @@ fn ask(rng: &mut fastrand::Rng) -> Ask {
         times: if rng.u8(..40) == 0 { rng.usize(2..10) } else { 1 },
     }
 }
+
+/// One seed of so many has a flood of requests.
+const FLOODED: u8 = 100;
 
 pub(crate) fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
     &values[rng.usize(..values.len())]

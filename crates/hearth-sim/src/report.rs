@@ -67,6 +67,8 @@ reached! {
     SubscriptionRefused => "subscriptions refused",
     TooLarge => "messages too large for the broker",
     Shrunk => "answers too large, told so",
+    JournalFull => "status 429 journal full",
+    QueueFull => "queues full",
     Withheld => "PUBACKs held up",
     StoresFail => "disks full",
     Unwritten => "writes failed",

@@ -66,13 +66,16 @@ impl World {
         self.reach(Reached::Executed);
         let this = self.life;
         let link = self.connection().map(|connection| connection.id);
+        let flooded = self.setup.flooded;
         let asked = &mut self.ledger.asked[index];
         let stale = asked.executions.is_empty()
             && asked.is_strict()
             && asked
                 .first_handed
                 .is_some_and(|first| first.stale && first.life == this && Some(first.link) == link);
-        let twice = asked.executed_too_often(this);
+        // At QoS 0 nothing is promised, and a full journal remembers nothing.
+        let unrecorded = flooded && !asked.is_at_least_once();
+        let twice = !unrecorded && asked.executed_too_often(this);
         let refused = asked.message.retain
             || (asked.is_strict()
                 && asked.answers.iter().any(|answer| answer.denies() && answer.binds(this)));
@@ -118,10 +121,14 @@ impl World {
             return self.require(false, Invariant::OneAnswer, detail);
         };
         let (payload, at) = (message.payload.clone(), self.now);
-        let forgotten = self.ledger.has_forgotten(life);
+        let unrecorded = self.setup.flooded && matches!(status, 409 | 429 | 503);
+        let forgotten = unrecorded || self.ledger.has_forgotten(life);
         let given = Given { status, payload, life, at, forgotten };
         self.reach(Reached::Answers);
         self.reach(Reached::status(status, given.denies()));
+        if given.says("too many answers wait") {
+            self.reach(Reached::JournalFull);
+        }
         if given.says("cannot be written") {
             self.reach(Reached::NotStored503);
         }
@@ -143,7 +150,7 @@ impl World {
             let known = !asked.idempotent || execution.daemon == life.daemon;
             known && execution.store == life.store
         });
-        let denied = strict && executed && given.denies();
+        let denied = strict && executed && given.denies() && !given.forgotten;
         asked.answers.push(given);
         if !asked.is_at_least_once() {
             asked.settled.get_or_insert(self.now);

@@ -193,4 +193,4 @@ pub(crate) fn own_topic(
 }
 
 /// How many requests the journal holds at most.
-const JOURNAL_BOUND: usize = 1024;
+const JOURNAL_BOUND: usize = 2048;

@@ -375,7 +375,12 @@ impl World {
             Notice::PresenceRestored => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
             Notice::QueueFull { topic } => {
-                self.require(false, Invariant::Bounded, || format!("no room for {topic}"));
+                // The answers to a flood may fill half the queue, and those at QoS 0 get no more.
+                self.require(self.setup.flooded, Invariant::Bounded, || {
+                    format!("no room for {topic}")
+                });
+                self.reach(Reached::QueueFull);
+                self.ledger.note_undeliverable(topic);
             }
             Notice::PrefixLearned { .. }
             | Notice::ResponseInformationRefused { .. }
