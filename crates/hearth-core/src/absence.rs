@@ -157,8 +157,8 @@ pub struct Memory {
     /// Earlier prefixes that the session may still be subscribed under.
     #[serde(default)]
     pub past: Vec<KnownPrefix>,
-    /// Whether a connection subscribed before it was clear whose session it had: the session of the open wills, or
-    /// one that an attempt without CONNACK had made anew.
+    /// Whether a connection has subscribed and decided nothing yet: it may have the session of the open wills, or one
+    /// that an attempt without CONNACK had made anew; and the store may fail before it holds what comes.
     #[serde(default)]
     pub unproven: bool,
     /// The last wills that each guard acted on, by their Correlation Data, oldest first.

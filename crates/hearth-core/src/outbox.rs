@@ -13,6 +13,8 @@ pub(crate) struct Outbox {
     entries: VecDeque<Entry>,
     next_id: u64,
     in_flight: usize,
+    /// When each message goes again that the broker has refused for now, in order.
+    put_off: VecDeque<(Duration, PublishId)>,
 }
 
 /// A message on its way to the broker.
@@ -24,6 +26,8 @@ pub(crate) struct Entry {
     /// When its receiver stops waiting.
     expires: Option<Duration>,
     in_flight: bool,
+    /// The broker has refused it for now.
+    put_off: bool,
 }
 
 /// What a message is for.
@@ -92,7 +96,7 @@ impl Outbox {
         }
         self.next_id += 1;
         let id = PublishId(self.next_id);
-        let entry = Entry { id, message, kind, expires, in_flight: false };
+        let entry = Entry { id, message, kind, expires, in_flight: false, put_off: false };
         if entry.kind == Kind::Connection {
             self.entries.push_front(entry);
         } else {
@@ -103,10 +107,18 @@ impl Outbox {
 
     /// Takes the next message that the window allows.
     pub(crate) fn take(&mut self, now: Duration, window: Window) -> Option<Taken> {
+        while let Some((at, id)) = self.put_off.front().copied()
+            && at <= now
+        {
+            self.put_off.pop_front();
+            if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
+                entry.put_off = false;
+            }
+        }
         if self.in_flight >= window.size {
             return None;
         }
-        let index = self.entries.iter().position(|entry| !entry.in_flight)?;
+        let index = self.entries.iter().position(|entry| !entry.in_flight && !entry.put_off)?;
         let entry = &mut self.entries[index];
         if entry.expires.is_some_and(|expires| expires <= now) {
             return Some(self.drop_at(index));
@@ -114,8 +126,9 @@ impl Outbox {
         if let Some(expires) = entry.expires {
             entry.message.expiry = Some(whole_seconds(expires - now));
         }
-        if window.maximum_packet_size.is_some_and(|max| entry.message.packet_size() > max as usize)
-            && !entry.shrink()
+        let maximum = window.maximum_packet_size.map_or(usize::MAX, |maximum| maximum as usize);
+        if entry.message.packet_size() > maximum
+            && !(entry.shrink() && entry.message.packet_size() <= maximum)
         {
             return Some(self.drop_at(index));
         }
@@ -130,6 +143,28 @@ impl Outbox {
         let entry = self.entries.remove(index)?;
         self.in_flight -= usize::from(entry.in_flight);
         Some((entry.kind, entry.message.topic))
+    }
+
+    /// Keeps a message that the broker has refused for now, where it tells how things are and nothing newer does.
+    ///
+    /// Returns its topic, or none where the message is not kept.
+    pub(crate) fn put_off(&mut self, id: PublishId, until: Duration) -> Option<String> {
+        let index = self.entries.iter().position(|entry| entry.id == id)?;
+        let Entry { message, kind, .. } = &self.entries[index];
+        let newer = |other: &Entry| other.id > id && other.message.topic == message.topic;
+        if !message.retain || *kind == Kind::Farewell || self.entries.iter().any(newer) {
+            return None;
+        }
+        let entry = &mut self.entries[index];
+        entry.put_off = true;
+        self.put_off.push_back((until, id));
+        self.in_flight -= usize::from(std::mem::take(&mut entry.in_flight));
+        Some(entry.message.topic.clone())
+    }
+
+    /// Returns when the next refused message goes again.
+    pub(crate) fn next_again(&self) -> Option<Duration> {
+        self.put_off.front().map(|(at, _)| *at)
     }
 
     /// Adds deliveries to the response that answers their first copy; false where that has left.
@@ -158,11 +193,13 @@ impl Outbox {
         self.keep_newest_states();
         for entry in &mut self.entries {
             entry.in_flight = false;
+            entry.put_off = false;
             if let Kind::Response { deliveries, .. } = &mut entry.kind {
                 deliveries.clear();
             }
         }
         self.in_flight = 0;
+        self.put_off.clear();
     }
 
     /// Drops each state that a newer one of its topic follows, so that the older is never sent after it.
@@ -198,8 +235,9 @@ impl Outbox {
         self.entries.retain(|entry| !matches!(entry.kind, Kind::State | Kind::Absence));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Whether the broker has, or has refused, everything.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.entries.iter().all(|entry| entry.put_off)
     }
 
     fn drop_at(&mut self, index: usize) -> Taken {

@@ -134,6 +134,24 @@ impl Wills {
         }
     }
 
+    /// A connection that the memory does not know was `online`, or left in order: the store could not be written then.
+    ///
+    /// What came to it may be forgotten, so missing copies of wills before the current one prove nothing any more.
+    /// Returns whether that is news.
+    pub(crate) fn saw_stranger(&mut self, current: Generation) -> bool {
+        let mut news = false;
+        for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
+            news |= std::mem::take(&mut will.subscribed);
+        }
+        news
+    }
+
+    /// Returns whether the memory knows that there was a connection with this will.
+    pub(crate) fn knows(&self, generation: Generation) -> bool {
+        self.memory.open.iter().any(|will| will.generation == generation && will.connected)
+            || self.memory.decided.iter().any(|absence| absence.generation == generation)
+    }
+
     pub(crate) fn mark_connected(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
             will.connected = true;
@@ -146,7 +164,7 @@ impl Wills {
         }
     }
 
-    /// A connection begins: where the one before never knew whose session it had, nobody knows.
+    /// A connection begins: where the one before decided nothing, what came to it may be forgotten, or in another session.
     pub(crate) fn begin_connection(&mut self) {
         self.unpublished.clear();
         self.left.clear();

@@ -146,6 +146,9 @@ impl Devices {
 
     fn answer(&self, request: &Request, rng: &mut fastrand::Rng) -> Answer {
         if request.payload.is_empty() {
+            if request.property == "describe" {
+                return Answer::text("power: ON or OFF; ".repeat(40));
+            }
             let key = (request.device.clone(), request.property.clone());
             return Answer::text(self.states.get(&key).cloned().unwrap_or_default());
         }

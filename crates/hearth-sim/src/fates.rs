@@ -22,6 +22,15 @@ pub(crate) struct Fate {
     pub(crate) copy_taken: bool,
     /// The hub has given PUBACK for an acknowledgement.
     pub(crate) acknowledgement_taken: bool,
+    /// Likewise, while the store could not be written: nobody knows of it after a crash.
+    pub(crate) copy_unstored: bool,
+    pub(crate) acknowledgement_unstored: bool,
+    /// What the hub learned of it, or of its session, was never stored, and the hub was killed.
+    pub(crate) evidence_lost: bool,
+    /// The store does not know of this will: an outcome that was told cannot be mended.
+    pub(crate) forgotten: bool,
+    /// The broker has lost what it had retained, and with it whose connection was the last.
+    pub(crate) retained_lost: bool,
     /// The store holds that the hub has had CONNACK for a connection with this will.
     pub(crate) connected: bool,
     /// The hub has sent DISCONNECT on a connection with this will.
@@ -44,6 +53,31 @@ impl Fates {
     pub(crate) fn exempt_all(&mut self) {
         for fate in self.wills.values_mut() {
             fate.exempt = true;
+        }
+    }
+
+    /// The store holds all evidence that the hub has taken.
+    pub(crate) fn stored(&mut self) {
+        for fate in self.wills.values_mut() {
+            fate.copy_taken |= std::mem::take(&mut fate.copy_unstored);
+            fate.acknowledgement_taken |= std::mem::take(&mut fate.acknowledgement_unstored);
+        }
+    }
+
+    /// The evidence that the hub has taken while the store could not be written is gone.
+    pub(crate) fn unstored_lost(&mut self, memory: &Memory) {
+        for (generation, fate) in &mut self.wills {
+            let open = memory.open.iter().any(|will| will.generation == *generation);
+            fate.forgotten |= !open && decided(memory, *generation).is_none();
+            fate.copy_unstored = false;
+            fate.acknowledgement_unstored = false;
+            fate.evidence_lost = true;
+        }
+    }
+
+    pub(crate) fn retained_lost(&mut self) {
+        for fate in self.wills.values_mut() {
+            fate.retained_lost = true;
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Ledger {
     pub(crate) asked: Vec<Asked>,
     /// Which request an answer belongs to.
     by_reply: BTreeMap<(String, Option<Bytes>), usize>,
+    /// The life of the daemon whose last answers did not survive.
+    forgotten: Option<Life>,
 }
 
 /// One request, however often it was sent.
@@ -34,6 +36,8 @@ pub(crate) struct Asked {
     pub(crate) answers: Vec<Given>,
     /// When the hub last gave a PUBACK for it, or the answer at QoS 0: from then on it may be forgotten.
     pub(crate) settled: Option<Duration>,
+    /// The broker has refused an answer, or could not take it.
+    pub(crate) undeliverable: bool,
     /// An answer was durable in the store.
     pub(crate) answer_durable: bool,
     /// The first delivery in a life of the daemon.
@@ -46,6 +50,9 @@ pub(crate) struct Given {
     pub(crate) status: u16,
     pub(crate) payload: Bytes,
     pub(crate) life: Life,
+    pub(crate) at: Duration,
+    /// The hub cannot know of it: it was killed before the store could be written, or its journal was full.
+    pub(crate) forgotten: bool,
 }
 
 /// How a request reached the hub.
@@ -104,6 +111,26 @@ impl Ledger {
         }
     }
 
+    /// Whether an answer that comes only now is one that did not survive.
+    pub(crate) fn has_forgotten(&self, life: Life) -> bool {
+        self.forgotten == Some(life)
+    }
+
+    /// An answer to this topic was not published.
+    pub(crate) fn note_undeliverable(&mut self, topic: &str) {
+        for asked in &mut self.asked {
+            asked.undeliverable |= asked.message.response_topic.as_deref() == Some(topic);
+        }
+    }
+
+    /// What the hub has answered from this time on did not survive.
+    pub(crate) fn forget_since(&mut self, since: Duration, life: Life) {
+        self.forgotten = Some(life);
+        for given in self.asked.iter_mut().flat_map(|asked| &mut asked.answers) {
+            given.forgotten |= given.at >= since;
+        }
+    }
+
     /// No answer has survived after all.
     pub(crate) fn store_lost(&mut self) {
         for asked in &mut self.asked {
@@ -128,8 +155,21 @@ impl Asked {
 impl Given {
     /// Whether the answer says that the request was not carried out.
     pub(crate) fn denies(&self) -> bool {
-        let stale = self.payload.windows(7).any(|window| window == b"\"stale:");
-        matches!(self.status, 400 | 404 | 429) || (self.status == 409 && stale)
+        matches!(self.status, 400 | 404 | 429) || (self.status == 409 && self.says("\"stale:"))
+    }
+
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.payload.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// Whether the answer itself did not fit into a packet.
+    pub(crate) fn is_substitute(&self) -> bool {
+        self.says("Maximum Packet Size")
+    }
+
+    /// Whether a later life of the daemon can know of it.
+    pub(crate) fn binds(&self, later: Life) -> bool {
+        self.life.store == later.store && !self.forgotten
     }
 
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {

@@ -10,6 +10,7 @@
 mod broker;
 mod devices;
 mod fates;
+mod faults;
 mod invariants;
 mod ledger;
 mod link;

@@ -42,8 +42,14 @@ pub(crate) enum ToHub {
     Connack(Connack),
     Refused(u8),
     Suback(Vec<u8>),
-    Publish { packet_id: u16, letter: Rc<Letter>, dup: bool, expiry: Option<u32> },
-    Puback(u16),
+    Publish {
+        packet_id: u16,
+        letter: Rc<Letter>,
+        dup: bool,
+        expiry: Option<u32>,
+    },
+    /// Packet Identifier and reason code.
+    Puback(u16, u8),
     Disconnect(u8),
     End,
 }

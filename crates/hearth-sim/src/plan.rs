@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::faults::Fault;
 use crate::{
-    broker::{Habits, Takeover, WillFate},
-    store::Damage,
+    broker::{Habits, Takeover},
+    faults::{fault, offer},
 };
 
 /// All that a simulation is made from.
@@ -30,6 +31,8 @@ pub(crate) struct Setup {
     /// How long each guardian takes to acknowledge a will.
     pub(crate) guardians: Vec<Duration>,
     pub(crate) executes_stale: bool,
+    /// So many requests come at once that the journal has no room for what is refused.
+    pub(crate) flooded: bool,
 }
 
 /// One action, and how long after the one before.
@@ -66,66 +69,6 @@ pub(crate) enum Traffic {
     /// The other hub's will is published.
     NeighbourDies,
     NeighbourReturns,
-}
-
-/// What goes wrong, and what changes.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// The connection breaks, with this much of what is under way arriving.
-    Cut {
-        up: usize,
-        down: usize,
-    },
-    /// The connection falls silent; each end notices by its own time-out.
-    HalfOpen,
-    /// Nothing passes for a while.
-    NetworkDown {
-        lasts: Duration,
-    },
-    /// SIGKILL, and a restart.
-    Crash {
-        durable: usize,
-        up: usize,
-        devices_survive: bool,
-        away: Duration,
-        damage: Damage,
-    },
-    /// Power is cut: the monotonic clock starts again at zero.
-    Reboot {
-        durable: usize,
-        away: Duration,
-    },
-    /// SIGTERM, and a restart.
-    Shutdown {
-        away: Duration,
-    },
-    BrokerRestart {
-        announced: bool,
-        keeps_session: bool,
-        keeps_retained: bool,
-        wills: WillFate,
-        away: Duration,
-    },
-    SessionLost,
-    /// Another client connects with the hub's client ID.
-    TakeOver {
-        clean: bool,
-    },
-    /// The broker refuses the next attempts.
-    Refuse {
-        reason_code: u8,
-        times: u32,
-    },
-    /// The broker offers another Response Information from now on.
-    Offer(Option<&'static str>),
-    ReceiveMaximum(u16),
-    ClientReceiveMaximum(u16),
-    NetworkLatency(Duration),
-    StoreLatency(Duration),
-    /// The wall clock jumps.
-    WallClock {
-        years: i32,
-    },
 }
 
 /// A request as a requester makes it.
@@ -184,10 +127,13 @@ pub(crate) enum Correlated {
 impl Plan {
     pub(crate) fn new(seed: u64, steps: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let setup = setup(&mut rng);
+        let mut setup = setup(&mut rng);
         // From peaceful to stormy: how many of a hundred steps are faults.
         let faults = *pick(&mut rng, &[3, 8, 15, 30]);
-        let steps = (0..steps).map(|_| step(&mut rng, faults)).collect();
+        let mut steps: Vec<Step> = (0..steps).map(|_| step(&mut rng, faults)).collect();
+        if rng.u8(..FLOODED) == 0 && steps.len() > 1 {
+            flood(&mut rng, &mut setup, &mut steps);
+        }
         Self { seed, setup, steps }
     }
 }
@@ -222,7 +168,30 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         queue: *pick(rng, &[2, 4, 16]),
         guardians,
         executes_stale: rng.u8(..6) == 0,
+        flooded: false,
     }
+}
+
+/// While the broker takes no answers, one requester asks for more than the hub can remember.
+fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
+    setup.client_receive_maximum = u16::MAX;
+    setup.flooded = true;
+    let at = rng.usize(1..steps.len());
+    let lasts = Duration::from_secs(20);
+    steps[at - 1].action = Action::Fault(Fault::Withhold { lasts });
+    let asks = Ask {
+        target: Target::Position,
+        response: Response::Own,
+        correlated: Correlated::Unique,
+        at_least_once: true,
+        expiry: None,
+        retain: false,
+        requester: 0,
+        patience: None,
+        times: 2_600,
+    };
+    steps[at] =
+        Step { after: Duration::from_millis(5), action: Action::Traffic(Traffic::Ask(asks)) };
 }
 
 fn step(rng: &mut fastrand::Rng, faults: u32) -> Step {
@@ -249,50 +218,6 @@ fn traffic(rng: &mut fastrand::Rng) -> Traffic {
         93..95 => Traffic::Forge { named: rng.bool() },
         95..98 => Traffic::NeighbourDies,
         _ => Traffic::NeighbourReturns,
-    }
-}
-
-fn fault(rng: &mut fastrand::Rng) -> Fault {
-    let away = away(rng);
-    match rng.u32(..100) {
-        0..16 => Fault::Cut { up: few(rng), down: few(rng) },
-        16..22 => Fault::HalfOpen,
-        22..26 => Fault::NetworkDown { lasts: away },
-        26..44 => Fault::Crash {
-            durable: few(rng),
-            up: few(rng),
-            devices_survive: rng.bool(),
-            away,
-            damage: Damage::None,
-        },
-        44..46 => Fault::Crash {
-            durable: few(rng),
-            up: few(rng),
-            devices_survive: rng.bool(),
-            away,
-            damage: *pick(rng, &[Damage::Lost, Damage::Elsewhere]),
-        },
-        46..50 => Fault::Reboot { durable: few(rng), away },
-        50..56 => Fault::Shutdown { away },
-        56..63 => Fault::BrokerRestart {
-            announced: rng.bool(),
-            keeps_session: rng.u8(..3) > 0,
-            keeps_retained: rng.u8(..3) > 0,
-            wills: *pick(rng, &[WillFate::Lost, WillFate::Published, WillFate::Kept]),
-            away,
-        },
-        63..67 => Fault::SessionLost,
-        67..69 => Fault::TakeOver { clean: rng.u8(..3) == 0 },
-        69..73 => Fault::Refuse {
-            reason_code: *pick(rng, &[0x87, 0x88, 0x89, 0x97, 0x9A]),
-            times: rng.u32(1..4),
-        },
-        73..79 => Fault::Offer(offer(rng)),
-        79..84 => Fault::ReceiveMaximum(*pick(rng, &[1, 2, 20, 65_535])),
-        84..88 => Fault::ClientReceiveMaximum(*pick(rng, &[1, 2, 20, 65_535])),
-        88..93 => Fault::NetworkLatency(Duration::from_millis(*pick(rng, &[1, 1, 20, 400, 4_000]))),
-        93..98 => Fault::StoreLatency(Duration::from_millis(*pick(rng, &[0, 2, 50, 1_000, 6_000]))),
-        _ => Fault::WallClock { years: rng.i32(-40..40) },
     }
 }
 
@@ -335,32 +260,9 @@ fn ask(rng: &mut fastrand::Rng) -> Ask {
     }
 }
 
-fn offer(rng: &mut fastrand::Rng) -> Option<&'static str> {
-    *pick(
-        rng,
-        &[
-            Some("alice"),
-            Some("alice"),
-            Some("alice"),
-            Some("FRONT,alice"),
-            Some("bob"),
-            Some("homes/carol"),
-            Some("a/+/b"),
-            None,
-        ],
-    )
-}
+/// One seed of so many has a flood of requests.
+const FLOODED: u8 = 100;
 
-fn away(rng: &mut fastrand::Rng) -> Duration {
-    let longest = *pick(rng, &[200, 3_000, 15_000, 60_000, 900_000]);
-    Duration::from_millis(rng.u64(10..longest))
-}
-
-/// A small count, at times nothing, at times all.
-fn few(rng: &mut fastrand::Rng) -> usize {
-    *pick(rng, &[0, 0, 1, 2, 4, usize::MAX])
-}
-
-fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
+pub(crate) fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
     &values[rng.usize(..values.len())]
 }

@@ -1,7 +1,7 @@
-//! A model of the store: group commit, so that at any time a prefix of the changes is durable.
+//! A model of the store: group commit, so that at any time a prefix of the changes is durable; and it may fail.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -13,9 +13,37 @@ pub(crate) struct Store {
     pub(crate) memory: Memory,
     pub(crate) records: BTreeMap<RequestKey, Record>,
     pending: VecDeque<(u64, Change)>,
-    /// When the changes that wait are durable.
+    /// The newest revision that came.
+    newest: u64,
+    /// When the changes that wait are durable, or tried again.
     commits_at: Option<Duration>,
     pub(crate) latency: Duration,
+    /// Whether the next write fails: the disk is full.
+    pub(crate) is_full: bool,
+    /// When a write failed first, until one succeeds.
+    failing_since: Option<Duration>,
+    /// When the hub is told that what it has just written is not held.
+    reports_at: Option<Duration>,
+    /// The journal was given up while it could not be written.
+    journal_lost: bool,
+}
+
+/// What the store says to the hub.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It holds everything up to a revision; these records are new.
+    Stored { revision: u64, records: Vec<Record> },
+    /// It holds nothing new.
+    Failed { revision: u64 },
+}
+
+/// What a life of the daemon leaves in the store.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    /// The records written at the end.
+    pub(crate) records: Vec<Record>,
+    /// What the hub did from this time on without the store is lost.
+    pub(crate) lost_since: Option<Duration>,
 }
 
 /// What ends a life without any chance to write.
@@ -36,7 +64,12 @@ impl Store {
                 Urgency::Now | Urgency::Soon => self.latency,
                 Urgency::Whenever => LAZY,
             };
-        self.commits_at = Some(self.commits_at.map_or(due, |at| at.min(due)));
+        if self.is_failing() {
+            self.reports_at.get_or_insert(now + self.latency);
+        } else {
+            self.commits_at = Some(self.commits_at.map_or(due, |at| at.min(due)));
+        }
+        self.newest = revision;
         self.pending.push_back((revision, change));
     }
 
@@ -49,21 +82,46 @@ impl Store {
         pending.unwrap_or(&self.memory)
     }
 
+    /// Whether the hub goes on without it.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing_since.is_some()
+    }
+
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.commits_at
+        [self.commits_at, self.reports_at].into_iter().flatten().min()
     }
 
-    /// Makes durable what waits; returns the last revision and the records written.
-    pub(crate) fn commit(&mut self) -> Option<(u64, Vec<Record>)> {
-        self.commits_at = None;
-        self.commit_first(self.pending.len())
+    /// Does what is due: writes all that waits, or says that it cannot.
+    pub(crate) fn on_time(&mut self, now: Duration) -> Option<Event> {
+        let revision = self.newest;
+        if self.commits_at.take_if(|at| *at <= now).is_some() {
+            if !self.is_full {
+                self.failing_since = None;
+                self.reports_at = None;
+                let records = self.commit_first(self.pending.len());
+                return Some(Event::Stored { revision, records });
+            }
+            self.commits_at = Some(now + RETRY);
+            if !self.is_failing() {
+                self.failing_since = Some(now);
+                return Some(Event::Failed { revision });
+            }
+        }
+        self.reports_at.take_if(|at| *at <= now)?;
+        self.give_up_journal();
+        Some(Event::Failed { revision })
     }
 
-    /// The daemon is killed: only so many of the changes that wait become durable.
-    pub(crate) fn crash(&mut self, durable: usize, damage: Damage) -> Vec<Record> {
-        let written = self.commit_first(durable.min(self.pending.len()));
+    /// The daemon is killed: only so many of the changes that wait become durable, and none that cannot be written.
+    pub(crate) fn crash(&mut self, durable: usize, damage: Damage) -> Remains {
+        let fails = self.is_full || (self.is_failing() && durable < self.pending.len());
+        let durable = if fails { 0 } else { durable.min(self.pending.len()) };
+        let records = self.commit_first(durable);
+        let lost_since = self.failing_since.take().filter(|_| fails);
         self.pending.clear();
         self.commits_at = None;
+        self.reports_at = None;
+        self.journal_lost = false;
         match damage {
             Damage::None => {}
             Damage::Lost => {
@@ -72,14 +130,32 @@ impl Store {
             }
             Damage::Elsewhere => self.memory.broker = Some("elsewhere".into()),
         }
-        written.map(|(_, records)| records).unwrap_or_default()
+        Remains { records, lost_since }
     }
 
-    fn commit_first(&mut self, count: usize) -> Option<(u64, Vec<Record>)> {
-        let mut last = None;
+    /// Keeps a store that cannot be written from filling the memory.
+    fn give_up_journal(&mut self) {
+        if self.pending.len() <= JOURNAL_BOUND {
+            return;
+        }
+        let key = |(_, change): &(u64, Change)| match change {
+            Change::Memory(_) => None,
+            Change::Record(record) | Change::Answer(record) => Some(record.key.clone()),
+            Change::Forget(key) => Some(key.clone()),
+        };
+        let keys: BTreeSet<RequestKey> = self.pending.iter().filter_map(key).collect();
+        if keys.len() > JOURNAL_BOUND {
+            self.pending.retain(|(_, change)| matches!(change, Change::Memory(_)));
+            self.journal_lost = true;
+        }
+    }
+
+    fn commit_first(&mut self, count: usize) -> Vec<Record> {
+        if count > 0 && std::mem::take(&mut self.journal_lost) {
+            self.records.clear();
+        }
         let mut written = Vec::new();
-        for (revision, change) in self.pending.drain(..count) {
-            last = Some(revision);
+        for (_, change) in self.pending.drain(..count) {
             match change {
                 Change::Memory(memory) => self.memory = memory,
                 Change::Record(record) | Change::Answer(record) => {
@@ -91,9 +167,13 @@ impl Store {
                 }
             }
         }
-        last.map(|last| (last, written))
+        written
     }
 }
 
 /// How long a change may lie that nobody waits for.
 const LAZY: Duration = Duration::from_secs(1);
+/// How long after a failure the store is written again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How many requests may wait for a store that cannot be written, before all of them are given up.
+const JOURNAL_BOUND: usize = 4096;

@@ -159,12 +159,22 @@ impl Hub {
     }
 
     pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
+        let refused = reason_code >= REFUSED;
+        if PASSING_REFUSALS.contains(&reason_code)
+            && let Some(topic) = self.outbox.put_off(id, self.clock + PUBLISH_AGAIN)
+        {
+            return self.notice(Notice::PublishRefused { topic, reason_code });
+        }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
-        if reason_code >= REFUSED {
+        if refused {
             self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let farewell = kind == Kind::Farewell;
         self.let_go(id, kind);
+        if farewell && refused {
+            // The will says it instead, which a DISCONNECT would delete.
+            return self.stop(Ok(()));
+        }
         if let Phase::Online(connection) = &self.phase
             && farewell
         {
@@ -344,5 +354,9 @@ const REFUSED: u8 = 0x80;
 const TAKEN_OVER: u8 = 0x8E;
 /// CONNACK reason codes that the will may be the cause of (MQTT 3.2.2.2).
 const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
+/// PUBACK reason codes that may be others later (MQTT 3.4.2.1): unspecified, implementation specific, quota exceeded.
+const PASSING_REFUSALS: [u8; 3] = [0x80, 0x83, 0x97];
+/// How long after such a one a message that tells how things are goes again.
+const PUBLISH_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// How often in a row CONNACK may contradict itself before the hub waits.
 const CONTRADICTIONS: u32 = 2;

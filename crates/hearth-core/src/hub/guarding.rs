@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::{
     Answer, DeliveryId, DevicePolicy, Message, Notice, Now, RequestKey, Status,
-    journal::{Reply, fingerprint},
+    journal::{Durability, Reply, fingerprint},
     requests::Origin,
     topic::Template,
 };
@@ -96,13 +96,15 @@ impl Hub {
         });
         let policy = self.config.devices.get(device).cloned();
         let full = self.requests.waiting(device) >= self.config.queue;
+        let remembered = origin.durability == Durability::Nothing || self.make_room();
         match policy {
-            Some(policy) if !full => {
+            Some(policy) if remembered && !full => {
                 let policy = DevicePolicy { execute_stale: true, ..policy };
                 self.execute(now, device, property, &request, origin, &policy);
             }
             Some(_) => {
-                let text = format!("{} requests wait for `{device}` already", self.config.queue);
+                let text =
+                    format!("too many requests wait for `{device}`, or answers for the broker");
                 let answer = Answer::failure(Status::Busy, text);
                 self.refuse(now, device, property, origin, &answer);
             }

@@ -259,7 +259,11 @@ impl Hub {
             | Phase::Disconnecting { .. } => None,
         };
         let stopping = self.stopping.map(|stopping| stopping.until);
-        [phase, stopping, self.requests.next_deadline()].into_iter().flatten().min()
+        let again = match self.phase {
+            Phase::Online(_) => self.outbox.next_again(),
+            _ => None,
+        };
+        [phase, stopping, again, self.requests.next_deadline()].into_iter().flatten().min()
     }
 
     fn on_time(&mut self, now: Now) {

@@ -118,7 +118,6 @@ impl Hub {
         };
         if generation_of(message) == Some(connection.generation) {
             connection.resumed = true;
-            self.note_proof();
         }
     }
 
@@ -162,6 +161,11 @@ impl Hub {
             Some(generation) => self.wills.saw_online(generation),
             None => {}
         }
+        if let Some(current) = self.current()
+            && !generation.is_some_and(|generation| self.wills.knows(generation))
+        {
+            news |= self.wills.saw_stranger(current);
+        }
         self.note_evidence(news, upgraded, delivery);
         let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
             return;
@@ -192,6 +196,16 @@ impl Hub {
                 self.publish_absence(prefix.as_ref(), &absence);
             }
             self.outputs.push_back(Output::Absence(absence));
+        }
+    }
+
+    /// The generation of the connection in use.
+    fn current(&self) -> Option<Generation> {
+        match &self.phase {
+            Phase::Subscribing(connection) | Phase::Online(connection) => {
+                Some(connection.generation)
+            }
+            _ => None,
         }
     }
 

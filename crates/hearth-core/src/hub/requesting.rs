@@ -212,7 +212,7 @@ impl Hub {
         }
     }
 
-    fn make_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         let (forgotten, fits) = self.journal.make_room();
         self.forget(forgotten);
         fits

@@ -38,7 +38,7 @@ impl Hub {
             Phase::Online(connection) => {
                 let drained = self.requests.is_empty()
                     && self.unpublished.is_empty()
-                    && self.outbox.is_empty();
+                    && self.outbox.is_drained();
                 if (drained || late) && !stopping.farewell {
                     let prefix = connection.prefix.clone();
                     let farewell = self.presence(prefix.as_ref(), "offline");

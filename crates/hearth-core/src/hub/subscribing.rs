@@ -62,8 +62,12 @@ impl Hub {
     fn ask_session(&mut self, window: Window) {
         let probe = self.own_message("session");
         self.send(probe, Kind::Connection, None);
-        if let Some(Taken::Publish(id, message)) = self.outbox.take(self.clock, window) {
-            self.outputs.push_back(Output::Publish { id, message });
+        match self.outbox.take(self.clock, window) {
+            Some(Taken::Publish(id, message)) => {
+                self.outputs.push_back(Output::Publish { id, message });
+            }
+            Some(Taken::Dropped(_, _, topic)) => self.notice(Notice::MessageDropped { topic }),
+            None => {}
         }
     }
 
@@ -98,7 +102,7 @@ impl Hub {
         self.publish_undelivered(now);
     }
 
-    /// It is clear whose session this is, or too late to learn it.
+    /// It is clear whose session this is, or too late to learn it, and nothing more is concluded from what it delivers.
     pub(super) fn note_proof(&mut self) {
         if self.wills.memory().unproven {
             self.wills.set_unproven(false);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_core::{Answer, ContentType, Disconnection, Input, Message, QoS, Status};
+use hearth_core::{Answer, ContentType, Disconnection, Input, Message, Output, QoS, Status};
 
 use crate::rig::{Rig, connack, request, status};
 
@@ -310,4 +310,48 @@ fn a_clock_that_is_months_behind_and_then_set_changes_nothing_that_is_decided() 
     let (told, answers, executed) = play(Duration::ZERO);
     assert_eq!((&answers[..], executed.len()), (&["408".to_owned()][..], 2));
     assert_eq!(play(MONTHS), (told, answers, executed));
+}
+
+#[test]
+fn a_state_that_the_broker_refuses_for_now_goes_again_and_the_newest_alone() {
+    let mut rig = Rig::online();
+    let report = |rig: &mut Rig, payload: &'static str| {
+        rig.handle(Input::State {
+            device: "lamp".into(),
+            property: "power".into(),
+            payload: payload.into(),
+            content_type: ContentType::Text,
+            retain: true,
+        });
+    };
+    let refuse = |rig: &mut Rig, reason_code: u8| {
+        let refused = rig.take().into_iter().find_map(|output| match output {
+            Output::Publish { id, .. } => Some(id),
+            _ => None,
+        });
+        rig.handle(Input::Published { id: refused.expect("a state is published"), reason_code });
+    };
+    report(&mut rig, "1");
+    refuse(&mut rig, 0x97);
+    report(&mut rig, "2");
+    assert_eq!(rig.published(), []);
+    rig.advance(Duration::from_secs(10));
+    let states: Vec<_> = rig.published().into_iter().map(|state| state.payload).collect();
+    assert_eq!(states, ["2"]);
+    refuse(&mut rig, 0x87);
+    rig.advance(Duration::from_secs(60));
+    assert_eq!(rig.published(), [], "what is not authorized stays refused");
+}
+
+#[test]
+fn a_hub_whose_farewell_is_refused_leaves_the_word_to_its_will() {
+    let mut rig = Rig::online();
+    rig.handle(Input::Shutdown);
+    let farewell = rig.take().into_iter().find_map(|output| match output {
+        Output::Publish { id, .. } => Some(id),
+        _ => None,
+    });
+    rig.handle(Input::Published { id: farewell.expect("a farewell"), reason_code: 0x97 });
+    assert!(!rig.outputs.contains(&Output::Disconnect));
+    assert!(rig.outputs.contains(&Output::Stopped(Ok(()))));
 }

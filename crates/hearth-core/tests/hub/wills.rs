@@ -187,6 +187,33 @@ fn evidence_is_stored_before_it_is_acknowledged() {
 }
 
 #[test]
+fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_crash() {
+    for farewell in [false, true] {
+        let mut before = Rig::online();
+        let will = fired(&before);
+        before.store_fails = true;
+        before.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+        before.advance(Duration::from_secs(1));
+        before.take();
+        before.go_online_unfenced(true);
+        let taken = before.receive(will);
+        assert!(before.acknowledged().contains(&taken));
+        before.fence();
+        before.advance(Duration::from_millis(300));
+        before.accept_all();
+        if farewell {
+            before.handle(Input::Shutdown);
+        }
+        let presence = before.published().into_iter().rev();
+        let retained = presence.clone().find(|m| m.topic == "alice/hub/hub/presence").unwrap();
+        assert_eq!(retained.payload, if farewell { "offline" } else { "online" });
+        let mut rig = before.restarted(true);
+        rig.receive(retained);
+        assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    }
+}
+
+#[test]
 fn an_offline_that_replaces_the_hubs_online_is_replaced_in_turn() {
     let mut rig = Rig::online();
     let online = Message { payload: "online".into(), response_topic: None, ..fired(&rig) };

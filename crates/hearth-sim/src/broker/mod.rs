@@ -1,5 +1,6 @@
 //! A model of an MQTT 5 broker: what it keeps, what it loses, and what the standard leaves open.
 
+mod limits;
 mod session;
 
 use std::{collections::BTreeMap, collections::VecDeque, rc::Rc, time::Duration};
@@ -7,6 +8,8 @@ use std::{collections::BTreeMap, collections::VecDeque, rc::Rc, time::Duration};
 use hearth_core::{Connack, Message, QoS, Subscription, Will, topic::TopicFilter};
 
 use crate::link::{LinkId, ToBroker, ToHub};
+use limits::Limits;
+pub(crate) use limits::Matter;
 pub(crate) use session::Session;
 
 /// A message that the broker has accepted.
@@ -58,6 +61,8 @@ pub(crate) enum Effect {
     /// The hub's PUBACK for a message has come.
     Acknowledged(Rc<Letter>),
     SessionLost,
+    /// A message of the hub is not accepted.
+    Refused(Message),
 }
 
 /// Who published a message.
@@ -79,6 +84,9 @@ pub(crate) struct Broker {
     pub(crate) receive_maximum: u16,
     /// The next so many attempts are refused, with this reason code.
     pub(crate) refusals: (u8, u32),
+    pub(crate) limits: Limits,
+    /// PUBACKs that are held up.
+    withheld: Vec<(LinkId, ToHub)>,
     pub(crate) session: Option<Session>,
     pub(crate) retained: BTreeMap<String, Rc<Letter>>,
     /// A will that comes out although its client is back.
@@ -96,6 +104,8 @@ impl Broker {
             response_information,
             receive_maximum: u16::MAX,
             refusals: (0, 0),
+            limits: Limits::default(),
+            withheld: Vec::new(),
             session: None,
             retained: BTreeMap::new(),
             stray: None,
@@ -122,18 +132,22 @@ impl Broker {
         };
         match packet {
             ToBroker::Connect { .. } => {}
-            ToBroker::Subscribe(subscriptions) => {
-                let codes = vec![1; subscriptions.len()];
+            ToBroker::Subscribe(mut subscriptions) => {
+                let codes = self.limits.refuse_subscriptions(&mut subscriptions, link);
                 let retained = session.subscribe(subscriptions, &self.retained);
                 session.queue.extend(retained);
                 self.effects.push_back(Effect::Send(link, ToHub::Suback(codes)));
             }
             ToBroker::Unsubscribe(filters) => session.unsubscribe(&filters),
             ToBroker::Publish { packet_id, message } => {
+                let refused = self.limits.refuse_publish(&message, link);
                 if message.qos == QoS::AtLeastOnce {
-                    self.effects.push_back(Effect::Send(link, ToHub::Puback(packet_id)));
+                    self.acknowledge(link, ToHub::Puback(packet_id, refused.unwrap_or(0)));
                 }
-                self.publish(now, message, None, Source::Hub(link));
+                match refused {
+                    Some(_) => self.effects.push_back(Effect::Refused(message)),
+                    None => self.publish(now, message, None, Source::Hub(link)),
+                }
             }
             ToBroker::Puback(packet_id) => {
                 let acknowledged = session.acknowledged(packet_id);
@@ -274,6 +288,21 @@ impl Broker {
         }
     }
 
+    /// Sends the PUBACKs that were held up; none is any more.
+    pub(crate) fn stop_withholding(&mut self) {
+        self.limits.withholds = false;
+        let withheld = std::mem::take(&mut self.withheld);
+        self.effects.extend(withheld.into_iter().map(|(link, puback)| Effect::Send(link, puback)));
+    }
+
+    fn acknowledge(&mut self, link: LinkId, puback: ToHub) {
+        if self.limits.withholds {
+            self.withheld.push((link, puback));
+        } else {
+            self.effects.push_back(Effect::Send(link, puback));
+        }
+    }
+
     fn connect(
         &mut self,
         now: Duration,
@@ -296,11 +325,14 @@ impl Broker {
         let session = self.session.get_or_insert_default();
         session.resume(link, will, client_receive_maximum);
         session.offered = self.response_information.clone();
+        if self.limits.maximum_packet_size.is_some() {
+            self.limits.limited = Some(link);
+        }
         let connack = Connack {
             session_present,
             response_information: self.response_information.clone(),
             receive_maximum: self.receive_maximum,
-            maximum_packet_size: None,
+            maximum_packet_size: self.limits.maximum_packet_size,
         };
         self.effects.push_back(Effect::Send(link, ToHub::Connack(connack)));
     }

@@ -69,6 +69,7 @@ impl World {
                 && asked.message.expiry.is_none()
                 && asked.is_at_least_once()
                 && !asked.ambiguous
+                && !asked.undeliverable
         });
         self.require(owed.is_none(), Invariant::Answered, || {
             format!("request {} was executed, and has no answer", owed.unwrap_or_default())

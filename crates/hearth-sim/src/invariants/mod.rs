@@ -1,5 +1,6 @@
 //! What must hold, whatever happens.
 
+mod limits;
 mod liveness;
 mod outcomes;
 mod requests;
@@ -21,6 +22,8 @@ pub(crate) enum Invariant {
     Bounded,
     PubackInOrder,
     StoredFirst,
+    PacketSize,
+    Noticed,
     Alive,
 }
 
@@ -38,6 +41,8 @@ impl Invariant {
             Self::Bounded => "every queue stays within its bound",
             Self::PubackInOrder => "PUBACKs in the order of arrival",
             Self::StoredFirst => "stored before CONNECT and PUBACK",
+            Self::PacketSize => "no packet is larger than the broker takes",
+            Self::Noticed => "what the broker refuses is noticed",
             Self::Alive => "once the faults stop, all comes to rest",
         }
     }

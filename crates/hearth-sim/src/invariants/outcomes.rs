@@ -7,7 +7,11 @@
 //! - the broker let the fence overtake the hub's copy of the will, which its order allows, and lost the session before
 //!   it sent the copy,
 //! - the broker published a will that it should have cancelled, and lost the session with the hub's copy, or the
-//!   hub had left the will's prefix by then.
+//!   hub had left the will's prefix by then,
+//! - the hub took the will's copy, or learned that its session was lost, while the store could not be written and was
+//!   killed before it could, and the broker lost the retained presence, which would have told the hub's next life,
+//! - the broker published a will that it should have cancelled, and the store was never able to hold that will, so that
+//!   the hub's next life cannot mend what the last one has said of it.
 
 use hearth_core::{Absence, Generation, Outcome};
 
@@ -74,7 +78,9 @@ impl World {
             let name = short(*generation);
             let said = fate.reported;
             let overtaken = self.setup.habits.reorders && !fate.copy_taken;
-            let forgiven = (fate.disconnecting || fate.stray || overtaken) && fate.session_lost;
+            let forgiven = (fate.disconnecting || fate.stray || overtaken) && fate.session_lost
+                || fate.evidence_lost && fate.retained_lost
+                || fate.forgotten && fate.stray;
             let denied = fate.published > 0 && said == Some(Outcome::NotPublished) && !forgiven;
             self.require(!denied, Invariant::TrueOutcome, || {
                 format!("will {name} was published, and is said not to be")

@@ -66,19 +66,19 @@ impl World {
         self.reach(Reached::Executed);
         let this = self.life;
         let link = self.connection().map(|connection| connection.id);
+        let flooded = self.setup.flooded;
         let asked = &mut self.ledger.asked[index];
         let stale = asked.executions.is_empty()
             && asked.is_strict()
             && asked
                 .first_handed
                 .is_some_and(|first| first.stale && first.life == this && Some(first.link) == link);
-        let twice = asked.executed_too_often(this);
+        // At QoS 0 nothing is promised, and a full journal remembers nothing.
+        let unrecorded = flooded && !asked.is_at_least_once();
+        let twice = !unrecorded && asked.executed_too_often(this);
         let refused = asked.message.retain
             || (asked.is_strict()
-                && asked
-                    .answers
-                    .iter()
-                    .any(|answer| answer.denies() && answer.life.store == this.store));
+                && asked.answers.iter().any(|answer| answer.denies() && answer.binds(this)));
         let allowed = asked.allowed;
         let idempotent = asked.idempotent;
         asked.executions.push(this);
@@ -120,9 +120,18 @@ impl World {
             let detail = || format!("without a status: {}", show_message(message));
             return self.require(false, Invariant::OneAnswer, detail);
         };
-        let given = Given { status, payload: message.payload.clone(), life };
+        let (payload, at) = (message.payload.clone(), self.now);
+        let unrecorded = self.setup.flooded && matches!(status, 409 | 429 | 503);
+        let forgotten = unrecorded || self.ledger.has_forgotten(life);
+        let given = Given { status, payload, life, at, forgotten };
         self.reach(Reached::Answers);
         self.reach(Reached::status(status, given.denies()));
+        if given.says("too many answers wait") {
+            self.reach(Reached::JournalFull);
+        }
+        if given.says("cannot be written") {
+            self.reach(Reached::NotStored503);
+        }
         let asked = &mut self.ledger.asked[index];
         let strict = asked.is_strict() && asked.sets;
         if asked.answers.iter().any(|known| known.says_the_same_as(&given)) {
@@ -130,14 +139,18 @@ impl World {
         }
         let contradicted = asked.answers.iter().find(|known| {
             let crashed_between = asked.idempotent && known.life != given.life;
-            !known.says_the_same_as(&given) && !crashed_between && known.life.store == life.store
+            !known.says_the_same_as(&given)
+                && !crashed_between
+                && known.binds(life)
+                && !given.is_substitute()
+                && !known.is_substitute()
         });
         let contradicted = contradicted.filter(|_| strict).cloned();
         let executed = asked.executions.iter().any(|execution| {
             let known = !asked.idempotent || execution.daemon == life.daemon;
             known && execution.store == life.store
         });
-        let denied = strict && executed && given.denies();
+        let denied = strict && executed && given.denies() && !given.forgotten;
         asked.answers.push(given);
         if !asked.is_at_least_once() {
             asked.settled.get_or_insert(self.now);
@@ -161,6 +174,7 @@ impl World {
         let owed = ours
             && asked.allowed
             && !asked.ambiguous
+            && !asked.undeliverable
             && asked.message.response_topic.is_some()
             && !asked.is_over(letter.accepted, self.now);
         let answered = !owed || !asked.answers.is_empty();

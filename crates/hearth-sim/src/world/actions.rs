@@ -77,6 +77,21 @@ impl World {
             Fault::ClientReceiveMaximum(maximum) => self.client_receive_maximum = *maximum,
             Fault::NetworkLatency(latency) => self.latency = *latency,
             Fault::StoreLatency(latency) => self.store.latency = *latency,
+            Fault::RefusePublishes { matter, reason_code, times } => {
+                self.broker.limits.publishes = Some((*matter, *reason_code, *times));
+            }
+            Fault::RefuseSubscriptions { filters, reason_code, times } => {
+                self.broker.limits.subscribes = Some((*filters, *reason_code, *times));
+            }
+            Fault::MaximumPacketSize(maximum) => {
+                self.broker.limits.maximum_packet_size = *maximum;
+            }
+            Fault::Withhold { lasts } => {
+                self.reach(Reached::Withheld);
+                self.broker.limits.withholds = true;
+                self.after(*lasts, Timer::Acknowledge);
+            }
+            Fault::StoreFails { lasts } => self.fill_disk(*lasts),
             Fault::WallClock { years } => {
                 self.reach(Reached::WallClock);
                 let by = YEAR * years.unsigned_abs();
@@ -99,6 +114,9 @@ impl World {
         self.reach(Reached::BrokerRestarts);
         if keeps_session {
             self.reach(Reached::SessionsKept);
+        }
+        if !keeps_retained {
+            self.fates.retained_lost();
         }
         self.broker.stop(self.now, announced, keeps_session, keeps_retained, wills);
         self.carry_out_effects();
@@ -171,7 +189,13 @@ impl World {
         self.network_up = true;
         self.latency = Duration::from_millis(1);
         self.store.latency = Duration::from_millis(2);
+        self.store.is_full = false;
         self.broker.refusals = (0, 0);
+        let limits = std::mem::take(&mut self.broker.limits);
+        self.at(self.now, Timer::Acknowledge);
+        if self.connection().is_some_and(|connection| Some(connection.id) == limits.limited) {
+            self.cut(usize::MAX, usize::MAX);
+        }
         if !self.broker.up {
             self.at(self.now, Timer::StartBroker);
         }

@@ -182,6 +182,7 @@ impl World {
             executions: Vec::new(),
             answers: Vec::new(),
             settled: None,
+            undeliverable: false,
             answer_durable: false,
             first_handed: None,
             message,

@@ -103,9 +103,7 @@ impl World {
             link.cut(now, up, 0);
             link.close_hub(now);
         }
-        for record in self.store.crash(durable, damage) {
-            self.ledger.note_durable(&record);
-        }
+        self.close_store(durable, damage);
         self.devices.daemon_gone(devices_survive);
         true
     }
@@ -234,6 +232,7 @@ impl World {
 
     fn publish(&mut self, id: PublishId, message: Message) {
         self.check_publish(&message);
+        self.check_size(&message);
         let Some(connection) = self.connection_mut() else { return };
         let packet_id = if message.qos == QoS::AtLeastOnce {
             connection.last_packet_id = connection.last_packet_id.checked_add(1).unwrap_or(1);
@@ -301,15 +300,18 @@ impl World {
                 if let Some(connection) = self.connection_mut() {
                     connection.subscribed_at = Some(now);
                 }
+                let refusals = reason_codes.iter().filter(|code| **code >= FAILURE).count();
                 self.feed(Input::Subscribed { reason_codes });
+                self.check_noticed(refusals);
             }
             ToHub::Publish { packet_id, letter, dup, expiry } => {
                 self.hand_over(packet_id, letter, dup, expiry);
             }
-            ToHub::Puback(packet_id) => {
+            ToHub::Puback(packet_id, reason_code) => {
                 let id = self.connection_mut().and_then(|c| c.publishing.remove(&packet_id));
                 if let Some(id) = id {
-                    self.feed(Input::Published { id, reason_code: 0 });
+                    self.feed(Input::Published { id, reason_code });
+                    self.check_noticed(usize::from(reason_code >= FAILURE));
                 }
             }
             ToHub::Disconnect(reason_code) => {
@@ -373,16 +375,24 @@ impl World {
             Notice::PresenceRestored => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
             Notice::QueueFull { topic } => {
-                self.require(false, Invariant::Bounded, || format!("no room for {topic}"));
+                // The answers to a flood may fill half the queue, and those at QoS 0 get no more.
+                self.require(self.setup.flooded, Invariant::Bounded, || {
+                    format!("no room for {topic}")
+                });
+                self.reach(Reached::QueueFull);
+                self.ledger.note_undeliverable(topic);
             }
             Notice::PrefixLearned { .. }
             | Notice::ResponseInformationRefused { .. }
             | Notice::WillRefused { .. }
             | Notice::Offline { .. }
-            | Notice::SubscriptionRefused { .. }
-            | Notice::PublishRefused { .. }
-            | Notice::RequestAnswered { .. }
-            | Notice::MessageDropped { .. } => {}
+            | Notice::RequestAnswered { .. } => {}
+            Notice::SubscriptionRefused { .. } => {
+                self.reach(Reached::SubscriptionRefused);
+                self.refusals_noticed += 1;
+            }
+            Notice::PublishRefused { .. } => self.refusals_noticed += 1,
+            Notice::MessageDropped { topic } => self.note_dropped(topic),
         }
     }
 
@@ -412,5 +422,7 @@ impl World {
     }
 }
 
+/// Reason codes from here on are failures (MQTT 2.4).
+const FAILURE: u8 = 0x80;
 /// How long the driver waits for CONNACK.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ mod clients;
 pub(crate) mod daemon;
 pub(crate) mod home;
 pub(crate) mod network;
+mod storing;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,6 +49,8 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) fates: Fates,
     pub(crate) neighbour: Neighbour,
+    /// What the hub has said of refusals since the last was checked.
+    pub(crate) refusals_noticed: usize,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
     trace: Option<Vec<String>>,
@@ -59,6 +62,9 @@ enum Timer {
     StartDaemon,
     StartBroker,
     NetworkUp,
+    DiskHasRoom,
+    /// The broker gives the PUBACKs that it has held up.
+    Acknowledge,
     /// A client's message reaches the broker.
     Say {
         message: Message,
@@ -94,6 +100,7 @@ impl World {
             ledger: Ledger::default(),
             fates: Fates::default(),
             neighbour: Neighbour::default(),
+            refusals_noticed: 0,
             counts: Counts::default(),
             violation: None,
             trace: traced.then(Vec::new),
@@ -207,7 +214,7 @@ impl World {
             self.broker.on_time(self.now, &mut self.rng);
             self.carry_out_effects();
         }
-        self.commit_when_due();
+        self.store_works();
         self.devices_work();
         self.wake_hub();
     }
@@ -221,22 +228,14 @@ impl World {
                 self.carry_out_effects();
             }
             Timer::NetworkUp => self.network_up = true,
+            Timer::Acknowledge => {
+                self.broker.stop_withholding();
+                self.carry_out_effects();
+            }
+            Timer::DiskHasRoom => self.store.is_full = false,
             Timer::Say { message, asked } => self.say(message, asked),
             Timer::AskAgain(index) => self.ask_again_if_unanswered(index),
             Timer::ConnectTimeout(link) => self.give_attempt_up(link),
-        }
-    }
-
-    fn commit_when_due(&mut self) {
-        if self.store.next_due().is_none_or(|due| due > self.now) {
-            return;
-        }
-        if let Some((revision, records)) = self.store.commit() {
-            for record in &records {
-                self.ledger.note_durable(record);
-            }
-            self.check_store();
-            self.feed(hearth_core::Input::Stored { revision });
         }
     }
 

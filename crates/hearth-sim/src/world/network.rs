@@ -77,6 +77,7 @@ impl World {
                     }
                 }
                 Effect::Published(letter, source) => self.on_published(&letter, source),
+                Effect::Refused(message) => self.note_refused(&message),
                 Effect::Acknowledged(letter) => self.check_acknowledged(&letter),
                 Effect::SessionLost => {
                     self.note("broker", || "the session is lost".into());
