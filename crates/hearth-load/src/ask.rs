@@ -81,6 +81,7 @@ pub(crate) async fn ask(options: Options) -> io::Result<()> {
                 taken.latencies.extend(one.latencies);
                 taken.failed += one.failed;
                 taken.asked += one.asked;
+                taken.unanswered += one.unanswered;
             }
             io::Result::Ok(())
         })
@@ -98,11 +99,16 @@ async fn run(mut connection: Connection, mut asking: Asking) -> io::Result<Taken
             let now = *arrived.get_or_insert_with(Instant::now);
             asking.on_packet(packet, out, now)
         });
-        let taken = tokio::time::timeout(PATIENCE, taking).await;
-        taken.map_err(|_| wrong("requests were left without an answer"))??;
+        match tokio::time::timeout(PATIENCE, taking).await {
+            Ok(taken) => taken?,
+            // What is without an answer now never gets one.
+            Err(_) if asking.count.is_some() => break,
+            Err(_) => return Err(wrong("requests were left without an answer")),
+        }
     }
     connection.flush().await?;
-    Ok(Taken { asked: asking.left_at.len(), ..asking.taken })
+    let asked = asking.left_at.len();
+    Ok(Taken { asked, unanswered: asked - asking.answered, ..asking.taken })
 }
 
 /// Which answers count.
@@ -244,8 +250,10 @@ impl Asking {
     fn on_answer(&mut self, answer: &Publish<'_>, now: Instant) -> io::Result<()> {
         let number = answer.correlation_data.and_then(|data| <[u8; 8]>::try_from(data).ok());
         let number = number.map(u64::from_be_bytes).and_then(|number| usize::try_from(number).ok());
-        let left_at = number.and_then(|number| self.left_at.get_mut(number)).and_then(Option::take);
-        let left_at = left_at.ok_or_else(|| wrong("an answer that nobody waits for"))?;
+        let left_at = number.and_then(|number| self.left_at.get_mut(number));
+        let left_at = left_at.ok_or_else(|| wrong("an answer that nobody waits for"))?.take();
+        // After a lost connection an answer may come again.
+        let Some(left_at) = left_at else { return Ok(()) };
         self.answered += 1;
         if self.counted.contains(now) {
             let nanos = (now - left_at).as_nanos();
@@ -266,6 +274,7 @@ struct Taken {
     failed: u64,
     /// Requests in all, counted or not.
     asked: usize,
+    unanswered: usize,
 }
 
 impl Taken {
@@ -279,6 +288,7 @@ impl Taken {
         let line = serde_json::json!({
             "answers": count,
             "failed": self.failed,
+            "unanswered": self.unanswered,
             "per_second": count as f64 / seconds,
             "median_us": at(0.5),
             "p99_us": at(0.99),

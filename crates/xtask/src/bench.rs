@@ -28,6 +28,24 @@ pub(crate) struct Options {
     /// Put the tables and plots into `crates/hearthd/benches` as well, as those of this machine today.
     #[arg(long)]
     keep: bool,
+    /// Measure these chapters alone.
+    #[arg(long, value_enum, value_name = "CHAPTER")]
+    only: Vec<Chapter>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Chapter {
+    Comparison,
+    Durability,
+    Growth,
+    Footprint,
+}
+
+impl Options {
+    fn chapters(&self) -> Vec<Chapter> {
+        let all = [Chapter::Comparison, Chapter::Durability, Chapter::Growth, Chapter::Footprint];
+        if self.only.is_empty() { all.into() } else { self.only.clone() }
+    }
 }
 
 /// Measures, prints, and leaves tables and plots in `target/bench`.
@@ -37,22 +55,34 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
     let folder = workspace().canonicalize()?.join("target/bench");
     std::fs::create_dir_all(&folder).doing(folder.display())?;
-    let peers = peers::provide(&folder).await?;
-
     let mut report = report::Report::new(&options);
-    let compared = cells::compare(&built, &peers, effort).await?;
-    report.add("Throughput and latency", &table::comparison(&compared));
-    report.add("The goals", &table::goals(&compared));
-    let durability = durability::measure(&built, effort).await?;
-    report.add("What durability costs", &table::durability(&durability));
-    let growth = growth::measure(&built, effort).await?;
-    report.add("Growth", &table::growth(&growth));
-    let footprint = footprint::measure(&built, effort).await?;
-    report.add("Footprint", &table::footprint(&footprint));
-    report.write(&folder)?;
-    let mut plots = plot::growth(&growth, &folder)?;
-    plots.push(plot::throughput(&compared, &folder)?);
-    plots.push(plot::memory(&footprint, &folder)?);
+    let mut plots = Vec::new();
+    for chapter in options.chapters() {
+        match chapter {
+            Chapter::Comparison => {
+                let peers = peers::provide(&folder)?;
+                let compared = cells::compare(&built, &peers, effort).await?;
+                report.add("The goals", &table::goals(&compared));
+                report.add("Throughput and latency", &table::comparison(&compared));
+                plots.push(plot::throughput(&compared, &folder)?);
+            }
+            Chapter::Durability => {
+                let durability = durability::measure(&built, effort).await?;
+                report.add("What durability costs", &table::durability(&durability));
+            }
+            Chapter::Growth => {
+                let growth = growth::measure(&built, effort).await?;
+                report.add("Growth", &table::growth(&growth));
+                plots.extend(plot::growth(&growth, &folder)?);
+            }
+            Chapter::Footprint => {
+                let footprint = footprint::measure(&built, effort).await?;
+                report.add("Footprint", &table::footprint(&footprint));
+                plots.push(plot::memory(&footprint, &folder)?);
+            }
+        }
+        report.write(&folder)?;
+    }
     println!("\ntables and plots: {}", folder.display());
     if options.keep {
         report.keep(&plots)?;

@@ -38,9 +38,11 @@ pub(crate) struct Devices {
 pub(crate) struct Queued {
     pub(crate) count: usize,
     pub(crate) peak_kb: u64,
-    /// From the start of the process to the last answer.
-    pub(crate) answered_ms: f64,
+    /// From the start of the process to the last answer; none where one never came.
+    pub(crate) answered_ms: Option<f64>,
+    /// Answers that do not tell of success, and requests without any.
     pub(crate) failed: f64,
+    pub(crate) unanswered: f64,
 }
 
 /// Starts hubs of all sizes behind Mosquitto.
@@ -87,6 +89,9 @@ async fn with_devices(
     // The first start learns the prefix; the second is that of every day.
     hub.start(&mut phone).await?;
     hub.terminate().await?;
+    // Whatever the first start has said shall not be taken for the second.
+    phone.subscribe(MARKER).await?;
+    phone.drain(MARKER).await?;
     let begin = Instant::now();
     hub.spawn()?;
     hub.online(&mut phone).await?;
@@ -119,10 +124,11 @@ async fn with_queue(built: &Built, access: &Access, count: usize) -> Result<Queu
     let peak_kb = memory_kb(hub.process()?.id(), "VmHWM")?;
     let json: serde_json::Value = serde_json::from_str(&line)?;
     let failed = json["failed"].as_f64().doing("no number of failures")?;
-    hub.online(&mut phone).await?;
+    let unanswered: f64 = json["unanswered"].as_f64().doing("no number of unanswered requests")?;
     hub.terminate().await?;
     tokio::time::timeout(END, asking.wait()).await.doing("hearth-load does not end")??;
-    Ok(Queued { count, peak_kb, answered_ms, failed })
+    let answered_ms = (unanswered == 0.0).then_some(answered_ms);
+    Ok(Queued { count, peak_kb, answered_ms, failed, unanswered })
 }
 
 fn question(targets: usize, in_flight: usize, until: Until) -> Question {
@@ -138,4 +144,5 @@ fn question(targets: usize, in_flight: usize, until: Until) -> Question {
     }
 }
 
+const MARKER: &str = "bench/marker";
 const END: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ pub(crate) struct Peers {
 }
 
 /// Installs paho-mqtt into a virtual environment, and MQTT.js beside its script.
-pub(crate) async fn provide(folder: &Path) -> Result<Peers> {
+pub(crate) fn provide(folder: &Path) -> Result<Peers> {
     let folder = folder.join("peers");
     std::fs::create_dir_all(&folder).doing(folder.display())?;
     let mut changed = false;

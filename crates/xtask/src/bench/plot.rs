@@ -21,10 +21,10 @@ pub(crate) fn growth(growth: &Growth, folder: &Path) -> Result<Vec<PathBuf>> {
     let of_devices = |value: fn(&super::growth::Devices) -> f64| -> Vec<_> {
         growth.devices.iter().map(|each| (each.count as f64, value(each))).collect()
     };
-    let of_queue = |value: fn(&super::growth::Queued) -> f64| -> Vec<_> {
-        growth.queued.iter().map(|each| (each.count as f64, value(each))).collect()
+    let of_queue = |value: fn(&super::growth::Queued) -> Option<f64>| -> Vec<_> {
+        let points = growth.queued.iter().map(|each| Some((each.count as f64, value(each)?)));
+        points.flatten().collect()
     };
-    let megabytes = |kb: u64| kb as f64 / 1024.0;
     [
         (
             "devices-memory",
@@ -38,7 +38,7 @@ pub(crate) fn growth(growth: &Growth, folder: &Path) -> Result<Vec<PathBuf>> {
             "queued-memory",
             "requests queued",
             "peak MiB",
-            growth.queued.iter().map(|e| (e.count as f64, megabytes(e.peak_kb))).collect(),
+            of_queue(|e| Some(e.peak_kb as f64 / 1024.0)),
         ),
         (
             "queued-answered",

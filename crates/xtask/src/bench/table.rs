@@ -20,7 +20,7 @@ pub(crate) fn comparison(compared: &Compared) -> String {
         ("Median latency in microseconds", |figures| figures.median_us),
         ("99th percentile of the latency in microseconds", |figures| figures.p99_us),
     ] {
-        let _ = writeln!(text, "### {title}\n");
+        let _ = writeln!(text, "<details><summary>{title}</summary>\n");
         let names: Vec<_> = Responder::ALL.iter().map(|responder| responder.name()).collect();
         let _ = writeln!(
             text,
@@ -42,7 +42,7 @@ pub(crate) fn comparison(compared: &Compared) -> String {
                 );
             }
         }
-        text.push('\n');
+        text += "\n</details>\n\n";
     }
     let requester = |responder| {
         let each = compared.each(BrokerKind::Mosquitto, Cell::FULL, responder, |f| f.requester_us);
@@ -140,12 +140,13 @@ pub(crate) fn growth(growth: &Growth) -> String {
             (last.median_us - first.median_us) / more * 1000.0,
         );
     }
-    text += "\n| queued while away | peak memory | start to the last answer | not carried out |\n|--:|--:|--:|--:|\n";
+    text += "\n| queued while away | peak memory | start to the last answer | not carried out | unanswered |\n|--:|--:|--:|--:|--:|\n";
     for each in &growth.queued {
+        let answered = each.answered_ms.map_or("never".into(), |ms| format!("{ms:.0} ms"));
         let _ = writeln!(
             text,
-            "| {} | {} kB | {:.0} ms | {:.0} |",
-            each.count, each.peak_kb, each.answered_ms, each.failed
+            "| {} | {} kB | {answered} | {:.0} | {:.0} |",
+            each.count, each.peak_kb, each.failed, each.unanswered
         );
     }
     text
