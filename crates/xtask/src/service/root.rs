@@ -35,10 +35,12 @@ fn mirror() -> Option<String> {
     let lists = lists.filter_map(|entry| Some(entry.ok()?.path()));
     let lists = [PathBuf::from("/etc/apt/sources.list")].into_iter().chain(lists);
     let text: String = lists.filter_map(|list| fs::read_to_string(list).ok()).collect();
-    text.lines().find_map(|line| {
+    let mut lines = text.lines().filter_map(|line| {
         let uri = line.strip_prefix("URIs: ").or_else(|| line.strip_prefix("deb "))?;
         uri.split_whitespace().find(|word| word.contains("://")).map(str::to_owned)
-    })
+    });
+    // Beside Debian's there may be lists of others.
+    lines.find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
 }
 
 /// Beside a system: the clients that are not ours. Perl, which the sandbox is tried with, is in every Debian.
