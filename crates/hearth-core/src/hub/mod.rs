@@ -380,14 +380,17 @@ impl Hub {
         self.outputs.push_back(Output::Notice(notice));
     }
 
-    /// The prefix of the connection in use.
-    fn prefix(&self) -> Option<&Prefix> {
+    /// The connection in use.
+    fn connection(&self) -> Option<&Connection> {
         match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => {
-                connection.prefix.as_ref()
-            }
+            Phase::Subscribing(connection) | Phase::Online(connection) => Some(connection),
             _ => None,
         }
+    }
+
+    /// The prefix of the connection in use.
+    fn prefix(&self) -> Option<&Prefix> {
+        self.connection()?.prefix.as_ref()
     }
 
     /// Finds a delivery of this connection that has no PUBACK yet; their IDs go up.

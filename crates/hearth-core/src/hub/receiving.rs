@@ -161,7 +161,7 @@ impl Hub {
             Some(generation) => self.wills.saw_online(generation),
             None => {}
         }
-        if let Some(current) = self.current()
+        if let Some(current) = self.connection().map(|connection| connection.generation)
             && !generation.is_some_and(|generation| self.wills.knows(generation))
         {
             news |= self.wills.saw_stranger(current);
@@ -199,24 +199,11 @@ impl Hub {
         }
     }
 
-    /// The generation of the connection in use.
-    fn current(&self) -> Option<Generation> {
-        match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => {
-                Some(connection.generation)
-            }
-            _ => None,
-        }
-    }
-
     pub(super) fn may_be_stale(&self) -> bool {
-        match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => {
-                connection.session_present
-                    && matches!(connection.fence, Fence::Unsent | Fence::Sent { .. })
-            }
-            _ => false,
-        }
+        self.connection().is_some_and(|connection| {
+            connection.session_present
+                && matches!(connection.fence, Fence::Unsent | Fence::Sent { .. })
+        })
     }
 
     /// Whether all that the broker had queued has been seen, or is not waited for any longer.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, Phase};
+use super::Hub;
 use crate::{
     Answer, Change, Notice, Now, PublishId, Record, RequestId, RequestKey, Status,
     journal::Durability,
@@ -206,7 +206,7 @@ impl Hub {
         };
         // A request of this connection was checked when it came; others may have come under another prefix.
         if origin.deliveries.is_empty()
-            && let Phase::Subscribing(connection) | Phase::Online(connection) = &self.phase
+            && let Some(connection) = self.connection()
             && self.check_response_topic(connection.prefix.as_ref(), &response.topic).is_err()
         {
             if let Some(key) = &origin.key {

@@ -163,14 +163,9 @@ impl Hub {
 
     /// Makes a message of this connection to the hub itself.
     fn own_message(&self, purpose: &str) -> Message {
-        let (generation, prefix) = match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => {
-                (Some(connection.generation), connection.prefix.as_ref())
-            }
-            _ => (None, None),
-        };
+        let generation = self.connection().map(|connection| connection.generation);
         Message {
-            topic: self.own_response_topic(prefix, purpose),
+            topic: self.own_response_topic(self.prefix(), purpose),
             qos: QoS::AtLeastOnce,
             correlation_data: generation.map(|generation| generation.0.to_vec().into()),
             expiry: Some(whole_seconds(self.config.fence_timeout)),

@@ -263,18 +263,20 @@ fn no_user_property_has_a_character_that_brokers_refuse() {
     assert_eq!(response.user_property("__propVal"), Some(clean));
 }
 
+/// Has the lamp say on its own how it is.
+fn report(rig: &mut Rig, payload: &'static str) {
+    rig.handle(Input::State {
+        device: "lamp".into(),
+        property: "power".into(),
+        payload: payload.into(),
+        content_type: ContentType::Text,
+        retain: true,
+    });
+}
+
 #[test]
 fn an_old_state_is_never_sent_after_a_newer_one() {
     let mut rig = Rig::online();
-    let report = |rig: &mut Rig, payload: &'static str| {
-        rig.handle(Input::State {
-            device: "lamp".into(),
-            property: "power".into(),
-            payload: payload.into(),
-            content_type: ContentType::Text,
-            retain: true,
-        });
-    };
     report(&mut rig, "1");
     report(&mut rig, "2");
     rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
@@ -315,15 +317,6 @@ fn a_clock_that_is_months_behind_and_then_set_changes_nothing_that_is_decided() 
 #[test]
 fn a_state_that_the_broker_refuses_for_now_goes_again_and_the_newest_alone() {
     let mut rig = Rig::online();
-    let report = |rig: &mut Rig, payload: &'static str| {
-        rig.handle(Input::State {
-            device: "lamp".into(),
-            property: "power".into(),
-            payload: payload.into(),
-            content_type: ContentType::Text,
-            retain: true,
-        });
-    };
     let refuse = |rig: &mut Rig, reason_code: u8| {
         let refused = rig.take().into_iter().find_map(|output| match output {
             Output::Publish { id, .. } => Some(id),
