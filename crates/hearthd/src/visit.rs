@@ -50,13 +50,12 @@ impl Visit {
         let link = Link::open(options, 0).map_err(VisitError::Unavailable)?;
         let deadline = Instant::now() + timeout;
         let mut visit = Self { link, deadline, published: 0, received: VecDeque::new() };
-        loop {
-            match visit.next().await? {
-                Some(LinkEvent::Connected(connack)) => return Ok((visit, connack)),
-                Some(_) => {}
-                None => return Err(silent()),
-            }
-        }
+        let connack = visit.answer(|event| match event {
+            LinkEvent::Connected(connack) => Some(connack.clone()),
+            _ => None,
+        });
+        let connack = connack.await?;
+        Ok((visit, connack))
     }
 
     /// Gives the steps that follow this much time.
@@ -70,15 +69,11 @@ impl Visit {
     /// Where the connection ends first, or the deadline passes.
     pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, VisitError> {
         self.link.subscribe(&[Subscription { filter: filter.to_owned(), retained }])?;
-        loop {
-            match self.next().await? {
-                Some(LinkEvent::Subscribed(codes)) => {
-                    return codes.first().copied().ok_or_else(silent);
-                }
-                Some(_) => {}
-                None => return Err(silent()),
-            }
-        }
+        let code = self.answer(|event| match event {
+            LinkEvent::Subscribed(codes) => Some(codes.first().copied()),
+            _ => None,
+        });
+        code.await?.ok_or_else(silent)
     }
 
     /// Publishes at QoS 1; returns the reason code (MQTT 3.4.2.1).
@@ -89,13 +84,11 @@ impl Visit {
         self.published += 1;
         let id = PublishId(self.published);
         self.link.publish(id, message.clone())?;
-        loop {
-            match self.next().await? {
-                Some(LinkEvent::Published(published, code)) if published == id => return Ok(code),
-                Some(_) => {}
-                None => return Err(silent()),
-            }
-        }
+        let code = self.answer(|event| match event {
+            LinkEvent::Published(published, code) if *published == id => Some(*code),
+            _ => None,
+        });
+        code.await
     }
 
     /// Waits for a message; none when the time is over.
@@ -107,9 +100,8 @@ impl Visit {
             if let Some(message) = self.received.pop_front() {
                 return Ok(Some(message));
             }
-            if self.next().await?.is_none() {
-                return Ok(None);
-            }
+            let Some(event) = self.next().await? else { return Ok(None) };
+            self.keep(event)?;
         }
     }
 
@@ -120,18 +112,32 @@ impl Visit {
         }
     }
 
-    /// Waits for the next event; none when the time is over. Messages are acknowledged and kept.
+    /// Waits for what a packet is answered with; messages that come before it are kept.
+    async fn answer<T>(&mut self, pick: impl Fn(&LinkEvent) -> Option<T>) -> Result<T, VisitError> {
+        loop {
+            let event = self.next().await?.ok_or_else(silent)?;
+            if let Some(answer) = pick(&event) {
+                return Ok(answer);
+            }
+            self.keep(event)?;
+        }
+    }
+
+    /// Acknowledges a message and keeps it; no other event is of use to anybody.
+    fn keep(&mut self, event: LinkEvent) -> Result<(), VisitError> {
+        let LinkEvent::Received(message, delivery) = event else { return Ok(()) };
+        if let Some(delivery) = delivery {
+            self.link.acknowledge(delivery.id)?;
+        }
+        self.received.push_back(message);
+        Ok(())
+    }
+
+    /// Waits for the next event; none when the time is over.
     async fn next(&mut self) -> Result<Option<LinkEvent>, VisitError> {
         match timeout_at(self.deadline, self.link.next()).await {
             Err(_) => Ok(None),
             Ok(LinkEvent::Closed(cause)) => Err(refusal(&cause)),
-            Ok(LinkEvent::Received(message, delivery)) => {
-                if let Some(delivery) = delivery {
-                    self.link.acknowledge(delivery.id)?;
-                }
-                self.received.push_back(message.clone());
-                Ok(Some(LinkEvent::Received(message, delivery)))
-            }
             Ok(event) => Ok(Some(event)),
         }
     }
