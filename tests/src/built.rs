@@ -64,8 +64,8 @@ impl Built {
     /// # Errors
     /// Where cargo fails.
     pub fn build(&self) -> Result<()> {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.arg("build").current_dir(workspace());
+        let mut cargo = cargo();
+        cargo.arg("build");
         let profile = self.folder.file_name().unwrap_or_default();
         if profile != "debug" {
             cargo.arg("--profile").arg(profile);
@@ -108,6 +108,13 @@ impl Built {
 /// What a measurement needs.
 const MEASURED: [&str; 5] =
     ["hearthd", "hearth-broker", "hearth-load", "hearth-light", "hearth-thermostat"];
+
+/// Returns the cargo that this was started by, in the workspace.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
 
 /// Returns the root of the workspace.
 pub fn workspace() -> &'static Path {

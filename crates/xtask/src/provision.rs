@@ -43,6 +43,13 @@ pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     Err(Failure(format!("{line}: {}: {}", output.status, said.trim_end())))
 }
 
+/// Returns the mirror that this machine gets Debian from; none where it runs something else.
+pub(crate) fn mirror() -> Option<String> {
+    let targets = ["indextargets", "--format", "$(SITE)", "Origin: Debian", "Label: Debian"];
+    let output = Command::new("apt-get").args(targets).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
+}
+
 pub(crate) fn is_root() -> bool {
     stdout_of(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }

@@ -2,9 +2,12 @@
 
 use std::{path::PathBuf, process::Command};
 
-use hearth_tests::{Doing, Failure, Result, built::workspace};
+use hearth_tests::{
+    Doing, Failure, Result,
+    built::{cargo, workspace},
+};
 
-use crate::provision::succeed;
+use crate::provision::{stdout_of, succeed};
 
 /// Runs the tables that are linked into a test under Miri, then the end-to-end tests with a daemon and plugins that
 /// AddressSanitizer watches.
@@ -64,17 +67,18 @@ pub(crate) fn sanitize() -> Result<()> {
 /// Says all that is missing, or returns the machine's target.
 fn require_nightly() -> Result<String> {
     let mut missing = Vec::new();
-    let version = stdout(rustup("rustc").args(["--version", "--verbose"]));
+    let version = stdout_of(rustup("rustc").args(["--version", "--verbose"])).ok();
     let host = version.as_deref().and_then(|said| {
         said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
     });
     if host.is_none() {
         missing.push("the toolchain `nightly`");
     }
-    if stdout(nightly("miri").arg("--version")).is_none() {
+    if stdout_of(nightly("miri").arg("--version")).is_err() {
         missing.push("its component `miri`");
     }
-    let sources = stdout(rustup("rustc").args(["--print", "sysroot"]))
+    let sources = stdout_of(rustup("rustc").args(["--print", "sysroot"]))
+        .ok()
         .map(|sysroot| PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library"));
     if !sources.is_some_and(|sources| sources.exists()) {
         missing.push("its component `rust-src`");
@@ -98,18 +102,6 @@ fn nightly(subcommand: &str) -> Command {
     let mut cargo = rustup("cargo");
     cargo.arg(subcommand);
     cargo
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(workspace());
-    cargo
-}
-
-/// Returns what a command prints, if it succeeds.
-fn stdout(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The tables of a host are never freed (rule M3 of the ABI), and a light asks the system which boot this is.

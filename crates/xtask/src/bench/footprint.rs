@@ -1,8 +1,6 @@
 //! What the daemon takes of a machine: memory at rest and after many requests, disk, dependencies.
 
-use std::process::Command;
-
-use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Result, built::workspace};
+use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Result, built::cargo};
 
 use super::{
     Effort,
@@ -84,9 +82,9 @@ fn ten_devices() -> String {
 
 /// Counts the crates of a program, itself aside.
 fn dependencies(package: &str) -> Result<usize> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    let mut cargo = cargo();
     cargo.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none"]);
-    let output = cargo.current_dir(workspace()).output().doing("cargo tree")?;
+    let output = cargo.output().doing("cargo tree")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let crates: std::collections::BTreeSet<_> =
         text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();

@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::ValueEnum;
-use hearth_tests::{Doing, Result, built::workspace};
+use hearth_tests::{
+    Doing, Result,
+    built::{cargo, workspace},
+};
 
 use crate::provision::{Need, provide, stdout_of, succeed};
 
@@ -27,8 +30,8 @@ pub(crate) enum Profile {
 
 /// Builds and returns the folder with the binaries.
 pub(crate) fn build(target: Architecture, profile: Profile) -> Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.arg("build").current_dir(workspace()).arg("--target-dir").arg(target_folder()?);
+    let mut cargo = cargo();
+    cargo.arg("build").arg("--target-dir").arg(target_folder()?);
     let mut folder = target_folder()?;
     if !target.is_native() {
         provide_cross(target)?;

@@ -11,9 +11,9 @@ use hearth_tests::{Doing, Failure, Result};
 use super::{
     board::{copy, ramdisk, write},
     machine::{Boot, Machine},
-    parts::{Parts, SUITE, mirror},
+    parts::{Parts, SUITE},
 };
-use crate::provision::{is_root, succeed};
+use crate::provision::{is_root, mirror, succeed};
 
 /// Assembles the machine with a package beside it, and boots it.
 pub(crate) async fn start(

@@ -7,7 +7,7 @@ use std::{
 
 use hearth_tests::{Doing, Failure, Result};
 
-use crate::provision::{provide, succeed};
+use crate::provision::{mirror, provide, succeed};
 
 /// The folders with what came from Debian; they stay for the next run.
 #[derive(Debug)]
@@ -96,13 +96,6 @@ fn unpack(folder: &Path, architecture: Option<&str>, packages: &str) -> Result<(
     mmdebstrap.arg(SUITE).arg(folder).args(mirror());
     succeed(&mut mmdebstrap)?;
     std::fs::write(&stamp, wanted).doing(stamp.display())
-}
-
-/// Returns the mirror that this machine gets Debian from; none where it runs something else.
-pub(crate) fn mirror() -> Option<String> {
-    let targets = ["indextargets", "--format", "$(SITE)", "Origin: Debian", "Label: Debian"];
-    let output = Command::new("apt-get").args(targets).output().ok()?;
-    String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
 /// The first release whose emulator has the I2C bus of the Pi and whose kernel the drivers.

@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf, process::Command};
 
 use hearth_tests::{Doing, Result};
 
-use crate::{package, provision::succeed};
+use crate::{
+    package,
+    provision::{mirror, succeed},
+};
 
 /// Returns the root of a suite, and makes it where it is not there.
 pub(super) fn provide(suite: &str) -> Result<PathBuf> {
@@ -27,20 +30,6 @@ pub(super) fn provide(suite: &str) -> Result<PathBuf> {
     succeed(&mut mmdebstrap)?;
     fs::rename(&unfinished, &root).doing(root.display())?;
     Ok(root)
-}
-
-/// Returns the mirror that this machine gets its own packages from.
-fn mirror() -> Option<String> {
-    let lists = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
-    let lists = lists.filter_map(|entry| Some(entry.ok()?.path()));
-    let lists = [PathBuf::from("/etc/apt/sources.list")].into_iter().chain(lists);
-    let text: String = lists.filter_map(|list| fs::read_to_string(list).ok()).collect();
-    let mut lines = text.lines().filter_map(|line| {
-        let uri = line.strip_prefix("URIs: ").or_else(|| line.strip_prefix("deb "))?;
-        uri.split_whitespace().find(|word| word.contains("://")).map(str::to_owned)
-    });
-    // Beside Debian's there may be lists of others.
-    lines.find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
 }
 
 /// Beside a system: the clients that are not ours. Perl, which the sandbox is tried with, is in every Debian.
