@@ -329,6 +329,12 @@ pub enum Notice {
         /// Property name.
         property: String,
     },
+    /// The broker has sent more than the hub's Receive Maximum, and more than the hub can hold: the rest is left, and
+    /// comes again on another connection.
+    ReceiveMaximumExceeded {
+        /// How many messages wait.
+        held: usize,
+    },
     /// A message for the broker was dropped because a queue is full.
     QueueFull {
         /// The topic.

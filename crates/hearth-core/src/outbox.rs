@@ -89,8 +89,15 @@ impl Outbox {
             old.message = message;
             return Ok(old.id);
         }
-        // Nothing but this bound keeps the answers to QoS 0 requests from filling the queue.
-        let bound = if message.qos == QoS::AtMostOnce { BOUND / 2 } else { BOUND };
+        let bound = match (&kind, message.qos) {
+            // Nothing but this bound keeps the answers to QoS 0 requests from filling the queue.
+            (_, QoS::AtMostOnce) => ANSWERS / 2,
+            // A request at QoS 1 is taken on only where its answer fits; of the others there are one or two.
+            (Kind::Response { .. } | Kind::Connection | Kind::Farewell, QoS::AtLeastOnce) => {
+                usize::MAX
+            }
+            (Kind::State | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
+        };
         if self.entries.len() >= bound {
             return Err(message.topic);
         }
@@ -103,6 +110,10 @@ impl Outbox {
             self.entries.push_back(entry);
         }
         Ok(id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Takes the next message that the window allows.
@@ -278,5 +289,6 @@ const LIBRARY_LIMIT: usize = 256;
 /// More than a round trip to a busy broker holds up; a quarter of the library's packet identifiers, so that none comes
 /// round while it is in use.
 const LARGEST_WINDOW: usize = 64;
-const BOUND: usize = 4096;
+/// So many answers may wait for the broker; what the hub says by itself finds as much room beside them.
+pub(crate) const ANSWERS: usize = 2048;
 const SMALL: usize = 256;

@@ -234,6 +234,7 @@ fn config() -> HubConfig {
         guards: Vec::new(),
         broker: "127.0.0.1:1883".into(),
         redelivery: Duration::from_secs(60),
+        receive_maximum: 1024,
         deadline: Duration::from_secs(5),
         queue: 64,
         max_payload: 64 * 1024,

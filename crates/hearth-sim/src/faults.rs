@@ -128,7 +128,7 @@ pub(crate) fn fault(rng: &mut fastrand::Rng) -> Fault {
         },
         73..79 => Fault::Offer(offer(rng)),
         79..84 => Fault::ReceiveMaximum(*pick(rng, &[1, 2, 20, 65_535])),
-        84..88 => Fault::ClientReceiveMaximum(*pick(rng, &[1, 2, 20, 65_535])),
+        84..88 => Fault::ClientReceiveMaximum(*pick(rng, &[1, 2, 20, 1024])),
         88..93 => Fault::NetworkLatency(Duration::from_millis(*pick(rng, &[1, 1, 20, 400, 4_000]))),
         93..98 => Fault::StoreLatency(Duration::from_millis(*pick(rng, &[0, 2, 50, 1_000, 6_000]))),
         98..100 => Fault::WallClock { years: rng.i32(-40..40) },

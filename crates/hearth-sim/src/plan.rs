@@ -142,6 +142,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
     let habits = Habits {
         counts_packet_ids: rng.bool(),
         reorders: rng.u8(..4) == 0,
+        overruns: rng.u8(..4) == 0,
         takeover: *pick(
             rng,
             &[
@@ -164,7 +165,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         fallback: *pick(rng, &[None, None, Some("home")]),
         required: rng.u8(..8) == 0,
         will_delay: Duration::from_secs(*pick(rng, &[0, 2, 10, 10, 30])),
-        client_receive_maximum: *pick(rng, &[1, 2, 20, 65_535, 65_535]),
+        client_receive_maximum: *pick(rng, &[1, 2, 20, 1024, 1024]),
         queue: *pick(rng, &[2, 4, 16]),
         guardians,
         executes_stale: rng.u8(..6) == 0,
@@ -174,7 +175,8 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
 
 /// While the broker takes no answers, one requester asks for more than the hub can remember.
 fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
-    setup.client_receive_maximum = u16::MAX;
+    setup.client_receive_maximum = *pick(rng, &[20, 1024]);
+    setup.habits.overruns = true;
     setup.flooded = true;
     let at = rng.usize(1..steps.len());
     let lasts = Duration::from_secs(20);

@@ -69,6 +69,7 @@ reached! {
     Shrunk => "answers too large, told so",
     JournalFull => "status 429 journal full",
     QueueFull => "queues full",
+    Left => "messages left for another connection",
     Withheld => "PUBACKs held up",
     StoresFail => "disks full",
     Unwritten => "writes failed",

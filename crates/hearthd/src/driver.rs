@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Config, DeviceConfig, Stale},
     device::{DeviceEvent, Devices},
-    link::{ConnectOptions, Link, LinkEvent, LinkFull},
+    link::{ConnectOptions, Link, LinkEvent, LinkFull, RECEIVE_MAXIMUM},
     notice,
     plugin::STATUS,
     reload::{Prepared, Reloader},
@@ -386,6 +386,7 @@ fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         guards: config.guards.clone(),
         broker: format!("{}:{}", config.broker.host, config.broker.port),
         redelivery: REDELIVERY.max(config.broker.keep_alive * 2),
+        receive_maximum: RECEIVE_MAXIMUM,
         deadline: config.requests.deadline,
         queue: config.requests.queue,
         max_payload: config.requests.max_payload,

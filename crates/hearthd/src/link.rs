@@ -560,13 +560,14 @@ fn disconnect_code(code: DisconnectReasonCode) -> u8 {
 const SUCCESS: u8 = 0;
 /// rumqttc's table of messages in flight; the hub's window keeps well below it.
 const IN_FLIGHT_LIMIT: u16 = 256;
-/// More than window, acknowledgements of one read and one SUBSCRIBE can fill.
-const REQUEST_CAPACITY: usize = 4096;
+/// What is handed over and not written yet: one PUBACK for each Packet Identifier there is, what is in flight, and
+/// the few packets of a session's beginning and end. Only what waits takes memory.
+const REQUEST_CAPACITY: usize = u16::MAX as usize + 2 * IN_FLIGHT_LIMIT as usize;
 /// Events that wait for the driver before the socket is read on.
 const EVENT_CAPACITY: usize = 64;
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receive Maximum (MQTT 3.1.2.11.3): brokers are known to lose messages above a small one.
-const RECEIVE_MAXIMUM: u16 = 1024;
+pub const RECEIVE_MAXIMUM: u16 = 1024;
 /// Maximum Packet Size (MQTT 3.1.2.11.4): room for any request, so that a large one gets its refusal.
 const MAX_PACKET_SIZE: u32 = 1024 * 1024;

@@ -43,6 +43,12 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::Guarding { presence, device, property } => {
             info!(presence, device, property, "another hub's will was published: acting on it");
         }
+        Notice::ReceiveMaximumExceeded { held } => {
+            warn!(
+                held,
+                "the broker sends more than the Receive Maximum: connecting again for the rest"
+            );
+        }
         Notice::QueueFull { topic } => warn!(topic, "message dropped: the queue is full"),
         Notice::MessageDropped { topic } => {
             warn!(topic, "message dropped: too late for its receiver, or too large for the broker");

@@ -37,6 +37,8 @@ pub struct HubConfig {
     pub broker: String,
     /// How long after its PUBACK a request is remembered: long enough to be sure that the broker has it.
     pub redelivery: Duration,
+    /// Receive Maximum as CONNECT announces it (MQTT 3.1.2.11.3): the hub works on so many messages at a time.
+    pub receive_maximum: u16,
     /// Deadline of requests to the hub itself.
     pub deadline: Duration,
     /// Requests that one device may have waiting.

@@ -1,5 +1,7 @@
 //! From nothing to `online` and back: the will is fixed before the prefix is known (MQTT 3.1.2.5, 3.2.2.3.15).
 
+use std::time::Duration;
+
 use super::{Connection, Fence, Hub, Next, Phase, requesting::not_stored};
 use crate::{
     Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS, Will,
@@ -147,6 +149,9 @@ impl Hub {
     }
 
     fn forget_deliveries(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
+        self.has_left = false;
         self.deliveries.clear();
         self.unstored.clear();
         self.held_wills.clear();
@@ -184,12 +189,12 @@ impl Hub {
     }
 
     pub(super) fn decide_when_due(&mut self, now: Now) {
+        let Phase::Online(connection) = &self.phase else { return };
+        if self.fence_due(connection).is_none_or(|due| due > now.monotonic) {
+            return;
+        }
         let Phase::Online(connection) = &mut self.phase else { return };
-        let fenced = match connection.fence {
-            Fence::Settling { until } if until <= now.monotonic => true,
-            Fence::Sent { until, .. } if until <= now.monotonic => false,
-            _ => return,
-        };
+        let fenced = connection.fence.is_back();
         connection.fence = Fence::Decided { fenced };
         let (bare, resumed) = (connection.bare, connection.resumed);
         let generation = connection.generation;
@@ -212,6 +217,16 @@ impl Hub {
         for absence in decided {
             self.publish_absence(prefix.as_ref(), &absence);
             self.outputs.push_back(Output::Absence(absence));
+        }
+    }
+
+    /// Returns when the fence is given up, or the outcomes are decided.
+    pub(super) fn fence_due(&self, connection: &Connection) -> Option<Duration> {
+        match connection.fence {
+            // It comes behind what is held; what was left has it come on the next connection.
+            Fence::Sent { .. } if self.has_left || !self.held.is_empty() => None,
+            Fence::Sent { until, .. } | Fence::Settling { until } => Some(until),
+            Fence::Unsent | Fence::Decided { .. } => None,
         }
     }
 
@@ -338,13 +353,13 @@ impl Hub {
         self.notice(Notice::Offline { cause, retry_in });
     }
 
-    fn disconnect(&mut self, next: Next, will: Option<Generation>) {
+    pub(super) fn disconnect(&mut self, next: Next, will: Option<Generation>) {
         self.phase = Phase::Disconnecting { next, will };
         self.outputs.push_back(Output::Disconnect);
     }
 }
 
-fn seconds(duration: std::time::Duration) -> u32 {
+fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
@@ -357,6 +372,6 @@ const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
 /// PUBACK reason codes that may be others later (MQTT 3.4.2.1): unspecified, implementation specific, quota exceeded.
 const PASSING_REFUSALS: [u8; 3] = [0x80, 0x83, 0x97];
 /// How long after such a one a message that tells how things are goes again.
-const PUBLISH_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
+const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
 /// How often in a row CONNACK may contradict itself before the hub waits.
 const CONTRADICTIONS: u32 = 2;

@@ -3,6 +3,7 @@
 mod config;
 mod connecting;
 mod guarding;
+mod holding;
 mod receiving;
 mod requesting;
 mod responding;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 pub use config::{DevicePolicy, HubConfig};
 pub use guarding::Guard;
 
+use holding::Arrival;
 use responding::Unpublished;
 
 use crate::{
@@ -65,6 +67,11 @@ pub struct Hub {
     stored: u64,
     /// Why the store cannot be written, while it cannot.
     store_failure: Option<String>,
+    /// What has come and is not taken in yet.
+    held: VecDeque<Arrival>,
+    held_bytes: usize,
+    /// The broker has sent more than can be held.
+    has_left: bool,
     /// Deliveries that are acknowledged in the order in which they came (MQTT 4.6).
     deliveries: VecDeque<Inbound>,
     /// Deliveries for which the store must hold a revision first.
@@ -204,6 +211,9 @@ impl Hub {
             revision: 0,
             stored: 0,
             store_failure: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            has_left: false,
             deliveries: VecDeque::new(),
             unstored: Vec::new(),
             unpublished: VecDeque::new(),
@@ -236,6 +246,10 @@ impl Hub {
         }
         self.on_time(now);
         self.pump(now);
+        // What leaves makes room for what waits.
+        while self.take_in_held(now) || self.fetch_what_was_left(now) {
+            self.pump(now);
+        }
     }
 
     /// Yields the next output.
@@ -247,10 +261,7 @@ impl Hub {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let phase = match &self.phase {
             Phase::Waiting { until, .. } => Some(*until),
-            Phase::Online(connection) => match connection.fence {
-                Fence::Sent { until, .. } | Fence::Settling { until } => Some(until),
-                Fence::Unsent | Fence::Decided { .. } => None,
-            },
+            Phase::Online(connection) => self.fence_due(connection),
             Phase::Stopped => return None,
             Phase::Storing { .. }
             | Phase::Connecting { .. }

@@ -1,12 +1,12 @@
 //! What arrives: fences, answers to wills, presence, and requests.
 
-use super::{Fence, Hub, Inbound, Phase};
+use super::{Fence, Hub, Phase, holding::Arrival};
 use crate::{
     Acknowledgement, Delivery, DeliveryId, Generation, Message, Notice, Now, Output, topic::Prefix,
 };
 
 /// What a topic name says about a message.
-enum Address {
+pub(super) enum Address {
     Fence,
     /// What the hub publishes to its session before it subscribes.
     Session,
@@ -22,43 +22,55 @@ enum Address {
 }
 
 impl Hub {
-    pub(super) fn on_received(&mut self, now: Now, message: Message, inbound: Option<Delivery>) {
-        let prefix = match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => connection.prefix.clone(),
+    pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
+        match &self.phase {
+            Phase::Subscribing(_) | Phase::Online(_) => {
+                self.hold_back(Arrival { message, delivery, at: now.monotonic });
+                self.take_in_held(now);
+            }
             // Left unacknowledged, so that the broker sends it again on the next connection.
             Phase::Waiting { .. }
             | Phase::Storing { .. }
             | Phase::Connecting { .. }
             | Phase::Closing { .. }
             | Phase::Disconnecting { .. }
-            | Phase::Stopped => return,
-        };
-        let delivery = inbound.map(|inbound| inbound.id);
-        self.deliveries.extend(delivery.map(Inbound::new));
+            | Phase::Stopped => {}
+        }
+    }
+
+    pub(super) fn take_in(
+        &mut self,
+        now: Now,
+        prefix: Option<&Prefix>,
+        address: Address,
+        arrival: Arrival,
+    ) {
         self.put_off_fence(now);
-        match self.address(prefix.as_ref(), &message.topic) {
+        let delivery = arrival.delivery.map(|delivery| delivery.id);
+        let message = &arrival.message;
+        match address {
             Address::Fence => {
-                self.on_fence(now, &message);
+                self.on_fence(now, message);
                 self.acknowledge_now(delivery);
             }
             Address::Session => {
-                self.on_session(&message);
+                self.on_session(message);
                 self.acknowledge_now(delivery);
             }
-            Address::WillAnswer => self.on_will_answer(&message, delivery),
-            Address::Presence => self.on_own_presence(&message, delivery),
+            Address::WillAnswer => self.on_will_answer(message, delivery),
+            Address::Presence => self.on_own_presence(message, delivery),
             Address::Request { device, property } => {
-                self.on_request(now, prefix.as_ref(), &device, &property, &message, inbound);
+                self.on_request(now, prefix, &device, &property, &arrival);
             }
             // Left unacknowledged: the hub's next life sees it again.
             Address::Guarded if self.stopping.is_some() => {}
-            Address::Guarded => self.on_guarded(now, message, delivery),
+            Address::Guarded => self.on_guarded(now, arrival.message, delivery),
             Address::Other => self.acknowledge_now(delivery),
         }
     }
 
     /// Reads a topic by the current prefix, and by those of the wills that are still open.
-    fn address(&self, prefix: Option<&Prefix>, name: &str) -> Address {
+    pub(super) fn address(&self, prefix: Option<&Prefix>, name: &str) -> Address {
         let topics = &self.config.topics;
         if let Some(values) = topics.request.match_name(prefix, name) {
             let value = |key| {

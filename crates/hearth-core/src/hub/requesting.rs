@@ -1,6 +1,6 @@
 //! From a request's arrival to its execution: the policies, the journal, the order.
 
-use super::Hub;
+use super::{Hub, holding::Arrival};
 use crate::{
     Answer, Change, Delivery, DeliveryId, DevicePolicy, Message, Notice, Now, Output, QoS, Record,
     Request, RequestKey, Status,
@@ -24,21 +24,22 @@ impl Hub {
         prefix: Option<&Prefix>,
         device: &str,
         property: &str,
-        message: &Message,
-        delivery: Option<Delivery>,
+        arrival: &Arrival,
     ) {
+        let Arrival { message, delivery, at } = arrival;
         if self.stopping.is_some() {
             // Left unacknowledged: the session keeps it for the hub's next life.
             return;
         }
-        if let Err(reason) = self.check_request(prefix, message) {
+        let reply = Reply::to(message, *at);
+        if let Err(reason) = self.check_request(now, prefix, &reply) {
             self.notice(Notice::RequestDropped { topic: message.topic.clone(), reason });
             return self.acknowledge_now(delivery.map(|delivery| delivery.id));
         }
         let origin = Origin {
-            key: key(message, delivery),
+            key: key(message, *delivery),
             content: fingerprint(&message.topic, &message.payload),
-            reply: Reply::to(message, now.monotonic),
+            reply,
             durability: self.durability(device, property, message),
             deliveries: delivery.iter().map(|delivery| delivery.id).collect(),
         };
@@ -293,12 +294,17 @@ impl Hub {
     }
 
     /// Finds what keeps a request from being considered at all.
-    fn check_request(&self, prefix: Option<&Prefix>, message: &Message) -> Result<(), String> {
-        if let Some(topic) = &message.response_topic {
+    fn check_request(
+        &self,
+        now: Now,
+        prefix: Option<&Prefix>,
+        reply: &Reply,
+    ) -> Result<(), String> {
+        if let Some(topic) = &reply.response_topic {
             self.check_response_topic(prefix, topic)
                 .map_err(|reason| format!("its Response Topic {reason}"))?;
         }
-        if message.expiry == Some(0) {
+        if reply.is_over(now.monotonic) {
             return Err("it had expired".into());
         }
         Ok(())

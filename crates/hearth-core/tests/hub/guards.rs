@@ -4,7 +4,7 @@ use hearth_core::{Answer, Guard, HubConfig, Message, QoS, Status, topic::Templat
 
 use crate::rig::{Rig, config, connack, status};
 
-fn guarding() -> HubConfig {
+pub(crate) fn guarding() -> HubConfig {
     let guard = |property: &str| Guard {
         presence: Template::parse("{prefix}/hub/attic/presence", &[]).unwrap(),
         device: "lamp".into(),
@@ -31,7 +31,7 @@ fn restarted(before: &Rig, session_present: bool) -> Rig {
     rig
 }
 
-fn will(generation: &'static [u8]) -> Message {
+pub(crate) fn will(generation: &'static [u8]) -> Message {
     Message {
         topic: "alice/hub/attic/presence".into(),
         payload: "offline".into(),

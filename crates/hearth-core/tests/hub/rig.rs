@@ -44,6 +44,7 @@ pub(crate) fn config() -> HubConfig {
         guards: Vec::new(),
         broker: "broker".into(),
         redelivery: Duration::from_secs(60),
+        receive_maximum: 1024,
         deadline: Duration::from_secs(5),
         queue: 2,
         max_payload: 1024,

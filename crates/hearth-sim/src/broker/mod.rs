@@ -28,6 +28,8 @@ pub(crate) struct Habits {
     pub(crate) counts_packet_ids: bool,
     /// Whether order holds only within a topic (MQTT 4.6).
     pub(crate) reorders: bool,
+    /// Whether it sends a client more than that client's Receive Maximum, as Mosquitto 2.0.11 does on a resumed session.
+    pub(crate) overruns: bool,
     pub(crate) takeover: Takeover,
     pub(crate) session_expiry: Duration,
 }

@@ -92,7 +92,7 @@ impl Session {
         rng: &mut fastrand::Rng,
     ) -> Option<ToHub> {
         let sent = self.in_flight.iter().filter(|in_flight| in_flight.sent).count();
-        if sent >= usize::from(self.client_receive_maximum) {
+        if !habits.overruns && sent >= usize::from(self.client_receive_maximum) {
             return None;
         }
         let unsent = || self.in_flight.iter().enumerate().filter(|(_, sent)| !sent.sent);

@@ -35,6 +35,7 @@ impl World {
             guards: vec![guard("power", "OFF"), guard("valve", "SHUT")],
             broker: "broker".into(),
             redelivery: REDELIVERY,
+            receive_maximum: self.client_receive_maximum,
             deadline: devices::DEADLINE,
             queue: self.setup.queue,
             max_payload: MAX_PAYLOAD,
