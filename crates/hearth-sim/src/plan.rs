@@ -175,7 +175,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
 
 /// While the broker takes no answers, one requester asks for more than the hub can remember.
 fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
-    setup.client_receive_maximum = *pick(rng, &[20, 1024]);
+    setup.client_receive_maximum = *pick(rng, &[64, 1024]);
     setup.habits.overruns = true;
     setup.flooded = true;
     let at = rng.usize(1..steps.len());

@@ -46,6 +46,8 @@ impl World {
         if asked.settled.take_if(|at| *at + REDELIVERY <= now).is_some() {
             asked.begin_anew();
         }
+        // Of many the last ones are remembered: what is asked again may be new to the hub, what is delivered again is not.
+        asked.ambiguous |= setup.flooded && !dup && asked.first_handed.is_some();
         let first = &mut asked.first_handed;
         if first.is_none_or(|first| first.life != life) {
             *first = Some(Handed { life, link, stale });
