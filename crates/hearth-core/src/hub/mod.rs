@@ -278,8 +278,11 @@ impl Hub {
     }
 
     fn on_time(&mut self, now: Now) {
-        let forgotten = self.journal.expire(now.monotonic);
-        self.forget(forgotten);
+        // What waits may be a repetition that came in time.
+        if self.held.is_empty() {
+            let forgotten = self.journal.expire(now.monotonic);
+            self.forget(forgotten);
+        }
         while let Some(id) = self.requests.overdue(now.monotonic) {
             self.time_out(now, id);
         }

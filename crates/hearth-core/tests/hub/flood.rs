@@ -170,3 +170,18 @@ fn a_will_that_waits_for_the_fence_does_not_keep_it_from_coming() {
     finish(&mut rig);
     assert_eq!(rig.acknowledged().len(), 9);
 }
+
+#[test]
+fn a_repetition_that_came_in_time_is_known_however_long_it_waits() {
+    let mut rig = online(1);
+    rig.receive(numbered(0));
+    finish(&mut rig);
+    rig.receive(numbered(1));
+    let asked = rig.executed().pop().unwrap();
+    rig.answer(&asked, Answer::text("ON"));
+    rig.receive(numbered(0));
+    rig.advance(Duration::from_secs(61));
+    finish(&mut rig);
+    assert_eq!(rig.executed().len(), 2);
+    assert_eq!(answered(&rig).len(), 3);
+}
