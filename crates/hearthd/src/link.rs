@@ -560,8 +560,8 @@ fn disconnect_code(code: DisconnectReasonCode) -> u8 {
 const SUCCESS: u8 = 0;
 /// rumqttc's table of messages in flight; the hub's window keeps well below it.
 const IN_FLIGHT_LIMIT: u16 = 256;
-/// What is handed over and not written yet: one PUBACK for each Packet Identifier there is, what is in flight, and
-/// the few packets of a session's beginning and end. Only what waits takes memory.
+/// What can wait to be written: a PUBACK for each Packet Identifier there is, what is in flight, and as many packets of a
+/// connection's beginning and end. Only what does wait takes memory.
 const REQUEST_CAPACITY: usize = u16::MAX as usize + 2 * IN_FLIGHT_LIMIT as usize;
 /// Events that wait for the driver before the socket is read on.
 const EVENT_CAPACITY: usize = 64;

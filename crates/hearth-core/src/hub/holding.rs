@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, Next, Phase, receiving::Address};
+use super::{Hub, Inbound, Next, Phase, receiving::Address};
 use crate::{Delivery, Message, Notice, Now, outbox::ANSWERS};
 
 /// A message as it came.
@@ -36,7 +36,7 @@ impl Hub {
         taken_in
     }
 
-    /// Keeps a message until there is room for it; none where the broker has to send it again.
+    /// Keeps a message until there is room for it, or leaves it to another connection.
     pub(super) fn hold_back(&mut self, arrival: Arrival) {
         let size = arrival.message.packet_size();
         let most = HELD_MAXIMA * usize::from(self.config.receive_maximum);
@@ -48,7 +48,7 @@ impl Hub {
                 let topic = arrival.message.topic;
                 return self.notice(Notice::RequestDropped { topic, reason });
             }
-            // What comes behind one that was left is left as well, or it would be acknowledged before.
+            // What comes behind one that was left is left as well: PUBACKs keep their order.
             Some(_) if self.has_left || !fits => {
                 if !std::mem::replace(&mut self.has_left, true) {
                     let held = self.held.len();
@@ -58,7 +58,7 @@ impl Hub {
             }
             None | Some(_) => {}
         }
-        self.deliveries.extend(arrival.delivery.map(|delivery| super::Inbound::new(delivery.id)));
+        self.deliveries.extend(arrival.delivery.map(|delivery| Inbound::new(delivery.id)));
         self.held_bytes += size;
         self.held.push_back(arrival);
     }
