@@ -3,13 +3,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use hearth_core::Request;
 
-use super::thread::Successor;
+use super::{
+    pool::{Pool, Seat},
+    worker::Successor,
+};
 
 /// The mailbox of one device.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(crate) struct Mailbox {
     bound: usize,
     inner: Mutex<Inner>,
     changed: Condvar,
+    /// Where the device takes its turns; unset where it has a thread of its own.
+    seat: OnceLock<(Arc<Pool>, Seat)>,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +33,7 @@ struct Inner {
     /// The commands that may still be completed.
     tokens: BTreeSet<u64>,
     woken: bool,
-    /// The device's thread waits, and nobody has said that he will notify it.
+    /// The device has taken all its mail, and nothing has come since.
     asleep: bool,
     /// The instance has gone by itself.
     lost: bool,
@@ -79,11 +84,13 @@ pub(crate) enum Next {
     /// The instance has gone by itself.
     Lost,
     Change(Change),
-    /// The time that the device's thread asked for has come.
+    /// The time that the device asked for has come.
     Due,
+    /// There is nothing to do before this time.
+    Nothing(Option<Instant>),
 }
 
-/// What the device's thread can take now.
+/// What the device can take now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ready {
     /// No command is pending.
@@ -94,7 +101,13 @@ pub(crate) struct Ready {
 
 impl Mailbox {
     pub(crate) fn new(bound: usize) -> Self {
-        Self { bound, inner: Mutex::default(), changed: Condvar::new() }
+        Self { bound, inner: Mutex::default(), changed: Condvar::new(), seat: OnceLock::new() }
+    }
+
+    /// Has the device take its turns in a pool.
+    pub(crate) fn belong_to(&self, pool: Arc<Pool>, seat: Seat) {
+        // A device is seated once; a reload that changes it keeps its mailbox and its seat.
+        let _ = self.seat.set((pool, seat));
     }
 
     /// Adds a request where it fits.
@@ -109,7 +122,10 @@ impl Mailbox {
 
     /// Has the device look at its mail.
     pub(crate) fn notify(&self) {
-        self.changed.notify_all();
+        match self.seat.get() {
+            Some((pool, seat)) => pool.wake(*seat),
+            None => self.changed.notify_all(),
+        }
     }
 
     /// Adds an absence; the oldest gives way where too many wait.
@@ -136,30 +152,29 @@ impl Mailbox {
 
     /// Adds an answer; false where nobody waits for it.
     pub(crate) fn complete(&self, completion: Completion) -> bool {
-        let mut inner = self.lock();
-        let expected = inner.tokens.remove(&completion.token);
-        if expected {
-            inner.completions.push_back(completion);
-            drop(inner);
-            self.changed.notify_all();
-        }
-        expected
+        self.change(|inner| {
+            let expected = inner.tokens.remove(&completion.token);
+            if expected {
+                inner.completions.push_back(completion);
+            }
+            expected
+        })
     }
 
     /// Arms a timer, or disarms it; false where too many are armed.
     pub(crate) fn set_timer(&self, id: u32, delay: Option<Duration>) -> bool {
-        let mut inner = self.lock();
-        let due = delay.and_then(|delay| Instant::now().checked_add(delay));
-        let Some(due) = due else {
-            inner.timers.remove(&id);
-            return true;
-        };
-        let fits = inner.timers.len() < TIMER_BOUND || inner.timers.contains_key(&id);
-        if fits {
-            inner.timers.insert(id, due);
-            self.changed.notify_all();
-        }
-        fits
+        self.change(|inner| {
+            let due = delay.and_then(|delay| Instant::now().checked_add(delay));
+            let Some(due) = due else {
+                inner.timers.remove(&id);
+                return true;
+            };
+            let fits = inner.timers.len() < TIMER_BOUND || inner.timers.contains_key(&id);
+            if fits {
+                inner.timers.insert(id, due);
+            }
+            fits
+        })
     }
 
     pub(crate) fn wake(&self) {
@@ -189,9 +204,14 @@ impl Mailbox {
         self.change(|inner| inner.stopping = true);
     }
 
-    /// The device's thread has ended.
+    /// The device has ended.
     pub(crate) fn stopped(&self) {
-        self.change(|inner| inner.stopped = true);
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.lock().stopped
     }
 
     pub(crate) fn wait_until_stopped(&self, deadline: Instant) -> bool {
@@ -217,37 +237,49 @@ impl Mailbox {
         inner.lost = false;
     }
 
-    /// Waits for what comes next and can be `ready` for, no longer than until `due`.
-    pub(crate) fn next(&self, ready: Ready, due: Option<Instant>) -> Next {
+    /// Takes what the device does next and can be `ready` for; `due` is when it has something to do by itself.
+    pub(crate) fn take(&self, ready: Ready, due: Option<Instant>) -> Next {
         let mut inner = self.lock();
-        loop {
-            let now = Instant::now();
-            if let Some(next) = inner.take_urgent() {
-                return next;
-            }
-            if due.is_some_and(|due| due <= now) {
-                return Next::Due;
-            }
-            if let Some(next) = inner.take(now, ready) {
-                return next;
-            }
-            let until = inner.timers.values().copied().chain(due).min();
-            inner.asleep = true;
-            inner = match until {
+        let now = Instant::now();
+        if let Some(next) = inner.take_urgent() {
+            return next;
+        }
+        if due.is_some_and(|due| due <= now) {
+            return Next::Due;
+        }
+        if let Some(next) = inner.take(now, ready) {
+            return next;
+        }
+        inner.asleep = true;
+        Next::Nothing(inner.timers.values().copied().chain(due).min())
+    }
+
+    /// Waits until something has come since [`Mailbox::take`] found nothing, no longer than `until`.
+    pub(crate) fn wait(&self, until: Option<Instant>) {
+        let mut inner = self.lock();
+        while inner.asleep {
+            inner = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(now);
+                Some(left) if left.is_zero() => break,
+                Some(left) => {
                     let waited = self.changed.wait_timeout(inner, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            inner.asleep = false;
         }
+        inner.asleep = false;
     }
 
-    fn change(&self, change: impl FnOnce(&mut Inner)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
+    /// Changes what waits, and has the device look at it.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.lock();
+        let result = change(&mut inner);
+        let asleep = mem::take(&mut inner.asleep);
+        drop(inner);
+        if asleep {
+            self.notify();
+        }
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

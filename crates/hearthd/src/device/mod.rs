@@ -1,4 +1,4 @@
-//! The devices: one thread and one bounded mailbox each, so that a hung device costs itself alone.
+//! The devices: one bounded mailbox each, and threads enough that a hung device costs itself alone.
 
 pub(crate) mod host;
 pub(crate) mod instance;
@@ -7,16 +7,16 @@ pub(crate) mod lines;
 pub(crate) mod local;
 pub(crate) mod mailbox;
 mod pace;
+mod pool;
 mod post;
 mod reload;
 mod reply;
 mod shared;
-mod thread;
+mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -33,10 +33,11 @@ use crate::{
     service::Census,
 };
 use mailbox::{Mailbox, Pushed};
+use pool::{Pool, STACK_SIZE};
 use post::Post;
 pub use reload::Difference;
 use shared::{Bounds, Shared, Ties};
-use thread::Worker;
+use worker::Worker;
 
 /// What a device says.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +96,7 @@ pub struct Devices {
     /// Devices with requests that do not know of them yet.
     asleep: Vec<Arc<Mailbox>>,
     post: Arc<Post>,
+    pool: Arc<Pool>,
     checked: Arc<Checked>,
     launcher: Launcher,
     bounds: Bounds,
@@ -107,7 +109,6 @@ pub struct Devices {
 #[derive(Debug)]
 struct Device {
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
 }
 
 /// Takes a lock; a panic elsewhere leaves the data as whole as each assignment left it.
@@ -179,6 +180,7 @@ impl Devices {
             leaving: Vec::new(),
             asleep: Vec::new(),
             post: Arc::default(),
+            pool: Arc::default(),
             checked: Arc::clone(&checked),
             launcher: plugins.launcher().clone(),
             bounds: bounds(config),
@@ -295,23 +297,26 @@ impl Devices {
         for (id, device) in self.by_id.into_iter().chain(self.leaving) {
             if !device.shared.mailbox.wait_until_stopped(deadline) {
                 warn!(device = id, "the device does not end");
-            } else if device.thread.join().is_err() {
-                warn!(device = id, "the device's thread has panicked");
             }
         }
         std::iter::from_fn(|| self.post.take()).collect()
     }
 
-    /// Starts the thread of one device.
+    /// Starts one device: with a thread of its own where its calls wait for another process.
     fn begin(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Device {
         let shared = Arc::new(self.shared(device, ties, saved));
         let worker = Worker::new(device.kind.clone(), self.launcher.clone(), Arc::clone(&shared));
-        let thread = std::thread::Builder::new()
-            .name(format!("device {}", device.config.id))
-            .stack_size(STACK_SIZE)
-            .spawn(move || worker.run())
-            .expect("the system can start a thread");
-        Device { shared, thread }
+        match device.config.isolation {
+            Isolation::None => self.pool.seat(worker),
+            Isolation::Process => drop(
+                std::thread::Builder::new()
+                    .name(format!("device {}", device.config.id))
+                    .stack_size(STACK_SIZE)
+                    .spawn(move || worker.run())
+                    .expect("the system can start a thread"),
+            ),
+        }
+        Device { shared }
     }
 
     fn shared(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Shared {
@@ -370,6 +375,5 @@ fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind
     })
 }
 
-const STACK_SIZE: usize = 512 * 1024;
 /// How often it is looked for devices that do not come back from a call.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

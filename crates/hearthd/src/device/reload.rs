@@ -9,7 +9,7 @@ use super::{
     Checked, CheckedDevice, Device, Devices, bounds,
     mailbox::Change,
     shared::{Condition, Ties},
-    thread::Successor,
+    worker::Successor,
 };
 use crate::{
     config::{Config, Isolation},
@@ -91,8 +91,7 @@ impl Devices {
     }
 
     fn remove_all_but(&mut self, checked: &Checked, difference: &mut Difference) {
-        // Those that have ended since the last time are joined by being dropped.
-        self.leaving.retain(|(_, device)| !device.thread.is_finished());
+        self.leaving.retain(|(_, device)| !device.shared.mailbox.has_stopped());
         let gone = |id: &String| !checked.devices.contains_key(id);
         let removed: Vec<_> = self.by_id.keys().filter(|id| gone(id)).cloned().collect();
         for id in &removed {
@@ -116,7 +115,7 @@ impl Devices {
         if self.is_stuck(id) {
             return self.abandon(id, device);
         }
-        let Some(Device { shared, .. }) = self.by_id.get(id) else { return };
+        let Some(Device { shared }) = self.by_id.get(id) else { return };
         let ties = shared.ties();
         let successor = Arc::new(self.shared(device, ties, shared.saved()));
         let change = Change::Replace(Box::new(Successor {

@@ -42,6 +42,43 @@ fn a_stalled_device_answers_503_at_once_until_its_call_ends() {
 }
 
 #[test]
+fn as_many_calls_may_hang_as_there_are_devices() {
+    let devices = ["a", "b", "c", "d", "e"].map(|id| (id, "deadline = \"1h\"", ""));
+    let mut bench = Bench::start("", &devices, &BTreeMap::new());
+    let hanging = ["a", "b", "c", "d"];
+    let blocked = hanging.map(|id| bench.post(&format!("{id}/job"), "block"));
+    for id in hanging {
+        assert_eq!(bench.device(id).next(), "set job=block");
+        assert_eq!(bench.device(id).next(), "waiting");
+    }
+    assert_eq!(bench.ask("e/job", "timers"), "200 timers");
+    let device = bench.device("e");
+    let notes = [device.next(), device.next(), device.next()];
+    assert_eq!(notes, ["set job=timers", "timer 3", "timer 2"]);
+    assert!(blocked.iter().all(|id| bench.is_open(*id)));
+    hanging.iter().for_each(|id| bench.device(id).go());
+    assert_eq!(blocked.map(|id| said(&bench.answer(id))), ["200 block"; 4]);
+}
+
+#[test]
+fn calls_that_hang_again_and_again_cost_no_other_device_an_answer() {
+    let devices = ["a", "b", "c", "d"].map(|id| (id, "deadline = \"1h\"", ""));
+    let mut bench = Bench::start("", &devices, &BTreeMap::new());
+    for round in 0..100 {
+        let (hanging, level) = (devices[round % devices.len()].0, round.to_string());
+        let blocked = bench.post(&format!("{hanging}/job"), "block");
+        let behind = bench.post(&format!("{hanging}/level"), &level);
+        for (id, ..) in devices.iter().filter(|(id, ..)| *id != hanging) {
+            assert_eq!(bench.ask(&format!("{id}/level"), &level), format!("200 {level}"));
+        }
+        assert!(bench.is_open(behind));
+        bench.device(hanging).go();
+        assert_eq!(said(&bench.answer(blocked)), "200 block");
+        assert_eq!(said(&bench.answer(behind)), format!("200 {level}"));
+    }
+}
+
+#[test]
 fn a_request_that_waited_past_its_deadline_is_not_executed() {
     let mut bench = Bench::two();
     let blocked = bench.post("a/job", "block");

@@ -1,4 +1,4 @@
-//! The thread of one device: takes its mail, calls its plugin, answers in order.
+//! What one device does: takes its mail, calls its plugin, answers in order.
 
 use std::{
     collections::VecDeque,
@@ -15,13 +15,13 @@ use super::{
     host::monotonic_ms,
     instance::{Call, Fall, Instance},
     lines,
-    mailbox::{Change, Completion, Next, Ready},
+    mailbox::{Change, Completion, Mailbox, Next, Ready},
     reply::{self, Verb, Wish},
     shared::{Condition, Shared},
 };
 use crate::plugin::{Kind, Launcher};
 
-/// All that one device's thread owns.
+/// All that belongs to whichever thread a device has its turn on.
 #[derive(Debug)]
 pub(crate) struct Worker {
     kind: Kind,
@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     since: Instant,
     /// When it is to be created again; none for a device in quarantine.
     retry: Option<Instant>,
+    /// It has had its first turn.
+    begun: bool,
     next_token: u64,
     pending: Option<Pending>,
 }
@@ -55,6 +57,17 @@ struct Pending {
     until: Instant,
 }
 
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is more to do; others come first.
+    More,
+    /// Nothing to do before this time, or before there is mail.
+    Rest(Option<Instant>),
+    /// The device has ended.
+    Ended,
+}
+
 /// How often the device has failed.
 #[derive(Debug, Default)]
 struct Record {
@@ -74,15 +87,33 @@ impl Worker {
             record: Record::default(),
             since: Instant::now(),
             retry: None,
+            begun: false,
             next_token: 0,
             pending: None,
         }
     }
 
-    /// Runs until the mailbox says stop.
+    pub(crate) fn mailbox(&self) -> &Mailbox {
+        &self.shared.mailbox
+    }
+
+    /// Takes turns on a thread of its own until the mailbox says stop.
     pub(crate) fn run(mut self) {
-        self.create();
         loop {
+            match self.turn() {
+                Turn::More => {}
+                Turn::Rest(until) => self.shared.mailbox.wait(until),
+                Turn::Ended => return self.shared.mailbox.stopped(),
+            }
+        }
+    }
+
+    /// Does what there is to do, though not for ever.
+    pub(crate) fn turn(&mut self) -> Turn {
+        if !mem::replace(&mut self.begun, true) {
+            self.create();
+        }
+        for _ in 0..LONGEST_TURN {
             let due = match (&self.pending, &self.instance) {
                 (Some(pending), _) => Some(pending.until),
                 (None, None) => self.retry,
@@ -90,8 +121,11 @@ impl Worker {
             };
             let ready =
                 Ready { requests: self.pending.is_none(), instance: self.instance.is_some() };
-            match self.shared.mailbox.next(ready, due) {
-                Next::Stop => break,
+            match self.shared.mailbox.take(ready, due) {
+                Next::Stop => {
+                    self.end();
+                    return Turn::Ended;
+                }
                 Next::Lost => self.on_lost(),
                 Next::Completion(completion) => self.on_completion(completion),
                 Next::Change(change) => self.on_change(change),
@@ -100,14 +134,18 @@ impl Worker {
                 Next::Wake => self.call(Call::Wake),
                 Next::Request(request, since) => self.on_request(request, since),
                 Next::Due => self.on_due(),
+                Next::Nothing(until) => return Turn::Rest(until),
             }
         }
+        Turn::More
+    }
+
+    fn end(&mut self) {
         self.end_instance();
         for request in self.shared.mailbox.drain() {
             let text = format!("`{}` has ended", self.shared.config.id);
             self.shared.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
-        self.shared.mailbox.stopped();
     }
 
     fn on_request(&mut self, request: Request, since: Instant) {
@@ -365,6 +403,8 @@ impl Record {
     }
 }
 
+/// Mail that a device takes before others have their turns.
+const LONGEST_TURN: usize = 16;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// An instance that has lived this long starts with a clean record.
