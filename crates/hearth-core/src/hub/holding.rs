@@ -14,6 +14,13 @@ pub(super) struct Arrival {
     pub(super) message: Message,
     pub(super) delivery: Option<Delivery>,
     pub(super) at: Duration,
+    size: usize,
+}
+
+impl Arrival {
+    pub(super) fn new(message: Message, delivery: Option<Delivery>, at: Duration) -> Self {
+        Self { size: message.packet_size(), message, delivery, at }
+    }
 }
 
 impl Hub {
@@ -29,7 +36,7 @@ impl Hub {
                 break;
             }
             let Some(arrival) = self.held.pop_front() else { break };
-            self.held_bytes -= arrival.message.packet_size();
+            self.held_bytes -= arrival.size;
             self.take_in(now, prefix.as_ref(), address, arrival);
             taken_in = true;
         }
@@ -38,7 +45,7 @@ impl Hub {
 
     /// Keeps a message until there is room for it, or leaves it to another connection.
     pub(super) fn hold_back(&mut self, arrival: Arrival) {
-        let size = arrival.message.packet_size();
+        let size = arrival.size;
         let most = HELD_MAXIMA * usize::from(self.config.receive_maximum);
         let fits = self.held.is_empty()
             || (self.held.len() < most && self.held_bytes + size <= HELD_BYTES);

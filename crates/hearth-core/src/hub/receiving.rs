@@ -25,7 +25,7 @@ impl Hub {
     pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
         match &self.phase {
             Phase::Subscribing(_) | Phase::Online(_) => {
-                self.hold_back(Arrival { message, delivery, at: now.monotonic });
+                self.hold_back(Arrival::new(message, delivery, now.monotonic));
                 self.take_in_held(now);
             }
             // Left unacknowledged, so that the broker sends it again on the next connection.

@@ -26,7 +26,7 @@ impl Hub {
         property: &str,
         arrival: &Arrival,
     ) {
-        let Arrival { message, delivery, at } = arrival;
+        let Arrival { message, delivery, at, .. } = arrival;
         if self.stopping.is_some() {
             // Left unacknowledged: the session keeps it for the hub's next life.
             return;

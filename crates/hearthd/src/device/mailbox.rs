@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -221,8 +221,7 @@ impl Mailbox {
             if left.is_zero() {
                 return false;
             }
-            inner =
-                self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            inner = super::wait(&self.changed, inner, Some(left));
         }
         true
     }
@@ -258,14 +257,11 @@ impl Mailbox {
     pub(crate) fn wait(&self, until: Option<Instant>) {
         let mut inner = self.lock();
         while inner.asleep {
-            inner = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => break,
-                Some(left) => {
-                    let waited = self.changed.wait_timeout(inner, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            inner = super::wait(&self.changed, inner, left);
         }
         inner.asleep = false;
     }

@@ -16,7 +16,7 @@ mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -112,8 +112,20 @@ struct Device {
 }
 
 /// Takes a lock; a panic elsewhere leaves the data as whole as each assignment left it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits on a condition, no longer than `most`.
+fn wait<'m, T>(
+    condition: &Condvar,
+    guard: MutexGuard<'m, T>,
+    most: Option<Duration>,
+) -> MutexGuard<'m, T> {
+    match most {
+        Some(most) => condition.wait_timeout(guard, most).unwrap_or_else(PoisonError::into_inner).0,
+        None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
+    }
 }
 
 /// Checks every device's kind, table and declarations; what is as it is in `known` is not asked again.

@@ -8,12 +8,15 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
 
-use super::worker::{Turn, Worker};
+use super::{
+    wait,
+    worker::{Turn, Worker},
+};
 
 /// The threads, and the devices that they run.
 #[derive(Debug, Default)]
@@ -89,8 +92,7 @@ impl Pool {
         let Some(seated) = inner.seats.get_mut(&seat) else { return };
         match seated.state {
             State::Resting => {
-                seated.state = State::Ready;
-                inner.ready.push_back(seat);
+                inner.make_ready(seat);
                 self.call(&mut inner);
             }
             State::Running => seated.state = State::RunningAgain,
@@ -191,6 +193,14 @@ impl Inner {
         free && !self.ready.is_empty()
     }
 
+    /// Has a device wait for its turn.
+    fn make_ready(&mut self, seat: Seat) {
+        if let Some(seated) = self.seats.get_mut(&seat) {
+            seated.state = State::Ready;
+            self.ready.push_back(seat);
+        }
+    }
+
     /// Makes ready what has something to do by now.
     fn ring(&mut self, now: Instant) {
         while let Some(&(at, seat)) = self.alarms.first()
@@ -200,8 +210,7 @@ impl Inner {
             let Some(seated) = self.seats.get_mut(&seat) else { continue };
             seated.alarm = None;
             if seated.state == State::Resting {
-                seated.state = State::Ready;
-                self.ready.push_back(seat);
+                self.make_ready(seat);
             }
         }
     }
@@ -245,17 +254,6 @@ impl Inner {
             }
         }
         seated.worker = Some(worker);
-    }
-}
-
-fn wait<'p>(
-    condition: &Condvar,
-    inner: MutexGuard<'p, Inner>,
-    most: Option<Duration>,
-) -> MutexGuard<'p, Inner> {
-    match most {
-        Some(most) => condition.wait_timeout(inner, most).unwrap_or_else(PoisonError::into_inner).0,
-        None => condition.wait(inner).unwrap_or_else(PoisonError::into_inner),
     }
 }
 
