@@ -1,6 +1,6 @@
 //! Everything that can happen to the hub, and everything that it can want: nothing else exists.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -240,9 +240,9 @@ pub struct Request {
     /// Names the request in [`Input::Answered`].
     pub id: RequestId,
     /// Device ID, or the hub's own client ID.
-    pub device: String,
+    pub device: Arc<str>,
     /// Property name, or a verb: `set`, `get`, `describe`; for the hub `devices` and `absences`.
-    pub property: String,
+    pub property: Arc<str>,
     /// The payload as it came; empty reads.
     pub payload: Bytes,
     /// Content Type as it came.
@@ -305,9 +305,9 @@ pub enum Notice {
     /// A request was answered.
     RequestAnswered {
         /// Device ID.
-        device: String,
+        device: Arc<str>,
         /// Property name.
-        property: String,
+        property: Arc<str>,
         /// The status.
         status: u16,
         /// From arrival to answer.
@@ -325,9 +325,9 @@ pub enum Notice {
         /// The other hub's presence topic.
         presence: String,
         /// Device ID.
-        device: String,
+        device: Arc<str>,
         /// Property name.
-        property: String,
+        property: Arc<str>,
     },
     /// The broker has sent more than the hub's Receive Maximum, and more than the hub can hold: the rest is left, and
     /// comes again on another connection.

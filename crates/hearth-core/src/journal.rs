@@ -6,6 +6,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,19 +16,19 @@ use serde::{Deserialize, Serialize};
 use crate::{Answer, Message, PublishId, QoS, RequestId, outbox::later};
 
 /// What makes two requests the same one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RequestKey {
     /// Response Topic and Correlation Data, in whatever session.
     Correlated {
         /// Response Topic.
-        response_topic: String,
+        response_topic: Arc<str>,
         /// Correlation Data.
         correlation_data: Bytes,
     },
     /// Another hub's will, as a request to a device of this one.
     Guard {
         /// The guard's name: presence topic, device and property.
-        guard: String,
+        guard: Arc<str>,
         /// Correlation Data of the will.
         correlation_data: Bytes,
     },
@@ -39,7 +40,7 @@ pub enum RequestKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Response Topic; none where nobody asked for a response.
-    pub response_topic: Option<String>,
+    pub response_topic: Option<Arc<str>>,
     /// Correlation Data.
     pub correlation_data: Option<Bytes>,
     /// Quality of service.
@@ -56,9 +57,9 @@ pub struct Record {
     /// Stands for the request's topic and payload: the same key with other contents is another request.
     pub content: u64,
     /// Device ID.
-    pub device: String,
+    pub device: Arc<str>,
     /// Property name, or `set`.
-    pub property: String,
+    pub property: Arc<str>,
     /// Where the answer goes.
     pub reply: Reply,
     /// The answer; none while it is not known whether the request was carried out.
@@ -104,7 +105,7 @@ impl PartialOrd for RequestKey {
 impl Reply {
     pub(crate) fn to(message: &Message, now: Duration) -> Self {
         Self {
-            response_topic: message.response_topic.clone(),
+            response_topic: message.response_topic.as_deref().map(Into::into),
             correlation_data: message.correlation_data.clone(),
             qos: message.qos,
             expires: message.expiry.map(|seconds| now + Duration::from_secs(seconds.into())),
@@ -114,7 +115,7 @@ impl Reply {
     /// Builds the response; none where nobody asked for one.
     pub(crate) fn response(&self, answer: &Answer) -> Option<Message> {
         let mut response = Message {
-            topic: self.response_topic.clone()?,
+            topic: self.response_topic.as_deref()?.to_owned(),
             qos: self.qos,
             correlation_data: self.correlation_data.clone(),
             ..Message::default()
@@ -144,17 +145,19 @@ pub(crate) enum Durability {
     Intent,
 }
 
-/// The journal: every request that may be delivered again, by its key.
+/// Names an entry of the journal, and never another one; they go up in the order in which requests came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EntryId(u64);
+
+/// The journal: every request that may be delivered again.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     /// Boxed, because a tree moves its values about.
-    entries: BTreeMap<RequestKey, Box<Entry>>,
-    /// When entries are forgotten, by age.
-    expiries: BTreeSet<(Duration, u64)>,
-    /// The same entries: where room is needed, the one goes that was not heard of for longest.
-    by_age: BTreeMap<u64, RequestKey>,
-    /// Counts what happens to entries.
-    age: u64,
+    entries: BTreeMap<EntryId, Box<Entry>>,
+    by_key: BTreeMap<RequestKey, EntryId>,
+    /// When entries are forgotten; where room is needed, the first goes before its time.
+    expiries: BTreeSet<(Duration, EntryId)>,
+    next_id: u64,
     bytes: usize,
     /// Counts connections.
     connection: u64,
@@ -175,8 +178,6 @@ pub(crate) struct Entry {
     unacknowledged: usize,
     /// The connection that the request was last delivered on.
     connection: u64,
-    /// When it was inserted or last had a PUBACK, by [`Journal::age`].
-    age: u64,
     expires: Option<Duration>,
 }
 
@@ -186,11 +187,11 @@ pub(crate) enum Seen {
     /// It is new.
     Never,
     /// It is being carried out.
-    InProgress(RequestId),
+    InProgress(EntryId, RequestId),
     /// It has its answer.
-    Answered,
+    Answered(EntryId),
     /// An earlier life of the daemon may have carried it out.
-    Intended,
+    Intended(EntryId),
 }
 
 impl Journal {
@@ -198,7 +199,7 @@ impl Journal {
     pub(crate) fn new(records: Vec<Record>) -> Self {
         let mut journal = Self::default();
         for record in records {
-            journal.insert(record, Durability::Intent, None);
+            journal.insert(record, Durability::Intent);
         }
         journal.connection = 1;
         journal
@@ -206,24 +207,30 @@ impl Journal {
 
     /// Looks a request up; `dup` is the DUP flag, without which a Packet Identifier names another message.
     pub(crate) fn seen(&self, key: &RequestKey, content: u64, dup: bool) -> Seen {
-        let Some(entry) = self.entries.get(key) else { return Seen::Never };
+        let Some(&id) = self.by_key.get(key) else { return Seen::Never };
+        let Some(entry) = self.get(id) else { return Seen::Never };
         let another = matches!(key, RequestKey::Packet(_)) && !dup;
         if another || entry.record.content != content {
             return Seen::Never;
         }
         match (&entry.record.answer, entry.request) {
-            (Some(_), _) => Seen::Answered,
-            (None, Some(id)) => Seen::InProgress(id),
-            (None, None) => Seen::Intended,
+            (Some(_), _) => Seen::Answered(id),
+            (None, Some(request)) => Seen::InProgress(id, request),
+            (None, None) => Seen::Intended(id),
         }
     }
 
-    pub(crate) fn get(&self, key: &RequestKey) -> Option<&Entry> {
-        self.entries.get(key).map(AsRef::as_ref)
+    /// Whether a request of this name is known.
+    pub(crate) fn contains(&self, key: &RequestKey) -> bool {
+        self.by_key.contains_key(key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &RequestKey) -> Option<&mut Entry> {
-        self.entries.get_mut(key).map(AsMut::as_mut)
+    pub(crate) fn get(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(&id).map(AsRef::as_ref)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id).map(AsMut::as_mut)
     }
 
     /// Makes room for one more request where it can; returns what it forgets, and whether there is room.
@@ -232,60 +239,58 @@ impl Journal {
     pub(crate) fn make_room(&mut self) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
         while self.entries.len() >= ENTRIES_KEPT || self.bytes >= BYTES_KEPT {
-            let Some((_, key)) = self.by_age.pop_first() else { break };
-            forgotten.extend(self.remove(&key).map(|_| key));
+            let Some((_, id)) = self.expiries.pop_first() else { break };
+            forgotten.extend(self.remove(id));
         }
         let fits = self.entries.len() < 2 * ENTRIES_KEPT && self.bytes < 2 * BYTES_KEPT;
         (forgotten, fits)
     }
 
     /// Adds a request, in the place of an older one with the same key.
-    pub(crate) fn insert(
-        &mut self,
-        record: Record,
-        durability: Durability,
-        request: Option<RequestId>,
-    ) {
-        let key = record.key.clone();
+    pub(crate) fn insert(&mut self, record: Record, durability: Durability) -> EntryId {
+        let id = EntryId(self.next_id);
+        self.next_id += 1;
         self.bytes += record.size();
+        if let Some(before) = self.by_key.insert(record.key.clone(), id) {
+            self.let_go(before);
+        }
         let entry = Entry {
             record,
             durability,
-            request,
+            request: None,
             publish: None,
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,
-            age: self.age,
             expires: None,
         };
-        self.age += 1;
-        if let Some(before) = self.entries.insert(key, Box::new(entry)) {
-            self.let_go(before);
-        }
+        self.entries.insert(id, Box::new(entry));
+        id
     }
 
-    /// Removes a request that is not to be remembered.
-    pub(crate) fn remove(&mut self, key: &RequestKey) -> Option<Entry> {
-        let entry = self.entries.remove(key)?;
-        Some(self.let_go(entry))
+    /// Removes a request that is not to be remembered; returns its key.
+    fn remove(&mut self, id: EntryId) -> Option<RequestKey> {
+        let key = self.let_go(id)?.record.key;
+        self.by_key.remove(&key);
+        Some(key)
     }
 
-    fn let_go(&mut self, mut entry: Box<Entry>) -> Entry {
+    fn let_go(&mut self, id: EntryId) -> Option<Entry> {
+        let mut entry = self.entries.remove(&id)?;
         self.bytes -= entry.record.size();
-        entry.keep(&mut self.expiries, &mut self.by_age);
-        *entry
+        entry.keep(id, &mut self.expiries);
+        Some(*entry)
     }
 
     /// Keeps the answer for whoever waits until `expires`, and for redeliveries: until `forget_at` where none is outstanding.
     pub(crate) fn answer(
         &mut self,
-        key: &RequestKey,
+        id: EntryId,
         answer: &Answer,
         expires: Option<Duration>,
         forget_at: Option<Duration>,
     ) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         self.bytes -= entry.record.size();
         entry.record.answer = Some(answer.clone());
         entry.record.reply.expires = expires;
@@ -294,29 +299,27 @@ impl Journal {
         if entry.unacknowledged == 0
             && let Some(forget_at) = forget_at
         {
-            self.expire_at(key, forget_at);
+            entry.expire_at(forget_at, id, &mut self.expiries);
         }
     }
 
     /// One more delivery of this connection waits for PUBACK.
-    pub(crate) fn delivered_again(&mut self, key: &RequestKey) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+    pub(crate) fn delivered_again(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.unacknowledged += 1;
         entry.connection = self.connection;
-        entry.keep(&mut self.expiries, &mut self.by_age);
+        entry.keep(id, &mut self.expiries);
     }
 
     /// PUBACK has been sent for one delivery; after the last, only a lost connection brings another.
-    pub(crate) fn acknowledged(&mut self, key: &RequestKey, forget_at: Option<Duration>) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+    pub(crate) fn acknowledged(&mut self, id: EntryId, forget_at: Option<Duration>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
-        if entry.unacknowledged == 0 && entry.record.answer.is_some() {
-            entry.keep(&mut self.expiries, &mut self.by_age);
-            entry.age = self.age;
-            self.age += 1;
-            if let Some(forget_at) = forget_at {
-                entry.expire_at(forget_at, &mut self.expiries, &mut self.by_age);
-            }
+        if entry.unacknowledged == 0
+            && entry.record.answer.is_some()
+            && let Some(forget_at) = forget_at
+        {
+            entry.expire_at(forget_at, id, &mut self.expiries);
         }
     }
 
@@ -324,7 +327,6 @@ impl Journal {
     pub(crate) fn disconnected(&mut self) {
         self.connection += 1;
         self.expiries.clear();
-        self.by_age.clear();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
             entry.expires = None;
@@ -333,67 +335,61 @@ impl Journal {
 
     /// The broker has delivered again whatever it will: the rest is forgotten in a while.
     pub(crate) fn redelivered(&mut self, forget_at: Duration) {
-        let settled: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| {
-                entry.record.answer.is_some()
-                    && entry.unacknowledged == 0
-                    && entry.expires.is_none()
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in settled {
-            self.expire_at(&key, forget_at);
+        for (&id, entry) in &mut self.entries {
+            if entry.record.answer.is_some() && entry.unacknowledged == 0 && entry.expires.is_none()
+            {
+                entry.expire_at(forget_at, id, &mut self.expiries);
+            }
         }
     }
 
     /// The session of earlier connections is lost, and their Packet Identifiers mean nothing any more. Returns the
     /// keys that are gone.
     pub(crate) fn session_lost(&mut self) -> Vec<RequestKey> {
-        let lost = self.entries.iter().filter(|(key, entry)| {
-            matches!(key, RequestKey::Packet(_)) && entry.connection != self.connection
+        let lost = self.list(|journal, entry| {
+            matches!(entry.record.key, RequestKey::Packet(_))
+                && entry.connection != journal.connection
         });
-        let lost: Vec<_> = lost.map(|(key, _)| key.clone()).collect();
-        lost.into_iter().filter(|key| self.remove(key).is_some()).collect()
+        lost.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
     /// Forgets what no redelivery asks for any more; returns the keys.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
         let mut forgotten = Vec::new();
-        while self.expiries.first().is_some_and(|(expires, _)| *expires <= now) {
-            let Some((_, age)) = self.expiries.pop_first() else { break };
-            let Some(key) = self.by_age.remove(&age) else { continue };
-            forgotten.extend(self.remove(&key).map(|_| key));
+        while let Some(&(expires, id)) = self.expiries.first()
+            && expires <= now
+        {
+            self.expiries.pop_first();
+            forgotten.extend(self.remove(id));
         }
         forgotten
     }
 
     /// Lists the answers that the broker does not have and that are not on their way.
-    pub(crate) fn undelivered(&self) -> Vec<RequestKey> {
-        let undelivered = self.entries.values().filter(|entry| {
+    pub(crate) fn undelivered(&self) -> Vec<EntryId> {
+        self.list(|_, entry| {
             let record = &entry.record;
             record.answer.is_some()
                 && !record.delivered
                 && record.reply.response_topic.is_some()
                 && entry.publish.is_none()
-        });
-        undelivered.map(|entry| entry.record.key.clone()).collect()
+        })
     }
 
     /// Lists the requests that an earlier life of the daemon may have carried out.
-    pub(crate) fn intended(&self) -> Vec<RequestKey> {
-        let intended = self
-            .entries
-            .values()
-            .filter(|entry| entry.record.answer.is_none() && entry.request.is_none());
-        intended.map(|entry| entry.record.key.clone()).collect()
+    pub(crate) fn intended(&self) -> Vec<EntryId> {
+        self.list(|_, entry| entry.record.answer.is_none() && entry.request.is_none())
+    }
+
+    fn list(&self, wanted: impl Fn(&Self, &Entry) -> bool) -> Vec<EntryId> {
+        let wanted = self.entries.iter().filter(|(_, entry)| wanted(self, entry));
+        wanted.map(|(&id, _)| id).collect()
     }
 
     /// Forgets a request at a time of its own.
-    pub(crate) fn expire_at(&mut self, key: &RequestKey, at: Duration) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.expire_at(at, &mut self.expiries, &mut self.by_age);
+    pub(crate) fn expire_at(&mut self, id: EntryId, at: Duration) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.expire_at(at, id, &mut self.expiries);
     }
 }
 
@@ -402,24 +398,18 @@ impl Entry {
     fn expire_at(
         &mut self,
         at: Duration,
-        expiries: &mut BTreeSet<(Duration, u64)>,
-        by_age: &mut BTreeMap<u64, RequestKey>,
+        id: EntryId,
+        expiries: &mut BTreeSet<(Duration, EntryId)>,
     ) {
-        self.keep(expiries, by_age);
+        self.keep(id, expiries);
         self.expires = Some(at);
-        expiries.insert((at, self.age));
-        by_age.insert(self.age, self.record.key.clone());
+        expiries.insert((at, id));
     }
 
     /// Is not forgotten for the present.
-    fn keep(
-        &mut self,
-        expiries: &mut BTreeSet<(Duration, u64)>,
-        by_age: &mut BTreeMap<u64, RequestKey>,
-    ) {
+    fn keep(&mut self, id: EntryId, expiries: &mut BTreeSet<(Duration, EntryId)>) {
         if let Some(expires) = self.expires.take() {
-            expiries.remove(&(expires, self.age));
-            by_age.remove(&self.age);
+            expiries.remove(&(expires, id));
         }
     }
 }
@@ -435,7 +425,7 @@ impl Record {
             RequestKey::Guard { guard, correlation_data } => guard.len() + correlation_data.len(),
             RequestKey::Packet(_) => 0,
         };
-        let reply = self.reply.response_topic.as_ref().map_or(0, String::len)
+        let reply = self.reply.response_topic.as_ref().map_or(0, |topic| topic.len())
             + self.reply.correlation_data.as_ref().map_or(0, Bytes::len);
         let answer = self.answer.as_ref().map_or(0, |answer| {
             answer.payload.len() + answer.message.as_ref().map_or(0, String::len)

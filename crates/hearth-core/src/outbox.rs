@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Answer, DeliveryId, Message, PublishId, QoS, RequestKey, Status};
+use crate::{Answer, DeliveryId, Message, PublishId, QoS, Status, journal::EntryId};
 
 /// The queue of outbound messages.
 #[derive(Debug, Default)]
@@ -35,8 +35,8 @@ pub(crate) struct Entry {
 pub(crate) enum Kind {
     /// A response; its request is acknowledged once the broker has it.
     Response {
-        /// The request's name in the journal.
-        key: Option<RequestKey>,
+        /// The request's entry in the journal.
+        entry: Option<EntryId>,
         /// The deliveries of the request.
         deliveries: Vec<DeliveryId>,
     },
@@ -74,13 +74,13 @@ pub(crate) enum Taken {
 }
 
 impl Outbox {
-    /// Adds a message; returns its topic where the queue is full.
+    /// Adds a message; returns what it was for and its topic where the queue is full.
     pub(crate) fn push(
         &mut self,
         message: Message,
         kind: Kind,
         expires: Option<Duration>,
-    ) -> Result<PublishId, String> {
+    ) -> Result<PublishId, (Kind, String)> {
         if matches!(kind, Kind::State | Kind::Absence)
             && let Some(old) = self.entries.iter_mut().find(|entry| {
                 !entry.in_flight && entry.kind == kind && entry.message.topic == message.topic
@@ -99,7 +99,7 @@ impl Outbox {
             (Kind::State | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
         };
         if self.entries.len() >= bound {
-            return Err(message.topic);
+            return Err((kind, message.topic));
         }
         self.next_id += 1;
         let id = PublishId(self.next_id);

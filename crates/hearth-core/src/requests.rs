@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     DeliveryId, Request, RequestId, RequestKey,
-    journal::{Durability, Reply},
+    journal::{Durability, EntryId, Reply},
 };
 
 /// The table of requests.
@@ -17,17 +18,17 @@ pub(crate) struct Requests {
     pending: BTreeMap<RequestId, Box<Pending>>,
     deadlines: BTreeSet<(Duration, RequestId)>,
     /// Stays for a device without requests, which will have others.
-    per_device: BTreeMap<String, usize>,
+    per_device: BTreeMap<Arc<str>, usize>,
     /// Requests that may not start before the store holds a revision, and those behind them, by device.
-    queued: BTreeMap<String, VecDeque<(u64, Request)>>,
+    queued: BTreeMap<Arc<str>, VecDeque<(u64, Request)>>,
     next_id: u64,
 }
 
 /// One accepted request without an answer.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub(crate) device: String,
-    pub(crate) property: String,
+    pub(crate) device: Arc<str>,
+    pub(crate) property: Arc<str>,
     pub(crate) arrived: Duration,
     pub(crate) deadline: Duration,
     pub(crate) origin: Origin,
@@ -38,8 +39,10 @@ pub(crate) struct Pending {
 /// Where a request came from, and what is owed to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    /// Its name in the journal; none where it has no name.
+    /// What makes it the same as another; none where nothing does.
     pub(crate) key: Option<RequestKey>,
+    /// Its entry in the journal; none where it is not remembered.
+    pub(crate) entry: Option<EntryId>,
     pub(crate) content: u64,
     pub(crate) reply: Reply,
     pub(crate) durability: Durability,

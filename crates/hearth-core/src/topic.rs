@@ -1,6 +1,6 @@
 //! Topic names, topic filters, the prefix, and the templates that topics are built from (MQTT 4.7).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Never empty, no wildcard, no NUL, no leading `$`, no slash at either end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Prefix(String);
+pub struct Prefix(Arc<str>);
 
 impl Prefix {
     /// Parses Response Information: bare (`alice`) or with its placement (`FRONT,alice`).
@@ -35,7 +35,7 @@ impl Prefix {
         if value.split('/').any(str::is_empty) {
             return Err(PrefixError::EmptyLevel);
         }
-        Ok(Self(value.to_owned()))
+        Ok(Self(value.into()))
     }
 
     /// Returns the prefix without a slash at its end.
@@ -45,7 +45,7 @@ impl Prefix {
 
     /// Returns whether a topic name lies below the prefix.
     pub fn contains(&self, topic: &str) -> bool {
-        topic.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+        topic.strip_prefix(&*self.0).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -65,7 +65,7 @@ impl TryFrom<String> for Prefix {
 
 impl From<Prefix> for String {
     fn from(prefix: Prefix) -> Self {
-        prefix.0
+        prefix.as_str().to_owned()
     }
 }
 
@@ -203,7 +203,11 @@ impl Template {
     ///
     /// # Errors
     /// Where a placeholder is missing, unknown or twice there, or the text cannot be a topic name.
+    ///
+    /// # Panics
+    /// Where there are more placeholders than any topic of the hub has.
     pub fn parse(text: &str, placeholders: &[&'static str]) -> Result<Self, String> {
+        assert!(placeholders.len() <= MOST_PLACEHOLDERS, "{placeholders:?}");
         let mut has_prefix = false;
         let mut levels = Vec::new();
         for (index, level) in text.split('/').enumerate() {
@@ -250,17 +254,13 @@ impl Template {
         prefix.into_iter().chain(levels).collect::<Vec<_>>().join("/")
     }
 
-    /// Reads the placeholders' values out of a topic name, in the template's order; none if it does not match.
-    pub fn match_name<'n>(
-        &self,
-        prefix: Option<&Prefix>,
-        name: &'n str,
-    ) -> Option<Vec<(&'static str, &'n str)>> {
+    /// Reads the placeholders' values out of a topic name; none if it does not match.
+    pub fn match_name<'n>(&self, prefix: Option<&Prefix>, name: &'n str) -> Option<Values<'n>> {
         let rest = match prefix.filter(|_| self.has_prefix) {
             Some(prefix) => name.strip_prefix(prefix.as_str())?.strip_prefix('/')?,
             None => name,
         };
-        let mut values = Vec::new();
+        let mut values = Values::default();
         let mut found = rest.split('/');
         for level in &self.levels {
             let text = found.next()?;
@@ -268,10 +268,30 @@ impl Template {
                 Level::Text(wanted) if wanted == text => {}
                 Level::Text(_) => return None,
                 Level::Placeholder(_) if text.is_empty() => return None,
-                Level::Placeholder(name) => values.push((*name, text)),
+                Level::Placeholder(name) => values.push(name, text),
             }
         }
         found.next().is_none().then_some(values)
+    }
+}
+
+/// What stands in a topic name for the placeholders of its template.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Values<'n> {
+    values: [(&'static str, &'n str); MOST_PLACEHOLDERS],
+    len: usize,
+}
+
+impl<'n> Values<'n> {
+    /// Returns the value of a placeholder.
+    pub fn get(&self, placeholder: &str) -> Option<&'n str> {
+        let mut values = self.values[..self.len].iter();
+        values.find(|(name, _)| *name == placeholder).map(|(_, value)| *value)
+    }
+
+    fn push(&mut self, placeholder: &'static str, value: &'n str) {
+        self.values[self.len] = (placeholder, value);
+        self.len += 1;
     }
 }
 
@@ -324,3 +344,6 @@ impl Default for Templates {
         }
     }
 }
+
+/// How many placeholders a template has at most, apart from the prefix.
+const MOST_PLACEHOLDERS: usize = 2;

@@ -17,7 +17,7 @@ use hearth_core::{
 fn a_request_allocates_no_more_than_its_budget() {
     let mut wrong = Vec::new();
     for (kind, budget) in
-        [(Kind::Set, 50), (Kind::Toggle, 55), (Kind::Read, 40), (Kind::SetOnce, 36)]
+        [(Kind::Set, 21), (Kind::Toggle, 21), (Kind::Read, 19), (Kind::SetOnce, 17)]
     {
         let mut home = Home::online();
         home.ask(kind, WARM_UP);
@@ -38,7 +38,7 @@ fn a_request_allocates_no_more_than_its_budget() {
 fn a_request_takes_no_more_instructions_than_its_budget() {
     let mut wrong = Vec::new();
     for (kind, budget) in
-        [(Kind::Set, 58_000), (Kind::Toggle, 62_000), (Kind::Read, 49_000), (Kind::SetOnce, 48_000)]
+        [(Kind::Set, 37_000), (Kind::Toggle, 40_000), (Kind::Read, 32_500), (Kind::SetOnce, 33_000)]
     {
         let more = instructions(kind, 2 * REQUESTS) - instructions(kind, REQUESTS);
         wrong.extend(check_budget(kind, "instructions", more / REQUESTS as u64, budget));

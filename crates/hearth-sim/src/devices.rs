@@ -1,6 +1,6 @@
 //! Model devices: each carries its requests out one after the other, in its own time, or never answers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hearth_core::{Answer, DevicePolicy, Request, RequestId, Status};
@@ -9,7 +9,7 @@ use hearth_core::{Answer, DevicePolicy, Request, RequestId, Status};
 #[derive(Debug)]
 pub(crate) struct Devices {
     /// When each device is free.
-    busy_until: BTreeMap<String, Duration>,
+    busy_until: BTreeMap<Arc<str>, Duration>,
     pub(crate) jobs: Vec<Job>,
     /// The state of each property.
     pub(crate) states: BTreeMap<(String, String), Bytes>,
@@ -80,7 +80,7 @@ impl Devices {
     ) {
         let busy = self.busy_until.entry(request.device.clone()).or_default();
         let begins = now.max(*busy);
-        let takes = Duration::from_millis(match (request.device.as_str(), rng.u8(..20)) {
+        let takes = Duration::from_millis(match (&*request.device, rng.u8(..20)) {
             (HEATER, 0..5) => rng.u64(5_500..9_000),
             (HEATER, 5..12) => rng.u64(500..4_000),
             (_, 0) => rng.u64(100..6_000),
@@ -108,7 +108,7 @@ impl Devices {
     pub(crate) fn waiting(&self, now: Duration, life: u32, device: &str) -> usize {
         let waits = |job: &&Job| {
             job.life == life
-                && job.request.device == device
+                && *job.request.device == *device
                 && !job.request.payload.is_empty()
                 && job.answers.is_some()
                 && job.since + job.request.remaining > now
@@ -122,8 +122,8 @@ impl Devices {
         let job = self.jobs.iter_mut().find(due)?;
         job.takes_effect = None;
         let Request { device, property, payload, .. } = &job.request;
-        let property = if property == "set" { "position" } else { property.as_str() };
-        Some((device.clone(), property.to_owned(), payload.clone()))
+        let property = if **property == *"set" { "position" } else { property };
+        Some((device.to_string(), property.to_owned(), payload.clone()))
     }
 
     /// Takes the next answer that is due, with the life of the daemon that it belongs to.
@@ -146,10 +146,10 @@ impl Devices {
 
     fn answer(&self, request: &Request, rng: &mut fastrand::Rng) -> Answer {
         if request.payload.is_empty() {
-            if request.property == "describe" {
+            if *request.property == *"describe" {
                 return Answer::text("power: ON or OFF; ".repeat(40));
             }
-            let key = (request.device.clone(), request.property.clone());
+            let key = (request.device.to_string(), request.property.to_string());
             return Answer::text(self.states.get(&key).cloned().unwrap_or_default());
         }
         match rng.u8(..60) {

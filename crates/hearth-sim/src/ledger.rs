@@ -104,7 +104,7 @@ impl Ledger {
             return;
         }
         if let RequestKey::Correlated { response_topic, correlation_data } = &record.key {
-            let reply = (response_topic.clone(), Some(correlation_data.clone()));
+            let reply = (response_topic.to_string(), Some(correlation_data.clone()));
             if let Some(&index) = self.by_reply.get(&reply) {
                 self.asked[index].answer_durable = true;
             }

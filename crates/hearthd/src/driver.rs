@@ -304,10 +304,10 @@ impl Driver {
 
     /// The hub's own properties are answered here; all others by their device.
     fn execute(&mut self, request: Request) {
-        if request.device != self.config.broker.client_id {
+        if *request.device != *self.config.broker.client_id {
             return self.devices.request(request);
         }
-        let answer = match request.property.as_str() {
+        let answer = match &*request.property {
             "devices" => Answer::json(&self.devices.list()),
             "status" => Answer::json(&self.service.report(&self.devices.census())),
             "reload" => return self.begin_reload(Some(request.id)),

@@ -36,12 +36,12 @@ pub fn log(notice: &Notice, broker: &Broker) {
         }
         Notice::RequestAnswered { device, property, status, elapsed } => {
             let elapsed_us = elapsed.as_micros();
-            debug!(device, property, status, elapsed_us, "request answered");
+            debug!(%device, %property, status, elapsed_us, "request answered");
         }
         Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
         Notice::PresenceRestored => warn!("the broker had published the will; online again"),
         Notice::Guarding { presence, device, property } => {
-            info!(presence, device, property, "another hub's will was published: acting on it");
+            info!(presence, %device, %property, "another hub's will was published: acting on it");
         }
         Notice::ReceiveMaximumExceeded { held } => {
             warn!(

@@ -1,8 +1,10 @@
 //! Other hubs' wills: each is a request, and what a device of this hub answers is its acknowledgement.
 
+use std::sync::Arc;
+
 use super::Hub;
 use crate::{
-    Answer, DeliveryId, DevicePolicy, Message, Notice, Now, RequestKey, Status,
+    Answer, DeliveryId, Message, Notice, Now, RequestKey, Status,
     journal::{Durability, Reply, fingerprint},
     requests::Origin,
     topic::Template,
@@ -14,9 +16,9 @@ pub struct Guard {
     /// The other hub's presence topic; `{prefix}` is its only placeholder.
     pub presence: Template,
     /// Device ID.
-    pub device: String,
+    pub device: Arc<str>,
     /// Property name.
-    pub property: String,
+    pub property: Arc<str>,
     /// What the property is set to.
     pub payload: bytes::Bytes,
 }
@@ -68,10 +70,10 @@ impl Hub {
 
     fn act_as(&mut self, now: Now, guard: &Guard, will: &Message, delivery: Option<DeliveryId>) {
         let Guard { device, property, payload, .. } = guard;
-        let name = format!("{} {device}/{property}", will.topic);
+        let name: Arc<str> = format!("{} {device}/{property}", will.topic).into();
         let correlation_data = will.correlation_data.clone().unwrap_or_default();
         let key = RequestKey::Guard { guard: name.clone(), correlation_data };
-        if self.journal.get(&key).is_none() && self.wills.has_guarded(&name, will) {
+        if !self.journal.contains(&key) && self.wills.has_guarded(&name, will) {
             return;
         }
         let request = Message {
@@ -83,6 +85,7 @@ impl Hub {
         };
         let origin = Origin {
             key: Some(key),
+            entry: None,
             content: fingerprint(&will.topic, payload),
             reply: Reply::to(will, now.monotonic),
             durability: self.durability(device, property, &request),
@@ -94,24 +97,23 @@ impl Hub {
             device: device.clone(),
             property: property.clone(),
         });
-        let policy = self.config.devices.get(device).cloned();
+        let deadline = self.config.devices.get(&**device).map(|policy| policy.deadline);
         let full = self.requests.waiting(device) >= self.config.queue;
         let remembered = origin.durability == Durability::Nothing || self.make_room();
-        match policy {
-            Some(policy) if remembered && !full => {
-                let policy = DevicePolicy { execute_stale: true, ..policy };
-                self.execute(now, device, property, &request, origin, &policy);
+        match deadline {
+            Some(allowed) if remembered && !full => {
+                self.execute(now, device.clone(), property.clone(), &request, origin, allowed);
             }
             Some(_) => {
                 let text =
                     format!("too many requests wait for `{device}`, or answers for the broker");
                 let answer = Answer::failure(Status::Busy, text);
-                self.refuse(now, device, property, origin, &answer);
+                self.refuse(now, device.clone(), property.clone(), origin, &answer);
             }
             None => {
                 let text = format!("there is no device `{device}`");
                 let answer = Answer::failure(Status::NotFound, text);
-                self.refuse(now, device, property, origin, &answer);
+                self.refuse(now, device.clone(), property.clone(), origin, &answer);
             }
         }
     }

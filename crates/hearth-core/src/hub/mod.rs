@@ -28,7 +28,7 @@ use crate::{
     Absence, Change, DeliveryId, Fatal, Generation, Input, Memory, Message, Notice, Now, Output,
     PublishId, QoS, Record, RequestKey,
     backoff::Backoff,
-    journal::Journal,
+    journal::{EntryId, Journal},
     outbox::{Kind, Outbox, Taken, Window},
     requests::Requests,
     topic::Prefix,
@@ -158,14 +158,14 @@ impl Fence {
 struct Inbound {
     id: DeliveryId,
     /// Its requests in the journal: one, or one for each guard.
-    keys: Vec<RequestKey>,
+    entries: Vec<EntryId>,
     /// What must happen before PUBACK.
     holds: usize,
 }
 
 impl Inbound {
     fn new(id: DeliveryId) -> Self {
-        Self { id, keys: Vec::new(), holds: 1 }
+        Self { id, entries: Vec::new(), holds: 1 }
     }
 }
 
@@ -349,8 +349,11 @@ impl Hub {
     ) -> Option<PublishId> {
         match self.outbox.push(message, kind, expires) {
             Ok(id) => Some(id),
-            Err(topic) => {
+            Err((kind, topic)) => {
                 self.notice(Notice::QueueFull { topic });
+                if let Kind::Response { deliveries, .. } = kind {
+                    self.finish_deliveries(&deliveries);
+                }
                 None
             }
         }
@@ -422,8 +425,8 @@ impl Hub {
         while self.deliveries.front().is_some_and(|inbound| inbound.holds == 0) {
             let Some(inbound) = self.deliveries.pop_front() else { break };
             self.outputs.push_back(Output::Acknowledge(inbound.id));
-            for key in inbound.keys {
-                self.journal.acknowledged(&key, forget_at);
+            for entry in inbound.entries {
+                self.journal.acknowledged(entry, forget_at);
             }
         }
     }
@@ -441,9 +444,9 @@ impl Hub {
 
     /// A message has left the outbox, for whatever reason.
     fn let_go(&mut self, id: PublishId, kind: Kind) {
-        if let Kind::Response { key, deliveries } = kind {
-            if let Some(key) = key {
-                self.mark_delivered(&key, Some(id));
+        if let Kind::Response { entry, deliveries } = kind {
+            if let Some(entry) = entry {
+                self.mark_delivered(entry, Some(id));
             }
             self.finish_deliveries(&deliveries);
         }

@@ -1,5 +1,7 @@
 //! What arrives: fences, answers to wills, presence, and requests.
 
+use std::sync::Arc;
+
 use super::{Fence, Hub, Phase, holding::Arrival};
 use crate::{
     Acknowledgement, Delivery, DeliveryId, Generation, Message, Notice, Now, Output, topic::Prefix,
@@ -15,8 +17,8 @@ pub(super) enum Address {
     /// The presence of another hub that this one guards.
     Guarded,
     Request {
-        device: String,
-        property: String,
+        device: Arc<str>,
+        property: Arc<str>,
     },
     Other,
 }
@@ -60,7 +62,7 @@ impl Hub {
             Address::WillAnswer => self.on_will_answer(message, delivery),
             Address::Presence => self.on_own_presence(message, delivery),
             Address::Request { device, property } => {
-                self.on_request(now, prefix, &device, &property, &arrival);
+                self.on_request(now, prefix, device, property, &arrival);
             }
             // Left unacknowledged: the hub's next life sees it again.
             Address::Guarded if self.stopping.is_some() => {}
@@ -73,25 +75,22 @@ impl Hub {
     pub(super) fn address(&self, prefix: Option<&Prefix>, name: &str) -> Address {
         let topics = &self.config.topics;
         if let Some(values) = topics.request.match_name(prefix, name) {
-            let value = |key| {
-                let found = values.iter().find(|(name, _)| *name == key);
-                found.map(|(_, value)| (*value).to_owned()).unwrap_or_default()
-            };
+            let value = |placeholder| values.get(placeholder).unwrap_or_default().into();
             return Address::Request { device: value("device"), property: value("property") };
         }
         for prefix in std::iter::once(prefix).chain(self.wills.past_prefixes()) {
             if let Some(values) = topics.response.match_name(prefix, name)
-                && values.contains(&("client_id", &self.config.client_id))
+                && values.get("client_id") == Some(&self.config.client_id)
             {
-                return match values.iter().find(|(key, _)| *key == "purpose") {
-                    Some((_, "fence")) => Address::Fence,
-                    Some((_, "session")) => Address::Session,
-                    Some((_, "will")) => Address::WillAnswer,
+                return match values.get("purpose") {
+                    Some("fence") => Address::Fence,
+                    Some("session") => Address::Session,
+                    Some("will") => Address::WillAnswer,
                     _ => Address::Other,
                 };
             }
             if let Some(values) = topics.presence.match_name(prefix, name)
-                && values.contains(&("client_id", &self.config.client_id))
+                && values.get("client_id") == Some(&self.config.client_id)
             {
                 return Address::Presence;
             }

@@ -1,10 +1,12 @@
 //! From a request's arrival to its execution: the policies, the journal, the order.
 
+use std::{sync::Arc, time::Duration};
+
 use super::{Hub, holding::Arrival};
 use crate::{
-    Answer, Change, Delivery, DeliveryId, DevicePolicy, Message, Notice, Now, Output, QoS, Record,
-    Request, RequestKey, Status,
-    journal::{Durability, Reply, Seen, fingerprint},
+    Answer, Change, Delivery, DeliveryId, Message, Notice, Now, Output, QoS, Record, Request,
+    RequestId, RequestKey, Status,
+    journal::{Durability, EntryId, Reply, Seen, fingerprint},
     requests::{Origin, Pending},
     topic::{self, Prefix},
 };
@@ -22,8 +24,8 @@ impl Hub {
         &mut self,
         now: Now,
         prefix: Option<&Prefix>,
-        device: &str,
-        property: &str,
+        device: Arc<str>,
+        property: Arc<str>,
         arrival: &Arrival,
     ) {
         let Arrival { message, delivery, at, .. } = arrival;
@@ -37,10 +39,11 @@ impl Hub {
             return self.acknowledge_now(delivery.map(|delivery| delivery.id));
         }
         let origin = Origin {
-            key: key(message, *delivery),
+            key: key(&reply, *delivery),
+            entry: None,
             content: fingerprint(&message.topic, &message.payload),
             reply,
-            durability: self.durability(device, property, message),
+            durability: self.durability(&device, &property, message),
             deliveries: delivery.iter().map(|delivery| delivery.id).collect(),
         };
         if let Some(origin) = self.repeat(now, origin, message.dup) {
@@ -50,18 +53,18 @@ impl Hub {
 
     /// Answers a request that is known already; returns one that is not.
     pub(super) fn repeat(&mut self, now: Now, origin: Origin, dup: bool) -> Option<Origin> {
-        let Some(key) = origin.key.clone() else { return Some(origin) };
-        match self.journal.seen(&key, origin.content, dup) {
+        let Some(key) = &origin.key else { return Some(origin) };
+        match self.journal.seen(key, origin.content, dup) {
             Seen::Never => return Some(origin),
-            Seen::InProgress(id) => {
-                self.bind(&origin.deliveries, &key);
-                self.requests.attach(id, origin);
+            Seen::InProgress(entry, request) => {
+                self.bind(&origin.deliveries, entry);
+                self.requests.attach(request, origin);
             }
-            Seen::Answered => {
-                self.bind(&origin.deliveries, &key);
-                self.answer_again(origin, &key);
+            Seen::Answered(entry) => {
+                self.bind(&origin.deliveries, entry);
+                self.answer_again(origin, entry);
             }
-            Seen::Intended => self.read_back(now, &key, origin),
+            Seen::Intended(entry) => self.read_back(now, entry, origin),
         }
         None
     }
@@ -69,118 +72,110 @@ impl Hub {
     fn take_on(
         &mut self,
         now: Now,
-        device: &str,
-        property: &str,
+        device: Arc<str>,
+        property: Arc<str>,
         message: &Message,
         origin: Origin,
     ) {
-        match self.admit(device, message, &origin) {
-            Ok(policy) => {
-                self.execute(now, device, property, message, origin, &policy);
+        match self.admit(&device, message, &origin) {
+            Ok(allowed) => {
+                self.execute(now, device, property, message, origin, allowed);
             }
             Err(Refusal::Answer(answer)) => {
                 self.refuse(now, device, property, origin, &answer);
             }
             Err(Refusal::Indeterminate(key)) => {
-                let entry = record(device, property, &key, &origin);
-                self.journal.insert(entry, origin.durability, None);
-                self.read_back(now, &key, origin);
+                let record = record(device, property, key, &origin);
+                let entry = self.journal.insert(record, origin.durability);
+                self.read_back(now, entry, origin);
             }
         }
     }
 
-    /// Carries out what is admitted; the answer may be there at once.
+    /// Carries out what is admitted, in the time allowed; the answer may be there at once.
     pub(super) fn execute(
         &mut self,
         now: Now,
-        device: &str,
-        property: &str,
+        device: Arc<str>,
+        property: Arc<str>,
         message: &Message,
-        origin: Origin,
-        policy: &DevicePolicy,
+        mut origin: Origin,
+        allowed: Duration,
     ) {
-        let allowed = now.monotonic + policy.deadline;
-        let deadline = origin.reply.expires.map_or(allowed, |expires| expires.min(allowed));
-        let durability = origin.durability;
-        let key = origin.key.clone().filter(|_| self.make_room());
-        let entry = key.map(|key| record(device, property, &key, &origin));
-        let deliveries = origin.deliveries.clone();
-        let id = self.requests.insert(Pending {
-            device: device.to_owned(),
-            property: property.to_owned(),
-            arrived: now.monotonic,
-            deadline,
-            origin,
-            read_back: false,
-        });
         let mut needs = None;
-        if let Some(entry) = entry {
-            let key = entry.key.clone();
-            let intent = (durability == Durability::Intent).then(|| entry.clone());
-            self.journal.insert(entry, durability, Some(id));
-            self.bind(&deliveries, &key);
+        if let Some(key) = origin.key.clone()
+            && self.make_room()
+        {
+            let record = record(device.clone(), property.clone(), key, &origin);
+            let intent = (origin.durability == Durability::Intent).then(|| record.clone());
+            let entry = self.journal.insert(record, origin.durability);
+            origin.entry = Some(entry);
+            self.bind(&origin.deliveries, entry);
             needs = intent.map(|intent| self.store(Change::Record(intent)));
         }
-        if device == self.config.client_id && property == "absences" {
+        let (id, remaining) =
+            self.await_answer(now, device.clone(), property.clone(), origin, allowed, false);
+        if *device == *self.config.client_id && *property == *"absences" {
             let absences = serde_json::to_value(&self.wills.memory().decided)
                 .expect("an absence has only text keys");
             return self.on_answered(now, id, Answer::json(&absences));
         }
-        let request = Request {
-            id,
-            device: device.to_owned(),
-            property: property.to_owned(),
-            payload: message.payload.clone(),
-            content_type: message.content_type.clone(),
-            remaining: deadline - now.monotonic,
-        };
-        self.start(request, needs);
+        let payload = message.payload.clone();
+        let content_type = message.content_type.clone();
+        self.start(Request { id, device, property, payload, content_type, remaining }, needs);
     }
 
     /// Reads the state for a request that an earlier life of the daemon may have carried out.
-    pub(super) fn read_back(&mut self, now: Now, key: &RequestKey, origin: Origin) {
-        let Some(entry) = self.journal.get(key) else { return };
-        let (device, property) = (entry.record.device.clone(), entry.record.property.clone());
-        let deadline = now.monotonic
-            + self.config.devices.get(&device).map_or(self.config.deadline, |p| p.deadline);
-        let deadline = origin.reply.expires.map_or(deadline, |expires| expires.min(deadline));
-        let known = self.config.devices.contains_key(&device);
-        let deliveries = origin.deliveries.clone();
-        let id = self.requests.insert(Pending {
-            device: device.clone(),
-            property: property.clone(),
-            arrived: now.monotonic,
-            deadline,
-            origin: Origin { durability: Durability::Intent, ..origin },
-            read_back: true,
-        });
-        if let Some(entry) = self.journal.get_mut(key) {
-            entry.request = Some(id);
-            entry.durability = Durability::Intent;
-        }
-        self.bind(&deliveries, key);
-        if !known {
+    pub(super) fn read_back(&mut self, now: Now, entry: EntryId, mut origin: Origin) {
+        let Some(known) = self.journal.get_mut(entry) else { return };
+        known.durability = Durability::Intent;
+        let (device, property) = (known.record.device.clone(), known.record.property.clone());
+        origin.entry = Some(entry);
+        origin.durability = Durability::Intent;
+        self.bind(&origin.deliveries, entry);
+        let policy = self.config.devices.get(&*device);
+        let (exists, allowed) = (policy.is_some(), policy.map(|policy| policy.deadline));
+        let allowed = allowed.unwrap_or(self.config.deadline);
+        let (id, remaining) =
+            self.await_answer(now, device.clone(), property.clone(), origin, allowed, true);
+        if !exists {
             let answer =
                 Answer::failure(Status::NotFound, format!("there is no device `{device}`"));
             return self.on_answered(now, id, answer);
         }
-        let request = Request {
-            id,
-            device,
-            property: if property == "set" { "get".into() } else { property },
-            payload: bytes::Bytes::new(),
-            content_type: None,
-            remaining: deadline.saturating_sub(now.monotonic),
-        };
-        self.start(request, None);
+        let property = if *property == *"set" { "get".into() } else { property };
+        let payload = bytes::Bytes::new();
+        self.start(Request { id, device, property, payload, content_type: None, remaining }, None);
+    }
+
+    /// Notes that a device owes an answer; returns as what, and within what time.
+    fn await_answer(
+        &mut self,
+        now: Now,
+        device: Arc<str>,
+        property: Arc<str>,
+        origin: Origin,
+        allowed: Duration,
+        read_back: bool,
+    ) -> (RequestId, Duration) {
+        let arrived = now.monotonic;
+        let allowed = arrived + allowed;
+        let deadline = origin.reply.expires.map_or(allowed, |expires| expires.min(allowed));
+        let entry = origin.entry;
+        let pending = Pending { device, property, arrived, deadline, origin, read_back };
+        let id = self.requests.insert(pending);
+        if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
+            entry.request = Some(id);
+        }
+        (id, deadline.saturating_sub(arrived))
     }
 
     /// Answers a request that does not reach its device.
     pub(super) fn refuse(
         &mut self,
         now: Now,
-        device: &str,
-        property: &str,
+        device: Arc<str>,
+        property: Arc<str>,
         mut origin: Origin,
         answer: &Answer,
     ) {
@@ -190,13 +185,14 @@ impl Hub {
         match origin.key.clone().filter(|_| passing && origin.durability != Durability::Nothing) {
             Some(key) if self.make_room() => {
                 origin.durability = Durability::Intent;
-                let entry = record(device, property, &key, &origin);
-                self.journal.insert(entry, Durability::Intent, None);
-                self.bind(&origin.deliveries, &key);
+                let record = record(device.clone(), property.clone(), key, &origin);
+                let entry = self.journal.insert(record, Durability::Intent);
+                origin.entry = Some(entry);
+                self.bind(&origin.deliveries, entry);
             }
             Some(_) | None => (origin.key, origin.durability) = (None, Durability::Nothing),
         }
-        self.respond(now, origin, answer, device.into(), property.into(), now.monotonic);
+        self.respond(now, origin, answer, device, property, now.monotonic);
     }
 
     fn start(&mut self, request: Request, needs: Option<u64>) {
@@ -204,11 +200,11 @@ impl Hub {
     }
 
     /// Ties deliveries to a request of the journal, which is forgotten only after their PUBACKs.
-    fn bind(&mut self, deliveries: &[DeliveryId], key: &RequestKey) {
+    fn bind(&mut self, deliveries: &[DeliveryId], entry: EntryId) {
         for &delivery in deliveries {
             if let Some(inbound) = self.inbound(delivery) {
-                inbound.keys.push(key.clone());
-                self.journal.delivered_again(key);
+                inbound.entries.push(entry);
+                self.journal.delivered_again(entry);
             }
         }
     }
@@ -232,18 +228,18 @@ impl Hub {
         }
     }
 
-    /// Decides whether a request may reach its device.
+    /// Decides whether a request may reach its device, and how long that may take.
     fn admit(
         &mut self,
         device: &str,
         message: &Message,
         origin: &Origin,
-    ) -> Result<DevicePolicy, Refusal> {
+    ) -> Result<Duration, Refusal> {
         let refuse = |status, text: String| Err(Refusal::Answer(Answer::failure(status, text)));
-        let policy = if device == self.config.client_id {
-            DevicePolicy { execute_stale: true, ..DevicePolicy::new(self.config.deadline) }
+        let (deadline, execute_stale) = if device == self.config.client_id {
+            (self.config.deadline, true)
         } else if let Some(policy) = self.config.devices.get(device) {
-            policy.clone()
+            (policy.deadline, policy.execute_stale)
         } else {
             return refuse(Status::NotFound, format!("there is no device `{device}`"));
         };
@@ -255,7 +251,7 @@ impl Hub {
             let text = format!("the payload of {is} bytes is larger than the {max} allowed");
             return refuse(Status::BadRequest, text);
         }
-        let stale = message.expiry.is_none() && !policy.execute_stale && self.may_be_stale();
+        let stale = message.expiry.is_none() && !execute_stale && self.may_be_stale();
         if self.may_be_repeated(message, origin, stale)
             && let Some(key) = origin.key.clone()
             && self.make_room()
@@ -278,7 +274,7 @@ impl Hub {
             let text = "too many answers wait for the broker already";
             return refuse(Status::Busy, text.into());
         }
-        Ok(policy)
+        Ok(deadline)
     }
 
     /// Returns whether an earlier life of the daemon may have carried a request out that the journal does not know.
@@ -320,7 +316,7 @@ impl Hub {
         let own = topics
             .response
             .match_name(prefix, name)
-            .is_some_and(|values| values.contains(&("client_id", &self.config.client_id)));
+            .is_some_and(|values| values.get("client_id") == Some(&self.config.client_id));
         if own || topics.request.match_name(prefix, name).is_some() {
             return Err(format!("`{name}` is one that the hub subscribes to"));
         }
@@ -351,8 +347,8 @@ pub(super) fn not_stored(error: &str) -> Answer {
 }
 
 /// Names a request: as its sender does, else by what the broker does.
-fn key(message: &Message, delivery: Option<Delivery>) -> Option<RequestKey> {
-    match (&message.response_topic, &message.correlation_data) {
+fn key(reply: &Reply, delivery: Option<Delivery>) -> Option<RequestKey> {
+    match (&reply.response_topic, &reply.correlation_data) {
         (Some(response_topic), Some(correlation_data)) => Some(RequestKey::Correlated {
             response_topic: response_topic.clone(),
             correlation_data: correlation_data.clone(),
@@ -361,12 +357,12 @@ fn key(message: &Message, delivery: Option<Delivery>) -> Option<RequestKey> {
     }
 }
 
-fn record(device: &str, property: &str, key: &RequestKey, origin: &Origin) -> Record {
+fn record(device: Arc<str>, property: Arc<str>, key: RequestKey, origin: &Origin) -> Record {
     Record {
-        key: key.clone(),
+        key,
         content: origin.content,
-        device: device.to_owned(),
-        property: property.to_owned(),
+        device,
+        property,
         reply: origin.reply.clone(),
         answer: None,
         delivered: false,

@@ -1,11 +1,11 @@
 //! From a device's answer to the response that the broker has.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Hub;
 use crate::{
-    Answer, Change, Notice, Now, PublishId, Record, RequestId, RequestKey, Status,
-    journal::Durability,
+    Answer, Change, Notice, Now, PublishId, RequestId, RequestKey, Status,
+    journal::{Durability, Entry, EntryId},
     outbox::Kind,
     requests::{Origin, Pending},
 };
@@ -48,20 +48,21 @@ impl Hub {
     }
 
     /// Sends the first answer again; the request is not executed twice.
-    pub(super) fn answer_again(&mut self, origin: Origin, key: &RequestKey) {
-        let waiting = |unpublished: &&mut Unpublished| unpublished.origin.key.as_ref() == Some(key);
+    pub(super) fn answer_again(&mut self, mut origin: Origin, entry: EntryId) {
+        let waiting = |unpublished: &&mut Unpublished| unpublished.origin.entry == Some(entry);
         if let Some(unpublished) = self.unpublished.iter_mut().find(waiting) {
             unpublished.origin.deliveries.extend(origin.deliveries);
             unpublished.origin.reply.wait_until(origin.reply.expires);
             return;
         }
-        let Some(entry) = self.journal.get(key) else { return };
-        let (revision, publish) = (entry.revision, entry.publish);
-        let Some(answer) = entry.record.answer.clone() else { return };
+        let Some(known) = self.journal.get(entry) else { return };
+        let (revision, publish) = (known.revision, known.publish);
+        let Some(answer) = known.record.answer.clone() else { return };
         self.hold(&origin, revision);
         let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
         if !publish.is_some_and(attach) {
-            self.publish_response(&origin, &answer);
+            origin.entry = Some(entry);
+            self.publish_response(origin, &answer);
         }
     }
 
@@ -71,38 +72,39 @@ impl Hub {
         now: Now,
         origin: Origin,
         answer: &Answer,
-        device: String,
-        property: String,
+        device: Arc<str>,
+        property: Arc<str>,
         arrived: Duration,
     ) {
         let (status, elapsed) = (answer.status.code(), now.monotonic - arrived);
         self.notice(Notice::RequestAnswered { device, property, status, elapsed });
-        let Some(key) = &origin.key else { return self.publish_response(&origin, answer) };
-        self.journal.answer(key, answer, origin.reply.expires, self.forget_at());
-        if let RequestKey::Guard { guard, correlation_data } = key {
+        if let Some(entry) = origin.entry {
+            self.journal.answer(entry, answer, origin.reply.expires, self.forget_at());
+        }
+        if let Some(RequestKey::Guard { guard, correlation_data }) = &origin.key {
             self.wills.note_guarded(guard, correlation_data);
             self.store_memory();
         }
-        let Some(needs) = self.store_answer(key, origin.durability) else {
-            return self.publish_response(&origin, answer);
+        let Some(needs) = self.store_answer(&origin) else {
+            return self.publish_response(origin, answer);
         };
         if origin.durability == Durability::Intent {
             self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
         } else {
             self.hold(&origin, needs);
-            self.publish_response(&origin, answer);
+            self.publish_response(origin, answer);
         }
     }
 
     /// Stores an answer where it must survive a crash; returns the revision that holds it.
-    fn store_answer(&mut self, key: &RequestKey, durability: Durability) -> Option<u64> {
-        if durability == Durability::Nothing {
+    fn store_answer(&mut self, origin: &Origin) -> Option<u64> {
+        if origin.durability == Durability::Nothing {
             return None;
         }
-        let entry = self.journal.get_mut(key)?;
+        let entry = self.journal.get_mut(origin.entry?)?;
         entry.revision = self.revision + 1;
         let record = entry.record.clone();
-        let awaited = durability == Durability::Intent;
+        let awaited = origin.durability == Durability::Intent;
         Some(self.store(if awaited { Change::Record(record) } else { Change::Answer(record) }))
     }
 
@@ -110,7 +112,7 @@ impl Hub {
     pub(super) fn publish_stored(&mut self) {
         while self.unpublished.front().is_some_and(|next| next.needs <= self.stored) {
             let Some(next) = self.unpublished.pop_front() else { break };
-            self.publish_response(&next.origin, &next.answer);
+            self.publish_response(next.origin, &next.answer);
         }
     }
 
@@ -130,17 +132,17 @@ impl Hub {
 
     /// Publishes the answers of an earlier life that the broker may not have.
     pub(super) fn publish_undelivered(&mut self, now: Now) {
-        for key in self.journal.undelivered() {
-            let waits = self.unpublished.iter().any(|next| next.origin.key.as_ref() == Some(&key));
-            let Some(entry) = self.journal.get(&key).filter(|_| !waits) else { continue };
-            let (record, durability) = (&entry.record, entry.durability);
+        for id in self.journal.undelivered() {
+            let waits = self.unpublished.iter().any(|next| next.origin.entry == Some(id));
+            let Some(entry) = self.journal.get(id).filter(|_| !waits) else { continue };
+            let record = &entry.record;
             let (Some(answer), false) =
                 (record.answer.clone(), record.reply.is_over(now.monotonic))
             else {
                 continue;
             };
-            let origin = origin_of(record, durability);
-            self.publish_response(&origin, &answer);
+            let origin = origin_of(id, entry);
+            self.publish_response(origin, &answer);
         }
     }
 
@@ -152,22 +154,22 @@ impl Hub {
             self.journal_is_complete = true;
             self.journal.redelivered(now.monotonic + self.config.redelivery);
         }
-        for key in self.journal.intended() {
-            let Some(entry) = self.journal.get(&key) else { continue };
+        for id in self.journal.intended() {
+            let Some(entry) = self.journal.get(id) else { continue };
             let reply = &entry.record.reply;
             if reply.response_topic.is_some() && !reply.is_over(now.monotonic) {
-                let origin = origin_of(&entry.record, entry.durability);
-                self.read_back(now, &key, origin);
+                let origin = origin_of(id, entry);
+                self.read_back(now, id, origin);
             } else if fenced {
-                self.journal.expire_at(&key, now.monotonic + self.config.redelivery);
+                self.journal.expire_at(id, now.monotonic + self.config.redelivery);
             }
         }
     }
 
     /// The broker has an answer, or nobody waits for it any more; `publish` says as which message, and only the last
     /// one counts.
-    pub(super) fn mark_delivered(&mut self, key: &RequestKey, publish: Option<PublishId>) {
-        let Some(entry) = self.journal.get_mut(key) else { return };
+    pub(super) fn mark_delivered(&mut self, entry: EntryId, publish: Option<PublishId>) {
+        let Some(entry) = self.journal.get_mut(entry) else { return };
         if publish.is_some() && entry.publish != publish {
             return;
         }
@@ -198,45 +200,40 @@ impl Hub {
         }
     }
 
-    fn publish_response(&mut self, origin: &Origin, answer: &Answer) {
-        let kind =
-            Kind::Response { key: origin.key.clone(), deliveries: origin.deliveries.clone() };
-        let Some(mut response) = origin.reply.response(answer) else {
-            return self.finish_deliveries(&origin.deliveries);
+    fn publish_response(&mut self, origin: Origin, answer: &Answer) {
+        let Origin { key, entry, reply, deliveries, .. } = origin;
+        let Some(mut response) = reply.response(answer) else {
+            return self.finish_deliveries(&deliveries);
         };
         // A request of this connection was checked when it came; others may have come under another prefix.
-        if origin.deliveries.is_empty()
+        if deliveries.is_empty()
             && let Some(connection) = self.connection()
             && self.check_response_topic(connection.prefix.as_ref(), &response.topic).is_err()
         {
-            if let Some(key) = &origin.key {
-                self.mark_delivered(key, None);
+            if let Some(entry) = entry {
+                self.mark_delivered(entry, None);
             }
-            self.finish_deliveries(&origin.deliveries);
             return self.notice(Notice::MessageDropped { topic: response.topic });
         }
-        if origin.key.as_ref().is_some_and(RequestKey::is_guard) {
+        if key.as_ref().is_some_and(RequestKey::is_guard) {
             let itself = ("client_id".into(), self.config.client_id.clone());
             response.user_properties.push(itself);
         }
-        match self.send(response, kind, origin.reply.expires) {
-            Some(publish) => {
-                let entry = origin.key.as_ref().and_then(|key| self.journal.get_mut(key));
-                if let Some(entry) = entry {
-                    entry.publish = Some(publish);
-                }
-            }
-            None => self.finish_deliveries(&origin.deliveries),
+        let publish = self.send(response, Kind::Response { entry, deliveries }, reply.expires);
+        if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
+            entry.publish = publish.or(entry.publish);
         }
     }
 }
 
-fn origin_of(record: &Record, durability: Durability) -> Origin {
+fn origin_of(id: EntryId, entry: &Entry) -> Origin {
+    let Entry { record, durability, .. } = entry;
     Origin {
         key: Some(record.key.clone()),
+        entry: Some(id),
         content: record.content,
         reply: record.reply.clone(),
-        durability,
+        durability: *durability,
         deliveries: Vec::new(),
     }
 }

@@ -52,7 +52,7 @@ fn a_will_becomes_local_requests_whose_results_are_its_acknowledgements() {
     let mut rig = online();
     let delivery = rig.receive(will(b"generation"));
     let asked = rig.executed();
-    let properties: Vec<_> = asked.iter().map(|request| request.property.as_str()).collect();
+    let properties: Vec<_> = asked.iter().map(|request| &*request.property).collect();
     assert_eq!(properties, ["power", "fan"]);
     rig.answer(&asked[0], Answer::text("OFF"));
     rig.answer(&asked[1], Answer::failure(Status::Unavailable, "down"));
@@ -135,7 +135,8 @@ fn a_guard_that_crashed_acts_when_it_is_back_and_answers_what_it_had_done() {
     let mut rig = restarted(&before, true);
     rig.receive(Message { dup: true, ..will(b"generation") });
     rig.fence();
-    let again: Vec<_> = rig.executed().into_iter().map(|request| request.property).collect();
+    let executed = rig.executed();
+    let again: Vec<_> = executed.iter().map(|request| &*request.property).collect();
     assert_eq!(again, ["fan"], "idempotent, and without an answer");
     rig.accept_all();
     let answers = rig.published().into_iter().filter(|m| m.topic == "alice/response/attic/will");

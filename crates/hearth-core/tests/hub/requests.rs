@@ -11,7 +11,7 @@ fn the_answer_carries_correlation_data_qos_and_status() {
     let mut rig = Rig::online();
     let delivery = rig.receive(request("ON", b"\0\xff any bytes"));
     let asked = rig.executed().remove(0);
-    assert_eq!((asked.device.as_str(), asked.property.as_str()), ("lamp", "power"));
+    assert_eq!((&*asked.device, &*asked.property), ("lamp", "power"));
     rig.answer(&asked, Answer::text("ON"));
     let response = rig.published().pop().unwrap();
     assert_eq!(response.topic, "alice/response/phone/lamp");

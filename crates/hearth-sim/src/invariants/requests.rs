@@ -61,7 +61,7 @@ impl World {
         self.require(room, Invariant::Bounded, || {
             format!("`{}` has {waiting} requests, and gets one more", request.device)
         });
-        if request.device == crate::devices::BOILER && request.property == "valve" {
+        if *request.device == *crate::devices::BOILER && *request.property == *"valve" {
             return self.check_guard(request);
         }
         let Some(index) = self.ledger.identify(&request.payload) else { return };

@@ -269,7 +269,7 @@ impl World {
             format!("executes {device}/{property} \"{}\"", super::lossy(payload))
         });
         self.check_execution(&request);
-        if request.device == CLIENT_ID {
+        if *request.device == *CLIENT_ID {
             let answer = Answer::text("the devices");
             return self.queue(Input::Answered { request: request.id, answer });
         }

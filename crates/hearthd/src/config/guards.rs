@@ -43,12 +43,12 @@ fn guard(
     let device = reader.parsed(&mut request, "device", |value| {
         let id = value.as_str().ok_or_else(|| wrong_type("a device ID in quotes", value))?;
         if devices.contains_key(id) {
-            return Ok(id.to_owned());
+            return Ok(id.into());
         }
         let present: Vec<_> = devices.keys().map(String::as_str).collect();
         Err(format!("there is no device `{id}`; the devices are: {}", present.join(", ")))
     });
-    let property = reader.text(&mut request, "property").map(str::to_owned);
+    let property = reader.text(&mut request, "property").map(Into::into);
     let payload = reader.parsed(&mut request, "value", payload);
     require(reader, &section, "presence");
     require(reader, &section, "request");

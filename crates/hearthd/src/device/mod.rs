@@ -221,12 +221,12 @@ impl Devices {
 
     /// Gives a device a request, of which it hears by [`Devices::wake`]; never blocks, the answer comes as an event.
     pub fn request(&mut self, request: Request) {
-        let Some(device) = self.by_id.get(&request.device) else {
+        let Some(device) = self.by_id.get(&*request.device) else {
             let text = format!("there is no device `{}`", request.device);
             return self.post.answer(request.id, Answer::failure(Status::NotFound, text));
         };
         let shared = &device.shared;
-        if request.property == STATUS {
+        if *request.property == *STATUS {
             return self.post.answer(request.id, answer_status(shared, &request));
         }
         if shared.is_stalled() {

@@ -31,7 +31,7 @@ pub(crate) enum Verb {
 
 /// Reads a request.
 pub(crate) fn read(shared: &Shared, request: &Request) -> Wish {
-    match request.property.as_str() {
+    match &*request.property {
         "get" => Wish::Answer(Answer::json(&all_states(shared))),
         "describe" => Wish::Answer(Answer::json(&describe(shared))),
         "set" => read_set(shared, request).unwrap_or_else(Wish::Answer),

@@ -154,7 +154,7 @@ impl Worker {
             let text = "the request waited in the device's mailbox until its deadline";
             return self.shared.answer(request.id, Answer::failure(Status::Timeout, text));
         }
-        if self.instance.is_none() && request.property != "describe" {
+        if self.instance.is_none() && *request.property != *"describe" {
             return self.refuse(request.id);
         }
         match reply::read(&self.shared, &request) {

@@ -109,8 +109,8 @@ impl Bench {
         let id = RequestId(self.last_id);
         self.devices.request(Request {
             id,
-            device: device.to_owned(),
-            property: property.to_owned(),
+            device: device.into(),
+            property: property.into(),
             payload: payload.to_owned().into(),
             content_type: None,
             remaining,
