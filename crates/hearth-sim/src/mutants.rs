@@ -132,4 +132,4 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// How many seeds a mutant may survive at most.
-const SEEDS: &str = "20000";
+const SEEDS: &str = "30000";

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::{Change, Memory, Record, RequestKey, Urgency};
+use hearth_core::{Change, Memory, Message, Record, RequestKey, Urgency};
 
 /// The store of one hub, across its lives.
 #[derive(Debug, Default)]
@@ -80,6 +80,18 @@ impl Store {
             Change::Record(_) | Change::Answer(_) | Change::Forget(_) => None,
         });
         pending.unwrap_or(&self.memory)
+    }
+
+    /// Whether a crash now would leave a trace of a request; of one without a name nobody can tell.
+    pub(crate) fn holds(&self, request: &Message) -> bool {
+        let (Some(topic), Some(data)) = (&request.response_topic, &request.correlation_data) else {
+            return true;
+        };
+        let key = RequestKey::Correlated {
+            response_topic: topic.as_str().into(),
+            correlation_data: data.clone(),
+        };
+        self.records.contains_key(&key)
     }
 
     /// Whether the hub goes on without it.

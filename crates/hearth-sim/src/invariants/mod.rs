@@ -40,7 +40,7 @@ impl Invariant {
             Self::AllowedTopic => "nothing is published outside the allowed topics",
             Self::Bounded => "every queue stays within its bound",
             Self::PubackInOrder => "PUBACKs in the order of arrival",
-            Self::StoredFirst => "stored before CONNECT and PUBACK",
+            Self::StoredFirst => "stored before CONNECT, PUBACK and what may be done once",
             Self::PacketSize => "no packet is larger than the broker takes",
             Self::Noticed => "what the broker refuses is noticed",
             Self::Alive => "once the faults stop, all comes to rest",

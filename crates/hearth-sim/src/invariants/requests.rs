@@ -78,6 +78,7 @@ impl World {
         // At QoS 0 nothing is promised, and a full journal remembers nothing.
         let unrecorded = flooded && !asked.is_at_least_once();
         let twice = !unrecorded && asked.executed_too_often(this);
+        let unstored = !asked.idempotent && asked.is_strict() && !self.store.holds(&asked.message);
         let refused = asked.message.retain
             || (asked.is_strict()
                 && asked.answers.iter().any(|answer| answer.denies() && answer.binds(this)));
@@ -96,6 +97,9 @@ impl World {
         });
         self.require(!stale, Invariant::StaleNotExecuted, || {
             format!("request {index} waited while the hub was away, and is executed")
+        });
+        self.require(!unstored, Invariant::StoredFirst, || {
+            format!("request {index} is executed, and a crash would make it be executed again")
         });
         self.require(!twice, Invariant::ExecutedOnce, || {
             let kind = if idempotent { "idempotent" } else { "not idempotent" };
