@@ -4,7 +4,7 @@
 //! place; so the last state always arrives, and a plugin that floods costs its own watchers alone.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -29,8 +29,8 @@ pub(crate) struct Post {
 struct Inner {
     queue: VecDeque<Letter>,
     lanes: BTreeMap<String, Lane>,
-    /// States that wait for their device's pace.
-    held: usize,
+    /// The devices whose states wait for their pace.
+    held: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -136,8 +136,7 @@ impl Inner {
         let lane = self.lane(&state.device);
         let before = lane.held.len();
         lane.held.retain(|held| held.property != state.property);
-        let replaced = before - lane.held.len();
-        if replaced > 0
+        if lane.held.len() < before
             && let Some(states) = lane.left_out.count(now)
         {
             warn!(device = state.device, states, "the device floods the hub; states left out");
@@ -145,12 +144,16 @@ impl Inner {
         let room = lane.queued < QUEUED_BOUND;
         if room && (!paced || (lane.held.is_empty() && lane.pace.take(now))) {
             lane.queued += 1;
+            if lane.held.is_empty() && before > 0 {
+                self.held.remove(&state.device);
+            }
             self.queue.push_back(Letter::State(state));
         } else {
-            lane.held.push_back(state);
-            self.held += 1;
+            if before == 0 {
+                self.held.insert(state.device.clone());
+            }
+            self.lane(&state.device).held.push_back(state);
         }
-        self.held -= replaced;
     }
 
     fn take(&mut self, now: Instant) -> Option<DeviceEvent> {
@@ -170,22 +173,20 @@ impl Inner {
 
     /// Lets go what has waited long enough.
     fn release(&mut self, now: Instant) {
-        if self.held == 0 {
-            return;
-        }
-        for lane in self.lanes.values_mut() {
+        let Self { queue, lanes, held } = self;
+        held.retain(|device| {
+            let Some(lane) = lanes.get_mut(device) else { return false };
             while lane.queued < QUEUED_BOUND && !lane.held.is_empty() && lane.pace.take(now) {
                 let state = lane.held.pop_front().expect("it is not empty");
                 lane.queued += 1;
-                self.held -= 1;
-                self.queue.push_back(Letter::State(state));
+                queue.push_back(Letter::State(state));
             }
-        }
+            !lane.held.is_empty()
+        });
     }
 
     fn due(&self) -> Option<Instant> {
-        let waiting = self.lanes.values().filter(|lane| !lane.held.is_empty());
-        waiting.map(|lane| lane.pace.next()).min()
+        self.held.iter().filter_map(|device| Some(self.lanes.get(device)?.pace.next())).min()
     }
 }
 
@@ -239,7 +240,7 @@ mod tests {
         let later = start + Duration::from_secs(1);
         assert_eq!(drain(&mut inner, later), ["level 99999", "power ON"]);
         assert_eq!(inner.lanes["lamp"].left_out.total(), 100_000 - 200 - 1);
-        assert_eq!((inner.held, inner.due()), (0, None));
+        assert_eq!((inner.held.len(), inner.due()), (0, None));
     }
 
     #[test]
@@ -263,7 +264,8 @@ mod tests {
         for n in 0..10_000 {
             inner.add_state(state("level", &n.to_string()), false, start);
         }
-        assert_eq!((inner.queue.len(), inner.held), (QUEUED_BOUND, 1));
+        assert_eq!((inner.queue.len(), inner.lanes["lamp"].held.len()), (QUEUED_BOUND, 1));
+        assert_eq!(inner.held.len(), 1);
     }
 
     #[test]
