@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Hub;
+use super::{Hub, requesting::no_device};
 use crate::{
-    Answer, DeliveryId, Message, Notice, Now, RequestKey, Status,
-    journal::{Durability, Reply, fingerprint},
+    DeliveryId, Message, Notice, Now, RequestKey,
+    journal::{Reply, fingerprint},
     requests::Origin,
     topic::Template,
 };
@@ -97,24 +97,16 @@ impl Hub {
             device: device.clone(),
             property: property.clone(),
         });
-        let deadline = self.config.devices.get(&**device).map(|policy| policy.deadline);
-        let full = self.requests.waiting(device) >= self.config.queue;
-        let remembered = origin.durability == Durability::Nothing || self.make_room();
-        match deadline {
-            Some(allowed) if remembered && !full => {
-                self.execute(now, device.clone(), property.clone(), &request, origin, allowed);
-            }
-            Some(_) => {
-                let text =
-                    format!("too many requests wait for `{device}`, or answers for the broker");
-                let answer = Answer::failure(Status::Busy, text);
-                self.refuse(now, device.clone(), property.clone(), origin, &answer);
-            }
-            None => {
-                let text = format!("there is no device `{device}`");
-                let answer = Answer::failure(Status::NotFound, text);
-                self.refuse(now, device.clone(), property.clone(), origin, &answer);
-            }
+        let allowed = self.config.devices.get(&**device).map(|policy| policy.deadline);
+        let allowed = allowed.ok_or_else(|| no_device(device));
+        let admitted = allowed.and_then(|allowed| {
+            self.find_room(device, origin.durability)?;
+            Ok(allowed)
+        });
+        let (device, property) = (device.clone(), property.clone());
+        match admitted {
+            Ok(allowed) => self.execute(now, device, property, &request, origin, allowed),
+            Err(answer) => self.refuse(now, device, property, origin, &answer),
         }
     }
 

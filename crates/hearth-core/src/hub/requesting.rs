@@ -139,9 +139,7 @@ impl Hub {
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, allowed, true);
         if !exists {
-            let answer =
-                Answer::failure(Status::NotFound, format!("there is no device `{device}`"));
-            return self.on_answered(now, id, answer);
+            return self.on_answered(now, id, no_device(&device));
         }
         let property = if *property == *"set" { "get".into() } else { property };
         let payload = bytes::Bytes::new();
@@ -241,7 +239,7 @@ impl Hub {
         } else if let Some(policy) = self.config.devices.get(device) {
             (policy.deadline, policy.execute_stale)
         } else {
-            return refuse(Status::NotFound, format!("there is no device `{device}`"));
+            return Err(Refusal::Answer(no_device(device)));
         };
         if message.retain {
             return refuse(Status::BadRequest, "a retained request is not executed".into());
@@ -266,15 +264,21 @@ impl Hub {
         if let (Some(error), Durability::Intent) = (&self.store_failure, origin.durability) {
             return Err(Refusal::Answer(not_stored(error)));
         }
+        self.find_room(device, origin.durability).map_err(Refusal::Answer)?;
+        Ok(deadline)
+    }
+
+    /// Finds room for one more request, with its device and in the journal; the error is its answer.
+    pub(super) fn find_room(&mut self, device: &str, durability: Durability) -> Result<(), Answer> {
         if self.requests.waiting(device) >= self.config.queue {
             let text = format!("{} requests wait for `{device}` already", self.config.queue);
-            return refuse(Status::Busy, text);
+            return Err(Answer::failure(Status::Busy, text));
         }
-        if origin.durability != Durability::Nothing && !self.make_room() {
+        if durability != Durability::Nothing && !self.make_room() {
             let text = "too many answers wait for the broker already";
-            return refuse(Status::Busy, text.into());
+            return Err(Answer::failure(Status::Busy, text));
         }
-        Ok(deadline)
+        Ok(())
     }
 
     /// Returns whether an earlier life of the daemon may have carried a request out that the journal does not know.
@@ -335,6 +339,10 @@ impl Hub {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+pub(super) fn no_device(device: &str) -> Answer {
+    Answer::failure(Status::NotFound, format!("there is no device `{device}`"))
 }
 
 /// Says that a request was not carried out, because nobody would know of it after a crash.
