@@ -161,6 +161,8 @@ pub(crate) struct Journal {
     bytes: usize,
     /// Counts connections.
     connection: u64,
+    /// Whether the broker has delivered again, on this connection, whatever it will.
+    is_redelivered: bool,
 }
 
 /// What the journal knows of one request.
@@ -282,7 +284,7 @@ impl Journal {
         Some(*entry)
     }
 
-    /// Keeps the answer for whoever waits until `expires`, and for redeliveries: until `forget_at` where none is outstanding.
+    /// Keeps the answer for whoever waits until `expires`, and for redeliveries: until `forget_at` where none can come.
     pub(crate) fn answer(
         &mut self,
         id: EntryId,
@@ -296,7 +298,9 @@ impl Journal {
         entry.record.reply.expires = expires;
         entry.request = None;
         self.bytes += entry.record.size();
+        let comes_again = !self.is_redelivered && entry.connection != self.connection;
         if entry.unacknowledged == 0
+            && !comes_again
             && let Some(forget_at) = forget_at
         {
             entry.expire_at(forget_at, id, &mut self.expiries);
@@ -326,6 +330,7 @@ impl Journal {
     /// The connection is gone: PUBACKs may be lost, so everything may be delivered again.
     pub(crate) fn disconnected(&mut self) {
         self.connection += 1;
+        self.is_redelivered = false;
         self.expiries.clear();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
@@ -335,6 +340,7 @@ impl Journal {
 
     /// The broker has delivered again whatever it will: the rest is forgotten in a while.
     pub(crate) fn redelivered(&mut self, forget_at: Duration) {
+        self.is_redelivered = true;
         for (&id, entry) in &mut self.entries {
             if entry.record.answer.is_some() && entry.unacknowledged == 0 && entry.expires.is_none()
             {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_core::{Answer, Disconnection, Input, Message, QoS, Record, RequestKey, Status};
 
-use crate::rig::{Rig, connack, request, status};
+use crate::rig::{Rig, config, connack, request, status};
 
 /// A request that must not be carried out twice.
 fn step(correlation_data: &'static [u8]) -> Message {
@@ -244,6 +244,28 @@ fn an_intent_without_an_answer_is_indeterminate_and_the_state_is_read_back() {
         rig.accept_all();
         assert!(delivery.is_none_or(|delivery| rig.acknowledged().contains(&delivery)));
     }
+}
+
+#[test]
+fn an_answer_is_remembered_until_the_broker_has_delivered_all_however_long_that_takes() {
+    let mut before = Rig::online();
+    before.receive(step(b"1"));
+    let mut rig = before.restarted(true);
+    rig.advance(config().fence_timeout);
+    let read = rig.executed().remove(0);
+    rig.answer(&read, Answer::text("7"));
+    rig.accept_all();
+    let fence = rig.published().into_iter().find(|message| message.topic.ends_with("/fence"));
+    rig.take();
+    rig.advance(2 * config().redelivery);
+    rig.receive(again(&step(b"1")));
+    assert!(rig.executed().is_empty(), "it may have been carried out by the life before");
+    assert_eq!(status(&rig.published()[0]), "409");
+    rig.accept_all();
+    rig.receive(fence.expect("the hub has published a fence"));
+    rig.advance(2 * config().redelivery);
+    rig.receive(step(b"1"));
+    assert_eq!(rig.executed().len(), 1, "by now it is another request of the same name");
 }
 
 #[test]
