@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) resumed: bool,
     /// All that was queued in it has been seen.
     pub(crate) fenced: bool,
+    /// So has what the broker has retained, which a memory that is older than the session cannot contradict.
+    pub(crate) watched: bool,
 }
 
 impl Wills {
@@ -278,7 +280,7 @@ impl Wills {
             Outcome::Unconsumed
         } else if will.clean
             || (view.bare && self.unpublished.contains(&will.generation))
-            || (view.resumed && view.fenced && will.subscribed)
+            || (view.resumed && view.fenced && view.watched && will.subscribed)
         {
             Outcome::NotPublished
         } else {

@@ -196,7 +196,7 @@ impl Hub {
         let Phase::Online(connection) = &mut self.phase else { return };
         let fenced = connection.fence.is_back();
         connection.fence = Fence::Decided { fenced };
-        let (bare, resumed) = (connection.bare, connection.resumed);
+        let (bare, resumed, watched) = (connection.bare, connection.resumed, connection.watched);
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
         if !fenced {
@@ -211,7 +211,7 @@ impl Hub {
         if !self.wills.has_past(generation) {
             return;
         }
-        let view = View { bare, resumed, fenced };
+        let view = View { bare, resumed, fenced, watched };
         let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
         self.store_memory();
         for absence in decided {

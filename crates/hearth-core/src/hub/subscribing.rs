@@ -33,6 +33,7 @@ impl Hub {
             session_present: connack.session_present,
             bare: self.session_is_bare,
             resumed: false,
+            watched: false,
             subscribe_after: Some(subscribe_after),
             window,
             fence: Fence::Unsent,
@@ -78,8 +79,10 @@ impl Hub {
         }
         let mut connection = connection.clone();
         let filters = self.subscriptions(connection.prefix.as_ref());
+        let presence = self.presence(connection.prefix.as_ref(), "").topic;
         let mut granted = reason_codes.len() == filters.len();
         for (subscription, &reason_code) in filters.into_iter().zip(reason_codes) {
+            connection.watched |= reason_code < REFUSED && subscription.filter == presence;
             if reason_code >= REFUSED {
                 granted = false;
                 let filter = subscription.filter;

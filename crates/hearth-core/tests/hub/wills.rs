@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_core::{Change, Disconnection, HubConfig, Input, Message, Outcome, Output, QoS};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, config, connack};
 
 /// The will as the broker publishes it, with RETAIN as published.
 fn fired(rig: &Rig) -> Message {
@@ -91,6 +91,17 @@ fn the_retained_copy_is_evidence_in_a_fresh_session() {
 fn a_return_within_the_delay_is_not_published() {
     let mut rig = Rig::online().restarted(true);
     assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+}
+
+#[test]
+fn a_presence_that_cannot_be_seen_leaves_the_outcome_unknown() {
+    let before = Rig::online();
+    let mut rig = Rig::with_journal(config(), before.memory.clone(), before.journal.clone());
+    rig.handle(Input::Elapsed);
+    rig.connect(connack(Some("alice"), true));
+    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 0x97] });
+    rig.return_to_session();
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }
 
 #[test]
@@ -228,8 +239,8 @@ fn an_offline_that_replaces_the_hubs_online_is_replaced_in_turn() {
 fn acknowledgements_under_the_old_prefix_still_count() {
     let before = Rig::online();
     let will = fired(&before);
-    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
-    rig.connect(crate::rig::connack(Some("bob"), true));
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.connect(connack(Some("bob"), true));
     rig.handle(Input::Disconnected(Disconnection::Requested));
     rig.go_online_below("bob", true);
     rig.receive(acknowledgement(&will, "guardian"));
@@ -249,12 +260,10 @@ fn a_session_that_another_client_had_proves_nothing() {
 #[test]
 fn what_one_broker_kept_says_nothing_about_a_will_at_another() {
     let before = Rig::online();
-    let mut rig = Rig::new(
-        HubConfig { broker: "another".into(), ..crate::rig::config() },
-        before.memory.clone(),
-    );
+    let mut rig =
+        Rig::new(HubConfig { broker: "another".into(), ..config() }, before.memory.clone());
     assert_eq!(rig.take(), [Output::Connect { will: None }], "the prefix is another broker's");
-    rig.connect(crate::rig::connack(Some("alice"), true));
+    rig.connect(connack(Some("alice"), true));
     rig.handle(Input::Disconnected(Disconnection::Requested));
     rig.go_online_unfenced(true);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
@@ -264,8 +273,8 @@ fn what_one_broker_kept_says_nothing_about_a_will_at_another() {
 #[test]
 fn the_session_leaves_an_old_prefix_once_its_wills_are_decided() {
     let before = Rig::online();
-    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
-    rig.connect(crate::rig::connack(Some("bob"), true));
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.connect(connack(Some("bob"), true));
     rig.handle(Input::Disconnected(Disconnection::Requested));
     rig.go_online_below("bob", true);
     let left = |rig: &Rig| {
@@ -306,7 +315,7 @@ fn a_fence_that_never_comes_does_not_make_every_request_stale() {
 #[test]
 fn a_session_that_was_made_anew_proves_nothing_whatever_connack_says() {
     let before = Rig::online();
-    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+    let mut rig = Rig::new(config(), before.memory.clone());
     rig.subscribe("alice", true);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }
@@ -314,7 +323,7 @@ fn a_session_that_was_made_anew_proves_nothing_whatever_connack_says() {
 #[test]
 fn a_connection_that_ended_before_it_knew_its_session_leaves_nothing_to_conclude() {
     let before = Rig::online();
-    let mut between = Rig::new(crate::rig::config(), before.memory.clone());
+    let mut between = Rig::new(config(), before.memory.clone());
     between.subscribe("alice", true);
     let mut rig = between.restarted(true);
     assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::Unknown]);
@@ -323,8 +332,8 @@ fn a_connection_that_ended_before_it_knew_its_session_leaves_nothing_to_conclude
 #[test]
 fn a_session_that_is_lost_while_the_prefix_is_learned_is_lost() {
     let before = Rig::online();
-    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
-    rig.connect(crate::rig::connack(Some("bob"), false));
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.connect(connack(Some("bob"), false));
     rig.handle(Input::Disconnected(Disconnection::Requested));
     rig.go_online_below("bob", true);
     assert_eq!(decide(&mut rig)[0], Outcome::Unknown);
@@ -358,9 +367,9 @@ fn a_farewell_whose_disconnect_was_not_written_is_no_clean_end() {
 fn subscribe_waits_until_the_store_holds_what_it_makes_of_the_evidence() {
     for session_present in [true, false] {
         let before = Rig::online();
-        let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
+        let mut rig = Rig::new(config(), before.memory.clone());
         rig.store_works = false;
-        rig.connect(crate::rig::connack(Some("alice"), session_present));
+        rig.connect(connack(Some("alice"), session_present));
         let subscribed =
             |rig: &Rig| rig.outputs.iter().any(|output| matches!(output, Output::Subscribe(_)));
         assert!(!subscribed(&rig));
@@ -375,8 +384,8 @@ fn subscribe_waits_until_the_store_holds_what_it_makes_of_the_evidence() {
 fn late_evidence_under_a_prefix_that_was_just_left_still_counts() {
     let before = Rig::online();
     let will = fired(&before);
-    let mut rig = Rig::new(crate::rig::config(), before.memory.clone());
-    rig.connect(crate::rig::connack(Some("bob"), true));
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.connect(connack(Some("bob"), true));
     rig.handle(Input::Disconnected(Disconnection::Requested));
     rig.go_online_below("bob", true);
     decide(&mut rig);
