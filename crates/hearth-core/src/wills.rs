@@ -179,9 +179,11 @@ impl Wills {
         self.memory.unproven = unproven;
     }
 
+    /// DISCONNECT has been written. Should it be lost on the wire, a copy of the will comes back to a hub that is
+    /// subscribed to its presence; of another one nobody can tell.
     pub(crate) fn mark_clean(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
-            will.clean = true;
+            will.clean = will.subscribed;
         }
     }
 

@@ -129,8 +129,7 @@ struct Connection {
     subscribe_after: Option<u64>,
     /// The session was subscribed before this connection: what was published to it then has come back.
     resumed: bool,
-    /// The broker has granted the subscription to the hub's own presence: what it has retained shows whose connection
-    /// was the last.
+    /// The broker has granted what tells of the hub's wills; the retained presence shows whose connection was the last.
     watched: bool,
     window: Window,
     fence: Fence,

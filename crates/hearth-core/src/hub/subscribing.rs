@@ -79,17 +79,16 @@ impl Hub {
         }
         let mut connection = connection.clone();
         let filters = self.subscriptions(connection.prefix.as_ref());
-        let presence = self.presence(connection.prefix.as_ref(), "").topic;
-        let mut granted = reason_codes.len() == filters.len();
+        let evidence = self.evidence_filters(connection.prefix.as_ref());
+        connection.watched = reason_codes.len() == filters.len();
         for (subscription, &reason_code) in filters.into_iter().zip(reason_codes) {
-            connection.watched |= reason_code < REFUSED && subscription.filter == presence;
             if reason_code >= REFUSED {
-                granted = false;
                 let filter = subscription.filter;
+                connection.watched &= !evidence.contains(&filter);
                 self.notice(Notice::SubscriptionRefused { filter, reason_code });
             }
         }
-        if granted {
+        if connection.watched {
             self.wills.mark_subscribed(connection.generation);
         }
         self.store_memory();
@@ -141,10 +140,10 @@ impl Hub {
     fn subscriptions(&self, prefix: Option<&Prefix>) -> Vec<Subscription> {
         let topics = &self.config.topics;
         let request = topics.request.build(prefix, &[("device", "+"), ("property", "+")]);
-        let presence = topics.presence.build(prefix, &[("client_id", &self.config.client_id)]);
+        let [response, presence] = self.evidence_filters(prefix);
         let mut subscriptions = vec![
             Subscription { filter: request, retained: false },
-            Subscription { filter: self.own_response_topic(prefix, "+"), retained: false },
+            Subscription { filter: response, retained: false },
             Subscription { filter: presence, retained: true },
         ];
         for guard in &self.config.guards {
@@ -154,6 +153,15 @@ impl Hub {
             }
         }
         subscriptions
+    }
+
+    /// Names what tells of the hub's own wills: their acknowledgements, and their copies.
+    fn evidence_filters(&self, prefix: Option<&Prefix>) -> [String; 2] {
+        let client_id = [("client_id", self.config.client_id.as_str())];
+        [
+            self.own_response_topic(prefix, "+"),
+            self.config.topics.presence.build(prefix, &client_id),
+        ]
     }
 
     /// Publishes all states where the broker may not have them.

@@ -93,14 +93,31 @@ fn a_return_within_the_delay_is_not_published() {
     assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
 }
 
-#[test]
-fn a_presence_that_cannot_be_seen_leaves_the_outcome_unknown() {
-    let before = Rig::online();
+/// The same hub after a restart, whose broker refuses it the subscription to its own presence.
+fn unwatched(before: &Rig) -> Rig {
     let mut rig = Rig::with_journal(config(), before.memory.clone(), before.journal.clone());
     rig.handle(Input::Elapsed);
     rig.connect(connack(Some("alice"), true));
     rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 0x97] });
     rig.return_to_session();
+    rig
+}
+
+#[test]
+fn a_presence_that_cannot_be_seen_leaves_the_outcome_unknown() {
+    let mut rig = unwatched(&Rig::online());
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+}
+
+#[test]
+fn an_end_in_order_proves_nothing_where_the_will_would_not_come_back() {
+    let mut rig = unwatched(&Rig::online());
+    decide(&mut rig);
+    rig.accept_all();
+    rig.handle(Input::Shutdown);
+    rig.accept_all();
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    let mut rig = rig.restarted(true);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }
 
