@@ -136,7 +136,7 @@ impl Wills {
         }
     }
 
-    /// A connection that the memory does not know was `online`, or left in order: the store could not be written then.
+    /// There was a connection that the memory does not know: the store could not be written then.
     ///
     /// What came to it may be forgotten, so missing copies of wills before the current one prove nothing any more.
     /// Returns whether that is news.

@@ -159,7 +159,8 @@ impl Hub {
             status: message.user_property("__stat").and_then(|status| status.parse().ok()),
             before_fence: !self.fence_is_back(),
         };
-        let (news, upgraded) = self.wills.acknowledge(generation, acknowledgement);
+        let (mut news, upgraded) = self.wills.acknowledge(generation, acknowledgement);
+        news |= self.note_stranger(Some(generation));
         self.note_evidence(news, upgraded, delivery);
     }
 
@@ -172,11 +173,7 @@ impl Hub {
             Some(generation) => self.wills.saw_online(generation),
             None => {}
         }
-        if let Some(current) = self.connection().map(|connection| connection.generation)
-            && !generation.is_some_and(|generation| self.wills.knows(generation))
-        {
-            news |= self.wills.saw_stranger(current);
-        }
+        news |= self.note_stranger(generation);
         self.note_evidence(news, upgraded, delivery);
         let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
             return;
@@ -186,6 +183,13 @@ impl Hub {
         } else if connection.echoed && self.stopping.is_none() {
             self.restore_presence();
         }
+    }
+
+    /// Notes that there was a connection which the memory does not know, if there was; returns whether that is news.
+    fn note_stranger(&mut self, generation: Option<Generation>) -> bool {
+        let known = generation.is_some_and(|generation| self.wills.knows(generation));
+        let current = self.connection().map(|connection| connection.generation);
+        current.filter(|_| !known).is_some_and(|current| self.wills.saw_stranger(current))
     }
 
     /// Stores new evidence before its delivery is acknowledged, and tells of an upgraded outcome.

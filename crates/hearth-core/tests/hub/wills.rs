@@ -122,6 +122,17 @@ fn an_end_in_order_proves_nothing_where_the_will_would_not_come_back() {
 }
 
 #[test]
+fn what_tells_of_a_connection_that_the_store_does_not_hold_leaves_the_outcome_unknown() {
+    let before = Rig::online();
+    let another = Message { correlation_data: Some(vec![9; 16].into()), ..fired(&before) };
+    for evidence in [another.clone(), acknowledgement(&another, "guardian")] {
+        let mut rig = before.restarted(true);
+        rig.receive(evidence);
+        assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    }
+}
+
+#[test]
 fn a_lost_session_leaves_the_outcome_unknown() {
     let mut rig = Rig::online().restarted(false);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
