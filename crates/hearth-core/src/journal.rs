@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Answer, Message, PublishId, QoS, RequestId, outbox::later};
 
 /// What makes two requests the same one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestKey {
     /// Response Topic and Correlation Data, in whatever session.
     Correlated {
@@ -352,9 +352,8 @@ impl Journal {
     /// The session of earlier connections is lost, and their Packet Identifiers mean nothing any more. Returns the
     /// keys that are gone.
     pub(crate) fn session_lost(&mut self) -> Vec<RequestKey> {
-        let lost = self.list(|journal, entry| {
-            matches!(entry.record.key, RequestKey::Packet(_))
-                && entry.connection != journal.connection
+        let lost = self.list(|entry| {
+            matches!(entry.record.key, RequestKey::Packet(_)) && entry.connection != self.connection
         });
         lost.into_iter().filter_map(|id| self.remove(id)).collect()
     }
@@ -373,7 +372,7 @@ impl Journal {
 
     /// Lists the answers that the broker does not have and that are not on their way.
     pub(crate) fn undelivered(&self) -> Vec<EntryId> {
-        self.list(|_, entry| {
+        self.list(|entry| {
             let record = &entry.record;
             record.answer.is_some()
                 && !record.delivered
@@ -384,11 +383,11 @@ impl Journal {
 
     /// Lists the requests that an earlier life of the daemon may have carried out.
     pub(crate) fn intended(&self) -> Vec<EntryId> {
-        self.list(|_, entry| entry.record.answer.is_none() && entry.request.is_none())
+        self.list(|entry| entry.record.answer.is_none() && entry.request.is_none())
     }
 
-    fn list(&self, wanted: impl Fn(&Self, &Entry) -> bool) -> Vec<EntryId> {
-        let wanted = self.entries.iter().filter(|(_, entry)| wanted(self, entry));
+    fn list(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<EntryId> {
+        let wanted = self.entries.iter().filter(|(_, entry)| wanted(entry));
         wanted.map(|(&id, _)| id).collect()
     }
 

@@ -276,9 +276,8 @@ impl Hub {
     }
 
     pub(super) fn presence(&self, prefix: Option<&Prefix>, payload: &'static str) -> Message {
-        let client_id = [("client_id", self.config.client_id.as_str())];
         Message {
-            topic: self.config.topics.presence.build(prefix, &client_id),
+            topic: self.own_presence_topic(prefix),
             payload: payload.into(),
             qos: QoS::AtLeastOnce,
             retain: true,
@@ -286,6 +285,10 @@ impl Hub {
             content_type: Some("text/plain".into()),
             ..Message::default()
         }
+    }
+
+    pub(super) fn own_presence_topic(&self, prefix: Option<&Prefix>) -> String {
+        self.config.topics.presence.build(prefix, &[("client_id", &self.config.client_id)])
     }
 
     pub(super) fn own_response_topic(&self, prefix: Option<&Prefix>, purpose: &str) -> String {

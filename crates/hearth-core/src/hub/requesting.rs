@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Hub, holding::Arrival};
 use crate::{
-    Answer, Change, Delivery, DeliveryId, Message, Notice, Now, Output, QoS, Record, Request,
-    RequestId, RequestKey, Status,
+    Answer, Change, Delivery, Message, Notice, Now, Output, QoS, Record, Request, RequestId,
+    RequestKey, Status,
     journal::{Durability, EntryId, Reply, Seen, fingerprint},
     requests::{Origin, Pending},
     topic::{self, Prefix},
@@ -52,19 +52,22 @@ impl Hub {
     }
 
     /// Answers a request that is known already; returns one that is not.
-    pub(super) fn repeat(&mut self, now: Now, origin: Origin, dup: bool) -> Option<Origin> {
+    pub(super) fn repeat(&mut self, now: Now, mut origin: Origin, dup: bool) -> Option<Origin> {
         let Some(key) = &origin.key else { return Some(origin) };
         match self.journal.seen(key, origin.content, dup) {
             Seen::Never => return Some(origin),
             Seen::InProgress(entry, request) => {
-                self.bind(&origin.deliveries, entry);
+                self.bind(&mut origin, entry);
                 self.requests.attach(request, origin);
             }
             Seen::Answered(entry) => {
-                self.bind(&origin.deliveries, entry);
+                self.bind(&mut origin, entry);
                 self.answer_again(origin, entry);
             }
-            Seen::Intended(entry) => self.read_back(now, entry, origin),
+            Seen::Intended(entry) => {
+                self.bind(&mut origin, entry);
+                self.read_back(now, entry, origin);
+            }
         }
         None
     }
@@ -75,7 +78,7 @@ impl Hub {
         device: Arc<str>,
         property: Arc<str>,
         message: &Message,
-        origin: Origin,
+        mut origin: Origin,
     ) {
         match self.admit(&device, message, &origin) {
             Ok(allowed) => {
@@ -85,8 +88,7 @@ impl Hub {
                 self.refuse(now, device, property, origin, &answer);
             }
             Err(Refusal::Indeterminate(key)) => {
-                let record = record(device, property, key, &origin);
-                let entry = self.journal.insert(record, origin.durability);
+                let entry = self.remember(device, property, key, &mut origin);
                 self.read_back(now, entry, origin);
             }
         }
@@ -106,12 +108,13 @@ impl Hub {
         if let Some(key) = origin.key.clone()
             && self.make_room()
         {
-            let record = record(device.clone(), property.clone(), key, &origin);
-            let intent = (origin.durability == Durability::Intent).then(|| record.clone());
-            let entry = self.journal.insert(record, origin.durability);
-            origin.entry = Some(entry);
-            self.bind(&origin.deliveries, entry);
-            needs = intent.map(|intent| self.store(Change::Record(intent)));
+            let entry = self.remember(device.clone(), property.clone(), key, &mut origin);
+            if origin.durability == Durability::Intent
+                && let Some(known) = self.journal.get(entry)
+            {
+                let intent = known.record.clone();
+                needs = Some(self.store(Change::Record(intent)));
+            }
         }
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, allowed, false);
@@ -130,9 +133,7 @@ impl Hub {
         let Some(known) = self.journal.get_mut(entry) else { return };
         known.durability = Durability::Intent;
         let (device, property) = (known.record.device.clone(), known.record.property.clone());
-        origin.entry = Some(entry);
         origin.durability = Durability::Intent;
-        self.bind(&origin.deliveries, entry);
         let policy = self.config.devices.get(&*device);
         let (exists, allowed) = (policy.is_some(), policy.map(|policy| policy.deadline));
         let allowed = allowed.unwrap_or(self.config.deadline);
@@ -183,10 +184,7 @@ impl Hub {
         match origin.key.clone().filter(|_| passing && origin.durability != Durability::Nothing) {
             Some(key) if self.make_room() => {
                 origin.durability = Durability::Intent;
-                let record = record(device.clone(), property.clone(), key, &origin);
-                let entry = self.journal.insert(record, Durability::Intent);
-                origin.entry = Some(entry);
-                self.bind(&origin.deliveries, entry);
+                self.remember(device.clone(), property.clone(), key, &mut origin);
             }
             Some(_) | None => (origin.key, origin.durability) = (None, Durability::Nothing),
         }
@@ -197,9 +195,32 @@ impl Hub {
         self.outputs.extend(self.requests.start(request, needs).map(Output::Execute));
     }
 
-    /// Ties deliveries to a request of the journal, which is forgotten only after their PUBACKs.
-    fn bind(&mut self, deliveries: &[DeliveryId], entry: EntryId) {
-        for &delivery in deliveries {
+    /// Enters a request in the journal.
+    fn remember(
+        &mut self,
+        device: Arc<str>,
+        property: Arc<str>,
+        key: RequestKey,
+        origin: &mut Origin,
+    ) -> EntryId {
+        let record = Record {
+            key,
+            content: origin.content,
+            device,
+            property,
+            reply: origin.reply.clone(),
+            answer: None,
+            delivered: false,
+        };
+        let entry = self.journal.insert(record, origin.durability);
+        self.bind(origin, entry);
+        entry
+    }
+
+    /// Ties a request to its entry in the journal, which is forgotten only after the PUBACKs of its deliveries.
+    fn bind(&mut self, origin: &mut Origin, entry: EntryId) {
+        origin.entry = Some(entry);
+        for &delivery in &origin.deliveries {
             if let Some(inbound) = self.inbound(delivery) {
                 inbound.entries.push(entry);
                 self.journal.delivered_again(entry);
@@ -362,18 +383,6 @@ fn key(reply: &Reply, delivery: Option<Delivery>) -> Option<RequestKey> {
             correlation_data: correlation_data.clone(),
         }),
         _ => delivery.map(|delivery| RequestKey::Packet(delivery.packet_id)),
-    }
-}
-
-fn record(device: Arc<str>, property: Arc<str>, key: RequestKey, origin: &Origin) -> Record {
-    Record {
-        key,
-        content: origin.content,
-        device,
-        property,
-        reply: origin.reply.clone(),
-        answer: None,
-        delivered: false,
     }
 }
 

@@ -48,7 +48,7 @@ impl Hub {
     }
 
     /// Sends the first answer again; the request is not executed twice.
-    pub(super) fn answer_again(&mut self, mut origin: Origin, entry: EntryId) {
+    pub(super) fn answer_again(&mut self, origin: Origin, entry: EntryId) {
         let waiting = |unpublished: &&mut Unpublished| unpublished.origin.entry == Some(entry);
         if let Some(unpublished) = self.unpublished.iter_mut().find(waiting) {
             unpublished.origin.deliveries.extend(origin.deliveries);
@@ -61,7 +61,6 @@ impl Hub {
         self.hold(&origin, revision);
         let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
         if !publish.is_some_and(attach) {
-            origin.entry = Some(entry);
             self.publish_response(origin, &answer);
         }
     }

@@ -157,11 +157,7 @@ impl Hub {
 
     /// Names what tells of the hub's own wills: their acknowledgements, and their copies.
     fn evidence_filters(&self, prefix: Option<&Prefix>) -> [String; 2] {
-        let client_id = [("client_id", self.config.client_id.as_str())];
-        [
-            self.own_response_topic(prefix, "+"),
-            self.config.topics.presence.build(prefix, &client_id),
-        ]
+        [self.own_response_topic(prefix, "+"), self.own_presence_topic(prefix)]
     }
 
     /// Publishes all states where the broker may not have them.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Result};
+use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Process, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{
@@ -61,39 +61,46 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Growth> {
     Ok(Growth { devices, queued })
 }
 
-fn prepare(
-    built: &Built,
-    folder: &tempfile::TempDir,
-    access: &Access,
-    devices: usize,
-) -> Result<Daemon> {
-    let mut config = DaemonConfig::new(access.clone());
-    config.plugins = &["light"];
-    config.devices = lights("light", devices, "none");
-    Daemon::prepare(built, &folder.path().join("hub"), &config)
+/// A hub that was online once, behind a Mosquitto of its own.
+struct Home {
+    hub: Daemon,
+    phone: Client,
+    access: Access,
+    _mosquitto: Process,
+    _folder: tempfile::TempDir,
+}
+
+impl Home {
+    /// The first start learns the prefix; the second is that of every day.
+    async fn prepare(built: &Built, devices: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (mosquitto, port) = start_mosquitto(folder.path()).await?;
+        let access = Access { port, login: None };
+        let mut config = DaemonConfig::new(access.clone());
+        config.plugins = &["light"];
+        config.devices = lights("light", devices, "none");
+        let mut hub = Daemon::prepare(built, &folder.path().join("hub"), &config)?;
+        let mut phone = Client::connect(&access, "phone").await?;
+        hub.start(&mut phone).await?;
+        hub.terminate().await?;
+        Ok(Self { hub, phone, access, _mosquitto: mosquitto, _folder: folder })
+    }
 }
 
 async fn with_devices(built: &Built, count: usize, effort: Effort) -> Result<Devices> {
-    let folder = tempfile::tempdir()?;
-    let (_mosquitto, port) = start_mosquitto(folder.path()).await?;
-    let access = Access { port, login: None };
-    let mut hub = prepare(built, &folder, &access, count)?;
-    let mut phone = Client::connect(&access, "phone").await?;
-    // The first start learns the prefix; the second is that of every day.
-    hub.start(&mut phone).await?;
-    hub.terminate().await?;
+    let Home { hub, phone, access, .. } = &mut Home::prepare(built, count).await?;
     // Whatever the first start has said shall not be taken for the second.
     phone.subscribe(MARKER).await?;
     phone.drain(MARKER).await?;
     let begin = Instant::now();
     hub.spawn()?;
-    hub.online(&mut phone).await?;
+    hub.online(phone).await?;
     let start_ms = begin.elapsed().as_secs_f64() * 1000.0;
-    // Where the scheduler has put broker, hub and requester makes half as much again, and stays for a while.
+    // Several, because where the scheduler puts broker, hub and requester makes half as much again.
     let mut medians = Vec::new();
     for _ in 0..LATENCY_ROUNDS {
         let until = Until::Time { warm_up: 300, measure: effort.measure };
-        medians.push(load::ask(built, &access, &question(1, 1, until)).await?.median_us);
+        medians.push(load::ask(built, access, &question(1, 1, until)).await?.median_us);
     }
     let median_us = median(medians);
     let resident_kb = memory_kb(hub.process()?.id(), "VmRSS")?;
@@ -102,15 +109,9 @@ async fn with_devices(built: &Built, count: usize, effort: Effort) -> Result<Dev
 }
 
 async fn with_queue(built: &Built, count: usize) -> Result<Queued> {
-    let folder = tempfile::tempdir()?;
-    let (_mosquitto, port) = start_mosquitto(folder.path()).await?;
-    let access = Access { port, login: None };
-    let mut hub = prepare(built, &folder, &access, LIGHTS)?;
-    let mut phone = Client::connect(&access, "phone").await?;
-    hub.start(&mut phone).await?;
-    hub.terminate().await?;
+    let Home { hub, access, .. } = &mut Home::prepare(built, LIGHTS).await?;
     let question = question(LIGHTS, count, Until::Count(count));
-    let mut command = load::command(built, &access, &question);
+    let mut command = load::command(built, access, &question);
     // Without an expiry what has waited is stale.
     command.args(["--expiry", "600"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut asking = command.kill_on_drop(true).spawn().doing("start hearth-load")?;
