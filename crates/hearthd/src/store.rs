@@ -138,17 +138,13 @@ impl Store {
 
     /// Writes a change of the hub's: as soon as somebody waits for it, or within a second.
     pub fn put(&self, revision: u64, change: Change) {
-        let delay = match change.urgency() {
-            Urgency::Now => Duration::ZERO,
-            Urgency::Soon => SOON_INTERVAL,
-            Urgency::Whenever => LAZY_INTERVAL,
-        };
-        self.inbox.put(Command::Change { revision, change: Box::new(change) }, delay);
+        let urgency = change.urgency();
+        self.inbox.put(Command::Change { revision, change: Box::new(change) }, urgency);
     }
 
     /// Writes a device's state within a second.
     pub fn put_device(&self, id: String, state: Vec<u8>) {
-        self.inbox.put(Command::Device { id, state }, LAZY_INTERVAL);
+        self.inbox.put(Command::Device { id, state }, Urgency::Whenever);
     }
 
     /// Writes what is left and ends the writer.
@@ -300,8 +296,3 @@ fn boot_id() -> Option<String> {
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 const FILE: &str = "state.redb";
 const CACHE_BYTES: usize = 256 * 1024;
-/// How long what only a PUBACK waits for may wait for company: requests at once share a write, and most answers are
-/// delivered before they are written, which saves a second one.
-const SOON_INTERVAL: Duration = Duration::from_millis(4);
-/// How long what nobody waits for may wait for company.
-const LAZY_INTERVAL: Duration = Duration::from_secs(1);

@@ -192,8 +192,7 @@ impl Broker {
             self.effects.push_back(Effect::Send(link, ToHub::Disconnect(TAKEN_OVER)));
             self.effects.push_back(Effect::Close(link));
         }
-        session.queue.clear();
-        session.in_flight.clear();
+        session.forget_messages();
         session.will_due = session.will.is_some().then_some(now);
         session.expires = Some(now + self.habits.session_expiry);
         if clean {

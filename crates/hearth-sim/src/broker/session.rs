@@ -1,7 +1,7 @@
 //! The hub's session at the broker: subscriptions, what is queued, what waits for PUBACK (MQTT 4.1).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     time::Duration,
 };
@@ -16,7 +16,9 @@ use crate::link::{LinkId, ToHub};
 pub(crate) struct Session {
     subscriptions: Vec<Subscription>,
     pub(crate) queue: VecDeque<Rc<Letter>>,
-    pub(crate) in_flight: Vec<InFlight>,
+    in_flight: Vec<InFlight>,
+    /// The Packet Identifiers of what is in flight.
+    packet_ids: BTreeSet<u16>,
     last_packet_id: u16,
     client_receive_maximum: u16,
     pub(crate) will: Option<Will>,
@@ -76,7 +78,14 @@ impl Session {
 
     pub(crate) fn acknowledged(&mut self, packet_id: u16) -> Option<Rc<Letter>> {
         let index = self.in_flight.iter().position(|sent| sent.packet_id == packet_id)?;
+        self.packet_ids.remove(&packet_id);
         Some(self.in_flight.remove(index).letter)
+    }
+
+    pub(crate) fn forget_messages(&mut self) {
+        self.queue.clear();
+        self.in_flight.clear();
+        self.packet_ids.clear();
     }
 
     /// Whether the hub has got, and acknowledged, everything.
@@ -119,12 +128,10 @@ impl Session {
     }
 
     fn fresh_packet_id(&mut self, habits: &Habits) -> u16 {
-        let start = if habits.counts_packet_ids { self.last_packet_id } else { 0 };
-        let taken = |id: u16| self.in_flight.iter().any(|in_flight| in_flight.packet_id == id);
-        let mut id = start;
+        let mut id = if habits.counts_packet_ids { self.last_packet_id } else { 0 };
         loop {
             id = id.checked_add(1).unwrap_or(1);
-            if !taken(id) {
+            if self.packet_ids.insert(id) {
                 self.last_packet_id = id;
                 return id;
             }

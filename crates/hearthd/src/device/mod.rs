@@ -117,7 +117,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Waits on a condition, no longer than `most`.
-fn wait<'m, T>(
+pub(crate) fn wait<'m, T>(
     condition: &Condvar,
     guard: MutexGuard<'m, T>,
     most: Option<Duration>,
