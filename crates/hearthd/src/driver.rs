@@ -245,10 +245,12 @@ impl Driver {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Connect { will } => self.connect(will.as_ref()),
-            Output::Disconnect => self.with_link(Link::disconnect),
+            Output::Disconnect => self.link.iter_mut().for_each(Link::disconnect),
             Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
             Output::Publish { id, message } => self.with_link(|link| link.publish(id, message)),
-            Output::Acknowledge(delivery) => self.with_link(|link| link.acknowledge(delivery)),
+            Output::Acknowledge(delivery) => {
+                self.link.iter_mut().for_each(|link| link.acknowledge(delivery));
+            }
             Output::Unsubscribe(filters) => self.with_link(|link| link.unsubscribe(&filters)),
             Output::Store { revision, change } => self.store.put(revision, change),
             Output::Execute(request) => self.execute(request),

@@ -1,14 +1,16 @@
-//! One connection to the broker, and the only file that names rumqttc.
+//! One connection to the broker, and the only module that names rumqttc.
 //!
 //! rumqttc 0.25 loses messages when its event loop lives longer than a connection. A [`Link`] is one
 //! connection: a fresh client, dropped on any error. It sends nothing by itself but PINGREQ, keeps no
 //! message, and never blocks; what has to be sent again is its user's to remember.
 
+mod poll;
+#[cfg(test)]
+mod tests;
+mod wire;
+
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::ErrorKind,
-    path::Path,
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,27 +18,27 @@ use hearth_core::{
     Connack, Delivery, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
 };
 use rumqttc::{
-    NetworkOptions, Outgoing, TlsConfiguration, Transport,
+    NetworkOptions, Outgoing, Transport,
     v5::{
-        AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError,
+        AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS as WireQoS,
-            v5::{
-                ConnAck, ConnectProperties, ConnectReturnCode, DisconnectReasonCode, Filter,
-                LastWill, LastWillProperties, Packet, PubAckReason, Publish, PublishProperties,
-                RetainForwardRule, SubscribeReasonCode,
-            },
+            v5::{Filter, Packet, Publish, PublishProperties, RetainForwardRule},
         },
     },
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
-use crate::config::{Broker, Tls};
+use crate::config::Broker;
+use poll::{Receipt, Unhurried, Waiting, poll};
+use wire::{
+    connect_properties, last_will, puback_code, read_connack, read_message, subscribe_code,
+    tls_configuration,
+};
 
 /// What one CONNECT says.
 #[derive(Clone, Debug)]
@@ -69,6 +71,8 @@ pub enum LinkEvent {
 /// One connection.
 pub struct Link {
     client: AsyncClient,
+    /// What goes out when no message waits.
+    unhurried: mpsc::UnboundedSender<Unhurried>,
     /// The one task that polls rumqttc: its poll must not be cancelled, or packets are lost.
     _poller: JoinSet<()>,
     events: mpsc::Receiver<Result<Event, Disconnection>>,
@@ -76,8 +80,8 @@ pub struct Link {
     unnumbered: VecDeque<PublishId>,
     /// By packet identifier.
     unacknowledged: BTreeMap<u16, PublishId>,
-    /// What PUBACK needs to know of each message.
-    deliveries: BTreeMap<u64, Publish>,
+    /// What has come and is not acknowledged.
+    deliveries: BTreeMap<u64, Receipt>,
     next_delivery: u64,
     disconnecting: bool,
     /// When a connection that does not take DISCONNECT is dropped.
@@ -123,10 +127,13 @@ impl Link {
         }
         let (client, event_loop) = AsyncClient::new(mqtt, REQUEST_CAPACITY);
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
+        let (unhurried, waiting) = mpsc::unbounded_channel();
+        let waiting = Waiting { client: client.clone(), packets: waiting };
         let mut poller = JoinSet::new();
-        poller.spawn(poll(event_loop, broker.keep_alive, sender));
+        poller.spawn(poll(event_loop, waiting, broker.keep_alive, sender));
         Ok(Self {
             client,
+            unhurried,
             _poller: poller,
             events,
             unnumbered: VecDeque::new(),
@@ -235,23 +242,19 @@ impl Link {
 
     /// Hands over one PUBACK; one of an earlier connection is ignored.
     ///
-    /// # Errors
-    /// Where the link's queue is full: a broken invariant of its user.
-    pub fn acknowledge(&mut self, delivery: DeliveryId) -> Result<(), LinkFull> {
-        match self.deliveries.remove(&delivery.0) {
-            Some(publish) => self.client.try_ack(&publish).map_err(|_| LinkFull),
-            None => Ok(()),
+    /// Many come at once, and rumqttc writes each by itself: a message overtakes them.
+    pub fn acknowledge(&mut self, delivery: DeliveryId) {
+        if let Some(receipt) = self.deliveries.remove(&delivery.0) {
+            // It fails where the connection is over, which the next event says.
+            let _ = self.unhurried.send(Unhurried::Acknowledge(receipt));
         }
     }
 
     /// Hands over DISCONNECT 0x00; [`Link::next`] then yields [`LinkEvent::Closed`]: as requested where it was written.
-    ///
-    /// # Errors
-    /// Where the link's queue is full: a broken invariant of its user.
-    pub fn disconnect(&mut self) -> Result<(), LinkFull> {
+    pub fn disconnect(&mut self) {
         self.disconnecting = true;
         self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
-        self.client.try_disconnect().map_err(|_| LinkFull)
+        let _ = self.unhurried.send(Unhurried::Disconnect);
     }
 
     /// Returns the first delivery ID that this connection has not used.
@@ -279,7 +282,7 @@ impl Link {
         let delivery = (qos != WireQoS::AtMostOnce).then(|| {
             let id = self.next_delivery;
             self.next_delivery += 1;
-            self.deliveries.insert(id, Publish { qos, pkid: packet_id, ..Publish::default() });
+            self.deliveries.insert(id, Receipt { qos, packet_id });
             Delivery { id: DeliveryId(id), packet_id }
         });
         LinkEvent::Received(read_message(publish), delivery)
@@ -303,259 +306,9 @@ impl Link {
     }
 }
 
-/// Polls rumqttc until the connection ends.
-///
-/// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10):
-/// rumqttc sends PINGREQ once in an interval, so a peer that is there says something.
-async fn poll(
-    mut event_loop: EventLoop,
-    keep_alive: Duration,
-    events: mpsc::Sender<Result<Event, Disconnection>>,
-) {
-    let mut patience = CONNECT_TIMEOUT;
-    let mut last_inbound = Instant::now();
-    let mut connected = false;
-    loop {
-        let event = match timeout_at(last_inbound + patience, event_loop.poll()).await {
-            Ok(Ok(event)) => Ok(event),
-            Ok(Err(error)) if !connected && never_left(&error) => {
-                Err(Disconnection::Unreachable { error: describe(&error) })
-            }
-            Ok(Err(error)) => Err(disconnection(error)),
-            Err(_) => Err(Disconnection::Lost { error: "the broker does not answer".into() }),
-        };
-        if let Ok(Event::Incoming(packet)) = &event {
-            last_inbound = Instant::now();
-            if let Packet::ConnAck(connack) = packet {
-                connected = true;
-                patience = agreed_keep_alive(connack).unwrap_or(keep_alive).mul_f32(1.5);
-            }
-        }
-        if matches!(&event, Ok(Event::Outgoing(packet)) if is_of_no_use(packet)) {
-            continue;
-        }
-        let last = matches!(event, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect)));
-        if events.send(event).await.is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Returns whether nobody asks when such a packet was written.
-fn is_of_no_use(packet: &Outgoing) -> bool {
-    !matches!(packet, Outgoing::Publish(_) | Outgoing::Disconnect)
-}
-
-/// Returns Server Keep Alive, which overrides the client's (MQTT 3.2.2.3.14).
-fn agreed_keep_alive(connack: &ConnAck) -> Option<Duration> {
-    let seconds = connack.properties.as_ref()?.server_keep_alive.filter(|seconds| *seconds > 0)?;
-    Some(Duration::from_secs(seconds.into()))
-}
-
-/// Returns whether a failed attempt ended before CONNECT was written: no name, no route, nobody listens, no TLS.
-fn never_left(error: &ConnectionError) -> bool {
-    match error {
-        ConnectionError::Tls(_) => true,
-        ConnectionError::Io(error) => !matches!(
-            error.kind(),
-            ErrorKind::UnexpectedEof
-                | ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe
-                | ErrorKind::TimedOut
-        ),
-        _ => false,
-    }
-}
-
-fn disconnection(error: ConnectionError) -> Disconnection {
-    match error {
-        ConnectionError::ConnectionRefused(code)
-        | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
-            Disconnection::Refused { reason_code: connect_code(code) }
-        }
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
-            Disconnection::ByBroker { reason_code: disconnect_code(reason_code), reason_string }
-        }
-        other => Disconnection::Lost { error: describe(&other) },
-    }
-}
-
 /// The link's queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkFull;
-
-fn describe(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::Io(error) => error.to_string(),
-        ConnectionError::Timeout(_) => "the broker does not answer".into(),
-        ConnectionError::MqttState(StateError::Io(error)) => error.to_string(),
-        ConnectionError::MqttState(StateError::ConnectionAborted) => {
-            "the broker closed the connection".into()
-        }
-        ConnectionError::MqttState(StateError::AwaitPingResp) => {
-            "the broker does not answer PINGREQ".into()
-        }
-        other => other.to_string(),
-    }
-}
-
-fn connect_properties(options: &ConnectOptions<'_>) -> ConnectProperties {
-    let expiry = if options.keep_session { options.broker.session_expiry } else { Duration::ZERO };
-    let mut properties = ConnectProperties::new();
-    properties.session_expiry_interval = Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
-    properties.receive_maximum = Some(RECEIVE_MAXIMUM);
-    properties.max_packet_size = Some(MAX_PACKET_SIZE);
-    properties.request_response_info = Some(1);
-    properties.request_problem_info = Some(1);
-    properties
-}
-
-fn tls_configuration(tls: &Tls) -> Result<TlsConfiguration, String> {
-    let certificates = |file: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
-        CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect)
-            .map_err(|error| format!("read {}: {error}", file.display()))
-    };
-    // A second call finds the provider installed, which is just as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let Some(ca_file) = &tls.ca_file else {
-        if tls.client_auth.is_none() {
-            return Ok(TlsConfiguration::default());
-        }
-        return Err("client certificates need `ca_file`".into());
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates(ca_file)?);
-    if added == 0 {
-        return Err(format!("{} holds no certificate", ca_file.display()));
-    }
-    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
-    let config = match &tls.client_auth {
-        None => builder.with_no_client_auth(),
-        Some((chain, key_file)) => {
-            let key = PrivateKeyDer::from_pem_file(key_file)
-                .map_err(|error| format!("read {}: {error}", key_file.display()))?;
-            builder
-                .with_client_auth_cert(certificates(chain)?, key)
-                .map_err(|error| format!("use {}: {error}", chain.display()))?
-        }
-    };
-    Ok(TlsConfiguration::Rustls(Arc::new(config)))
-}
-
-fn last_will(will: &Will) -> LastWill {
-    let message = &will.message;
-    LastWill {
-        topic: message.topic.clone().into(),
-        message: message.payload.clone(),
-        qos: WireQoS::AtLeastOnce,
-        retain: message.retain,
-        properties: Some(LastWillProperties {
-            delay_interval: Some(will.delay),
-            payload_format_indicator: message.utf8.then_some(1),
-            message_expiry_interval: message.expiry,
-            content_type: message.content_type.clone(),
-            response_topic: message.response_topic.clone(),
-            correlation_data: message.correlation_data.clone(),
-            user_properties: message.user_properties.clone(),
-        }),
-    }
-}
-
-fn read_connack(connack: ConnAck) -> Connack {
-    let session_present = connack.session_present;
-    match connack.properties {
-        None => Connack { session_present, ..Connack::default() },
-        Some(properties) => Connack {
-            session_present,
-            response_information: properties.response_information,
-            receive_maximum: properties.receive_max.unwrap_or(u16::MAX),
-            maximum_packet_size: properties.max_packet_size,
-        },
-    }
-}
-
-fn read_message(publish: Publish) -> Message {
-    let properties = publish.properties.unwrap_or_default();
-    Message {
-        topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-        payload: publish.payload,
-        qos: match publish.qos {
-            WireQoS::AtMostOnce => QoS::AtMostOnce,
-            WireQoS::AtLeastOnce | WireQoS::ExactlyOnce => QoS::AtLeastOnce,
-        },
-        retain: publish.retain,
-        dup: publish.dup,
-        utf8: properties.payload_format_indicator == Some(1),
-        expiry: properties.message_expiry_interval,
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        user_properties: properties.user_properties,
-        content_type: properties.content_type,
-    }
-}
-
-fn subscribe_code(code: &SubscribeReasonCode) -> u8 {
-    match code {
-        SubscribeReasonCode::Success(qos) => *qos as u8,
-        SubscribeReasonCode::NotAuthorized => 0x87,
-        SubscribeReasonCode::TopicFilterInvalid => 0x8F,
-        SubscribeReasonCode::PkidInUse => 0x91,
-        SubscribeReasonCode::QuotaExceeded => 0x97,
-        SubscribeReasonCode::SharedSubscriptionsNotSupported => 0x9E,
-        SubscribeReasonCode::SubscriptionIdNotSupported => 0xA1,
-        SubscribeReasonCode::WildcardSubscriptionsNotSupported => 0xA2,
-        SubscribeReasonCode::ImplementationSpecific => 0x83,
-        SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => 0x80,
-    }
-}
-
-fn puback_code(reason: PubAckReason) -> u8 {
-    match reason {
-        PubAckReason::Success => SUCCESS,
-        PubAckReason::NoMatchingSubscribers => 0x10,
-        PubAckReason::UnspecifiedError => 0x80,
-        PubAckReason::ImplementationSpecificError => 0x83,
-        PubAckReason::NotAuthorized => 0x87,
-        PubAckReason::TopicNameInvalid => 0x90,
-        PubAckReason::PacketIdentifierInUse => 0x91,
-        PubAckReason::QuotaExceeded => 0x97,
-        PubAckReason::PayloadFormatInvalid => 0x99,
-    }
-}
-
-fn connect_code(code: ConnectReturnCode) -> u8 {
-    match code {
-        ConnectReturnCode::Success => SUCCESS,
-        ConnectReturnCode::MalformedPacket => 0x81,
-        ConnectReturnCode::ProtocolError => 0x82,
-        ConnectReturnCode::ImplementationSpecificError => 0x83,
-        ConnectReturnCode::UnsupportedProtocolVersion
-        | ConnectReturnCode::RefusedProtocolVersion => 0x84,
-        ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => 0x85,
-        ConnectReturnCode::BadUserNamePassword => 0x86,
-        ConnectReturnCode::NotAuthorized => 0x87,
-        ConnectReturnCode::ServerUnavailable | ConnectReturnCode::ServiceUnavailable => 0x88,
-        ConnectReturnCode::ServerBusy => 0x89,
-        ConnectReturnCode::Banned => 0x8A,
-        ConnectReturnCode::BadAuthenticationMethod => 0x8C,
-        ConnectReturnCode::TopicNameInvalid => 0x90,
-        ConnectReturnCode::PacketTooLarge => 0x95,
-        ConnectReturnCode::QuotaExceeded => 0x97,
-        ConnectReturnCode::PayloadFormatInvalid => 0x99,
-        ConnectReturnCode::RetainNotSupported => 0x9A,
-        ConnectReturnCode::QoSNotSupported => 0x9B,
-        ConnectReturnCode::UseAnotherServer => 0x9C,
-        ConnectReturnCode::ServerMoved => 0x9D,
-        ConnectReturnCode::ConnectionRateExceeded => 0x9F,
-        ConnectReturnCode::UnspecifiedError => 0x80,
-    }
-}
-
-fn disconnect_code(code: DisconnectReasonCode) -> u8 {
-    code as u8
-}
 
 const SUCCESS: u8 = 0;
 /// rumqttc's table of messages in flight; the hub's window keeps well below it.

@@ -33,7 +33,7 @@ pub struct Service {
 pub type Census = BTreeMap<&'static str, usize>;
 
 /// Takes what systemd is told.
-type Systemd = Box<dyn Fn(&[NotifyState<'_>])>;
+type Systemd = Box<dyn Fn(&[NotifyState<'_>]) + Send>;
 
 impl Service {
     /// Finds out from the environment whether systemd listens and wants to see signs of life.
@@ -196,7 +196,10 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc};
+    use std::{
+        mem,
+        sync::{Arc, Mutex},
+    };
 
     use hearth_core::Disconnection;
 
@@ -205,17 +208,17 @@ mod tests {
 
     struct Rig {
         service: Service,
-        told: Rc<RefCell<Vec<String>>>,
+        told: Arc<Mutex<Vec<String>>>,
         broker: Broker,
         devices: Census,
     }
 
     impl Rig {
         fn new(watchdog: Option<Duration>) -> Self {
-            let told = Rc::new(RefCell::new(Vec::new()));
-            let sink = Rc::clone(&told);
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let sink = Arc::clone(&told);
             let systemd = move |states: &[NotifyState<'_>]| {
-                sink.borrow_mut().extend(states.iter().map(ToString::to_string));
+                sink.lock().unwrap().extend(states.iter().map(ToString::to_string));
             };
             let config = Config::parse(std::path::Path::new("c.toml"), "broker.username = \"hub\"");
             Self {
@@ -237,7 +240,7 @@ mod tests {
         }
 
         fn told(&self) -> Vec<String> {
-            self.told.take()
+            mem::take(&mut *self.told.lock().unwrap())
         }
     }
 

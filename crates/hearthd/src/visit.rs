@@ -101,15 +101,14 @@ impl Visit {
                 return Ok(Some(message));
             }
             let Some(event) = self.next().await? else { return Ok(None) };
-            self.keep(event)?;
+            self.keep(event);
         }
     }
 
     /// Disconnects; a broker that does not take DISCONNECT changes nothing.
     pub async fn end(mut self) {
-        if self.link.disconnect().is_ok() {
-            while !matches!(self.link.next().await, LinkEvent::Closed(_)) {}
-        }
+        self.link.disconnect();
+        while !matches!(self.link.next().await, LinkEvent::Closed(_)) {}
     }
 
     /// Waits for what a packet is answered with; messages that come before it are kept.
@@ -119,18 +118,17 @@ impl Visit {
             if let Some(answer) = pick(&event) {
                 return Ok(answer);
             }
-            self.keep(event)?;
+            self.keep(event);
         }
     }
 
     /// Acknowledges a message and keeps it; no other event is of use to anybody.
-    fn keep(&mut self, event: LinkEvent) -> Result<(), VisitError> {
-        let LinkEvent::Received(message, delivery) = event else { return Ok(()) };
+    fn keep(&mut self, event: LinkEvent) {
+        let LinkEvent::Received(message, delivery) = event else { return };
         if let Some(delivery) = delivery {
-            self.link.acknowledge(delivery.id)?;
+            self.link.acknowledge(delivery.id);
         }
         self.received.push_back(message);
-        Ok(())
     }
 
     /// Waits for the next event; none when the time is over.

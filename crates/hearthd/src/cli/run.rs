@@ -1,6 +1,6 @@
 //! `hearthd run`.
 
-use std::{io::IsTerminal, path::Path, process::ExitCode};
+use std::{io::IsTerminal, panic, path::Path, process::ExitCode};
 
 use tokio::sync::mpsc;
 use tracing::{Level, info, warn};
@@ -61,7 +61,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
     let (memory, journal) = (contents.memory, contents.journal);
     let service = Service::from_environment();
     let parts = Parts { config, memory, journal, store, stored, devices, reloader, service };
-    match runtime.block_on(driver::run(parts)) {
+    // As a task: the link wakes a task without a look at the sockets first.
+    let ended = runtime.block_on(async { tokio::spawn(driver::run(parts)).await });
+    match ended.unwrap_or_else(|error| panic::resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ DriverError::ResponseInformationRequired(_)) => fail(exit::CONFIG, error),
         Err(error) => fail(exit::SOFTWARE, error),

@@ -110,6 +110,11 @@ impl Mailbox {
         let _ = self.seat.set((pool, seat));
     }
 
+    /// Returns where the device takes its turns; none where it has a thread of its own.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        self.seat.get().map(|(_, seat)| *seat)
+    }
+
     /// Adds a request where it fits.
     pub(crate) fn push(&self, request: Request) -> Pushed {
         let mut inner = self.lock();
@@ -123,7 +128,7 @@ impl Mailbox {
     /// Has the device look at its mail.
     pub(crate) fn notify(&self) {
         match self.seat.get() {
-            Some((pool, seat)) => pool.wake(*seat),
+            Some((pool, seat)) => pool.wake([*seat]),
             None => self.changed.notify_all(),
         }
     }

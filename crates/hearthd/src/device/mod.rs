@@ -247,7 +247,12 @@ impl Devices {
 
     /// Wakes the devices that have new requests, as [`Devices::next`] does.
     pub fn wake(&mut self) {
-        self.asleep.drain(..).for_each(|mailbox| mailbox.notify());
+        if self.asleep.is_empty() {
+            return;
+        }
+        self.pool.wake(self.asleep.iter().filter_map(|mailbox| mailbox.seat()));
+        let own_threads = self.asleep.drain(..).filter(|mailbox| mailbox.seat().is_none());
+        own_threads.for_each(|mailbox| mailbox.notify());
     }
 
     /// Waits for what a device says next; may be dropped and called again at any time.

@@ -82,28 +82,29 @@ impl Pool {
             inner.called = true;
             self.start_thread();
         } else {
-            self.call(&mut inner);
+            self.call(inner);
         }
     }
 
-    /// Has a device take a turn.
-    pub(crate) fn wake(&self, seat: Seat) {
+    /// Has devices take a turn.
+    pub(crate) fn wake(&self, seats: impl IntoIterator<Item = Seat>) {
         let mut inner = self.lock();
-        let Some(seated) = inner.seats.get_mut(&seat) else { return };
-        match seated.state {
-            State::Resting => {
-                inner.make_ready(seat);
-                self.call(&mut inner);
+        for seat in seats {
+            let Some(seated) = inner.seats.get_mut(&seat) else { continue };
+            match seated.state {
+                State::Resting => inner.make_ready(seat),
+                State::Running => seated.state = State::RunningAgain,
+                State::Ready | State::RunningAgain => {}
             }
-            State::Running => seated.state = State::RunningAgain,
-            State::Ready | State::RunningAgain => {}
         }
+        self.call(inner);
     }
 
-    /// Wakes a thread where none is at work.
-    fn call(&self, inner: &mut Inner) {
-        if inner.lead.is_none() && !inner.called {
+    /// Wakes a thread where none is at work; with the lock given back, or it would wait for that at once.
+    fn call(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.lead.is_none() && !inner.called && !inner.ready.is_empty() {
             inner.called = true;
+            drop(inner);
             self.called.notify_one();
         }
     }
@@ -153,9 +154,8 @@ impl Pool {
         let me = inner.next_lead;
         if inner.idle == 0 {
             self.start_thread();
-        } else if !inner.watched {
-            self.called.notify_one();
         }
+        let mut unwatched = inner.idle > 0 && !inner.watched;
         loop {
             let now = Instant::now();
             inner.ring(now);
@@ -163,6 +163,9 @@ impl Pool {
             let Some((seat, mut worker)) = inner.take() else { break };
             inner.lead = Some((me, now));
             drop(inner);
+            if mem::take(&mut unwatched) {
+                self.called.notify_one();
+            }
             let turn = catch_unwind(AssertUnwindSafe(|| worker.turn()));
             inner = self.lock();
             match turn {
