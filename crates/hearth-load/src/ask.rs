@@ -215,7 +215,7 @@ impl Asking {
             topic: self.topics[number % self.topics.len()].as_bytes(),
             packet_id,
             response_topic: Some(self.response_topic.as_bytes()),
-            correlation_data: Some(&(number as u64).to_be_bytes()),
+            correlation_data: Some(&correlation_data(number)),
             expiry: self.expiry,
             // Every target gets all payloads in turn.
             payload: &self.payloads[number / self.topics.len() % self.payloads.len()],
@@ -248,8 +248,7 @@ impl Asking {
     }
 
     fn on_answer(&mut self, answer: &Publish<'_>, now: Instant) -> io::Result<()> {
-        let number = answer.correlation_data.and_then(|data| <[u8; 8]>::try_from(data).ok());
-        let number = number.map(u64::from_be_bytes).and_then(|number| usize::try_from(number).ok());
+        let number = answer.correlation_data.and_then(number_of);
         let left_at = number.and_then(|number| self.left_at.get_mut(number));
         let left_at = left_at.ok_or_else(|| wrong("an answer that nobody waits for"))?.take();
         // After a lost connection an answer may come again.
@@ -307,4 +306,31 @@ fn own_cpu_seconds() -> f64 {
 }
 
 /// How long nothing may come.
+/// Returns the Correlation Data of a request: as scattered as anybody's, for a responder that keeps it in order.
+fn correlation_data(number: usize) -> [u8; 8] {
+    (number as u64).wrapping_mul(SCATTER).to_be_bytes()
+}
+
+/// Returns the number of the request with this Correlation Data.
+fn number_of(correlation_data: &[u8]) -> Option<usize> {
+    let bytes = <[u8; 8]>::try_from(correlation_data).ok()?;
+    usize::try_from(u64::from_be_bytes(bytes).wrapping_mul(GATHER)).ok()
+}
+
 const PATIENCE: Duration = Duration::from_secs(30);
+/// An odd number, and its inverse modulo 2^64.
+const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;
+const GATHER: u64 = 0xF1DE_83E1_9937_733D;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn correlation_data_leads_back_to_its_request() {
+        for number in [0, 1, 2, 255, 1_000_003] {
+            assert_eq!(number_of(&correlation_data(number)), Some(number));
+        }
+        assert_eq!(number_of(b"1234567"), None);
+    }
+}

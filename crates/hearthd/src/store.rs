@@ -1,6 +1,7 @@
 //! What survives a restart: one redb file, written by one thread.
 
 mod inbox;
+mod rows;
 mod writer;
 
 #[cfg(test)]
@@ -27,12 +28,13 @@ use redb::{
 use tracing::{error, warn};
 
 use inbox::{Command, Inbox};
+use rows::Rows;
 use writer::{Opener, Writer};
 
 const HUB: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hub");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
-/// Keys and records in postcard's form; another form gets another name.
-const JOURNAL: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("journal-1");
+/// Records in postcard's form, as [`Rows`] knows; another form gets another name.
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-2");
 const MEMORY: &str = "memory";
 /// The boot in which the journal was written: its times mean nothing in another.
 const BOOT: &str = "boot";
@@ -255,15 +257,27 @@ fn read(database: &Database, boot: Option<&str>) -> Result<Contents, Cause> {
             contents.devices.insert(id.value().to_owned(), state.value().to_owned());
         }
     }
-    if let Some(table) = open_table(&transaction, JOURNAL)? {
-        for row in table.iter()? {
-            match postcard::from_bytes::<Record>(row?.1.value()) {
-                Ok(record) => contents.journal.push(of_this_boot(record, same_boot)),
-                Err(cause) => warn!(%cause, "a request of the journal cannot be read"),
-            }
+    let journal = read_journal(&transaction)?.into_iter();
+    contents.journal = journal.map(|(_, record)| of_this_boot(record, same_boot)).collect();
+    Ok(contents)
+}
+
+fn read_rows(database: &Database) -> Result<Rows, Cause> {
+    let journal = read_journal(&database.begin_read()?)?;
+    Ok(Rows::holding(journal.into_iter().map(|(row, record)| (row, record.key))))
+}
+
+fn read_journal(transaction: &ReadTransaction) -> Result<Vec<(u64, Record)>, Cause> {
+    let mut journal = Vec::new();
+    let Some(table) = open_table(transaction, JOURNAL)? else { return Ok(journal) };
+    for entry in table.iter()? {
+        let (row, record) = entry?;
+        match postcard::from_bytes::<Record>(record.value()) {
+            Ok(record) => journal.push((row.value(), record)),
+            Err(cause) => warn!(%cause, "a request of the journal cannot be read"),
         }
     }
-    Ok(contents)
+    Ok(journal)
 }
 
 /// Opens a table; none where it was never written.

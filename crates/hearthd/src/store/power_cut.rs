@@ -63,8 +63,9 @@ fn whenever_the_power_goes_the_store_opens_with_what_was_durable() {
     let database = open(disk.clone()).unwrap();
     // What the store holds once so many steps are done.
     let mut committed = vec![(0, contents(&database))];
+    let mut rows = read_rows(&database).unwrap();
     for n in 1..=REVISIONS {
-        revision(n).write_to(&database, None).unwrap();
+        revision(n).write_to(&database, &mut rows, None).unwrap();
         committed.push((disk.steps().len(), contents(&database)));
     }
     drop(database);
@@ -78,7 +79,8 @@ fn whenever_the_power_goes_the_store_opens_with_what_was_durable() {
             let found = match open(Disk::with(cut(durable, unsynced, seed))) {
                 Ok(database) => {
                     let found = contents(&database);
-                    revision(u8::MAX).write_to(&database, None).unwrap();
+                    let mut rows = read_rows(&database).unwrap();
+                    revision(u8::MAX).write_to(&database, &mut rows, None).unwrap();
                     found
                 }
                 Err(error) => {

@@ -1,10 +1,10 @@
 //! What survives, and what a store that fails does.
 
-use std::sync::mpsc;
+use std::{collections::VecDeque, sync::mpsc};
 
 use hearth_core::{Answer, KnownPrefix, QoS, Reply, RequestKey};
 
-use super::{disk::Disk, *};
+use super::{disk::Disk, writer::Pending, *};
 
 fn memory() -> Memory {
     Memory { prefix: Some(KnownPrefix { prefix: None }), ..Memory::default() }
@@ -209,4 +209,37 @@ fn only_what_may_pass_by_itself_is_waited_for() {
     let damaged = StoreError::Open { path: FILE.into(), source: Box::new(damaged) };
     assert!(is_damaged(&damaged) && !damaged.may_pass());
     assert!(!is_damaged(&folder(io::ErrorKind::StorageFull)), "what is whole is not put aside");
+}
+
+#[test]
+fn a_write_touches_few_pages_however_scattered_its_keys_are() {
+    let card = Disk::default();
+    let database = disk::open(card.clone()).unwrap();
+    let (mut rows, mut keys) = (Rows::default(), VecDeque::new());
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut write = |requests| {
+        let mut pending = Pending::default();
+        for _ in 0..requests {
+            let record = record(random.u32(..), None);
+            keys.push_back(record.key.clone());
+            pending.change(Change::Record(record));
+            if keys.len() > 2048 {
+                pending.change(Change::Forget(keys.pop_front().unwrap()));
+            }
+        }
+        pending.write_to(&database, &mut rows, None).unwrap();
+    };
+    (0..40).for_each(|_| write(64));
+    let before = written(&card);
+    (0..40).for_each(|_| write(64));
+    let each = (written(&card) - before) / (40 * 64);
+    assert!(each <= 1000, "{each} bytes for a request of some 130 bytes");
+}
+
+fn written(card: &Disk) -> usize {
+    let size = |step: &disk::Step| match step {
+        disk::Step::Write { data, .. } => data.len(),
+        disk::Step::Resize(_) | disk::Step::Sync => 0,
+    };
+    card.steps().iter().map(size).sum()
 }

@@ -16,6 +16,8 @@ use tracing::{error, info};
 use super::{
     BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, StoreError, StoreEvent,
     inbox::{Command, Inbox},
+    read_rows,
+    rows::Rows,
 };
 
 /// Opens the file again.
@@ -24,7 +26,7 @@ pub(super) type Opener = Box<dyn FnMut() -> Result<Database, StoreError> + Send>
 /// The thread's state.
 pub(super) struct Writer {
     /// None after a failure: redb wants the file opened again then.
-    database: Option<Database>,
+    database: Option<Opened>,
     open: Opener,
     boot: Option<String>,
     pending: Pending,
@@ -33,6 +35,12 @@ pub(super) struct Writer {
     /// Why the last attempt failed; each reason is logged once.
     failure: Option<String>,
     pub(super) retry_interval: Duration,
+}
+
+/// The file, and what it holds where.
+struct Opened {
+    database: Database,
+    rows: Rows,
 }
 
 /// What the file does not hold yet; of each thing the newest.
@@ -61,7 +69,7 @@ impl Writer {
             pending.change(Change::Record(record.clone()));
         }
         let (database, failure) = match database {
-            Ok(database) => (Some(database), None),
+            Ok(database) => (Some(pending.take_up(database)), None),
             Err(cause) => (None, Some(cause)),
         };
         Self { database, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
@@ -140,11 +148,11 @@ impl Writer {
     }
 
     fn try_write(&mut self) -> Result<(), Cause> {
-        let database = match &self.database {
-            Some(database) => database,
-            None => self.database.insert((self.open)()?),
+        let Opened { database, rows } = match &mut self.database {
+            Some(opened) => opened,
+            None => self.database.insert(self.pending.take_up((self.open)()?)),
         };
-        self.pending.write_to(database, self.boot.as_deref())
+        self.pending.write_to(database, rows, self.boot.as_deref())
     }
 }
 
@@ -176,7 +184,22 @@ impl Pending {
         }
     }
 
-    pub(super) fn write_to(&self, database: &Database, boot: Option<&str>) -> Result<(), Cause> {
+    /// Takes up a file; a journal that cannot be read is of no use.
+    fn take_up(&mut self, database: Database) -> Opened {
+        let rows = read_rows(&database).unwrap_or_else(|_| {
+            self.journal_lost = true;
+            Rows::default()
+        });
+        Opened { database, rows }
+    }
+
+    /// Writes all in one transaction; where that fails, the rows have to be read again.
+    pub(super) fn write_to(
+        &self,
+        database: &Database,
+        rows: &mut Rows,
+        boot: Option<&str>,
+    ) -> Result<(), Cause> {
         let transaction = database.begin_write()?;
         if let Some(memory) = &self.memory {
             let bytes = serde_json::to_vec(memory)?;
@@ -186,19 +209,15 @@ impl Pending {
         }
         if self.journal_lost {
             transaction.delete_table(JOURNAL)?;
+            *rows = Rows::default();
         }
         if !self.journal.is_empty() {
             let mut table = transaction.open_table(JOURNAL)?;
             for (key, record) in &self.journal {
-                let key = postcard::to_allocvec(key)?;
-                match record {
-                    Some(record) => {
-                        let bytes = postcard::to_allocvec(record)?;
-                        table.insert(key.as_slice(), bytes.as_slice())?;
-                    }
-                    None => {
-                        table.remove(key.as_slice())?;
-                    }
+                if let Some(record) = record {
+                    table.insert(rows.of(key), postcard::to_allocvec(record)?.as_slice())?;
+                } else if let Some(row) = rows.forget(key) {
+                    table.remove(row)?;
                 }
             }
         }
