@@ -18,9 +18,12 @@ pub(crate) struct Writes {
     pub(crate) intents: u64,
 }
 
-/// Counts what the hub writes while it answers.
+/// Counts what the hub writes while it answers, with a journal as full as it is on a hub in use.
 pub(crate) async fn writes(hub: &mut Daemon, phone: &mut Client) -> Result<Writes> {
     let process = hub.process()?.id();
+    for _ in 0..FULL / TOGETHER {
+        burst(process, phone, &["ON", "OFF"], TOGETHER).await?;
+    }
     let mut alone = 0;
     for n in 0..ALONE {
         alone += burst(process, phone, &["ON", "OFF"][n % 2..][..1], 1).await?;
@@ -59,4 +62,6 @@ fn written(process: u32) -> Result<u64> {
 
 const ALONE: usize = 5;
 const TOGETHER: usize = 1000;
+/// More than the hub remembers.
+const FULL: usize = 3000;
 const LAZY: Duration = Duration::from_millis(1500);
