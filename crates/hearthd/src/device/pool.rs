@@ -176,7 +176,8 @@ impl Pool {
                     mem::forget(worker);
                 }
             }
-            if inner.lead.is_some_and(|(lead, _)| lead != me) {
+            // Another has taken it meanwhile, and may have ended: nobody looks after this one any more.
+            if inner.lead.is_none_or(|(lead, _)| lead != me) {
                 return inner;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::bench::{Bench, said};
+use crate::bench::{Bench, PAUSE, said};
 
 #[test]
 fn a_full_mailbox_answers_429_while_another_device_goes_on() {
@@ -76,6 +76,29 @@ fn calls_that_hang_again_and_again_cost_no_other_device_an_answer() {
         assert_eq!(said(&bench.answer(blocked)), "200 block");
         assert_eq!(said(&bench.answer(behind)), format!("200 {level}"));
     }
+}
+
+/// The second call hangs in a later turn of the device's, when the thread that saw the first one hang has gone to rest.
+#[test]
+fn a_call_that_hangs_after_another_one_costs_no_other_device_an_answer() {
+    let devices = ["a", "b"].map(|id| (id, "deadline = \"1h\"", ""));
+    let mut bench = Bench::start("", &devices, &BTreeMap::new());
+    let first = bench.post("a/job", "block");
+    assert_eq!(bench.device("a").next(), "set job=block");
+    assert_eq!(bench.device("a").next(), "waiting");
+    let between: Vec<_> = (0..32).map(|n| bench.post("a/level", &n.to_string())).collect();
+    let second = bench.post("a/job", "block");
+    assert_eq!(bench.ask("b/level", "1"), "200 1");
+    std::thread::sleep(PAUSE);
+    bench.device("a").go();
+    assert_eq!(said(&bench.answer(first)), "200 block");
+    for (n, id) in between.into_iter().enumerate() {
+        assert_eq!(said(&bench.answer(id)), format!("200 {n}"));
+    }
+    assert_eq!(bench.ask("b/level", "2"), "200 2");
+    assert!(bench.is_open(second));
+    bench.device("a").go();
+    assert_eq!(said(&bench.answer(second)), "200 block");
 }
 
 #[test]
