@@ -305,7 +305,6 @@ fn own_cpu_seconds() -> f64 {
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// How long nothing may come.
 /// Returns the Correlation Data of a request: as scattered as anybody's, for a responder that keeps it in order.
 fn correlation_data(number: usize) -> [u8; 8] {
     (number as u64).wrapping_mul(SCATTER).to_be_bytes()
@@ -317,6 +316,7 @@ fn number_of(correlation_data: &[u8]) -> Option<usize> {
     usize::try_from(u64::from_be_bytes(bytes).wrapping_mul(GATHER)).ok()
 }
 
+/// How long nothing may come.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// An odd number, and its inverse modulo 2^64.
 const SCATTER: u64 = 0x9E37_79B9_7F4A_7C15;

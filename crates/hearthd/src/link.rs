@@ -71,7 +71,7 @@ pub enum LinkEvent {
 /// One connection.
 pub struct Link {
     client: AsyncClient,
-    /// What goes out when no message waits.
+    /// What goes out between messages: a PUBACK at most for each message that the broker has in flight, and DISCONNECT.
     unhurried: mpsc::UnboundedSender<Unhurried>,
     /// The one task that polls rumqttc: its poll must not be cancelled, or packets are lost.
     _poller: JoinSet<()>,

@@ -29,7 +29,7 @@ use tracing::{error, warn};
 
 use inbox::{Command, Inbox};
 use rows::Rows;
-use writer::{Opener, Writer};
+use writer::{Opened, Opener, Writer};
 
 const HUB: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hub");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
@@ -112,19 +112,12 @@ impl Store {
     ) -> Result<(Self, Contents), StoreError> {
         let path = directory.join(FILE);
         let boot = boot_id();
-        let (database, contents) = match open_or_put_aside(directory, &path) {
-            Ok(database) => {
-                let contents = read(&database, boot.as_deref()).unwrap_or_else(|cause| {
-                    let file = path.display();
-                    warn!(%cause, %file, "the store cannot be read; starting without it");
-                    Contents::default()
-                });
-                (Ok(database), contents)
-            }
+        let (opened, contents) = match open_and_read(directory, &path, boot.as_deref()) {
+            Ok((opened, contents)) => (Ok(opened), contents),
             Err(error) if error.may_pass() => (Err(error.to_string()), Contents::default()),
             Err(error) => return Err(error),
         };
-        let writer = Writer::new(database, opener(directory, &path), boot, &contents.journal);
+        let writer = Writer::new(opened, opener(directory, &path), boot, &contents.journal);
         Ok((Self::start(writer, report), contents))
     }
 
@@ -192,6 +185,24 @@ fn opener(directory: &Path, path: &Path) -> Opener {
     Box::new(move || open_or_put_aside(&directory, &path))
 }
 
+/// Opens the file, and reads what it holds; one that cannot be read is put aside as well.
+fn open_and_read(
+    directory: &Path,
+    path: &Path,
+    boot: Option<&str>,
+) -> Result<(Opened, Contents), StoreError> {
+    let database = open_or_put_aside(directory, path)?;
+    match read(&database, boot) {
+        Ok((contents, rows)) => Ok((Opened { database, rows }, contents)),
+        Err(cause) => {
+            drop(database);
+            put_aside(path, &*cause)?;
+            let database = open_file(directory, path)?;
+            Ok((Opened { database, rows: Rows::default() }, Contents::default()))
+        }
+    }
+}
+
 fn open_or_put_aside(directory: &Path, path: &Path) -> Result<Database, StoreError> {
     let end = Instant::now() + RELEASE_TIMEOUT;
     let mut opened = open_file(directory, path);
@@ -232,15 +243,15 @@ fn is_damaged(error: &StoreError) -> bool {
     }
 }
 
-fn put_aside(path: &Path, cause: &StoreError) -> Result<(), StoreError> {
+fn put_aside(path: &Path, cause: &dyn std::error::Error) -> Result<(), StoreError> {
     let aside = path.with_extension("corrupt");
-    warn!(%cause, put_aside_as = %aside.display(), "the store cannot be opened; starting without it");
+    warn!(%cause, put_aside_as = %aside.display(), "the store cannot be used; starting without it");
     fs::rename(path, &aside).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
 }
 
 type Cause = Box<dyn std::error::Error>;
 
-fn read(database: &Database, boot: Option<&str>) -> Result<Contents, Cause> {
+fn read(database: &Database, boot: Option<&str>) -> Result<(Contents, Rows), Cause> {
     let mut contents = Contents::default();
     let transaction = database.begin_read()?;
     let mut same_boot = false;
@@ -257,14 +268,19 @@ fn read(database: &Database, boot: Option<&str>) -> Result<Contents, Cause> {
             contents.devices.insert(id.value().to_owned(), state.value().to_owned());
         }
     }
-    let journal = read_journal(&transaction)?.into_iter();
-    contents.journal = journal.map(|(_, record)| of_this_boot(record, same_boot)).collect();
-    Ok(contents)
+    let journal = read_journal(&transaction)?;
+    let rows = rows_of(&journal);
+    let records = journal.into_iter().map(|(_, record)| of_this_boot(record, same_boot));
+    contents.journal = records.collect();
+    Ok((contents, rows))
 }
 
 fn read_rows(database: &Database) -> Result<Rows, Cause> {
-    let journal = read_journal(&database.begin_read()?)?;
-    Ok(Rows::holding(journal.into_iter().map(|(row, record)| (row, record.key))))
+    Ok(rows_of(&read_journal(&database.begin_read()?)?))
+}
+
+fn rows_of(journal: &[(u64, Record)]) -> Rows {
+    Rows::holding(journal.iter().map(|(row, record)| (*row, record.key.clone())))
 }
 
 fn read_journal(transaction: &ReadTransaction) -> Result<Vec<(u64, Record)>, Cause> {

@@ -54,7 +54,7 @@ fn cut(durable: &[Step], unsynced: &[Step], seed: u64) -> Vec<u8> {
 }
 
 fn contents(database: &Database) -> Contents {
-    read(database, None).unwrap()
+    read(database, None).unwrap().0
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hearth_core::RequestKey;
 
-/// The rows of the journal's table, in the order in which requests came.
+/// The rows of the journal's table, from one write to the next in the order in which requests came.
 ///
 /// They are forgotten in about the same order. So a write touches the table's two ends, where rows in the order of
 /// their keys, which are as good as random, would touch most of the file's pages.

@@ -132,7 +132,8 @@ fn start(
         disk::open(card.clone())
             .map_err(|error| StoreError::Open { path: FILE.into(), source: Box::new(error.into()) })
     };
-    let mut writer = Writer::new(database, Box::new(opener), None, &[]);
+    let opened = database.map(|database| Opened { database, rows: Rows::default() });
+    let mut writer = Writer::new(opened, Box::new(opener), None, &[]);
     writer.retry_interval = Duration::from_millis(20);
     let (sender, events) = mpsc::channel();
     let store = Store::start(writer, move |event| sender.send(event).unwrap());
@@ -140,7 +141,7 @@ fn start(
 }
 
 fn journal_on(card: Disk) -> Vec<Record> {
-    read(&disk::open(card).unwrap(), None).unwrap().journal
+    read(&disk::open(card).unwrap(), None).unwrap().0.journal
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) type Opener = Box<dyn FnMut() -> Result<Database, StoreError> + Send>
 /// The thread's state.
 pub(super) struct Writer {
     /// None after a failure: redb wants the file opened again then.
-    database: Option<Opened>,
+    opened: Option<Opened>,
     open: Opener,
     boot: Option<String>,
     pending: Pending,
@@ -38,9 +38,9 @@ pub(super) struct Writer {
 }
 
 /// The file, and what it holds where.
-struct Opened {
-    database: Database,
-    rows: Rows,
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) rows: Rows,
 }
 
 /// What the file does not hold yet; of each thing the newest.
@@ -59,20 +59,20 @@ impl Writer {
     ///
     /// Without a database nothing was read, and what the file holds of the journal is of no use.
     pub(super) fn new(
-        database: Result<Database, String>,
+        opened: Result<Opened, String>,
         open: Opener,
         boot: Option<String>,
         journal: &[Record],
     ) -> Self {
-        let mut pending = Pending { journal_lost: database.is_err(), ..Pending::default() };
+        let mut pending = Pending { journal_lost: opened.is_err(), ..Pending::default() };
         for record in journal.iter().filter(|record| record.reply.expires == Some(Duration::ZERO)) {
             pending.change(Change::Record(record.clone()));
         }
-        let (database, failure) = match database {
-            Ok(database) => (Some(pending.take_up(database)), None),
+        let (opened, failure) = match opened {
+            Ok(opened) => (Some(opened), None),
             Err(cause) => (None, Some(cause)),
         };
-        Self { database, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
+        Self { opened, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
     }
 
     pub(super) fn run(mut self, inbox: &Inbox, report: &impl Fn(StoreEvent)) {
@@ -136,7 +136,7 @@ impl Writer {
                 Ok(())
             }
             Err(cause) => {
-                self.database = None;
+                self.opened = None;
                 let cause = cause.to_string();
                 if self.failure.as_ref() != Some(&cause) {
                     error!(cause, "the store cannot be written; going on without it");
@@ -148,9 +148,14 @@ impl Writer {
     }
 
     fn try_write(&mut self) -> Result<(), Cause> {
-        let Opened { database, rows } = match &mut self.database {
+        let Opened { database, rows } = match &mut self.opened {
             Some(opened) => opened,
-            None => self.database.insert(self.pending.take_up((self.open)()?)),
+            None => {
+                let database = (self.open)()?;
+                let lost = self.pending.journal_lost;
+                let rows = if lost { Rows::default() } else { read_rows(&database)? };
+                self.opened.insert(Opened { database, rows })
+            }
         };
         self.pending.write_to(database, rows, self.boot.as_deref())
     }
@@ -182,15 +187,6 @@ impl Pending {
             self.journal.clear();
             self.journal_lost = true;
         }
-    }
-
-    /// Takes up a file; a journal that cannot be read is of no use.
-    fn take_up(&mut self, database: Database) -> Opened {
-        let rows = read_rows(&database).unwrap_or_else(|_| {
-            self.journal_lost = true;
-            Rows::default()
-        });
-        Opened { database, rows }
     }
 
     /// Writes all in one transaction; where that fails, the rows have to be read again.
