@@ -7,9 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::topic::Prefix;
+use crate::{token::TokenKey, topic::Prefix};
 
-/// Names one connection's will: its Correlation Data, 16 random bytes.
+/// Names one connection's will: its Correlation Data, 16 characters of `[a-z2-7]`.
+///
+/// A will of version 0.1.0 has 16 bytes of any value instead, which are written in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Generation(pub [u8; 16]);
@@ -23,7 +25,10 @@ impl Generation {
 
 impl std::fmt::Display for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if is_token(text) => f.write_str(text),
+            _ => f.write_str(&to_hex(&self.0)),
+        }
     }
 }
 
@@ -43,17 +48,28 @@ impl TryFrom<String> for Generation {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        const ERROR: &str = "a generation is 32 hexadecimal digits";
-        if text.len() != 32 || !text.is_ascii() {
-            return Err(ERROR);
+        const ERROR: &str = "a generation is 16 characters of `[a-z2-7]`, or 32 hexadecimal digits";
+        if is_token(&text) {
+            return text.as_bytes().try_into().map(Self).map_err(|_| ERROR);
         }
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| ERROR)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| ERROR)?;
-        }
-        Ok(Self(bytes))
+        from_hex(&text).map(Self).ok_or(ERROR)
     }
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+}
+
+pub(crate) fn to_hex(bytes: &[u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = u128::from_str_radix(text, 16).ok()?;
+    Some(number.to_be_bytes())
 }
 
 /// What became of a will.
@@ -64,10 +80,23 @@ pub enum Outcome {
     NotPublished,
     /// The broker published it, and somebody acknowledged.
     Consumed,
-    /// The broker published it, and nobody acknowledged.
+    /// The broker published it, and nobody acknowledged: an acknowledgement could not have been lost.
     Unconsumed,
     /// It cannot be known.
     Unknown,
+}
+
+/// Whether the broker published a will, whatever became of it then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Published {
+    /// A copy of it was seen.
+    Yes,
+    /// It was not: the connection ended in order, or a copy would have come.
+    No,
+    /// Nobody can tell.
+    #[default]
+    NotKnown,
 }
 
 impl Outcome {
@@ -85,15 +114,68 @@ impl Outcome {
 /// One answer to a will.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// Who answered: the user property `client_id`, else `__srcId`, else the broker's note of the sender.
+    /// Who answered: the account that the broker vouches for, else what the answer says of itself: the user property
+    /// `client_id`, else `__srcId`, else `x-mqtt-client-id`.
     pub responder: Option<String>,
-    /// What it did, in its own words; what is not UTF-8 is replaced.
+    /// Whether the broker vouches for the responder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vouched: bool,
+    /// What it did, in its own words; what is not UTF-8 is replaced, and no more than 256 bytes are kept.
     pub payload: String,
     /// Its `__stat`, where it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Whether it came while the hub was away.
     pub before_fence: bool,
+}
+
+/// The answers to one will: a bounded number, of which no responder has more than its share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Acknowledgements(pub Vec<Acknowledgement>);
+
+impl std::ops::Deref for Acknowledgements {
+    type Target = [Acknowledgement];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Acknowledgements {
+    /// Keeps an answer where it is new and has room; returns whether it is kept, and counts one that is not.
+    ///
+    /// Those whom the broker vouches for have room of their own. Among the others, whose names are free text, the
+    /// first four stay, and the last four: neither those who come early nor those who come late are crowded out.
+    pub(crate) fn admit(&mut self, answer: &Acknowledgement, left_out: &mut u32) -> bool {
+        let same = |old: &&Acknowledgement| {
+            old.responder == answer.responder && old.vouched == answer.vouched
+        };
+        if self.iter().filter(same).any(|old| old.payload == answer.payload) {
+            return false;
+        }
+        let class = self.iter().filter(|old| old.vouched == answer.vouched).count();
+        let own = self.iter().filter(same).count();
+        if own >= Self::SHARE || class >= Self::BOUND {
+            *left_out = left_out.saturating_add(1);
+            let movable = !answer.vouched && own < Self::SHARE && *left_out <= Self::REPLACED;
+            let mut unvouched =
+                self.0.iter().enumerate().filter(|(_, old)| !old.vouched).map(|(index, _)| index);
+            let Some(oldest) = unvouched.nth(Self::BOUND / 2).filter(|_| movable) else {
+                return false;
+            };
+            self.0.remove(oldest);
+        }
+        self.0.push(answer.clone());
+        true
+    }
+
+    /// How many answers of one responder are kept.
+    const SHARE: usize = 2;
+    /// How many are kept of those that the broker vouches for, and how many of the others.
+    const BOUND: usize = 8;
+    /// How often a later answer takes an earlier one's place, so that a flood does not wear out the store.
+    const REPLACED: u32 = 32;
 }
 
 /// What the hub knows about one absence: the value of the `absence` topic.
@@ -103,14 +185,28 @@ pub struct Absence {
     pub generation: Generation,
     /// What became of the will.
     pub outcome: Outcome,
+    /// Whether the broker published it.
+    #[serde(default)]
+    pub published: Published,
+    /// Whether the session is proven to have kept whatever was published while the hub was away.
+    #[serde(default)]
+    pub session_kept: bool,
     /// Whether the hub had disconnected in order before.
     pub clean: bool,
     /// When the connection with this will began, RFC 3339, by the system's clock of that time.
     pub connected_at: String,
     /// When the outcome was decided, likewise.
     pub decided_at: String,
-    /// Every answer to the will, in the order of arrival.
-    pub acknowledgements: Vec<Acknowledgement>,
+    /// The answers to the will, in the order of arrival.
+    pub acknowledgements: Acknowledgements,
+    /// How many more there were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A will whose outcome is not decided.
@@ -132,7 +228,10 @@ pub struct OpenWill {
     /// Whether a copy of it was seen.
     pub seen: bool,
     /// The answers so far.
-    pub acknowledgements: Vec<Acknowledgement>,
+    pub acknowledgements: Acknowledgements,
+    /// How many more there were.
+    #[serde(default)]
+    pub left_out: u32,
 }
 
 impl OpenWill {
@@ -164,6 +263,15 @@ pub struct Memory {
     /// The last wills that each guard acted on, by their Correlation Data, oldest first.
     #[serde(default)]
     pub guarded: BTreeMap<String, Vec<Vec<u8>>>,
+    /// What the Correlation Data of the hub's own messages is made with.
+    #[serde(default)]
+    pub key: Option<TokenKey>,
+    /// Whether the broker adds a Message Expiry Interval to messages that have none.
+    #[serde(default)]
+    pub adds_expiry: bool,
+    /// Whether the session takes requests for this hub's devices alone; one of version 0.1.0 takes those for all.
+    #[serde(default)]
+    pub takes_its_own: bool,
 }
 
 /// The result of learning the prefix.

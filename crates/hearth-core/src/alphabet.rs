@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Absence, Answer, ContentType, DevicePolicy, Memory, Message, Record, RequestKey, topic::Prefix,
+    Absence, Answer, ContentType, DevicePolicy, Memory, Message, Record, RequestKey, Served,
+    topic::Prefix,
 };
 
 /// The time at which an input happens.
@@ -96,7 +97,7 @@ pub enum Output {
     },
     /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`] where it was written.
     Disconnect,
-    /// Send one SUBSCRIBE with these filters.
+    /// Send one SUBSCRIBE with these filters; the next follows after its SUBACK.
     Subscribe(Vec<Subscription>),
     /// Send one UNSUBSCRIBE with these filters; nobody waits for UNSUBACK.
     Unsubscribe(Vec<String>),
@@ -137,17 +138,21 @@ pub enum Change {
     Answer(Record),
     /// A request leaves the journal.
     Forget(RequestKey),
+    /// What the broker may have retained of a device, and the session may be subscribed to for it.
+    Served(Served),
+    /// Nothing is left of a device at the broker.
+    Unserved(Arc<str>),
 }
 
 impl Change {
     /// Returns who waits for this change.
     pub fn urgency(&self) -> Urgency {
         match self {
-            Self::Memory(_) => Urgency::Now,
+            Self::Memory(_) | Self::Served(_) => Urgency::Now,
             Self::Record(record) if record.delivered => Urgency::Whenever,
             Self::Record(_) => Urgency::Now,
             Self::Answer(_) => Urgency::Soon,
-            Self::Forget(_) => Urgency::Whenever,
+            Self::Forget(_) | Self::Unserved(_) => Urgency::Whenever,
         }
     }
 }
@@ -174,6 +179,11 @@ pub struct Connack {
     pub receive_maximum: u16,
     /// Maximum Packet Size (MQTT 3.2.2.3.6).
     pub maximum_packet_size: Option<u32>,
+    /// Wildcard Subscription Available (MQTT 3.2.2.3.11).
+    pub wildcards: bool,
+    /// Whether the broker stamps who sent a message, and lets no client stamp anything itself: the user property
+    /// [`VOUCHES`](crate::VOUCHES) of CONNACK.
+    pub vouches: bool,
 }
 
 impl Default for Connack {
@@ -183,6 +193,8 @@ impl Default for Connack {
             response_information: None,
             receive_maximum: u16::MAX,
             maximum_packet_size: None,
+            wildcards: true,
+            vouches: false,
         }
     }
 }
@@ -232,6 +244,8 @@ pub struct Subscription {
     pub filter: String,
     /// Whether the broker sends what it has retained.
     pub retained: bool,
+    /// Whether the broker keeps back what this client publishes itself (No Local).
+    pub no_local: bool,
 }
 
 /// A request that a device shall carry out.
@@ -281,12 +295,22 @@ pub enum Notice {
         /// Whether the broker had kept the session.
         session_present: bool,
     },
-    /// The broker refused a subscription.
+    /// The broker refused a subscription, for the first time on this connection; the hub tries again.
     SubscriptionRefused {
         /// The filter.
         filter: String,
         /// The reason code.
         reason_code: u8,
+    },
+    /// The broker grants QoS 0: what it would have to keep while the hub is away is lost.
+    SubscriptionWeakened {
+        /// The filter.
+        filter: String,
+    },
+    /// The broker did not answer SUBSCRIBE; the hub connects again.
+    SubscriptionUnanswered {
+        /// How many filters the packet had; where it had several, each goes by itself from now on.
+        filters: usize,
     },
     /// The broker refused a message.
     PublishRefused {
@@ -301,6 +325,56 @@ pub enum Notice {
         topic: String,
         /// Why.
         reason: String,
+        /// A line for the configuration with which it would be answered.
+        remedy: Option<String>,
+        /// How many others were dropped since the last was told.
+        more: u64,
+    },
+    /// A request without a Response Topic came to nothing: only the `event` topic tells.
+    RequestFailed {
+        /// Device ID.
+        device: Arc<str>,
+        /// Property name.
+        property: Arc<str>,
+        /// The status.
+        status: u16,
+        /// Why.
+        message: String,
+        /// How many others failed since the last was told.
+        more: u64,
+    },
+    /// What claims to be the hub's will, presence, or an answer to its will cannot be that, and counts for nothing.
+    EvidenceIgnored {
+        /// The topic.
+        topic: String,
+        /// Why.
+        reason: &'static str,
+        /// How many others were ignored since the last was told.
+        more: u64,
+    },
+    /// Another hub, or another responder, says that it has a device that this hub has.
+    Rival {
+        /// Device ID.
+        device: Arc<str>,
+        /// The other hub's client ID; none where it does not say.
+        hub: Option<String>,
+    },
+    /// The other one has given the device up.
+    RivalGone {
+        /// Device ID.
+        device: Arc<str>,
+    },
+    /// Another client uses the hub's client ID.
+    ClientIdShared,
+    /// The broker adds a Message Expiry Interval to messages that have none, or does so no more.
+    ExpiryAdded {
+        /// Whether it does.
+        added: bool,
+    },
+    /// What the broker had retained of devices and properties that are no more is cleared.
+    TakenBack {
+        /// How many topics.
+        topics: usize,
     },
     /// A request was answered.
     RequestAnswered {
@@ -318,8 +392,11 @@ pub enum Notice {
         /// The request.
         request: RequestId,
     },
-    /// The broker published the will of a connection that is still, or again, in use.
-    PresenceRestored,
+    /// Something else than `online` was published as the hub's presence while it is here; it says `online` again.
+    PresenceRestored {
+        /// How often it did so since the last was told.
+        more: u64,
+    },
     /// Another hub's will was published; this hub acts on it.
     Guarding {
         /// The other hub's presence topic.

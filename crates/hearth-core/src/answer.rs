@@ -19,7 +19,7 @@ pub enum Status {
     NotFound,
     /// 408: the device did not answer before the deadline.
     Timeout,
-    /// 409: the request is stale, or its outcome cannot be known.
+    /// 409: the request was not carried out, or nobody can tell; the [`Reason`] says which.
     Conflict,
     /// 415: the content type is not supported.
     UnsupportedContentType,
@@ -54,6 +54,31 @@ impl Status {
     /// Returns whether the request was carried out.
     pub fn is_success(self) -> bool {
         matches!(self, Self::Ok | Self::NoContent)
+    }
+}
+
+/// Why an answer is 409: the user property `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// It waited while the hub was away; it was not carried out.
+    Stale,
+    /// The hub ended while it had the request; nobody can tell whether it was carried out.
+    Indeterminate,
+    /// It was carried out, and what it set has been set otherwise since.
+    Superseded,
+    /// It waited in the hub behind others for too long; it was not carried out.
+    Queued,
+}
+
+impl Reason {
+    /// Returns the reason as it goes over the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Indeterminate => "indeterminate",
+            Self::Superseded => "superseded",
+            Self::Queued => "queued",
+        }
     }
 }
 
@@ -92,6 +117,8 @@ pub struct Answer {
     pub property: Option<String>,
     /// `__propVal`: the value at fault.
     pub value: Option<String>,
+    /// Why it is 409.
+    pub reason: Option<Reason>,
 }
 
 impl Answer {
@@ -115,6 +142,12 @@ impl Answer {
         Self { status, message: Some(message.into()), ..Self::text("") }
     }
 
+    /// Answers 409; the text begins with the reason.
+    pub fn conflict(reason: Reason, message: &str) -> Self {
+        let message = format!("{}: {message}", reason.as_str());
+        Self { reason: Some(reason), ..Self::failure(Status::Conflict, message) }
+    }
+
     /// Names the property and the value at fault.
     #[must_use]
     pub fn about(mut self, property: &str, value: Option<&str>) -> Self {
@@ -136,6 +169,9 @@ impl Answer {
                 response.user_properties.push((name.into(), wire_text(value)));
             }
         }
+        if let Some(reason) = self.reason {
+            response.user_properties.push(("reason".into(), reason.as_str().into()));
+        }
         response.utf8 = true;
         if self.status.is_success() {
             response.content_type = Some(self.content_type.as_str().into());
@@ -156,6 +192,9 @@ impl Answer {
                 facts.insert(name.into(), json!(value));
             }
         }
+        if let Some(reason) = self.reason {
+            facts.insert("reason".into(), json!(reason.as_str()));
+        }
         serde_json::Value::Object(facts).to_string().into()
     }
 
@@ -167,6 +206,7 @@ impl Answer {
             message: None,
             property: None,
             value: None,
+            reason: None,
         }
     }
 }

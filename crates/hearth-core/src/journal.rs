@@ -13,16 +13,18 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Message, PublishId, QoS, RequestId, outbox::later};
+use crate::{Answer, Delivery, Message, PublishId, QoS, RequestId, outbox::later, token::TokenKey};
 
 /// What makes two requests the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestKey {
-    /// Response Topic and Correlation Data, in whatever session.
+    /// Its sender, where the broker vouches for that, Response Topic and Correlation Data, in whatever session.
     Correlated {
+        /// The account that sent it; the client ID would change when a requester comes back.
+        account: Option<Arc<str>>,
         /// Response Topic.
         response_topic: Arc<str>,
-        /// Correlation Data.
+        /// Correlation Data; what is long is shortened, with a digest of the whole.
         correlation_data: Bytes,
     },
     /// Another hub's will, as a request to a device of this one.
@@ -66,9 +68,42 @@ pub struct Record {
     pub answer: Option<Answer>,
     /// Whether the broker has the answer, or nobody waits for it.
     pub delivered: bool,
+    /// When it was answered, since the Unix epoch, by the system's clock.
+    pub answered_at: Option<Duration>,
+    /// The properties that a `set` names; any other request sets its own.
+    pub names: Vec<Arc<str>>,
 }
 
 impl RequestKey {
+    /// Returns whose room the request takes: the account, where the broker vouches for one, else the Response Topic,
+    /// which no two requesters share.
+    pub(crate) fn sender(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Correlated { account, response_topic, .. } => {
+                Some(account.as_ref().unwrap_or(response_topic))
+            }
+            Self::Guard { guard, .. } => Some(guard),
+            Self::Packet(_) => None,
+        }
+    }
+
+    /// Names a request as its sender does, else by what the broker does.
+    pub(crate) fn of(
+        reply: &Reply,
+        delivery: Option<Delivery>,
+        account: Option<&str>,
+        key: &TokenKey,
+    ) -> Option<Self> {
+        match (&reply.response_topic, &reply.correlation_data) {
+            (Some(response_topic), Some(correlation_data)) => Some(Self::Correlated {
+                account: account.map(Into::into),
+                response_topic: response_topic.clone(),
+                correlation_data: shortened(correlation_data, key),
+            }),
+            _ => delivery.map(|delivery| Self::Packet(delivery.packet_id)),
+        }
+    }
+
     /// Whose answer goes to another hub, which wants to know who acted.
     pub(crate) fn is_guard(&self) -> bool {
         matches!(self, Self::Guard { .. })
@@ -80,9 +115,12 @@ impl Ord for RequestKey {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (
-                Self::Correlated { response_topic: topic, correlation_data: data },
-                Self::Correlated { response_topic, correlation_data },
-            ) => data.cmp(correlation_data).then_with(|| topic.cmp(response_topic)),
+                Self::Correlated { account: sender, response_topic: topic, correlation_data: data },
+                Self::Correlated { account, response_topic, correlation_data },
+            ) => data
+                .cmp(correlation_data)
+                .then_with(|| topic.cmp(response_topic))
+                .then_with(|| sender.cmp(account)),
             (
                 Self::Guard { guard: name, correlation_data: data },
                 Self::Guard { guard, correlation_data },
@@ -106,7 +144,8 @@ impl Reply {
     pub(crate) fn to(message: &Message, now: Duration) -> Self {
         Self {
             response_topic: message.response_topic.as_deref().map(Into::into),
-            correlation_data: message.correlation_data.clone(),
+            // A slice would keep all that was read from the connection with it.
+            correlation_data: message.correlation_data.as_deref().map(Bytes::copy_from_slice),
             qos: message.qos,
             expires: message.expiry.map(|seconds| now + Duration::from_secs(seconds.into())),
         }
@@ -158,7 +197,9 @@ pub(crate) struct Journal {
     /// When entries are forgotten; where room is needed, the first goes before its time.
     expiries: BTreeSet<(Duration, EntryId)>,
     next_id: u64,
-    bytes: usize,
+    /// How much room the entries take, in all and by sender.
+    cost: usize,
+    costs: BTreeMap<Option<Arc<str>>, usize>,
     /// Counts connections.
     connection: u64,
     /// Whether the broker has delivered again, on this connection, whatever it will.
@@ -170,6 +211,8 @@ pub(crate) struct Journal {
 pub(crate) struct Entry {
     pub(crate) record: Record,
     pub(crate) durability: Durability,
+    /// Whether it only reads: then it is never answered from here.
+    pub(crate) reads: bool,
     /// While it is carried out.
     pub(crate) request: Option<RequestId>,
     /// Its response in the outbox.
@@ -181,6 +224,16 @@ pub(crate) struct Entry {
     /// The connection that the request was last delivered on.
     connection: u64,
     expires: Option<Duration>,
+}
+
+/// What says that a request is the same as an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The broker: the DUP flag (MQTT 3.3.1.1).
+    Redelivered,
+    /// Its requester: the user property `retry`.
+    Repeated,
+    None,
 }
 
 /// What the journal says of a request that has just come.
@@ -200,18 +253,35 @@ impl Journal {
     /// Takes in what an earlier life of the daemon has left.
     pub(crate) fn new(records: Vec<Record>) -> Self {
         let mut journal = Self::default();
+        let mut records = records;
+        records.sort_by_key(|record| record.answered_at.unwrap_or(Duration::MAX));
         for record in records {
-            journal.insert(record, Durability::Intent);
+            journal.insert(record, Durability::Intent, false);
         }
         journal.connection = 1;
         journal
     }
 
-    /// Looks a request up; `dup` is the DUP flag, without which a Packet Identifier names another message.
-    pub(crate) fn seen(&self, key: &RequestKey, content: u64, dup: bool) -> Seen {
+    /// Shows every request, in the order in which they came.
+    pub(crate) fn each(&self, mut show: impl FnMut(EntryId, &Record)) {
+        for (&id, entry) in &self.entries {
+            show(id, &entry.record);
+        }
+    }
+
+    /// Looks a request up.
+    ///
+    /// Only a redelivery, or what its requester marks as a repeat, is the same request for certain. Without a mark one
+    /// whose setting may be carried out `again` is a new one, and a Packet Identifier names another message.
+    pub(crate) fn seen(&self, key: &RequestKey, content: u64, mark: Mark, again: bool) -> Seen {
         let Some(&id) = self.by_key.get(key) else { return Seen::Never };
         let Some(entry) = self.get(id) else { return Seen::Never };
-        let another = matches!(key, RequestKey::Packet(_)) && !dup;
+        let another = match (key, mark) {
+            (_, Mark::Redelivered) => false,
+            (RequestKey::Packet(_), Mark::Repeated | Mark::None) => true,
+            (RequestKey::Correlated { .. } | RequestKey::Guard { .. }, Mark::Repeated) => false,
+            (RequestKey::Correlated { .. } | RequestKey::Guard { .. }, Mark::None) => again,
+        };
         if another || entry.record.content != content {
             return Seen::Never;
         }
@@ -235,30 +305,43 @@ impl Journal {
         self.entries.get_mut(&id).map(AsMut::as_mut)
     }
 
-    /// Makes room for one more request where it can; returns what it forgets, and whether there is room.
+    /// Makes room for one more request of a sender where it can; returns what it forgets, and whether there is room.
     ///
-    /// Between two connections nothing may be forgotten, so what the broker delivers then finds the upper half free.
-    pub(crate) fn make_room(&mut self) -> (Vec<RequestKey>, bool) {
+    /// What goes first is the oldest entry of a sender that has more than its share. Between two connections nothing
+    /// may be forgotten, so what the broker delivers then finds room above what is kept, and no sender takes it all.
+    pub(crate) fn make_room(&mut self, sender: Option<&Arc<str>>) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
-        while self.entries.len() >= ENTRIES_KEPT || self.bytes >= BYTES_KEPT {
-            let Some((_, id)) = self.expiries.pop_first() else { break };
+        while self.cost >= KEPT {
+            let share = KEPT / self.costs.len().max(1);
+            let is_above = |id: &EntryId| {
+                let owner = self.get(*id).and_then(|entry| entry.record.key.sender());
+                self.costs.get(&owner.cloned()).is_some_and(|cost| *cost >= share)
+            };
+            let oldest = self.expiries.iter().map(|(_, id)| *id).find(is_above);
+            let Some(id) = oldest.or(self.expiries.first().map(|(_, id)| *id)) else { break };
             forgotten.extend(self.remove(id));
         }
-        let fits = self.entries.len() < 2 * ENTRIES_KEPT && self.bytes < 2 * BYTES_KEPT;
-        (forgotten, fits)
+        let own = self.costs.get(&sender.cloned()).copied().unwrap_or(0);
+        (forgotten, self.cost < MOST && own < MOST - KEPT)
     }
 
     /// Adds a request, in the place of an older one with the same key.
-    pub(crate) fn insert(&mut self, record: Record, durability: Durability) -> EntryId {
+    pub(crate) fn insert(
+        &mut self,
+        record: Record,
+        durability: Durability,
+        reads: bool,
+    ) -> EntryId {
         let id = EntryId(self.next_id);
         self.next_id += 1;
-        self.bytes += record.size();
+        self.take_up(&record);
         if let Some(before) = self.by_key.insert(record.key.clone(), id) {
             self.let_go(before);
         }
         let entry = Entry {
             record,
             durability,
+            reads,
             request: None,
             publish: None,
             revision: 0,
@@ -279,9 +362,43 @@ impl Journal {
 
     fn let_go(&mut self, id: EntryId) -> Option<Entry> {
         let mut entry = self.entries.remove(&id)?;
-        self.bytes -= entry.record.size();
+        self.give_up(&entry.record);
         entry.keep(id, &mut self.expiries);
         Some(*entry)
+    }
+
+    /// Changes a record that may be larger or smaller then.
+    pub(crate) fn change(&mut self, id: EntryId, change: impl FnOnce(&mut Record)) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let before = entry.record.cost();
+        change(&mut entry.record);
+        let after = entry.record.cost();
+        if before != after {
+            let sender = entry.record.key.sender().cloned();
+            self.cost = self.cost + after - before;
+            if let Some(cost) = self.costs.get_mut(&sender) {
+                *cost = *cost + after - before;
+            }
+        }
+    }
+
+    fn take_up(&mut self, record: &Record) {
+        self.cost += record.cost();
+        match self.costs.get_mut(&record.key.sender().cloned()) {
+            Some(cost) => *cost += record.cost(),
+            None => drop(self.costs.insert(record.key.sender().cloned(), record.cost())),
+        }
+    }
+
+    fn give_up(&mut self, record: &Record) {
+        self.cost -= record.cost();
+        let sender = record.key.sender().cloned();
+        if let Some(cost) = self.costs.get_mut(&sender) {
+            *cost -= record.cost();
+            if *cost == 0 {
+                self.costs.remove(&sender);
+            }
+        }
     }
 
     /// Keeps the answer for whoever waits until `expires`, and for redeliveries: until `forget_at` where none can come.
@@ -289,15 +406,17 @@ impl Journal {
         &mut self,
         id: EntryId,
         answer: &Answer,
+        answered_at: Duration,
         expires: Option<Duration>,
         forget_at: Option<Duration>,
     ) {
+        self.change(id, |record| {
+            record.answer = Some(answer.clone());
+            record.answered_at = Some(answered_at);
+            record.reply.expires = expires;
+        });
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        self.bytes -= entry.record.size();
-        entry.record.answer = Some(answer.clone());
-        entry.record.reply.expires = expires;
         entry.request = None;
-        self.bytes += entry.record.size();
         let comes_again = !self.is_redelivered && entry.connection != self.connection;
         if entry.unacknowledged == 0
             && !comes_again
@@ -420,11 +539,11 @@ impl Entry {
 }
 
 impl Record {
-    /// Returns about how many bytes the record takes in memory and in the store.
-    fn size(&self) -> usize {
+    /// Returns about how many bytes the record takes in memory and in the store, and no less than an entry costs.
+    fn cost(&self) -> usize {
         const FIXED: usize = 64;
         let key = match &self.key {
-            RequestKey::Correlated { response_topic, correlation_data } => {
+            RequestKey::Correlated { response_topic, correlation_data, .. } => {
                 response_topic.len() + correlation_data.len()
             }
             RequestKey::Guard { guard, correlation_data } => guard.len() + correlation_data.len(),
@@ -435,8 +554,19 @@ impl Record {
         let answer = self.answer.as_ref().map_or(0, |answer| {
             answer.payload.len() + answer.message.as_ref().map_or(0, String::len)
         });
-        FIXED + key + reply + self.device.len() + self.property.len() + answer
+        let names: usize = self.names.iter().map(|name| name.len()).sum();
+        (FIXED + key + reply + self.device.len() + self.property.len() + names + answer).max(ENTRY)
     }
+}
+
+/// Shortens long Correlation Data, so that many requests can be remembered: its beginning, and a digest of the whole.
+fn shortened(data: &Bytes, key: &TokenKey) -> Bytes {
+    if data.len() <= LONGEST_VERBATIM {
+        return data.clone();
+    }
+    let mut short = data[..LONGEST_VERBATIM].to_vec();
+    short.extend(key.digest(data));
+    short.into()
 }
 
 /// Stands for a request's topic and payload, which may be large: FNV-1a, the same in every build.
@@ -447,7 +577,11 @@ pub(crate) fn fingerprint(topic: &str, payload: &[u8]) -> u64 {
     })
 }
 
-/// How many requests the journal keeps for requesters that ask again; twice as many it holds at most.
-const ENTRIES_KEPT: usize = 1024;
-/// How many bytes they may take, likewise.
-const BYTES_KEPT: usize = 1024 * 1024;
+/// Correlation Data of more bytes is shortened.
+pub(crate) const LONGEST_VERBATIM: usize = 64;
+/// What an entry costs at least: so many of them take as much room as the largest ones.
+const ENTRY: usize = 1024;
+/// How much the journal keeps for requesters that ask again: 1,024 usual requests.
+const KEPT: usize = 1024 * ENTRY;
+/// How much it holds at most; one sender may have three quarters of it.
+const MOST: usize = 4 * KEPT;

@@ -17,12 +17,17 @@ mod message;
 mod outbox;
 pub mod property;
 mod requests;
+mod token;
 pub mod topic;
 mod wills;
 
-pub use absence::{Absence, Acknowledgement, Generation, KnownPrefix, Memory, OpenWill, Outcome};
+pub use absence::{
+    Absence, Acknowledgement, Acknowledgements, Generation, KnownPrefix, Memory, OpenWill, Outcome,
+    Published,
+};
 pub use alphabet::*;
-pub use answer::{Answer, ContentType, Status};
-pub use hub::{DevicePolicy, Guard, Hub, HubConfig};
+pub use answer::{Answer, ContentType, Reason, Status};
+pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served};
 pub use journal::{Record, Reply, RequestKey};
-pub use message::{Message, QoS};
+pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
+pub use token::TokenKey;

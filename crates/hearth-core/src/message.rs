@@ -40,7 +40,28 @@ pub struct Message {
     pub content_type: Option<String>,
 }
 
+/// Who sent a message, where the broker vouches for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender<'m> {
+    pub(crate) account: &'m str,
+    pub(crate) client_id: Option<&'m str>,
+}
+
+/// The user property of CONNACK, of any value, by which a broker says that it vouches for senders: it removes
+/// [`SENDER_ACCOUNT`] and [`SENDER_CLIENT_ID`] from what clients publish, and sets them itself.
+pub const VOUCHES: &str = "vouches-for-senders";
+/// The user property with the account that sent a message.
+pub const SENDER_ACCOUNT: &str = "sender-account";
+/// The user property with the client ID that sent a message.
+pub const SENDER_CLIENT_ID: &str = "sender-client-id";
+
 impl Message {
+    /// Returns who sent the message, where the broker `vouches` for senders.
+    pub(crate) fn sender(&self, vouches: bool) -> Option<Sender<'_>> {
+        let account = self.user_property(SENDER_ACCOUNT).filter(|_| vouches)?;
+        Some(Sender { account, client_id: self.user_property(SENDER_CLIENT_ID) })
+    }
+
     /// Returns the first user property of this name.
     pub fn user_property(&self, name: &str) -> Option<&str> {
         self.user_properties.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

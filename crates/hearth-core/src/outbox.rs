@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     in_flight: bool,
     /// The broker has refused it for now.
     put_off: bool,
+    /// Until when it goes again, once it was refused.
+    patience: Option<Duration>,
 }
 
 /// What a message is for.
@@ -48,6 +50,8 @@ pub(crate) enum Kind {
     Farewell,
     /// The outcome of a will; replaced like a state.
     Absence,
+    /// What happened once.
+    Event,
 }
 
 /// How many messages the broker gets before it acknowledges, and how large they may be.
@@ -62,6 +66,11 @@ impl Window {
     pub(crate) fn new(receive_maximum: u16, maximum_packet_size: Option<u32>) -> Self {
         let size = (usize::from(receive_maximum).min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW);
         Self { size, maximum_packet_size }
+    }
+
+    /// Returns how large a packet may be, in bytes.
+    pub(crate) fn maximum_packet_size(self) -> usize {
+        self.maximum_packet_size.map_or(usize::MAX, |maximum| maximum as usize)
     }
 }
 
@@ -97,13 +106,15 @@ impl Outbox {
                 usize::MAX
             }
             (Kind::State | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
+            (Kind::Event, QoS::AtLeastOnce) => ANSWERS,
         };
         if self.entries.len() >= bound {
             return Err((kind, message.topic));
         }
         self.next_id += 1;
         let id = PublishId(self.next_id);
-        let entry = Entry { id, message, kind, expires, in_flight: false, put_off: false };
+        let entry =
+            Entry { id, message, kind, expires, in_flight: false, put_off: false, patience: None };
         if entry.kind == Kind::Connection {
             self.entries.push_front(entry);
         } else {
@@ -137,7 +148,7 @@ impl Outbox {
         if let Some(expires) = entry.expires {
             entry.message.expiry = Some(whole_seconds(expires - now));
         }
-        let maximum = window.maximum_packet_size.map_or(usize::MAX, |maximum| maximum as usize);
+        let maximum = window.maximum_packet_size();
         if entry.message.packet_size() > maximum
             && !(entry.shrink() && entry.message.packet_size() <= maximum)
         {
@@ -156,19 +167,31 @@ impl Outbox {
         Some((entry.kind, entry.message.topic))
     }
 
-    /// Keeps a message that the broker has refused for now, where it tells how things are and nothing newer does.
+    /// Keeps a message that the broker has refused for now: an answer, for which somebody waits, until `patience`
+    /// ends; what is retained, as long as nothing newer tells how things are.
     ///
     /// Returns its topic, or none where the message is not kept.
-    pub(crate) fn put_off(&mut self, id: PublishId, until: Duration) -> Option<String> {
+    pub(crate) fn put_off(&mut self, id: PublishId, now: Duration) -> Option<String> {
         let index = self.entries.iter().position(|entry| entry.id == id)?;
         let Entry { message, kind, .. } = &self.entries[index];
         let newer = |other: &Entry| other.id > id && other.message.topic == message.topic;
-        if !message.retain || *kind == Kind::Farewell || self.entries.iter().any(newer) {
+        let pause = match kind {
+            Kind::Response { .. } => ANSWER_AGAIN,
+            Kind::Farewell | Kind::Event => return None,
+            Kind::Connection | Kind::State | Kind::Absence => PUBLISH_AGAIN,
+        };
+        let waited_for = matches!(kind, Kind::Response { .. });
+        if !waited_for && (!message.retain || self.entries.iter().any(newer)) {
             return None;
         }
         let entry = &mut self.entries[index];
+        if waited_for && now >= *entry.patience.get_or_insert(now + ANSWER_PATIENCE) {
+            return None;
+        }
         entry.put_off = true;
-        self.put_off.push_back((until, id));
+        let at = now + pause;
+        let place = self.put_off.partition_point(|(other, _)| *other <= at);
+        self.put_off.insert(place, (at, id));
         self.in_flight -= usize::from(std::mem::take(&mut entry.in_flight));
         Some(entry.message.topic.clone())
     }
@@ -176,6 +199,10 @@ impl Outbox {
     /// Returns when the next refused message goes again.
     pub(crate) fn next_again(&self) -> Option<Duration> {
         self.put_off.front().map(|(at, _)| *at)
+    }
+
+    pub(crate) fn contains(&self, id: PublishId) -> bool {
+        self.entries.iter().any(|entry| entry.id == id)
     }
 
     /// Adds deliveries to the response that answers their first copy; false where that has left.
@@ -205,6 +232,7 @@ impl Outbox {
         for entry in &mut self.entries {
             entry.in_flight = false;
             entry.put_off = false;
+            entry.patience = None;
             if let Kind::Response { deliveries, .. } = &mut entry.kind {
                 deliveries.clear();
             }
@@ -246,6 +274,11 @@ impl Outbox {
         self.entries.retain(|entry| !matches!(entry.kind, Kind::State | Kind::Absence));
     }
 
+    /// Whether the broker has, or has refused, everything of these.
+    pub(crate) fn has_settled(&self, ids: &BTreeSet<PublishId>) -> bool {
+        self.entries.iter().all(|entry| entry.put_off || !ids.contains(&entry.id))
+    }
+
     /// Whether the broker has, or has refused, everything.
     pub(crate) fn is_drained(&self) -> bool {
         self.entries.iter().all(|entry| entry.put_off)
@@ -284,6 +317,11 @@ pub(crate) fn later(one: Option<Duration>, other: Option<Duration>) -> Option<Du
     one.zip(other).map(|(one, other)| one.max(other))
 }
 
+/// How long after a refusal that may pass a message that tells how things are goes again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
+/// Likewise an answer, and for how long; its requester may stop waiting earlier.
+const ANSWER_AGAIN: Duration = Duration::from_secs(2);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// What the client library keeps in flight at most.
 const LIBRARY_LIMIT: usize = 256;
 /// More than a round trip to a busy broker holds up; a quarter of the library's packet identifiers, so that none comes

@@ -1,4 +1,4 @@
-//! The requests in progress: their deadlines, and their order where one waits for the store.
+//! The requests in progress: their deadlines, their order, and how many of them each device and each sender may have.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,16 +12,39 @@ use crate::{
 };
 
 /// The table of requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Requests {
+    /// How many requests a device is given at a time.
+    depth: usize,
     /// Boxed, because a tree moves its values about.
     pending: BTreeMap<RequestId, Box<Pending>>,
     deadlines: BTreeSet<(Duration, RequestId)>,
     /// Stays for a device without requests, which will have others.
-    per_device: BTreeMap<Arc<str>, usize>,
-    /// Requests that may not start before the store holds a revision, and those behind them, by device.
+    per_device: BTreeMap<Arc<str>, Load>,
+    per_sender: BTreeMap<Option<Arc<str>>, Load>,
+    /// Requests that wait for the store, for their turn, or behind one that does, by device.
     queued: BTreeMap<Arc<str>, VecDeque<(u64, Request)>>,
+    bytes: usize,
     next_id: u64,
+}
+
+/// What a device has to do, or a sender has asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    /// Requests without an answer.
+    waiting: usize,
+    /// Those of them that the device has been given.
+    handed: usize,
+    bytes: usize,
+    /// The device did not answer the last request in time.
+    hangs: bool,
+}
+
+/// How many requests without an answer a device and a sender may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares {
+    pub(crate) device: usize,
+    pub(crate) sender: usize,
 }
 
 /// One accepted request without an answer.
@@ -30,8 +53,12 @@ pub(crate) struct Pending {
     pub(crate) device: Arc<str>,
     pub(crate) property: Arc<str>,
     pub(crate) arrived: Duration,
+    /// How long the device may take once it has been given the request.
+    pub(crate) allowed: Duration,
     pub(crate) deadline: Duration,
     pub(crate) origin: Origin,
+    /// Whether the device has it.
+    pub(crate) handed: bool,
     /// Only the state is read, for a request that may have been carried out before.
     pub(crate) read_back: bool,
 }
@@ -43,26 +70,66 @@ pub(crate) struct Origin {
     pub(crate) key: Option<RequestKey>,
     /// Its entry in the journal; none where it is not remembered.
     pub(crate) entry: Option<EntryId>,
+    /// Whose share it takes: the account that the broker vouches for, else the Response Topic.
+    pub(crate) sender: Option<Arc<str>>,
     pub(crate) content: u64,
     pub(crate) reply: Reply,
     pub(crate) durability: Durability,
+    /// Whether it only reads.
+    pub(crate) reads: bool,
     /// The deliveries that are acknowledged with its answer.
     pub(crate) deliveries: Vec<DeliveryId>,
+    /// About how many bytes it takes.
+    pub(crate) size: usize,
 }
 
 impl Requests {
-    /// Returns how many requests of a device have no answer.
-    pub(crate) fn waiting(&self, device: &str) -> usize {
-        self.per_device.get(device).copied().unwrap_or(0)
+    pub(crate) fn new(depth: usize) -> Self {
+        Self {
+            depth: depth.max(1),
+            pending: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            per_device: BTreeMap::new(),
+            per_sender: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            bytes: 0,
+            next_id: 0,
+        }
+    }
+
+    /// Returns why a device can take no more, or why its sender has had its share; `shares` hold where others wait too.
+    pub(crate) fn refuse(
+        &self,
+        device: &str,
+        sender: Option<&Arc<str>>,
+        size: usize,
+        shares: Option<Shares>,
+    ) -> Option<String> {
+        let of_device = self.per_device.get(device).copied().unwrap_or_default();
+        let of_sender = self.per_sender.get(&sender.cloned()).copied().unwrap_or_default();
+        let most = shares.map_or(usize::MAX, |shares| shares.device.max(self.depth));
+        let share = shares.map_or(usize::MAX, |shares| shares.sender.max(self.depth));
+        let waiting = of_device.waiting;
+        if of_device.hangs && waiting >= self.depth {
+            return Some(format!("`{device}` does not answer, and {waiting} requests wait for it"));
+        }
+        if waiting >= most || (waiting > 0 && of_device.bytes + size > SHARE_BYTES) {
+            return Some(format!("{waiting} requests wait for `{device}` already"));
+        }
+        let waiting = of_sender.waiting;
+        if waiting >= share || (waiting > 0 && of_sender.bytes + size > SHARE_BYTES) {
+            return Some(format!("{waiting} requests of the same sender wait already"));
+        }
+        None
     }
 
     pub(crate) fn insert(&mut self, pending: Pending) -> RequestId {
         self.next_id += 1;
         let id = RequestId(self.next_id);
-        match self.per_device.get_mut(&pending.device) {
-            Some(count) => *count += 1,
-            None => drop(self.per_device.insert(pending.device.clone(), 1)),
-        }
+        let size = pending.origin.size;
+        self.bytes += size;
+        load(&mut self.per_device, &pending.device).add(size);
+        load(&mut self.per_sender, &pending.origin.sender).add(size);
         self.deadlines.insert((pending.deadline, id));
         self.pending.insert(id, Box::new(pending));
         id
@@ -76,18 +143,38 @@ impl Requests {
         }
     }
 
-    pub(crate) fn remove(&mut self, id: RequestId) -> Option<Pending> {
+    /// Takes out a request that has its answer, or gets none.
+    pub(crate) fn remove(&mut self, id: RequestId, in_time: bool) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
         self.deadlines.remove(&(pending.deadline, id));
-        if let Some(count) = self.per_device.get_mut(&pending.device) {
-            *count -= 1;
+        let size = pending.origin.size;
+        self.bytes -= size;
+        if let Some(device) = self.per_device.get_mut(&pending.device) {
+            device.remove(size);
+            if pending.handed {
+                device.handed -= 1;
+                device.hangs = !in_time;
+            }
+        }
+        if let Some(sender) = self.per_sender.get_mut(&pending.origin.sender) {
+            sender.remove(size);
+            if sender.waiting == 0 {
+                self.per_sender.remove(&pending.origin.sender);
+            }
         }
         Some(*pending)
     }
 
     /// Starts a request, or returns it where it can start at once; requests to one device keep their order.
-    pub(crate) fn start(&mut self, request: Request, needs: Option<u64>) -> Option<Request> {
-        if needs.is_none() && !self.queued.contains_key(&request.device) {
+    pub(crate) fn start(
+        &mut self,
+        mut request: Request,
+        needs: Option<u64>,
+        now: Duration,
+    ) -> Option<Request> {
+        if needs.is_none() && !self.queued.contains_key(&request.device) && self.hand_over(&request)
+        {
+            request.remaining = self.begin(request.id, now);
             return Some(request);
         }
         let queue = self.queued.entry(request.device.clone()).or_default();
@@ -95,20 +182,54 @@ impl Requests {
         None
     }
 
-    /// Takes the requests that the store no longer holds up, with what is left of their deadlines.
+    /// Takes the requests that neither the store nor their devices hold up any longer.
     pub(crate) fn released(&mut self, stored: u64, now: Duration) -> Vec<Request> {
         let mut released = Vec::new();
-        for queue in self.queued.values_mut() {
-            while queue.front().is_some_and(|(needs, _)| *needs <= stored) {
+        if self.queued.is_empty() {
+            return released;
+        }
+        let mut queued = std::mem::take(&mut self.queued);
+        for queue in queued.values_mut() {
+            while let Some((needs, request)) = queue.front() {
+                // One that has had its answer while it waited is not carried out.
+                if !self.pending.contains_key(&request.id) {
+                    queue.pop_front();
+                    continue;
+                }
+                if *needs > stored || !self.hand_over(request) {
+                    break;
+                }
                 let Some((_, mut request)) = queue.pop_front() else { break };
-                // One that has had its 408 while it waited is not carried out.
-                let Some(pending) = self.pending.get(&request.id) else { continue };
-                request.remaining = pending.deadline.saturating_sub(now);
+                request.remaining = self.begin(request.id, now);
                 released.push(request);
             }
         }
-        self.queued.retain(|_, queue| !queue.is_empty());
+        queued.retain(|_, queue| !queue.is_empty());
+        self.queued = queued;
         released
+    }
+
+    /// Notes that a device gets a request, where it has room for one.
+    fn hand_over(&mut self, request: &Request) -> bool {
+        let Some(device) = self.per_device.get_mut(&request.device) else { return false };
+        let Some(pending) = self.pending.get_mut(&request.id) else { return false };
+        if device.handed >= self.depth {
+            return false;
+        }
+        device.handed += 1;
+        pending.handed = true;
+        true
+    }
+
+    /// Begins the time that a device has for a request that waited; returns it.
+    fn begin(&mut self, id: RequestId, now: Duration) -> Duration {
+        let Some(pending) = self.pending.get_mut(&id) else { return Duration::ZERO };
+        self.deadlines.remove(&(pending.deadline, id));
+        let allowed = now + pending.allowed;
+        let expires = pending.origin.reply.expires;
+        pending.deadline = expires.map_or(allowed, |expires| expires.min(allowed));
+        self.deadlines.insert((pending.deadline, id));
+        pending.deadline.saturating_sub(now)
     }
 
     /// Takes out the requests that wait for the store; those behind them are released with the next revision.
@@ -138,6 +259,10 @@ impl Requests {
         self.pending.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -149,3 +274,26 @@ impl Requests {
         }
     }
 }
+
+impl Load {
+    fn add(&mut self, size: usize) {
+        self.waiting += 1;
+        self.bytes += size;
+    }
+
+    fn remove(&mut self, size: usize) {
+        self.waiting -= 1;
+        self.bytes -= size;
+    }
+}
+
+/// Finds a load, without a copy of its name where it is there already.
+fn load<'l, K: Ord + Clone>(loads: &'l mut BTreeMap<K, Load>, name: &K) -> &'l mut Load {
+    if !loads.contains_key(name) {
+        loads.insert(name.clone(), Load::default());
+    }
+    loads.get_mut(name).expect("it was just found or added")
+}
+
+/// How many bytes the requests to one device may take, and those of one sender; a single one may be larger.
+const SHARE_BYTES: usize = 1024 * 1024;

@@ -254,12 +254,55 @@ impl Template {
         prefix.into_iter().chain(levels).collect::<Vec<_>>().join("/")
     }
 
+    /// Returns whether a topic name has all fixed levels of the template where the template has them, whatever stands
+    /// in the other levels, and however many follow or are missing.
+    pub fn covers(&self, prefix: Option<&Prefix>, name: &str) -> bool {
+        let Some(rest) = self.below(prefix, name) else { return false };
+        let mut found = rest.split('/');
+        let fixed = self.levels.iter().rposition(|level| matches!(level, Level::Text(_)));
+        let fixed = fixed.map_or(0, |last| last + 1);
+        self.levels[..fixed].iter().all(|level| match (level, found.next()) {
+            (Level::Text(wanted), Some(text)) => wanted == text,
+            (Level::Placeholder(_), Some(_)) => true,
+            (_, None) => false,
+        }) && fixed > 0
+    }
+
+    /// Returns whether a topic name begins like the template, up to the first placeholder.
+    pub fn covers_group(&self, prefix: Option<&Prefix>, name: &str) -> bool {
+        let Some(rest) = self.below(prefix, name) else { return false };
+        let mut found = rest.split('/');
+        let mut fixed = self.levels.iter().take_while(|level| matches!(level, Level::Text(_)));
+        let begins = matches!(self.levels.first(), Some(Level::Text(_)));
+        let group = fixed.all(|level| match (level, found.next()) {
+            (Level::Text(wanted), Some(text)) => wanted == text,
+            _ => false,
+        });
+        if begins { group } else { self.covers(prefix, name) }
+    }
+
+    /// Reads what stands for the placeholders in a topic name that may be longer or shorter than the template.
+    pub fn leading_values<'n>(&self, prefix: Option<&Prefix>, name: &'n str) -> Values<'n> {
+        let mut values = Values::default();
+        let Some(rest) = self.below(prefix, name) else { return values };
+        for (level, text) in self.levels.iter().zip(rest.split('/')) {
+            if let Level::Placeholder(name) = level {
+                values.push(name, text);
+            }
+        }
+        values
+    }
+
+    fn below<'n>(&self, prefix: Option<&Prefix>, name: &'n str) -> Option<&'n str> {
+        match prefix.filter(|_| self.has_prefix) {
+            Some(prefix) => name.strip_prefix(prefix.as_str())?.strip_prefix('/'),
+            None => Some(name),
+        }
+    }
+
     /// Reads the placeholders' values out of a topic name; none if it does not match.
     pub fn match_name<'n>(&self, prefix: Option<&Prefix>, name: &'n str) -> Option<Values<'n>> {
-        let rest = match prefix.filter(|_| self.has_prefix) {
-            Some(prefix) => name.strip_prefix(prefix.as_str())?.strip_prefix('/')?,
-            None => name,
-        };
+        let rest = self.below(prefix, name)?;
         let mut values = Values::default();
         let mut found = rest.split('/');
         for level in &self.levels {
@@ -319,6 +362,8 @@ pub struct Templates {
     pub presence: Template,
     /// The last will's outcome: `{client_id}`.
     pub absence: Template,
+    /// What happened once to a device: `{device}`.
+    pub event: Template,
 }
 
 impl Templates {
@@ -328,6 +373,8 @@ impl Templates {
     pub const RESPONSE: &[&str] = &["client_id", "purpose"];
     /// Placeholders of [`Templates::presence`] and [`Templates::absence`].
     pub const HUB: &[&str] = &["client_id"];
+    /// Placeholders of [`Templates::event`].
+    pub const EVENT: &[&str] = &["device"];
 }
 
 impl Default for Templates {
@@ -341,6 +388,7 @@ impl Default for Templates {
             response: parse("{prefix}/response/{client_id}/{purpose}", Self::RESPONSE),
             presence: parse("{prefix}/hub/{client_id}/presence", Self::HUB),
             absence: parse("{prefix}/hub/{client_id}/absence", Self::HUB),
+            event: parse("{prefix}/event/{device}", Self::EVENT),
         }
     }
 }

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use crate::{
-    Absence, Acknowledgement, Generation, KnownPrefix, Memory, Message, OpenWill, Outcome,
+    Absence, Acknowledgement, Acknowledgements, Generation, KnownPrefix, Memory, Message, OpenWill,
+    Outcome, Published,
+    token::{Purpose, TokenKey},
     topic::Prefix,
 };
 
@@ -11,36 +13,109 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Wills {
     memory: Memory,
-    /// Wills that a retained `online` of a lost session proves to be unpublished.
-    unpublished: Vec<Generation>,
+    key: TokenKey,
     /// Prefixes that this connection has left: what was on its way may still come.
     left: Vec<KnownPrefix>,
 }
 
-/// How far a missing copy of a will is evidence.
+/// Whether silence is evidence: a message could not have been lost unseen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
-    /// The session had no subscription, so what came when there was one is what the broker had retained.
-    pub(crate) bare: bool,
-    /// The session is the one that the open wills' connections were subscribed in.
+    /// The session is the one that the open wills' connections were subscribed in: the hub's own probe came back.
     pub(crate) resumed: bool,
     /// All that was queued in it has been seen.
     pub(crate) fenced: bool,
-    /// So has what the broker has retained, which a memory that is older than the session cannot contradict.
+    /// The broker has granted at QoS 1 what tells of the hub's wills.
     pub(crate) watched: bool,
+}
+
+impl View {
+    fn is_whole(self) -> bool {
+        self.resumed && self.fenced && self.watched
+    }
+}
+
+/// What a message on the hub's own presence topic, or an answer to one of its wills, tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trace {
+    /// It is about a will of the hub whose connection has ended.
+    Will(Generation),
+    /// The hub's own word: `online`, or the `offline` of an end in order.
+    Own(Generation),
+    /// The hub was connected, and its memory knows nothing of it.
+    Stranger,
+    /// It is about the will of the connection in use, which the broker has not published: forged, or mistaken.
+    Premature,
+    /// It names nothing that the hub has ever said.
+    Foreign,
 }
 
 impl Wills {
     /// Takes up the memory; what it says of another broker's session proves nothing at this one.
-    pub(crate) fn new(memory: Memory, broker: &str) -> Self {
-        let mut wills = Self { memory, unpublished: Vec::new(), left: Vec::new() };
+    pub(crate) fn new(memory: Memory, broker: &str, random: impl FnOnce() -> [u8; 16]) -> Self {
+        let key = memory.key.clone().unwrap_or_else(|| TokenKey::new(random()));
+        let mut wills = Self { memory, key: key.clone(), left: Vec::new() };
         if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
             wills.session_lost();
             wills.unlearn();
             wills.memory.past.clear();
+            wills.memory.adds_expiry = false;
+            wills.memory.takes_its_own = false;
         }
         wills.memory.broker = Some(broker.to_owned());
+        wills.memory.key = Some(key);
         wills
+    }
+
+    pub(crate) fn key(&self) -> &TokenKey {
+        &self.key
+    }
+
+    /// Returns the Correlation Data of a message on the connection of this generation.
+    pub(crate) fn token(&self, generation: Generation, purpose: Purpose) -> Bytes {
+        self.key.of(generation, purpose)
+    }
+
+    /// Returns whether a message carries the token of this connection for this purpose.
+    pub(crate) fn carries(
+        &self,
+        message: &Message,
+        generation: Generation,
+        purpose: Purpose,
+    ) -> bool {
+        message.correlation_data.as_ref() == Some(&self.token(generation, purpose))
+    }
+
+    /// Reads the Correlation Data of a message that tells of a will, or of a connection.
+    pub(crate) fn trace(&self, message: &Message, current: Option<Generation>) -> Trace {
+        let data = message.correlation_data.as_deref().unwrap_or_default();
+        let Some((purpose, generation)) = self.key.read(data) else {
+            return self.trace_of_old(data, &message.payload, current);
+        };
+        match purpose {
+            Purpose::Will if current == Some(generation) => Trace::Premature,
+            _ if !self.knows(generation) && current != Some(generation) => Trace::Stranger,
+            Purpose::Will => Trace::Will(generation),
+            Purpose::Online | Purpose::Farewell => Trace::Own(generation),
+            Purpose::Fence | Purpose::Session | Purpose::Retained => Trace::Foreign,
+        }
+    }
+
+    /// Reads what an earlier version made, whose messages had 16 bytes of any value.
+    fn trace_of_old(&self, data: &[u8], payload: &[u8], current: Option<Generation>) -> Trace {
+        let open = self.memory.open.iter().map(|will| will.generation);
+        let decided = self.memory.decided.iter().map(|absence| absence.generation);
+        let known = open.clone().chain(decided).find(|known| known.0 == *data);
+        match known {
+            Some(generation) if current == Some(generation) => Trace::Premature,
+            Some(generation) if payload == b"online" => Trace::Own(generation),
+            Some(generation) => Trace::Will(generation),
+            // Nobody can tell whose it is, as long as a will of that version is open.
+            None if open.filter(|open| current != Some(*open)).any(|open| !self.key.made(open)) => {
+                Trace::Stranger
+            }
+            None => Trace::Foreign,
+        }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -100,12 +175,14 @@ impl Wills {
         open.chain(past.map(|past| past.prefix.as_ref()))
     }
 
+    /// Opens the will of the next connection.
     pub(crate) fn open(
         &mut self,
-        generation: Generation,
+        random: [u8; 16],
         prefix: Option<Prefix>,
         connected_at: String,
-    ) {
+    ) -> Generation {
+        let generation = self.key.generation(random);
         if self.memory.open.len() >= Memory::BOUND {
             let weakest = self.memory.open.iter().position(|will| {
                 !will.subscribed && !will.seen && will.acknowledgements.is_empty()
@@ -120,8 +197,10 @@ impl Wills {
             subscribed: false,
             clean: false,
             seen: false,
-            acknowledgements: Vec::new(),
+            acknowledgements: Acknowledgements::default(),
+            left_out: 0,
         });
+        generation
     }
 
     /// Forgets a will that no broker can have.
@@ -168,11 +247,20 @@ impl Wills {
 
     /// A connection begins: where the one before decided nothing, what came to it may be forgotten, or in another session.
     pub(crate) fn begin_connection(&mut self) {
-        self.unpublished.clear();
         self.left.clear();
         if std::mem::take(&mut self.memory.unproven) {
             self.session_lost();
         }
+    }
+
+    /// Notes whether the broker adds an expiry to messages that have none; returns whether that is news.
+    pub(crate) fn note_expiry(&mut self, added: bool) -> bool {
+        std::mem::replace(&mut self.memory.adds_expiry, added) != added
+    }
+
+    /// The session takes requests for this hub's devices alone; returns whether that is news.
+    pub(crate) fn note_takes_its_own(&mut self) -> bool {
+        !std::mem::replace(&mut self.memory.takes_its_own, true)
     }
 
     pub(crate) fn set_unproven(&mut self, unproven: bool) {
@@ -187,53 +275,49 @@ impl Wills {
         }
     }
 
-    /// An `online` of this generation came; in a session that had no subscription, it is the retained one, and the
-    /// will never replaced it.
-    pub(crate) fn saw_online(&mut self, generation: Generation) {
-        self.unpublished.push(generation);
-    }
-
-    /// Notes a copy of a will; returns whether something new was learned, and the upgraded outcome if one is.
-    pub(crate) fn saw_will(&mut self, generation: Generation) -> (bool, Option<Absence>) {
+    /// Notes a copy of a will; returns whether something new was learned, and the changed outcome if one is.
+    ///
+    /// `resumed` says that this connection's session is the one in which the outcome was decided.
+    pub(crate) fn saw_will(
+        &mut self,
+        generation: Generation,
+        resumed: bool,
+    ) -> (bool, Option<Absence>) {
         if let Some(will) = self.find_open(generation) {
             return (!std::mem::replace(&mut will.seen, true), None);
         }
-        let upgraded = self.find_decided(generation).and_then(|absence| {
-            let weaker = matches!(absence.outcome, Outcome::NotPublished | Outcome::Unknown);
-            weaker.then(|| {
-                absence.outcome = Outcome::Unconsumed;
-                absence.clone()
-            })
+        let changed = self.find_decided(generation).and_then(|absence| {
+            let before = absence.clone();
+            absence.published = Published::Yes;
+            absence.session_kept &= resumed;
+            absence.outcome = match absence.outcome {
+                Outcome::NotPublished | Outcome::Unknown if absence.session_kept => {
+                    Outcome::Unconsumed
+                }
+                Outcome::NotPublished | Outcome::Unknown => Outcome::Unknown,
+                decided @ (Outcome::Consumed | Outcome::Unconsumed) => decided,
+            };
+            (before.published != Published::Yes).then(|| absence.clone())
         });
-        (upgraded.is_some(), upgraded)
+        (changed.is_some(), changed)
     }
 
-    /// Notes an answer to a will; returns whether its generation is known, and the upgraded outcome if one is.
+    /// Notes an answer to a will; returns whether it is new, and the changed outcome if one is.
     pub(crate) fn acknowledge(
         &mut self,
         generation: Generation,
-        acknowledgement: Acknowledgement,
+        answer: &Acknowledgement,
     ) -> (bool, Option<Absence>) {
-        let add = |list: &mut Vec<Acknowledgement>| {
-            let known = list.iter().any(|old| {
-                old.responder == acknowledgement.responder && old.payload == acknowledgement.payload
-            });
-            let fits = !known && list.len() < ACKNOWLEDGEMENT_BOUND;
-            if fits {
-                list.push(acknowledgement.clone());
-            }
-            fits
-        };
         if let Some(will) = self.find_open(generation) {
-            return (add(&mut will.acknowledgements), None);
+            return (will.acknowledgements.admit(answer, &mut will.left_out), None);
         }
-        let upgraded = self.find_decided(generation).and_then(|absence| {
-            add(&mut absence.acknowledgements).then(|| {
+        let changed = self.find_decided(generation).and_then(|absence| {
+            absence.acknowledgements.admit(answer, &mut absence.left_out).then(|| {
                 absence.outcome = Outcome::Consumed;
                 absence.clone()
             })
         });
-        (upgraded.is_some(), upgraded)
+        (changed.is_some(), changed)
     }
 
     /// Decides every open will but the current one, oldest first, by what has been seen.
@@ -249,19 +333,29 @@ impl Wills {
         let decided: Vec<Absence> = past
             .into_iter()
             .filter(OpenWill::is_worth_telling)
-            .map(|will| Absence {
-                generation: will.generation,
-                outcome: self.outcome(&will, view),
-                clean: will.clean,
-                connected_at: will.connected_at,
-                decided_at: decided_at.to_owned(),
-                acknowledgements: will.acknowledgements,
+            .map(|will| {
+                let (outcome, published) = self.outcome(&will, view);
+                Absence {
+                    generation: will.generation,
+                    outcome,
+                    published,
+                    session_kept: view.is_whole() && will.subscribed,
+                    clean: will.clean,
+                    connected_at: will.connected_at,
+                    decided_at: decided_at.to_owned(),
+                    acknowledgements: will.acknowledgements,
+                    left_out: will.left_out,
+                }
             })
             .collect();
-        self.unpublished.clear();
         self.memory.decided.extend(decided.iter().cloned());
-        let excess = self.memory.decided.len().saturating_sub(Memory::BOUND);
-        self.memory.decided.drain(..excess);
+        while self.memory.decided.len() > Memory::BOUND {
+            // An end in order tells least: a crash stays in memory, however often the hub is restarted after it.
+            let dull = |absence: &Absence| absence.outcome == Outcome::NotPublished;
+            let earlier = &self.memory.decided[..Memory::BOUND];
+            let oldest = earlier.iter().position(dull);
+            self.memory.decided.remove(oldest.unwrap_or(0));
+        }
         decided
     }
 
@@ -275,18 +369,20 @@ impl Wills {
         self.memory.open.iter().any(|will| will.generation != current && will.subscribed)
     }
 
-    fn outcome(&self, will: &OpenWill, view: View) -> Outcome {
-        if !will.acknowledgements.is_empty() {
-            Outcome::Consumed
+    fn outcome(&self, will: &OpenWill, view: View) -> (Outcome, Published) {
+        let whole = view.is_whole() && will.subscribed;
+        // A will of version 0.1.0 had no secret: `online` told everybody how to acknowledge it.
+        let made_up = will.clean && !will.seen && !self.key.made(will.generation);
+        if !will.acknowledgements.is_empty() && !made_up {
+            let published = if will.seen { Published::Yes } else { Published::NotKnown };
+            (Outcome::Consumed, published)
         } else if will.seen {
-            Outcome::Unconsumed
-        } else if will.clean
-            || (view.bare && self.unpublished.contains(&will.generation))
-            || (view.resumed && view.fenced && view.watched && will.subscribed)
-        {
-            Outcome::NotPublished
+            let outcome = if whole { Outcome::Unconsumed } else { Outcome::Unknown };
+            (outcome, Published::Yes)
+        } else if will.clean || whole {
+            (Outcome::NotPublished, Published::No)
         } else {
-            Outcome::Unknown
+            (Outcome::Unknown, Published::NotKnown)
         }
     }
 
@@ -298,5 +394,3 @@ impl Wills {
         self.memory.decided.iter_mut().find(|absence| absence.generation == generation)
     }
 }
-
-const ACKNOWLEDGEMENT_BOUND: usize = 16;

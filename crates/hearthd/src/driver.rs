@@ -6,8 +6,8 @@ use std::{
 };
 
 use hearth_core::{
-    Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Memory, Now, Output, Record,
-    Request, RequestId, Status, Will,
+    Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Kept, Now, Output, Request,
+    RequestId, Status, Will,
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
@@ -34,10 +34,8 @@ use crate::{
 pub struct Parts {
     /// The configuration.
     pub config: Config,
-    /// What the hub remembers.
-    pub memory: Memory,
-    /// The requests that may be delivered again.
-    pub journal: Vec<Record>,
+    /// What the store has kept of earlier lives.
+    pub kept: Kept,
     /// The store.
     pub store: Store,
     /// What the store reports.
@@ -73,11 +71,11 @@ pub enum DriverError {
 /// # Errors
 /// Where it could not start, or could not end in order.
 pub async fn run(parts: Parts) -> Result<(), DriverError> {
-    let Parts { config, memory, journal, store, stored, devices, reloader, service } = parts;
+    let Parts { config, kept, store, stored, devices, reloader, service } = parts;
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
-    let hub = Hub::new(hub_config(&config, &devices), memory, journal, random_bytes);
+    let hub = Hub::new(hub_config(&config, &devices), kept, random_bytes);
     let mut driver = Driver {
         config,
         hub,
@@ -367,6 +365,7 @@ impl Driver {
 fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, DevicePolicy> {
     let policy = |device: &DeviceConfig| DevicePolicy {
         deadline: device.deadline,
+        properties: devices.properties(&device.id),
         execute_stale: device.stale == Stale::Execute,
         not_idempotent: devices.not_idempotent(&device.id),
     };

@@ -193,6 +193,7 @@ impl Link {
         let filters = subscriptions.iter().map(|subscription| {
             let mut filter = Filter::new(&subscription.filter, WireQoS::AtLeastOnce);
             filter.preserve_retain = true;
+            filter.nolocal = subscription.no_local;
             filter.retain_forward_rule = if subscription.retained {
                 RetainForwardRule::OnEverySubscribe
             } else {

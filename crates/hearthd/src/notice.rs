@@ -28,18 +28,56 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::SubscriptionRefused { filter, reason_code } => {
             error!(filter, reason_code = %Hex(*reason_code), "the broker refuses a subscription");
         }
+        Notice::SubscriptionWeakened { filter } => {
+            warn!(filter, "the broker grants QoS 0: what comes while the hub is away is lost");
+        }
+        Notice::SubscriptionUnanswered { filters } => {
+            warn!(filters, "the broker does not answer a subscription: connecting again");
+        }
         Notice::PublishRefused { topic, reason_code } => {
             warn!(topic, reason_code = %Hex(*reason_code), "the broker refuses a message");
         }
-        Notice::RequestDropped { topic, reason } => {
-            warn!(topic, reason, "request not executed");
+        Notice::RequestDropped { topic, reason, remedy: Some(remedy), more } => {
+            warn!(topic, reason, remedy, more, "request not executed");
+        }
+        Notice::RequestDropped { topic, reason, remedy: None, more } => {
+            warn!(topic, reason, more, "request not executed");
+        }
+        Notice::RequestFailed { device, property, status, message, more } => {
+            warn!(%device, %property, status, message, more, "request failed, and nobody is answered");
+        }
+        Notice::EvidenceIgnored { topic, reason, more } => {
+            warn!(topic, reason, more, "ignored");
+        }
+        Notice::Rival { device, hub } => {
+            let hub = hub.as_deref().unwrap_or("somebody without a name");
+            error!(%device, hub, "another hub says that it has this device, too");
+        }
+        Notice::RivalGone { device } => {
+            info!(%device, "no other hub has this device any more");
+        }
+        Notice::ClientIdShared => {
+            let client_id = &broker.client_id;
+            error!(client_id, "another client uses this hub's client ID");
+        }
+        Notice::ExpiryAdded { added: true } => warn!(
+            "the broker adds an expiry to every message: a request that waited while the hub was away counts as dated \
+             only with the user property `expiry`"
+        ),
+        Notice::ExpiryAdded { added: false } => {
+            info!("the broker adds no expiry to messages any more");
+        }
+        Notice::TakenBack { topics } => {
+            info!(topics, "cleared what was retained of devices and properties that are no more");
         }
         Notice::RequestAnswered { device, property, status, elapsed } => {
             let elapsed_us = elapsed.as_micros();
             debug!(%device, %property, status, elapsed_us, "request answered");
         }
         Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
-        Notice::PresenceRestored => warn!("the broker had published the will; online again"),
+        Notice::PresenceRestored { more } => {
+            warn!(more, "somebody had written over `online`; said again");
+        }
         Notice::Guarding { presence, device, property } => {
             info!(presence, %device, %property, "another hub's will was published: acting on it");
         }

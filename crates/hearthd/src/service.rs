@@ -20,6 +20,12 @@ pub struct Service {
     connections: u64,
     /// Why the store cannot be written, while it cannot.
     store_failure: Option<String>,
+    /// Who else says to have a device of this hub, by device.
+    rivals: BTreeMap<String, String>,
+    /// Another client uses the hub's client ID, as far as was seen since it was last connected for long.
+    shares_client_id: bool,
+    /// The broker adds an expiry to every message.
+    adds_expiry: bool,
     /// What is true may be something else than what was told last.
     changed: bool,
     told: String,
@@ -52,6 +58,9 @@ impl Service {
             connection: "connecting".into(),
             connections: 0,
             store_failure: None,
+            rivals: BTreeMap::new(),
+            shares_client_id: false,
+            adds_expiry: false,
             changed: true,
             told: String::new(),
             next_status: Duration::ZERO,
@@ -73,6 +82,15 @@ impl Service {
                 let (cause, seconds) = (notice::describe(cause), retry_in.as_secs_f32().ceil());
                 self.connection = format!("offline: {cause}, again in {seconds} s");
             }
+            Notice::Rival { device, hub } => {
+                let hub = hub.clone().unwrap_or_else(|| "somebody without a name".into());
+                self.rivals.insert(device.to_string(), hub);
+            }
+            Notice::RivalGone { device } => {
+                self.rivals.remove(&**device);
+            }
+            Notice::ClientIdShared => self.shares_client_id = true,
+            Notice::ExpiryAdded { added } => self.adds_expiry = *added,
             _ => return,
         }
         self.changed = true;
@@ -153,6 +171,9 @@ impl Service {
             "connections": self.connections,
             "devices": devices,
             "store_failure": self.store_failure,
+            "rivals": self.rivals,
+            "shares_client_id": self.shares_client_id,
+            "broker_adds_expiry": self.adds_expiry,
         })
     }
 
@@ -164,6 +185,15 @@ impl Service {
         let mut status = format!("{}; devices: {each}", self.connection);
         if let Some(failure) = &self.store_failure {
             status += &format!("; the state cannot be written: {failure}");
+        }
+        for (device, hub) in &self.rivals {
+            status += &format!("; `{device}` is served by {hub} as well");
+        }
+        if self.shares_client_id {
+            status += "; another client uses the same client ID";
+        }
+        if self.adds_expiry {
+            status += "; the broker adds an expiry to every message";
         }
         status
     }

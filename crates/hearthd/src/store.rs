@@ -1,5 +1,6 @@
 //! What survives a restart: one redb file, written by one thread.
 
+mod before;
 mod inbox;
 mod rows;
 mod writer;
@@ -20,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Change, Memory, Record, Urgency};
+use hearth_core::{Change, Kept, Record, Served, Urgency};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
@@ -34,7 +35,9 @@ use writer::{Opened, Opener, Writer};
 const HUB: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("hub");
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
 /// Records in postcard's form, as [`Rows`] knows; another form gets another name.
-const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-2");
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-3");
+/// What may be left of devices at the broker: the names of properties as JSON, by device.
+const SERVED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("served");
 const MEMORY: &str = "memory";
 /// The boot in which the journal was written: its times mean nothing in another.
 const BOOT: &str = "boot";
@@ -42,10 +45,8 @@ const BOOT: &str = "boot";
 /// What the store held at the start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
-    /// The hub's memory.
-    pub memory: Memory,
-    /// The requests that may be delivered again.
-    pub journal: Vec<Record>,
+    /// What the hub remembers.
+    pub kept: Kept,
     /// The saved states of devices.
     pub devices: BTreeMap<String, Vec<u8>>,
 }
@@ -117,7 +118,7 @@ impl Store {
             Err(error) if error.may_pass() => (Err(error.to_string()), Contents::default()),
             Err(error) => return Err(error),
         };
-        let writer = Writer::new(opened, opener(directory, &path), boot, &contents.journal);
+        let writer = Writer::new(opened, opener(directory, &path), boot, &contents.kept.journal);
         Ok((Self::start(writer, report), contents))
     }
 
@@ -193,12 +194,15 @@ fn open_and_read(
 ) -> Result<(Opened, Contents), StoreError> {
     let database = open_or_put_aside(directory, path)?;
     match read(&database, boot) {
-        Ok((contents, rows)) => Ok((Opened { database, rows }, contents)),
+        Ok((contents, rows, is_of_before)) => {
+            Ok((Opened { database, rows, is_of_before }, contents))
+        }
         Err(cause) => {
             drop(database);
             put_aside(path, &*cause)?;
             let database = open_file(directory, path)?;
-            Ok((Opened { database, rows: Rows::default() }, Contents::default()))
+            let opened = Opened { database, rows: Rows::default(), is_of_before: false };
+            Ok((opened, Contents::default()))
         }
     }
 }
@@ -251,13 +255,13 @@ fn put_aside(path: &Path, cause: &dyn std::error::Error) -> Result<(), StoreErro
 
 type Cause = Box<dyn std::error::Error>;
 
-fn read(database: &Database, boot: Option<&str>) -> Result<(Contents, Rows), Cause> {
+fn read(database: &Database, boot: Option<&str>) -> Result<(Contents, Rows, bool), Cause> {
     let mut contents = Contents::default();
     let transaction = database.begin_read()?;
     let mut same_boot = false;
     if let Some(table) = open_table(&transaction, HUB)? {
         if let Some(value) = table.get(MEMORY)? {
-            contents.memory = serde_json::from_slice(value.value())?;
+            contents.kept.memory = serde_json::from_slice(value.value())?;
         }
         let written_in = table.get(BOOT)?;
         same_boot = written_in.is_some_and(|value| Some(value.value()) == boot.map(str::as_bytes));
@@ -268,11 +272,20 @@ fn read(database: &Database, boot: Option<&str>) -> Result<(Contents, Rows), Cau
             contents.devices.insert(id.value().to_owned(), state.value().to_owned());
         }
     }
+    if let Some(table) = open_table(&transaction, SERVED)? {
+        for row in table.iter()? {
+            let (device, properties) = row?;
+            let properties = serde_json::from_slice(properties.value())?;
+            contents.kept.served.push(Served { device: device.value().into(), properties });
+        }
+    }
     let journal = read_journal(&transaction)?;
     let rows = rows_of(&journal);
-    let records = journal.into_iter().map(|(_, record)| of_this_boot(record, same_boot));
-    contents.journal = records.collect();
-    Ok((contents, rows))
+    let earlier = before::read_journal(&transaction)?;
+    let is_of_before = !earlier.is_empty();
+    let records = earlier.into_iter().chain(journal.into_iter().map(|(_, record)| record));
+    contents.kept.journal = records.map(|record| of_this_boot(record, same_boot)).collect();
+    Ok((contents, rows, is_of_before))
 }
 
 fn read_rows(database: &Database) -> Result<Rows, Cause> {

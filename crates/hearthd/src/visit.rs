@@ -68,7 +68,11 @@ impl Visit {
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
     pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, VisitError> {
-        self.link.subscribe(&[Subscription { filter: filter.to_owned(), retained }])?;
+        self.link.subscribe(&[Subscription {
+            filter: filter.to_owned(),
+            retained,
+            no_local: false,
+        }])?;
         let code = self.answer(|event| match event {
             LinkEvent::Subscribed(codes) => Some(codes.first().copied()),
             _ => None,

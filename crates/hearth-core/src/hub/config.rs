@@ -41,7 +41,7 @@ pub struct HubConfig {
     pub receive_maximum: u16,
     /// Deadline of requests to the hub itself.
     pub deadline: Duration,
-    /// Requests that one device may have waiting.
+    /// Requests that one device is given at a time; more wait for their turn.
     pub queue: usize,
     /// Largest payload of a request, in bytes.
     pub max_payload: usize,
@@ -52,6 +52,8 @@ pub struct HubConfig {
 pub struct DevicePolicy {
     /// How long the device may take.
     pub deadline: Duration,
+    /// The declared properties; without wildcards, the hub takes requests for each by itself.
+    pub properties: BTreeSet<String>,
     /// Whether a request that waited while the hub was away is executed.
     pub execute_stale: bool,
     /// The properties whose setting must not be carried out twice.
@@ -61,7 +63,12 @@ pub struct DevicePolicy {
 impl DevicePolicy {
     /// Makes the policy of a device whose properties are all idempotent, and which refuses what is stale.
     pub fn new(deadline: Duration) -> Self {
-        Self { deadline, execute_stale: false, not_idempotent: BTreeSet::new() }
+        Self {
+            deadline,
+            properties: BTreeSet::new(),
+            execute_stale: false,
+            not_idempotent: BTreeSet::new(),
+        }
     }
 
     pub(super) fn is_idempotent(&self, property: &str) -> bool {

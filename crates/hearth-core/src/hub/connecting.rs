@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Connection, Fence, Hub, Next, Phase, requesting::not_stored};
 use crate::{
-    Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, QoS, Will,
-    absence::rfc3339, outbox::Kind, topic::Prefix, wills::View,
+    Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, Will,
+    absence::rfc3339, outbox::Kind, token::Purpose, topic::Prefix, wills::View,
 };
 
 impl Hub {
@@ -25,18 +25,17 @@ impl Hub {
         if let Some(generation) = unused {
             return self.connect_armed(generation);
         }
-        let generation = Generation((self.entropy.0)());
-        self.wills.open(generation, known.prefix, rfc3339(now.unix));
+        let random = (self.entropy.0)();
+        let generation = self.wills.open(random, known.prefix, rfc3339(now.unix));
         let revision = self.store_memory();
         self.phase = Phase::Storing { revision, generation };
     }
 
     pub(super) fn on_stored(&mut self, now: Now, revision: u64) {
         self.stored = revision;
-        for request in self.requests.released(revision, now.monotonic) {
-            self.outputs.push_back(Output::Execute(request));
-        }
+        self.release_requests(now);
         self.publish_stored();
+        self.publish_unserved();
         let (done, waiting) = std::mem::take(&mut self.unstored)
             .into_iter()
             .partition(|(needs, _)| *needs <= revision);
@@ -53,7 +52,7 @@ impl Hub {
                 let result = result.clone();
                 self.stop(result);
             }
-            Phase::Subscribing(_) => self.subscribe_when_stored(),
+            Phase::Subscribing(_) => self.subscribe_when_stored(now),
             _ => {}
         }
     }
@@ -68,7 +67,7 @@ impl Hub {
         self.on_stored(now, revision);
     }
 
-    pub(super) fn on_connected(&mut self, connack: &Connack) {
+    pub(super) fn on_connected(&mut self, now: Now, connack: &Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
         if !connack.session_present {
@@ -90,7 +89,7 @@ impl Hub {
             Some(generation) if known == Some(prefix.clone()) => {
                 self.contradictions = 0;
                 self.wills.mark_connected(generation);
-                self.join_session(generation, prefix, connack, doubt);
+                self.join_session(now, generation, prefix, connack, doubt);
             }
             Some(_) => {
                 self.contradictions += 1;
@@ -103,12 +102,21 @@ impl Hub {
 
     pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
         self.forget_deliveries();
+        self.filters.disconnected();
+        self.subscribed.clear();
+        self.serving.disconnected();
+        self.presence.disconnected();
         if matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. }) {
             // What the session had queued went to whoever took it over.
             self.wills.session_lost();
             self.store_memory();
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Stopped);
+        if let Phase::Online(connection) = &phase
+            && now.monotonic >= connection.since + HELD
+        {
+            self.backoff.reset();
+        }
         match phase {
             Phase::Disconnecting { next, will } => self.after_disconnect(now, next, will, cause),
             // The link is gone already.
@@ -166,7 +174,7 @@ impl Hub {
     pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
         let refused = reason_code >= REFUSED;
         if PASSING_REFUSALS.contains(&reason_code)
-            && let Some(topic) = self.outbox.put_off(id, self.clock + PUBLISH_AGAIN)
+            && let Some(topic) = self.outbox.put_off(id, self.clock)
         {
             return self.notice(Notice::PublishRefused { topic, reason_code });
         }
@@ -196,7 +204,7 @@ impl Hub {
         let Phase::Online(connection) = &mut self.phase else { return };
         let fenced = connection.fence.is_back();
         connection.fence = Fence::Decided { fenced };
-        let (bare, resumed, watched) = (connection.bare, connection.resumed, connection.watched);
+        let (resumed, watched) = (connection.resumed, connection.watched);
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
         if !fenced {
@@ -211,7 +219,7 @@ impl Hub {
         if !self.wills.has_past(generation) {
             return;
         }
-        let view = View { bare, resumed, fenced, watched };
+        let view = View { resumed, fenced, watched };
         let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
         self.store_memory();
         for absence in decided {
@@ -230,21 +238,13 @@ impl Hub {
         }
     }
 
-    /// Says `online` again where the broker has just published the will of a hub that is here.
-    pub(super) fn restore_presence(&mut self) {
-        let Phase::Online(connection) = &self.phase else { return };
-        let message = self.online(&connection.clone());
-        self.send(message, Kind::Connection, None);
-        self.notice(Notice::PresenceRestored);
-    }
-
     fn connect_armed(&mut self, generation: Generation) {
         let prefix = self.wills.known_prefix().and_then(|known| known.prefix.clone());
         let message = Message {
-            correlation_data: Some(generation.0.to_vec().into()),
+            correlation_data: Some(self.wills.token(generation, Purpose::Will)),
             response_topic: Some(self.own_response_topic(prefix.as_ref(), "will")),
             user_properties: self.introduction(generation),
-            ..self.presence(prefix.as_ref(), "offline")
+            ..self.presence_message(prefix.as_ref(), "offline")
         };
         let will = Will { message, delay: seconds(self.config.will_delay) };
         self.phase = Phase::Connecting { armed: Some(generation) };
@@ -253,38 +253,17 @@ impl Hub {
 
     /// All that was queued has been seen, or is not waited for any longer.
     pub(super) fn pass_fence(&mut self, now: Now) {
-        self.say_online();
+        self.say_online(now);
+        if let Some(connection) = self.connection() {
+            let session_present = connection.session_present;
+            self.notice(Notice::Online { session_present });
+        }
+        if self.fence_is_back() && self.wills.note_takes_its_own() {
+            self.store_memory();
+        }
         self.settle_journal(now);
         self.release_wills(now);
-    }
-
-    /// Says `online`: after the fence, so that whoever hears it and asks is never taken for stale.
-    fn say_online(&mut self) {
-        let Phase::Online(connection) = &self.phase else { return };
-        let session_present = connection.session_present;
-        let online = self.online(&connection.clone());
-        self.send(online, Kind::Connection, None);
-        self.notice(Notice::Online { session_present });
-    }
-
-    fn online(&self, connection: &Connection) -> Message {
-        Message {
-            correlation_data: Some(connection.generation.0.to_vec().into()),
-            user_properties: self.introduction(connection.generation),
-            ..self.presence(connection.prefix.as_ref(), "online")
-        }
-    }
-
-    pub(super) fn presence(&self, prefix: Option<&Prefix>, payload: &'static str) -> Message {
-        Message {
-            topic: self.own_presence_topic(prefix),
-            payload: payload.into(),
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            utf8: true,
-            content_type: Some("text/plain".into()),
-            ..Message::default()
-        }
+        self.begin_taking_back(now);
     }
 
     pub(super) fn own_presence_topic(&self, prefix: Option<&Prefix>) -> String {
@@ -294,21 +273,6 @@ impl Hub {
     pub(super) fn own_response_topic(&self, prefix: Option<&Prefix>, purpose: &str) -> String {
         let values = [("client_id", self.config.client_id.as_str()), ("purpose", purpose)];
         self.config.topics.response.build(prefix, &values)
-    }
-
-    fn introduction(&self, generation: Generation) -> Vec<(String, String)> {
-        vec![
-            ("client_id".into(), self.config.client_id.clone()),
-            ("connected_at".into(), self.connected_at(generation)),
-        ]
-    }
-
-    fn connected_at(&self, generation: Generation) -> String {
-        let open = &self.wills.memory().open;
-        open.iter()
-            .find(|will| will.generation == generation)
-            .map(|will| will.connected_at.clone())
-            .unwrap_or_default()
     }
 
     fn resolve_prefix(&mut self, offered: Option<&str>) -> Result<Option<Prefix>, Fatal> {
@@ -348,8 +312,11 @@ impl Hub {
     }
 
     fn wait(&mut self, now: Now, unused: Option<Generation>, cause: Disconnection) {
-        let random = (self.entropy.0)()[0];
+        let [.., random] = (self.entropy.0)();
         let takeover = matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. });
+        if takeover {
+            self.notice(Notice::ClientIdShared);
+        }
         let retry_in =
             if takeover { self.backoff.after_takeover(random) } else { self.backoff.next(random) };
         self.phase = Phase::Waiting { until: now.monotonic + retry_in, unused };
@@ -374,7 +341,7 @@ const TAKEN_OVER: u8 = 0x8E;
 const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
 /// PUBACK reason codes that may be others later (MQTT 3.4.2.1): unspecified, implementation specific, quota exceeded.
 const PASSING_REFUSALS: [u8; 3] = [0x80, 0x83, 0x97];
-/// How long after such a one a message that tells how things are goes again.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
+/// How long a connection must have held before the next attempts count anew.
+const HELD: Duration = Duration::from_secs(60);
 /// How often in a row CONNACK may contradict itself before the hub waits.
 const CONTRADICTIONS: u32 = 2;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Hub, requesting::no_device};
 use crate::{
     DeliveryId, Message, Notice, Now, RequestKey,
-    journal::{Reply, fingerprint},
+    journal::{Mark, Reply, fingerprint},
     requests::Origin,
     topic::Template,
 };
@@ -59,9 +59,9 @@ impl Hub {
             .cloned()
             .collect();
         let response_topic = will.response_topic.clone().unwrap_or_default();
-        if let Err(reason) = self.check_response_topic(prefix.as_ref(), &response_topic) {
-            let reason = format!("the will's Response Topic {reason}");
-            return self.notice(Notice::RequestDropped { topic: will.topic.clone(), reason });
+        if let Err(denied) = self.check_will_response(prefix.as_ref(), &response_topic) {
+            let reason = format!("the will's Response Topic {}", denied.reason);
+            return self.tell_dropped(now, &will.topic, reason, None, None);
         }
         for guard in guards {
             self.act_as(now, &guard, will, delivery);
@@ -86,12 +86,15 @@ impl Hub {
         let origin = Origin {
             key: Some(key),
             entry: None,
+            sender: Some(name),
             content: fingerprint(&will.topic, payload),
             reply: Reply::to(will, now.monotonic),
             durability: self.durability(device, property, &request),
+            reads: false,
             deliveries: self.one_more(delivery),
+            size: request.packet_size(),
         };
-        let Some(origin) = self.repeat(now, origin, true) else { return };
+        let Some(origin) = self.repeat(now, origin, Mark::Redelivered, false) else { return };
         self.notice(Notice::Guarding {
             presence: will.topic.clone(),
             device: device.clone(),
@@ -100,7 +103,7 @@ impl Hub {
         let allowed = self.config.devices.get(&**device).map(|policy| policy.deadline);
         let allowed = allowed.ok_or_else(|| no_device(device));
         let admitted = allowed.and_then(|allowed| {
-            self.find_room(device, origin.durability)?;
+            self.find_room(device, &origin)?;
             Ok(allowed)
         });
         let (device, property) = (device.clone(), property.clone());

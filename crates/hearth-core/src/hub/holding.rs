@@ -14,7 +14,7 @@ pub(super) struct Arrival {
     pub(super) message: Message,
     pub(super) delivery: Option<Delivery>,
     pub(super) at: Duration,
-    size: usize,
+    pub(super) size: usize,
 }
 
 impl Arrival {
@@ -44,7 +44,7 @@ impl Hub {
     }
 
     /// Keeps a message until there is room for it, or leaves it to another connection.
-    pub(super) fn hold_back(&mut self, arrival: Arrival) {
+    pub(super) fn hold_back(&mut self, now: Now, arrival: Arrival) {
         let size = arrival.size;
         let most = HELD_MAXIMA * usize::from(self.config.receive_maximum);
         let fits = self.held.is_empty()
@@ -52,8 +52,7 @@ impl Hub {
         match arrival.delivery {
             None if !fits => {
                 let reason = format!("{} messages wait to be taken in already", self.held.len());
-                let topic = arrival.message.topic;
-                return self.notice(Notice::RequestDropped { topic, reason });
+                return self.tell_dropped(now, &arrival.message.topic, reason, None, None);
             }
             // What comes behind one that was left is left as well: PUBACKs keep their order.
             Some(_) if self.has_left || !fits => {
@@ -96,8 +95,11 @@ impl Hub {
             Address::Guarded => self.has_passed_fence(),
             Address::Fence
             | Address::Session
+            | Address::Retained
             | Address::WillAnswer
             | Address::Presence
+            | Address::Leftover
+            | Address::Rival { .. }
             | Address::Other => false,
         }
     }
@@ -111,7 +113,9 @@ impl Hub {
         let answers = self.requests.len() + self.unpublished.len() + self.outbox.len();
         // What comes behind a will that waits for the fence has its PUBACK after it, and must not wait for that.
         let within = taken_in < usize::from(self.config.receive_maximum);
-        (within || self.waiting_wills() > 0) && answers < ANSWERS
+        (within || self.waiting_wills() > 0)
+            && answers < ANSWERS
+            && self.requests.bytes() < HELD_BYTES
     }
 
     /// Counts the deliveries that are not done, whether PUBACKs go out for the others or not.

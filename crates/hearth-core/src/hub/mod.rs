@@ -2,17 +2,27 @@
 
 mod config;
 mod connecting;
+mod events;
+mod evidence;
+mod filters;
 mod guarding;
 mod holding;
+mod policy;
+mod presence;
 mod receiving;
 mod requesting;
 mod responding;
+mod rivals;
+mod serving;
 mod stopping;
 mod subscribing;
+mod telling;
+mod values;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,9 +30,16 @@ use bytes::Bytes;
 
 pub use config::{DevicePolicy, HubConfig};
 pub use guarding::Guard;
+pub use serving::Served;
 
+use events::Told;
+use filters::Filters;
 use holding::Arrival;
+use presence::Presence;
 use responding::Unpublished;
+use rivals::Rewriting;
+use serving::Serving;
+use values::Values;
 
 use crate::{
     Absence, Change, DeliveryId, Fatal, Generation, Input, Memory, Message, Notice, Now, Output,
@@ -51,8 +68,6 @@ pub struct Hub {
     /// Consecutive connections whose CONNACK contradicted the stored prefix.
     contradictions: u32,
     backoff: Backoff,
-    /// The broker made the session anew in this life, and no SUBSCRIBE has followed.
-    session_is_bare: bool,
     wills: Wills,
     /// Other hubs' wills that came before the fence: `online` may follow.
     held_wills: Vec<(Message, Option<DeliveryId>)>,
@@ -62,6 +77,18 @@ pub struct Hub {
     journal_is_complete: bool,
     outbox: Outbox,
     states: BTreeMap<(String, String), State>,
+    /// States that wait until the store knows that they are published.
+    unserved: BTreeSet<(String, String)>,
+    values: Values,
+    filters: Filters,
+    /// What this connection is, or will be, subscribed to.
+    subscribed: BTreeSet<String>,
+    serving: Serving,
+    /// Who else says to have a device, by device.
+    rivals: BTreeMap<Arc<str>, Option<String>>,
+    rewriting: Rewriting,
+    presence: Presence,
+    told: Told,
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
@@ -123,8 +150,10 @@ struct Connection {
     generation: Generation,
     prefix: Option<Prefix>,
     session_present: bool,
-    /// The session had no subscription when this connection began.
-    bare: bool,
+    /// The broker takes filters with wildcards.
+    wildcards: bool,
+    /// The broker vouches for who sent a message.
+    vouches: bool,
     /// SUBSCRIBE goes out once the store holds this revision; none after that.
     subscribe_after: Option<u64>,
     /// The session was subscribed before this connection: what was published to it then has come back.
@@ -133,8 +162,10 @@ struct Connection {
     watched: bool,
     window: Window,
     fence: Fence,
-    /// The hub has seen its own `online`: an `offline` after it has replaced it.
+    /// The hub has seen its own `online`: what comes after it has replaced it.
     echoed: bool,
+    /// When CONNACK came.
+    since: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,17 +215,32 @@ struct Stopping {
     farewell: bool,
 }
 
+/// What the store has kept of earlier lives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// The hub's memory.
+    pub memory: Memory,
+    /// The requests that may be delivered again, in the order in which they came.
+    pub journal: Vec<Record>,
+    /// What may be left of devices at the broker.
+    pub served: Vec<Served>,
+}
+
 impl Hub {
     /// Makes a hub that remembers what the store holds; `entropy` yields fresh random bytes at each call.
     pub fn new(
         config: HubConfig,
-        memory: Memory,
-        journal: Vec<Record>,
-        entropy: impl FnMut() -> [u8; 16] + Send + 'static,
+        kept: Kept,
+        mut entropy: impl FnMut() -> [u8; 16] + Send + 'static,
     ) -> Self {
+        let Kept { memory, journal, served } = kept;
         let journal_is_complete = memory.broker.as_ref() == Some(&config.broker);
-        let wills = Wills::new(memory, &config.broker);
+        let wills = Wills::new(memory, &config.broker, &mut entropy);
+        let journal = Journal::new(journal);
+        let mut values = Values::default();
+        journal.each(|id, record| values.answered(record, id));
         Self {
+            requests: Requests::new(config.queue),
             config,
             entropy: Entropy(Box::new(entropy)),
             clock: Duration::ZERO,
@@ -202,14 +248,21 @@ impl Hub {
             phase: Phase::Waiting { until: Duration::ZERO, unused: None },
             contradictions: 0,
             backoff: Backoff::default(),
-            session_is_bare: false,
             wills,
             held_wills: Vec::new(),
-            requests: Requests::default(),
-            journal: Journal::new(journal),
+            journal,
             journal_is_complete,
             outbox: Outbox::default(),
             states: BTreeMap::new(),
+            unserved: BTreeSet::new(),
+            values,
+            filters: Filters::default(),
+            subscribed: BTreeSet::new(),
+            serving: Serving::new(served),
+            rivals: BTreeMap::new(),
+            rewriting: Rewriting::default(),
+            presence: Presence::default(),
+            told: Told::default(),
             revision: 0,
             stored: 0,
             store_failure: None,
@@ -227,7 +280,7 @@ impl Hub {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.clock = now.monotonic;
         match input {
-            Input::Connected(connack) => self.on_connected(&connack),
+            Input::Connected(connack) => self.on_connected(now, &connack),
             Input::Disconnected(cause) => self.on_disconnected(now, cause),
             Input::Subscribed { reason_codes } => self.on_subscribed(now, &reason_codes),
             Input::Received { message, delivery } => self.on_received(now, message, delivery),
@@ -242,11 +295,15 @@ impl Hub {
                 let state = State { payload, content_type, retain };
                 self.on_state(device, property, state);
             }
-            Input::Devices(devices) => self.config.devices = devices,
+            Input::Devices(devices) => {
+                let before = std::mem::replace(&mut self.config.devices, devices);
+                self.serve_devices(now, &before);
+            }
             Input::Elapsed => {}
             Input::Shutdown => self.on_shutdown(now),
         }
         self.on_time(now);
+        self.release_requests(now);
         self.pump(now);
         // What leaves makes room for what waits.
         while self.take_in_held(now) || self.fetch_what_was_left(now) {
@@ -276,7 +333,14 @@ impl Hub {
             Phase::Online(_) => self.outbox.next_again(),
             _ => None,
         };
-        [phase, stopping, again, self.requests.next_deadline()].into_iter().flatten().min()
+        let online = matches!(self.phase, Phase::Online(_)).then(|| {
+            [self.presence.due(), self.serving.due(), self.rewriting.due()].into_iter().flatten()
+        });
+        let online = online.into_iter().flatten().min();
+        [phase, stopping, again, self.filters.due(), online, self.requests.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_time(&mut self, now: Now) {
@@ -294,32 +358,67 @@ impl Hub {
             self.begin_attempt(now, unused);
         }
         self.decide_when_due(now);
+        self.follow_up_filters(now);
+        self.follow_up_taking_back(now);
+        self.restore_presence(now);
+        self.rewrite_states(now);
         self.go_on_stopping(now);
     }
 
+    /// Gives the devices the requests that have waited for them, or for the store.
+    fn release_requests(&mut self, now: Now) {
+        for request in self.requests.released(self.stored, now.monotonic) {
+            self.outputs.push_back(Output::Execute(request));
+        }
+    }
+
+    /// A device tells the state of a property; what a device tells that is not there any more is too late.
     fn on_state(&mut self, device: String, property: String, state: State) {
-        if let Phase::Online(connection) = &self.phase {
-            let prefix = connection.prefix.clone();
-            self.publish_state(prefix.as_ref(), &device, &property, &state);
+        if !self.config.devices.contains_key(&device) {
+            return;
+        }
+        self.values.report(&device, &property, state.payload.clone());
+        if matches!(self.phase, Phase::Online(_)) {
+            self.publish_state(&device, &property, &state);
         }
         self.states.insert((device, property), state);
     }
 
-    fn publish_state(
-        &mut self,
-        prefix: Option<&Prefix>,
-        device: &str,
-        property: &str,
-        state: &State,
-    ) {
+    /// Publishes all states where the broker may not have them.
+    fn publish_everything(&mut self) {
+        let states: Vec<_> = self.states.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        for ((device, property), state) in states {
+            self.publish_state(&device, &property, &state);
+        }
+    }
+
+    /// Publishes the states that have waited for the store.
+    fn publish_unserved(&mut self) {
+        if !matches!(self.phase, Phase::Online(_)) {
+            return;
+        }
+        for (device, property) in std::mem::take(&mut self.unserved) {
+            let key = (device, property);
+            if let Some(state) = self.states.get(&key).cloned() {
+                self.publish_state(&key.0, &key.1, &state);
+            }
+        }
+    }
+
+    fn publish_state(&mut self, device: &str, property: &str, state: &State) {
+        if state.retain && !self.may_publish_state(device, property) {
+            self.unserved.insert((device.to_owned(), property.to_owned()));
+            return;
+        }
         let values = [("device", device), ("property", property)];
         let message = Message {
-            topic: self.config.topics.state.build(prefix, &values),
+            topic: self.config.topics.state.build(self.prefix(), &values),
             payload: state.payload.clone(),
             qos: QoS::AtLeastOnce,
             retain: state.retain,
             utf8: true,
             content_type: Some(state.content_type.as_str().into()),
+            user_properties: vec![self.introduction_of_hub()],
             ..Message::default()
         };
         self.send(message, Kind::State, None);
@@ -338,6 +437,7 @@ impl Hub {
             retain: true,
             utf8: true,
             content_type: Some("application/json".into()),
+            user_properties: vec![self.introduction_of_hub()],
             ..Message::default()
         };
         self.send(message, Kind::Absence, None);
@@ -446,6 +546,7 @@ impl Hub {
 
     /// A message has left the outbox, for whatever reason.
     fn let_go(&mut self, id: PublishId, kind: Kind) {
+        self.presence.published(id);
         if let Kind::Response { entry, deliveries } = kind {
             if let Some(entry) = entry {
                 self.mark_delivered(entry, Some(id));

@@ -1,10 +1,12 @@
-//! What arrives: fences, answers to wills, presence, and requests.
+//! What arrives, and whom it is for.
 
 use std::sync::Arc;
 
 use super::{Fence, Hub, Phase, holding::Arrival};
 use crate::{
-    Acknowledgement, Delivery, DeliveryId, Generation, Message, Notice, Now, Output, topic::Prefix,
+    Delivery, DeliveryId, Message, Now,
+    token::Purpose,
+    topic::{Prefix, Values},
 };
 
 /// What a topic name says about a message.
@@ -16,6 +18,15 @@ pub(super) enum Address {
     Presence,
     /// The presence of another hub that this one guards.
     Guarded,
+    /// Comes back once the broker has sent what it has retained.
+    Retained,
+    /// What the broker has retained of a device or property that is no more.
+    Leftover,
+    /// The status of a device of this hub, which somebody else tells.
+    Rival {
+        device: Arc<str>,
+    },
+    /// A request to a device of this hub, or to the hub itself.
     Request {
         device: Arc<str>,
         property: Arc<str>,
@@ -27,7 +38,7 @@ impl Hub {
     pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
         match &self.phase {
             Phase::Subscribing(_) | Phase::Online(_) => {
-                self.hold_back(Arrival::new(message, delivery, now.monotonic));
+                self.hold_back(now, Arrival::new(message, delivery, now.monotonic));
                 self.take_in_held(now);
             }
             // Left unacknowledged, so that the broker sends it again on the next connection.
@@ -59,8 +70,20 @@ impl Hub {
                 self.on_session(message);
                 self.acknowledge_now(delivery);
             }
-            Address::WillAnswer => self.on_will_answer(message, delivery),
-            Address::Presence => self.on_own_presence(message, delivery),
+            Address::WillAnswer => self.on_will_answer(now, message, delivery),
+            Address::Presence => self.on_own_presence(now, message, delivery),
+            Address::Retained => {
+                self.on_retained_seen(now, message);
+                self.acknowledge_now(delivery);
+            }
+            Address::Leftover => {
+                self.on_leftover(message);
+                self.acknowledge_now(delivery);
+            }
+            Address::Rival { device } => {
+                self.on_rival(now, &device, message);
+                self.acknowledge_now(delivery);
+            }
             Address::Request { device, property } => {
                 self.on_request(now, prefix, device, property, &arrival);
             }
@@ -75,8 +98,7 @@ impl Hub {
     pub(super) fn address(&self, prefix: Option<&Prefix>, name: &str) -> Address {
         let topics = &self.config.topics;
         if let Some(values) = topics.request.match_name(prefix, name) {
-            let value = |placeholder| values.get(placeholder).unwrap_or_default().into();
-            return Address::Request { device: value("device"), property: value("property") };
+            return self.request_address(&values);
         }
         for prefix in std::iter::once(prefix).chain(self.wills.past_prefixes()) {
             if let Some(values) = topics.response.match_name(prefix, name)
@@ -86,6 +108,7 @@ impl Hub {
                     Some("fence") => Address::Fence,
                     Some("session") => Address::Session,
                     Some("will") => Address::WillAnswer,
+                    Some("retained") => Address::Retained,
                     _ => Address::Other,
                 };
             }
@@ -98,17 +121,40 @@ impl Hub {
         if self.config.guards.iter().any(|guard| guard.presence.build(prefix, &[]) == name) {
             return Address::Guarded;
         }
+        if self.serving.takes_back(name) {
+            return Address::Leftover;
+        }
+        match topics.state.match_name(prefix, name) {
+            Some(values) if values.get("property") == Some(STATUS) => {
+                let device = values.get("device").unwrap_or_default();
+                match self.config.devices.contains_key(device) {
+                    true => Address::Rival { device: device.into() },
+                    false => Address::Other,
+                }
+            }
+            Some(_) | None => Address::Other,
+        }
+    }
+
+    /// A request for a device that this hub does not have is none of its business.
+    fn request_address(&self, values: &Values<'_>) -> Address {
+        let value = |placeholder| values.get(placeholder).unwrap_or_default();
+        let (device, property) = (value("device"), value("property"));
+        if self.config.devices.contains_key(device) || device == self.config.client_id {
+            return Address::Request { device: device.into(), property: property.into() };
+        }
         Address::Other
     }
 
     fn on_fence(&mut self, now: Now, message: &Message) {
         let settle = self.config.settle;
+        if self.own_generation(message, Purpose::Fence).is_none() {
+            return;
+        }
+        self.note_expiry(message);
         let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
             return;
         };
-        if generation_of(message) != Some(connection.generation) {
-            return;
-        }
         match connection.fence {
             Fence::Sent { .. } => {
                 connection.fence = Fence::Settling { until: now.monotonic + settle };
@@ -122,16 +168,6 @@ impl Hub {
         }
     }
 
-    /// Only a session that was subscribed before this connection returns this.
-    fn on_session(&mut self, message: &Message) {
-        let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
-            return;
-        };
-        if generation_of(message) == Some(connection.generation) {
-            connection.resumed = true;
-        }
-    }
-
     /// What is still being delivered shows that the broker works on what it has queued: the fence may take longer.
     fn put_off_fence(&mut self, now: Now) {
         let fence_timeout = self.config.fence_timeout;
@@ -139,78 +175,6 @@ impl Hub {
             && let Fence::Sent { until, latest } = &mut connection.fence
         {
             *until = (now.monotonic + fence_timeout).min(*latest);
-        }
-    }
-
-    fn on_will_answer(&mut self, message: &Message, delivery: Option<DeliveryId>) {
-        let Some(generation) = generation_of(message) else {
-            self.notice(Notice::RequestDropped {
-                topic: message.topic.clone(),
-                reason: "an answer to a will without its Correlation Data".into(),
-            });
-            return self.acknowledge_now(delivery);
-        };
-        let acknowledgement = Acknowledgement {
-            responder: ["client_id", "__srcId", "x-mqtt-client-id"]
-                .iter()
-                .find_map(|name| message.user_property(name))
-                .map(str::to_owned),
-            payload: excerpt(&message.payload),
-            status: message.user_property("__stat").and_then(|status| status.parse().ok()),
-            before_fence: !self.fence_is_back(),
-        };
-        let (mut news, upgraded) = self.wills.acknowledge(generation, acknowledgement);
-        news |= self.note_stranger(Some(generation));
-        self.note_evidence(news, upgraded, delivery);
-    }
-
-    fn on_own_presence(&mut self, message: &Message, delivery: Option<DeliveryId>) {
-        let generation = generation_of(message);
-        let offline = &message.payload[..] == b"offline";
-        let (mut news, mut upgraded) = (false, None);
-        match generation {
-            Some(generation) if offline => (news, upgraded) = self.wills.saw_will(generation),
-            Some(generation) => self.wills.saw_online(generation),
-            None => {}
-        }
-        news |= self.note_stranger(generation);
-        self.note_evidence(news, upgraded, delivery);
-        let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
-            return;
-        };
-        if !offline {
-            connection.echoed |= generation == Some(connection.generation);
-        } else if connection.echoed && self.stopping.is_none() {
-            self.restore_presence();
-        }
-    }
-
-    /// Notes that there was a connection which the memory does not know, if there was; returns whether that is news.
-    fn note_stranger(&mut self, generation: Option<Generation>) -> bool {
-        let known = generation.is_some_and(|generation| self.wills.knows(generation));
-        let current = self.connection().map(|connection| connection.generation);
-        current.filter(|_| !known).is_some_and(|current| self.wills.saw_stranger(current))
-    }
-
-    /// Stores new evidence before its delivery is acknowledged, and tells of an upgraded outcome.
-    fn note_evidence(
-        &mut self,
-        news: bool,
-        upgraded: Option<crate::Absence>,
-        delivery: Option<DeliveryId>,
-    ) {
-        if news {
-            let revision = self.store_memory();
-            self.unstored.extend(delivery.map(|delivery| (revision, delivery)));
-        } else {
-            self.acknowledge_now(delivery);
-        }
-        if let Some(absence) = upgraded {
-            if let Phase::Online(connection) = &self.phase {
-                let prefix = connection.prefix.clone();
-                self.publish_absence(prefix.as_ref(), &absence);
-            }
-            self.outputs.push_back(Output::Absence(absence));
         }
     }
 
@@ -238,12 +202,5 @@ impl Hub {
     }
 }
 
-fn generation_of(message: &Message) -> Option<Generation> {
-    Generation::from_correlation_data(message.correlation_data.as_deref()?)
-}
-
-/// Keeps as much of a foreign payload as the store has room for.
-fn excerpt(payload: &[u8]) -> String {
-    const LONGEST: usize = 1024;
-    String::from_utf8_lossy(&payload[..payload.len().min(LONGEST)]).into_owned()
-}
+/// The property by which a hub tells how a device is.
+pub(super) const STATUS: &str = "status";

@@ -1,14 +1,16 @@
 //! From a request's arrival to its execution: the policies, the journal, the order.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Hub, holding::Arrival};
+use serde::de::IgnoredAny;
+
+use super::{Hub, events::Failed, holding::Arrival};
 use crate::{
-    Answer, Change, Delivery, Message, Notice, Now, Output, QoS, Record, Request, RequestId,
-    RequestKey, Status,
-    journal::{Durability, EntryId, Reply, Seen, fingerprint},
-    requests::{Origin, Pending},
-    topic::{self, Prefix},
+    Answer, Change, Message, Now, Output, QoS, Reason, Record, Request, RequestId, RequestKey,
+    Status,
+    journal::{Durability, EntryId, Mark, Reply, Seen, fingerprint},
+    requests::{Origin, Pending, Shares},
+    topic::Prefix,
 };
 
 /// Why a request does not reach its device.
@@ -28,41 +30,65 @@ impl Hub {
         property: Arc<str>,
         arrival: &Arrival,
     ) {
-        let Arrival { message, delivery, at, .. } = arrival;
+        let Arrival { message, delivery, at, size } = arrival;
         if self.stopping.is_some() {
             // Left unacknowledged: the session keeps it for the hub's next life.
             return;
         }
         let reply = Reply::to(message, *at);
-        if let Err(reason) = self.check_request(now, prefix, &reply) {
-            self.notice(Notice::RequestDropped { topic: message.topic.clone(), reason });
+        if !self.is_answerable(now, prefix, &device, &property, message, &reply) {
             return self.acknowledge_now(delivery.map(|delivery| delivery.id));
         }
+        let vouches = self.connection().is_some_and(|connection| connection.vouches);
+        let account = message.sender(vouches).map(|sender| sender.account);
+        let key = RequestKey::of(&reply, *delivery, account, self.wills.key());
+        let reads = reads(&property, message);
         let origin = Origin {
-            key: key(&reply, *delivery),
             entry: None,
+            sender: account.map(Into::into).or_else(|| reply.response_topic.clone()),
             content: fingerprint(&message.topic, &message.payload),
             reply,
             durability: self.durability(&device, &property, message),
+            reads,
             deliveries: delivery.iter().map(|delivery| delivery.id).collect(),
+            size: *size,
+            key,
         };
-        if let Some(origin) = self.repeat(now, origin, message.dup) {
+        let mark = if message.dup {
+            Mark::Redelivered
+        } else if message.user_property("retry").is_some() {
+            Mark::Repeated
+        } else {
+            Mark::None
+        };
+        let again = reads || self.is_idempotent(&device, &property, message);
+        if let Some(origin) = self.repeat(now, origin, mark, again) {
             self.take_on(now, device, property, message, origin);
         }
     }
 
-    /// Answers a request that is known already; returns one that is not.
-    pub(super) fn repeat(&mut self, now: Now, mut origin: Origin, dup: bool) -> Option<Origin> {
+    /// Answers a request that is known already; returns one that is new, or may be carried out again.
+    pub(super) fn repeat(
+        &mut self,
+        now: Now,
+        mut origin: Origin,
+        mark: Mark,
+        again: bool,
+    ) -> Option<Origin> {
         let Some(key) = &origin.key else { return Some(origin) };
-        match self.journal.seen(key, origin.content, dup) {
+        match self.journal.seen(key, origin.content, mark, again) {
             Seen::Never => return Some(origin),
             Seen::InProgress(entry, request) => {
                 self.bind(&mut origin, entry);
                 self.requests.attach(request, origin);
             }
             Seen::Answered(entry) => {
+                // A state is read anew, unless what was read is still on its way.
+                if origin.reads && !self.is_on_its_way(entry) {
+                    return Some(origin);
+                }
                 self.bind(&mut origin, entry);
-                self.answer_again(origin, entry);
+                self.answer_again(now, origin, entry);
             }
             Seen::Intended(entry) => {
                 self.bind(&mut origin, entry);
@@ -85,12 +111,30 @@ impl Hub {
                 self.execute(now, device, property, message, origin, allowed);
             }
             Err(Refusal::Answer(answer)) => {
+                self.tell_if_unanswered(now, &device, &property, message, &origin, &answer);
                 self.refuse(now, device, property, origin, &answer);
             }
             Err(Refusal::Indeterminate(key)) => {
-                let entry = self.remember(device, property, key, &mut origin);
+                let entry = self.remember(device, property, message, key, &mut origin);
                 self.read_back(now, entry, origin);
             }
+        }
+    }
+
+    /// A refusal that goes to no requester goes to whoever watches the device.
+    fn tell_if_unanswered(
+        &mut self,
+        now: Now,
+        device: &Arc<str>,
+        property: &Arc<str>,
+        message: &Message,
+        origin: &Origin,
+        answer: &Answer,
+    ) {
+        if origin.reply.response_topic.is_none() {
+            let (device, property) = (device.clone(), property.clone());
+            let failed = Failed { device, property, payload: &message.payload };
+            self.tell_failed(now, &failed, answer);
         }
     }
 
@@ -106,9 +150,9 @@ impl Hub {
     ) {
         let mut needs = None;
         if let Some(key) = origin.key.clone()
-            && self.make_room()
+            && self.make_room(&key)
         {
-            let entry = self.remember(device.clone(), property.clone(), key, &mut origin);
+            let entry = self.remember(device.clone(), property.clone(), message, key, &mut origin);
             if origin.durability == Durability::Intent
                 && let Some(known) = self.journal.get(entry)
             {
@@ -116,8 +160,7 @@ impl Hub {
                 needs = Some(self.store(Change::Record(intent)));
             }
         }
-        let (id, remaining) =
-            self.await_answer(now, device.clone(), property.clone(), origin, allowed, false);
+        let id = self.await_answer(now, device.clone(), property.clone(), origin, allowed, false);
         if *device == *self.config.client_id && *property == *"absences" {
             let absences = serde_json::to_value(&self.wills.memory().decided)
                 .expect("an absence has only text keys");
@@ -125,7 +168,9 @@ impl Hub {
         }
         let payload = message.payload.clone();
         let content_type = message.content_type.clone();
-        self.start(Request { id, device, property, payload, content_type, remaining }, needs);
+        let remaining = Duration::ZERO;
+        let request = Request { id, device, property, payload, content_type, remaining };
+        self.start(now, request, needs);
     }
 
     /// Reads the state for a request that an earlier life of the daemon may have carried out.
@@ -137,17 +182,17 @@ impl Hub {
         let policy = self.config.devices.get(&*device);
         let (exists, allowed) = (policy.is_some(), policy.map(|policy| policy.deadline));
         let allowed = allowed.unwrap_or(self.config.deadline);
-        let (id, remaining) =
-            self.await_answer(now, device.clone(), property.clone(), origin, allowed, true);
+        let id = self.await_answer(now, device.clone(), property.clone(), origin, allowed, true);
         if !exists {
             return self.on_answered(now, id, no_device(&device));
         }
         let property = if *property == *"set" { "get".into() } else { property };
-        let payload = bytes::Bytes::new();
-        self.start(Request { id, device, property, payload, content_type: None, remaining }, None);
+        let (payload, remaining) = (bytes::Bytes::new(), Duration::ZERO);
+        let request = Request { id, device, property, payload, content_type: None, remaining };
+        self.start(now, request, None);
     }
 
-    /// Notes that a device owes an answer; returns as what, and within what time.
+    /// Notes that a device owes an answer; returns as what.
     fn await_answer(
         &mut self,
         now: Now,
@@ -156,17 +201,19 @@ impl Hub {
         origin: Origin,
         allowed: Duration,
         read_back: bool,
-    ) -> (RequestId, Duration) {
+    ) -> RequestId {
         let arrived = now.monotonic;
-        let allowed = arrived + allowed;
-        let deadline = origin.reply.expires.map_or(allowed, |expires| expires.min(allowed));
+        // One that waits for its turn may do so as long as its requester, or as long as the device may take.
+        let deadline = origin.reply.expires.unwrap_or(arrived + allowed);
         let entry = origin.entry;
-        let pending = Pending { device, property, arrived, deadline, origin, read_back };
+        let handed = false;
+        let pending =
+            Pending { device, property, arrived, allowed, deadline, origin, handed, read_back };
         let id = self.requests.insert(pending);
         if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
             entry.request = Some(id);
         }
-        (id, deadline.saturating_sub(arrived))
+        id
     }
 
     /// Answers a request that does not reach its device.
@@ -182,17 +229,18 @@ impl Hub {
         let passing =
             matches!(answer.status, Status::Conflict | Status::Busy | Status::Unavailable);
         match origin.key.clone().filter(|_| passing && origin.durability != Durability::Nothing) {
-            Some(key) if self.make_room() => {
+            Some(key) if self.make_room(&key) => {
                 origin.durability = Durability::Intent;
-                self.remember(device.clone(), property.clone(), key, &mut origin);
+                self.remember_refused(device.clone(), property.clone(), key, &mut origin);
             }
             Some(_) | None => (origin.key, origin.durability) = (None, Durability::Nothing),
         }
         self.respond(now, origin, answer, device, property, now.monotonic);
     }
 
-    fn start(&mut self, request: Request, needs: Option<u64>) {
-        self.outputs.extend(self.requests.start(request, needs).map(Output::Execute));
+    fn start(&mut self, now: Now, request: Request, needs: Option<u64>) {
+        let started = self.requests.start(request, needs, now.monotonic);
+        self.outputs.extend(started.map(Output::Execute));
     }
 
     /// Enters a request in the journal.
@@ -200,7 +248,31 @@ impl Hub {
         &mut self,
         device: Arc<str>,
         property: Arc<str>,
+        message: &Message,
         key: RequestKey,
+        origin: &mut Origin,
+    ) -> EntryId {
+        let names = if *property == *"set" { names_in(&message.payload) } else { Vec::new() };
+        self.enter(device, property, key, names, origin)
+    }
+
+    /// Likewise one that was not carried out.
+    fn remember_refused(
+        &mut self,
+        device: Arc<str>,
+        property: Arc<str>,
+        key: RequestKey,
+        origin: &mut Origin,
+    ) {
+        self.enter(device, property, key, Vec::new(), origin);
+    }
+
+    fn enter(
+        &mut self,
+        device: Arc<str>,
+        property: Arc<str>,
+        key: RequestKey,
+        names: Vec<Arc<str>>,
         origin: &mut Origin,
     ) -> EntryId {
         let record = Record {
@@ -211,8 +283,10 @@ impl Hub {
             reply: origin.reply.clone(),
             answer: None,
             delivered: false,
+            answered_at: None,
+            names,
         };
-        let entry = self.journal.insert(record, origin.durability);
+        let entry = self.journal.insert(record, origin.durability, origin.reads);
         self.bind(origin, entry);
         entry
     }
@@ -228,23 +302,28 @@ impl Hub {
         }
     }
 
-    pub(super) fn make_room(&mut self) -> bool {
-        let (forgotten, fits) = self.journal.make_room();
+    pub(super) fn make_room(&mut self, key: &RequestKey) -> bool {
+        let (forgotten, fits) = self.journal.make_room(key.sender());
         self.forget(forgotten);
         fits
     }
 
     /// Returns how much of a request must survive a crash.
     pub(super) fn durability(&self, device: &str, property: &str, message: &Message) -> Durability {
-        let Some(policy) = self.config.devices.get(device) else { return Durability::Nothing };
-        let reads = message.payload.is_empty() || matches!(property, "get" | "describe");
-        if message.qos == QoS::AtMostOnce || reads {
+        let is_there = self.config.devices.contains_key(device);
+        if !is_there || message.qos == QoS::AtMostOnce || reads(property, message) {
             Durability::Nothing
-        } else if policy.is_idempotent(property) && !turns_over(&message.payload) {
+        } else if self.is_idempotent(device, property, message) {
             Durability::Answer
         } else {
             Durability::Intent
         }
+    }
+
+    /// Returns whether carrying a request out again does no harm.
+    fn is_idempotent(&self, device: &str, property: &str, message: &Message) -> bool {
+        let policy = self.config.devices.get(device);
+        policy.is_none_or(|policy| policy.is_idempotent(property)) && !turns_over(&message.payload)
     }
 
     /// Decides whether a request may reach its device, and how long that may take.
@@ -270,32 +349,46 @@ impl Hub {
             let text = format!("the payload of {is} bytes is larger than the {max} allowed");
             return refuse(Status::BadRequest, text);
         }
-        let stale = message.expiry.is_none() && !execute_stale && self.may_be_stale();
+        let stale = !self.is_dated(message) && !execute_stale && self.may_be_stale();
         if self.may_be_repeated(message, origin, stale)
             && let Some(key) = origin.key.clone()
-            && self.make_room()
+            && self.make_room(&key)
         {
             return Err(Refusal::Indeterminate(key));
         }
         if stale {
-            let text = "stale: the request waited while the hub was away; send it again, \
-                        or with a Message Expiry Interval";
-            return refuse(Status::Conflict, text.into());
+            let text = "the request waited while the hub was away; send it again, or with a \
+                        Message Expiry Interval";
+            return Err(Refusal::Answer(Answer::conflict(Reason::Stale, text)));
         }
         if let (Some(error), Durability::Intent) = (&self.store_failure, origin.durability) {
             return Err(Refusal::Answer(not_stored(error)));
         }
-        self.find_room(device, origin.durability).map_err(Refusal::Answer)?;
+        self.find_room(device, origin).map_err(Refusal::Answer)?;
         Ok(deadline)
     }
 
+    /// Returns whether a request says itself how long it is wanted. Where the broker adds a Message Expiry Interval to
+    /// whatever has none, that is only so if the requester has marked its own.
+    fn is_dated(&self, message: &Message) -> bool {
+        message.expiry.is_some()
+            && (!self.wills.memory().adds_expiry || message.user_property("expiry").is_some())
+    }
+
     /// Finds room for one more request, with its device and in the journal; the error is its answer.
-    pub(super) fn find_room(&mut self, device: &str, durability: Durability) -> Result<(), Answer> {
-        if self.requests.waiting(device) >= self.config.queue {
-            let text = format!("{} requests wait for `{device}` already", self.config.queue);
+    ///
+    /// After an outage all that waited comes at once, and waits its turn; later, nobody may take what others need.
+    pub(super) fn find_room(&mut self, device: &str, origin: &Origin) -> Result<(), Answer> {
+        let window = usize::from(self.config.receive_maximum);
+        let shares =
+            self.has_passed_fence().then_some(Shares { device: window / 2, sender: window / 4 });
+        let sender = origin.sender.as_ref();
+        if let Some(text) = self.requests.refuse(device, sender, origin.size, shares) {
             return Err(Answer::failure(Status::Busy, text));
         }
-        if durability != Durability::Nothing && !self.make_room() {
+        if origin.durability != Durability::Nothing
+            && !origin.key.as_ref().is_none_or(|key| self.make_room(key))
+        {
             let text = "too many answers wait for the broker already";
             return Err(Answer::failure(Status::Busy, text));
         }
@@ -314,51 +407,31 @@ impl Hub {
             }
     }
 
-    /// Finds what keeps a request from being considered at all.
-    fn check_request(
-        &self,
+    /// Returns whether a request is considered at all; whatever keeps it from that is told.
+    fn is_answerable(
+        &mut self,
         now: Now,
         prefix: Option<&Prefix>,
+        device: &Arc<str>,
+        property: &Arc<str>,
+        message: &Message,
         reply: &Reply,
-    ) -> Result<(), String> {
-        if let Some(topic) = &reply.response_topic {
-            self.check_response_topic(prefix, topic)
-                .map_err(|reason| format!("its Response Topic {reason}"))?;
-        }
-        if reply.is_over(now.monotonic) {
-            return Err("it had expired".into());
-        }
-        Ok(())
-    }
-    /// Applies the Response Topic policy; the error completes "its Response Topic ...".
-    pub(super) fn check_response_topic(
-        &self,
-        prefix: Option<&Prefix>,
-        name: &str,
-    ) -> Result<(), String> {
-        topic::check_name(name)?;
-        let topics = &self.config.topics;
-        let own = topics
-            .response
-            .match_name(prefix, name)
-            .is_some_and(|values| values.get("client_id") == Some(&self.config.client_id));
-        if own || topics.request.match_name(prefix, name).is_some() {
-            return Err(format!("`{name}` is one that the hub subscribes to"));
-        }
-        if topics.presence.match_name(prefix, name).is_some()
-            || topics.absence.match_name(prefix, name).is_some()
+    ) -> bool {
+        let (mut status, mut remedy) = (Status::Timeout, None);
+        let mut reason = reply.is_over(now.monotonic).then(|| "it had expired".to_owned());
+        if let Some(topic) = &reply.response_topic
+            && let Err(denied) = self.check_response_topic(prefix, topic, Some((device, property)))
         {
-            return Err(format!("`{name}` tells of a hub's presence"));
+            status = Status::BadRequest;
+            reason = Some(format!("its Response Topic {}", denied.reason));
+            remedy = denied.may_be_allowed.then(|| format!("[responses] allow = [{topic:?}]"));
         }
-        match prefix {
-            Some(prefix) if !prefix.contains(name) => {
-                let allowed = self.config.allow_responses.iter().any(|f| f.matches(name));
-                allowed.then_some(()).ok_or_else(|| {
-                    format!("`{name}` is neither below the prefix `{prefix}` nor allowed")
-                })
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(reason) = reason else { return true };
+        let (device, property) = (device.clone(), property.clone());
+        let failed = Failed { device, property, payload: &message.payload };
+        let failed = Some((&failed, status.code()));
+        self.tell_dropped(now, &message.topic, reason, remedy, failed);
+        false
     }
 }
 
@@ -375,15 +448,15 @@ pub(super) fn not_stored(error: &str) -> Answer {
     Answer::failure(Status::Unavailable, text)
 }
 
-/// Names a request: as its sender does, else by what the broker does.
-fn key(reply: &Reply, delivery: Option<Delivery>) -> Option<RequestKey> {
-    match (&reply.response_topic, &reply.correlation_data) {
-        (Some(response_topic), Some(correlation_data)) => Some(RequestKey::Correlated {
-            response_topic: response_topic.clone(),
-            correlation_data: correlation_data.clone(),
-        }),
-        _ => delivery.map(|delivery| RequestKey::Packet(delivery.packet_id)),
-    }
+/// Returns whether a request sets nothing.
+fn reads(property: &str, message: &Message) -> bool {
+    message.payload.is_empty() || matches!(property, "get" | "describe")
+}
+
+/// Names the properties that a `set` sets.
+fn names_in(payload: &[u8]) -> Vec<Arc<str>> {
+    let values: BTreeMap<String, IgnoredAny> = serde_json::from_slice(payload).unwrap_or_default();
+    values.into_keys().map(Into::into).collect()
 }
 
 /// Returns whether a payload may hold TOGGLE, the one value whose effect depends on the state.

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Hub;
+use super::{Hub, events::Failed};
 use crate::{
-    Answer, Change, Notice, Now, PublishId, RequestId, RequestKey, Status,
-    journal::{Durability, Entry, EntryId},
+    Answer, Change, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
+    absence::rfc3339,
+    journal::{Durability, Entry, EntryId, LONGEST_VERBATIM},
     outbox::Kind,
     requests::{Origin, Pending},
 };
@@ -26,7 +27,7 @@ impl Unpublished {
 
 impl Hub {
     pub(super) fn on_answered(&mut self, now: Now, id: RequestId, answer: Answer) {
-        match self.requests.remove(id) {
+        match self.requests.remove(id, true) {
             Some(pending) if pending.read_back => {
                 let answer = indeterminate(&pending, &answer);
                 self.finish(now, pending, &answer);
@@ -37,18 +38,32 @@ impl Hub {
     }
 
     pub(super) fn time_out(&mut self, now: Now, id: RequestId) {
-        let Some(pending) = self.requests.remove(id) else { return };
-        let allowed = pending.deadline.saturating_sub(pending.arrived).as_millis();
-        let text = format!("`{}` did not answer within {allowed} ms", pending.device);
-        let mut answer = Answer::failure(Status::Timeout, text);
+        let Some(pending) = self.requests.remove(id, false) else { return };
+        let mut answer = if pending.handed {
+            let allowed = pending.deadline.saturating_sub(pending.arrived).as_millis();
+            let text = format!("`{}` did not answer within {allowed} ms", pending.device);
+            Answer::failure(Status::Timeout, text)
+        } else {
+            let text =
+                format!("its turn at `{}` did not come in time; not carried out", pending.device);
+            Answer::conflict(Reason::Queued, &text)
+        };
         if pending.read_back {
             answer = indeterminate(&pending, &answer);
         }
         self.finish(now, pending, &answer);
     }
 
-    /// Sends the first answer again; the request is not executed twice.
-    pub(super) fn answer_again(&mut self, origin: Origin, entry: EntryId) {
+    /// Returns whether an answer has not left the hub yet.
+    pub(super) fn is_on_its_way(&self, entry: EntryId) -> bool {
+        self.unpublished.iter().any(|unpublished| unpublished.origin.entry == Some(entry))
+            || self.journal.get(entry).is_some_and(|known| {
+                known.publish.is_some_and(|publish| self.outbox.contains(publish))
+            })
+    }
+
+    /// Sends the first answer again, as long as it is true; the request is not executed twice.
+    pub(super) fn answer_again(&mut self, now: Now, origin: Origin, entry: EntryId) {
         let waiting = |unpublished: &&mut Unpublished| unpublished.origin.entry == Some(entry);
         if let Some(unpublished) = self.unpublished.iter_mut().find(waiting) {
             unpublished.origin.deliveries.extend(origin.deliveries);
@@ -56,12 +71,26 @@ impl Hub {
             return;
         }
         let Some(known) = self.journal.get(entry) else { return };
-        let (revision, publish) = (known.revision, known.publish);
-        let Some(answer) = known.record.answer.clone() else { return };
+        let (revision, publish, record) = (known.revision, known.publish, &known.record);
+        let Some(answer) = record.answer.clone() else { return };
+        let superseded = self.values.superseded(record, entry).map(|(property, value)| {
+            let first = answer.status.code();
+            let at = record.answered_at.map(rfc3339).unwrap_or_default();
+            let text = format!(
+                "it was answered {first} at {at}, and `{property}` has been set otherwise since; \
+                 the value is the state now"
+            );
+            let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+            Answer::conflict(Reason::Superseded, &text).about(&property, value.as_deref())
+        });
+        let first = Some((answer.status.code(), record.answered_at.unwrap_or(now.unix)));
         self.hold(&origin, revision);
+        if let Some(superseded) = superseded {
+            return self.publish_response(origin, &superseded, first);
+        }
         let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
         if !publish.is_some_and(attach) {
-            self.publish_response(origin, &answer);
+            self.publish_response(origin, &answer, first);
         }
     }
 
@@ -78,20 +107,24 @@ impl Hub {
         let (status, elapsed) = (answer.status.code(), now.monotonic - arrived);
         self.notice(Notice::RequestAnswered { device, property, status, elapsed });
         if let Some(entry) = origin.entry {
-            self.journal.answer(entry, answer, origin.reply.expires, self.forget_at());
+            let forget_at = self.forget_at();
+            self.journal.answer(entry, answer, now.unix, origin.reply.expires, forget_at);
+            if let Some(known) = self.journal.get(entry).filter(|known| !known.reads) {
+                self.values.answered(&known.record, entry);
+            }
         }
         if let Some(RequestKey::Guard { guard, correlation_data }) = &origin.key {
             self.wills.note_guarded(guard, correlation_data);
             self.store_memory();
         }
         let Some(needs) = self.store_answer(&origin) else {
-            return self.publish_response(origin, answer);
+            return self.publish_response(origin, answer, None);
         };
         if origin.durability == Durability::Intent {
             self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
         } else {
             self.hold(&origin, needs);
-            self.publish_response(origin, answer);
+            self.publish_response(origin, answer, None);
         }
     }
 
@@ -111,7 +144,7 @@ impl Hub {
     pub(super) fn publish_stored(&mut self) {
         while self.unpublished.front().is_some_and(|next| next.needs <= self.stored) {
             let Some(next) = self.unpublished.pop_front() else { break };
-            self.publish_response(next.origin, &next.answer);
+            self.publish_response(next.origin, &next.answer, None);
         }
     }
 
@@ -119,8 +152,7 @@ impl Hub {
     pub(super) fn drop_foreign_responses(&mut self) {
         let prefix = self.prefix().cloned();
         let mut outbox = std::mem::take(&mut self.outbox);
-        let out_of_bounds =
-            |topic: &str| self.check_response_topic(prefix.as_ref(), topic).is_err();
+        let out_of_bounds = |topic: &str| !self.may_answer_to(prefix.as_ref(), topic);
         let dropped = outbox.take_responses(out_of_bounds);
         self.outbox = outbox;
         for (id, kind, topic) in dropped {
@@ -141,7 +173,7 @@ impl Hub {
                 continue;
             };
             let origin = origin_of(id, entry);
-            self.publish_response(origin, &answer);
+            self.publish_response(origin, &answer, None);
         }
     }
 
@@ -167,15 +199,21 @@ impl Hub {
 
     /// The broker has an answer, or nobody waits for it any more; `publish` says as which message, and only the last
     /// one counts.
-    pub(super) fn mark_delivered(&mut self, entry: EntryId, publish: Option<PublishId>) {
-        let Some(entry) = self.journal.get_mut(entry) else { return };
+    pub(super) fn mark_delivered(&mut self, id: EntryId, publish: Option<PublishId>) {
+        let Some(entry) = self.journal.get(id) else { return };
         if publish.is_some() && entry.publish != publish {
             return;
         }
-        if std::mem::replace(&mut entry.record.delivered, true) {
+        if entry.record.delivered {
             return;
         }
-        if entry.durability != Durability::Nothing {
+        let stored = entry.durability != Durability::Nothing;
+        self.journal.change(id, |record| {
+            record.delivered = true;
+            // Whoever asks again brings it along; as it is, it may be as large as a packet.
+            record.reply.correlation_data.take_if(|data| data.len() > LONGEST_VERBATIM);
+        });
+        if let Some(entry) = self.journal.get(id).filter(|_| stored) {
             let record = entry.record.clone();
             self.store(Change::Record(record));
         }
@@ -183,6 +221,10 @@ impl Hub {
 
     fn finish(&mut self, now: Now, pending: Pending, answer: &Answer) {
         let Pending { device, property, arrived, origin, .. } = pending;
+        if origin.reply.response_topic.is_none() && !answer.status.is_success() {
+            let (device, property) = (device.clone(), property.clone());
+            self.tell_failed(now, &Failed { device, property, payload: &[] }, answer);
+        }
         self.respond(now, origin, answer, device, property, arrived);
     }
 
@@ -199,15 +241,25 @@ impl Hub {
         }
     }
 
-    fn publish_response(&mut self, origin: Origin, answer: &Answer) {
+    /// Publishes an answer; `first` is the status of the one before, and when it was given.
+    fn publish_response(
+        &mut self,
+        origin: Origin,
+        answer: &Answer,
+        first: Option<(u16, Duration)>,
+    ) {
         let Origin { key, entry, reply, deliveries, .. } = origin;
         let Some(mut response) = reply.response(answer) else {
             return self.finish_deliveries(&deliveries);
         };
+        if let Some((status, at)) = first {
+            response.user_properties.push(("repeated".into(), rfc3339(at)));
+            response.user_properties.push(("first_status".into(), status.to_string()));
+        }
         // A request of this connection was checked when it came; others may have come under another prefix.
         if deliveries.is_empty()
             && let Some(connection) = self.connection()
-            && self.check_response_topic(connection.prefix.as_ref(), &response.topic).is_err()
+            && !self.may_answer_to(connection.prefix.as_ref(), &response.topic)
         {
             if let Some(entry) = entry {
                 self.mark_delivered(entry, None);
@@ -226,10 +278,13 @@ impl Hub {
 }
 
 fn origin_of(id: EntryId, entry: &Entry) -> Origin {
-    let Entry { record, durability, .. } = entry;
+    let Entry { record, durability, reads, .. } = entry;
     Origin {
         key: Some(record.key.clone()),
         entry: Some(id),
+        sender: record.key.sender().cloned(),
+        reads: *reads,
+        size: 0,
         content: record.content,
         reply: record.reply.clone(),
         durability: *durability,
@@ -239,8 +294,8 @@ fn origin_of(id: EntryId, entry: &Entry) -> Origin {
 
 /// Says that nobody knows whether a request was carried out, with the state that was read instead.
 fn indeterminate(pending: &Pending, read: &Answer) -> Answer {
-    let text = "indeterminate: the hub ended while it had this request, and cannot know whether it was \
-                carried out; the value is the state now";
+    let text = "the hub ended while it had this request, and cannot know whether it was carried out; \
+                the value is the state now";
     let state = read.status.is_success().then(|| String::from_utf8_lossy(&read.payload));
-    Answer::failure(Status::Conflict, text).about(&pending.property, state.as_deref())
+    Answer::conflict(Reason::Indeterminate, text).about(&pending.property, state.as_deref())
 }

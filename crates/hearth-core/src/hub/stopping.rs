@@ -40,8 +40,7 @@ impl Hub {
                     && self.unpublished.is_empty()
                     && self.outbox.is_drained();
                 if (drained || late) && !stopping.farewell {
-                    let prefix = connection.prefix.clone();
-                    let farewell = self.presence(prefix.as_ref(), "offline");
+                    let farewell = self.farewell(now, connection);
                     self.send(farewell, Kind::Farewell, None);
                     let until = now.monotonic + self.config.grace;
                     self.stopping = Some(Stopping { until, farewell: true });

@@ -1,9 +1,12 @@
-//! From CONNACK to SUBACK: whose session it is, and what it is subscribed to.
+//! From CONNACK to the fence: whose session it is, and what it is subscribed to.
+
+use std::collections::BTreeSet;
 
 use super::{Connection, Fence, Hub, Phase};
 use crate::{
-    Connack, Generation, Message, Notice, Now, Output, QoS, Subscription,
-    outbox::{Kind, Taken, Window, whole_seconds},
+    Connack, Generation, Message, Now, Output, QoS, Subscription,
+    outbox::{Kind, Taken, Window},
+    token::Purpose,
     topic::Prefix,
 };
 
@@ -14,6 +17,7 @@ impl Hub {
     /// like the one of before even where it is not.
     pub(super) fn join_session(
         &mut self,
+        now: Now,
         generation: Generation,
         prefix: Option<Prefix>,
         connack: &Connack,
@@ -21,73 +25,66 @@ impl Hub {
     ) {
         self.wills.begin_connection();
         let window = Window::new(connack.receive_maximum, connack.maximum_packet_size);
+        let served = self.note_served();
         let subscribe_after = if doubt {
             self.wills.set_unproven(connack.session_present);
             self.store_memory()
         } else {
-            self.stored
+            served.unwrap_or(self.stored)
         };
         self.phase = Phase::Subscribing(Connection {
             generation,
-            prefix,
+            prefix: prefix.clone(),
             session_present: connack.session_present,
-            bare: self.session_is_bare,
+            wildcards: connack.wildcards,
+            vouches: connack.vouches,
             resumed: false,
-            watched: false,
+            watched: true,
             subscribe_after: Some(subscribe_after),
             window,
             fence: Fence::Unsent,
             echoed: false,
+            since: now.monotonic,
         });
+        let wanted = self.subscriptions(prefix.as_ref(), connack.wildcards);
+        self.subscribed = filters_of(wanted.clone());
+        self.filters.ask(wanted);
         self.drop_foreign_responses();
         if connack.session_present {
             self.ask_session(window);
         }
-        self.subscribe_when_stored();
+        self.subscribe_when_stored(now);
     }
 
-    pub(super) fn subscribe_when_stored(&mut self) {
+    pub(super) fn subscribe_when_stored(&mut self, now: Now) {
         let stored = self.stored;
         let Phase::Subscribing(connection) = &mut self.phase else { return };
-        if connection.subscribe_after.take_if(|needs| *needs <= stored).is_none() {
-            return;
+        if connection.subscribe_after.take_if(|needs| *needs <= stored).is_some() {
+            self.send_filters(now);
         }
-        let subscriptions = self.subscriptions(self.prefix());
-        self.session_is_bare = false;
-        self.outputs.push_back(Output::Subscribe(subscriptions));
     }
 
     /// Publishes to the hub itself before it subscribes: that comes back only if the session was subscribed before.
     ///
     /// Session Present does not tell: an attempt whose CONNACK was lost may have made the session anew.
     fn ask_session(&mut self, window: Window) {
-        let probe = self.own_message("session");
+        let probe = self.own_message("session", Purpose::Session);
         self.send(probe, Kind::Connection, None);
         match self.outbox.take(self.clock, window) {
             Some(Taken::Publish(id, message)) => {
                 self.outputs.push_back(Output::Publish { id, message });
             }
-            Some(Taken::Dropped(_, _, topic)) => self.notice(Notice::MessageDropped { topic }),
+            Some(Taken::Dropped(_, _, topic)) => {
+                self.notice(crate::Notice::MessageDropped { topic });
+            }
             None => {}
         }
     }
 
-    pub(super) fn on_subscribed(&mut self, now: Now, reason_codes: &[u8]) {
+    /// Every SUBACK has come: the hub answers, and sends its fence.
+    pub(super) fn all_subscribed(&mut self, now: Now) {
         let Phase::Subscribing(connection) = &self.phase else { return };
-        if connection.subscribe_after.is_some() {
-            return;
-        }
         let mut connection = connection.clone();
-        let filters = self.subscriptions(connection.prefix.as_ref());
-        let evidence = self.evidence_filters(connection.prefix.as_ref());
-        connection.watched = reason_codes.len() == filters.len();
-        for (subscription, &reason_code) in filters.into_iter().zip(reason_codes) {
-            if reason_code >= REFUSED {
-                let filter = subscription.filter;
-                connection.watched &= !evidence.contains(&filter);
-                self.notice(Notice::SubscriptionRefused { filter, reason_code });
-            }
-        }
         if connection.watched {
             self.wills.mark_subscribed(connection.generation);
         }
@@ -96,15 +93,15 @@ impl Hub {
             until: now.monotonic + self.config.fence_timeout,
             latest: now.monotonic + self.config.fence_timeout * FENCE_PATIENCE,
         };
-        self.backoff.reset();
-        let fence = self.own_message("fence");
+        self.leave_what_is_not_served();
+        let fence = self.own_message("fence", Purpose::Fence);
         self.send(fence, Kind::Connection, None);
-        self.publish_everything(&connection);
         self.phase = Phase::Online(connection);
+        self.publish_everything();
         self.publish_undelivered(now);
     }
 
-    /// It is clear whose session this is, or too late to learn it, and nothing more is concluded from what it delivers.
+    /// Called once the fence is decided: clears `unproven`.
     pub(super) fn note_proof(&mut self) {
         if self.wills.memory().unproven {
             self.wills.set_unproven(false);
@@ -114,74 +111,89 @@ impl Hub {
 
     /// The broker has a new session, with no subscription.
     pub(super) fn on_session_lost(&mut self) {
-        self.session_is_bare = true;
         self.wills.session_lost();
         self.wills.take_past();
+        self.wills.note_takes_its_own();
         let forgotten = self.journal.session_lost();
         self.forget(forgotten);
     }
 
     /// Ends what the session is subscribed to under earlier prefixes, once their wills are decided.
     pub(super) fn leave_past_prefixes(&mut self) {
-        let now = self.subscriptions(self.prefix());
+        let Some(connection) = self.connection() else { return };
+        let wildcards = connection.wildcards;
+        let now: BTreeSet<String> = filters_of(self.subscriptions(self.prefix(), wildcards));
         let past = self.wills.take_past();
-        let filters: Vec<String> = past
-            .iter()
-            .flat_map(|past| self.subscriptions(past.prefix.as_ref()))
-            .filter(|subscription| !now.contains(subscription))
-            .map(|subscription| subscription.filter)
-            .collect();
+        let mut filters = BTreeSet::new();
+        for past in &past {
+            let prefix = past.prefix.as_ref();
+            filters.extend(filters_of(self.subscriptions(prefix, wildcards)));
+            filters.extend(self.filters_of_leftovers(prefix, wildcards));
+            filters.insert(self.filter_of_all_requests(prefix));
+        }
+        let filters: Vec<String> = filters.difference(&now).cloned().collect();
         if !filters.is_empty() {
             self.store_memory();
             self.outputs.push_back(Output::Unsubscribe(filters));
         }
     }
 
-    fn subscriptions(&self, prefix: Option<&Prefix>) -> Vec<Subscription> {
-        let topics = &self.config.topics;
-        let request = topics.request.build(prefix, &[("device", "+"), ("property", "+")]);
-        let [response, presence] = self.evidence_filters(prefix);
-        let mut subscriptions = vec![
-            Subscription { filter: request, retained: false },
-            Subscription { filter: response, retained: false },
-            Subscription { filter: presence, retained: true },
-        ];
+    /// Names all that the hub is subscribed to; what tells of its wills comes first.
+    fn subscriptions(&self, prefix: Option<&Prefix>, wildcards: bool) -> Vec<Subscription> {
+        let plain = |filter: String| Subscription { filter, retained: false, no_local: false };
+        let mut subscriptions: Vec<Subscription> = if wildcards {
+            vec![plain(self.own_response_topic(prefix, "+"))]
+        } else {
+            PURPOSES.map(|purpose| plain(self.own_response_topic(prefix, purpose))).into()
+        };
+        let presence = self.own_presence_topic(prefix);
+        subscriptions.push(Subscription { filter: presence, retained: true, no_local: false });
+        subscriptions.extend(self.own_request_filters(prefix, wildcards).into_iter().map(plain));
+        for (device, policy) in &self.config.devices {
+            subscriptions.extend(self.device_subscriptions(
+                prefix,
+                wildcards,
+                device,
+                policy.properties.iter().map(String::as_str),
+            ));
+        }
         for guard in &self.config.guards {
             let filter = guard.presence.build(prefix, &[]);
             if subscriptions.iter().all(|other| other.filter != filter) {
-                subscriptions.push(Subscription { filter, retained: true });
+                subscriptions.push(Subscription { filter, retained: true, no_local: false });
             }
         }
         subscriptions
     }
 
     /// Names what tells of the hub's own wills: their acknowledgements, and their copies.
-    fn evidence_filters(&self, prefix: Option<&Prefix>) -> [String; 2] {
-        [self.own_response_topic(prefix, "+"), self.own_presence_topic(prefix)]
-    }
-
-    /// Publishes all states where the broker may not have them.
-    fn publish_everything(&mut self, connection: &Connection) {
-        let states: Vec<_> = self.states.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        for ((device, property), state) in states {
-            self.publish_state(connection.prefix.as_ref(), &device, &property, &state);
-        }
+    pub(super) fn evidence_filters(&self, prefix: Option<&Prefix>) -> [String; 3] {
+        [
+            self.own_response_topic(prefix, "+"),
+            self.own_response_topic(prefix, "will"),
+            self.own_presence_topic(prefix),
+        ]
     }
 
     /// Makes a message of this connection to the hub itself.
-    fn own_message(&self, purpose: &str) -> Message {
+    ///
+    /// It has no expiry: one that comes back with one tells that the broker adds it.
+    pub(super) fn own_message(&self, purpose: &str, token: Purpose) -> Message {
         let generation = self.connection().map(|connection| connection.generation);
         Message {
             topic: self.own_response_topic(self.prefix(), purpose),
             qos: QoS::AtLeastOnce,
-            correlation_data: generation.map(|generation| generation.0.to_vec().into()),
-            expiry: Some(whole_seconds(self.config.fence_timeout)),
+            correlation_data: generation.map(|generation| self.wills.token(generation, token)),
             ..Message::default()
         }
     }
 }
 
-/// Reason codes from here on are failures (MQTT 2.4).
-const REFUSED: u8 = 0x80;
+pub(super) fn filters_of(subscriptions: Vec<Subscription>) -> BTreeSet<String> {
+    subscriptions.into_iter().map(|subscription| subscription.filter).collect()
+}
+
+/// What the hub listens to below its own response topic.
+const PURPOSES: [&str; 4] = ["will", "fence", "session", "retained"];
 /// How many times its time-out the fence may take while the broker still delivers what it has queued.
 const FENCE_PATIENCE: u32 = 6;

@@ -179,7 +179,7 @@ fn a_repetition_that_came_in_time_is_known_however_long_it_waits() {
     rig.receive(numbered(1));
     let asked = rig.executed().pop().unwrap();
     rig.answer(&asked, Answer::text("ON"));
-    rig.receive(numbered(0));
+    rig.receive(crate::rig::retry(numbered(0)));
     rig.advance(Duration::from_secs(61));
     finish(&mut rig);
     assert_eq!(rig.executed().len(), 2);

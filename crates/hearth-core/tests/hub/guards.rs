@@ -11,7 +11,7 @@ pub(crate) fn guarding() -> HubConfig {
         property: property.into(),
         payload: "OFF".into(),
     };
-    HubConfig { guards: vec![guard("power"), guard("fan")], ..config() }
+    HubConfig { guards: vec![guard("power"), guard("fan")], queue: 8, ..config() }
 }
 
 fn online() -> Rig {

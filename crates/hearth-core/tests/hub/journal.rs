@@ -87,7 +87,8 @@ fn a_request_that_timed_out_while_it_waited_for_the_store_is_not_carried_out() {
     rig.advance(Duration::from_secs(5));
     rig.store_catches_up();
     assert!(rig.executed().is_empty());
-    assert_eq!(status(&rig.published()[0]), "408");
+    let answer = &rig.published()[0];
+    assert_eq!((status(answer), answer.user_property("reason")), ("409", Some("queued")));
 }
 
 #[test]
@@ -378,6 +379,8 @@ fn a_lost_connection_keeps_a_request_until_the_next_fence() {
 #[test]
 fn a_refusal_that_might_not_be_repeated_is_remembered() {
     let mut before = Rig::online();
+    before.receive(step(b"0"));
+    before.advance(Duration::from_secs(5));
     for data in [&b"1"[..], b"2", b"3"] {
         before.receive(Message { correlation_data: Some(data.into()), ..step(b"") });
     }
@@ -412,17 +415,30 @@ fn the_journal_has_a_bound_and_what_does_not_fit_is_busy() {
         rig.answer(asked, Answer::text("1"));
     }
     rig.accept_all();
-    asks(&mut rig, 2048);
+    (2048..3072).for_each(|n| asks(&mut rig, n));
+    for asked in &rig.executed()[2048..] {
+        rig.answer(asked, Answer::text("1"));
+    }
+    rig.accept_all();
+    asks(&mut rig, 3072);
     assert_eq!(
         rig.executed().len(),
-        2048,
+        3072,
         "the first has no answer, and holds up the PUBACKs of all"
     );
-    assert_eq!(status(rig.published().last().unwrap()), "429");
+    let other = Message {
+        response_topic: Some("alice/response/tablet/1".into()),
+        correlation_data: Some(b"1"[..].into()),
+        ..step(b"")
+    };
+    rig.receive(other);
+    assert_eq!(rig.executed().len(), 3073, "another sender finds its share");
+    let busy = rig.published().into_iter().filter(|m| m.user_property("__stat") == Some("429"));
+    assert_eq!(busy.count(), 1);
     rig.answer(&executed[0], Answer::text("1"));
     rig.accept_all();
-    asks(&mut rig, 2049);
-    assert_eq!(rig.executed().len(), 2049, "answered requests make room");
+    asks(&mut rig, 3073);
+    assert_eq!(rig.executed().len(), 3074, "answered requests make room");
     assert_eq!(rig.journal.len(), 1024);
 }
 
@@ -481,6 +497,7 @@ fn a_device_that_failed_gives_the_same_failure_again() {
     assert!(rig.executed().is_empty());
     assert_eq!(status(&rig.published()[0]), "503");
     let key = RequestKey::Correlated {
+        account: None,
         response_topic: "alice/response/phone/lamp".into(),
         correlation_data: b"1"[..].into(),
     };
@@ -556,8 +573,8 @@ fn a_repeated_request_waits_longer_for_an_answer_that_is_on_its_way() {
     rig.handle(Input::Answered { request: asked.id, answer: Answer::text("ON") });
     rig.take();
     rig.connect(connack(Some("alice"), true));
-    rig.receive(Message { expiry: Some(30), ..request("ON", b"1") });
-    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+    rig.receive(Message { expiry: Some(30), dup: true, ..request("ON", b"1") });
+    rig.grant();
     let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some());
     assert!(answer.is_some(), "the first copy's requester has gone, the second's has not");
 }

@@ -43,11 +43,13 @@ fn a_failure_says_what_is_wrong_twice() {
 }
 
 #[test]
-fn an_unknown_device_is_404() {
+fn a_request_for_a_device_that_the_hub_does_not_have_is_none_of_its_business() {
     let mut rig = Rig::online();
-    rig.receive(Message { topic: "alice/cmnd/toaster/power".into(), ..request("ON", b"1") });
+    let toaster = Message { topic: "alice/cmnd/toaster/power".into(), ..request("ON", b"1") };
+    let delivery = rig.receive(toaster);
     assert!(rig.executed().is_empty());
-    assert_eq!(status(&rig.published()[0]), "404");
+    assert!(rig.published().is_empty());
+    assert_eq!(rig.acknowledged(), [delivery]);
 }
 
 #[test]
@@ -78,16 +80,46 @@ fn message_expiry_shortens_the_deadline_and_the_response_carries_the_rest() {
 fn an_expired_request_is_neither_executed_nor_answered() {
     let mut rig = Rig::online();
     let delivery = rig.receive(Message { expiry: Some(0), ..request("ON", b"1") });
-    assert!(rig.executed().is_empty() && rig.published().is_empty());
+    assert!(rig.executed().is_empty());
+    assert!(rig.published().iter().all(|message| message.topic == "alice/event/lamp"));
     assert_eq!(rig.acknowledged(), [delivery]);
 }
 
 #[test]
-fn a_full_queue_answers_429() {
+fn more_requests_than_the_device_is_given_at_a_time_wait_for_their_turn() {
+    let mut rig = Rig::online();
+    for data in [&b"1"[..], b"2", b"3"] {
+        rig.receive(request("ON", data));
+    }
+    let executed = rig.executed();
+    assert_eq!(executed.len(), 2);
+    rig.answer(&executed[0], Answer::text("ON"));
+    assert_eq!(rig.executed().len(), 3);
+    assert_eq!(rig.executed()[2].remaining, Duration::from_secs(5), "its time begins now");
+}
+
+#[test]
+fn a_request_whose_turn_does_not_come_in_time_is_409_and_not_carried_out() {
+    let mut rig = Rig::online();
+    for data in [&b"1"[..], b"2", b"3"] {
+        rig.receive(request("ON", data));
+    }
+    rig.advance(Duration::from_secs(5));
+    let answers = rig.published();
+    let third = answers.iter().find(|m| m.correlation_data.as_deref() == Some(b"3")).unwrap();
+    assert_eq!((status(third), third.user_property("reason")), ("409", Some("queued")));
+    assert_eq!(rig.executed().len(), 2);
+}
+
+#[test]
+fn a_device_that_does_not_answer_has_no_more_than_its_queue() {
     let mut rig = Rig::online();
     rig.receive(request("ON", b"1"));
-    rig.receive(request("ON", b"2"));
-    rig.receive(request("ON", b"3"));
+    rig.advance(Duration::from_secs(5));
+    rig.take();
+    for data in [&b"2"[..], b"3", b"4"] {
+        rig.receive(request("ON", data));
+    }
     assert_eq!(rig.executed().len(), 2);
     assert_eq!(status(&rig.published()[0]), "429");
 }
@@ -110,11 +142,23 @@ fn a_response_topic_out_of_bounds_is_refused_and_the_request_not_executed() {
         "alice/hub/hub/presence",
         "alice/hub/attic/presence",
         "alice/hub/hub/absence",
+        "alice/hub/attic/zzz",
+        "alice/cmnd/a/b/c",
+        "alice/cmnd//b",
+        "alice/response/attic/will",
+        "alice/response/attic/fence/x",
+        "alice/response/attic/session",
+        "alice/event/lamp",
+        "alice/state/blinds/position",
+        "alice/state/lamp/brightness",
+        "alice/state/lamp/status",
+        "alice/state/lamp",
     ] {
         let message = Message { response_topic: Some(topic.into()), ..request("ON", b"1") };
         let delivery = rig.receive(message);
         assert!(rig.executed().is_empty(), "{topic:?}");
-        assert!(rig.published().is_empty(), "{topic:?}");
+        let events = |message: &Message| message.topic == "alice/event/lamp";
+        assert!(rig.published().iter().all(events), "{topic:?}");
         assert_eq!(rig.acknowledged().last(), Some(&delivery), "{topic:?}");
     }
 }

@@ -1,14 +1,22 @@
 //! A hub on a bench: the test plays broker, store, devices and clock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use hearth_core::{
     Absence, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
-    Generation, Hub, HubConfig, Input, Memory, Message, Now, Output, QoS, Record, Request,
-    RequestKey, topic::Templates,
+    Generation, Hub, HubConfig, Input, Kept, Memory, Message, Now, Output, QoS, Record, Request,
+    RequestKey, Served, Subscription, topic::Templates,
 };
 
 pub(crate) const CLIENT_ID: &str = "hub";
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) struct Rig {
     pub(crate) hub: Hub,
@@ -18,6 +26,11 @@ pub(crate) struct Rig {
     /// What the store holds.
     pub(crate) memory: Memory,
     pub(crate) journal: BTreeMap<RequestKey, Record>,
+    pub(crate) served: BTreeMap<Arc<str>, Served>,
+    /// SUBSCRIBE packets without SUBACK.
+    pub(crate) asked: VecDeque<Vec<Subscription>>,
+    /// The last `online`.
+    pub(crate) online: Option<Message>,
     /// Outputs that the rig does not perform by itself.
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
@@ -28,7 +41,10 @@ pub(crate) struct Rig {
 }
 
 pub(crate) fn config() -> HubConfig {
-    let lamp = DevicePolicy::new(Duration::from_secs(5));
+    let lamp = DevicePolicy {
+        properties: ["power".to_owned(), "brightness".to_owned()].into(),
+        ..DevicePolicy::new(Duration::from_secs(5))
+    };
     let blinds = DevicePolicy { not_idempotent: ["step".to_owned()].into(), ..lamp.clone() };
     HubConfig {
         client_id: CLIENT_ID.into(),
@@ -69,22 +85,38 @@ impl Rig {
         memory: Memory,
         journal: BTreeMap<RequestKey, Record>,
     ) -> Self {
-        let mut count = 0;
-        let seed = u8::try_from(memory.open.len() + memory.decided.len()).unwrap();
-        let entropy = move || {
-            count += 1;
-            let mut bytes = [seed; 16];
-            bytes[15] = count;
-            bytes
+        Self::with_kept(config, memory, journal, BTreeMap::new())
+    }
+
+    pub(crate) fn with_kept(
+        config: HubConfig,
+        memory: Memory,
+        journal: BTreeMap<RequestKey, Record>,
+        served: BTreeMap<Arc<str>, Served>,
+    ) -> Self {
+        // No two hubs of a test give a connection the same name.
+        let entropy = || {
+            let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+            std::array::from_fn(|index| match index {
+                0..8 => u8::try_from(number >> (5 * index) & 31).unwrap(),
+                _ => 7,
+            })
         };
-        let records = journal.values().cloned().collect();
-        let hub = Hub::new(config, memory.clone(), records, entropy);
+        let kept = Kept {
+            memory: memory.clone(),
+            journal: journal.values().cloned().collect(),
+            served: served.values().cloned().collect(),
+        };
+        let hub = Hub::new(config, kept, entropy);
         let mut rig = Self {
             hub,
             now: Duration::from_secs(1000),
             unix: Duration::from_secs(1_700_000_000),
             memory,
             journal,
+            served,
+            asked: VecDeque::new(),
+            online: None,
             outputs: Vec::new(),
             store_works: true,
             store_fails: false,
@@ -106,7 +138,13 @@ impl Rig {
 
     /// The same hub after SIGKILL and a restart, connected but not yet fenced.
     pub(crate) fn restarted(&self, session_present: bool) -> Self {
-        let mut rig = Self::with_journal(config(), self.memory.clone(), self.journal.clone());
+        self.restarted_with(config(), session_present)
+    }
+
+    /// Likewise, with another configuration.
+    pub(crate) fn restarted_with(&self, config: HubConfig, session_present: bool) -> Self {
+        let (memory, journal) = (self.memory.clone(), self.journal.clone());
+        let mut rig = Self::with_kept(config, memory, journal, self.served.clone());
         rig.now = self.now;
         rig.handle(Input::Elapsed);
         rig.go_online_unfenced(session_present);
@@ -127,7 +165,20 @@ impl Rig {
     /// Gets as far as SUBACK, in a session that may have no subscription.
     pub(crate) fn subscribe(&mut self, prefix: &str, session_present: bool) {
         self.connect(connack(Some(prefix), session_present));
-        self.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+        self.grant();
+    }
+
+    /// Grants QoS 1 for every filter that the hub asks for.
+    pub(crate) fn grant(&mut self) {
+        self.grant_but(|_| 1);
+    }
+
+    /// Answers every SUBSCRIBE with a reason code for each filter.
+    pub(crate) fn grant_but(&mut self, code: impl Fn(&str) -> u8) {
+        while let Some(asked) = self.asked.pop_front() {
+            let reason_codes = asked.iter().map(|asked| code(&asked.filter)).collect();
+            self.handle(Input::Subscribed { reason_codes });
+        }
     }
 
     /// Sends back what the hub published before it subscribed, as the broker does in the session of before.
@@ -171,7 +222,17 @@ impl Rig {
                     self.write(change);
                     self.hub.handle(now, Input::Stored { revision });
                 }
-                output => self.outputs.push(output),
+                output => {
+                    match &output {
+                        Output::Subscribe(filters) => self.asked.push_back(filters.clone()),
+                        Output::Connect { .. } => self.asked.clear(),
+                        Output::Publish { message, .. } if message.payload[..] == *b"online" => {
+                            self.online = Some(message.clone());
+                        }
+                        _ => {}
+                    }
+                    self.outputs.push(output);
+                }
             }
         }
     }
@@ -203,6 +264,12 @@ impl Rig {
             }
             Change::Forget(key) => {
                 self.journal.remove(&key);
+            }
+            Change::Served(served) => {
+                self.served.insert(served.device.clone(), served);
+            }
+            Change::Unserved(device) => {
+                self.served.remove(&device);
             }
         }
     }
@@ -309,6 +376,11 @@ pub(crate) fn request(payload: &'static str, correlation_data: &'static [u8]) ->
         correlation_data: Some(correlation_data.into()),
         ..Message::default()
     }
+}
+
+/// The same request once more, as its requester marks it.
+pub(crate) fn retry(message: Message) -> Message {
+    Message { user_properties: vec![("retry".into(), "1".into())], ..message }
 }
 
 pub(crate) fn status(message: &Message) -> &str {

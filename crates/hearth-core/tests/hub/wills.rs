@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hearth_core::{Change, Disconnection, HubConfig, Input, Message, Outcome, Output, QoS};
+use hearth_core::{
+    Change, Disconnection, HubConfig, Input, Message, Outcome, Output, Published, QoS,
+};
 
 use crate::rig::{Rig, config, connack};
 
@@ -80,11 +82,12 @@ fn a_will_that_nobody_acknowledged_is_unconsumed() {
 }
 
 #[test]
-fn the_retained_copy_is_evidence_in_a_fresh_session() {
+fn the_retained_copy_in_a_fresh_session_proves_that_the_will_was_published_and_no_more() {
     let before = Rig::online();
     let mut rig = before.restarted(false);
     rig.receive(fired(&before));
-    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    assert_eq!(rig.absences()[0].published, Published::Yes);
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn unwatched(before: &Rig) -> Rig {
     let mut rig = Rig::with_journal(config(), before.memory.clone(), before.journal.clone());
     rig.handle(Input::Elapsed);
     rig.connect(connack(Some("alice"), true));
-    rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 0x97] });
+    rig.grant_but(|filter| if filter.ends_with("presence") { 0x97 } else { 1 });
     rig.return_to_session();
     rig
 }
@@ -124,7 +127,10 @@ fn an_end_in_order_proves_nothing_where_the_will_would_not_come_back() {
 #[test]
 fn what_tells_of_a_connection_that_the_store_does_not_hold_leaves_the_outcome_unknown() {
     let before = Rig::online();
-    let another = Message { correlation_data: Some(vec![9; 16].into()), ..fired(&before) };
+    let mut unstored = before.restarted(true);
+    unstored.fence();
+    unstored.advance(Duration::from_millis(300));
+    let another = fired(&unstored);
     for evidence in [another.clone(), acknowledgement(&another, "guardian")] {
         let mut rig = before.restarted(true);
         rig.receive(evidence);
@@ -139,12 +145,12 @@ fn a_lost_session_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn a_retained_online_of_a_lost_session_proves_that_the_will_was_not_published() {
+fn a_retained_online_of_a_lost_session_proves_nothing() {
     let before = Rig::online();
-    let online = Message { payload: "online".into(), response_topic: None, ..fired(&before) };
+    let online = before.online.clone().expect("the hub is online");
     let mut rig = before.restarted(false);
     rig.receive(online);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
 }
 
 #[test]
@@ -204,7 +210,8 @@ fn each_unclean_generation_keeps_its_own_outcome() {
     let mut rig = second.restarted(true);
     rig.receive(first_will.clone());
     rig.receive(acknowledgement(&second_will, "guardian"));
-    assert_eq!(decide(&mut rig), [Outcome::Unconsumed, Outcome::Consumed]);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::Consumed]);
+    assert_eq!(rig.absences()[0].published, Published::Yes);
 }
 
 #[test]
@@ -255,10 +262,10 @@ fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_
 #[test]
 fn an_offline_that_replaces_the_hubs_online_is_replaced_in_turn() {
     let mut rig = Rig::online();
-    let online = Message { payload: "online".into(), response_topic: None, ..fired(&rig) };
     let late_will = fired(&rig);
-    rig.receive(online);
+    rig.receive(rig.online.clone().expect("the hub is online"));
     rig.receive(late_will);
+    rig.advance(Duration::from_secs(1));
     let restored = rig.published().pop().expect("the hub speaks up");
     assert_eq!(&restored.payload[..], b"online");
 }
@@ -314,7 +321,17 @@ fn the_session_leaves_an_old_prefix_once_its_wills_are_decided() {
     assert_eq!(left(&rig), None, "acknowledgements may still come under the old prefix");
     decide(&mut rig);
     let filters = left(&rig).expect("UNSUBSCRIBE");
-    assert_eq!(filters, ["alice/cmnd/+/+", "alice/response/hub/+", "alice/hub/hub/presence"]);
+    let expected = [
+        "alice/cmnd/+/+",
+        "alice/cmnd/blinds/+",
+        "alice/cmnd/hub/+",
+        "alice/cmnd/lamp/+",
+        "alice/hub/hub/presence",
+        "alice/response/hub/+",
+        "alice/state/blinds/status",
+        "alice/state/lamp/status",
+    ];
+    assert_eq!(filters, expected);
     assert_eq!(rig.memory.past, []);
 }
 
@@ -370,8 +387,7 @@ fn a_session_that_is_lost_while_the_prefix_is_learned_is_lost() {
 #[test]
 fn the_echo_of_the_hubs_own_online_is_no_evidence_later() {
     let mut rig = Rig::online();
-    let online = Message { payload: "online".into(), response_topic: None, ..fired(&rig) };
-    rig.receive(online);
+    rig.receive(rig.online.clone().expect("the hub is online"));
     rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
     rig.advance(Duration::from_secs(60));
     rig.go_online_unfenced(false);

@@ -77,7 +77,12 @@ impl World {
         let records: Vec<Record> = self.store.records.values().cloned().collect();
         let mut rng = self.rng.fork();
         let entropy = move || rng.u128(..).to_be_bytes();
-        let hub = Hub::new(self.hub_config(), self.store.memory.clone(), records, entropy);
+        let kept = hearth_core::Kept {
+            memory: self.store.memory.clone(),
+            journal: records,
+            served: self.store.served.values().cloned().collect(),
+        };
+        let hub = Hub::new(self.hub_config(), kept, entropy);
         self.daemon =
             Some(Daemon { hub, link: None, next_delivery: 0, inputs: VecDeque::new(), away: None });
         self.feed(Input::Elapsed);
@@ -372,7 +377,7 @@ impl World {
             }
             Notice::LateAnswer { .. } => self.reach(Reached::Late),
             Notice::RequestDropped { .. } => self.reach(Reached::Dropped),
-            Notice::PresenceRestored => self.reach(Reached::PresenceRestored),
+            Notice::PresenceRestored { .. } => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
             Notice::ReceiveMaximumExceeded { .. } => self.reach(Reached::Left),
             Notice::QueueFull { topic } => {
@@ -392,6 +397,15 @@ impl World {
                 self.reach(Reached::SubscriptionRefused);
                 self.refusals_noticed += 1;
             }
+            Notice::SubscriptionWeakened { .. }
+            | Notice::SubscriptionUnanswered { .. }
+            | Notice::RequestFailed { .. }
+            | Notice::EvidenceIgnored { .. }
+            | Notice::Rival { .. }
+            | Notice::RivalGone { .. }
+            | Notice::ClientIdShared
+            | Notice::ExpiryAdded { .. }
+            | Notice::TakenBack { .. } => {}
             Notice::PublishRefused { .. } => self.refusals_noticed += 1,
             Notice::MessageDropped { topic } => self.note_dropped(topic),
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use hearth_core::Absence;
+use hearth_core::{Absence, Outcome, Published};
 use serde_json::{Value, json};
 
 use super::{Asking, exit, fail};
@@ -99,12 +99,19 @@ pub(super) fn will(common: &Asking) -> ExitCode {
         }
         for absence in absences {
             let clean = if absence.clean { ", after a disconnect in order" } else { "" };
-            println!("{}  {}{clean}", absence.decided_at, absence.outcome.as_str());
+            let published = match (absence.outcome, absence.published) {
+                (Outcome::Unknown, Published::Yes) => ", but published",
+                _ => "",
+            };
+            println!("{}  {}{published}{clean}", absence.decided_at, absence.outcome.as_str());
             println!("    the will of the connection of {}", absence.connected_at);
-            for answer in absence.acknowledgements {
+            for answer in absence.acknowledgements.iter() {
                 let who = answer.responder.as_deref().unwrap_or("somebody");
                 let when = if answer.before_fence { "while away" } else { "after the return" };
                 println!("    {who}, {when}: {}", answer.payload);
+            }
+            if absence.left_out > 0 {
+                println!("    and {} more answers that were not kept", absence.left_out);
             }
         }
     })

@@ -58,9 +58,8 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(exit::SOFTWARE, error),
     };
     let reloader = Reloader::new(plugins, staging);
-    let (memory, journal) = (contents.memory, contents.journal);
     let service = Service::from_environment();
-    let parts = Parts { config, memory, journal, store, stored, devices, reloader, service };
+    let parts = Parts { config, kept: contents.kept, store, stored, devices, reloader, service };
     // As a task: the link wakes a task without a look at the sockets first.
     let ended = runtime.block_on(async { tokio::spawn(driver::run(parts)).await });
     match ended.unwrap_or_else(|error| panic::resume_unwind(error.into_panic())) {

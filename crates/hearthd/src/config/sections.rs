@@ -181,6 +181,7 @@ fn topics(reader: &mut Reader, root: &mut Section<'_>) -> Templates {
         ("response", &mut topics.response, Templates::RESPONSE),
         ("presence", &mut topics.presence, Templates::HUB),
         ("absence", &mut topics.absence, Templates::HUB),
+        ("event", &mut topics.event, Templates::EVENT),
     ];
     let mut seen: Vec<(&str, Template)> = Vec::new();
     for (key, field, placeholders) in fields {

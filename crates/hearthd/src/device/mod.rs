@@ -209,6 +209,12 @@ impl Devices {
         Ok(devices)
     }
 
+    /// Returns the properties that a device declares.
+    pub fn properties(&self, device: &str) -> BTreeSet<String> {
+        let device = self.by_id.get(device);
+        device.into_iter().flat_map(|device| device.shared.declarations.keys().cloned()).collect()
+    }
+
     /// Returns the properties of a device whose setting must not be carried out twice.
     pub fn not_idempotent(&self, device: &str) -> BTreeSet<String> {
         let device = self.by_id.get(device);

@@ -96,7 +96,7 @@ impl Devices {
         let removed: Vec<_> = self.by_id.keys().filter(|id| gone(id)).cloned().collect();
         for id in &removed {
             if let Some(device) = self.by_id.get(id) {
-                device.shared.clear();
+                device.shared.silence();
             }
             self.leave(id);
         }

@@ -149,16 +149,12 @@ impl Shared {
         }
     }
 
-    /// Has a device say no more, and clears what the broker has retained of it.
-    pub(crate) fn clear(&self) {
+    /// Has a device say no more.
+    pub(crate) fn silence(&self) {
         self.silent.store(true, Ordering::Release);
-        let retained = self.declarations.values().filter(|d| d.retained).map(|d| d.name.as_str());
-        for property in retained.chain([STATUS]) {
-            self.retain(property, "");
-        }
     }
 
-    /// Has the broker retain a text of the hub's own; an empty one clears the topic.
+    /// Has the broker retain a text of the hub's own.
     fn retain(&self, property: &str, text: &'static str) {
         self.post.requested_state(State {
             device: self.config.id.clone(),
@@ -176,14 +172,7 @@ impl Shared {
     }
 
     /// Takes over what the device knew before a reload changed it, and what was told of it.
-    ///
-    /// What the broker has retained of a property that is no more is cleared.
     pub(crate) fn take_over(&self, before: &Self) {
-        for (name, declaration) in &before.declarations {
-            if declaration.retained && !self.declarations.contains_key(name) {
-                self.retain(name, "");
-            }
-        }
         *lock(&self.saved) = before.saved();
         let mut states = lock(&self.states);
         for (name, value) in &*lock(&before.states) {

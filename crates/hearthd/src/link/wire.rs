@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use hearth_core::{Connack, Message, QoS, Will};
+use hearth_core::{Connack, Message, QoS, VOUCHES, Will};
 use rumqttc::{
     TlsConfiguration,
     v5::mqttbytes::{
@@ -90,6 +90,8 @@ pub(super) fn read_connack(connack: ConnAck) -> Connack {
             response_information: properties.response_information,
             receive_maximum: properties.receive_max.unwrap_or(u16::MAX),
             maximum_packet_size: properties.max_packet_size,
+            wildcards: properties.wildcard_subscription_available != Some(0),
+            vouches: properties.user_properties.iter().any(|(name, _)| name == VOUCHES),
         },
     }
 }

@@ -1,6 +1,6 @@
 //! What a power cut at any moment leaves: always a store that opens, with what was durable.
 
-use hearth_core::{Answer, KnownPrefix, QoS, Reply, RequestKey};
+use hearth_core::{Answer, KnownPrefix, Memory, QoS, Reply, RequestKey};
 
 use super::{
     disk::{Disk, Step, open},
@@ -29,6 +29,8 @@ fn revision(n: u8) -> Pending {
         // Of all sizes, so that pages split and the file grows.
         answer: Some(Answer::text("x".repeat(usize::from(n) * 400))),
         delivered: false,
+        answered_at: None,
+        names: Vec::new(),
     }));
     if n > 6 {
         pending.change(Change::Forget(key(u16::from(n) - 6)));

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::mpsc};
 
-use hearth_core::{Answer, KnownPrefix, QoS, Reply, RequestKey};
+use hearth_core::{Answer, KnownPrefix, Memory, QoS, Reply, RequestKey};
 
 use super::{disk::Disk, writer::Pending, *};
 
@@ -16,14 +16,14 @@ fn what_was_put_is_there_after_reopening() {
     let (sender, events) = mpsc::channel();
     let (store, contents) =
         Store::open(folder.path(), move |event| sender.send(event).unwrap()).unwrap();
-    assert_eq!(contents.memory, Memory::default());
+    assert_eq!(contents.kept.memory, Memory::default());
     store.put(7, Change::Memory(memory()));
     store.put_device("lamp".into(), b"on".to_vec());
     let stored = events.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(stored, StoreEvent::Stored { revision: 7 });
     store.close();
     let (_store, contents) = Store::open(folder.path(), |_| {}).unwrap();
-    assert_eq!(contents.memory, memory());
+    assert_eq!(contents.kept.memory, memory());
     assert_eq!(contents.devices["lamp"], b"on");
 }
 
@@ -32,7 +32,7 @@ fn a_file_that_is_no_store_is_put_aside() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(FILE), b"this is not a database, whatever it says").unwrap();
     let (_store, contents) = Store::open(folder.path(), |_| {}).unwrap();
-    assert_eq!(contents.memory, Memory::default());
+    assert_eq!(contents.kept.memory, Memory::default());
     assert!(folder.path().join("state.corrupt").exists());
 }
 
@@ -46,6 +46,7 @@ fn a_store_in_use_is_refused() {
 
 fn record(n: u32, expires: Option<Duration>) -> Record {
     let key = RequestKey::Correlated {
+        account: None,
         response_topic: "alice/response/phone/lamp".into(),
         correlation_data: n.to_be_bytes().to_vec().into(),
     };
@@ -62,6 +63,8 @@ fn record(n: u32, expires: Option<Duration>) -> Record {
         },
         answer: Some(Answer::text("ON")),
         delivered: false,
+        answered_at: None,
+        names: Vec::new(),
     }
 }
 
@@ -72,7 +75,7 @@ fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<Record> {
         store.put(revision, change);
     }
     store.close();
-    Store::open(folder.path(), |_| {}).unwrap().1.journal
+    Store::open(folder.path(), |_| {}).unwrap().1.kept.journal
 }
 
 #[test]
@@ -132,7 +135,8 @@ fn start(
         disk::open(card.clone())
             .map_err(|error| StoreError::Open { path: FILE.into(), source: Box::new(error.into()) })
     };
-    let opened = database.map(|database| Opened { database, rows: Rows::default() });
+    let opened =
+        database.map(|database| Opened { database, rows: Rows::default(), is_of_before: false });
     let mut writer = Writer::new(opened, Box::new(opener), None, &[]);
     writer.retry_interval = Duration::from_millis(20);
     let (sender, events) = mpsc::channel();
@@ -141,7 +145,7 @@ fn start(
 }
 
 fn journal_on(card: Disk) -> Vec<Record> {
-    read(&disk::open(card).unwrap(), None).unwrap().0.journal
+    read(&disk::open(card).unwrap(), None).unwrap().0.kept.journal
 }
 
 #[test]

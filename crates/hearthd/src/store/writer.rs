@@ -6,15 +6,16 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use hearth_core::{Change, Memory, Record, RequestKey};
+use hearth_core::{Change, Memory, Record, RequestKey, Served};
 use redb::Database;
 use tracing::{error, info};
 
 use super::{
-    BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, StoreError, StoreEvent,
+    BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent, before,
     inbox::{Command, Inbox},
     read_rows,
     rows::Rows,
@@ -39,6 +40,8 @@ pub(super) struct Writer {
 
 /// The file, and what it holds where.
 pub(super) struct Opened {
+    /// Its journal is of an earlier version.
+    pub(super) is_of_before: bool,
     pub(super) database: Database,
     pub(super) rows: Rows,
 }
@@ -50,6 +53,10 @@ pub(super) struct Pending {
     /// None where the request is forgotten.
     journal: BTreeMap<RequestKey, Option<Record>>,
     devices: BTreeMap<String, Vec<u8>>,
+    /// None where nothing is left of a device.
+    served: BTreeMap<Arc<str>, Option<Served>>,
+    /// The journal is of an earlier version, and is written anew in today's form.
+    is_of_before: bool,
     /// The journal was given up while it could not be written: what the file holds of it is of no use.
     journal_lost: bool,
 }
@@ -65,7 +72,11 @@ impl Writer {
         journal: &[Record],
     ) -> Self {
         let mut pending = Pending { journal_lost: opened.is_err(), ..Pending::default() };
-        for record in journal.iter().filter(|record| record.reply.expires == Some(Duration::ZERO)) {
+        pending.is_of_before = opened.as_ref().is_ok_and(|opened| opened.is_of_before);
+        let anew =
+            |record: &&Record| pending.is_of_before || record.reply.expires == Some(Duration::ZERO);
+        let anew: Vec<_> = journal.iter().filter(anew).collect();
+        for record in anew {
             pending.change(Change::Record(record.clone()));
         }
         let (opened, failure) = match opened {
@@ -148,13 +159,13 @@ impl Writer {
     }
 
     fn try_write(&mut self) -> Result<(), Cause> {
-        let Opened { database, rows } = match &mut self.opened {
+        let Opened { database, rows, .. } = match &mut self.opened {
             Some(opened) => opened,
             None => {
                 let database = (self.open)()?;
                 let lost = self.pending.journal_lost;
                 let rows = if lost { Rows::default() } else { read_rows(&database)? };
-                self.opened.insert(Opened { database, rows })
+                self.opened.insert(Opened { database, rows, is_of_before: false })
             }
         };
         self.pending.write_to(database, rows, self.boot.as_deref())
@@ -166,6 +177,8 @@ impl Pending {
         self.memory.is_none()
             && self.journal.is_empty()
             && self.devices.is_empty()
+            && self.served.is_empty()
+            && !self.is_of_before
             && !self.journal_lost
     }
 
@@ -177,6 +190,12 @@ impl Pending {
             }
             Change::Forget(key) => {
                 self.journal.insert(key, None);
+            }
+            Change::Served(served) => {
+                self.served.insert(served.device.clone(), Some(served));
+            }
+            Change::Unserved(device) => {
+                self.served.insert(device, None);
             }
         }
     }
@@ -207,6 +226,9 @@ impl Pending {
             transaction.delete_table(JOURNAL)?;
             *rows = Rows::default();
         }
+        if self.is_of_before {
+            transaction.delete_table(before::JOURNAL_2)?;
+        }
         if !self.journal.is_empty() {
             let mut table = transaction.open_table(JOURNAL)?;
             for (key, record) in &self.journal {
@@ -214,6 +236,17 @@ impl Pending {
                     table.insert(rows.of(key), postcard::to_allocvec(record)?.as_slice())?;
                 } else if let Some(row) = rows.forget(key) {
                     table.remove(row)?;
+                }
+            }
+        }
+        if !self.served.is_empty() {
+            let mut table = transaction.open_table(SERVED)?;
+            for (device, served) in &self.served {
+                if let Some(served) = served {
+                    let properties = serde_json::to_vec(&served.properties)?;
+                    table.insert(&**device, properties.as_slice())?;
+                } else {
+                    table.remove(&**device)?;
                 }
             }
         }
@@ -230,4 +263,4 @@ impl Pending {
 
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// More than the hub's journal can hold, with what it forgets beside.
-const JOURNAL_BOUND: usize = 4096;
+const JOURNAL_BOUND: usize = 8192;

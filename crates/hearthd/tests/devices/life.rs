@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hearth_core::{Absence, Acknowledgement, Generation, Outcome};
+use hearth_core::{Absence, Acknowledgement, Acknowledgements, Generation, Outcome, Published};
 use hearthd::device::{self, Checked, Devices};
 
 use crate::bench::{Bench, PATIENCE, config, plugins};
@@ -141,11 +141,15 @@ pub(crate) fn consumed() -> Absence {
         clean: false,
         connected_at: "2026-01-01T00:00:00Z".into(),
         decided_at: "2026-01-01T00:01:00Z".into(),
-        acknowledgements: vec![Acknowledgement {
+        acknowledgements: Acknowledgements(vec![Acknowledgement {
             responder: Some("phone".into()),
+            vouched: false,
             payload: "lights off".into(),
             status: Some(200),
             before_fence: true,
-        }],
+        }]),
+        published: Published::Yes,
+        session_kept: true,
+        left_out: 0,
     }
 }

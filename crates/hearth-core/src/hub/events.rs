@@ -1,0 +1,128 @@
+//! What came to nothing, and was told to no requester: an event for whoever watches the device, and a line for people.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::{Hub, telling::Telling};
+use crate::{Answer, Message, Notice, Now, QoS, outbox::Kind};
+
+/// How much of what strangers cause was told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) dropped: Telling,
+    pub(super) failed: Telling,
+    pub(super) ignored: Telling,
+    pub(super) restored: Telling,
+    /// When the next event may be published, and how many were left out.
+    next_event: Duration,
+    events_left_out: u64,
+}
+
+/// A request that nobody is answered about.
+pub(super) struct Failed<'r> {
+    pub(super) device: Arc<str>,
+    pub(super) property: Arc<str>,
+    pub(super) payload: &'r [u8],
+}
+
+impl Hub {
+    /// A request without a Response Topic came to nothing.
+    pub(super) fn tell_failed(&mut self, now: Now, failed: &Failed<'_>, answer: &Answer) {
+        let message = answer.message.clone().unwrap_or_default();
+        let status = answer.status.code();
+        let reason = answer.reason.map(crate::Reason::as_str);
+        self.publish_event(now, failed, status, reason, &message);
+        if let Some(more) = self.told.failed.tell(now.monotonic) {
+            let (device, property) = (failed.device.clone(), failed.property.clone());
+            self.notice(Notice::RequestFailed { device, property, status, message, more });
+        }
+    }
+
+    /// A request is dropped: its requester may not be answered, or has stopped waiting.
+    pub(super) fn tell_dropped(
+        &mut self,
+        now: Now,
+        topic: &str,
+        reason: String,
+        remedy: Option<String>,
+        failed: Option<(&Failed<'_>, u16)>,
+    ) {
+        if let Some((failed, status)) = failed {
+            self.publish_event(now, failed, status, None, &reason);
+        }
+        if let Some(more) = self.told.dropped.tell(now.monotonic) {
+            let topic = topic.to_owned();
+            self.notice(Notice::RequestDropped { topic, reason, remedy, more });
+        }
+    }
+
+    /// Publishes what happened, a few times a second at most: whoever causes it must not keep answers from going out.
+    fn publish_event(
+        &mut self,
+        now: Now,
+        failed: &Failed<'_>,
+        status: u16,
+        reason: Option<&str>,
+        message: &str,
+    ) {
+        let Some(prefix) = self.connection().map(|connection| connection.prefix.clone()) else {
+            return;
+        };
+        if !self.config.devices.contains_key(&*failed.device) {
+            return;
+        }
+        let earliest = now.monotonic.max(self.told.next_event);
+        if earliest > now.monotonic + EVENT_BURST {
+            self.told.events_left_out += 1;
+            return;
+        }
+        self.told.next_event = earliest + EVENT_INTERVAL;
+        let mut event = json!({
+            "event": "failed",
+            "property": &*failed.property,
+            "payload": excerpt(failed.payload, LONGEST_PAYLOAD),
+            "status": status,
+            "message": message,
+        });
+        if let Some(reason) = reason {
+            event["reason"] = reason.into();
+        }
+        if self.told.events_left_out > 0 {
+            event["left_out"] = std::mem::take(&mut self.told.events_left_out).into();
+        }
+        let topic = self.config.topics.event.build(prefix.as_ref(), &[("device", &failed.device)]);
+        let message = Message {
+            topic,
+            payload: event.to_string().into(),
+            qos: QoS::AtLeastOnce,
+            utf8: true,
+            content_type: Some("application/json".into()),
+            user_properties: vec![self.introduction_of_hub()],
+            ..Message::default()
+        };
+        self.send(message, Kind::Event, Some(now.monotonic + EVENT_EXPIRY));
+    }
+
+    /// Says which hub has published a message.
+    pub(super) fn introduction_of_hub(&self) -> (String, String) {
+        ("hub".into(), self.config.client_id.clone())
+    }
+}
+
+/// Keeps the beginning of foreign bytes, as text.
+pub(super) fn excerpt(bytes: &[u8], most: usize) -> String {
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned();
+    while text.len() > most {
+        text.pop();
+    }
+    text
+}
+
+/// One event in this time, on average.
+const EVENT_INTERVAL: Duration = Duration::from_millis(200);
+/// How much of that time may be used up in advance.
+const EVENT_BURST: Duration = Duration::from_secs(2);
+/// How long an event is of interest.
+const EVENT_EXPIRY: Duration = Duration::from_secs(60);
+const LONGEST_PAYLOAD: usize = 128;

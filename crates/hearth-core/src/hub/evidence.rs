@@ -1,0 +1,194 @@
+//! What tells of the hub's own wills: copies of them, and answers to them.
+//!
+//! Everybody may publish on these topics. What counts is what only somebody can say who has seen the will, and only
+//! once the connection that carried it has ended.
+
+use super::{Connection, Hub, Phase, events::excerpt};
+use crate::{
+    Absence, Acknowledgement, DeliveryId, Generation, Message, Notice, Now, Output, token::Purpose,
+    wills::Trace,
+};
+
+impl Hub {
+    pub(super) fn on_will_answer(
+        &mut self,
+        now: Now,
+        message: &Message,
+        delivery: Option<DeliveryId>,
+    ) {
+        match self.wills.trace(message, self.generation()) {
+            Trace::Will(generation) => {
+                let answer = self.acknowledgement(message);
+                let (news, changed) = self.wills.acknowledge(generation, &answer);
+                self.note_evidence(news, changed, delivery);
+            }
+            Trace::Stranger => self.on_stranger(delivery),
+            Trace::Premature => {
+                let reason = "it answers a will that the broker has not published";
+                self.ignore(now, message, reason, delivery);
+            }
+            Trace::Own(_) | Trace::Foreign => {
+                self.ignore(now, message, "it answers no will of this hub", delivery);
+            }
+        }
+    }
+
+    pub(super) fn on_own_presence(
+        &mut self,
+        now: Now,
+        message: &Message,
+        delivery: Option<DeliveryId>,
+    ) {
+        let current = self.generation();
+        let offline = &message.payload[..] == b"offline";
+        let trace = self.wills.trace(message, current);
+        let is_own_online = !offline && current.is_some_and(|g| trace == Trace::Own(g));
+        match trace {
+            Trace::Will(generation) if offline => {
+                let resumed = self.connection().is_some_and(|connection| connection.resumed);
+                let (news, changed) = self.wills.saw_will(generation, resumed);
+                self.note_evidence(news, changed, delivery);
+            }
+            Trace::Own(_) => self.acknowledge_now(delivery),
+            Trace::Stranger => {
+                if !offline && self.has_echoed() {
+                    self.saw_namesake();
+                }
+                self.on_stranger(delivery);
+            }
+            Trace::Premature => {
+                let reason = "it is no copy of the will, which the broker has not published";
+                self.ignore(now, message, reason, delivery);
+            }
+            Trace::Will(_) | Trace::Foreign => {
+                if !offline && !message.payload.is_empty() && self.has_echoed() {
+                    self.saw_namesake();
+                }
+                self.ignore(now, message, "it is neither of this hub nor its will", delivery);
+            }
+        }
+        let is_current = message.topic == self.own_presence_topic(self.prefix());
+        let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
+            return;
+        };
+        if is_own_online {
+            connection.echoed = true;
+        } else if connection.echoed && is_current {
+            self.displaced();
+        }
+    }
+
+    /// Only a session that was subscribed before this connection returns this.
+    pub(super) fn on_session(&mut self, message: &Message) {
+        let Some(generation) = self.own_generation(message, Purpose::Session) else { return };
+        let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
+            return;
+        };
+        if generation == connection.generation {
+            connection.resumed = true;
+            self.note_expiry(message);
+        }
+    }
+
+    /// Notes whether a message of the hub that went out without an expiry has one now.
+    pub(super) fn note_expiry(&mut self, message: &Message) {
+        let added = message.expiry.is_some();
+        if self.wills.note_expiry(added) {
+            self.store_memory();
+            self.notice(Notice::ExpiryAdded { added });
+        }
+    }
+
+    /// Returns the generation of the connection in use where a message is this hub's own, for this purpose: by its
+    /// token, and by the broker's word where that vouches for senders.
+    pub(super) fn own_generation(&self, message: &Message, purpose: Purpose) -> Option<Generation> {
+        let connection = self.connection()?;
+        let vouched = !connection.vouches
+            || message.sender(true).is_some_and(|sender| {
+                sender.client_id.is_none_or(|id| id == self.config.client_id)
+            });
+        let generation = connection.generation;
+        (vouched && self.wills.carries(message, generation, purpose)).then_some(generation)
+    }
+
+    fn acknowledgement(&self, message: &Message) -> Acknowledgement {
+        let vouches = self.connection().is_some_and(|connection| connection.vouches);
+        let vouched = message.sender(vouches).map(|sender| match sender.client_id {
+            Some(client_id) if client_id != sender.account => {
+                format!("{} ({client_id})", sender.account)
+            }
+            Some(_) | None => sender.account.to_owned(),
+        });
+        let claimed = || {
+            let names = ["client_id", "__srcId", "x-mqtt-client-id"];
+            names.iter().find_map(|name| message.user_property(name)).map(str::to_owned)
+        };
+        let is_vouched = vouched.is_some();
+        let responder = vouched.or_else(claimed);
+        Acknowledgement {
+            responder: responder.map(|name| excerpt(name.as_bytes(), LONGEST_NAME)),
+            vouched: is_vouched,
+            payload: excerpt(&message.payload, LONGEST_ANSWER),
+            status: message.user_property("__stat").and_then(|status| status.parse().ok()),
+            before_fence: !self.fence_is_back(),
+        }
+    }
+
+    /// There was a connection that the memory does not know: what came to it may be forgotten.
+    fn on_stranger(&mut self, delivery: Option<DeliveryId>) {
+        let news = self.generation().is_some_and(|current| self.wills.saw_stranger(current));
+        self.note_evidence(news, None, delivery);
+    }
+
+    /// Stores new evidence before its delivery is acknowledged, and tells of a changed outcome.
+    fn note_evidence(
+        &mut self,
+        news: bool,
+        changed: Option<Absence>,
+        delivery: Option<DeliveryId>,
+    ) {
+        if news {
+            let revision = self.store_memory();
+            self.unstored.extend(delivery.map(|delivery| (revision, delivery)));
+        } else {
+            self.acknowledge_now(delivery);
+        }
+        if let Some(absence) = changed {
+            if let Phase::Online(connection) = &self.phase {
+                let prefix = connection.prefix.clone();
+                self.publish_absence(prefix.as_ref(), &absence);
+            }
+            self.outputs.push_back(Output::Absence(absence));
+        }
+    }
+
+    /// Drops what claims to be evidence and cannot be.
+    fn ignore(
+        &mut self,
+        now: Now,
+        message: &Message,
+        reason: &'static str,
+        delivery: Option<DeliveryId>,
+    ) {
+        // An empty presence tells nothing, and is told as displaced where it matters.
+        if !message.payload.is_empty()
+            && let Some(more) = self.told.ignored.tell(now.monotonic)
+        {
+            let topic = message.topic.clone();
+            self.notice(Notice::EvidenceIgnored { topic, reason, more });
+        }
+        self.acknowledge_now(delivery);
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        self.connection().map(|connection| connection.generation)
+    }
+
+    fn has_echoed(&self) -> bool {
+        self.connection().is_some_and(|Connection { echoed, .. }| *echoed)
+    }
+}
+
+/// How many bytes are kept of an answer to a will, and of the name of whoever gave it.
+const LONGEST_ANSWER: usize = 256;
+const LONGEST_NAME: usize = 64;

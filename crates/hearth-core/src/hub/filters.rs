@@ -1,0 +1,187 @@
+//! What the session is subscribed to: as many SUBSCRIBE packets as the broker takes, one after the other.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{Hub, Next, Phase};
+use crate::{Notice, Now, Output, Subscription};
+
+/// The filters on their way to the broker.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    waiting: VecDeque<Subscription>,
+    /// Those of the packet that has no SUBACK yet, and when that is given up.
+    asked: Vec<Subscription>,
+    due: Option<Duration>,
+    /// Those that the broker has refused, and when they are asked for again.
+    refused: Vec<Subscription>,
+    again: Option<Duration>,
+    pause: Duration,
+    /// What people were told of on this connection.
+    told: BTreeSet<String>,
+    /// The broker does not answer a packet with several filters.
+    one_at_a_time: bool,
+}
+
+impl Filters {
+    /// The connection is gone, and with it whatever waits for an answer.
+    pub(super) fn disconnected(&mut self) {
+        *self = Self { one_at_a_time: self.one_at_a_time, ..Self::default() };
+    }
+
+    /// Asks for more filters, those that are asked for already aside.
+    pub(super) fn ask(&mut self, more: impl IntoIterator<Item = Subscription>) {
+        for subscription in more {
+            let is_there = |other: &Subscription| other.filter == subscription.filter;
+            if !self.waiting.iter().any(is_there) && !self.asked.iter().any(is_there) {
+                self.waiting.push_back(subscription);
+            }
+        }
+    }
+
+    /// Asks no more for filters that are not wanted any longer.
+    pub(super) fn drop(&mut self, filters: &[String]) {
+        let unwanted = |other: &Subscription| filters.contains(&other.filter);
+        self.waiting.retain(|other| !unwanted(other));
+        self.refused.retain(|other| !unwanted(other));
+    }
+
+    /// Returns whether nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty()
+    }
+
+    /// Returns when something is due: a SUBACK that has not come, or another try.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.due.into_iter().chain(self.again).min()
+    }
+
+    /// Takes the next packet's filters, where none is under way.
+    fn next_packet(&mut self, now: Duration, maximum_packet_size: usize) -> Vec<Subscription> {
+        const FIXED: usize = 5 + 2 + 4; // fixed header, packet id, property length
+        const FILTER: usize = 2 + 1; // length and options
+        if !self.asked.is_empty() {
+            return Vec::new();
+        }
+        let most = if self.one_at_a_time { 1 } else { FILTERS };
+        let mut size = FIXED;
+        while let Some(next) = self.waiting.front()
+            && self.asked.len() < most
+        {
+            size += FILTER + next.filter.len();
+            if size > maximum_packet_size && !self.asked.is_empty() {
+                break;
+            }
+            self.asked.extend(self.waiting.pop_front());
+        }
+        self.due = (!self.asked.is_empty()).then_some(now + SUBACK_TIMEOUT);
+        self.asked.clone()
+    }
+}
+
+impl Hub {
+    /// Sends the next SUBSCRIBE, where the last one has its answer.
+    pub(super) fn send_filters(&mut self, now: Now) {
+        let maximum = match &self.phase {
+            Phase::Subscribing(connection) if connection.subscribe_after.is_some() => return,
+            Phase::Subscribing(connection) | Phase::Online(connection) => {
+                connection.window.maximum_packet_size()
+            }
+            _ => return,
+        };
+        let packet = self.filters.next_packet(now.monotonic, maximum);
+        if !packet.is_empty() {
+            self.outputs.push_back(Output::Subscribe(packet));
+        }
+    }
+
+    /// SUBACK has come: what it refuses is asked for again later.
+    pub(super) fn on_subscribed(&mut self, now: Now, reason_codes: &[u8]) {
+        let prefix = match &self.phase {
+            Phase::Subscribing(connection) | Phase::Online(connection) => connection.prefix.clone(),
+            _ => return,
+        };
+        let evidence = self.evidence_filters(prefix.as_ref());
+        let asked = std::mem::take(&mut self.filters.asked);
+        self.filters.due = None;
+        for (index, subscription) in asked.into_iter().enumerate() {
+            let reason_code = reason_codes.get(index).copied().unwrap_or(UNSPECIFIED);
+            if reason_code == AT_LEAST_ONCE {
+                continue;
+            }
+            if evidence.contains(&subscription.filter) {
+                self.watch_no_more();
+            }
+            self.on_not_granted(now, subscription, reason_code);
+        }
+        self.send_filters(now);
+        if !self.filters.is_idle() {
+            return;
+        }
+        match self.phase {
+            Phase::Subscribing(_) => self.all_subscribed(now),
+            Phase::Online(_) => self.go_on_taking_back(now),
+            _ => {}
+        }
+    }
+
+    fn on_not_granted(&mut self, now: Now, subscription: Subscription, reason_code: u8) {
+        let filter = subscription.filter.clone();
+        let is_news = self.filters.told.insert(filter.clone());
+        if reason_code < REFUSED {
+            if is_news && reason_code < AT_LEAST_ONCE {
+                self.notice(Notice::SubscriptionWeakened { filter });
+            }
+            return;
+        }
+        if is_news {
+            self.notice(Notice::SubscriptionRefused { filter, reason_code });
+        }
+        self.filters.refused.push(subscription);
+        if self.filters.again.is_none() {
+            let pause = (self.filters.pause * 2).clamp(REFUSED_AGAIN, REFUSED_AGAIN_AT_MOST);
+            self.filters.pause = pause;
+            self.filters.again = Some(now.monotonic + pause);
+        }
+    }
+
+    /// Gives a SUBACK up that has not come, and asks again for what was refused.
+    pub(super) fn follow_up_filters(&mut self, now: Now) {
+        if self.filters.again.take_if(|again| *again <= now.monotonic).is_some() {
+            let refused = std::mem::take(&mut self.filters.refused);
+            self.filters.ask(refused);
+            self.send_filters(now);
+        }
+        if self.filters.due.take_if(|due| *due <= now.monotonic).is_none() {
+            return;
+        }
+        let filters = self.filters.asked.len();
+        self.notice(Notice::SubscriptionUnanswered { filters });
+        let next = if filters > 1 { Next::Reconnect } else { Next::Wait };
+        self.filters.one_at_a_time |= filters > 1;
+        let will = self.connection().map(|connection| connection.generation);
+        self.disconnect(next, will);
+    }
+
+    /// The broker does not keep what tells of the hub's wills: silence proves nothing.
+    fn watch_no_more(&mut self) {
+        if let Phase::Subscribing(connection) | Phase::Online(connection) = &mut self.phase {
+            connection.watched = false;
+        }
+    }
+}
+
+/// Reason codes from here on are failures (MQTT 2.4).
+const REFUSED: u8 = 0x80;
+const UNSPECIFIED: u8 = 0x80;
+/// Granted QoS 1 (MQTT 3.9.3).
+const AT_LEAST_ONCE: u8 = 1;
+/// How many filters go into one packet.
+const FILTERS: usize = 64;
+/// How long SUBACK may take.
+const SUBACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after a refusal a filter is asked for again, at first and at most.
+const REFUSED_AGAIN: Duration = Duration::from_secs(10);
+const REFUSED_AGAIN_AT_MOST: Duration = Duration::from_secs(600);

@@ -1,0 +1,75 @@
+//! Other hubs, or other responders, that say they have a device of this hub.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use super::{Hub, Phase};
+use crate::{Message, Notice, Now};
+
+/// The devices whose states are published anew, because somebody else has written over them.
+#[derive(Debug, Default)]
+pub(super) struct Rewriting {
+    devices: BTreeSet<Arc<str>>,
+    next: Duration,
+}
+
+impl Rewriting {
+    /// Returns when the next states are due.
+    pub(super) fn due(&self) -> Option<Duration> {
+        (!self.devices.is_empty()).then_some(self.next)
+    }
+}
+
+impl Hub {
+    /// Somebody else tells the status of a device of this hub.
+    pub(super) fn on_rival(&mut self, now: Now, device: &Arc<str>, message: &Message) {
+        let hub = message.user_property("hub");
+        if hub == Some(&self.config.client_id) {
+            return;
+        }
+        let known = self.rivals.contains_key(device);
+        if message.payload.is_empty() {
+            // It took back what it had published, and with it what this hub had.
+            if self.rivals.remove(device).is_some() {
+                self.notice(Notice::RivalGone { device: device.clone() });
+            }
+            self.rewrite(now, device);
+        } else if !known {
+            let hub = hub.map(str::to_owned);
+            self.rivals.insert(device.clone(), hub.clone());
+            self.notice(Notice::Rival { device: device.clone(), hub });
+            // The other one should hear of this hub, too.
+            self.rewrite(now, device);
+        }
+    }
+
+    fn rewrite(&mut self, now: Now, device: &Arc<str>) {
+        if self.rewriting.devices.is_empty() {
+            self.rewriting.next = self.rewriting.next.max(now.monotonic);
+        }
+        self.rewriting.devices.insert(device.clone());
+    }
+
+    /// Publishes the states of such devices anew, once a second at most.
+    pub(super) fn rewrite_states(&mut self, now: Now) {
+        if self.rewriting.due().is_none_or(|due| due > now.monotonic)
+            || !matches!(self.phase, Phase::Online(_))
+        {
+            return;
+        }
+        self.rewriting.next = now.monotonic + REWRITTEN_AGAIN;
+        for device in std::mem::take(&mut self.rewriting.devices) {
+            let states: Vec<_> = self
+                .states
+                .iter()
+                .filter(|((id, _), state)| **id == *device && state.retain)
+                .map(|((_, property), state)| (property.clone(), state.clone()))
+                .collect();
+            for (property, state) in states {
+                self.publish_state(&device, &property, &state);
+            }
+        }
+    }
+}
+
+/// How soon states may be published anew.
+const REWRITTEN_AGAIN: Duration = Duration::from_secs(1);

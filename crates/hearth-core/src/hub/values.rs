@@ -1,0 +1,94 @@
+//! What each property is set to, as far as the hub knows: whether the first answer to a request is still true.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{Answer, ContentType, Record, journal::EntryId};
+
+/// The values that devices and their answers have told of.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    known: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    value: Option<Bytes>,
+    /// The last request that has set it.
+    set_by: Option<EntryId>,
+}
+
+impl Values {
+    /// A device tells the state of a property.
+    pub(super) fn report(&mut self, device: &str, property: &str, value: Bytes) {
+        self.known(device, property).value = Some(value);
+    }
+
+    /// A request that sets something was carried out.
+    pub(super) fn answered(&mut self, record: &Record, entry: EntryId) {
+        let Some(answer) = record.answer.as_ref().filter(|answer| answer.status.is_success())
+        else {
+            return;
+        };
+        for (property, value) in claims(record, answer) {
+            let known = self.known(&record.device, &property);
+            known.set_by = Some(entry);
+            if value.is_some() {
+                known.value = value;
+            }
+        }
+    }
+
+    /// Returns the property whose state is not any more what the answer to this request says, with its value now.
+    pub(super) fn superseded(
+        &self,
+        record: &Record,
+        entry: EntryId,
+    ) -> Option<(Arc<str>, Option<Bytes>)> {
+        let answer = record.answer.as_ref().filter(|answer| answer.status.is_success())?;
+        let properties = self.known.get(&record.device)?;
+        claims(record, answer).into_iter().find_map(|(property, claimed)| {
+            let known = properties.get(&property)?;
+            let is_true = match (&claimed, &known.value) {
+                (Some(claimed), Some(value)) => claimed == value,
+                (None, _) | (_, None) => known.set_by.is_none_or(|last| last <= entry),
+            };
+            (!is_true).then(|| (property, known.value.clone()))
+        })
+    }
+
+    /// Forgets the devices that are no more.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.known.retain(|device, _| is_there(device));
+    }
+
+    fn known(&mut self, device: &str, property: &str) -> &mut Known {
+        if !self.known.contains_key(device) {
+            self.known.insert(device.into(), BTreeMap::new());
+        }
+        let properties = self.known.get_mut(device).expect("it was just found or added");
+        if !properties.contains_key(property) {
+            properties.insert(property.into(), Known::default());
+        }
+        properties.get_mut(property).expect("it was just found or added")
+    }
+}
+
+/// Returns what an answer says that its request has set: the values, where it gives them.
+fn claims(record: &Record, answer: &Answer) -> Vec<(Arc<str>, Option<Bytes>)> {
+    if *record.property != *"set" {
+        let value = Some(answer.payload.clone()).filter(|payload| !payload.is_empty());
+        return vec![(record.property.clone(), value)];
+    }
+    let states: Option<Value> = match answer.content_type {
+        ContentType::Json => serde_json::from_slice(&answer.payload).ok(),
+        ContentType::Text => None,
+    };
+    let value = |name: &Arc<str>| match states.as_ref()?.get(&**name)? {
+        Value::String(text) => Some(Bytes::from(text.clone())),
+        other => Some(Bytes::from(other.to_string())),
+    };
+    record.names.iter().map(|name| (name.clone(), value(name))).collect()
+}
