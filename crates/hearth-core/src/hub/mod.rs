@@ -296,8 +296,8 @@ impl Hub {
                 self.on_state(device, property, state);
             }
             Input::Devices(devices) => {
-                let before = std::mem::replace(&mut self.config.devices, devices);
-                self.serve_devices(now, &before);
+                self.config.devices = devices;
+                self.serve_devices(now);
             }
             Input::Elapsed => {}
             Input::Shutdown => self.on_shutdown(now),
@@ -372,9 +372,12 @@ impl Hub {
         }
     }
 
-    /// A device tells the state of a property; what a device tells that is not there any more is too late.
+    /// A device tells the state of a property; what it tells of one that is not there any more comes too late.
     fn on_state(&mut self, device: String, property: String, state: State) {
-        if !self.config.devices.contains_key(&device) {
+        let is_there = |policy: &DevicePolicy| {
+            property == receiving::STATUS || policy.properties.contains(&property)
+        };
+        if !self.config.devices.get(&device).is_some_and(is_there) {
             return;
         }
         self.values.report(&device, &property, state.payload.clone());
@@ -406,7 +409,7 @@ impl Hub {
     }
 
     fn publish_state(&mut self, device: &str, property: &str, state: &State) {
-        if state.retain && !self.may_publish_state(device, property) {
+        if state.retain && !self.serving.may_publish(device, property, self.stored) {
             self.unserved.insert((device.to_owned(), property.to_owned()));
             return;
         }

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{DevicePolicy, Hub, Phase, receiving::STATUS};
+use super::{Hub, Phase, receiving::STATUS};
 use crate::{
     Change, Message, Notice, Now, Output, PublishId, QoS, Subscription, outbox::Kind,
     token::Purpose, topic::Prefix,
@@ -124,16 +124,11 @@ impl Hub {
             let properties = policy.properties.iter().map(String::as_str).chain([STATUS]);
             changed.extend(self.serving.add(device, properties));
         }
-        let stored = changed.into_iter().map(|served| self.store_served(served)).last();
-        stored
-    }
-
-    /// Likewise for one property that nobody has declared; returns whether it may be published already.
-    pub(super) fn may_publish_state(&mut self, device: &str, property: &str) -> bool {
-        if let Some(served) = self.serving.add(device, [property].into_iter()) {
-            self.store_served(served);
+        let mut revision = None;
+        for served in changed {
+            revision = Some(self.store_served(served));
         }
-        self.serving.may_publish(device, property, self.stored)
+        revision
     }
 
     fn store_served(&mut self, served: Served) -> u64 {
@@ -146,16 +141,12 @@ impl Hub {
     }
 
     /// The devices are others now: takes requests for the new ones, and takes back what is left of the old ones.
-    pub(super) fn serve_devices(&mut self, now: Now, before: &BTreeMap<String, DevicePolicy>) {
+    pub(super) fn serve_devices(&mut self, now: Now) {
         self.values.keep(|device| self.config.devices.contains_key(device));
         self.rivals.retain(|device, _| self.config.devices.contains_key(&**device));
-        let declares = |policy: Option<&DevicePolicy>, property: &String| {
-            policy.is_some_and(|policy| policy.properties.contains(property))
-        };
         self.states.retain(|(device, property), _| {
             let policy = self.config.devices.get(device);
-            let given_up = declares(before.get(device), property) && !declares(policy, property);
-            policy.is_some() && !given_up
+            policy.is_some_and(|policy| property == STATUS || policy.properties.contains(property))
         });
         self.note_served();
         let connection = match &self.phase {
@@ -356,9 +347,7 @@ impl Hub {
             let policy = self.config.devices.get(&**device);
             let is_left = |property: &Arc<str>| {
                 policy.is_none_or(|policy| {
-                    **property != *STATUS
-                        && !policy.properties.contains(&**property)
-                        && !self.states.contains_key(&(device.to_string(), property.to_string()))
+                    **property != *STATUS && !policy.properties.contains(&**property)
                 })
             };
             let names = row.properties.iter().filter(|name| is_left(name));

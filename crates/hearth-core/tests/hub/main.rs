@@ -4,6 +4,8 @@ mod connecting;
 mod flood;
 mod guards;
 mod journal;
+mod repeats;
 mod requests;
 mod rig;
+mod serving;
 mod wills;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_core::{Answer, ContentType, Disconnection, Input, Message, Output, QoS, Status};
 
-use crate::rig::{Rig, connack, request, status};
+use crate::rig::{Rig, config, connack, request, status};
 
 #[test]
 fn the_answer_carries_correlation_data_qos_and_status() {
@@ -253,7 +253,11 @@ fn pubacks_go_out_in_the_order_of_arrival() {
 #[test]
 fn no_more_than_the_window_is_in_flight() {
     for (receive_maximum, window) in [(1, 1), (2, 1), (6, 3), (20, 10), (65_535, 64)] {
+        let mut devices = config().devices;
+        let lamp = devices.get_mut("lamp").expect("the lamp is there");
+        lamp.properties.extend((0..100).map(|index| format!("p{index}")));
         let mut rig = Rig::online();
+        rig.handle(Input::Devices(devices));
         rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
         rig.take();
         for index in 0..100 {
@@ -267,7 +271,7 @@ fn no_more_than_the_window_is_in_flight() {
         }
         rig.advance(Duration::from_secs(60));
         rig.connect(hearth_core::Connack { receive_maximum, ..connack(Some("alice"), true) });
-        rig.handle(Input::Subscribed { reason_codes: vec![1, 1, 1] });
+        rig.grant();
         assert_eq!(rig.published().len(), window, "receive maximum {receive_maximum}");
         rig.accept_all();
         let all = "the states, the fence, and what asks whose session it is";

@@ -45,7 +45,11 @@ pub(crate) fn config() -> HubConfig {
         properties: ["power".to_owned(), "brightness".to_owned()].into(),
         ..DevicePolicy::new(Duration::from_secs(5))
     };
-    let blinds = DevicePolicy { not_idempotent: ["step".to_owned()].into(), ..lamp.clone() };
+    let blinds = DevicePolicy {
+        properties: ["position".to_owned(), "step".to_owned()].into(),
+        not_idempotent: ["step".to_owned()].into(),
+        ..lamp.clone()
+    };
     HubConfig {
         client_id: CLIENT_ID.into(),
         topics: Templates::default(),

@@ -437,3 +437,208 @@ fn late_evidence_under_a_prefix_that_was_just_left_still_counts() {
     rig.receive(acknowledgement(&will, "guardian"));
     assert_eq!(rig.absences()[0].outcome, Outcome::Consumed);
 }
+
+/// The hub's next life, after an end in order.
+fn after_a_clean_end(mut before: Rig) -> Rig {
+    before.handle(Input::Shutdown);
+    before.accept_all();
+    before.handle(Input::Disconnected(Disconnection::Requested));
+    before.restarted(true)
+}
+
+#[test]
+fn the_generation_is_text_that_a_shell_can_echo_and_is_seen_nowhere_but_in_the_will() {
+    let mut rig = Rig::online().restarted(true);
+    rig.fence();
+    rig.accept_all();
+    let generation = rig.generation().0;
+    assert!(generation.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')));
+    assert_eq!(rig.will().correlation_data.as_deref(), Some(&generation[..]));
+    for message in rig.published() {
+        assert_ne!(message.correlation_data.as_deref(), Some(&generation[..]), "{message:?}");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_will_while_its_connection_lives_counts_for_nothing() {
+    let mut before = Rig::online();
+    let will = fired(&before);
+    before.receive(acknowledgement(&will, "stranger"));
+    before.receive(will.clone());
+    let memory = before.memory.open.last().unwrap();
+    assert!(memory.acknowledgements.is_empty() && !memory.seen);
+    let mut rig = after_a_clean_end(before);
+    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    assert_eq!(rig.absences()[0].published, Published::No);
+}
+
+#[test]
+fn whoever_has_seen_all_that_the_hub_publishes_can_neither_forge_its_will_nor_acknowledge_it() {
+    let mut before = Rig::online();
+    let online = before.online.clone().unwrap();
+    before = before.restarted(true);
+    before.fence();
+    before.accept_all();
+    let mut seen: Vec<_> =
+        before.published().into_iter().filter_map(|message| message.correlation_data).collect();
+    seen.extend(online.correlation_data);
+    seen.push(vec![0; 16].into());
+    let mut rig = after_a_clean_end(before);
+    for data in seen {
+        let forged = Message {
+            topic: "alice/hub/hub/presence".into(),
+            payload: "offline".into(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            correlation_data: Some(data),
+            ..Message::default()
+        };
+        rig.receive(acknowledgement(&forged, "stranger"));
+        rig.receive(forged);
+    }
+    assert!(!decide(&mut rig).contains(&Outcome::Consumed));
+    assert!(!rig.absences().iter().any(|absence| absence.published == Published::Yes));
+}
+
+#[test]
+fn an_offline_without_correlation_data_changes_nothing() {
+    let before = Rig::online();
+    let anonymous = Message { correlation_data: None, response_topic: None, ..fired(&before) };
+    let mut rig = before.restarted(true);
+    rig.receive(anonymous);
+    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+}
+
+#[test]
+fn unconsumed_needs_a_session_that_would_have_kept_an_acknowledgement() {
+    let before = Rig::online();
+    let will = fired(&before);
+    // The probe does not come back: the session is not the one of before.
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.subscribe("alice", true);
+    rig.receive(will.clone());
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    assert_eq!(rig.absences()[0].published, Published::Yes);
+    // It does, and the broker grants no more than QoS 0 to what would tell.
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.connect(connack(Some("alice"), true));
+    rig.grant_but(|filter| u8::from(!filter.contains("/response/hub/")));
+    rig.return_to_session();
+    rig.receive(will.clone());
+    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    // All is as it should be.
+    let mut rig = before.restarted(true);
+    rig.receive(will);
+    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+}
+
+#[test]
+fn a_subscription_that_was_granted_at_qos_0_proves_nothing_later() {
+    let mut before = Rig::new(config(), Rig::online().memory);
+    before.connect(connack(Some("alice"), true));
+    before.grant_but(|filter| u8::from(!filter.contains("/response/hub/")));
+    before.return_to_session();
+    before.fence();
+    before.advance(Duration::from_millis(300));
+    before.accept_all();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    rig.receive(will);
+    assert_eq!(decide(&mut rig).last(), Some(&Outcome::Unknown));
+}
+
+#[test]
+fn junk_does_not_crowd_the_real_answer_out() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    for n in 0..20 {
+        let junk = Message {
+            payload: format!("{n}{}", "x".repeat(60_000)).into(),
+            ..acknowledgement(&will, &format!("junk-{n}-{}", "y".repeat(1000)))
+        };
+        rig.receive(junk);
+    }
+    rig.receive(acknowledgement(&will, "guardian"));
+    rig.receive(acknowledgement(&will, "guardian"));
+    assert_eq!(decide(&mut rig), [Outcome::Consumed]);
+    let absence = rig.absences().remove(0);
+    let real =
+        absence.acknowledgements.iter().filter(|a| a.responder.as_deref() == Some("guardian"));
+    assert_eq!(real.count(), 1);
+    assert!(absence.left_out > 0);
+    assert!(serde_json::to_vec(&absence).unwrap().len() < 4096);
+}
+
+#[test]
+fn one_responder_has_no_more_than_its_share() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    for n in 0..20 {
+        let payload = format!("{n}").into();
+        rig.receive(Message { payload, ..acknowledgement(&will, "chatty") });
+    }
+    decide(&mut rig);
+    assert_eq!(rig.absences()[0].acknowledgements.len(), 2);
+}
+
+#[test]
+fn the_account_that_the_broker_vouches_for_goes_before_what_an_answer_says_of_itself() {
+    for vouches in [true, false] {
+        let before = Rig::online();
+        let mut answer = acknowledgement(&fired(&before), "the fire brigade");
+        answer.user_properties.push((hearth_core::SENDER_ACCOUNT.into(), "phone".into()));
+        let mut rig = Rig::new(config(), before.memory.clone());
+        rig.connect(hearth_core::Connack { vouches, ..connack(Some("alice"), true) });
+        rig.grant();
+        rig.receive(answer);
+        let answer = rig.memory.open[0].acknowledgements[0].clone();
+        let expected = if vouches { "phone" } else { "the fire brigade" };
+        assert_eq!((answer.responder.as_deref(), answer.vouched), (Some(expected), vouches));
+    }
+}
+
+#[test]
+fn whatever_takes_the_place_of_online_is_replaced_once_a_second_at_most() {
+    let mut rig = Rig::online();
+    rig.receive(rig.online.clone().unwrap());
+    rig.advance(Duration::from_secs(1));
+    rig.take();
+    for payload in ["offline", "", "nonsense", "online"] {
+        for _ in 0..50 {
+            rig.receive(Message {
+                topic: "alice/hub/hub/presence".into(),
+                payload: payload.into(),
+                retain: true,
+                qos: QoS::AtLeastOnce,
+                ..Message::default()
+            });
+        }
+        assert_eq!(rig.published().len(), 1, "{payload:?}");
+        rig.advance(Duration::from_secs(5));
+        assert_eq!(rig.published().len(), 1, "one is under way");
+        rig.accept_all();
+        rig.advance(Duration::from_secs(1));
+        rig.accept_all();
+        rig.take();
+    }
+}
+
+#[test]
+fn one_real_crash_outlives_many_ends_in_order() {
+    let before = Rig::online();
+    let will = fired(&before);
+    let mut rig = before.restarted(true);
+    rig.receive(will.clone());
+    rig.receive(acknowledgement(&will, "guardian"));
+    decide(&mut rig);
+    rig.accept_all();
+    for _ in 0..12 {
+        rig = after_a_clean_end(rig);
+        decide(&mut rig);
+        rig.accept_all();
+    }
+    let outcomes: Vec<_> = rig.memory.decided.iter().map(|absence| absence.outcome).collect();
+    assert_eq!((outcomes.len(), outcomes[0]), (8, Outcome::Consumed), "{outcomes:?}");
+}
