@@ -20,4 +20,5 @@ mod reload;
 mod service;
 mod stopping;
 mod tls;
+mod usage;
 mod will;

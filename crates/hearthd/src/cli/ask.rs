@@ -39,18 +39,12 @@ pub(super) fn devices(common: &Asking) -> ExitCode {
     ask_hub(common, "devices", |list| {
         for device in list.as_array().into_iter().flatten() {
             let text = |key: &str| device[key].as_str().unwrap_or_default().to_owned();
-            println!(
-                "{:<24} {:<12} {:<10} {}",
-                text("id"),
-                text("kind"),
-                text("state"),
-                text("name")
-            );
+            say!("{:<24} {:<12} {:<10} {}", text("id"), text("kind"), text("state"), text("name"));
             if device["reason"].is_string() {
-                println!("    {}", text("reason"));
+                say!("    {}", text("reason"));
             }
             for (property, value) in device["properties"].as_object().into_iter().flatten() {
-                println!("    {property} = {}", plain(value));
+                say!("    {property} = {}", plain(value));
             }
         }
     })
@@ -58,7 +52,7 @@ pub(super) fn devices(common: &Asking) -> ExitCode {
 
 /// Tells how the daemon is.
 pub(super) fn status(common: &Asking) -> ExitCode {
-    ask_hub(common, "status", |report| println!("{}", plain(&report["status"])))
+    ask_hub(common, "status", |report| say!("{}", plain(&report["status"])))
 }
 
 /// Describes one device.
@@ -74,7 +68,7 @@ pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
         common,
         |_| question,
         |description| {
-            println!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
+            say!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
             for (property, declaration) in
                 description["properties"].as_object().into_iter().flatten()
             {
@@ -84,7 +78,7 @@ pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
                     .flatten()
                     .map(|(key, value)| format!("{key} {}", plain(value)))
                     .collect();
-                println!("    {property:<22} {}", facts.join(", "));
+                say!("    {property:<22} {}", facts.join(", "));
             }
         },
     )
@@ -95,7 +89,7 @@ pub(super) fn will(common: &Asking) -> ExitCode {
     ask_hub(common, "absences", |list| {
         let absences: Vec<Absence> = serde_json::from_value(list.clone()).unwrap_or_default();
         if absences.is_empty() {
-            println!("no absence yet");
+            say!("no absence yet");
         }
         for absence in absences {
             let clean = if absence.clean { ", after a disconnect in order" } else { "" };
@@ -103,15 +97,15 @@ pub(super) fn will(common: &Asking) -> ExitCode {
                 (Outcome::Unknown, Published::Yes) => ", but published",
                 _ => "",
             };
-            println!("{}  {}{published}{clean}", absence.decided_at, absence.outcome.as_str());
-            println!("    the will of the connection of {}", absence.connected_at);
+            say!("{}  {}{published}{clean}", absence.decided_at, absence.outcome.as_str());
+            say!("    the will of the connection of {}", absence.connected_at);
             for answer in absence.acknowledgements.iter() {
                 let who = answer.responder.as_deref().unwrap_or("somebody");
                 let when = if answer.before_fence { "while away" } else { "after the return" };
-                println!("    {who}, {when}: {}", answer.payload);
+                say!("    {who}, {when}: {}", answer.payload);
             }
             if absence.left_out > 0 {
-                println!("    and {} more answers that were not kept", absence.left_out);
+                say!("    and {} more answers that were not kept", absence.left_out);
             }
         }
     })
@@ -144,7 +138,7 @@ fn print_value(
             return ExitCode::FAILURE;
         }
         match serde_json::from_slice(&answer.message.payload) {
-            Ok(value) if common.json => println!("{value:#}"),
+            Ok(value) if common.json => say!("{value:#}"),
             Ok(value) => {
                 print(&value);
                 return ExitCode::SUCCESS;
@@ -190,12 +184,12 @@ fn print_answer(answer: &Response, as_json: bool) {
             "response_topic": message.topic,
             "user_properties": properties,
         });
-        println!("{line}");
+        say!("{line}");
     } else if (200..300).contains(&answer.status()) {
-        println!("{payload}");
+        say!("{payload}");
     } else {
         let reason = message.user_property("__stMsg").unwrap_or(&payload);
-        eprintln!("hearthd: {}: {reason}", answer.status());
+        esay!("hearthd: {}: {reason}", answer.status());
     }
 }
 

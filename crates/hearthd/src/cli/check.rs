@@ -19,7 +19,7 @@ pub(super) fn check(file: &Path) -> ExitCode {
     let none = Plugins::none(&Launcher::new(Limits::default()));
     match reload::prepare(file, &none, &Checked::default(), staging.path()) {
         Ok(prepared) => {
-            println!("{}: {} devices, all good", file.display(), prepared.config.devices.len());
+            say!("{}: {} devices, all good", file.display(), prepared.config.devices.len());
             ExitCode::SUCCESS
         }
         Err(problems) => {

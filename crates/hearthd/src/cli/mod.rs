@@ -1,5 +1,12 @@
 //! The command line.
 
+/// Prints a line, as `println!` does, also where nobody reads it.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::print_line(format_args!($($text)*))
+    };
+}
+
 mod ask;
 mod check;
 mod doctor;
@@ -8,7 +15,13 @@ mod plugin_check;
 mod plugin_new;
 mod run;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -110,8 +123,20 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// Prints a line to standard output; that its reader has gone, as `head` does, is nobody's fault.
+fn print_line(line: fmt::Arguments<'_>) {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Err(error) => {
+            fail(exit::IO, format!("write to standard output: {error}"));
+            std::process::exit(exit::IO.into());
+        }
+    }
+}
+
 /// Prints an error as the command line does everywhere, and returns its exit code.
-fn fail(code: u8, error: impl std::fmt::Display) -> ExitCode {
+fn fail(code: u8, error: impl fmt::Display) -> ExitCode {
     eprintln!("hearthd: {error}");
     ExitCode::from(code)
 }

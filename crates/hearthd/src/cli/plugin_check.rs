@@ -58,7 +58,7 @@ pub(super) fn check(check: &Check) -> ExitCode {
     }
     let report = Report { check, identity: identity.ok(), kinds, table: table.is_some() };
     if check.json {
-        println!("{:#}", report.json())
+        say!("{:#}", report.json())
     } else {
         report.print()
     }
@@ -134,27 +134,27 @@ impl Report<'_> {
 
     fn print(&self) {
         if let Some(identity) = &self.identity {
-            println!("{identity}");
+            say!("{identity}");
             for flag in flags(identity) {
-                println!("  flag {flag}");
+                say!("  flag {flag}");
             }
         }
         for kind in self.concerned() {
-            println!("kind {}", kind.name);
+            say!("kind {}", kind.name);
             for (name, declaration) in &kind.properties {
-                println!("  {name:<22} {}", in_words(declaration));
+                say!("  {name:<22} {}", in_words(declaration));
             }
             for (path, message) in &kind.problems {
                 let place = if path.is_empty() { "its table" } else { path };
-                println!("  {place}: {message}");
+                say!("  {place}: {message}");
             }
             if !kind.problems.is_empty() && !self.table {
-                println!("  Its properties depend on its table: give one with --config.");
+                say!("  Its properties depend on its table: give one with --config.");
             }
         }
         match &self.kinds {
-            Ok(_) => println!("loads here: yes"),
-            Err(reason) => println!("loads here: no: {reason}"),
+            Ok(_) => say!("loads here: yes"),
+            Err(reason) => say!("loads here: no: {reason}"),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct New {
 pub(super) fn new(new: &New) -> ExitCode {
     match write_crate(new) {
         Ok(next) => {
-            println!("{next}");
+            say!("{next}");
             ExitCode::SUCCESS
         }
         Err((code, error)) => fail(code, error),

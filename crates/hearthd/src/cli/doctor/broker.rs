@@ -24,13 +24,13 @@ pub(super) fn examine(config: &Path, timeout: Duration, as_json: bool) -> ExitCo
     let mut findings = Vec::new();
     let ended = runtime.block_on(examine_broker(&config, timeout, &mut |finding: Finding| {
         if !as_json {
-            println!("{:<5} {:<21} {}", word(finding.verdict), finding.subject, finding.text);
+            say!("{:<5} {:<21} {}", word(finding.verdict), finding.subject, finding.text);
         }
         findings.push(finding);
     }));
     if as_json {
         let findings: Vec<Value> = findings.iter().map(to_json).collect();
-        println!("{:#}", json!(findings));
+        say!("{:#}", json!(findings));
     }
     match ended {
         Err(error @ VisitError::NotAuthorized(_)) => fail(exit::NOT_AUTHORIZED, error),

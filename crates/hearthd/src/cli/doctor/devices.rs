@@ -28,9 +28,9 @@ pub(super) fn list(root: &Path, as_json: bool) -> ExitCode {
     }
     let offer = Offer::of(&Root::new(root));
     if as_json {
-        println!("{:#}", offer.to_json());
+        say!("{:#}", offer.to_json());
     } else {
-        print!("{}", offer.to_snippet());
+        say!("{}", offer.to_snippet().trim_end());
     }
     ExitCode::SUCCESS
 }
