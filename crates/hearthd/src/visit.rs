@@ -6,9 +6,9 @@ use hearth_core::{Connack, Disconnection, Message, PublishId, Subscription};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::Config,
+    config::{Broker, Config},
     driver::random_bytes,
-    link::{ConnectOptions, Link, LinkEvent, LinkFull},
+    link::{ConnectOptions, Link, LinkEvent},
     notice,
 };
 
@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Visit {
     link: Link,
+    /// Host and port, for people.
+    broker: String,
     deadline: Instant,
     published: u64,
     received: VecDeque<Message>,
@@ -24,18 +26,12 @@ pub struct Visit {
 /// Why a visit has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum VisitError {
-    /// The broker refuses the account.
+    /// The broker refuses the account, or what it wants to do.
     #[error("the broker refuses: {0}")]
     NotAuthorized(String),
-    /// The broker cannot be reached, does not answer, or left.
-    #[error("no connection to the broker: {0}")]
+    /// The broker cannot be reached, does not answer, or left: its host and port, and why.
+    #[error("no connection to the broker at {0}")]
     Unavailable(String),
-}
-
-impl From<LinkFull> for VisitError {
-    fn from(_: LinkFull) -> Self {
-        Self::Unavailable("the link's queue is full".into())
-    }
 }
 
 impl Visit {
@@ -47,9 +43,11 @@ impl Visit {
         options: &ConnectOptions<'_>,
         timeout: Duration,
     ) -> Result<(Self, Connack), VisitError> {
-        let link = Link::open(options, 0).map_err(VisitError::Unavailable)?;
+        let broker = address(options.broker);
+        let link = Link::open(options, 0).map_err(|error| unavailable(&broker, &error))?;
         let deadline = Instant::now() + timeout;
-        let mut visit = Self { link, deadline, published: 0, received: VecDeque::new() };
+        let received = VecDeque::new();
+        let mut visit = Self { link, broker, deadline, published: 0, received };
         let connack = visit.answer(|event| match event {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
@@ -68,16 +66,14 @@ impl Visit {
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
     pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, VisitError> {
-        self.link.subscribe(&[Subscription {
-            filter: filter.to_owned(),
-            retained,
-            no_local: false,
-        }])?;
+        let filter = filter.to_owned();
+        let subscription = Subscription { filter, retained, no_local: false };
+        self.link.subscribe(&[subscription]).map_err(|_| self.unavailable(FULL))?;
         let code = self.answer(|event| match event {
             LinkEvent::Subscribed(codes) => Some(codes.first().copied()),
             _ => None,
         });
-        code.await?.ok_or_else(silent)
+        code.await?.ok_or_else(|| self.unavailable(SILENT))
     }
 
     /// Publishes at QoS 1; returns the reason code (MQTT 3.4.2.1).
@@ -87,7 +83,7 @@ impl Visit {
     pub async fn publish(&mut self, message: &Message) -> Result<u8, VisitError> {
         self.published += 1;
         let id = PublishId(self.published);
-        self.link.publish(id, message.clone())?;
+        self.link.publish(id, message.clone()).map_err(|_| self.unavailable(FULL))?;
         let code = self.answer(|event| match event {
             LinkEvent::Published(published, code) if *published == id => Some(*code),
             _ => None,
@@ -100,11 +96,20 @@ impl Visit {
     /// # Errors
     /// Where the connection ends first.
     pub async fn receive(&mut self) -> Result<Option<Message>, VisitError> {
+        self.receive_until(self.deadline).await
+    }
+
+    /// Waits for a message; none when `end` has come, or the time of the visit is over.
+    ///
+    /// # Errors
+    /// Where the connection ends first.
+    pub async fn receive_until(&mut self, end: Instant) -> Result<Option<Message>, VisitError> {
+        let end = end.min(self.deadline);
         loop {
             if let Some(message) = self.received.pop_front() {
                 return Ok(Some(message));
             }
-            let Some(event) = self.next().await? else { return Ok(None) };
+            let Some(event) = self.next(end).await? else { return Ok(None) };
             self.keep(event);
         }
     }
@@ -118,7 +123,8 @@ impl Visit {
     /// Waits for what a packet is answered with; messages that come before it are kept.
     async fn answer<T>(&mut self, pick: impl Fn(&LinkEvent) -> Option<T>) -> Result<T, VisitError> {
         loop {
-            let event = self.next().await?.ok_or_else(silent)?;
+            let event = self.next(self.deadline).await?;
+            let event = event.ok_or_else(|| self.unavailable(SILENT))?;
             if let Some(answer) = pick(&event) {
                 return Ok(answer);
             }
@@ -135,13 +141,27 @@ impl Visit {
         self.received.push_back(message);
     }
 
-    /// Waits for the next event; none when the time is over.
-    async fn next(&mut self) -> Result<Option<LinkEvent>, VisitError> {
-        match timeout_at(self.deadline, self.link.next()).await {
+    /// Waits for the next event; none when `end` has come.
+    async fn next(&mut self, end: Instant) -> Result<Option<LinkEvent>, VisitError> {
+        match timeout_at(end, self.link.next()).await {
             Err(_) => Ok(None),
-            Ok(LinkEvent::Closed(cause)) => Err(refusal(&cause)),
+            Ok(LinkEvent::Closed(cause)) => Err(self.ended(&cause)),
             Ok(event) => Ok(Some(event)),
         }
+    }
+
+    fn ended(&self, cause: &Disconnection) -> VisitError {
+        let text = notice::describe(cause);
+        match cause {
+            Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C } => {
+                VisitError::NotAuthorized(format!("{text}, at {}", self.broker))
+            }
+            _ => self.unavailable(&text),
+        }
+    }
+
+    fn unavailable(&self, cause: &str) -> VisitError {
+        unavailable(&self.broker, cause)
     }
 }
 
@@ -151,16 +171,14 @@ pub fn client_id(config: &Config, purpose: &str) -> String {
     format!("{}-{purpose}-{:08x}", config.broker.client_id, u32::from_be_bytes([a, b, c, d]))
 }
 
-fn silent() -> VisitError {
-    VisitError::Unavailable("the broker does not answer".into())
+fn unavailable(broker: &str, cause: &str) -> VisitError {
+    VisitError::Unavailable(format!("{broker}: {cause}"))
 }
 
-fn refusal(cause: &Disconnection) -> VisitError {
-    let text = notice::describe(cause);
-    match cause {
-        Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C } => {
-            VisitError::NotAuthorized(text)
-        }
-        _ => VisitError::Unavailable(text),
-    }
+/// Writes host and port as in a URL: an IPv6 address stands in brackets.
+fn address(Broker { host, port, .. }: &Broker) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
+
+const SILENT: &str = "the broker does not answer";
+const FULL: &str = "the link's queue is full";

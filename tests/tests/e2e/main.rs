@@ -17,6 +17,7 @@ mod isolation;
 mod privacy;
 mod receive_maximum;
 mod reload;
+mod requester;
 mod service;
 mod stopping;
 mod tls;

@@ -1,10 +1,35 @@
-//! Readers that have enough.
+//! Mistakes on the command line, and readers that have enough.
 
 use std::process::{Command, Stdio};
 
-use hearth_tests::{Doing, Result};
+use hearth_tests::{Access, Built, Daemon, DaemonConfig, Doing, Result};
 
 use crate::home::{Home, Setup};
+
+#[tokio::test]
+async fn a_name_that_is_no_level_of_a_topic_is_a_mistake_of_usage() -> Result<()> {
+    // No broker is there, and none is asked.
+    let built = Built::for_this_test()?;
+    let folder = tempfile::tempdir()?;
+    let config = DaemonConfig::new(Access { port: 1, login: None });
+    let daemon = Daemon::prepare(&built, folder.path(), &config)?;
+    for (arguments, expected) in [
+        (&["request", "+", "power"][..], "hearthd: `+` is no device: it contains a wildcard\n"),
+        (&["request", "", "power"], "hearthd: `` is no device: it is empty\n"),
+        (&["request", "lamp", ""], "hearthd: `` is no property: it is empty\n"),
+        (&["request", "a/lamp", "power"], "hearthd: `a/lamp` is no device: it contains `/`\n"),
+        (&["request", "lamp", "#", "ON"], "hearthd: `#` is no property: it contains a wildcard\n"),
+        (&["describe", "a/b"], "hearthd: `a/b` is no device: it contains `/`\n"),
+    ] {
+        let ran = daemon.command(arguments).await?;
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(64), expected), "{arguments:?}");
+    }
+    let ran = daemon.command(&["request", "lamp", "power"]).await?;
+    assert_eq!(ran.code, Some(69), "{ran:?}");
+    let expected = "hearthd: no connection to the broker at 127.0.0.1:1: ";
+    assert!(ran.stderr.starts_with(expected), "{ran:?}");
+    Ok(())
+}
 
 #[tokio::test]
 async fn a_reader_that_has_enough_ends_a_command_quietly() -> Result<()> {

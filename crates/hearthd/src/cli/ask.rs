@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Asking, exit, fail};
 use crate::{
     config::Config,
-    requester::{AskError, Question, Response, ask},
+    requester::{AskError, Question, Response, ask, check_level, default_timeout},
     visit::VisitError,
 };
 
@@ -20,9 +20,14 @@ pub(super) fn request(
     payload: String,
     all: bool,
 ) -> ExitCode {
-    let timeout = common.timeout;
-    let question = Question { device, property, payload: payload.into(), timeout, all };
-    match ask_once(common, |_| question) {
+    if let Err(code) = check_levels(&[("device", &device), ("property", &property)]) {
+        return code;
+    }
+    let question = |config: &Config| {
+        let timeout = common.timeout.unwrap_or_else(|| default_timeout(config, &device));
+        Question { device, property, payload: payload.into(), timeout, all }
+    };
+    match ask_once(common, question) {
         Err(code) => code,
         Ok(answers) => {
             for answer in &answers {
@@ -57,31 +62,22 @@ pub(super) fn status(common: &Asking) -> ExitCode {
 
 /// Describes one device.
 pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
-    let question = Question {
-        device,
-        property: "describe".into(),
-        payload: Default::default(),
-        timeout: common.timeout,
-        all: false,
-    };
-    print_value(
-        common,
-        |_| question,
-        |description| {
-            say!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
-            for (property, declaration) in
-                description["properties"].as_object().into_iter().flatten()
-            {
-                let facts: Vec<String> = declaration
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .map(|(key, value)| format!("{key} {}", plain(value)))
-                    .collect();
-                say!("    {property:<22} {}", facts.join(", "));
-            }
-        },
-    )
+    if let Err(code) = check_levels(&[("device", &device)]) {
+        return code;
+    }
+    let question = |config: &Config| read(common, config, &device, "describe");
+    print_value(common, question, |description| {
+        say!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
+        for (property, declaration) in description["properties"].as_object().into_iter().flatten() {
+            let facts: Vec<String> = declaration
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(key, value)| format!("{key} {}", plain(value)))
+                .collect();
+            say!("    {property:<22} {}", facts.join(", "));
+        }
+    })
 }
 
 /// Prints the last absences, the newest last.
@@ -112,14 +108,29 @@ pub(super) fn will(common: &Asking) -> ExitCode {
 }
 
 fn ask_hub(common: &Asking, property: &str, print: impl FnOnce(&Value)) -> ExitCode {
-    let question = |config: &Config| Question {
-        device: config.broker.client_id.clone(),
-        property: property.into(),
-        payload: Default::default(),
-        timeout: common.timeout,
-        all: false,
-    };
+    let question = |config: &Config| read(common, config, &config.broker.client_id, property);
     print_value(common, question, print)
+}
+
+/// Makes a question with an empty payload.
+fn read(common: &Asking, config: &Config, device: &str, property: &str) -> Question {
+    Question {
+        device: device.to_owned(),
+        property: property.to_owned(),
+        payload: Default::default(),
+        timeout: common.timeout.unwrap_or_else(|| default_timeout(config, device)),
+        all: false,
+    }
+}
+
+/// Refuses what cannot be a level of a topic, before anything is sent.
+fn check_levels(levels: &[(&str, &str)]) -> Result<(), ExitCode> {
+    for (what, level) in levels {
+        check_level(level).map_err(|why| {
+            fail(exit::USAGE, format!("`{}` is no {what}: it {why}", printable(level)))
+        })?;
+    }
+    Ok(())
 }
 
 /// Asks for a JSON value and prints it, for people or as it is.
@@ -161,11 +172,11 @@ fn ask_once(
     runtime.block_on(ask(&config, &question(&config))).map_err(|error| {
         let code = match error {
             AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
-            AskError::Visit(VisitError::Unavailable(_)) | AskError::NoResponder(_) => {
-                exit::UNAVAILABLE
-            }
-            AskError::ResponseInformation(_) => exit::CONFIG,
-            AskError::NoAnswer(..) => exit::NO_ANSWER,
+            AskError::Visit(VisitError::Unavailable(_))
+            | AskError::NoResponder { .. }
+            | AskError::Away(_) => exit::UNAVAILABLE,
+            AskError::ResponseInformation(_) | AskError::NoResponseInformation => exit::CONFIG,
+            AskError::NoAnswer { .. } => exit::NO_ANSWER,
         };
         fail(code, error)
     })
@@ -185,12 +196,23 @@ fn print_answer(answer: &Response, as_json: bool) {
             "user_properties": properties,
         });
         say!("{line}");
-    } else if (200..300).contains(&answer.status()) {
+        return;
+    }
+    if let Some(first) = message.user_property("repeated") {
+        eprintln!("hearthd: repeated; first answered at {}", printable(first));
+    }
+    if (200..300).contains(&answer.status()) {
         say!("{payload}");
     } else {
-        let reason = message.user_property("__stMsg").unwrap_or(&payload);
-        esay!("hearthd: {}: {reason}", answer.status());
+        let text = message.user_property("__stMsg").unwrap_or(&payload);
+        eprintln!("hearthd: {}", printable(&format!("{}: {text}", answer.status())));
     }
+}
+
+/// Replaces what would command a terminal; a text may have several lines.
+fn printable(text: &str) -> String {
+    let commands = |c: char| c.is_control() && c != '\n';
+    text.chars().map(|c| if commands(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn plain(value: &Value) -> String {

@@ -40,13 +40,15 @@ enum Command {
     /// Check the configuration and each device's own table; print every problem.
     Check(ConfigFile),
     /// Ask a device, as any requester would.
+    ///
+    /// A device whose hub is away is not asked: the request would wait at the broker, and be carried out late.
     Request {
         /// Device ID.
         device: String,
         /// Property, or `set`, `get`, `describe`.
         property: String,
         /// The value; nothing reads.
-        #[arg(default_value = "")]
+        #[arg(default_value = "", allow_negative_numbers = true)]
         payload: String,
         /// Wait for the answers of several responders until the time is over.
         #[arg(long)]
@@ -91,9 +93,9 @@ struct Asking {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// How long to wait.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    timeout: Duration,
+    /// How long to wait; without it, two seconds longer than the device may take.
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
 }
 
 /// Runs the command that the arguments name.
