@@ -10,6 +10,8 @@ mod disk;
 #[cfg(test)]
 mod power_cut;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;
 
 use std::{
