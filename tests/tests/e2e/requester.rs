@@ -184,6 +184,41 @@ async fn a_hub_that_was_killed_is_told_as_away() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_device_that_the_running_hub_does_not_have_is_told_likewise() -> Result<()> {
+    for setup in Setup::ALL {
+        let home = Home::start(setup).await?;
+        let question = "; did you mean `light-in-bedroom`?";
+        nobody_serves(&home, setup, "light-in-bedrom", question).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_of_a_hub_that_was_killed_is_not_switched_late() -> Result<()> {
+    for setup in Setup::ALL {
+        let mut home = killed(setup).await?;
+        let ran = home.daemon.command(&["request", "light-in-bedroom", "power", "ON"]).await?;
+        assert_eq!(ran.code, Some(69), "{setup:?} {ran:?}");
+        assert!(ran.stderr.contains("hub hearthd-demo is away: "), "{setup:?} {ran:?}");
+        home.daemon.start(&mut home.phone).await?;
+        home.light_is_off().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_that_ended_in_order_is_away_since_then() -> Result<()> {
+    for setup in Setup::ALL {
+        let mut home = Home::start(setup).await?;
+        assert!(home.daemon.terminate().await?.success());
+        let ran = home.daemon.command(&["status"]).await?;
+        assert_eq!(ran.code, Some(69), "{setup:?} {ran:?}");
+        assert!(ran.stderr.contains("hub hearthd-demo is away since 20"), "{setup:?} {ran:?}");
+    }
+    Ok(())
+}
+
 /// Starts a home, kills the hub, and waits for the will.
 async fn killed(setup: Setup) -> Result<Home> {
     let mut home = Home::start(setup).await?;
