@@ -125,8 +125,13 @@ impl Home {
 
     /// Requires that the bedroom light is as it was at the start: nothing has switched it.
     pub(crate) async fn light_is_off(&mut self) -> Result<()> {
+        self.light_is("OFF").await
+    }
+
+    /// Requires that the bedroom light is `ON`, or `OFF`.
+    pub(crate) async fn light_is(&mut self, power: &str) -> Result<()> {
         let answer = self.answer("light-in-bedroom/power", "").await?;
-        assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "OFF"));
+        assert_eq!((answer.status(), answer.text().as_str()), (Some(200), power));
         Ok(())
     }
 }

@@ -21,5 +21,6 @@ mod requester;
 mod service;
 mod stopping;
 mod tls;
+mod update;
 mod usage;
 mod will;
