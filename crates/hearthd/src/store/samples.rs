@@ -18,7 +18,7 @@ fn sample(version: &str) -> Contents {
 
 #[test]
 fn the_memory_of_0_1_0_is_read() {
-    let memory = sample("0.1.0").memory;
+    let memory = sample("0.1.0").kept.memory;
     let prefix = Prefix::parse("alice").unwrap();
     assert_eq!(memory.prefix, Some(KnownPrefix { prefix: Some(prefix.clone()) }));
     assert_eq!(memory.broker.as_deref(), Some("127.0.0.1:40547"));
@@ -47,7 +47,7 @@ fn the_memory_of_0_1_0_is_read() {
 
 #[test]
 fn the_journal_of_0_1_0_is_read() {
-    let journal = sample("0.1.0").journal;
+    let journal = sample("0.1.0").kept.journal;
     let read: Vec<_> = journal
         .iter()
         .map(|record| {
