@@ -125,6 +125,5 @@ async fn absence_after_restart(home: &mut Home) -> Result<Value> {
 }
 
 fn generation(will: &Message) -> String {
-    let data = will.correlation_data.as_deref().unwrap_or_default();
-    data.iter().map(|byte| format!("{byte:02x}")).collect()
+    String::from_utf8_lossy(will.correlation_data.as_deref().unwrap_or_default()).into_owned()
 }

@@ -205,7 +205,11 @@ fn print_answer(answer: &Response, as_json: bool) {
         say!("{payload}");
     } else {
         let text = message.user_property("__stMsg").unwrap_or(&payload);
-        eprintln!("hearthd: {}", printable(&format!("{}: {text}", answer.status())));
+        // The hub's own texts begin with the reason.
+        let reason = message.user_property("reason").filter(|reason| !text.starts_with(reason));
+        let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+        let line = format!("hearthd: {}{reason}: {text}", answer.status());
+        eprintln!("{}", printable(&line));
     }
 }
 
