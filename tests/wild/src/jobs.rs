@@ -1,8 +1,18 @@
 //! Every way in which a plugin can go wrong.
 
-use std::{io::Write, mem::ManuallyDrop, os::fd::FromRawFd, thread, time::Duration};
+use std::{
+    io::Write,
+    mem::ManuallyDrop,
+    os::fd::FromRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
-use hearth_sdk::{Answer, Failure};
+use hearth_sdk::{Answer, Context, Failure};
 
 use super::Wild;
 
@@ -11,6 +21,7 @@ impl Wild {
         match job {
             "panic" => panic!("the test asked for it"),
             "panic in a thread" => return Ok(self.panic_in_a_thread()),
+            "panic in save" => self.save_panics = true,
             "panic in drop" => self.drop_panics = true,
             "abort" => std::process::abort(),
             "exit" => std::process::exit(3),
@@ -38,6 +49,7 @@ impl Wild {
             "undeclared" => self.context.publish("nonsense", 1),
             "large failure" => return Err(Failure::failed("x".repeat(100_000))),
             "later" => return Ok(self.answer_later()),
+            "count later" => return Ok(self.count_later()),
             "timer" => self.context.set_timer(7, Duration::from_millis(1)),
             "wake" => self.context.wake(),
             "count files" => self.count_files(),
@@ -76,6 +88,17 @@ impl Wild {
         Answer::Later
     }
 
+    /// Counts one on in a thread, with no call in which that could be saved.
+    fn count_later(&self) -> Answer {
+        let (deferred, context) = (self.context.defer(), self.context.clone());
+        let count = Arc::clone(&self.count);
+        thread::spawn(move || {
+            count_one_on(&count, &context);
+            deferred.done();
+        });
+        Answer::Later
+    }
+
     fn flood_states(&self) {
         for level in 0..FLOOD {
             self.context.publish("level", level % 101);
@@ -92,6 +115,11 @@ impl Wild {
         drop(files);
         self.context.publish("note", format!("{count} files"));
     }
+}
+
+pub(crate) fn count_one_on(count: &AtomicI64, context: &Context) {
+    let count = count.fetch_add(1, Ordering::SeqCst) + 1;
+    context.publish("count", count);
 }
 
 pub(crate) fn hang() {

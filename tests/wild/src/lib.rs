@@ -3,6 +3,11 @@
 mod constructor;
 mod jobs;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
 use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
 use serde::Deserialize;
 
@@ -42,8 +47,9 @@ struct Config {
 #[derive(Debug)]
 struct Wild {
     context: Context,
-    count: i64,
+    count: Arc<AtomicI64>,
     mark: i64,
+    save_panics: bool,
     drop_panics: bool,
 }
 
@@ -86,14 +92,14 @@ impl Device for Wild {
         let count = count.unwrap_or(0);
         context.publish("count", count);
         context.publish("mark", config.mark);
-        Ok(Self { context, count, mark: config.mark, drop_panics: false })
+        let count = Arc::new(AtomicI64::new(count));
+        Ok(Self { context, count, mark: config.mark, save_panics: false, drop_panics: false })
     }
 
     /// Writing to `count` counts one on, whatever is written.
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
         if changes.integer("count").is_some() {
-            self.count += 1;
-            self.context.publish("count", self.count);
+            jobs::count_one_on(&self.count, &self.context);
         }
         changes.text("job").map_or(Ok(Answer::Done), |job| self.work(job))
     }
@@ -111,7 +117,8 @@ impl Device for Wild {
     }
 
     fn save(&self) -> Option<Vec<u8>> {
-        Some(self.count.to_string().into_bytes())
+        assert!(!self.save_panics, "the test asked for it");
+        Some(self.count.load(Ordering::SeqCst).to_string().into_bytes())
     }
 }
 

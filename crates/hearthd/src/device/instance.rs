@@ -95,11 +95,19 @@ impl Instance {
         if status == abi::ERR_PANIC { Err(Fall::Crashed(PANICKED.into())) } else { Ok(status) }
     }
 
-    /// Asks for what a successor should know; an isolated one tells by itself.
+    /// Asks for what a successor should know, after a call; an isolated one has told before the call returned.
     pub(crate) fn save(&mut self) -> Result<Option<Vec<u8>>, Fall> {
         match self {
             Self::Local(local) => local.save(),
             Self::Isolated(_) => Ok(None),
+        }
+    }
+
+    /// As [`Instance::save`], where a thread of the plugin's own may have changed something since the last call.
+    pub(crate) fn save_between_calls(&mut self) -> Result<Option<Vec<u8>>, Fall> {
+        match self {
+            Self::Local(local) => local.save(),
+            Self::Isolated(isolated) => isolated.save().map(|()| None),
         }
     }
 

@@ -80,6 +80,14 @@ impl Isolated {
         }
     }
 
+    /// Has the plugin save; what it saves is kept by the time that this returns.
+    pub(crate) fn save(&mut self) -> Result<(), Fall> {
+        match self.ask(&ToChild::Save, self.deadline)? {
+            Return::Returned(_) => Ok(()),
+            other => Err(self.misbehaved(&format!("{other:?} is no answer to save"))),
+        }
+    }
+
     /// Has the plugin save and destroy the device; kills the process where that takes too long.
     pub(crate) fn end(self, grace: Duration) {
         if self.process.wire().send(&ToChild::Stop).is_ok() {

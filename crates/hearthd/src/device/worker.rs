@@ -201,11 +201,20 @@ impl Worker {
         let answer = match &result {
             Ok(abi::OK) => reply::done(&shared, &names, verb),
             Ok(status) => reply::failed(*status, ""),
-            Err(fall) => Answer::failure(Status::Unavailable, fall.reason()),
+            Err(fall) => unavailable(fall),
         };
-        shared.answer(request, answer);
-        shared.release_states();
-        self.after_call(result);
+        let result = result.and_then(|_| self.save());
+        self.conclude(request, answer, result);
+    }
+
+    /// Gives a command's answer, with what the device has saved ahead of it: what an answer says is not lost.
+    fn conclude(&mut self, request: RequestId, answer: Answer, saved: Result<(), Fall>) {
+        let answer = saved.as_ref().err().map_or(answer, unavailable);
+        self.shared.answer(request, answer);
+        self.shared.release_states();
+        if let Err(fall) = saved {
+            self.fail(&fall);
+        }
     }
 
     /// Answers for a device that has no instance.
@@ -237,11 +246,12 @@ impl Worker {
                 reply::failed(status, lines::excerpt(&message))
             }
         };
-        self.shared.answer(pending.request, answer);
-        self.after_call(match status {
-            abi::ERR_PANIC => Err(Fall::Crashed(super::instance::PANICKED.into())),
-            status => Ok(status),
-        });
+        if status == abi::ERR_PANIC {
+            self.shared.answer(pending.request, answer);
+            return self.fail(&Fall::Crashed(super::instance::PANICKED.into()));
+        }
+        let saved = self.keep(Instance::save_between_calls);
+        self.conclude(pending.request, answer, saved);
     }
 
     /// A command was not answered in time, or the instance is to be created again.
@@ -293,14 +303,8 @@ impl Worker {
     fn call(&mut self, call: Call<'_>) {
         let Some(instance) = &mut self.instance else { return };
         let result = self.shared.busy(|| instance.call(call));
-        self.after_call(result);
-    }
-
-    /// Saves what changed, and ends an instance that is of no use any more (F2).
-    fn after_call(&mut self, result: Result<i32, Fall>) {
-        match result {
-            Ok(_) => self.save(),
-            Err(fall) => self.fail(&fall),
+        if let Err(fall) = result.and_then(|_| self.save()) {
+            self.fail(&fall);
         }
     }
 
@@ -317,7 +321,9 @@ impl Worker {
                 if self.record.failures > 0 {
                     info!(device = shared.config.id, "the device is back");
                 }
-                self.save();
+                if let Err(fall) = self.save() {
+                    self.fail(&fall);
+                }
             }
             Err(fall) => self.fail(&fall),
         }
@@ -350,22 +356,30 @@ impl Worker {
         shared.busy(|| drop(self.instance.take()));
         shared.set_condition(condition);
         if let Some(pending) = self.pending.take() {
-            shared.answer(pending.request, Answer::failure(Status::Unavailable, fall.reason()));
+            shared.answer(pending.request, unavailable(fall));
         }
         shared.mailbox.reset();
     }
 
-    fn save(&mut self) {
-        let Some(instance) = &mut self.instance else { return };
-        match self.shared.busy(|| instance.save()) {
-            Ok(Some(state)) => self.shared.keep(state),
-            Ok(None) => {}
-            Err(fall) => self.fail(&fall),
-        }
+    /// Saves what a call has changed; an error means that the instance is of no use any more (F2).
+    fn save(&mut self) -> Result<(), Fall> {
+        self.keep(Instance::save)
+    }
+
+    fn keep(
+        &mut self,
+        save: impl FnOnce(&mut Instance) -> Result<Option<Vec<u8>>, Fall>,
+    ) -> Result<(), Fall> {
+        let Some(instance) = &mut self.instance else { return Ok(()) };
+        let state = self.shared.busy(|| save(instance))?;
+        state.into_iter().for_each(|state| self.shared.keep(state));
+        Ok(())
     }
 
     fn end_instance(&mut self) {
-        self.save();
+        if let Err(fall) = self.save() {
+            self.fail(&fall);
+        }
         let shared = Arc::clone(&self.shared);
         if let Some(instance) = self.instance.take() {
             shared.busy(|| instance.end(shared.config.deadline.min(LONGEST_END)));
@@ -401,6 +415,10 @@ impl Record {
             format!("in quarantine after {} crashes within {window}", self.crashes.len())
         })
     }
+}
+
+fn unavailable(fall: &Fall) -> Answer {
+    Answer::failure(Status::Unavailable, fall.reason())
 }
 
 /// Mail that a device takes before others have their turns.

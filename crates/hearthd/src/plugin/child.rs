@@ -93,14 +93,19 @@ impl Server {
                         self.save()?;
                         FromChild::Created(created)
                     }
-                    ToChild::Call(call) => FromChild::Returned(self.call(call)),
+                    ToChild::Call(call) => {
+                        let status = self.call(call);
+                        if status != abi::ERR_PANIC {
+                            self.save()?;
+                        }
+                        FromChild::Returned(status)
+                    }
+                    ToChild::Save => {
+                        self.save()?;
+                        FromChild::Returned(abi::OK)
+                    }
                 };
-                let called = matches!(answer, FromChild::Returned(_));
                 self.wire.send(&answer)?;
-                if called {
-                    // After the answer, which somebody waits for.
-                    self.save()?;
-                }
             }
         }
         Ok(())

@@ -35,8 +35,10 @@ pub(crate) enum ToChild<'a> {
     Examine { file: &'a str, kind: &'a str, config: &'a str },
     /// Create the one device.
     Create { file: &'a str, kind: &'a str, birth: Birth<'a> },
-    /// Call it.
+    /// Call it, and save.
     Call(Call<'a>),
+    /// Save.
+    Save,
     /// Save, destroy and end.
     Stop,
 }
@@ -50,9 +52,9 @@ pub(crate) enum FromChild<'a> {
     Examined(Examination),
     /// The answer to `Create`.
     Created(Result<(), Fall>),
-    /// The answer to `Call`.
+    /// The answer to `Call` and to `Save`.
     Returned(i32),
-    /// What a successor should know.
+    /// What a successor should know; ahead of the answer to whatever has changed it.
     Saved(&'a [u8]),
     /// The plugin calls its host.
     Host(HostCall<'a>),

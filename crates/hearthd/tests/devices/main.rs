@@ -10,6 +10,7 @@ mod loading;
 mod log;
 mod probe;
 mod reloading;
+mod saving;
 mod values;
 mod wild;
 
