@@ -1,7 +1,11 @@
 //! The declaration of a property, and the reading and checking of values against it.
 
+mod json;
+
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+
+pub use json::parse_json;
 
 use crate::{ContentType, Status};
 
@@ -205,7 +209,7 @@ impl Declaration {
             Rejection::new(Status::BadRequest, format!("the payload is not UTF-8: {error}"))
         })?;
         if is_json(content_type)? || self.values == Values::Json {
-            let json: Json = serde_json::from_str(text).map_err(|error| {
+            let json = parse_json(text.as_bytes()).map_err(|error| {
                 Rejection::new(Status::BadRequest, format!("the payload is not JSON: {error}"))
             })?;
             return self.read_json(&json, current);
@@ -225,9 +229,9 @@ impl Declaration {
         match (&self.values, value) {
             (Values::Json, value) => Ok(Value { text: value.to_string(), json: value.clone() }),
             (_, Json::String(text)) => self.read_text(text, current),
-            (Values::Switch, Json::Bool(on)) => Ok(switch(*on)),
-            (Values::Integer(_) | Values::Number(_), Json::Number(number)) => {
-                self.read_text(&number.to_string(), current)
+            (Values::Switch | Values::Enum(_), Json::Bool(_) | Json::Number(_))
+            | (Values::Integer(_) | Values::Number(_), Json::Number(_)) => {
+                self.read_text(&value.to_string(), current)
             }
             (_, other) => Err(self.unreadable(&other.to_string())),
         }
@@ -241,6 +245,9 @@ impl Declaration {
         if self.values == Values::Json {
             let json: Json = serde_json::from_str(text).map_err(|_| self.unreadable(text))?;
             return Ok(Value { text: json.to_string(), json });
+        }
+        if self.values == Values::Switch && text.eq_ignore_ascii_case("TOGGLE") {
+            return Err(self.unreadable(text));
         }
         self.read_text(text, None)
     }
@@ -291,7 +298,7 @@ impl Declaration {
                 _ => Err(self.unreadable(text)),
             },
             Values::Integer(range) => {
-                let number: i64 = text.parse().map_err(|_| self.unreadable(text))?;
+                let number = whole(text).ok_or_else(|| self.unreadable(text))?;
                 #[expect(clippy::cast_precision_loss, reason = "limits are far below 2^53")]
                 let fits = range.fit(number as f64).is_some();
                 if !fits {
@@ -387,6 +394,18 @@ pub fn is_json(content_type: Option<&str>) -> Result<bool, Rejection> {
     }
 }
 
+/// Reads a whole number, however it is written: `50`, `50.0`, `5e1`.
+fn whole(text: &str) -> Option<i64> {
+    // Far above, neighbours are 1 and more apart, and a number near the one that was meant would be taken for it.
+    const MOST: f64 = 1e15;
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let number: f64 = text.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, reason = "the number is whole and small enough")]
+    (number.fract() == 0.0 && number.abs() < MOST).then_some(number as i64)
+}
+
 fn switch(on: bool) -> Value {
     let text = if on { "ON" } else { "OFF" };
     Value { text: text.into(), json: json!(text) }
@@ -398,12 +417,20 @@ fn number(value: f64) -> Json {
     if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
 }
 
+/// Shows a text, not too much of it, and what is invisible in it as `\u{..}`.
 fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
+    let mut shown = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
     }
-    text.chars().take(LONGEST).chain("...".chars()).collect()
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 /// What every device answers besides its properties.
@@ -450,6 +477,62 @@ mod tests {
             rejection.message,
             "`29.7` is not acceptable: `property` takes a number from 5 to 30 in steps of 0.5 °C"
         );
+    }
+
+    /// Each as plain text, as JSON text and, where it is one, as a JSON number or truth value.
+    #[test]
+    fn the_table_of_values_holds_in_every_form() {
+        for row in include_str!("../tests/values.txt").lines().filter(|row| !row.starts_with('#')) {
+            let [declaration, written, value] = row.split(" | ").collect::<Vec<_>>()[..] else {
+                panic!("three columns, not {row}");
+            };
+            let declaration = declare(match declaration {
+                "switch" => r#"{"type":"switch"}"#,
+                "integer" => r#"{"type":"integer","min":-1000,"max":1000}"#,
+                "even" => r#"{"type":"integer","min":0,"max":100,"step":2}"#,
+                "long" => r#"{"type":"integer"}"#,
+                "number" => r#"{"type":"number","min":5,"max":30,"step":0.5}"#,
+                "fine" => r#"{"type":"number","min":0,"max":1,"step":0.1}"#,
+                "choice" => r#"{"type":"enum","values":["off","heat","2"]}"#,
+                "text" => r#"{"type":"text"}"#,
+                other => panic!("no declaration `{other}`"),
+            });
+            let is_taken = |form: &str, read: Result<Value, Rejection>| {
+                let read = read.map(|value| value.as_text().to_owned());
+                let read = read.unwrap_or_else(|_| "refused".into());
+                assert_eq!(read, value, "{row} as {form}");
+            };
+            let current = Some("ON");
+            is_taken("plain text", declaration.read(written.as_bytes(), None, current));
+            is_taken("JSON text", declaration.read_json(&json!(written), current));
+            let literal: Option<Json> = serde_json::from_str(written).ok();
+            if let Some(literal) = literal.filter(|_| declaration.values != Values::Text) {
+                is_taken("JSON", declaration.read_json(&literal, current));
+            }
+            if written.eq_ignore_ascii_case("TOGGLE") && declaration.values == Values::Switch {
+                assert!(declaration.read_state(written).is_err(), "no state");
+            } else {
+                is_taken("a state", declaration.read_state(written));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_what_is_invisible() {
+        let level = declare(r#"{"type":"integer","min":0,"max":100,"unit":"%"}"#);
+        let refusal =
+            |payload: &str| level.read(payload.as_bytes(), None, None).unwrap_err().message;
+        let expectation = "cannot be read: `property` takes a whole number from 0 to 100 %";
+        for (payload, shown) in [
+            ("\u{feff}50", "\\u{feff}50"),
+            ("5\u{200b}0", "5\\u{200b}0"),
+            ("5\n0", "5\\n0"),
+            ("50.5", "50.5"),
+            ("it's \"fünfzig\"", "it's \"fünfzig\""),
+        ] {
+            assert_eq!(refusal(payload), format!("`{shown}` {expectation}"));
+        }
+        assert_eq!(refusal(&"x".repeat(61)), format!("`{}...` {expectation}", "x".repeat(60)));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::glue::{Rig, Script, check_config, describe};
-use crate::{Changes, Device, Failure, Problem, Property, abi, device};
+use crate::value::declared;
+use crate::{Device, Failure, Problem, Property, Value, abi, device};
 
 /// A device under test, and the hub that it sees.
 ///
@@ -94,21 +95,30 @@ impl<D: Device> Bench<D> {
         problems_of(errors)
     }
 
-    /// Sets one property to its canonical text, such as `ON` or `21.5`.
+    /// Sets one property to what a requester may write, such as `ON`, `toggle` or `21.5`.
     ///
-    /// As in the hub, a value outside of the declaration does not reach the device.
+    /// As in the hub, the device gets the canonical text, and nothing that is outside of the declaration.
     pub fn set(&mut self, property: &str, payload: &str) -> Reply {
-        match Changes::of_one(&self.properties, property, payload) {
-            Ok(changes) => self.command(&changes, 0, property, payload),
+        match self.read(property, |declared, now| declared.read_text(payload.trim(), now)) {
+            Ok(value) => self.command(0, property, &value.to_text()),
             Err(failure) => Reply::Failed(failure),
         }
     }
 
     /// Sets several properties, given as a JSON object.
     pub fn set_all(&mut self, values: serde_json::Value) -> Reply {
-        let payload = values.to_string();
-        match Changes::of_several(&self.properties, payload.as_bytes()) {
-            Ok(changes) => self.command(&changes, abi::COMMAND_SET, "", &payload),
+        let serde_json::Value::Object(table) = values else {
+            return Reply::Failed(Failure::invalid("a JSON object is expected"));
+        };
+        let canonical = table.into_iter().map(|(name, json)| {
+            let value = self.read(&name, |declared, now| declared.read_json(&json, now))?;
+            Ok((name, value.to_json()))
+        });
+        match canonical.collect::<Result<serde_json::Map<_, _>, _>>() {
+            Ok(table) => {
+                let payload = serde_json::Value::Object(table).to_string();
+                self.command(abi::COMMAND_SET, "", &payload)
+            }
             Err(failure) => Reply::Failed(failure),
         }
     }
@@ -226,13 +236,21 @@ impl<D: Device> Bench<D> {
         Duration::from_millis(self.hub.state().now_ms)
     }
 
-    fn command(&mut self, changes: &Changes, flags: u32, name: &str, payload: &str) -> Reply {
-        for (name, value) in changes.iter() {
-            let property = self.properties.iter().find(|property| property.name() == name);
-            if !property.is_some_and(|property| property.writable() && property.allows(value)) {
-                return Reply::Failed(Failure::invalid(format!("{name}: not allowed")));
-            }
+    /// Reads what a property is to be set to, with the state that it has now.
+    fn read(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Property, Option<&str>) -> Option<Value>,
+    ) -> Result<Value, Failure> {
+        let property = declared(&self.properties, name)?;
+        if !property.writable() {
+            return Err(Failure::invalid(format!("{name}: read-only")));
         }
+        read(property, self.published(name).as_deref())
+            .ok_or_else(|| Failure::invalid(format!("{name}: not a value of this property")))
+    }
+
+    fn command(&mut self, flags: u32, name: &str, payload: &str) -> Reply {
         self.token += 1;
         let token = self.token;
         self.hub.state().replies.insert(token, Reply::Pending);
@@ -323,13 +341,11 @@ impl Script for Hub {
     fn publish(&self, name: &str, payload: &[u8]) -> i32 {
         let payload = String::from_utf8_lossy(payload).into_owned();
         let property = self.properties.iter().find(|property| property.name() == name);
-        let allowed = property.is_some_and(|property| {
-            let value = property.value_of_text(&payload);
-            property.readable() && value.is_some_and(|value| property.allows(&value))
-        });
+        let property = property.filter(|property| property.readable());
+        let value = property.and_then(|property| property.read_state(&payload));
         let mut state = self.state();
-        if allowed {
-            state.published.push((name.to_owned(), payload));
+        if let Some(value) = value {
+            state.published.push((name.to_owned(), value.to_text()));
             abi::OK
         } else {
             state.refused.push((name.to_owned(), payload));

@@ -192,7 +192,7 @@ impl Property {
         self.access != Access::Read
     }
 
-    /// Reads a value from canonical text.
+    /// Reads a value from the canonical text that the hub passes on.
     pub(crate) fn value_of_text(&self, text: &str) -> Option<Value> {
         match self.shape {
             Shape::Switch => switch(text).map(Value::Switch),
@@ -203,7 +203,7 @@ impl Property {
         }
     }
 
-    /// Reads a value from JSON.
+    /// Reads a value from the JSON that the hub passes on.
     pub(crate) fn value_of_json(&self, json: &serde_json::Value) -> Option<Value> {
         match self.shape {
             Shape::Switch => match json {
@@ -217,31 +217,69 @@ impl Property {
         }
     }
 
-    /// Returns whether a value is within the declaration.
-    pub(crate) fn allows(&self, value: &Value) -> bool {
-        let within = |n: f64| self.bounds.is_none_or(|(min, max)| min <= n && n <= max);
-        match (&self.shape, value) {
-            (Shape::Switch, Value::Switch(_))
-            | (Shape::Text, Value::Text(_))
-            | (Shape::Json, Value::Json(_)) => true,
-            #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
-            (Shape::Integer, Value::Integer(n)) => within(*n as f64),
-            (Shape::Number, Value::Number(n)) => within(*n),
-            (Shape::Choice(values), Value::Text(text)) => values.contains(text),
-            (
-                Shape::Switch
-                | Shape::Integer
-                | Shape::Number
-                | Shape::Choice(_)
-                | Shape::Text
-                | Shape::Json,
-                Value::Switch(_)
-                | Value::Integer(_)
-                | Value::Number(_)
-                | Value::Text(_)
-                | Value::Json(_),
-            ) => false,
+    /// Reads what a requester may write, as the hub does; `current` is the state that `TOGGLE` turns over.
+    pub(crate) fn read_text(&self, text: &str, current: Option<&str>) -> Option<Value> {
+        if self.shape == Shape::Switch && text.eq_ignore_ascii_case("TOGGLE") {
+            return Some(Value::Switch(current != Some("ON")));
         }
+        self.read_state(text)
+    }
+
+    /// Reads a JSON value that a requester may write, as the hub does.
+    pub(crate) fn read_json(
+        &self,
+        json: &serde_json::Value,
+        current: Option<&str>,
+    ) -> Option<Value> {
+        use serde_json::Value as Json;
+        match (&self.shape, json) {
+            (Shape::Json, json) => Some(Value::Json(json.clone())),
+            (_, Json::String(text)) => self.read_text(text, current),
+            (Shape::Switch | Shape::Choice(_), Json::Bool(_) | Json::Number(_))
+            | (Shape::Integer | Shape::Number, Json::Number(_)) => {
+                self.read_text(&json.to_string(), current)
+            }
+            (_, _) => None,
+        }
+    }
+
+    /// Reads a state that a device may report, as the hub does.
+    pub(crate) fn read_state(&self, text: &str) -> Option<Value> {
+        match &self.shape {
+            Shape::Switch => match text.to_ascii_uppercase().as_str() {
+                "ON" | "TRUE" | "1" => Some(Value::Switch(true)),
+                "OFF" | "FALSE" | "0" => Some(Value::Switch(false)),
+                _ => None,
+            },
+            Shape::Integer => {
+                let n = text.parse().ok().or_else(|| whole(text.parse().ok()?))?;
+                #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+                self.fit(n as f64).map(|_| Value::Integer(n))
+            }
+            Shape::Number => {
+                let n = text.parse().ok().filter(|n: &f64| n.is_finite())?;
+                self.fit(n).map(Value::Number)
+            }
+            Shape::Choice(values) => {
+                let value = values.iter().find(|value| value.eq_ignore_ascii_case(text))?;
+                Some(Value::Text(value.clone()))
+            }
+            Shape::Text | Shape::Json => self.value_of_text(text),
+        }
+    }
+
+    /// Returns a number on the grid of steps, where it is within the bounds and close to the grid.
+    fn fit(&self, value: f64) -> Option<f64> {
+        const TOLERANCE: f64 = 1e-6;
+        if self.bounds.is_some_and(|(min, max)| value < min || value > max) {
+            return None;
+        }
+        let Some(step) = self.step else { return Some(value) };
+        let origin = self.bounds.map_or(0.0, |(min, _)| min);
+        let nearest = origin + ((value - origin) / step).round() * step;
+        // Nine decimals are finer than any step and hide the noise of binary fractions.
+        let rounded = (nearest * 1e9).round() / 1e9;
+        ((value - nearest).abs() <= step * TOLERANCE).then_some(rounded)
     }
 
     fn new(name: impl Into<String>, shape: Shape) -> Self {
@@ -301,7 +339,9 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
+/// Returns a number as a whole one; far above the bound, neighbours are 1 and more apart.
 fn whole(n: f64) -> Option<i64> {
+    const MOST: f64 = 1e15;
     #[expect(clippy::cast_possible_truncation, reason = "the magnitude is checked beside it")]
-    (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64)
+    (n.fract() == 0.0 && n.abs() < MOST).then_some(n as i64)
 }

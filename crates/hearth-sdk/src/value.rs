@@ -31,6 +31,16 @@ impl Value {
             Self::Json(json) => json.to_string(),
         }
     }
+
+    /// Returns the JSON in which several values go together.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Switch(_) | Self::Text(_) => self.to_text().into(),
+            Self::Integer(n) => (*n).into(),
+            Self::Number(n) => (*n).into(),
+            Self::Json(json) => json.clone(),
+        }
+    }
 }
 
 /// Makes `From` for types that convert without loss.
@@ -151,7 +161,10 @@ impl Changes {
     }
 }
 
-fn declared<'a>(properties: &'a [Property], name: &str) -> Result<&'a Property, Failure> {
+pub(crate) fn declared<'a>(
+    properties: &'a [Property],
+    name: &str,
+) -> Result<&'a Property, Failure> {
     properties
         .iter()
         .find(|property| property.name() == name)

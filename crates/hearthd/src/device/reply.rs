@@ -93,13 +93,18 @@ fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> 
 }
 
 fn read_set(shared: &Shared, request: &Request) -> Result<Wish, Answer> {
-    let bad = |text: String| Answer::failure(Status::BadRequest, text);
+    let bad = |error: &str| {
+        let text = format!("`set` takes a JSON object of properties{error}");
+        Answer::failure(Status::BadRequest, text)
+    };
     property::is_json(request.content_type.as_deref())
         .map_err(|rejection| Answer::failure(rejection.status, rejection.message))?;
-    let object: serde_json::Map<String, Json> = serde_json::from_slice(&request.payload)
-        .map_err(|error| bad(format!("`set` takes a JSON object of properties: {error}")))?;
+    let read = property::parse_json(&request.payload);
+    let Json::Object(object) = read.map_err(|error| bad(&format!(": {error}")))? else {
+        return Err(bad(""));
+    };
     if object.is_empty() {
-        return Err(bad("`set` takes at least one property".into()));
+        return Err(bad(", at least one"));
     }
     let mut changes = BTreeMap::new();
     for (name, value) in object {

@@ -108,6 +108,41 @@ fn set_takes_an_object_with_at_least_one_property() {
 }
 
 #[test]
+fn a_property_that_set_names_twice_is_refused_and_named() {
+    let mut bench = Bench::two();
+    let answer = bench.ask("a/set", r#"{"power":"ON","power":"OFF"}"#);
+    let start =
+        "400 `set` takes a JSON object of properties: the key `power` is there twice at line 1";
+    assert!(answer.starts_with(start), "{answer}");
+    assert_eq!(bench.device("a").so_far(), [""; 0]);
+}
+
+#[test]
+fn a_value_is_taken_alike_on_its_own_topic_and_in_set_and_reaches_the_plugin_in_one_form() {
+    let mut bench = Bench::two();
+    for (topic, payload) in [
+        ("a/level", "50.0"),
+        ("a/level", "5e1"),
+        ("a/set", r#"{"level": 50.0}"#),
+        ("a/set", r#"{"level": "5e1"}"#),
+    ] {
+        bench.ask(topic, payload);
+        assert_eq!(bench.device("a").so_far(), ["set level=50"], "{payload}");
+    }
+    for (topic, payload) in [("a/power", "1"), ("a/set", r#"{"power": 1}"#)] {
+        bench.ask(topic, payload);
+        assert_eq!(bench.device("a").so_far(), ["set power=ON"], "{payload}");
+    }
+    let refused = "400 `50.5` cannot be read: `level` takes a whole number from 0 to 100";
+    assert_eq!(bench.ask("a/level", "50.5"), refused);
+    assert_eq!(bench.ask("a/set", r#"{"level": 50.5}"#), refused);
+    for payload in ["1e400", "NaN", "inf"] {
+        assert!(bench.ask("a/level", payload).starts_with("400 "), "{payload}");
+    }
+    assert!(bench.ask("a/set", r#"{"level": 1e400}"#).starts_with("400 `set` takes "));
+}
+
+#[test]
 fn an_unknown_property_answers_with_those_that_are_there() {
     let mut bench = Bench::two();
     let answer = bench.ask_whole("a/volume", "3");
