@@ -79,6 +79,13 @@ pub enum Input {
         /// Whether the broker shall retain it.
         retain: bool,
     },
+    /// A device has something to remember; comes ahead of the answers that tell of it.
+    Saved {
+        /// Device ID.
+        device: String,
+        /// In the device's own form.
+        state: Bytes,
+    },
     /// The configuration has changed: these are the devices now.
     Devices(BTreeMap<String, DevicePolicy>),
     /// The time of [`Hub::poll_timeout`](crate::Hub::poll_timeout) has come.
@@ -123,7 +130,7 @@ pub enum Output {
     Absence(Absence),
     /// Tell people; the hub goes on without an answer.
     Notice(Notice),
-    /// The hub has ended; nothing follows.
+    /// The hub has ended; nothing follows but [`Output::Store`] for what the devices save as they end.
     Stopped(Result<(), Fatal>),
 }
 
@@ -134,7 +141,7 @@ pub enum Change {
     Memory(Memory),
     /// A request of the journal, which replaces the record with the same key.
     Record(Record),
-    /// Likewise, with an answer that has gone out already: only its request's PUBACK waits.
+    /// Likewise, with an answer that may have gone out already: its request's PUBACK waits, or the answer itself.
     Answer(Record),
     /// A request leaves the journal.
     Forget(RequestKey),
@@ -142,6 +149,15 @@ pub enum Change {
     Served(Served),
     /// Nothing is left of a device at the broker.
     Unserved(Arc<str>),
+    /// What a device should remember, which replaces what it had saved before.
+    Device {
+        /// Device ID.
+        device: String,
+        /// In the device's own form.
+        state: Bytes,
+    },
+    /// Nothing by itself: an answer waits for the changes before it.
+    Await,
 }
 
 impl Change {
@@ -151,8 +167,8 @@ impl Change {
             Self::Memory(_) | Self::Served(_) => Urgency::Now,
             Self::Record(record) if record.delivered => Urgency::Whenever,
             Self::Record(_) => Urgency::Now,
-            Self::Answer(_) => Urgency::Soon,
-            Self::Forget(_) | Self::Unserved(_) => Urgency::Whenever,
+            Self::Answer(_) | Self::Await => Urgency::Soon,
+            Self::Forget(_) | Self::Unserved(_) | Self::Device { .. } => Urgency::Whenever,
         }
     }
 }
@@ -162,7 +178,8 @@ impl Change {
 pub enum Urgency {
     /// The hub, and with it a requester or the connection.
     Now,
-    /// Only the broker, for a PUBACK: a few milliseconds for company cost nobody anything.
+    /// The broker, for a PUBACK, or an answer that tells of a device's state: a few milliseconds for company cost nobody
+    /// much.
     Soon,
     /// Nobody: it may be written with the next change that somebody waits for.
     Whenever,

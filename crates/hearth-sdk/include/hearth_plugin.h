@@ -153,6 +153,7 @@ typedef struct hearth_entry {
   const hearth_kind *const *kinds;          /* NULL-terminated */
 } hearth_entry;
 
+/* Asked after every call on an instance; what it puts, under any key, is stored ahead of an answer that tells of it. */
 typedef struct hearth_ext_state {
   uint32_t struct_size;
   uint32_t reserved;

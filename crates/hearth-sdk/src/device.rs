@@ -67,8 +67,8 @@ pub trait Device: Sized + Send + 'static {
 
     /// Returns what [`create`](Self::create) of a successor should know, in a form of the author's choice.
     ///
-    /// Asked for after every call, so that it survives a power cut as well; keep it cheap. The hub stores it where it
-    /// differs from what it has.
+    /// Asked for after every call, so that it survives a power cut as well; keep it cheap. Where it differs from what the
+    /// hub has, the hub stores it before it gives an answer that tells of it.
     fn save(&self) -> Option<Vec<u8>> {
         None
     }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hearth_core::{Change, Memory, Message, Record, RequestKey, Urgency};
 
 /// The store of one hub, across its lives.
@@ -12,6 +13,8 @@ use hearth_core::{Change, Memory, Message, Record, RequestKey, Urgency};
 pub(crate) struct Store {
     pub(crate) memory: Memory,
     pub(crate) records: BTreeMap<RequestKey, Record>,
+    /// What the devices have saved.
+    devices: BTreeMap<String, Bytes>,
     pending: VecDeque<(u64, Change)>,
     /// The newest revision that came.
     newest: u64,
@@ -77,7 +80,11 @@ impl Store {
     pub(crate) fn latest(&self) -> &Memory {
         let pending = self.pending.iter().rev().find_map(|(_, change)| match change {
             Change::Memory(memory) => Some(memory),
-            Change::Record(_) | Change::Answer(_) | Change::Forget(_) => None,
+            Change::Record(_)
+            | Change::Answer(_)
+            | Change::Forget(_)
+            | Change::Device { .. }
+            | Change::Await => None,
         });
         pending.unwrap_or(&self.memory)
     }
@@ -139,6 +146,7 @@ impl Store {
             Damage::Lost => {
                 self.memory = Memory::default();
                 self.records.clear();
+                self.devices.clear();
             }
             Damage::Elsewhere => self.memory.broker = Some("elsewhere".into()),
         }
@@ -151,13 +159,17 @@ impl Store {
             return;
         }
         let key = |(_, change): &(u64, Change)| match change {
-            Change::Memory(_) => None,
+            Change::Memory(_) | Change::Device { .. } | Change::Await => None,
             Change::Record(record) | Change::Answer(record) => Some(record.key.clone()),
             Change::Forget(key) => Some(key.clone()),
         };
         let keys: BTreeSet<RequestKey> = self.pending.iter().filter_map(key).collect();
         if keys.len() > JOURNAL_BOUND {
-            self.pending.retain(|(_, change)| matches!(change, Change::Memory(_)));
+            let stays = |change: &Change| match change {
+                Change::Memory(_) | Change::Device { .. } | Change::Await => true,
+                Change::Record(_) | Change::Answer(_) | Change::Forget(_) => false,
+            };
+            self.pending.retain(|(_, change)| stays(change));
             self.journal_lost = true;
         }
     }
@@ -177,6 +189,10 @@ impl Store {
                 Change::Forget(key) => {
                     self.records.remove(&key);
                 }
+                Change::Device { device, state } => {
+                    self.devices.insert(device, state);
+                }
+                Change::Await => {}
             }
         }
         written

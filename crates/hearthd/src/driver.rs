@@ -92,10 +92,16 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
         service,
     };
     let result = driver.drive().await;
-    let Driver { store, devices, .. } = driver;
+    let now = driver.now();
+    let Driver { mut hub, store, devices, .. } = driver;
     for event in devices.stop(DEVICE_GRACE) {
         if let DeviceEvent::Saved { device, state } = event {
-            store.put_device(device, state);
+            hub.handle(now, Input::Saved { device, state: state.into() });
+        }
+    }
+    while let Some(output) = hub.poll_output() {
+        if let Output::Store { revision, change } = output {
+            store.put(revision, change);
         }
     }
     store.close();
@@ -158,10 +164,8 @@ impl Driver {
         if let Some(event) = self.link.as_mut().and_then(Link::try_next) {
             return Some(self.on_link(event));
         }
-        while let Some(event) = self.devices.try_next() {
-            if let Some(input) = self.on_device(event) {
-                return Some(input);
-            }
+        if let Some(event) = self.devices.try_next() {
+            return Some(self.on_device(event));
         }
         let event = self.stored.try_recv().ok()?;
         Some(self.on_store(event))
@@ -172,7 +176,7 @@ impl Driver {
         let timeout = self.hub.poll_timeout().into_iter().chain(self.service.due()).min();
         let input = tokio::select! {
             event = next_event(&mut self.link) => Some(self.on_link(event)),
-            event = self.devices.next() => self.on_device(event),
+            event = self.devices.next() => Some(self.on_device(event)),
             event = self.stored.recv() => Some(self.on_store(event.ok_or(DriverError::StoreEnded)?)),
             () = sleep_until(timeout) => Some(Input::Elapsed),
             _ = self.terminate.recv() => Some(self.on_signal()?),
@@ -215,19 +219,16 @@ impl Driver {
         }
     }
 
-    fn on_device(&mut self, event: DeviceEvent) -> Option<Input> {
+    fn on_device(&mut self, event: DeviceEvent) -> Input {
         match event {
-            DeviceEvent::Answered { id, answer } => Some(Input::Answered { request: id, answer }),
+            DeviceEvent::Answered { id, answer } => Input::Answered { request: id, answer },
             DeviceEvent::State { device, property, payload, content_type, retain } => {
                 if property == STATUS {
                     self.service.devices_changed();
                 }
-                Some(Input::State { device, property, payload, content_type, retain })
+                Input::State { device, property, payload, content_type, retain }
             }
-            DeviceEvent::Saved { device, state } => {
-                self.store.put_device(device, state);
-                None
-            }
+            DeviceEvent::Saved { device, state } => Input::Saved { device, state: state.into() },
         }
     }
 

@@ -23,14 +23,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Change, Kept, Record, Served, Urgency};
+use hearth_core::{Change, Kept, Record, Served};
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
 };
 use tracing::{error, warn};
 
-use inbox::{Command, Inbox};
+use inbox::Inbox;
 use rows::Rows;
 use writer::{Opened, Opener, Writer};
 
@@ -136,13 +136,7 @@ impl Store {
 
     /// Writes a change of the hub's: as soon as somebody waits for it, or within a second.
     pub fn put(&self, revision: u64, change: Change) {
-        let urgency = change.urgency();
-        self.inbox.put(Command::Change { revision, change: Box::new(change) }, urgency);
-    }
-
-    /// Writes a device's state within a second.
-    pub fn put_device(&self, id: String, state: Vec<u8>) {
-        self.inbox.put(Command::Device { id, state }, Urgency::Whenever);
+        self.inbox.put(revision, change);
     }
 
     /// Writes what is left and ends the writer.

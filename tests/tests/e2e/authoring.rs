@@ -32,7 +32,7 @@ async fn the_guide_leads_from_nothing_to_an_answering_device() -> Result<()> {
     guide.run(new).await?;
     guide.share_target("my-lamp")?;
     let built = guide.run(build).await?;
-    assert!(built.stdout.contains("test result: ok. 2 passed"), "{built:?}");
+    assert!(built.stdout.contains("test result: ok. 3 passed"), "{built:?}");
     assert!(built.stdout.ends_with("loads here: yes\n"), "{built:?}");
     // Any free port instead of the guide's.
     guide.run(&home.replace("127.0.0.1:1883\"]", "127.0.0.1:0\"]")).await?;
@@ -65,10 +65,13 @@ async fn the_c_plugin_of_the_guide_answers() -> Result<()> {
     let object = folder.join("plugins/c-lamp.so");
     compile_c(&blocks(GUIDE, "c")[0], &folder, &object).await?;
     home.daemon.start(&mut home.phone).await?;
-    for payload in ["ON", "OFF"] {
+    for payload in ["OFF", "ON"] {
         let answer = home.answer("c-lamp/power", payload).await?;
         assert_eq!((answer.status(), answer.text().as_str()), (Some(200), payload));
     }
+    home.daemon.kill9()?;
+    home.daemon.start(&mut home.phone).await?;
+    assert_eq!(home.answer("c-lamp/power", "").await?.text(), "ON", "as it was");
     let refused = home.answer("c-lamp/power", "DIM").await?;
     assert_eq!(refused.status(), Some(400), "{}", refused.text());
     let checked = check(&object, &[]).await?;

@@ -33,6 +33,7 @@ impl Hub {
 
     pub(super) fn on_stored(&mut self, now: Now, revision: u64) {
         self.stored = revision;
+        self.saves.retain(|_, saved| *saved > revision);
         self.release_requests(now);
         self.publish_stored();
         self.publish_unserved();

@@ -43,7 +43,7 @@ use values::Values;
 
 use crate::{
     Absence, Change, DeliveryId, Fatal, Generation, Input, Memory, Message, Notice, Now, Output,
-    PublishId, QoS, Record, RequestKey,
+    PublishId, QoS, Record, RequestKey, Urgency,
     backoff::Backoff,
     journal::{EntryId, Journal},
     outbox::{Kind, Outbox, Taken, Window},
@@ -56,7 +56,8 @@ use crate::{
 ///
 /// Drive it so: call [`Hub::handle`] with one input, drain [`Hub::poll_output`] until it yields nothing,
 /// wait for the next input or for [`Hub::poll_timeout`], and pass [`Input::Elapsed`] when that comes.
-/// A new hub wants [`Input::Elapsed`] at once. After [`Output::Stopped`] nothing follows.
+/// A new hub wants [`Input::Elapsed`] at once. After [`Output::Stopped`] nothing follows but what
+/// [`Input::Saved`] has stored.
 #[derive(Debug)]
 pub struct Hub {
     config: HubConfig,
@@ -92,6 +93,10 @@ pub struct Hub {
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
+    /// The newest revision that somebody waits for: it takes with it all that came before.
+    awaited: u64,
+    /// The revisions of what devices have saved and the store does not hold yet.
+    saves: BTreeMap<String, u64>,
     /// Why the store cannot be written, while it cannot.
     store_failure: Option<String>,
     /// What has come and is not taken in yet.
@@ -265,6 +270,8 @@ impl Hub {
             told: Told::default(),
             revision: 0,
             stored: 0,
+            awaited: 0,
+            saves: BTreeMap::new(),
             store_failure: None,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -295,6 +302,7 @@ impl Hub {
                 let state = State { payload, content_type, retain };
                 self.on_state(device, property, state);
             }
+            Input::Saved { device, state } => self.on_saved(device, state),
             Input::Devices(devices) => {
                 self.config.devices = devices;
                 self.serve_devices(now);
@@ -487,6 +495,9 @@ impl Hub {
 
     fn store(&mut self, change: Change) -> u64 {
         self.revision += 1;
+        if change.urgency() != Urgency::Whenever {
+            self.awaited = self.revision;
+        }
         self.outputs.push_back(Output::Store { revision: self.revision, change });
         self.revision
     }

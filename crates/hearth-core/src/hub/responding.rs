@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{Hub, events::Failed};
 use crate::{
     Answer, Change, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
@@ -11,7 +13,7 @@ use crate::{
     requests::{Origin, Pending},
 };
 
-/// An answer that may not go out before the store holds it.
+/// An answer that may not go out before the store holds it, and the state that it tells of.
 #[derive(Debug)]
 pub(super) struct Unpublished {
     needs: u64,
@@ -94,7 +96,13 @@ impl Hub {
         }
     }
 
-    /// Answers a request: at once, or as soon as the store holds the answer.
+    /// Stores what a device should remember; in no hurry, unless an answer tells of it.
+    pub(super) fn on_saved(&mut self, device: String, state: Bytes) {
+        let revision = self.store(Change::Device { device: device.clone(), state });
+        self.saves.insert(device, revision);
+    }
+
+    /// Answers a request: at once, or as soon as the store holds the answer and the state that it tells of.
     pub(super) fn respond(
         &mut self,
         now: Now,
@@ -105,6 +113,7 @@ impl Hub {
         arrived: Duration,
     ) {
         let (status, elapsed) = (answer.status.code(), now.monotonic - arrived);
+        let saved = self.saves.get(&*device).copied();
         self.notice(Notice::RequestAnswered { device, property, status, elapsed });
         if let Some(entry) = origin.entry {
             let forget_at = self.forget_at();
@@ -117,14 +126,19 @@ impl Hub {
             self.wills.note_guarded(guard, correlation_data);
             self.store_memory();
         }
-        let Some(needs) = self.store_answer(&origin) else {
-            return self.publish_response(origin, answer, None);
-        };
-        if origin.durability == Durability::Intent {
-            self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
-        } else {
-            self.hold(&origin, needs);
-            self.publish_response(origin, answer, None);
+        let record = self.store_answer(&origin);
+        if saved.is_some_and(|saved| saved > self.awaited) {
+            self.store(Change::Await);
+        }
+        match record.max(saved) {
+            Some(needs) if saved.is_some() || origin.durability == Durability::Intent => {
+                self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
+            }
+            Some(needs) => {
+                self.hold(&origin, needs);
+                self.publish_response(origin, answer, None);
+            }
+            None => self.publish_response(origin, answer, None),
         }
     }
 

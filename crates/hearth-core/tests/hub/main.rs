@@ -7,5 +7,6 @@ mod journal;
 mod repeats;
 mod requests;
 mod rig;
+mod saving;
 mod serving;
 mod wills;

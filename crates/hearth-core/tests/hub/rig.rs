@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hearth_core::{
     Absence, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
     Generation, Hub, HubConfig, Input, Kept, Memory, Message, Now, Output, QoS, Record, Request,
@@ -31,6 +32,7 @@ pub(crate) struct Rig {
     pub(crate) asked: VecDeque<Vec<Subscription>>,
     /// The last `online`.
     pub(crate) online: Option<Message>,
+    pub(crate) saved: BTreeMap<String, Bytes>,
     /// Outputs that the rig does not perform by itself.
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
@@ -121,6 +123,7 @@ impl Rig {
             served,
             asked: VecDeque::new(),
             online: None,
+            saved: BTreeMap::new(),
             outputs: Vec::new(),
             store_works: true,
             store_fails: false,
@@ -275,6 +278,10 @@ impl Rig {
             Change::Unserved(device) => {
                 self.served.remove(&device);
             }
+            Change::Device { device, state } => {
+                self.saved.insert(device, state);
+            }
+            Change::Await => {}
         }
     }
 
@@ -315,6 +322,11 @@ impl Rig {
 
     pub(crate) fn answer(&mut self, request: &Request, answer: Answer) {
         self.handle(Input::Answered { request: request.id, answer });
+    }
+
+    /// The device saves, as it does before it answers.
+    pub(crate) fn save(&mut self, device: &str, state: &'static str) {
+        self.handle(Input::Saved { device: device.into(), state: state.into() });
     }
 
     pub(crate) fn take(&mut self) -> Vec<Output> {

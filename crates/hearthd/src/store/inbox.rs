@@ -10,13 +10,6 @@ use hearth_core::{Change, Urgency};
 
 use crate::device::{lock, wait};
 
-/// What the writer is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    Change { revision: u64, change: Box<Change> },
-    Device { id: String, state: Vec<u8> },
-}
-
 /// What waits for the writer.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -26,12 +19,13 @@ pub(super) struct Inbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    commands: Vec<Command>,
+    /// With their revisions.
+    changes: Vec<(u64, Change)>,
     /// When they are to be written at the latest.
     due: Option<Instant>,
-    /// When they are to be written unless more comes for which only the broker waits.
+    /// When they are to be written unless more comes that is to be written soon.
     quiet: Option<Instant>,
-    /// For how many of them only the broker waits.
+    /// How many of them are to be written soon.
     soon: usize,
     /// When the writer looks by itself.
     looks: Option<Instant>,
@@ -40,9 +34,9 @@ struct Waiting {
 
 impl Inbox {
     /// Adds what somebody waits for, or nobody.
-    pub(super) fn put(&self, command: Command, urgency: Urgency) {
+    pub(super) fn put(&self, revision: u64, change: Change) {
         let mut waiting = lock(&self.waiting);
-        waiting.add(command, urgency, Instant::now());
+        waiting.add(revision, change, Instant::now());
         let due = waiting.due();
         let sooner = waiting.looks.is_none_or(|looks| due.is_some_and(|due| due < looks));
         if sooner {
@@ -61,15 +55,15 @@ impl Inbox {
     }
 
     /// Waits until something is due, or `retry` has come; returns what there is, and whether nothing follows.
-    pub(super) fn take(&self, retry: Option<Instant>) -> (Vec<Command>, bool) {
+    pub(super) fn take(&self, retry: Option<Instant>) -> (Vec<(u64, Change)>, bool) {
         let mut waiting = lock(&self.waiting);
         loop {
             let due = waiting.due().into_iter().chain(retry).min();
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             if waiting.closed || left.is_some_and(|left| left.is_zero()) {
-                let Waiting { commands, closed, .. } = mem::take(&mut *waiting);
+                let Waiting { changes, closed, .. } = mem::take(&mut *waiting);
                 waiting.closed = closed;
-                return (commands, closed);
+                return (changes, closed);
             }
             waiting.looks = due;
             waiting = wait(&self.changed, waiting, left);
@@ -78,8 +72,8 @@ impl Inbox {
 }
 
 impl Waiting {
-    fn add(&mut self, command: Command, urgency: Urgency, now: Instant) {
-        let delay = match urgency {
+    fn add(&mut self, revision: u64, change: Change, now: Instant) {
+        let delay = match change.urgency() {
             Urgency::Now => Duration::ZERO,
             Urgency::Soon => {
                 self.soon += 1;
@@ -88,7 +82,7 @@ impl Waiting {
             }
             Urgency::Whenever => LAZY,
         };
-        self.commands.push(command);
+        self.changes.push((revision, change));
         let due = now + delay;
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
@@ -99,8 +93,8 @@ impl Waiting {
     }
 }
 
-/// How long what only a PUBACK waits for may wait for company while more of it comes: requests at once share a write, and
-/// most answers are delivered before they are written, which saves a second one.
+/// How long what a PUBACK waits for may wait for company while more of it comes: requests at once share a write, and most
+/// answers are delivered before they are written, which saves a second one.
 const SOON: Duration = Duration::from_millis(16);
 /// Without more of it for this long, company is not waited for: a broker with a small window sends no more until then.
 const QUIET: Duration = Duration::from_millis(2);
@@ -111,14 +105,26 @@ const LAZY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use hearth_core::Memory;
+
     use super::*;
 
     fn at(start: Instant, ms: u64) -> Instant {
         start + Duration::from_millis(ms)
     }
 
+    fn change(urgency: Urgency) -> Change {
+        let change = match urgency {
+            Urgency::Now => Change::Memory(Memory::default()),
+            Urgency::Soon => Change::Await,
+            Urgency::Whenever => Change::Device { device: "lamp".into(), state: "on".into() },
+        };
+        assert_eq!(change.urgency(), urgency);
+        change
+    }
+
     fn add(waiting: &mut Waiting, urgency: Urgency, now: Instant) {
-        waiting.add(Command::Device { id: "lamp".into(), state: Vec::new() }, urgency, now);
+        waiting.add(0, change(urgency), now);
     }
 
     #[test]
@@ -159,17 +165,15 @@ mod tests {
     #[test]
     fn the_writer_takes_all_at_once_and_what_is_left_at_the_end() {
         let inbox = Inbox::default();
-        let put = |urgency| {
-            inbox.put(Command::Device { id: "lamp".into(), state: Vec::new() }, urgency);
-        };
+        let put = |urgency| inbox.put(0, change(urgency));
         put(Urgency::Whenever);
         put(Urgency::Soon);
         put(Urgency::Now);
-        let (commands, ended) = inbox.take(None);
-        assert_eq!((commands.len(), ended), (3, false));
+        let (changes, ended) = inbox.take(None);
+        assert_eq!((changes.len(), ended), (3, false));
         put(Urgency::Whenever);
         inbox.close();
-        let (commands, ended) = inbox.take(None);
-        assert_eq!((commands.len(), ended), (1, true));
+        let (changes, ended) = inbox.take(None);
+        assert_eq!((changes.len(), ended), (1, true));
     }
 }

@@ -17,8 +17,8 @@ fn what_was_put_is_there_after_reopening() {
     let (store, contents) =
         Store::open(folder.path(), move |event| sender.send(event).unwrap()).unwrap();
     assert_eq!(contents.kept.memory, Memory::default());
+    store.put(6, Change::Device { device: "lamp".into(), state: "on".into() });
     store.put(7, Change::Memory(memory()));
-    store.put_device("lamp".into(), b"on".to_vec());
     let stored = events.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(stored, StoreEvent::Stored { revision: 7 });
     store.close();

@@ -1,8 +1,8 @@
 //! The thread that writes the store.
 //!
 //! Whatever waits when the thread comes to it goes into one transaction, so that many requests at once cost one
-//! write to the card; what only a PUBACK waits for goes within milliseconds, what nobody waits for with the next, or
-//! a second later.
+//! write to the card, and an answer is never there without the state that it tells of; what a PUBACK waits for goes
+//! within milliseconds, what nobody waits for with the next, or a second later.
 
 use std::{
     collections::BTreeMap,
@@ -10,15 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hearth_core::{Change, Memory, Record, RequestKey, Served};
 use redb::Database;
 use tracing::{error, info};
 
 use super::{
     BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent, before,
-    inbox::{Command, Inbox},
-    read_rows,
-    rows::Rows,
+    inbox::Inbox, read_rows, rows::Rows,
 };
 
 /// Opens the file again.
@@ -52,11 +51,11 @@ pub(super) struct Pending {
     memory: Option<Memory>,
     /// None where the request is forgotten.
     journal: BTreeMap<RequestKey, Option<Record>>,
-    devices: BTreeMap<String, Vec<u8>>,
     /// None where nothing is left of a device.
     served: BTreeMap<Arc<str>, Option<Served>>,
     /// The journal is of an earlier version, and is written anew in today's form.
     is_of_before: bool,
+    devices: BTreeMap<String, Bytes>,
     /// The journal was given up while it could not be written: what the file holds of it is of no use.
     journal_lost: bool,
 }
@@ -94,19 +93,11 @@ impl Writer {
             retry = Some(Instant::now() + self.retry_interval);
         }
         loop {
-            let (commands, ended) = inbox.take(retry);
-            let mut news = false;
-            for command in commands {
-                match command {
-                    Command::Change { revision, change } => {
-                        self.newest = revision;
-                        news = true;
-                        self.pending.change(*change);
-                    }
-                    Command::Device { id, state } => {
-                        self.pending.devices.insert(id, state);
-                    }
-                }
+            let (changes, ended) = inbox.take(retry);
+            let news = !changes.is_empty();
+            for (revision, change) in changes {
+                self.newest = revision;
+                self.pending.change(change);
             }
             let before = self.failure.clone();
             // A store that fails is tried again in its time, however much waits for it.
@@ -197,6 +188,10 @@ impl Pending {
             Change::Unserved(device) => {
                 self.served.insert(device, None);
             }
+            Change::Device { device, state } => {
+                self.devices.insert(device, state);
+            }
+            Change::Await => {}
         }
     }
 
@@ -253,7 +248,7 @@ impl Pending {
         if !self.devices.is_empty() {
             let mut table = transaction.open_table(DEVICES)?;
             for (id, state) in &self.devices {
-                table.insert(id.as_str(), state.as_slice())?;
+                table.insert(id.as_str(), &**state)?;
             }
         }
         transaction.commit()?;

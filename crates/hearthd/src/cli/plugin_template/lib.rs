@@ -15,6 +15,7 @@ pub struct Config {
 pub struct Lamp {
     config: Config,
     context: Context,
+    on: bool,
 }
 
 impl Device for Lamp {
@@ -25,25 +26,41 @@ impl Device for Lamp {
         vec![Property::switch("power")]
     }
 
-    fn create(config: Config, context: Context, _saved: Option<&[u8]>) -> Result<Self, Failure> {
-        context.publish("power", false);
-        Ok(Self { config, context })
+    fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
+        let mut lamp = Self { config, context, on: false };
+        lamp.switch(saved == Some(b"on"))?;
+        Ok(lamp)
     }
 
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
         if let Some(on) = changes.switch("power") {
-            // Switch the real lamp here; with `?` any error becomes the answer.
-            tracing::debug!(on, "switched");
-            self.context.publish("power", on);
-            if let (true, Some(seconds)) = (on, self.config.off_after) {
-                self.context.set_timer(0, Duration::from_secs(seconds.into()));
-            }
+            self.switch(on)?;
         }
         Ok(Answer::Done)
     }
 
     fn timer(&mut self, _id: u32) {
-        self.context.publish("power", false);
+        if let Err(error) = self.switch(false) {
+            tracing::warn!(%error, "the lamp stays on");
+        }
+    }
+
+    // The hub stores this before it answers, and `create` gets it after a restart.
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(if self.on { b"on".to_vec() } else { b"off".to_vec() })
+    }
+}
+
+impl Lamp {
+    fn switch(&mut self, on: bool) -> Result<(), Failure> {
+        // Switch the real lamp here; with `?` any error becomes the answer.
+        tracing::debug!(on, "switched");
+        self.on = on;
+        self.context.publish("power", on);
+        if let (true, Some(seconds)) = (on, self.config.off_after) {
+            self.context.set_timer(0, Duration::from_secs(seconds.into()));
+        }
+        Ok(())
     }
 }
 
@@ -65,6 +82,16 @@ mod tests {
         assert_eq!(bench.published("power").as_deref(), Some("ON"));
         bench.advance(Duration::from_secs(60));
         assert_eq!(bench.published("power").as_deref(), Some("OFF"));
+    }
+
+    #[test]
+    fn it_is_as_it_was_after_a_restart() {
+        let mut bench = Bench::<Lamp>::new(json!({}));
+        for state in ["ON", "OFF"] {
+            assert!(bench.set("power", state).is_done());
+            bench.restart();
+            assert_eq!(bench.published("power").as_deref(), Some(state));
+        }
     }
 
     #[test]
