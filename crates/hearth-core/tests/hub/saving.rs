@@ -27,7 +27,7 @@ fn changes(rig: &Rig) -> Vec<(&'static str, Urgency)> {
         Change::Memory(_) => "memory",
         Change::Record(_) => "record",
         Change::Answer(_) => "answer",
-        Change::Forget(_) => "forget",
+        Change::Served(_) | Change::Unserved(_) | Change::Forget(_) => "forget",
         Change::Device { .. } => "device",
         Change::Await => "await",
     };
