@@ -51,9 +51,7 @@ impl Hub {
             }
             Trace::Own(_) => self.acknowledge_now(delivery),
             Trace::Stranger => {
-                if !offline && self.has_echoed() {
-                    self.saw_namesake();
-                }
+                self.look_for_namesake(message);
                 self.on_stranger(delivery);
             }
             Trace::Premature => {
@@ -61,9 +59,7 @@ impl Hub {
                 self.ignore(now, message, reason, delivery);
             }
             Trace::Will(_) | Trace::Foreign => {
-                if !offline && !message.payload.is_empty() && self.has_echoed() {
-                    self.saw_namesake();
-                }
+                self.look_for_namesake(message);
                 self.ignore(now, message, "it is neither of this hub nor its will", delivery);
             }
         }
@@ -73,6 +69,7 @@ impl Hub {
         };
         if is_own_online {
             connection.echoed = true;
+            self.presence.has_been_online = true;
         } else if connection.echoed && is_current {
             self.displaced();
         }
@@ -184,8 +181,13 @@ impl Hub {
         self.connection().map(|connection| connection.generation)
     }
 
-    fn has_echoed(&self) -> bool {
-        self.connection().is_some_and(|Connection { echoed, .. }| *echoed)
+    /// Somebody else was `online` as this hub while its connection was gone: it uses the same client ID. Who says so
+    /// while the connection lives does not, or there would be none.
+    fn look_for_namesake(&mut self, message: &Message) {
+        let echoed = self.connection().is_some_and(|Connection { echoed, .. }| *echoed);
+        if &message.payload[..] == b"online" && !echoed && self.presence.has_been_online {
+            self.saw_namesake();
+        }
     }
 }
 

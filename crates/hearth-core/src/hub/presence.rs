@@ -17,6 +17,8 @@ pub(super) struct Presence {
     is_displaced: bool,
     /// When it may be said again.
     next: Duration,
+    /// The hub has been `online` in this life.
+    pub(super) has_been_online: bool,
     /// Another client was seen that uses the hub's client ID.
     is_shared: bool,
 }

@@ -187,3 +187,21 @@ fn online_comes_after_the_fence_or_when_it_is_given_up() {
     rig.accept_all();
     assert!(says_online(&rig));
 }
+
+#[test]
+fn another_client_with_the_hubs_client_id_is_told_from_a_stranger_who_plays_the_hub() {
+    let mut rig = Rig::online();
+    rig.receive(rig.online.clone().unwrap());
+    let namesake = hearth_core::Message {
+        correlation_data: Some(b"aaaaaaaaaaaaaaaa"[..].into()),
+        ..rig.online.clone().unwrap()
+    };
+    let told = |rig: &Rig| rig.outputs.contains(&Output::Notice(Notice::ClientIdShared));
+    rig.receive(namesake.clone());
+    assert!(!told(&rig), "the connection lives");
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "closed".into() }));
+    rig.advance(Duration::from_secs(60));
+    rig.go_online_unfenced(true);
+    rig.receive(namesake);
+    assert!(told(&rig));
+}
