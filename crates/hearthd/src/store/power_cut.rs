@@ -130,7 +130,8 @@ fn whenever_the_power_goes_no_answer_is_there_without_the_state_that_it_tells_of
         let last = put(if n % 2 == 0 { Change::Record(record) } else { Change::Answer(record) });
         // Some come while the store writes what was before, and some do not.
         if n % 3 == 0 {
-            while stored.recv().unwrap() != (StoreEvent::Stored { revision: last }) {}
+            let next = || stored.recv_timeout(Duration::from_secs(10)).unwrap();
+            while next() != (StoreEvent::Stored { revision: last }) {}
         }
     }
     store.close();
