@@ -141,7 +141,7 @@ pub enum Change {
     Memory(Memory),
     /// A request of the journal, which replaces the record with the same key.
     Record(Record),
-    /// Likewise, with an answer that may have gone out already: its request's PUBACK waits, or the answer itself.
+    /// Likewise, with an answer that has gone out already: only its request's PUBACK waits.
     Answer(Record),
     /// A request leaves the journal.
     Forget(RequestKey),
@@ -166,8 +166,8 @@ impl Change {
         match self {
             Self::Memory(_) | Self::Served(_) => Urgency::Now,
             Self::Record(record) if record.delivered => Urgency::Whenever,
-            Self::Record(_) => Urgency::Now,
-            Self::Answer(_) | Self::Await => Urgency::Soon,
+            Self::Record(_) | Self::Await => Urgency::Now,
+            Self::Answer(_) => Urgency::Soon,
             Self::Forget(_) | Self::Unserved(_) | Self::Device { .. } => Urgency::Whenever,
         }
     }
@@ -178,8 +178,7 @@ impl Change {
 pub enum Urgency {
     /// The hub, and with it a requester or the connection.
     Now,
-    /// The broker, for a PUBACK, or an answer that tells of a device's state: a few milliseconds for company cost nobody
-    /// much.
+    /// Only the broker, for a PUBACK: a few milliseconds for company cost nobody anything.
     Soon,
     /// Nobody: it may be written with the next change that somebody waits for.
     Whenever,

@@ -462,5 +462,7 @@ fn names_in(payload: &[u8]) -> Vec<Arc<str>> {
 /// Returns whether a payload may hold TOGGLE, the one value whose effect depends on the state.
 fn turns_over(payload: &[u8]) -> bool {
     const TOGGLE: &[u8] = b"TOGGLE";
-    payload.windows(TOGGLE.len()).any(|window| window.eq_ignore_ascii_case(TOGGLE))
+    // An escape in JSON may hide it.
+    payload.contains(&b'\\')
+        || payload.windows(TOGGLE.len()).any(|window| window.eq_ignore_ascii_case(TOGGLE))
 }

@@ -126,12 +126,13 @@ impl Hub {
             self.wills.note_guarded(guard, correlation_data);
             self.store_memory();
         }
-        let record = self.store_answer(&origin);
+        let awaited = saved.is_some() || origin.durability == Durability::Intent;
+        let record = self.store_answer(&origin, awaited);
         if saved.is_some_and(|saved| saved > self.awaited) {
             self.store(Change::Await);
         }
         match record.max(saved) {
-            Some(needs) if saved.is_some() || origin.durability == Durability::Intent => {
+            Some(needs) if awaited => {
                 self.unpublished.push_back(Unpublished { needs, origin, answer: answer.clone() });
             }
             Some(needs) => {
@@ -142,15 +143,15 @@ impl Hub {
         }
     }
 
-    /// Stores an answer where it must survive a crash; returns the revision that holds it.
-    fn store_answer(&mut self, origin: &Origin) -> Option<u64> {
+    /// Stores an answer where it must survive a crash; returns the revision that holds it, which may be `awaited` before
+    /// it goes out.
+    fn store_answer(&mut self, origin: &Origin, awaited: bool) -> Option<u64> {
         if origin.durability == Durability::Nothing {
             return None;
         }
         let entry = self.journal.get_mut(origin.entry?)?;
         entry.revision = self.revision + 1;
         let record = entry.record.clone();
-        let awaited = origin.durability == Durability::Intent;
         Some(self.store(if awaited { Change::Record(record) } else { Change::Answer(record) }))
     }
 

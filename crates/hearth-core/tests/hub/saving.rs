@@ -39,7 +39,7 @@ fn an_answer_is_not_published_before_the_store_holds_what_the_device_saved_with_
     let (mut rig, asked) = asked(request("ON", b"1"));
     rig.save("lamp", "on");
     rig.answer(&asked, Answer::text("ON"));
-    assert_eq!(changes(&rig), [("device", Urgency::Whenever), ("answer", Urgency::Soon)]);
+    assert_eq!(changes(&rig), [("device", Urgency::Whenever), ("record", Urgency::Now)]);
     assert_eq!((rig.published().len(), rig.acknowledged().len()), (0, 0));
     rig.store_catches_up();
     assert_eq!(rig.saved["lamp"], "on");
@@ -65,7 +65,7 @@ fn a_store_that_holds_the_state_and_not_the_answer_yet_is_waited_for() {
 }
 
 #[test]
-fn an_answer_that_is_not_stored_itself_has_the_state_that_it_tells_of_written_soon() {
+fn an_answer_that_is_not_stored_itself_has_the_state_that_it_tells_of_written_at_once() {
     for message in [read(b"1"), Message { qos: QoS::AtMostOnce, ..request("ON", b"1") }] {
         let (mut rig, asked) = asked(message);
         rig.save("lamp", "on");
@@ -75,7 +75,7 @@ fn an_answer_that_is_not_stored_itself_has_the_state_that_it_tells_of_written_so
         rig.receive(read(b"2"));
         let second = rig.executed().pop().unwrap();
         rig.answer(&second, Answer::text("ON"));
-        assert_eq!(changes(&rig), [("device", Urgency::Whenever), ("await", Urgency::Soon)]);
+        assert_eq!(changes(&rig), [("device", Urgency::Whenever), ("await", Urgency::Now)]);
         rig.store_catches_up();
         assert_eq!(rig.published().len(), 2);
     }
