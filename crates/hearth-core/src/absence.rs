@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{token::TokenKey, topic::Prefix};
+use crate::{Message, QoS, token::TokenKey, topic::Prefix};
 
 /// Names one connection's will: its Correlation Data, 16 characters of `[a-z2-7]`.
 ///
@@ -269,9 +269,35 @@ pub struct Memory {
     /// Whether the broker adds a Message Expiry Interval to messages that have none.
     #[serde(default)]
     pub adds_expiry: bool,
+    /// What the broker takes of a message, which the next will keeps to.
+    #[serde(default)]
+    pub limits: Limits,
     /// Whether the session takes requests for this hub's devices alone; one of version 0.1.0 takes those for all.
     #[serde(default)]
     pub takes_its_own: bool,
+}
+
+/// What a broker takes of a message, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Its quality of service.
+    pub qos: QoS,
+    /// Whether it may be retained.
+    pub retain: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { qos: QoS::AtLeastOnce, retain: true }
+    }
+}
+
+impl Limits {
+    /// Makes a message what the broker takes.
+    pub(crate) fn apply(self, message: &mut Message) {
+        message.qos = message.qos.min(self.qos);
+        message.retain &= self.retain;
+    }
 }
 
 /// The result of learning the prefix.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Absence, Answer, ContentType, DevicePolicy, Memory, Message, Record, RequestKey, Served,
-    topic::Prefix,
+    Absence, Answer, ContentType, DevicePolicy, Limits, Memory, Message, Record, RequestKey,
+    Served, topic::Prefix,
 };
 
 /// The time at which an input happens.
@@ -197,6 +197,14 @@ pub struct Connack {
     pub maximum_packet_size: Option<u32>,
     /// Wildcard Subscription Available (MQTT 3.2.2.3.11).
     pub wildcards: bool,
+    /// Maximum QoS (MQTT 3.2.2.3.4) and Retain Available (MQTT 3.2.2.3.5).
+    pub limits: Limits,
+    /// Session Expiry Interval in seconds, where it is not the one that was asked for (MQTT 3.2.2.3.2).
+    pub session_expiry: Option<u32>,
+    /// Assigned Client Identifier (MQTT 3.2.2.3.7).
+    pub assigned_client_id: Option<String>,
+    /// Server Keep Alive in seconds (MQTT 3.2.2.3.14); 0 means none.
+    pub server_keep_alive: Option<u16>,
     /// Whether the broker stamps who sent a message, and lets no client stamp anything itself: the user property
     /// [`VOUCHES`](crate::VOUCHES) of CONNACK.
     pub vouches: bool,
@@ -210,9 +218,34 @@ impl Default for Connack {
             receive_maximum: u16::MAX,
             maximum_packet_size: None,
             wildcards: true,
+            limits: Limits::default(),
+            session_expiry: None,
+            assigned_client_id: None,
+            server_keep_alive: None,
             vouches: false,
         }
     }
+}
+
+/// Something that the broker does not offer, and that the hub does without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// No message above QoS 0: what is published while a receiver is away is lost, the will as well.
+    AtLeastOnce,
+    /// No retained messages: whoever subscribes later learns neither states nor presence.
+    Retain,
+    /// No filters with wildcards: one for each property instead.
+    Wildcards,
+    /// The session lives shorter than asked for.
+    SessionExpiry {
+        /// For so many seconds.
+        seconds: u32,
+    },
+    /// The session is another client ID's.
+    ClientId {
+        /// The broker's choice.
+        assigned: String,
+    },
 }
 
 /// Why there is no connection any more.
@@ -328,6 +361,25 @@ pub enum Notice {
         /// How many filters the packet had; where it had several, each goes by itself from now on.
         filters: usize,
     },
+    /// What the broker of this connection does not offer; told where it is something else than before.
+    Lacks(Vec<Lack>),
+    /// The broker breaks the standard, and there is no going on with it.
+    ProtocolError {
+        /// What it does.
+        what: &'static str,
+    },
+    /// The broker ended the connection while it had this message without PUBACK, and may not want it.
+    PublishSuspected {
+        /// The topic.
+        topic: String,
+    },
+    /// The broker gave no PUBACK in time; the hub connects again.
+    PublishUnanswered {
+        /// The topic of the oldest message without one.
+        topic: String,
+    },
+    /// The fence did not come back in time: the hub goes on without, and concludes nothing.
+    FenceGivenUp,
     /// The broker refused a message.
     PublishRefused {
         /// The topic.

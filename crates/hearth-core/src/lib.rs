@@ -22,8 +22,8 @@ pub mod topic;
 mod wills;
 
 pub use absence::{
-    Absence, Acknowledgement, Acknowledgements, Generation, KnownPrefix, Memory, OpenWill, Outcome,
-    Published,
+    Absence, Acknowledgement, Acknowledgements, Generation, KnownPrefix, Limits, Memory, OpenWill,
+    Outcome, Published,
 };
 pub use alphabet::*;
 pub use answer::{Answer, ContentType, Reason, Status};

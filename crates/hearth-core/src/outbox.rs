@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Answer, DeliveryId, Message, PublishId, QoS, Status, journal::EntryId};
+use crate::{
+    Answer, Connack, DeliveryId, Limits, Message, PublishId, QoS, Status, journal::EntryId,
+};
 
 /// The queue of outbound messages.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub(crate) struct Outbox {
     entries: VecDeque<Entry>,
     next_id: u64,
     in_flight: usize,
+    /// When each message was sent that has no PUBACK yet, in order.
+    sent: VecDeque<(Duration, PublishId)>,
     /// When each message goes again that the broker has refused for now, in order.
     put_off: VecDeque<(Duration, PublishId)>,
 }
@@ -59,13 +63,18 @@ pub(crate) enum Kind {
 pub(crate) struct Window {
     size: usize,
     maximum_packet_size: Option<u32>,
+    limits: Limits,
 }
 
 impl Window {
     /// Derives the window from CONNACK: half of what broker and client library can have in flight, and bounded.
-    pub(crate) fn new(receive_maximum: u16, maximum_packet_size: Option<u32>) -> Self {
-        let size = (usize::from(receive_maximum).min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW);
-        Self { size, maximum_packet_size }
+    pub(crate) fn new(connack: &Connack) -> Self {
+        let receive_maximum = usize::from(connack.receive_maximum);
+        Self {
+            size: (receive_maximum.min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW),
+            maximum_packet_size: connack.maximum_packet_size,
+            limits: connack.limits,
+        }
     }
 
     /// Returns how large a packet may be, in bytes.
@@ -156,7 +165,12 @@ impl Outbox {
         }
         entry.in_flight = true;
         self.in_flight += 1;
-        Some(Taken::Publish(entry.id, entry.message.clone()))
+        let mut message = entry.message.clone();
+        window.limits.apply(&mut message);
+        if message.qos == QoS::AtLeastOnce {
+            self.sent.push_back((now, entry.id));
+        }
+        Some(Taken::Publish(entry.id, message))
     }
 
     /// Removes an acknowledged message; returns what it was for and its topic.
@@ -164,6 +178,7 @@ impl Outbox {
         let index = self.entries.iter().position(|entry| entry.id == id)?;
         let entry = self.entries.remove(index)?;
         self.in_flight -= usize::from(entry.in_flight);
+        self.sent.retain(|(_, sent)| *sent != id);
         Some((entry.kind, entry.message.topic))
     }
 
@@ -193,12 +208,25 @@ impl Outbox {
         let place = self.put_off.partition_point(|(other, _)| *other <= at);
         self.put_off.insert(place, (at, id));
         self.in_flight -= usize::from(std::mem::take(&mut entry.in_flight));
+        self.sent.retain(|(_, sent)| *sent != id);
         Some(entry.message.topic.clone())
     }
 
     /// Returns when the next refused message goes again.
     pub(crate) fn next_again(&self) -> Option<Duration> {
         self.put_off.front().map(|(at, _)| *at)
+    }
+
+    /// Returns when the oldest message was sent that has no PUBACK yet, and its topic.
+    pub(crate) fn oldest_unanswered(&self) -> Option<(Duration, &str)> {
+        let (at, id) = self.sent.front()?;
+        let entry = self.entries.iter().find(|entry| entry.id == *id)?;
+        Some((*at, &entry.message.topic))
+    }
+
+    /// Returns when the oldest message was sent that has no PUBACK yet.
+    pub(crate) fn unanswered_since(&self) -> Option<Duration> {
+        self.sent.front().map(|(at, _)| *at)
     }
 
     pub(crate) fn contains(&self, id: PublishId) -> bool {
@@ -238,6 +266,7 @@ impl Outbox {
             }
         }
         self.in_flight = 0;
+        self.sent.clear();
         self.put_off.clear();
     }
 

@@ -35,6 +35,9 @@ impl Prefix {
         if value.split('/').any(str::is_empty) {
             return Err(PrefixError::EmptyLevel);
         }
+        if value.len() > LONGEST_PREFIX {
+            return Err(PrefixError::TooLong(value.len()));
+        }
         Ok(Self(value.into()))
     }
 
@@ -82,6 +85,8 @@ pub enum PrefixError {
     Character(char),
     /// A level between two slashes is empty.
     EmptyLevel,
+    /// It has so many bytes: topics that begin with it would be too long for most brokers.
+    TooLong(usize),
 }
 
 impl fmt::Display for PrefixError {
@@ -94,6 +99,9 @@ impl fmt::Display for PrefixError {
             Self::Dollar => f.write_str("the prefix starts with `$`"),
             Self::Character(bad) => write!(f, "the prefix contains {bad:?}"),
             Self::EmptyLevel => f.write_str("the prefix has an empty level"),
+            Self::TooLong(bytes) => {
+                write!(f, "the prefix has {bytes} bytes; {LONGEST_PREFIX} are allowed")
+            }
         }
     }
 }
@@ -393,5 +401,7 @@ impl Default for Templates {
     }
 }
 
+/// How many bytes a prefix may have.
+const LONGEST_PREFIX: usize = 256;
 /// How many placeholders a template has at most, apart from the prefix.
 const MOST_PLACEHOLDERS: usize = 2;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    Absence, Acknowledgement, Acknowledgements, Generation, KnownPrefix, Memory, Message, OpenWill,
-    Outcome, Published,
+    Absence, Acknowledgement, Acknowledgements, Generation, KnownPrefix, Limits, Memory, Message,
+    OpenWill, Outcome, Published,
     token::{Purpose, TokenKey},
     topic::Prefix,
 };
@@ -61,6 +61,7 @@ impl Wills {
             wills.memory.past.clear();
             wills.memory.adds_expiry = false;
             wills.memory.takes_its_own = false;
+            wills.memory.limits = Limits::default();
         }
         wills.memory.broker = Some(broker.to_owned());
         wills.memory.key = Some(key);
@@ -256,6 +257,11 @@ impl Wills {
     /// Notes whether the broker adds an expiry to messages that have none; returns whether that is news.
     pub(crate) fn note_expiry(&mut self, added: bool) -> bool {
         std::mem::replace(&mut self.memory.adds_expiry, added) != added
+    }
+
+    /// Notes what the broker takes of a message; returns whether that is news.
+    pub(crate) fn note_limits(&mut self, limits: Limits) -> bool {
+        std::mem::replace(&mut self.memory.limits, limits) != limits
     }
 
     /// The session takes requests for this hub's devices alone; returns whether that is news.

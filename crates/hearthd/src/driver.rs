@@ -383,6 +383,7 @@ fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         will_delay: config.will_delay,
         settle: SETTLE,
         fence_timeout: FENCE_TIMEOUT,
+        keep_alive: config.broker.keep_alive,
         grace: GRACE,
         devices: policies(config, devices),
         guards: config.guards.clone(),

@@ -36,8 +36,8 @@ use tokio::{
 use crate::config::Broker;
 use poll::{Receipt, Unhurried, Waiting, poll};
 use wire::{
-    connect_properties, last_will, puback_code, read_connack, read_message, subscribe_code,
-    tls_configuration,
+    asked_expiry, connect_properties, last_will, puback_code, read_connack, read_message,
+    subscribe_code, tls_configuration,
 };
 
 /// What one CONNECT says.
@@ -83,6 +83,8 @@ pub struct Link {
     /// What has come and is not acknowledged.
     deliveries: BTreeMap<u64, Receipt>,
     next_delivery: u64,
+    /// Session Expiry Interval as CONNECT announces it.
+    asked_expiry: u32,
     disconnecting: bool,
     /// When a connection that does not take DISCONNECT is dropped.
     give_up: Instant,
@@ -140,6 +142,7 @@ impl Link {
             unacknowledged: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             next_delivery: first_delivery,
+            asked_expiry: asked_expiry(options),
             disconnecting: false,
             give_up: Instant::now(),
         })
@@ -265,7 +268,9 @@ impl Link {
 
     fn on_incoming(&mut self, packet: Packet) -> Option<LinkEvent> {
         match packet {
-            Packet::ConnAck(connack) => Some(LinkEvent::Connected(read_connack(connack))),
+            Packet::ConnAck(connack) => {
+                Some(LinkEvent::Connected(read_connack(connack, self.asked_expiry)))
+            }
             Packet::SubAck(suback) => Some(LinkEvent::Subscribed(
                 suback.return_codes.iter().map(subscribe_code).collect(),
             )),

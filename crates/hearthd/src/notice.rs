@@ -1,6 +1,6 @@
 //! Writes the hub's notices to the log.
 
-use hearth_core::{Disconnection, Notice};
+use hearth_core::{Disconnection, Lack, Notice};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Broker;
@@ -33,6 +33,27 @@ pub fn log(notice: &Notice, broker: &Broker) {
         }
         Notice::SubscriptionUnanswered { filters } => {
             warn!(filters, "the broker does not answer a subscription: connecting again");
+        }
+        Notice::Lacks(lacks) if lacks.is_empty() => {
+            info!("the broker offers all that the hub wants");
+        }
+        Notice::Lacks(lacks) => {
+            for lack in lacks {
+                let (lack, cost) = explain(lack);
+                warn!(lack, cost, "the broker does not offer all");
+            }
+        }
+        Notice::ProtocolError { what } => error!(what, "the broker breaks the MQTT 5 standard"),
+        Notice::PublishSuspected { topic } => {
+            warn!(topic, "the broker ended the connection, probably over this message");
+        }
+        Notice::PublishUnanswered { topic } => {
+            warn!(topic, "the broker does not acknowledge a message: connecting again");
+        }
+        Notice::FenceGivenUp => {
+            warn!(
+                "the broker does not return the hub's fence: going on without, and concluding nothing"
+            );
         }
         Notice::PublishRefused { topic, reason_code } => {
             warn!(topic, reason_code = %Hex(*reason_code), "the broker refuses a message");
@@ -91,6 +112,32 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::MessageDropped { topic } => {
             warn!(topic, "message dropped: too late for its receiver, or too large for the broker");
         }
+    }
+}
+
+/// Says what a broker does not offer, and what that costs.
+pub fn explain(lack: &Lack) -> (String, &'static str) {
+    match lack {
+        Lack::AtLeastOnce => (
+            "QoS 1".into(),
+            "a request or an answer may be lost, what comes while the hub is away is, and nothing is known of its will",
+        ),
+        Lack::Retain => (
+            "retained messages".into(),
+            "whoever subscribes later learns neither states nor presence, until they change",
+        ),
+        Lack::Wildcards => (
+            "filters with wildcards".into(),
+            "one filter for each property; other names get no answer",
+        ),
+        Lack::SessionExpiry { seconds } => (
+            format!("a session that lives longer than {seconds} s"),
+            "after a longer absence the will's outcome is unknown, and requests are lost",
+        ),
+        Lack::ClientId { assigned } => (
+            format!("the hub's client ID; it assigns `{assigned}`"),
+            "another assignment each time means another session each time",
+        ),
     }
 }
 

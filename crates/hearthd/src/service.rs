@@ -26,6 +26,8 @@ pub struct Service {
     shares_client_id: bool,
     /// The broker adds an expiry to every message.
     adds_expiry: bool,
+    /// What the broker does not offer.
+    lacks: Vec<String>,
     /// What is true may be something else than what was told last.
     changed: bool,
     told: String,
@@ -61,6 +63,7 @@ impl Service {
             rivals: BTreeMap::new(),
             shares_client_id: false,
             adds_expiry: false,
+            lacks: Vec::new(),
             changed: true,
             told: String::new(),
             next_status: Duration::ZERO,
@@ -88,6 +91,9 @@ impl Service {
             }
             Notice::RivalGone { device } => {
                 self.rivals.remove(&**device);
+            }
+            Notice::Lacks(lacks) => {
+                self.lacks = lacks.iter().map(|lack| notice::explain(lack).0).collect();
             }
             Notice::ClientIdShared => self.shares_client_id = true,
             Notice::ExpiryAdded { added } => self.adds_expiry = *added,
@@ -174,6 +180,7 @@ impl Service {
             "rivals": self.rivals,
             "shares_client_id": self.shares_client_id,
             "broker_adds_expiry": self.adds_expiry,
+            "broker_lacks": self.lacks,
         })
     }
 
@@ -188,6 +195,9 @@ impl Service {
         }
         for (device, hub) in &self.rivals {
             status += &format!("; `{device}` is served by {hub} as well");
+        }
+        for lack in &self.lacks {
+            status += &format!("; the broker does not offer {lack}");
         }
         if self.shares_client_id {
             status += "; another client uses the same client ID";

@@ -27,6 +27,8 @@ pub struct HubConfig {
     pub settle: Duration,
     /// How long the fence may take.
     pub fence_timeout: Duration,
+    /// Keep Alive as CONNECT announces it (MQTT 3.1.2.10): PUBACK may take three times as long.
+    pub keep_alive: Duration,
     /// How long answers may take after [`Input::Shutdown`](crate::Input::Shutdown).
     pub grace: Duration,
     /// The devices.

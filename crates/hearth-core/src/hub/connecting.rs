@@ -70,6 +70,11 @@ impl Hub {
 
     pub(super) fn on_connected(&mut self, now: Now, connack: &Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
+        if connack.receive_maximum == 0 {
+            self.notice(Notice::ProtocolError { what: "CONNACK with a Receive Maximum of 0" });
+            return self.disconnect(Next::Wait, armed);
+        }
+        self.note_lacks(connack);
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
         if !connack.session_present {
             self.on_session_lost();
@@ -102,6 +107,7 @@ impl Hub {
     }
 
     pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
+        self.suspect_publish(now, &cause);
         self.forget_deliveries();
         self.filters.disconnected();
         self.subscribed.clear();
@@ -209,6 +215,7 @@ impl Hub {
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
         if !fenced {
+            self.notice(Notice::FenceGivenUp);
             self.pass_fence(now);
         }
         if !resumed && fenced {
@@ -241,12 +248,13 @@ impl Hub {
 
     fn connect_armed(&mut self, generation: Generation) {
         let prefix = self.wills.known_prefix().and_then(|known| known.prefix.clone());
-        let message = Message {
+        let mut message = Message {
             correlation_data: Some(self.wills.token(generation, Purpose::Will)),
             response_topic: Some(self.own_response_topic(prefix.as_ref(), "will")),
             user_properties: self.introduction(generation),
             ..self.presence_message(prefix.as_ref(), "offline")
         };
+        self.wills.memory().limits.apply(&mut message);
         let will = Will { message, delay: seconds(self.config.will_delay) };
         self.phase = Phase::Connecting { armed: Some(generation) };
         self.outputs.push_back(Output::Connect { will: Some(will) });
@@ -298,6 +306,7 @@ impl Hub {
         {
             self.wills.forget(generation);
             self.wills.unlearn();
+            self.learn_from_refusal(reason_code);
             self.notice(Notice::WillRefused { reason_code });
             return self.wait(now, None, cause);
         }

@@ -7,6 +7,7 @@ mod evidence;
 mod filters;
 mod guarding;
 mod holding;
+mod limits;
 mod policy;
 mod presence;
 mod receiving;
@@ -42,8 +43,8 @@ use serving::Serving;
 use values::Values;
 
 use crate::{
-    Absence, Change, DeliveryId, Fatal, Generation, Input, Memory, Message, Notice, Now, Output,
-    PublishId, QoS, Record, RequestKey, Urgency,
+    Absence, Change, DeliveryId, Fatal, Generation, Input, Lack, Memory, Message, Notice, Now,
+    Output, PublishId, QoS, Record, RequestKey, Urgency,
     backoff::Backoff,
     journal::{EntryId, Journal},
     outbox::{Kind, Outbox, Taken, Window},
@@ -90,6 +91,10 @@ pub struct Hub {
     rewriting: Rewriting,
     presence: Presence,
     told: Told,
+    /// What people were last told that the broker does not offer.
+    lacks: Vec<Lack>,
+    /// The topic of the oldest message without PUBACK when the last connection ended early.
+    suspect: Option<String>,
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
@@ -159,6 +164,10 @@ struct Connection {
     wildcards: bool,
     /// The broker vouches for who sent a message.
     vouches: bool,
+    /// The broker keeps retained messages.
+    retains: bool,
+    /// How long PUBACK may take.
+    puback_timeout: Duration,
     /// SUBSCRIBE goes out once the store holds this revision; none after that.
     subscribe_after: Option<u64>,
     /// The session was subscribed before this connection: what was published to it then has come back.
@@ -268,6 +277,8 @@ impl Hub {
             rewriting: Rewriting::default(),
             presence: Presence::default(),
             told: Told::default(),
+            lacks: Vec::new(),
+            suspect: None,
             revision: 0,
             stored: 0,
             awaited: 0,
@@ -342,7 +353,9 @@ impl Hub {
             _ => None,
         };
         let online = matches!(self.phase, Phase::Online(_)).then(|| {
-            [self.presence.due(), self.serving.due(), self.rewriting.due()].into_iter().flatten()
+            let dues =
+                [self.presence.due(), self.serving.due(), self.rewriting.due(), self.puback_due()];
+            dues.into_iter().flatten()
         });
         let online = online.into_iter().flatten().min();
         [phase, stopping, again, self.filters.due(), online, self.requests.next_deadline()]
@@ -367,6 +380,7 @@ impl Hub {
         }
         self.decide_when_due(now);
         self.follow_up_filters(now);
+        self.give_up_puback(now);
         self.follow_up_taking_back(now);
         self.restore_presence(now);
         self.rewrite_states(now);

@@ -207,6 +207,7 @@ impl Hub {
             || !self.filters.is_idle()
             || self.serving.taking_back.is_some()
             || self.stopping.is_some()
+            || !self.connection().is_some_and(|connection| connection.retains)
         {
             return;
         }

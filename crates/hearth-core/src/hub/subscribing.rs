@@ -24,7 +24,7 @@ impl Hub {
         doubt: bool,
     ) {
         self.wills.begin_connection();
-        let window = Window::new(connack.receive_maximum, connack.maximum_packet_size);
+        let window = Window::new(connack);
         let served = self.note_served();
         let subscribe_after = if doubt {
             self.wills.set_unproven(connack.session_present);
@@ -38,6 +38,8 @@ impl Hub {
             session_present: connack.session_present,
             wildcards: connack.wildcards,
             vouches: connack.vouches,
+            retains: connack.limits.retain,
+            puback_timeout: self.puback_timeout(connack),
             resumed: false,
             watched: true,
             subscribe_after: Some(subscribe_after),

@@ -4,6 +4,7 @@ mod connecting;
 mod flood;
 mod guards;
 mod journal;
+mod limits;
 mod repeats;
 mod requests;
 mod rig;

@@ -87,6 +87,11 @@ pub(super) async fn poll(
         if waiting.try_next().is_err() {
             return;
         }
+        if event_loop.options.keep_alive().is_zero() {
+            // The broker wants none, and rumqttc would send PINGREQ without end: the hub goes on with its own, by which
+            // it notices a peer that is gone.
+            event_loop.options.set_keep_alive(keep_alive);
+        }
         // In its place from the beginning: this future is large, and moving it takes longer than polling it.
         let mut next = pin!(event_loop.poll());
         let polled = loop {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use hearth_core::{Connack, Message, QoS, VOUCHES, Will};
+use hearth_core::{Connack, Limits, Message, QoS, VOUCHES, Will};
 use rumqttc::{
     TlsConfiguration,
     v5::mqttbytes::{
@@ -19,14 +19,19 @@ use super::{ConnectOptions, MAX_PACKET_SIZE, RECEIVE_MAXIMUM, SUCCESS};
 use crate::config::Tls;
 
 pub(super) fn connect_properties(options: &ConnectOptions<'_>) -> ConnectProperties {
-    let expiry = if options.keep_session { options.broker.session_expiry } else { Duration::ZERO };
     let mut properties = ConnectProperties::new();
-    properties.session_expiry_interval = Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+    properties.session_expiry_interval = Some(asked_expiry(options));
     properties.receive_maximum = Some(RECEIVE_MAXIMUM);
     properties.max_packet_size = Some(MAX_PACKET_SIZE);
     properties.request_response_info = Some(1);
     properties.request_problem_info = Some(1);
     properties
+}
+
+/// Returns Session Expiry Interval as CONNECT announces it, in seconds (MQTT 3.1.2.11.2).
+pub(super) fn asked_expiry(options: &ConnectOptions<'_>) -> u32 {
+    let expiry = if options.keep_session { options.broker.session_expiry } else { Duration::ZERO };
+    u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
 }
 
 pub(super) fn tls_configuration(tls: &Tls) -> Result<TlsConfiguration, String> {
@@ -67,7 +72,10 @@ pub(super) fn last_will(will: &Will) -> LastWill {
     LastWill {
         topic: message.topic.clone().into(),
         message: message.payload.clone(),
-        qos: WireQoS::AtLeastOnce,
+        qos: match message.qos {
+            QoS::AtMostOnce => WireQoS::AtMostOnce,
+            QoS::AtLeastOnce => WireQoS::AtLeastOnce,
+        },
         retain: message.retain,
         properties: Some(LastWillProperties {
             delay_interval: Some(will.delay),
@@ -81,11 +89,21 @@ pub(super) fn last_will(will: &Will) -> LastWill {
     }
 }
 
-pub(super) fn read_connack(connack: ConnAck) -> Connack {
+pub(super) fn read_connack(connack: ConnAck, asked_expiry: u32) -> Connack {
     let session_present = connack.session_present;
     match connack.properties {
         None => Connack { session_present, ..Connack::default() },
         Some(properties) => Connack {
+            limits: Limits {
+                qos: match properties.max_qos {
+                    Some(0) => QoS::AtMostOnce,
+                    _ => QoS::AtLeastOnce,
+                },
+                retain: properties.retain_available != Some(0),
+            },
+            session_expiry: properties.session_expiry_interval.filter(|s| *s != asked_expiry),
+            assigned_client_id: properties.assigned_client_identifier,
+            server_keep_alive: properties.server_keep_alive,
             session_present,
             response_information: properties.response_information,
             receive_maximum: properties.receive_max.unwrap_or(u16::MAX),

@@ -1,0 +1,91 @@
+//! What the broker does not offer, and what it does not answer: said in words, and lived with.
+
+use std::time::Duration;
+
+use super::{Hub, Next, Phase};
+use crate::{Connack, Disconnection, Lack, Limits, Notice, Now, QoS};
+
+impl Hub {
+    /// Tells what the broker does not offer, where that is something else than before; the next will keeps to it.
+    pub(super) fn note_lacks(&mut self, connack: &Connack) {
+        if self.wills.note_limits(connack.limits) {
+            self.store_memory();
+        }
+        let Limits { qos, retain } = connack.limits;
+        let mut lacks = Vec::new();
+        lacks.extend((qos < QoS::AtLeastOnce).then_some(Lack::AtLeastOnce));
+        lacks.extend((!retain).then_some(Lack::Retain));
+        lacks.extend((!connack.wildcards).then_some(Lack::Wildcards));
+        lacks.extend(connack.session_expiry.map(|seconds| Lack::SessionExpiry { seconds }));
+        let assigned = connack.assigned_client_id.clone();
+        let assigned = assigned.filter(|assigned| *assigned != self.config.client_id);
+        lacks.extend(assigned.map(|assigned| Lack::ClientId { assigned }));
+        if lacks != self.lacks {
+            self.lacks.clone_from(&lacks);
+            self.notice(Notice::Lacks(lacks));
+        }
+    }
+
+    /// A refused will may be one that the broker cannot keep: the next one is less.
+    pub(super) fn learn_from_refusal(&mut self, reason_code: u8) {
+        let mut limits = self.wills.memory().limits;
+        match reason_code {
+            RETAIN_NOT_SUPPORTED => limits.retain = false,
+            QOS_NOT_SUPPORTED => limits.qos = QoS::AtMostOnce,
+            _ => {}
+        }
+        self.wills.note_limits(limits);
+    }
+
+    /// Names the message that the broker may have ended the connection over: it says so, or it does it a second time.
+    pub(super) fn suspect_publish(&mut self, now: Now, cause: &Disconnection) {
+        let Phase::Online(connection) = &self.phase else { return };
+        let early = now.monotonic < connection.since + EARLY;
+        let oldest = self.outbox.oldest_unanswered().map(|(_, topic)| topic.to_owned());
+        let before = std::mem::replace(&mut self.suspect, oldest.clone().filter(|_| early));
+        let accused = match cause {
+            Disconnection::ByBroker { reason_code, .. } => PUBLISH_CAUSES.contains(reason_code),
+            Disconnection::Lost { .. } => early && before == oldest,
+            Disconnection::Requested
+            | Disconnection::Refused { .. }
+            | Disconnection::Unreachable { .. } => false,
+        };
+        if let Some(topic) = oldest.filter(|_| accused) {
+            self.notice(Notice::PublishSuspected { topic });
+        }
+    }
+
+    /// Returns how long PUBACK may take: three times the keep alive that is agreed on.
+    pub(super) fn puback_timeout(&self, connack: &Connack) -> Duration {
+        let server = connack.server_keep_alive.filter(|seconds| *seconds > 0);
+        let agreed = server.map(|seconds| Duration::from_secs(seconds.into()));
+        agreed.unwrap_or(self.config.keep_alive).max(SHORTEST_KEEP_ALIVE) * 3
+    }
+
+    /// Returns when a PUBACK that has not come is given up.
+    pub(super) fn puback_due(&self) -> Option<Duration> {
+        let Phase::Online(connection) = &self.phase else { return None };
+        Some(self.outbox.unanswered_since()? + connection.puback_timeout)
+    }
+
+    /// Connects again where the broker gives no PUBACK: it may have lost the message, or itself.
+    pub(super) fn give_up_puback(&mut self, now: Now) {
+        if self.puback_due().is_none_or(|due| due > now.monotonic) || self.stopping.is_some() {
+            return;
+        }
+        let topic = self.outbox.oldest_unanswered().map(|(_, topic)| topic.to_owned());
+        self.notice(Notice::PublishUnanswered { topic: topic.unwrap_or_default() });
+        let will = self.connection().map(|connection| connection.generation);
+        self.disconnect(Next::Wait, will);
+    }
+}
+
+/// CONNACK reason codes of a will that the broker cannot keep (MQTT 3.2.2.2).
+const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
+const QOS_NOT_SUPPORTED: u8 = 0x9B;
+/// DISCONNECT reason codes that a PUBLISH may be the cause of (MQTT 3.14.2.1).
+const PUBLISH_CAUSES: [u8; 8] = [0x81, 0x82, 0x87, 0x90, 0x95, 0x99, 0x9A, 0x9B];
+/// A connection that ends sooner may have ended over what was published at its beginning.
+const EARLY: Duration = Duration::from_secs(10);
+/// A broker that wants to hear of its clients more often is no faster for it.
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);
