@@ -294,7 +294,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Makes a message what the broker takes.
-    pub(crate) fn apply(self, message: &mut Message) {
+    pub fn apply(self, message: &mut Message) {
         message.qos = message.qos.min(self.qos);
         message.retain &= self.retain;
     }

@@ -8,6 +8,7 @@ mod poll;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod words;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -132,7 +133,7 @@ impl Link {
         let (unhurried, waiting) = mpsc::unbounded_channel();
         let waiting = Waiting { client: client.clone(), packets: waiting };
         let mut poller = JoinSet::new();
-        poller.spawn(poll(event_loop, waiting, broker.keep_alive, sender));
+        poller.spawn(poll(event_loop, waiting, broker.clone(), sender));
         Ok(Self {
             client,
             unhurried,

@@ -10,7 +10,7 @@ pub fn log(notice: &Notice, broker: &Broker) {
     match notice {
         Notice::PrefixLearned { prefix: Some(prefix) } => info!(%prefix, "prefix learned"),
         Notice::PrefixLearned { prefix: None } => {
-            info!("the broker offers no Response Information: topics stand in their plain form");
+            info!("no prefix: topics stand in their plain form");
         }
         Notice::ResponseInformationRefused { error } => {
             error!(error, "the broker's Response Information cannot be used");

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use hearth_core::{Connack, Disconnection, Message, PublishId, Subscription};
+use hearth_core::{Connack, Disconnection, Limits, Message, PublishId, Subscription};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -18,6 +18,7 @@ pub struct Visit {
     link: Link,
     /// Host and port, for people.
     broker: String,
+    limits: Limits,
     deadline: Instant,
     published: u64,
     received: VecDeque<Message>,
@@ -47,12 +48,14 @@ impl Visit {
         let link = Link::open(options, 0).map_err(|error| unavailable(&broker, &error))?;
         let deadline = Instant::now() + timeout;
         let received = VecDeque::new();
-        let mut visit = Self { link, broker, deadline, published: 0, received };
+        let limits = Limits::default();
+        let mut visit = Self { link, broker, limits, deadline, published: 0, received };
         let connack = visit.answer(|event| match event {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
         });
         let connack = connack.await?;
+        visit.limits = connack.limits;
         Ok((visit, connack))
     }
 
@@ -76,14 +79,16 @@ impl Visit {
         code.await?.ok_or_else(|| self.unavailable(SILENT))
     }
 
-    /// Publishes at QoS 1; returns the reason code (MQTT 3.4.2.1).
+    /// Publishes, at QoS 1 where the broker takes that; returns the reason code (MQTT 3.4.2.1).
     ///
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
     pub async fn publish(&mut self, message: &Message) -> Result<u8, VisitError> {
         self.published += 1;
         let id = PublishId(self.published);
-        self.link.publish(id, message.clone()).map_err(|_| self.unavailable(FULL))?;
+        let mut message = message.clone();
+        self.limits.apply(&mut message);
+        self.link.publish(id, message).map_err(|_| self.unavailable(FULL))?;
         let code = self.answer(|event| match event {
             LinkEvent::Published(published, code) if *published == id => Some(*code),
             _ => None,

@@ -15,6 +15,7 @@ mod first_boot;
 mod guards;
 mod home;
 mod isolation;
+mod limited;
 mod neighbours;
 mod privacy;
 mod receive_maximum;

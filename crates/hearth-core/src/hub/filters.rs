@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Hub, Next, Phase};
-use crate::{Notice, Now, Output, Subscription};
+use crate::{Notice, Now, Output, QoS, Subscription};
 
 /// The filters on their way to the broker.
 #[derive(Debug, Default)]
@@ -131,7 +131,9 @@ impl Hub {
         let filter = subscription.filter.clone();
         let is_news = self.filters.told.insert(filter.clone());
         if reason_code < REFUSED {
-            if is_news && reason_code < AT_LEAST_ONCE {
+            // Where the broker has said that it has no QoS 1, that was told once.
+            let expected = self.wills.memory().limits.qos == QoS::AtMostOnce;
+            if is_news && !expected && reason_code < AT_LEAST_ONCE {
                 self.notice(Notice::SubscriptionWeakened { filter });
             }
             return;

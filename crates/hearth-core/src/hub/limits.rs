@@ -5,21 +5,28 @@ use std::time::Duration;
 use super::{Hub, Next, Phase};
 use crate::{Connack, Disconnection, Lack, Limits, Notice, Now, QoS};
 
+impl Connack {
+    /// Lists what the broker does not offer, of what a hub with this client ID wants.
+    pub fn lacks(&self, client_id: &str) -> Vec<Lack> {
+        let Limits { qos, retain } = self.limits;
+        let mut lacks = Vec::new();
+        lacks.extend((qos < QoS::AtLeastOnce).then_some(Lack::AtLeastOnce));
+        lacks.extend((!retain).then_some(Lack::Retain));
+        lacks.extend((!self.wildcards).then_some(Lack::Wildcards));
+        lacks.extend(self.session_expiry.map(|seconds| Lack::SessionExpiry { seconds }));
+        let assigned = self.assigned_client_id.as_deref().filter(|id| *id != client_id);
+        lacks.extend(assigned.map(|assigned| Lack::ClientId { assigned: assigned.to_owned() }));
+        lacks
+    }
+}
+
 impl Hub {
     /// Tells what the broker does not offer, where that is something else than before; the next will keeps to it.
     pub(super) fn note_lacks(&mut self, connack: &Connack) {
         if self.wills.note_limits(connack.limits) {
             self.store_memory();
         }
-        let Limits { qos, retain } = connack.limits;
-        let mut lacks = Vec::new();
-        lacks.extend((qos < QoS::AtLeastOnce).then_some(Lack::AtLeastOnce));
-        lacks.extend((!retain).then_some(Lack::Retain));
-        lacks.extend((!connack.wildcards).then_some(Lack::Wildcards));
-        lacks.extend(connack.session_expiry.map(|seconds| Lack::SessionExpiry { seconds }));
-        let assigned = connack.assigned_client_id.clone();
-        let assigned = assigned.filter(|assigned| *assigned != self.config.client_id);
-        lacks.extend(assigned.map(|assigned| Lack::ClientId { assigned }));
+        let lacks = connack.lacks(&self.config.client_id);
         if lacks != self.lacks {
             self.lacks.clone_from(&lacks);
             self.notice(Notice::Lacks(lacks));

@@ -22,7 +22,9 @@ use tokio::{
 use super::{
     CONNECT_TIMEOUT, LinkFull,
     wire::{connect_code, disconnect_code},
+    words::{describe, who_answers},
 };
+use crate::config::Broker;
 
 /// What an acknowledgement needs to know of a message.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +78,10 @@ impl Waiting {
 pub(super) async fn poll(
     mut event_loop: EventLoop,
     mut waiting: Waiting,
-    keep_alive: Duration,
+    broker: Broker,
     events: mpsc::Sender<Result<Event, Disconnection>>,
 ) {
+    let keep_alive = broker.keep_alive;
     let mut patience = CONNECT_TIMEOUT;
     let mut last_inbound = Instant::now();
     let mut silence = pin!(sleep_until(last_inbound + patience));
@@ -112,10 +115,16 @@ pub(super) async fn poll(
                 }
             }
         };
+        let who = match &polled {
+            Some(Err(error)) if !connected && is_odd(error) => who_answers(&broker).await,
+            _ => None,
+        };
         let event = match polled {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) if !connected && never_left(&error) => {
-                Err(Disconnection::Unreachable { error: describe(&error) })
+            Some(Err(error)) if !connected && (never_left(&error) || who.is_some()) => {
+                let error = describe(&error);
+                let error = who.map(|who| format!("{who} ({error})")).unwrap_or(error);
+                Err(Disconnection::Unreachable { error })
             }
             Some(Err(error)) => Err(disconnection(error)),
             None => Err(Disconnection::Lost { error: "the broker does not answer".into() }),
@@ -149,6 +158,22 @@ fn agreed_keep_alive(connack: &ConnAck) -> Option<Duration> {
     Some(Duration::from_secs(seconds.into()))
 }
 
+/// Returns whether something else than a broker of MQTT 5 may have answered.
+fn is_odd(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::Tls(error) => !error.to_string().contains("certificate"),
+        ConnectionError::MqttState(
+            StateError::ConnectionAborted | StateError::Deserialization(_),
+        )
+        | ConnectionError::NotConnAck(_) => true,
+        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::InvalidData
+        ),
+        _ => false,
+    }
+}
+
 /// Returns whether a failed attempt ended before CONNECT was written: no name, no route, nobody listens, no TLS.
 fn never_left(error: &ConnectionError) -> bool {
     match error {
@@ -175,20 +200,5 @@ fn disconnection(error: ConnectionError) -> Disconnection {
             Disconnection::ByBroker { reason_code: disconnect_code(reason_code), reason_string }
         }
         other => Disconnection::Lost { error: describe(&other) },
-    }
-}
-
-fn describe(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::Io(error) => error.to_string(),
-        ConnectionError::Timeout(_) => "the broker does not answer".into(),
-        ConnectionError::MqttState(StateError::Io(error)) => error.to_string(),
-        ConnectionError::MqttState(StateError::ConnectionAborted) => {
-            "the broker closed the connection".into()
-        }
-        ConnectionError::MqttState(StateError::AwaitPingResp) => {
-            "the broker does not answer PINGREQ".into()
-        }
-        other => other.to_string(),
     }
 }

@@ -102,3 +102,84 @@ async fn a_message_overtakes_acknowledgements_and_disconnect_follows_all() {
     };
     assert_eq!(closed, Disconnection::Requested);
 }
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects a link to somebody who answers CONNECT with these bytes, and says how it ends.
+async fn end_after(url: &str, answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("broker.url = \"{url}{}\"", listener.local_addr().unwrap());
+    let config = Config::parse(Path::new("c.toml"), &url).unwrap();
+    let options =
+        ConnectOptions { broker: &config.broker, client_id: "hub", keep_session: true, will: None };
+    let mut link = Link::open(&options, 0).unwrap();
+    let answering = tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut received = BytesMut::new();
+            socket.read_buf(&mut received).await.unwrap();
+            socket.write_all(answer).await.unwrap();
+            socket.shutdown().await.unwrap();
+        }
+    });
+    let _answering = AbortOnDrop(answering);
+    loop {
+        if let LinkEvent::Closed(cause) = link.next().await {
+            return crate::notice::describe(&cause);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_something_else_is_told_in_words() {
+    for (url, answer, words) in [
+        ("mqtt://", &[0x20, 2, 0, 1][..], "the broker does not speak MQTT 5"),
+        ("mqtt://", &[0x15, 3, 3, 0, 2, 2, 10][..], "speaks TLS: write mqtts://"),
+        ("mqtt://", b"HTTP/1.1 400 Bad Request\r\n\r\n", "a web server"),
+        ("mqtts://", &[0x20, 2, 0, 1][..], "speaks no TLS: write mqtt://"),
+    ] {
+        let told = end_after(url, answer).await;
+        assert!(told.contains(words), "{url} {answer:?}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_packet_that_cannot_be_read_is_named() {
+    // PUBACK with a reason code that no standard knows.
+    let (mut link, mut script) = connect().await;
+    script.socket.write_all(&[0x40, 4, 0, 1, 0x42, 0]).await.unwrap();
+    let LinkEvent::Closed(cause) = link.next().await else { panic!("the connection ends") };
+    let told = crate::notice::describe(&cause);
+    assert!(told.contains("a PUBACK") && told.contains("0x42"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_keep_alive_of_zero_means_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("broker.url = \"mqtt://{}\"", listener.local_addr().unwrap());
+    let config = Config::parse(Path::new("c.toml"), &url).unwrap();
+    let options =
+        ConnectOptions { broker: &config.broker, client_id: "hub", keep_session: true, will: None };
+    let mut link = Link::open(&options, 0).unwrap();
+    let mut script = Script::accept(&listener).await;
+    script.receive().await;
+    // CONNACK with Server Keep Alive 0 (MQTT 3.2.2.3.14).
+    script.socket.write_all(&[0x20, 6, 0, 0, 3, 0x13, 0, 0]).await.unwrap();
+    let LinkEvent::Connected(connack) = link.next().await else { panic!("CONNACK") };
+    assert_eq!(connack.server_keep_alive, Some(0));
+    // PINGREQ may come once, and not again and again.
+    let mut pings = 0;
+    let quiet = Duration::from_millis(300);
+    while let Ok(packet) = tokio::time::timeout(quiet, script.receive()).await {
+        assert!(matches!(packet, Packet::PingReq(_)), "{packet:?}");
+        pings += 1;
+        assert!(pings <= 1, "PINGREQ without end");
+        script.send(Packet::PingResp(rumqttc::v5::mqttbytes::v5::PingResp)).await;
+    }
+}
