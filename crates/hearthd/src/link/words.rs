@@ -51,6 +51,7 @@ fn unreadable(error: &Unreadable) -> String {
         Unreadable::PayloadSizeLimitExceeded { pkt_size, max } => {
             format!("a packet of {pkt_size} bytes, where the hub announced {max} at most")
         }
+        Unreadable::Io(error) => return error.to_string(),
         other => format!("a packet that is malformed ({other})"),
     };
     format!("the broker sent {what}")
@@ -89,23 +90,27 @@ pub(super) async fn who_answers(broker: &Broker) -> Option<&'static str> {
     if !may_ask(broker) {
         return None;
     }
-    let ask = async {
-        let mut socket = TcpStream::connect((broker.host.as_str(), broker.port)).await.ok()?;
-        socket.write_all(CONNECT).await.ok()?;
-        let mut answer = Vec::new();
-        let mut part = [0; 16];
-        while answer.len() < part.len() {
-            match socket.read(&mut part).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => answer.extend_from_slice(&part[..read]),
-            }
-            if classify(&answer, broker.tls.is_some()).is_some() {
-                break;
-            }
+    // Some that speak TLS answer nothing at all to what is no TLS.
+    for question in [CONNECT, CLIENT_HELLO] {
+        if let Ok(Some(who)) = timeout(PATIENCE, answer_to(question, broker)).await {
+            return Some(who);
         }
-        classify(&answer, broker.tls.is_some())
-    };
-    timeout(PATIENCE, ask).await.ok().flatten()
+    }
+    None
+}
+
+async fn answer_to(question: &[u8], broker: &Broker) -> Option<&'static str> {
+    let mut socket = TcpStream::connect((broker.host.as_str(), broker.port)).await.ok()?;
+    socket.write_all(question).await.ok()?;
+    let mut answer = Vec::new();
+    let mut part = [0; 16];
+    while answer.len() < part.len() && classify(&answer, broker.tls.is_some()).is_none() {
+        match socket.read(&mut part).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+        }
+    }
+    classify(&answer, broker.tls.is_some())
 }
 
 /// Returns whether an address may be asked now: a line that is cut again and again makes no more work at the broker.
@@ -123,7 +128,7 @@ fn classify(answer: &[u8], wants_tls: bool) -> Option<&'static str> {
         [0x20, ..] if wants_tls => Some("it speaks no TLS: write mqtt:// in the url"),
         // CONNACK of MQTT 3.1.1 has no properties.
         [0x20, 2, ..] => Some("the broker does not speak MQTT 5; the hub needs it"),
-        [0x15, 3, ..] => Some("it speaks TLS: write mqtts:// in the url"),
+        [0x15, 3, ..] if !wants_tls => Some("it speaks TLS: write mqtts:// in the url"),
         [b'H', b'T', b'T', b'P', ..] => Some("a web server answers there, and no broker"),
         [b'S', b'S', b'H', b'-', ..] => Some("an SSH server answers there, and no broker"),
         _ => None,
@@ -132,6 +137,8 @@ fn classify(answer: &[u8], wants_tls: bool) -> Option<&'static str> {
 
 /// CONNECT of MQTT 5 with a client ID that the broker assigns, Clean Start, and a keep alive of ten seconds.
 const CONNECT: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 10, 0, 0, 0];
+/// A handshake record of TLS with an empty ClientHello, which whoever speaks TLS answers with an alert.
+const CLIENT_HELLO: &[u8] = &[0x16, 3, 1, 0, 4, 1, 0, 0, 0];
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon the same address may be asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(30);
