@@ -201,11 +201,14 @@ impl<'c> Asking<'c> {
         let values =
             [("device", question.device.as_str()), ("property", question.property.as_str())];
         let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let expiry = u32::try_from(remaining.as_secs()).unwrap_or(u32::MAX).max(1);
         Message {
             topic: self.config.topics.request.build(self.prefix.as_ref(), &values),
             payload: question.payload.clone(),
             qos: QoS::AtLeastOnce,
-            expiry: Some(u32::try_from(remaining.as_secs()).unwrap_or(u32::MAX).max(1)),
+            expiry: Some(expiry),
+            // Some brokers add an expiry to every message: this one is the requester's own.
+            user_properties: vec![("expiry".into(), expiry.to_string())],
             response_topic: Some(self.response_topic.clone()),
             correlation_data: Some(random_bytes().to_vec().into()),
             ..Message::default()
