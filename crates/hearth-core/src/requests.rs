@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     DeliveryId, Request, RequestId, RequestKey,
-    journal::{Durability, EntryId, Reply},
+    journal::{Durability, EntryId},
+    record::Reply,
 };
 
 /// The table of requests.

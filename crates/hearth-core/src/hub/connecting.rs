@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Fence, Hub, Next, Phase, requesting::not_stored};
+use super::{Connection, Fence, Hub, Next, Phase, admitting::not_stored};
 use crate::{
     Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, PublishId, Will,
     absence::rfc3339, outbox::Kind, token::Purpose, topic::Prefix, wills::View,

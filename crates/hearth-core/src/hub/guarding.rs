@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Hub, requesting::no_device};
+use super::{Hub, admitting::no_device};
 use crate::{
     DeliveryId, Message, Notice, Now, RequestKey,
-    journal::{Mark, Reply, fingerprint},
+    journal::Mark,
+    record::{Reply, fingerprint},
     requests::Origin,
     topic::Template,
 };

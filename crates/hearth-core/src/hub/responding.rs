@@ -8,8 +8,9 @@ use super::{Hub, events::Failed};
 use crate::{
     Answer, Change, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
     absence::rfc3339,
-    journal::{Durability, Entry, EntryId, LONGEST_VERBATIM},
+    journal::{Durability, Entry, EntryId},
     outbox::Kind,
+    record::LONGEST_VERBATIM,
     requests::{Origin, Pending},
 };
 
