@@ -129,8 +129,8 @@ impl Requests {
         let id = RequestId(self.next_id);
         let size = pending.origin.size;
         self.bytes += size;
-        load(&mut self.per_device, &pending.device).add(size);
-        load(&mut self.per_sender, &pending.origin.sender).add(size);
+        add_to(&mut self.per_device, &pending.device, size, pending.handed);
+        add_to(&mut self.per_sender, &pending.origin.sender, size, false);
         self.deadlines.insert((pending.deadline, id));
         self.pending.insert(id, Box::new(pending));
         id
@@ -159,28 +159,23 @@ impl Requests {
         }
         if let Some(sender) = self.per_sender.get_mut(&pending.origin.sender) {
             sender.remove(size);
-            if sender.waiting == 0 {
+            if sender.waiting == 0 && self.per_sender.len() > SENDERS_KEPT {
                 self.per_sender.remove(&pending.origin.sender);
             }
         }
         Some(*pending)
     }
 
-    /// Starts a request, or returns it where it can start at once; requests to one device keep their order.
-    pub(crate) fn start(
-        &mut self,
-        mut request: Request,
-        needs: Option<u64>,
-        now: Duration,
-    ) -> Option<Request> {
-        if needs.is_none() && !self.queued.contains_key(&request.device) && self.hand_over(&request)
-        {
-            request.remaining = self.begin(request.id, now);
-            return Some(request);
-        }
+    /// Returns whether a request to a device can start at once.
+    pub(crate) fn has_turn(&self, device: &str) -> bool {
+        let has_room = |load: &Load| load.handed < self.depth;
+        !self.queued.contains_key(device) && self.per_device.get(device).is_none_or(has_room)
+    }
+
+    /// Keeps a request for later; requests to one device keep their order.
+    pub(crate) fn queue(&mut self, request: Request, needs: Option<u64>) {
         let queue = self.queued.entry(request.device.clone()).or_default();
         queue.push_back((needs.unwrap_or(0), request));
-        None
     }
 
     /// Takes the requests that neither the store nor their devices hold up any longer.
@@ -277,9 +272,10 @@ impl Requests {
 }
 
 impl Load {
-    fn add(&mut self, size: usize) {
+    fn add(&mut self, size: usize, handed: bool) {
         self.waiting += 1;
         self.bytes += size;
+        self.handed += usize::from(handed);
     }
 
     fn remove(&mut self, size: usize) {
@@ -288,13 +284,19 @@ impl Load {
     }
 }
 
-/// Finds a load, without a copy of its name where it is there already.
-fn load<'l, K: Ord + Clone>(loads: &'l mut BTreeMap<K, Load>, name: &K) -> &'l mut Load {
-    if !loads.contains_key(name) {
-        loads.insert(name.clone(), Load::default());
+/// Adds a request to a load, without a copy of its name where that is there already.
+fn add_to<K: Ord + Clone>(loads: &mut BTreeMap<K, Load>, name: &K, size: usize, handed: bool) {
+    match loads.get_mut(name) {
+        Some(load) => load.add(size, handed),
+        None => {
+            let mut load = Load::default();
+            load.add(size, handed);
+            loads.insert(name.clone(), load);
+        }
     }
-    loads.get_mut(name).expect("it was just found or added")
 }
 
+/// How many senders without a request are remembered, so that one that asks again and again costs nothing.
+const SENDERS_KEPT: usize = 64;
 /// How many bytes the requests to one device may take, and those of one sender; a single one may be larger.
 const SHARE_BYTES: usize = 1024 * 1024;

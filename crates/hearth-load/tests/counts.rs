@@ -10,18 +10,18 @@ use std::{
 use bytes::Bytes;
 use hearth_core::{
     Answer, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection, Hub, HubConfig, Input,
-    Memory, Message, Now, Output, QoS, topic::Templates,
+    Kept, Message, Now, Output, QoS, topic::Templates,
 };
 
 #[test]
 fn a_request_allocates_no_more_than_its_budget() {
     let mut wrong = Vec::new();
     for (kind, budget) in [
-        (Kind::Set, 21),
-        (Kind::Change, 21),
-        (Kind::Toggle, 21),
-        (Kind::Read, 19),
-        (Kind::SetOnce, 17),
+        (Kind::Set, 22),
+        (Kind::Change, 22),
+        (Kind::Toggle, 22),
+        (Kind::Read, 20),
+        (Kind::SetOnce, 18),
     ] {
         let mut home = Home::online(kind);
         home.ask(kind, WARM_UP);
@@ -42,11 +42,11 @@ fn a_request_allocates_no_more_than_its_budget() {
 fn a_request_takes_no_more_instructions_than_its_budget() {
     let mut wrong = Vec::new();
     for (kind, budget) in [
-        (Kind::Set, 37_000),
-        (Kind::Change, 40_000),
-        (Kind::Toggle, 40_000),
-        (Kind::Read, 32_500),
-        (Kind::SetOnce, 33_000),
+        (Kind::Set, 42_500),
+        (Kind::Change, 46_000),
+        (Kind::Toggle, 48_000),
+        (Kind::Read, 36_500),
+        (Kind::SetOnce, 37_500),
     ] {
         let more = instructions(kind, 2 * REQUESTS) - instructions(kind, REQUESTS);
         wrong.extend(check_budget(kind, "instructions", more / REQUESTS as u64, budget));
@@ -144,7 +144,7 @@ struct Home {
 
 impl Home {
     fn online(kind: Kind) -> Self {
-        let hub = Hub::new(config(), Memory::default(), Vec::new(), || [7; 16]);
+        let hub = Hub::new(config(), Kept::default(), || [7; 16]);
         let mut home = Self {
             hub,
             saves: matches!(kind, Kind::Change),
@@ -246,6 +246,7 @@ fn config() -> HubConfig {
         will_delay: Duration::from_secs(10),
         settle: Duration::from_millis(300),
         fence_timeout: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(20),
         grace: Duration::from_secs(5),
         devices: BTreeMap::from([("light-in-bedroom".to_owned(), light)]),
         guards: Vec::new(),

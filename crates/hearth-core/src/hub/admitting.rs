@@ -47,12 +47,17 @@ impl Hub {
         false
     }
 
-    /// Returns how much of a request must survive a crash.
-    pub(super) fn durability(&self, device: &str, property: &str, message: &Message) -> Durability {
-        let is_there = self.config.devices.contains_key(device);
-        if !is_there || message.qos == QoS::AtMostOnce || reads(property, message) {
+    /// Returns how much of a request must survive a crash; one that does no harm may be carried out `again`.
+    pub(super) fn durability(
+        &self,
+        device: &str,
+        message: &Message,
+        reads: bool,
+        again: bool,
+    ) -> Durability {
+        if message.qos == QoS::AtMostOnce || reads || device == self.config.client_id {
             Durability::Nothing
-        } else if self.is_idempotent(device, property, message) {
+        } else if again {
             Durability::Answer
         } else {
             Durability::Intent

@@ -84,13 +84,15 @@ impl Hub {
             correlation_data: None,
             ..will.clone()
         };
+        let again = self.is_idempotent(device, property, &request);
+        let durability = self.durability(device, &request, false, again);
         let origin = Origin {
             key: Some(key),
             entry: None,
             sender: Some(name),
             content: fingerprint(&will.topic, payload),
             reply: Reply::to(will, now.monotonic),
-            durability: self.durability(device, property, &request),
+            durability,
             reads: false,
             deliveries: self.one_more(delivery),
             size: request.packet_size(),

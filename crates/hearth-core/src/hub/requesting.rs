@@ -18,6 +18,15 @@ use crate::{
     topic::Prefix,
 };
 
+/// What a request waits for.
+struct Wait {
+    /// How long the device may take.
+    allowed: Duration,
+    /// The revision that the store must hold first.
+    needs: Option<u64>,
+    read_back: bool,
+}
+
 impl Hub {
     pub(super) fn on_request(
         &mut self,
@@ -40,12 +49,14 @@ impl Hub {
         let account = message.sender(vouches).map(|sender| sender.account);
         let key = RequestKey::of(&reply, *delivery, account, self.wills.key());
         let reads = reads(&property, message);
+        let again = reads || self.is_idempotent(&device, &property, message);
+        let durability = self.durability(&device, message, reads, again);
         let origin = Origin {
             entry: None,
             sender: account.map(Into::into).or_else(|| reply.response_topic.clone()),
             content: fingerprint(&message.topic, &message.payload),
             reply,
-            durability: self.durability(&device, &property, message),
+            durability,
             reads,
             deliveries: delivery.iter().map(|delivery| delivery.id).collect(),
             size: *size,
@@ -58,7 +69,6 @@ impl Hub {
         } else {
             Mark::None
         };
-        let again = reads || self.is_idempotent(&device, &property, message);
         if let Some(origin) = self.repeat(now, origin, mark, again) {
             self.take_on(now, device, property, message, origin);
         }
@@ -157,7 +167,9 @@ impl Hub {
                 needs = Some(self.store(Change::Record(intent)));
             }
         }
-        let id = self.await_answer(now, device.clone(), property.clone(), origin, allowed, false);
+        let wait = Wait { allowed, needs, read_back: false };
+        let (id, remaining) =
+            self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if *device == *self.config.client_id && *property == *"absences" {
             let absences = serde_json::to_value(&self.wills.memory().decided)
                 .expect("an absence has only text keys");
@@ -165,9 +177,12 @@ impl Hub {
         }
         let payload = message.payload.clone();
         let content_type = message.content_type.clone();
-        let remaining = Duration::ZERO;
-        let request = Request { id, device, property, payload, content_type, remaining };
-        self.start(now, request, needs);
+        let request =
+            |remaining| Request { id, device, property, payload, content_type, remaining };
+        match remaining {
+            Some(remaining) => self.outputs.push_back(Output::Execute(request(remaining))),
+            None => self.requests.queue(request(Duration::ZERO), needs),
+        }
     }
 
     /// Reads the state for a request that an earlier life of the daemon may have carried out.
@@ -179,38 +194,49 @@ impl Hub {
         let policy = self.config.devices.get(&*device);
         let (exists, allowed) = (policy.is_some(), policy.map(|policy| policy.deadline));
         let allowed = allowed.unwrap_or(self.config.deadline);
-        let id = self.await_answer(now, device.clone(), property.clone(), origin, allowed, true);
+        let wait = Wait { allowed, needs: None, read_back: true };
+        let (id, remaining) =
+            self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if !exists {
             return self.on_answered(now, id, no_device(&device));
         }
         let property = if *property == *"set" { "get".into() } else { property };
-        let (payload, remaining) = (bytes::Bytes::new(), Duration::ZERO);
-        let request = Request { id, device, property, payload, content_type: None, remaining };
-        self.start(now, request, None);
+        let payload = bytes::Bytes::new();
+        let request =
+            |remaining| Request { id, device, property, payload, content_type: None, remaining };
+        match remaining {
+            Some(remaining) => self.outputs.push_back(Output::Execute(request(remaining))),
+            None => self.requests.queue(request(Duration::ZERO), None),
+        }
     }
 
-    /// Notes that a device owes an answer; returns as what.
+    /// Notes that a device owes an answer; returns as what, and how long it may take where it can begin at once.
     fn await_answer(
         &mut self,
         now: Now,
         device: Arc<str>,
         property: Arc<str>,
         origin: Origin,
-        allowed: Duration,
-        read_back: bool,
-    ) -> RequestId {
-        let arrived = now.monotonic;
-        // One that waits for its turn may do so as long as its requester, or as long as the device may take.
-        let deadline = origin.reply.expires.unwrap_or(arrived + allowed);
+        wait: Wait,
+    ) -> (RequestId, Option<Duration>) {
+        let Wait { allowed, needs, read_back } = wait;
+        let (arrived, expires) = (now.monotonic, origin.reply.expires);
+        let handed = needs.is_none() && self.requests.has_turn(&device);
+        let due = arrived + allowed;
+        let deadline = match expires {
+            Some(expires) if handed => expires.min(due),
+            // One that waits for its turn may do so as long as its requester, or as long as the device may take.
+            Some(expires) => expires,
+            None => due,
+        };
         let entry = origin.entry;
-        let handed = false;
         let pending =
             Pending { device, property, arrived, allowed, deadline, origin, handed, read_back };
         let id = self.requests.insert(pending);
         if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
             entry.request = Some(id);
         }
-        id
+        (id, handed.then(|| deadline.saturating_sub(arrived)))
     }
 
     /// Answers a request that does not reach its device.
@@ -233,11 +259,6 @@ impl Hub {
             Some(_) | None => (origin.key, origin.durability) = (None, Durability::Nothing),
         }
         self.respond(now, origin, answer, device, property, now.monotonic);
-    }
-
-    fn start(&mut self, now: Now, request: Request, needs: Option<u64>) {
-        let started = self.requests.start(request, needs, now.monotonic);
-        self.outputs.extend(started.map(Output::Execute));
     }
 
     /// Enters a request in the journal.

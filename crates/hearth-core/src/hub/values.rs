@@ -32,12 +32,12 @@ impl Values {
         else {
             return;
         };
+        if *record.property != *"set" {
+            let known = self.known(&record.device, &record.property);
+            return known.set(entry, claim(answer));
+        }
         for (property, value) in claims(record, answer) {
-            let known = self.known(&record.device, &property);
-            known.set_by = Some(entry);
-            if value.is_some() {
-                known.value = value;
-            }
+            self.known(&record.device, &property).set(entry, value);
         }
     }
 
@@ -65,22 +65,30 @@ impl Values {
     }
 
     fn known(&mut self, device: &str, property: &str) -> &mut Known {
-        if !self.known.contains_key(device) {
-            self.known.insert(device.into(), BTreeMap::new());
-        }
-        let properties = self.known.get_mut(device).expect("it was just found or added");
-        if !properties.contains_key(property) {
+        let is_there = self.known.get(device).is_some_and(|known| known.contains_key(property));
+        if !is_there {
+            let properties = self.known.entry(device.into()).or_default();
             properties.insert(property.into(), Known::default());
         }
-        properties.get_mut(property).expect("it was just found or added")
+        let properties = self.known.get_mut(device);
+        let known = properties.and_then(|properties| properties.get_mut(property));
+        known.expect("it was just found or added")
+    }
+}
+
+impl Known {
+    fn set(&mut self, by: EntryId, value: Option<Bytes>) {
+        self.set_by = Some(by);
+        if value.is_some() {
+            self.value = value;
+        }
     }
 }
 
 /// Returns what an answer says that its request has set: the values, where it gives them.
 fn claims(record: &Record, answer: &Answer) -> Vec<(Arc<str>, Option<Bytes>)> {
     if *record.property != *"set" {
-        let value = Some(answer.payload.clone()).filter(|payload| !payload.is_empty());
-        return vec![(record.property.clone(), value)];
+        return vec![(record.property.clone(), claim(answer))];
     }
     let states: Option<Value> = match answer.content_type {
         ContentType::Json => serde_json::from_slice(&answer.payload).ok(),
@@ -91,4 +99,9 @@ fn claims(record: &Record, answer: &Answer) -> Vec<(Arc<str>, Option<Bytes>)> {
         other => Some(Bytes::from(other.to_string())),
     };
     record.names.iter().map(|name| (name.clone(), value(name))).collect()
+}
+
+/// Returns the value that the answer to a request for one property gives.
+fn claim(answer: &Answer) -> Option<Bytes> {
+    Some(answer.payload.clone()).filter(|payload| !payload.is_empty())
 }
