@@ -238,6 +238,10 @@ impl Driver {
         }
         info!("stopping");
         self.service.stopping();
+        for request in self.reloader.give_up() {
+            let text = "nothing has changed: the hub ends";
+            self.answer(request, Answer::failure(Status::Unavailable, text));
+        }
         Ok(Input::Shutdown)
     }
 

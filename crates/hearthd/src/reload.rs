@@ -76,6 +76,15 @@ impl Reloader {
         result.unwrap_or_else(|error| Err(format!("the check has ended: {error}")))
     }
 
+    /// Gives up the reload that runs, because the daemon ends; returns the requests that wait for it.
+    ///
+    /// Its thread may be in a check of a plugin that takes long, and ends with the process.
+    pub fn give_up(&mut self) -> Vec<RequestId> {
+        self.running = None;
+        self.again = false;
+        std::mem::take(&mut self.requests)
+    }
+
     /// Applies what was checked, or says why not; returns the answers to whoever asked, and the new configuration.
     pub fn finish(
         &mut self,

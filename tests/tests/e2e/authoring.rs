@@ -160,6 +160,29 @@ async fn the_check_says_why_a_file_would_not_load() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_plugin_that_crashes_or_hangs_when_it_is_asked_for_its_properties_does_not_load()
+-> Result<()> {
+    let wild = Built::for_this_test()?.plugin("wild");
+    let folder = tempfile::tempdir()?;
+    let verdict = async |describe: &str| {
+        let table = folder.path().join(describe);
+        std::fs::write(&table, format!("describe = {describe:?}"))?;
+        let checked = check(&wild, &["--config", &table.display().to_string()]).await?;
+        assert_eq!(checked.code, Some(65), "{checked:?}");
+        Result::Ok(checked.stdout.lines().last().unwrap_or_default().to_owned())
+    };
+    // At the same time, as both take all the time that there is.
+    let (abort, hang, chatter) =
+        tokio::try_join!(verdict("abort"), verdict("hang"), verdict("chatter"))?;
+    let start = "loads here: no: asked about this table for kind `wild`, its code";
+    let end = "ends the process: signal: 6 (SIGABRT)";
+    assert!(abort.starts_with(&format!("{start} {end}")), "{abort}");
+    assert_eq!(hang, format!("{start} does not return within 10s"));
+    assert_eq!(chatter, hang);
+    Ok(())
+}
+
 /// Requires that a file would not load, for this reason.
 async fn refused(file: &Path, reason: &str) -> Result<()> {
     let checked = check(file, &[]).await?;

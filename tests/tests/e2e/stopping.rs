@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use hearth_tests::{Doing, Message, Result, client::PATIENCE, process::eventually};
 
-use crate::home::{Home, Setup};
+use crate::{
+    home::{Home, Setup},
+    isolation::wild_home,
+};
 
 /// A home with a device that answers once a file is there.
 async fn patient_home() -> Result<(Home, PathBuf)> {
@@ -57,5 +60,25 @@ async fn a_second_signal_ends_the_hub_at_once() -> Result<()> {
     let status = eventually("the end of hearthd", Duration::from_secs(4), || process.ended());
     assert_eq!(status.await?.code(), Some(70));
     std::fs::remove_dir_all(go.parent().doing("a folder")?)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_that_hangs_does_not_keep_the_hub_from_ending() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    let config = home.daemon.config().to_owned();
+    let hanging = "[devices.hanging]\nplugin = \"wild\"\nconfig.describe = \"chatter\"\n";
+    std::fs::write(&config, std::fs::read_to_string(&config)? + hanging)?;
+    let request = home.ask("hearthd-demo/reload", "");
+    home.phone.publish(request).await?;
+    home.daemon.logged("reloading").await?;
+    home.daemon.process()?.signal("TERM")?;
+    let topic = home.topic("response/phone/e2e");
+    let answer = home.phone.expect_on(&topic).await?;
+    assert_eq!(answer.status(), Some(503), "{answer:?}");
+    let process = home.daemon.process()?;
+    // Well before the check's own deadline, and before the grace period of the answers is over.
+    let status = eventually("the end of hearthd", Duration::from_secs(4), || process.ended());
+    assert!(status.await?.success());
     Ok(())
 }

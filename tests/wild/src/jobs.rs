@@ -128,6 +128,13 @@ pub(crate) fn hang() {
     }
 }
 
+pub(crate) fn chatter() {
+    loop {
+        tracing::info!("not yet");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn later(work: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(1));

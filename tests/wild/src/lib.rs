@@ -23,15 +23,26 @@ enum Create {
     Hang,
 }
 
+/// What becomes of the question for a device's properties.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Describe {
+    #[default]
+    Well,
+    Abort,
+    Hang,
+    /// It is not answered either, and a line comes every now and then.
+    Chatter,
+}
+
 /// The `config` table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
     #[serde(default)]
     create: Create,
-    /// Ends the process that asks for the properties.
     #[serde(default)]
-    describe_aborts: bool,
+    describe: Describe,
     /// Declares a property that is the hub's own.
     #[serde(default)]
     declare_status: bool,
@@ -58,8 +69,11 @@ impl Device for Wild {
     type Config = Config;
 
     fn properties(config: &Config) -> Vec<Property> {
-        if config.describe_aborts {
-            std::process::abort();
+        match config.describe {
+            Describe::Well => {}
+            Describe::Abort => std::process::abort(),
+            Describe::Hang => jobs::hang(),
+            Describe::Chatter => jobs::chatter(),
         }
         let mut properties = vec![
             Property::text("job").write_only(),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{exit, fail};
 use crate::{
     config::Limits,
-    plugin::{Kind, Launcher, PluginError, Plugins, identity::Identity},
+    plugin::{Kind, Launcher, Objection, PluginError, Plugins, identity::Identity},
 };
 
 /// The arguments of `hearthd plugin check`.
@@ -81,6 +81,8 @@ struct KindReport {
     name: String,
     /// (path, message) of what is wrong with the table.
     problems: Vec<(String, String)>,
+    /// What its code does instead of an answer.
+    unsound: Option<String>,
     /// (name, declaration) in the plugin's order.
     properties: Vec<(String, Value)>,
 }
@@ -93,14 +95,28 @@ impl Report<'_> {
         kinds.iter().filter(move |kind| wanted.is_none_or(|wanted| kind.name == wanted))
     }
 
+    /// Returns why the file would not load, or would do harm where it does.
+    fn reason(&self) -> Option<String> {
+        if let Err(reason) = &self.kinds {
+            return Some(reason.clone());
+        }
+        self.concerned().find_map(|kind| {
+            let unsound = kind.unsound.as_ref()?;
+            let table = if self.table { "this table" } else { "an empty table" };
+            Some(format!("asked about {table} for kind `{}`, {unsound}", kind.name))
+        })
+    }
+
     fn exit_code(&self) -> ExitCode {
         let well = |kind: &KindReport| kind.problems.is_empty();
-        match &self.kinds {
-            Err(_) => ExitCode::from(exit::DATA),
-            // Without a table the empty one was tried, which a device need not take.
-            Ok(_) if self.table && !self.concerned().any(well) => ExitCode::from(exit::CONFIG),
-            Ok(_) => ExitCode::SUCCESS,
+        if self.reason().is_some() {
+            return ExitCode::from(exit::DATA);
         }
+        // Without a table the empty one was tried, which a device need not take.
+        if self.table && !self.concerned().any(well) {
+            return ExitCode::from(exit::CONFIG);
+        }
+        ExitCode::SUCCESS
     }
 
     fn json(&self) -> Value {
@@ -125,8 +141,8 @@ impl Report<'_> {
         };
         json!({
             "file": self.check.file.display().to_string(),
-            "loads": self.kinds.is_ok(),
-            "reason": self.kinds.as_ref().err(),
+            "loads": self.reason().is_none(),
+            "reason": self.reason(),
             "identity": identity,
             "kinds": self.concerned().map(kind).collect::<Vec<_>>(),
         })
@@ -152,9 +168,9 @@ impl Report<'_> {
                 say!("  Its properties depend on its table: give one with --config.");
             }
         }
-        match &self.kinds {
-            Ok(_) => say!("loads here: yes"),
-            Err(reason) => say!("loads here: no: {reason}"),
+        match self.reason() {
+            None => say!("loads here: yes"),
+            Some(reason) => say!("loads here: no: {reason}"),
         }
     }
 }
@@ -225,7 +241,12 @@ fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
 fn examine_kind(plugins: &Plugins, kind: &Kind, config: &Value) -> KindReport {
     let name = kind.name().to_owned();
     match plugins.examine(kind, config) {
-        Err(problems) => KindReport { name, problems, properties: Vec::new() },
+        Err(Objection::Problems(problems)) => {
+            KindReport { name, problems, unsound: None, properties: Vec::new() }
+        }
+        Err(Objection::Unsound(reason)) => {
+            KindReport { name, problems: Vec::new(), unsound: Some(reason), properties: Vec::new() }
+        }
         Ok(declarations) => {
             let describe = |declaration: &Declaration| {
                 (declaration.name.clone(), Declaration::describe(declaration))
@@ -236,7 +257,7 @@ fn examine_kind(plugins: &Plugins, kind: &Kind, config: &Value) -> KindReport {
             });
             let problem = |name: &str| (String::new(), format!("declares `{name}` twice"));
             let problems = twice.map(|(_, (name, _))| problem(name)).collect();
-            KindReport { name, problems, properties }
+            KindReport { name, problems, unsound: None, properties }
         }
     }
 }

@@ -29,7 +29,7 @@ use tracing::warn;
 
 use crate::{
     config::{Config, DeviceConfig, Isolation},
-    plugin::{Kind, Launcher, Plugins, STATUS},
+    plugin::{Kind, Launcher, Objection, Plugins, STATUS},
     service::Census,
 };
 use mailbox::{Mailbox, Pushed};
@@ -170,7 +170,11 @@ fn check_device(
         let declarations = known.declarations.clone();
         return Ok(CheckedDevice { config: config.clone(), kind, declarations });
     }
-    let declarations = plugins.examine(&kind, &config.config)?;
+    let declarations =
+        plugins.examine(&kind, &config.config).map_err(|objection| match objection {
+            Objection::Problems(problems) => problems,
+            Objection::Unsound(reason) => refuse(reason),
+        })?;
     Ok(CheckedDevice { config: config.clone(), kind, declarations })
 }
 

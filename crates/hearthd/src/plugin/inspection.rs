@@ -1,17 +1,26 @@
 //! The process that runs a plugin's code first: it lists kinds and checks tables.
 
-use std::{io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, Instant},
+};
 
 use super::{
     Launcher,
     launch::Process,
-    wire::{Decoder, Examination, FromChild, ToChild, Wire},
+    wire::{Decoder, FromChild, Problems, Properties, ToChild, Wire},
 };
 
 /// A process that is started when it is needed, and again after a plugin has ended it.
+///
+/// Its deadlines hold for the inspection as a whole, however much a plugin says meanwhile: a file that has used up its
+/// time is not run again.
 #[derive(Debug, Default)]
 pub(super) struct Inspection {
     running: Option<Running>,
+    /// How long the code of each file has run.
+    spent: BTreeMap<String, Duration>,
 }
 
 #[derive(Debug)]
@@ -21,6 +30,15 @@ struct Running {
     decoder: Decoder,
 }
 
+/// Why a device's table is not accepted.
+#[derive(Debug)]
+pub(crate) enum Objection {
+    /// The plugin refuses it: (path, message) pairs.
+    Problems(Problems),
+    /// The plugin's code hangs, crashes or ends the process that runs it.
+    Unsound(String),
+}
+
 impl Inspection {
     /// Loads a file and lists its kinds.
     pub(super) fn list_kinds(
@@ -28,27 +46,28 @@ impl Inspection {
         launcher: &Launcher,
         file: &str,
     ) -> Result<Vec<String>, String> {
-        self.ask(launcher, &ToChild::ListKinds { file }, |answer| match answer {
+        let question = ToChild::ListKinds { file };
+        let kinds = self.ask(launcher, file, &question, |answer| match answer {
             FromChild::Kinds(kinds) => Some(kinds),
             _ => None,
-        })
-        .and_then(|kinds| kinds)
+        });
+        kinds?
     }
 
-    /// Checks a device's table.
+    /// Checks a device's table; returns what the device declares.
     pub(super) fn examine(
         &mut self,
         launcher: &Launcher,
         file: &str,
         kind: &str,
         config: &str,
-    ) -> Examination {
+    ) -> Result<Properties, Objection> {
         let question = ToChild::Examine { file, kind, config };
-        self.ask(launcher, &question, |answer| match answer {
+        let examination = self.ask(launcher, file, &question, |answer| match answer {
             FromChild::Examined(examination) => Some(examination),
             _ => None,
-        })
-        .unwrap_or_else(|message| Err(vec![(String::new(), message)]))
+        });
+        examination.map_err(Objection::Unsound)?.map_err(Objection::Problems)
     }
 
     /// Ends the process.
@@ -59,28 +78,46 @@ impl Inspection {
     fn ask<T>(
         &mut self,
         launcher: &Launcher,
+        file: &str,
         question: &ToChild<'_>,
         pick: impl Fn(FromChild<'_>) -> Option<T>,
     ) -> Result<T, String> {
+        let left = self.time_left(file, launcher.patience())?;
         let mut running = match self.running.take() {
             Some(running) => running,
             None => {
                 Running::start(launcher).map_err(|error| format!("start a process: {error}"))?
             }
         };
-        match running.ask(question, pick) {
+        let begin = Instant::now();
+        let answer = running.ask(question, begin + left, pick);
+        *self.spent.entry(file.to_owned()).or_default() += begin.elapsed();
+        match answer {
             Ok(answer) => {
                 self.running = Some(running);
                 Ok(answer)
             }
-            Err(error) if is_timeout(&error) => {
-                let waited = humantime::format_duration(PATIENCE);
-                Err(format!("its code does not return within {waited}"))
-            }
+            Err(error) if is_timeout(&error) => Err(too_slow(launcher.patience())),
             Err(error) => {
                 Err(format!("its code ends the process: {} ({error})", running.process.kill()))
             }
         }
+    }
+
+    /// Returns how long the code of a file may still run.
+    fn time_left(&self, file: &str, patience: Duration) -> Result<Duration, String> {
+        let spent = self.spent.get(file).copied().unwrap_or_default();
+        let left = patience.saturating_sub(spent);
+        if left.is_zero() {
+            return Err(too_slow(patience));
+        }
+        let whole = patience * FILES_OF_PATIENCE;
+        let left = left.min(whole.saturating_sub(self.spent.values().sum()));
+        if left.is_zero() {
+            let whole = humantime::format_duration(whole);
+            return Err(format!("not looked at: the inspection of all plugins may take {whole}"));
+        }
+        Ok(left)
     }
 }
 
@@ -88,16 +125,16 @@ impl Running {
     fn start(launcher: &Launcher) -> io::Result<Self> {
         let process = launcher.start_inspection()?;
         let incoming = process.wire().try_clone()?;
-        incoming.limit_reading(PATIENCE)?;
-        incoming.limit_sending(PATIENCE)?;
         Ok(Self { process, incoming, decoder: Decoder::default() })
     }
 
     fn ask<T>(
         &mut self,
         question: &ToChild<'_>,
+        deadline: Instant,
         pick: impl Fn(FromChild<'_>) -> Option<T>,
     ) -> io::Result<T> {
+        self.incoming.limit_sending(left_until(deadline)?)?;
         self.process.wire().send(question)?;
         loop {
             while let Some(answer) =
@@ -109,6 +146,7 @@ impl Running {
                 }
                 return pick(answer).ok_or_else(|| io::Error::other("another answer"));
             }
+            self.incoming.limit_reading(left_until(deadline)?)?;
             if self.decoder.fill(&mut self.incoming)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -116,9 +154,19 @@ impl Running {
     }
 }
 
+fn left_until(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+fn too_slow(patience: Duration) -> String {
+    let waited = humantime::format_duration(patience);
+    format!("its code does not return within {waited}")
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// How long a plugin's code may take to begin, or to check a table.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How many files may use up their time before the inspection as a whole ends.
+const FILES_OF_PATIENCE: u32 = 3;

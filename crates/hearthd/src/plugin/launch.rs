@@ -5,6 +5,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt},
     path::PathBuf,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use hearth_sdk::abi;
@@ -17,13 +18,14 @@ use crate::{config::Limits, device::lines::is_logged};
 pub struct Launcher {
     program: PathBuf,
     limits: Limits,
+    patience: Duration,
 }
 
 impl Launcher {
     /// Starts this program itself, with its `plugin-host` command.
     pub fn new(limits: Limits) -> Self {
         // Not its path, which may lead to another version by now.
-        Self { program: "/proc/self/exe".into(), limits }
+        Self { program: "/proc/self/exe".into(), limits, patience: PATIENCE }
     }
 
     /// Starts another build of `hearthd`.
@@ -35,7 +37,18 @@ impl Launcher {
     /// Sets other limits.
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Self { program: self.program.clone(), limits }
+        Self { limits, ..self.clone() }
+    }
+
+    /// Waits so long for a plugin's code when a plugin file is inspected.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Returns how long the code of one file may take in an inspection, in all.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Returns the limits of the processes.
@@ -110,3 +123,5 @@ fn log_level() -> i32 {
 
 /// The command of the program that runs a plugin.
 pub(crate) const COMMAND: &str = "plugin-host";
+/// How long a plugin's code may take to begin, and to check the tables of its devices.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -24,6 +24,7 @@ use crate::device::lock;
 pub use file::{PluginFile, WritableBy};
 use identity::IdentityError;
 use inspection::Inspection;
+pub(crate) use inspection::Objection;
 pub use launch::Launcher;
 pub use library::KindTable;
 use wire::Examination;
@@ -245,20 +246,20 @@ impl Plugins {
         &self.launcher
     }
 
-    /// Checks a device's table; returns what the device declares, or (path, message) pairs.
+    /// Checks a device's table; returns what the device declares.
     pub(crate) fn examine(
         &self,
         kind: &Kind,
         config: &serde_json::Value,
-    ) -> Result<Vec<Declaration>, Vec<(String, String)>> {
+    ) -> Result<Vec<Declaration>, Objection> {
         let config = config.to_string();
         let pairs = match &kind.origin {
-            Origin::Linked(table) => examine(*table, &config),
+            Origin::Linked(table) => examine(*table, &config).map_err(Objection::Problems),
             Origin::File(file) => {
                 lock(&self.inspection).examine(&self.launcher, file.copy(), &kind.name, &config)
             }
         };
-        pairs.and_then(|pairs| declarations(pairs).map_err(whole))
+        declarations(pairs?).map_err(|message| Objection::Problems(whole(message)))
     }
 
     /// Ends the process of the inspection, which nothing needs until the next one.

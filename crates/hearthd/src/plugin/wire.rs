@@ -70,8 +70,12 @@ pub(crate) enum HostCall<'a> {
     Wake,
 }
 
-/// Name and JSON declaration of each property, or the problems of the table as (path, message) pairs.
-pub(crate) type Examination = Result<Vec<(String, String)>, Vec<(String, String)>>;
+/// What a table comes to.
+pub(crate) type Examination = Result<Properties, Problems>;
+/// Name and JSON declaration of each property.
+pub(crate) type Properties = Vec<(String, String)>;
+/// Path and message of each problem of a table.
+pub(crate) type Problems = Vec<(String, String)>;
 
 /// One end of the wire; its frames never mix.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ mod bench;
 mod built;
 mod contained;
 mod failing;
+mod inspecting;
 mod isolated;
 mod life;
 mod loading;

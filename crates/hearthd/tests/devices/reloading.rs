@@ -100,7 +100,7 @@ fn a_bad_configuration_or_plugin_leaves_all_as_it_was_and_says_why() {
             "devices.a.config.extra: unknown field `extra`",
         ),
         (good.clone() + "config.declare_status = true\n", &whole, "`status` is taken"),
-        (good.clone() + "config.describe_aborts = true\n", &whole, "signal: 6 (SIGABRT)"),
+        (good.clone() + "config.describe = \"abort\"\n", &whole, "signal: 6 (SIGABRT)"),
         (good.replace("\"wild\"", "\"tame\""), &whole, "no plugin provides `tame`"),
         (good.clone(), cut, "truncated"),
         (good.clone(), b"text", "not an ELF shared object"),
