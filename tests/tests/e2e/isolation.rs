@@ -115,6 +115,34 @@ async fn a_device_in_quarantine_comes_back_when_a_person_asks() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_device_that_was_given_up_says_nothing_after_its_successor() -> Result<()> {
+    let hasty = |daemon: &mut Daemon| {
+        let text = std::fs::read_to_string(daemon.config()).expect("it was just written");
+        let text = text.replace("[devices.within]\n", "[devices.within]\ndeadline = \"300ms\"\n");
+        std::fs::write(daemon.config(), text).expect("it can be written");
+    };
+    let mut home = wild_home_with(Setup::Bundled, hasty).await?;
+    let folder = tempfile::tempdir()?;
+    let gate = folder.path().join("gate");
+    let level = home.topic("state/within/level");
+    let answer = home.answer("within/job", format!("wait {}", gate.display())).await?;
+    assert_eq!(answer.status(), Some(408), "{answer:?}");
+    home.daemon.logged("a call into the plugin does not end").await?;
+    assert_eq!(home.answer("hearthd-demo/restart", "within").await?.status(), Some(204));
+    assert_eq!(home.answer("within/job", "level 5").await?.status(), Some(204));
+    std::fs::write(&gate, "")?;
+    // The call comes back, and then its device ends: this is the last that is done for it.
+    let ended = gate.with_extension("ended");
+    eventually("its end", PATIENCE, || Ok(ended.exists().then_some(()))).await?;
+    let later = home.answer("within/level", "").await?;
+    assert_eq!(later.text(), "5");
+    home.phone.subscribe(&level).await?;
+    let retained = home.phone.expect_on(&level).await?;
+    assert_eq!((retained.retain, retained.text().as_str()), (true, "5"), "{retained:?}");
+    Ok(())
+}
+
 /// Lists the processes that a process has started.
 pub(crate) fn children_of(parent: u32) -> Result<Vec<u32>> {
     let mut children = Vec::new();

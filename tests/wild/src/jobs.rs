@@ -4,6 +4,7 @@ use std::{
     io::Write,
     mem::ManuallyDrop,
     os::fd::FromRawFd,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -23,12 +24,13 @@ impl Wild {
             "panic in a thread" => return Ok(self.panic_in_a_thread()),
             "panic in save" => self.save_panics = true,
             "panic in drop" => self.drop_panics = true,
+            "answer for ever when it ends" => self.drop_answers = true,
             "abort" => std::process::abort(),
             "exit" => std::process::exit(3),
             "fault" => fault(),
             "overflow" => drop(overflow(1)),
             "hang" => hang(),
-            "garbage" => garbage(),
+            "garbage" => write_to_sockets(&[0xff; 64]),
             "abort later" => later(|| std::process::abort()),
             "complain" => eprintln!("the bulb\nis hot"),
             "memory" => drop(vec![1_u8; 512 * 1024 * 1024]),
@@ -65,7 +67,11 @@ impl Wild {
                 self.context.publish("note", targets.join(" "));
             }
             "process" => self.context.publish("note", std::process::id().to_string()),
-            other => return Err(Failure::invalid(format!("there is no job `{other}`"))),
+            other => match other.split_once(' ') {
+                Some(("level", level)) => self.context.publish("level", number(level)?),
+                Some(("wait", path)) => self.wait(Path::new(path)),
+                _ => return Err(Failure::invalid(format!("there is no job `{other}`"))),
+            },
         }
         Ok(Answer::Done)
     }
@@ -99,6 +105,19 @@ impl Wild {
         Answer::Later
     }
 
+    /// Says levels before and after it has waited for a file; another one beside it tells that it waits.
+    fn wait(&mut self, path: &Path) {
+        self.farewell = Some(path.with_extension("ended"));
+        self.context.publish("level", 77);
+        // A test that cannot see it fails for that.
+        let _ = std::fs::write(path.with_extension("waiting"), "");
+        while !path.exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        count_one_on(&self.count, &self.context);
+        self.context.publish("level", 78);
+    }
+
     fn flood_states(&self) {
         for level in 0..FLOOD {
             self.context.publish("level", level % 101);
@@ -126,6 +145,18 @@ pub(crate) fn hang() {
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// Answers what nobody has asked, as often as an impatient grace period would be renewed.
+pub(crate) fn answer_for_ever() {
+    loop {
+        write_to_sockets(&ANSWER);
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn number(text: &str) -> Result<i64, Failure> {
+    text.parse().map_err(|_| Failure::invalid(format!("`{text}` is no number")))
 }
 
 pub(crate) fn chatter() {
@@ -158,7 +189,7 @@ fn fault() {
 
 /// Writes into every socket of the process, the wire to the hub among them.
 #[expect(unsafe_code, reason = "the descriptors belong to others")]
-fn garbage() {
+fn write_to_sockets(bytes: &[u8]) {
     for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
         let target = std::fs::read_link(entry.path()).unwrap_or_default();
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -166,7 +197,7 @@ fn garbage() {
             // SAFETY: the descriptor is open, and is not closed here.
             let mut socket = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
             // What nobody takes need not be written.
-            let _ = socket.write_all(&[0xff; 64]);
+            let _ = socket.write_all(bytes);
         }
     }
 }
@@ -178,3 +209,5 @@ fn overflow(depth: u64) -> u64 {
 }
 
 const FLOOD: i64 = 100_000;
+/// On the wire of a process of its own: the answer to a call, with status 0.
+const ANSWER: [u8; 6] = [2, 0, 0, 0, 3, 0];

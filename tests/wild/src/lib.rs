@@ -3,9 +3,12 @@
 mod constructor;
 mod jobs;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
@@ -62,6 +65,9 @@ struct Wild {
     mark: i64,
     save_panics: bool,
     drop_panics: bool,
+    drop_answers: bool,
+    /// A file that tells that it has ended.
+    farewell: Option<PathBuf>,
 }
 
 impl Device for Wild {
@@ -107,7 +113,15 @@ impl Device for Wild {
         context.publish("count", count);
         context.publish("mark", config.mark);
         let count = Arc::new(AtomicI64::new(count));
-        Ok(Self { context, count, mark: config.mark, save_panics: false, drop_panics: false })
+        Ok(Self {
+            context,
+            count,
+            mark: config.mark,
+            save_panics: false,
+            drop_panics: false,
+            drop_answers: false,
+            farewell: None,
+        })
     }
 
     /// Writing to `count` counts one on, whatever is written.
@@ -138,6 +152,13 @@ impl Device for Wild {
 
 impl Drop for Wild {
     fn drop(&mut self) {
+        if self.drop_answers {
+            jobs::answer_for_ever();
+        }
+        if let Some(farewell) = &self.farewell {
+            // A test that cannot see it fails for that.
+            let _ = std::fs::write(farewell, "");
+        }
         assert!(!self.drop_panics, "the test asked for a panic in mark {}", self.mark);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     process::ChildStderr,
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hearth_sdk::abi;
@@ -92,7 +92,9 @@ impl Isolated {
     pub(crate) fn end(self, grace: Duration) {
         if self.process.wire().send(&ToChild::Stop).is_ok() {
             // The process ends without an answer, which disconnects the channel.
-            while self.returns.recv_timeout(grace).is_ok() {}
+            let deadline = Instant::now() + grace;
+            let left = || deadline.saturating_duration_since(Instant::now());
+            while self.returns.recv_timeout(left()).is_ok() {}
         }
     }
 

@@ -85,6 +85,9 @@ impl Devices {
     }
 
     fn add(&mut self, id: &str, device: &CheckedDevice) {
+        // One of this name that has not ended yet may save no more: this one begins with what was saved so far.
+        let leaving = self.leaving.iter().filter(|(leaving, _)| leaving == id);
+        leaving.for_each(|(_, device)| device.shared.disown());
         let ties = Ties::new(id, self.queue, &self.post);
         let started = self.begin(device, ties, self.saved.get(id).cloned());
         self.by_id.insert(id.to_owned(), started);

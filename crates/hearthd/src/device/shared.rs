@@ -43,10 +43,9 @@ pub(crate) struct Shared {
     /// What a successor should know.
     saved: Mutex<Option<Vec<u8>>>,
     health: Mutex<Health>,
-    /// The device has left the configuration: nobody shall hear of its states.
-    silent: AtomicBool,
-    /// Another has taken its place: what it saves counts no more.
-    disowned: AtomicBool,
+    voice: Arc<Mutex<Voice>>,
+    /// A reload has made another of it, which speaks from then on.
+    replaced: AtomicBool,
 }
 
 /// What stays with a device when a reload changes it.
@@ -56,6 +55,16 @@ pub(crate) struct Ties {
     pub(crate) post: Arc<Post>,
     pub(crate) lines: Arc<Lines>,
     busy_since: Arc<Mutex<Option<Instant>>>,
+    voice: Arc<Mutex<Voice>>,
+}
+
+/// Who still hears of a device, whichever configuration of it is at work and whichever waits for its turn.
+#[derive(Debug, Default)]
+struct Voice {
+    /// It has left the configuration: nobody shall hear of its states.
+    silent: bool,
+    /// Another has taken its place: what it saves counts no more.
+    disowned: bool,
 }
 
 /// What may come from a plugin, and how often it may fail.
@@ -94,7 +103,7 @@ impl Shared {
         ties: Ties,
         bounds: Bounds,
     ) -> Self {
-        let Ties { mailbox, post, lines, busy_since } = ties;
+        let Ties { mailbox, post, lines, busy_since, voice } = ties;
         let condition = Condition::Restarting("starting".into());
         Self {
             config,
@@ -108,8 +117,8 @@ impl Shared {
             held: Mutex::default(),
             saved: Mutex::new(saved),
             health: Mutex::new(Health { condition, told: None }),
-            silent: AtomicBool::new(false),
-            disowned: AtomicBool::new(false),
+            voice,
+            replaced: AtomicBool::new(false),
         }
     }
 
@@ -119,6 +128,7 @@ impl Shared {
             post: Arc::clone(&self.post),
             lines: Arc::clone(&self.lines),
             busy_since: Arc::clone(&self.busy_since),
+            voice: Arc::clone(&self.voice),
         }
     }
 
@@ -132,9 +142,6 @@ impl Shared {
 
     /// Keeps what a successor should know, and has it saved where it has changed.
     pub(crate) fn keep(&self, state: Vec<u8>) {
-        if self.disowned.load(Ordering::Acquire) {
-            return;
-        }
         if state.len() > SAVED_BOUND {
             let (device, bytes) = (&self.config.id, state.len());
             if self.lines.may_write() {
@@ -143,15 +150,26 @@ impl Shared {
             return;
         }
         let mut saved = lock(&self.saved);
-        if saved.as_ref() != Some(&state) {
+        let voice = lock(&self.voice);
+        if !voice.disowned && saved.as_ref() != Some(&state) {
             self.post.saved(&self.config.id, state.clone());
             *saved = Some(state);
         }
     }
 
-    /// Has a device say no more.
+    /// Has a device say no more; whatever it has said is with the driver when this returns.
     pub(crate) fn silence(&self) {
-        self.silent.store(true, Ordering::Release);
+        lock(&self.voice).silent = true;
+    }
+
+    /// Says something, unless nobody shall hear of the device any more; the lock keeps its end from coming in between.
+    fn speak(&self, say: impl FnOnce()) -> bool {
+        let voice = lock(&self.voice);
+        let heard = !voice.silent && !self.replaced.load(Ordering::Acquire);
+        if heard {
+            say();
+        }
+        heard
     }
 
     /// Has the broker retain a text of the hub's own.
@@ -167,12 +185,12 @@ impl Shared {
 
     /// Gives up a device that another has taken the place of.
     pub(crate) fn disown(&self) {
-        self.silent.store(true, Ordering::Release);
-        self.disowned.store(true, Ordering::Release);
+        *lock(&self.voice) = Voice { silent: true, disowned: true };
     }
 
     /// Takes over what the device knew before a reload changed it, and what was told of it.
     pub(crate) fn take_over(&self, before: &Self) {
+        before.replaced.store(true, Ordering::Release);
         *lock(&self.saved) = before.saved();
         let mut states = lock(&self.states);
         for (name, value) in &*lock(&before.states) {
@@ -198,9 +216,8 @@ impl Shared {
 
     pub(crate) fn release_states(&self) {
         let mut held = lock(&self.held);
-        for state in held.take().into_iter().flatten() {
-            self.post.requested_state(state);
-        }
+        let states = held.take().into_iter().flatten();
+        self.speak(|| states.for_each(|state| self.post.requested_state(state)));
     }
 
     pub(crate) fn set_condition(&self, condition: Condition) {
@@ -242,33 +259,33 @@ impl Shared {
 
     /// As [`Shared::tell_status`], under the lock, so that the last word is the true one.
     fn tell(&self, health: &mut Health) {
-        if self.silent.load(Ordering::Acquire) {
-            return;
-        }
         let stalled = self.is_stalled();
         let status = if stalled { STALLED } else { health.condition.as_str() };
-        if health.told.replace(status) == Some(status) {
+        if health.told == Some(status) || !self.speak(|| self.retain(STATUS, status)) {
             return;
         }
+        health.told = Some(status);
         if stalled {
             let deadline_ms = self.config.deadline.as_millis();
             error!(device = self.config.id, deadline_ms, "a call into the plugin does not end");
         }
-        self.retain(STATUS, status);
     }
 
     /// Reports a state: at once, or after the answer of the command that runs.
     ///
     /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
-    fn report(&self, state: State) {
-        match &mut *lock(&self.held) {
+    ///
+    /// Returns whether anybody shall hear of it.
+    fn report(&self, state: State) -> bool {
+        let mut held = lock(&self.held);
+        self.speak(|| match &mut *held {
             Some(held) => {
                 // One for each property, however often the command changes it.
                 held.retain(|other| other.property != state.property);
                 held.push(state);
             }
             None => self.post.state(state),
-        }
+        })
     }
 
     fn refuse_state(&self, property: &str, reason: &str) {
@@ -305,20 +322,20 @@ impl HostCalls for Shared {
             }
         };
         let mut states = lock(&self.states);
-        if self.silent.load(Ordering::Acquire) {
-            return abi::ERR_GONE;
-        }
         if states.get(property) == Some(&value) {
             return abi::OK;
         }
         // Sent under the lock, so that two threads' states arrive in the order in which they are kept.
-        self.report(State {
+        let state = State {
             device: self.config.id.clone(),
             property: property.to_owned(),
             payload: value.as_text().to_owned().into(),
             content_type: declaration.content_type(),
             retain: declaration.retained,
-        });
+        };
+        if !self.report(state) {
+            return abi::ERR_GONE;
+        }
         states.insert(property.to_owned(), value);
         abi::OK
     }
@@ -344,6 +361,7 @@ impl Ties {
             post: Arc::clone(post),
             lines: Arc::new(Lines::new(device)),
             busy_since: Arc::default(),
+            voice: Arc::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod built;
 mod contained;
 mod failing;
+mod given_up;
 mod inspecting;
 mod isolated;
 mod life;
