@@ -155,7 +155,8 @@ impl Driver {
             if let Some(input) = input {
                 self.hub.handle(now, input);
             }
-            self.service.turn(now.monotonic, || self.devices.census());
+            let devices = &self.devices;
+            self.service.turn(now.monotonic, || devices.are_served(), || devices.census());
         }
     }
 

@@ -3,11 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use hearth_core::{Answer, RequestId, Status};
 use serde::Serialize;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 pub struct Reloader {
     plugins: Arc<Plugins>,
     staging: PathBuf,
-    running: Option<JoinHandle<Result<Prepared, String>>>,
+    running: Option<oneshot::Receiver<Result<Prepared, String>>>,
     /// The requests that the running reload answers.
     requests: Vec<RequestId>,
     /// Somebody has asked for another one meanwhile.
@@ -65,7 +66,20 @@ impl Reloader {
         info!(file = %config.source.path().display(), "reloading");
         let file = config.source.path().to_owned();
         let (plugins, staging) = (Arc::clone(&self.plugins), self.staging.clone());
-        self.running = Some(spawn_blocking(move || prepare(&file, &plugins, &checked, &staging)));
+        let (sender, result) = oneshot::channel();
+        // A thread of its own, which the end of the daemon does not wait for as it would for one of the runtime.
+        let thread = thread::Builder::new().name("reload".into()).spawn(move || {
+            // Where nobody waits any more, the daemon ends.
+            let _ = sender.send(prepare(&file, &plugins, &checked, &staging));
+        });
+        self.running = Some(match thread {
+            Ok(_) => result,
+            Err(error) => {
+                let (sender, result) = oneshot::channel();
+                sender.send(Err(format!("start a thread: {error}"))).expect("it is received below");
+                result
+            }
+        });
     }
 
     /// Waits for the end of the check, for ever where none runs; may be dropped and called again.
@@ -73,12 +87,13 @@ impl Reloader {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let result = running.await;
         self.running = None;
-        result.unwrap_or_else(|error| Err(format!("the check has ended: {error}")))
+        // A panic in it has been told by its own thread's line in the log.
+        result.unwrap_or_else(|_| Err("the check has ended before it was done".into()))
     }
 
     /// Gives up the reload that runs, because the daemon ends; returns the requests that wait for it.
     ///
-    /// Its thread may be in a check of a plugin that takes long, and ends with the process.
+    /// Its thread may wait for a plugin that takes long, and ends with the process.
     pub fn give_up(&mut self) -> Vec<RequestId> {
         self.running = None;
         self.again = false;

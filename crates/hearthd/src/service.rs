@@ -121,12 +121,23 @@ impl Service {
     }
 
     /// The driver's loop has gone round: a sign of life where one is due, and the status where it has changed.
-    pub fn turn(&mut self, now: Duration, devices: impl FnOnce() -> Census) {
+    ///
+    /// There is no sign of life while the devices are not served: systemd then starts the hub anew.
+    pub fn turn(
+        &mut self,
+        now: Duration,
+        served: impl FnOnce() -> bool,
+        devices: impl FnOnce() -> Census,
+    ) {
         if let Some(interval) = self.ping_interval
             && now >= self.next_ping
         {
-            self.next_ping = now + interval;
-            self.tell(&[NotifyState::Watchdog]);
+            if served() {
+                self.next_ping = now + interval;
+                self.tell(&[NotifyState::Watchdog]);
+            } else {
+                self.next_ping = now + interval.min(LOOK_AGAIN);
+            }
         }
         if self.status_is_due() && now >= self.next_status {
             self.next_status = now + STATUS_INTERVAL;
@@ -233,6 +244,8 @@ fn notify(states: &[NotifyState<'_>]) {
 
 /// The newest status is always told, but not each that a storm of changes goes through.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon it is looked again whether there may be a sign of life.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +264,7 @@ mod tests {
         told: Arc<Mutex<Vec<String>>>,
         broker: Broker,
         devices: Census,
+        served: bool,
     }
 
     impl Rig {
@@ -266,6 +280,7 @@ mod tests {
                 told,
                 broker: config.unwrap().broker,
                 devices: Census::from([("ready", 3)]),
+                served: true,
             }
         }
 
@@ -275,8 +290,8 @@ mod tests {
         }
 
         fn turn(&mut self, milliseconds: u64) {
-            let devices = self.devices.clone();
-            self.service.turn(Duration::from_millis(milliseconds), || devices);
+            let (devices, served) = (self.devices.clone(), self.served);
+            self.service.turn(Duration::from_millis(milliseconds), || served, || devices);
         }
 
         fn told(&self) -> Vec<String> {
@@ -338,6 +353,20 @@ mod tests {
         // A loop that stands still says nothing, and one that is late says it once.
         rig.turn(500_000);
         rig.turn(500_001);
+        assert_eq!(rig.told(), ["WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn a_hub_whose_devices_are_not_served_gives_no_sign_of_life_until_they_are() {
+        let mut rig = Rig::new(Some(Duration::from_secs(20)));
+        rig.note(&Notice::Online { session_present: true });
+        rig.turn(0);
+        rig.told();
+        rig.served = false;
+        rig.turn(10_000);
+        assert_eq!((rig.told(), rig.service.due()), (Vec::new(), Some(Duration::from_secs(11))));
+        rig.served = true;
+        rig.turn(11_000);
         assert_eq!(rig.told(), ["WATCHDOG=1"]);
     }
 

@@ -143,6 +143,40 @@ async fn a_device_that_was_given_up_says_nothing_after_its_successor() -> Result
     Ok(())
 }
 
+#[tokio::test]
+async fn a_call_that_hangs_wakes_no_thread_again_and_again() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    let request = home.ask("within/job", "hang");
+    home.phone.publish(request).await?;
+    home.daemon.logged("a call into the plugin does not end").await?;
+    home.light_is_off().await?;
+    let id = home.daemon.process()?.id();
+    let before = switches_of(id, "devices")?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let switches = switches_of(id, "devices")? - before;
+    // The thermostat looks at its sensor now and then.
+    assert!(switches < 20, "{switches} in a second");
+    Ok(())
+}
+
+/// Counts how often the threads of a name have gone to sleep.
+fn switches_of(process: u32, name: &str) -> Result<u64> {
+    let mut switches = 0;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may have ended meanwhile.
+        let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+        let value = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.map(|line| line.trim_start_matches(':').trim().to_owned())
+        };
+        if value("Name").as_deref() == Some(name) {
+            let count = value("voluntary_ctxt_switches").doing("the kernel counts")?;
+            switches += count.parse::<u64>().doing(count)?;
+        }
+    }
+    Ok(switches)
+}
+
 /// Lists the processes that a process has started.
 pub(crate) fn children_of(parent: u32) -> Result<Vec<u32>> {
     let mut children = Vec::new();

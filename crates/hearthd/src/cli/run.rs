@@ -62,7 +62,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
     let parts = Parts { config, kept: contents.kept, store, stored, devices, reloader, service };
     // As a task: the link wakes a task without a look at the sockets first.
     let ended = runtime.block_on(async { tokio::spawn(driver::run(parts)).await });
-    // Nobody waits for the check of a reload that the end of the daemon has made pointless.
+    // Nobody waits for the address of a broker that is still being looked up.
     runtime.shutdown_background();
     match ended.unwrap_or_else(|error| panic::resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,6 +17,7 @@ mod worker;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -190,13 +191,22 @@ impl Devices {
         plugins: &Plugins,
         saved: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, Vec<Complaint>> {
+        Self::start_in(Arc::default(), config, plugins, saved)
+    }
+
+    fn start_in(
+        pool: Arc<Pool>,
+        config: &Config,
+        plugins: &Plugins,
+        saved: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, Vec<Complaint>> {
         let checked = Arc::new(check(config, plugins, &Checked::default())?);
         let mut devices = Self {
             by_id: BTreeMap::new(),
             leaving: Vec::new(),
             asleep: Vec::new(),
             post: Arc::default(),
-            pool: Arc::default(),
+            pool,
             checked: Arc::clone(&checked),
             launcher: plugins.launcher().clone(),
             bounds: bounds(config),
@@ -244,6 +254,11 @@ impl Devices {
                 format!("`{}` is stalled: a call into its plugin does not end", request.device);
             return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
+        if shared.mailbox.seat().is_some() && self.pool.stands() {
+            let text =
+                format!("`{}` waits for a thread that the system does not start", request.device);
+            return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
+        }
         let id = request.id;
         match shared.mailbox.push(request) {
             Pushed::Awake => {}
@@ -265,12 +280,18 @@ impl Devices {
         own_threads.for_each(|mailbox| mailbox.notify());
     }
 
+    /// Returns whether the devices in this process take their turns; without a thread for them they do not.
+    pub fn are_served(&self) -> bool {
+        !self.pool.stands()
+    }
+
     /// Waits for what a device says next; may be dropped and called again at any time.
     pub async fn next(&mut self) -> DeviceEvent {
         self.wake();
         loop {
             if self.looked.elapsed() >= LOOK_INTERVAL {
                 self.looked = Instant::now();
+                self.pool.tend();
                 self.by_id.values().filter(|d| d.shared.is_stalled()).for_each(|device| {
                     device.shared.tell_status();
                 });
@@ -329,19 +350,18 @@ impl Devices {
         std::iter::from_fn(|| self.post.take()).collect()
     }
 
-    /// Starts one device: with a thread of its own where its calls wait for another process.
+    /// Starts one device: with a thread of its own where its calls wait for another process, if there is one to have.
     fn begin(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Device {
         let shared = Arc::new(self.shared(device, ties, saved));
-        let worker = Worker::new(device.kind.clone(), self.launcher.clone(), Arc::clone(&shared));
-        match device.config.isolation {
-            Isolation::None => self.pool.seat(worker),
-            Isolation::Process => drop(
-                std::thread::Builder::new()
-                    .name(format!("device {}", device.config.id))
-                    .stack_size(STACK_SIZE)
-                    .spawn(move || worker.run())
-                    .expect("the system can start a thread"),
-            ),
+        let worker =
+            || Worker::new(device.kind.clone(), self.launcher.clone(), Arc::clone(&shared));
+        let has_thread = device.config.isolation == Isolation::Process && {
+            let worker = worker();
+            let thread = thread::Builder::new().name(format!("device {}", device.config.id));
+            thread.stack_size(STACK_SIZE).spawn(move || worker.run()).is_ok()
+        };
+        if !has_thread {
+            self.pool.seat(worker());
         }
         Device { shared }
     }

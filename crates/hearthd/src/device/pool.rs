@@ -3,15 +3,23 @@
 //! A device costs no thread of its own, and what comes together wakes one thread, not one for each device. Where a call
 //! takes longer than [`SLOW`], another thread takes the lead and goes on with all that waits, so a plugin that hangs still
 //! costs its own device alone. There are never more threads than devices in a call and [`SPARE`].
+//!
+//! Where the system starts no further thread, those that there are go on. A call that hangs then may hold up all devices
+//! ([`Pool::stands`]), until [`Pool::tend`] gets a thread after all.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    mem,
+    fmt, io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
+
+use tracing::{error, info};
 
 use super::{
     wait,
@@ -26,7 +34,11 @@ pub(crate) struct Pool {
     called: Condvar,
     /// Where a thread waits that looks after the lead: nothing but time wakes it.
     watch: Condvar,
+    starter: Starter,
 }
+
+/// Starts a thread that serves a pool.
+struct Starter(Box<dyn Fn(Arc<Pool>) -> io::Result<()> + Send + Sync>);
 
 /// A device's number in its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +60,8 @@ struct Inner {
     /// An idle thread looks whether the lead comes back.
     watched: bool,
     idle: usize,
+    /// The system has started no thread when one was wanted.
+    short: bool,
 }
 
 #[derive(Debug)]
@@ -80,7 +94,7 @@ impl Pool {
         inner.ready.push_back(seat);
         if first {
             inner.called = true;
-            self.start_thread();
+            self.start_thread(&mut inner);
         } else {
             self.call(inner);
         }
@@ -109,13 +123,32 @@ impl Pool {
         }
     }
 
-    fn start_thread(self: &Arc<Self>) {
-        let pool = Arc::clone(self);
-        thread::Builder::new()
-            .name("devices".into())
-            .stack_size(STACK_SIZE)
-            .spawn(move || pool.serve())
-            .expect("the system can start a thread");
+    /// Starts a thread where one is wanted and the system has refused it before.
+    pub(crate) fn tend(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        if inner.short && inner.idle == 0 {
+            self.start_thread(&mut inner);
+        }
+    }
+
+    /// Returns whether devices wait for their turn, and no thread is there to take it.
+    pub(crate) fn stands(&self) -> bool {
+        let inner = self.lock();
+        let lost = inner.lead.is_none_or(|(_, since)| since.elapsed() >= LOST);
+        inner.short && inner.idle == 0 && lost && !inner.ready.is_empty()
+    }
+
+    fn start_thread(self: &Arc<Self>, inner: &mut Inner) {
+        match (self.starter.0)(Arc::clone(self)) {
+            Ok(()) if mem::take(&mut inner.short) => {
+                info!("there are threads for the devices again")
+            }
+            Ok(()) => {}
+            Err(error) if !mem::replace(&mut inner.short, true) => {
+                error!(%error, "the system starts no thread: a plugin that hangs holds up all devices");
+            }
+            Err(_) => {}
+        }
     }
 
     /// Takes the lead whenever it is free or does not come back, until there are threads enough without this one.
@@ -125,7 +158,8 @@ impl Pool {
         while inner.idle < SPARE {
             let now = Instant::now();
             inner.ring(now);
-            if inner.wants_lead(now) {
+            inner.end_slow_lead(now);
+            if inner.lead.is_none() && !inner.ready.is_empty() {
                 inner = self.lead(inner);
                 continue;
             }
@@ -153,7 +187,7 @@ impl Pool {
         inner.next_lead += 1;
         let me = inner.next_lead;
         if inner.idle == 0 {
-            self.start_thread();
+            self.start_thread(&mut inner);
         }
         let mut unwatched = inner.idle > 0 && !inner.watched;
         loop {
@@ -191,10 +225,11 @@ impl Pool {
 }
 
 impl Inner {
-    /// Returns whether something waits, and nobody or a thread in a long call should do it.
-    fn wants_lead(&self, now: Instant) -> bool {
-        let free = self.lead.is_none_or(|(_, since)| now.saturating_duration_since(since) >= SLOW);
-        free && !self.ready.is_empty()
+    /// Takes the lead from a thread in a long call, so that nobody need look after it any more.
+    fn end_slow_lead(&mut self, now: Instant) {
+        if self.lead.is_some_and(|(_, since)| now.saturating_duration_since(since) >= SLOW) {
+            self.lead = None;
+        }
     }
 
     /// Has a device wait for its turn.
@@ -261,8 +296,25 @@ impl Inner {
     }
 }
 
+impl Default for Starter {
+    fn default() -> Self {
+        Self(Box::new(|pool| {
+            let thread = thread::Builder::new().name("devices".into()).stack_size(STACK_SIZE);
+            thread.spawn(move || pool.serve()).map(drop)
+        }))
+    }
+}
+
+impl fmt::Debug for Starter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Starter")
+    }
+}
+
 /// How long a call may take before others do not wait for its end.
 const SLOW: Duration = Duration::from_millis(2);
+/// How long the last thread may be in a call before it counts as lost.
+const LOST: Duration = Duration::from_secs(1);
 /// Threads that wait for something to do: one to do it, and one to see that it comes to an end.
 const SPARE: usize = 2;
 /// The stack of a thread that calls plugins.
