@@ -206,6 +206,13 @@ enum Level {
     Placeholder(&'static str),
 }
 
+/// A level of a template under a prefix.
+enum Part<'t> {
+    Text(&'t str),
+    /// Whatever stands for this placeholder.
+    Any(&'static str),
+}
+
 impl Template {
     /// Parses a template that must have exactly these placeholders, apart from `{prefix}`.
     ///
@@ -260,6 +267,34 @@ impl Template {
                 .expect("the caller names every placeholder that the template was parsed with"),
         });
         prefix.into_iter().chain(levels).collect::<Vec<_>>().join("/")
+    }
+
+    /// Returns a topic name that both templates match under this prefix, if there is any; where any text would do, it
+    /// has this template's placeholder.
+    pub fn common_name(&self, other: &Self, prefix: Option<&Prefix>) -> Option<String> {
+        let (own, others) = (self.expanded(prefix), other.expanded(prefix));
+        if own.len() != others.len() {
+            return None;
+        }
+        let levels = own.into_iter().zip(others).map(|pair| match pair {
+            (Part::Text(own), Part::Text(other)) => (own == other).then(|| own.to_owned()),
+            (Part::Text(text), Part::Any(_)) | (Part::Any(_), Part::Text(text)) => {
+                Some(text.to_owned())
+            }
+            (Part::Any(name), Part::Any(_)) => Some(format!("{{{name}}}")),
+        });
+        Some(levels.collect::<Option<Vec<_>>>()?.join("/"))
+    }
+
+    /// Returns the levels under a prefix, those of the prefix included.
+    fn expanded<'t>(&'t self, prefix: Option<&'t Prefix>) -> Vec<Part<'t>> {
+        let prefix = prefix.filter(|_| self.has_prefix);
+        let prefix = prefix.into_iter().flat_map(|prefix| prefix.as_str().split('/'));
+        let levels = self.levels.iter().map(|level| match level {
+            Level::Text(text) => Part::Text(text),
+            Level::Placeholder(name) => Part::Any(name),
+        });
+        prefix.map(Part::Text).chain(levels).collect()
     }
 
     /// Returns whether a topic name has all fixed levels of the template where the template has them, whatever stands
@@ -405,3 +440,47 @@ impl Default for Templates {
 const LONGEST_PREFIX: usize = 256;
 /// How many placeholders a template has at most, apart from the prefix.
 const MOST_PLACEHOLDERS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_common(one: &str, other: &str, prefix: Option<&str>, expected: Option<&str>) {
+        let parse = |text: &str| {
+            let has = |name: &&&str| text.contains(&format!("{{{name}}}"));
+            let placeholders = ["device", "property", "client_id", "purpose"];
+            Template::parse(text, &placeholders.iter().filter(has).copied().collect::<Vec<_>>())
+        };
+        let (one, other) = (parse(one).unwrap(), parse(other).unwrap());
+        let prefix = prefix.map(|prefix| Prefix::parse(prefix).unwrap());
+        let common = one.common_name(&other, prefix.as_ref());
+        assert_eq!(common.as_deref(), expected, "{one} {other}");
+        assert_eq!(other.common_name(&one, prefix.as_ref()).is_some(), expected.is_some());
+        if let Some(name) = common {
+            for template in [one, other] {
+                assert!(template.match_name(prefix.as_ref(), &name).is_some(), "{template} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn templates_that_one_topic_name_matches_are_told_by_such_a_name() {
+        let state = "{prefix}/state/{device}/{property}";
+        check_common(state, state, None, Some("state/{device}/{property}"));
+        let wide = "{prefix}/{device}/{property}";
+        check_common(wide, "{prefix}/event/{device}", Some("a/b"), Some("a/b/event/{property}"));
+        check_common(wide, "{prefix}/hub/{client_id}/presence", Some("a"), None);
+        let all = "{prefix}/hub/{device}/{property}";
+        let presence = "{prefix}/hub/{client_id}/presence";
+        check_common(all, presence, None, Some("hub/{device}/presence"));
+        // The prefix is at one of them alone.
+        let without = "{device}/{property}/set";
+        check_common(without, "{prefix}/{device}/{property}", None, None);
+        let with = "{prefix}/{device}/{property}";
+        check_common(without, with, Some("a"), Some("a/{property}/set"));
+        check_common(without, with, Some("a/b"), None);
+        check_common("a/set", "{prefix}/set", Some("a"), Some("a/set"));
+        check_common("a/set", "{prefix}/set", Some("b"), None);
+    }
+}

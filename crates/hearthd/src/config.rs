@@ -4,6 +4,7 @@ mod diagnostics;
 mod guards;
 mod reader;
 mod sections;
+mod topics;
 mod units;
 
 use std::{

@@ -4,44 +4,72 @@ use std::collections::BTreeMap;
 
 use hearth_core::{
     Guard,
-    topic::{Template, Templates},
+    topic::{Prefix, Template, Templates},
 };
 use toml::de::DeValue;
 
 use super::{
     DeviceConfig,
     reader::{Reader, Section, wrong_type},
+    topics::common_name,
 };
+
+/// What this hub's own topics are made of.
+pub(super) struct Own<'c> {
+    pub(super) topics: &'c Templates,
+    pub(super) client_id: &'c str,
+    pub(super) prefixes: &'c [Option<Prefix>],
+}
 
 /// Reads every guard; those with a problem are left out.
 pub(super) fn guards(
     reader: &mut Reader,
     root: &mut Section<'_>,
-    topics: &Templates,
-    client_id: &str,
+    own: &Own<'_>,
     devices: &BTreeMap<String, DeviceConfig>,
 ) -> Vec<Guard> {
-    let own = topics.presence.to_string().replace("{client_id}", client_id);
     let sections = reader.sections(root, "guard");
-    sections.into_iter().filter_map(|section| guard(reader, section, &own, devices)).collect()
+    sections.into_iter().filter_map(|section| guard(reader, section, own, devices)).collect()
+}
+
+impl Own<'_> {
+    /// Reads the presence topic of another hub.
+    fn parse_presence(&self, text: &str) -> Result<Template, String> {
+        let presence = Template::parse(text, &[])?;
+        let values = [("client_id", self.client_id)];
+        let is_own = self.prefixes.iter().any(|prefix| {
+            let own = self.topics.presence.build(prefix.as_ref(), &values);
+            presence.build(prefix.as_ref(), &[]) == own
+        });
+        if is_own {
+            return Err("is this hub's own presence; name another hub's".into());
+        }
+        let others = [("request", &self.topics.request), ("response", &self.topics.response)];
+        let taken =
+            others.iter().find(|(_, other)| common_name(&presence, other, self.prefixes).is_some());
+        match taken {
+            Some((key, _)) => Err(format!("is a topic of topics.{key}, and no hub's presence")),
+            None => Ok(presence),
+        }
+    }
 }
 
 fn guard(
     reader: &mut Reader,
     mut section: Section<'_>,
-    own: &str,
+    own: &Own<'_>,
     devices: &BTreeMap<String, DeviceConfig>,
 ) -> Option<Guard> {
     let presence = reader.parsed(&mut section, "presence", |value| {
         let text = value.as_str().ok_or_else(|| wrong_type("a topic in quotes", value))?;
-        if text == own {
-            return Err("is this hub's own presence; name another hub's".into());
-        }
-        Template::parse(text, &[])
+        own.parse_presence(text)
     });
     let mut request = reader.section(&mut section, "request");
     let device = reader.parsed(&mut request, "device", |value| {
         let id = value.as_str().ok_or_else(|| wrong_type("a device ID in quotes", value))?;
+        if id == own.client_id {
+            return Err("is the hub itself; name one of its devices".into());
+        }
         if devices.contains_key(id) {
             return Ok(id.into());
         }

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use hearth_core::topic::{Prefix, Template, Templates, TopicFilter};
+use hearth_core::topic::{Prefix, TopicFilter};
 use toml::de::{DeTable, DeValue};
 
 use super::{
     Broker, Config, Containment, DeviceConfig, Isolation, Limits, Problems, Requests,
     ResponseInformation, Secret, Source, Stale, Tls,
-    guards::guards,
+    guards::{Own, guards},
     reader::{Reader, Section, wrong_type},
+    topics::{possible_prefixes, topics},
     units,
 };
 
@@ -35,11 +36,14 @@ pub(super) fn config(reader: &mut Reader, root: &DeTable<'_>) -> Config {
     let broker = broker(reader, &mut root);
     let requests = requests(reader, &mut root);
     let devices = devices(reader, &mut root, &requests, &broker.client_id);
-    let topics = topics(reader, &mut root);
+    let response_information = response_information(reader, &mut root);
+    let prefixes = possible_prefixes(response_information.fallback.as_ref());
+    let topics = topics(reader, &mut root, &prefixes);
     let (plugin_path, containment) = plugins(reader, &mut root);
+    let own = Own { topics: &topics, client_id: &broker.client_id, prefixes: &prefixes };
     let config = Config {
-        guards: guards(reader, &mut root, &topics, &broker.client_id, &devices),
-        response_information: response_information(reader, &mut root),
+        guards: guards(reader, &mut root, &own, &devices),
+        response_information,
         topics,
         allow_responses: allow_responses(reader, &mut root),
         will_delay: will_delay(reader, &mut root, broker.session_expiry),
@@ -170,37 +174,6 @@ fn response_information(reader: &mut Reader, root: &mut Section<'_>) -> Response
     };
     reader.finish(section);
     read
-}
-
-fn topics(reader: &mut Reader, root: &mut Section<'_>) -> Templates {
-    let mut section = reader.section(root, "topics");
-    let mut topics = Templates::default();
-    let fields = [
-        ("request", &mut topics.request, Templates::DEVICE),
-        ("state", &mut topics.state, Templates::DEVICE),
-        ("response", &mut topics.response, Templates::RESPONSE),
-        ("presence", &mut topics.presence, Templates::HUB),
-        ("absence", &mut topics.absence, Templates::HUB),
-        ("event", &mut topics.event, Templates::EVENT),
-    ];
-    let mut seen: Vec<(&str, Template)> = Vec::new();
-    for (key, field, placeholders) in fields {
-        let parsed = reader.parsed(&mut section, key, |value| {
-            let text = value.as_str().ok_or_else(|| wrong_type("a topic in quotes", value))?;
-            let template = Template::parse(text, placeholders)
-                .map_err(|error| format!("{error}; the default is `{field}`"))?;
-            match seen.iter().find(|(_, other)| *other == template) {
-                Some((other, _)) => Err(format!("is the same topic as `{other}`; change one")),
-                None => Ok(template),
-            }
-        });
-        if let Some(template) = parsed {
-            *field = template;
-        }
-        seen.push((key, field.clone()));
-    }
-    reader.finish(section);
-    topics
 }
 
 fn allow_responses(reader: &mut Reader, root: &mut Section<'_>) -> Vec<TopicFilter> {

@@ -137,6 +137,18 @@ request = { device = "boiler", property = "brightness", value = 20 }
     assert_eq!(config.guards[0].presence.to_string(), "{prefix}/hub/cellar/presence");
     let own = text.replace("hub/cellar", "hub/attic");
     check_problem(&own, "c.toml:7:12: guard[0].presence: is this hub's own presence");
+    for own in ["hub/attic", "alice/hub/attic"] {
+        let own = text.replace("{prefix}/hub/cellar", own);
+        let own = own + "[response_information]\nfallback = \"alice\"\n";
+        check_problem(&own, "c.toml:7:12: guard[0].presence: is this hub's own presence");
+    }
+    let request = text.replace("hub/cellar/presence", "cmnd/lamp/power");
+    check_problem(&request, "c.toml:7:12: guard[0].presence: is a topic of topics.request");
+    let itself = text.replace(
+        "{ device = \"boiler\", property = \"power\"",
+        "{ device = \"attic\", property = \"power\"",
+    );
+    check_problem(&itself, "c.toml:8:22: guard[0].request.device: is the hub itself");
     let gone = text.replace("device = \"boiler\", property = \"power\"", "device = \"pump\"");
     let told = problems(&gone);
     assert!(
@@ -146,6 +158,49 @@ request = { device = "boiler", property = "brightness", value = 20 }
     assert!(told[1].contains("guard[0].request.device: there is no device `pump`"), "{told:#?}");
     check_problem("guard = 3", "c.toml:1:9: guard: must be an array of tables, not a whole number");
     check_problem("[[guard]]\npresence = \"x\"", "c.toml:1:1: guard[0]: request is missing");
+}
+
+#[test]
+fn topics_of_which_one_name_matches_two_are_refused() {
+    let check = |keys: &str, expected: &[&str]| {
+        let found = parse(&format!("[topics]\n{keys}")).map_or_else(
+            |problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>(),
+            |_| Vec::new(),
+        );
+        assert_eq!(found, expected, "{keys}");
+    };
+    check(
+        "request = \"{prefix}/state/{device}/{property}\"",
+        &["c.toml:2:11: topics.request: `{prefix}/state/{device}/{property}` would be a topic of \
+           `state` as well; change one"],
+    );
+    check(
+        "request = \"home/{device}/{property}\"\nstate = \"home/{device}/{property}\"",
+        &["c.toml:3:9: topics.state: `home/{device}/{property}` would be a topic of `request` as \
+           well; change one"],
+    );
+    check(
+        "state = \"{prefix}/hub/{device}/{property}\"",
+        &[
+            "c.toml:2:9: topics.state: `{prefix}/hub/{client_id}/presence` would be a topic of \
+             `presence` as well; change one",
+            "c.toml:2:9: topics.state: `{prefix}/hub/{client_id}/absence` would be a topic of \
+             `absence` as well; change one",
+        ],
+    );
+    // Under a prefix alone.
+    check(
+        "event = \"{prefix}/{device}\"\npresence = \"{client_id}/presence\"",
+        &["c.toml:2:9: topics.event: `{prefix}/presence` would be a topic of `presence` as well; \
+           change one"],
+    );
+    for good in [
+        "request = \"cmnd/{device}/{property}\"\nstate = \"stat/{device}/{property}\"",
+        "request = \"{prefix}/{device}/{property}/set\"\nstate = \"{prefix}/{device}/{property}/is\"\n\
+         response = \"{prefix}/response/{client_id}/to/{purpose}\"",
+    ] {
+        check(good, &[]);
+    }
 }
 
 #[test]
@@ -234,10 +289,6 @@ fn numbers_have_bounds() {
         ("requests.stale = \"drop\"", "c.toml:1:18: requests.stale: must be \"refuse\""),
         ("responses.allow = [\"a\", \"b#\"]", "c.toml:1:25: responses.allow[1]: `b#`"),
         ("response_information.fallback = \"a+\"", "c.toml:1:33: response_information.fallback"),
-        (
-            "topics.state = \"{prefix}/cmnd/{device}/{property}\"",
-            "c.toml:1:16: topics.state: is the",
-        ),
     ] {
         check_problem(text, start);
     }
