@@ -8,6 +8,7 @@ mod chaos;
 mod classic;
 mod command;
 mod command_line;
+mod crashes;
 mod durable;
 mod examples;
 mod faults;

@@ -83,6 +83,7 @@ impl Device for Wild {
         }
         let mut properties = vec![
             Property::text("job").write_only(),
+            Property::text("once").write_only().not_idempotent(),
             Property::integer("count"),
             Property::integer("mark").read_only(),
             Property::integer("level").range(0, 100).read_only(),
@@ -129,7 +130,8 @@ impl Device for Wild {
         if changes.integer("count").is_some() {
             jobs::count_one_on(&self.count, &self.context);
         }
-        changes.text("job").map_or(Ok(Answer::Done), |job| self.work(job))
+        let job = changes.text("job").or_else(|| changes.text("once"));
+        job.map_or(Ok(Answer::Done), |job| self.work(job))
     }
 
     fn timer(&mut self, id: u32) {

@@ -9,7 +9,10 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 use super::{exit, fail};
 use crate::{
     config::Config,
-    device::Devices,
+    device::{
+        Devices,
+        crashes::{self, Crashes},
+    },
     driver::{self, DriverError, Parts},
     journal::Journal,
     plugin::{Launcher, PluginError, Plugins},
@@ -42,7 +45,14 @@ pub(super) fn run(file: &Path) -> ExitCode {
     for error in &errors {
         warn!(%error, "plugin refused");
     }
-    let devices = match Devices::start(&config, &plugins, contents.devices) {
+    let folder = crashes::folder(&config.state_directory);
+    let crashes = Crashes::open(&folder, config.containment.failure_window);
+    let crashes = crashes.unwrap_or_else(|error| {
+        let folder = folder.display();
+        warn!(%folder, %error, "a crash of the hub in a plugin will leave no trace");
+        Crashes::default()
+    });
+    let devices = match Devices::start_after(&config, &plugins, contents.devices, crashes) {
         Ok(devices) => devices,
         Err(problems) => {
             store.close();

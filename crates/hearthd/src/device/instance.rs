@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use hearth_sdk::abi;
 use serde::{Deserialize, Serialize};
 
-use super::{host::HostCalls, isolated::Isolated, local::Local, shared::Shared};
+use super::{
+    crashes::calls::Work, host::HostCalls, isolated::Isolated, local::Local, shared::Shared,
+};
 use crate::{
     config::Isolation,
     plugin::{Kind, Launcher},
@@ -37,6 +39,18 @@ pub(crate) enum Call<'a> {
     Wake,
     /// What became of the hub's will (A1).
     Absence(&'a str),
+}
+
+impl Call<'_> {
+    /// Returns what the plugin is called for.
+    pub(crate) fn work(&self) -> Work {
+        match self {
+            Self::Command { .. } => Work::Command,
+            Self::Timer(_) => Work::Timer,
+            Self::Wake => Work::Wake,
+            Self::Absence(_) => Work::Absence,
+        }
+    }
 }
 
 /// What an instance is made with.

@@ -1,5 +1,6 @@
 //! The devices: one bounded mailbox each, and threads enough that a hung device costs itself alone.
 
+pub mod crashes;
 pub(crate) mod host;
 pub(crate) mod instance;
 mod isolated;
@@ -33,6 +34,7 @@ use crate::{
     plugin::{Kind, Launcher, Objection, Plugins, STATUS},
     service::Census,
 };
+use crashes::Crashes;
 use mailbox::{Mailbox, Pushed};
 use pool::{Pool, STACK_SIZE};
 use post::Post;
@@ -104,6 +106,7 @@ pub struct Devices {
     queue: usize,
     /// What devices have saved, also those that are not there at present.
     saved: BTreeMap<String, Vec<u8>>,
+    crashes: Crashes,
     looked: Instant,
 }
 
@@ -191,7 +194,23 @@ impl Devices {
         plugins: &Plugins,
         saved: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, Vec<Complaint>> {
-        Self::start_in(Arc::default(), config, plugins, saved)
+        Self::start_after(config, plugins, saved, Crashes::default())
+    }
+
+    /// As [`Devices::start`], with what earlier lives of the daemon tell of the devices.
+    ///
+    /// A device that has crashed the daemon twice within the failure window gets a process of its own, one that has done
+    /// it too often is in quarantine.
+    ///
+    /// # Errors
+    /// As for [`Devices::start`].
+    pub fn start_after(
+        config: &Config,
+        plugins: &Plugins,
+        saved: BTreeMap<String, Vec<u8>>,
+        crashes: Crashes,
+    ) -> Result<Self, Vec<Complaint>> {
+        Self::start_in(Arc::default(), config, plugins, saved, crashes)
     }
 
     fn start_in(
@@ -199,6 +218,7 @@ impl Devices {
         config: &Config,
         plugins: &Plugins,
         saved: BTreeMap<String, Vec<u8>>,
+        crashes: Crashes,
     ) -> Result<Self, Vec<Complaint>> {
         let checked = Arc::new(check(config, plugins, &Checked::default())?);
         let mut devices = Self {
@@ -212,12 +232,14 @@ impl Devices {
             bounds: bounds(config),
             queue: config.requests.queue,
             saved,
+            crashes,
             looked: Instant::now(),
         };
         for (id, device) in &checked.devices {
-            let ties = Ties::new(id, devices.queue, &devices.post);
+            let ties = Ties::new(id, devices.queue, &devices.post, &devices.crashes.calls);
             let saved = devices.saved.get(id).cloned();
-            let started = devices.begin(device, ties, saved);
+            let crashes = devices.crashes.of(id);
+            let started = devices.begin(&device.after(&crashes), ties, saved, &crashes);
             devices.by_id.insert(id.clone(), started);
         }
         Ok(devices)
@@ -248,6 +270,14 @@ impl Devices {
         let shared = &device.shared;
         if *request.property == *STATUS {
             return self.post.answer(request.id, answer_status(shared, &request));
+        }
+        // What is not idempotent has an intent in the journal, and is not here again.
+        let declaration = shared.declarations.get(&*request.property);
+        let identity = || crashes::calls::request(&request.property, &request.payload);
+        if declaration.is_none_or(|declaration| declaration.idempotent)
+            && let Some(reason) = self.crashes.refuse(&request.device, identity)
+        {
+            return self.post.answer(request.id, Answer::failure(Status::Failed, reason));
         }
         if shared.is_stalled() {
             let text =
@@ -338,6 +368,7 @@ impl Devices {
     ///
     /// Returns what they say at last.
     pub fn stop(self, grace: Duration) -> Vec<DeviceEvent> {
+        self.crashes.end_in_order();
         for device in self.by_id.values() {
             device.shared.mailbox.stop();
         }
@@ -351,10 +382,18 @@ impl Devices {
     }
 
     /// Starts one device: with a thread of its own where its calls wait for another process, if there is one to have.
-    fn begin(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Device {
+    fn begin(
+        &self,
+        device: &CheckedDevice,
+        ties: Ties,
+        saved: Option<Vec<u8>>,
+        crashes: &[Instant],
+    ) -> Device {
         let shared = Arc::new(self.shared(device, ties, saved));
-        let worker =
-            || Worker::new(device.kind.clone(), self.launcher.clone(), Arc::clone(&shared));
+        let worker = || {
+            let (kind, launcher) = (device.kind.clone(), self.launcher.clone());
+            Worker::new(kind, launcher, Arc::clone(&shared), crashes)
+        };
         let has_thread = device.config.isolation == Isolation::Process && {
             let worker = worker();
             let thread = thread::Builder::new().name(format!("device {}", device.config.id));
@@ -398,6 +437,20 @@ impl Devices {
     }
 }
 
+impl CheckedDevice {
+    /// Returns the device as it is started after crashes of the daemon in its calls.
+    fn after(&self, crashes: &[Instant]) -> Self {
+        let mut device = self.clone();
+        let here = device.config.isolation == Isolation::None;
+        if here && crashes.len() >= CRASHES_OF_THE_HUB && device.kind.file().is_some() {
+            device.config.isolation = Isolation::Process;
+            let (device, crashes) = (&self.config.id, crashes.len());
+            warn!(device, crashes, "it has crashed the hub and gets a process of its own");
+        }
+        device
+    }
+}
+
 fn answer_status(shared: &Shared, request: &Request) -> Answer {
     if request.payload.is_empty() {
         return Answer::text(shared.status());
@@ -422,5 +475,7 @@ fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind
     })
 }
 
+/// Crashes of the whole daemon after which a device gets a process of its own.
+const CRASHES_OF_THE_HUB: usize = 2;
 /// How often it is looked for devices that do not come back from a call.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

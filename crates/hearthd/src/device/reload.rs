@@ -88,8 +88,8 @@ impl Devices {
         // One of this name that has not ended yet may save no more: this one begins with what was saved so far.
         let leaving = self.leaving.iter().filter(|(leaving, _)| leaving == id);
         leaving.for_each(|(_, device)| device.shared.disown());
-        let ties = Ties::new(id, self.queue, &self.post);
-        let started = self.begin(device, ties, self.saved.get(id).cloned());
+        let ties = Ties::new(id, self.queue, &self.post, &self.crashes.calls);
+        let started = self.begin(device, ties, self.saved.get(id).cloned(), &[]);
         self.by_id.insert(id.to_owned(), started);
     }
 
@@ -155,8 +155,8 @@ impl Devices {
             }
         }
         self.leave(id);
-        let ties = Ties::new(id, self.queue, &self.post);
-        let started = self.begin(device, ties, saved);
+        let ties = Ties::new(id, self.queue, &self.post, &self.crashes.calls);
+        let started = self.begin(device, ties, saved, &[]);
         self.by_id.insert(id.to_owned(), started);
     }
 

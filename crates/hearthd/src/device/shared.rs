@@ -17,13 +17,17 @@ use hearth_sdk::abi;
 use tracing::{error, warn};
 
 use super::{
+    crashes::calls::{Calls, Slot, Work},
     host::HostCalls,
     lines::{self, Lines},
     lock,
     mailbox::{Completion, Mailbox},
     post::{Post, State},
 };
-use crate::{config::DeviceConfig, plugin::STATUS};
+use crate::{
+    config::{DeviceConfig, Isolation},
+    plugin::STATUS,
+};
 
 /// One device as its configuration makes it; a reload that changes it makes another.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) post: Arc<Post>,
     pub(crate) lines: Arc<Lines>,
+    /// Where a crash of the daemon finds the call that is under way.
+    pub(crate) slot: Arc<Slot>,
     /// Since when a call into the plugin runs.
     busy_since: Arc<Mutex<Option<Instant>>>,
     pub(crate) bounds: Bounds,
@@ -54,6 +60,7 @@ pub(crate) struct Ties {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) post: Arc<Post>,
     pub(crate) lines: Arc<Lines>,
+    slot: Arc<Slot>,
     busy_since: Arc<Mutex<Option<Instant>>>,
     voice: Arc<Mutex<Voice>>,
 }
@@ -103,7 +110,7 @@ impl Shared {
         ties: Ties,
         bounds: Bounds,
     ) -> Self {
-        let Ties { mailbox, post, lines, busy_since, voice } = ties;
+        let Ties { mailbox, post, lines, slot, busy_since, voice } = ties;
         let condition = Condition::Restarting("starting".into());
         Self {
             config,
@@ -111,6 +118,7 @@ impl Shared {
             mailbox,
             post,
             lines,
+            slot,
             busy_since,
             bounds,
             states: Mutex::default(),
@@ -127,6 +135,7 @@ impl Shared {
             mailbox: Arc::clone(&self.mailbox),
             post: Arc::clone(&self.post),
             lines: Arc::clone(&self.lines),
+            slot: Arc::clone(&self.slot),
             busy_since: Arc::clone(&self.busy_since),
             voice: Arc::clone(&self.voice),
         }
@@ -230,10 +239,13 @@ impl Shared {
         lock(&self.health).condition.clone()
     }
 
-    /// Marks the time of a call into the plugin, so that a hang shows.
-    pub(crate) fn busy<T>(&self, call: impl FnOnce() -> T) -> T {
+    /// Marks the time of a call into the plugin, so that a hang shows, and a crash of the daemon finds its cause.
+    pub(crate) fn busy<T>(&self, work: Work, call: impl FnOnce() -> T) -> T {
         *lock(&self.busy_since) = Some(Instant::now());
+        let here = self.config.isolation == Isolation::None;
+        let under_way = here.then(|| self.slot.enter(work));
         let result = call();
+        drop(under_way);
         *lock(&self.busy_since) = None;
         if lock(&self.health).told == Some(STALLED) {
             self.tell_status();
@@ -355,11 +367,12 @@ impl HostCalls for Shared {
 }
 
 impl Ties {
-    pub(crate) fn new(device: &str, queue: usize, post: &Arc<Post>) -> Self {
+    pub(crate) fn new(device: &str, queue: usize, post: &Arc<Post>, calls: &Calls) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(queue)),
             post: Arc::clone(post),
             lines: Arc::new(Lines::new(device)),
+            slot: Arc::new(calls.slot(device)),
             busy_since: Arc::default(),
             voice: Arc::default(),
         }

@@ -12,6 +12,7 @@ use hearth_sdk::abi;
 use tracing::{error, info};
 
 use super::{
+    crashes::calls::{self, Work},
     host::monotonic_ms,
     instance::{Call, Fall, Instance},
     lines,
@@ -78,13 +79,20 @@ struct Record {
 }
 
 impl Worker {
-    pub(crate) fn new(kind: Kind, launcher: Launcher, shared: Arc<Shared>) -> Self {
+    /// Makes a device that has crashed at these times already.
+    pub(crate) fn new(
+        kind: Kind,
+        launcher: Launcher,
+        shared: Arc<Shared>,
+        crashes: &[Instant],
+    ) -> Self {
+        let crashes = crashes.iter().copied().collect();
         Self {
             kind,
             launcher,
             shared,
             instance: None,
-            record: Record::default(),
+            record: Record { failures: 0, crashes },
             since: Instant::now(),
             retry: None,
             begun: false,
@@ -111,7 +119,7 @@ impl Worker {
     /// Does what there is to do, though not for ever.
     pub(crate) fn turn(&mut self) -> Turn {
         if !mem::replace(&mut self.begun, true) {
-            self.create();
+            self.begin();
         }
         for _ in 0..LONGEST_TURN {
             let due = match (&self.pending, &self.instance) {
@@ -140,6 +148,14 @@ impl Worker {
         Turn::More
     }
 
+    /// Creates the device, unless it has crashed the daemon too often.
+    fn begin(&mut self) {
+        let Some(text) = self.record.too_many(&self.shared) else { return self.create() };
+        let (device, reason) = (&self.shared.config.id, format!("{text} of the whole hub"));
+        error!(device, reason, "device in quarantine");
+        self.shared.set_condition(Condition::Quarantined(reason));
+    }
+
     fn end(&mut self) {
         self.end_instance();
         for request in self.shared.mailbox.drain() {
@@ -165,6 +181,8 @@ impl Worker {
                     ([_], Some(value)) => value.as_text().to_owned(),
                     _ => reply::object(&changes),
                 };
+                let identity = calls::request(&request.property, &request.payload);
+                self.shared.slot.begin_request(&request.property, identity);
                 self.execute(request.id, names, &payload, verb, until);
             }
         }
@@ -191,7 +209,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         shared.mailbox.expect(token);
         shared.hold_states();
-        let result = shared.busy(|| instance.call(call));
+        let result = shared.busy(Work::Command, || instance.call(call));
         if result == Ok(abi::PENDING) {
             shared.release_states();
             self.pending = Some(Pending { token, request, names, verb, until });
@@ -211,6 +229,7 @@ impl Worker {
     fn conclude(&mut self, request: RequestId, answer: Answer, saved: Result<(), Fall>) {
         let answer = saved.as_ref().err().map_or(answer, unavailable);
         self.shared.answer(request, answer);
+        self.shared.slot.end_request();
         self.shared.release_states();
         if let Err(fall) = saved {
             self.fail(&fall);
@@ -257,6 +276,7 @@ impl Worker {
     /// A command was not answered in time, or the instance is to be created again.
     fn on_due(&mut self) {
         if let Some(pending) = self.pending.take() {
+            self.shared.slot.end_request();
             self.shared.mailbox.forget(pending.token);
             let text = format!("`{}` did not answer in time", self.shared.config.id);
             self.shared.answer(pending.request, Answer::failure(Status::Timeout, text));
@@ -302,7 +322,7 @@ impl Worker {
 
     fn call(&mut self, call: Call<'_>) {
         let Some(instance) = &mut self.instance else { return };
-        let result = self.shared.busy(|| instance.call(call));
+        let result = self.shared.busy(call.work(), || instance.call(call));
         if let Err(fall) = result.and_then(|_| self.save()) {
             self.fail(&fall);
         }
@@ -311,8 +331,9 @@ impl Worker {
     fn create(&mut self) {
         let shared = Arc::clone(&self.shared);
         let saved = shared.saved();
-        let created =
-            shared.busy(|| Instance::create(&self.kind, &self.launcher, &shared, saved.as_deref()));
+        let created = shared.busy(Work::Create, || {
+            Instance::create(&self.kind, &self.launcher, &shared, saved.as_deref())
+        });
         match created {
             Ok(instance) => {
                 self.instance = Some(instance);
@@ -353,7 +374,8 @@ impl Worker {
             }
         };
         let shared = Arc::clone(&self.shared);
-        shared.busy(|| drop(self.instance.take()));
+        shared.slot.end_request();
+        shared.busy(Work::End, || drop(self.instance.take()));
         shared.set_condition(condition);
         if let Some(pending) = self.pending.take() {
             shared.answer(pending.request, unavailable(fall));
@@ -371,7 +393,7 @@ impl Worker {
         save: impl FnOnce(&mut Instance) -> Result<Option<Vec<u8>>, Fall>,
     ) -> Result<(), Fall> {
         let Some(instance) = &mut self.instance else { return Ok(()) };
-        let state = self.shared.busy(|| save(instance))?;
+        let state = self.shared.busy(Work::Save, || save(instance))?;
         state.into_iter().for_each(|state| self.shared.keep(state));
         Ok(())
     }
@@ -382,7 +404,9 @@ impl Worker {
         }
         let shared = Arc::clone(&self.shared);
         if let Some(instance) = self.instance.take() {
-            shared.busy(|| instance.end(shared.config.deadline.min(LONGEST_END)));
+            shared.slot.end_request();
+            let grace = shared.config.deadline.min(LONGEST_END);
+            shared.busy(Work::End, || instance.end(grace));
         }
         if let Some(pending) = self.pending.take() {
             let text = format!("`{}` ended before it answered", shared.config.id);
@@ -405,8 +429,13 @@ impl Record {
 
     /// Counts a crash; says so where there are too many.
     fn crashed(&mut self, shared: &Shared) -> Option<String> {
+        self.crashes.push_back(Instant::now());
+        self.too_many(shared)
+    }
+
+    /// Says so where there are too many crashes within the window.
+    fn too_many(&mut self, shared: &Shared) -> Option<String> {
         let (now, bounds) = (Instant::now(), shared.bounds);
-        self.crashes.push_back(now);
         while self.crashes.front().is_some_and(|crash| *crash + bounds.failure_window < now) {
             self.crashes.pop_front();
         }

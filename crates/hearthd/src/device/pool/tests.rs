@@ -16,7 +16,7 @@ use hearth_sdk::{Changes, Context, Device, Failure, NoConfig, Property};
 use super::*;
 use crate::{
     config::{Config, Limits},
-    device::{DeviceEvent, Devices, LOOK_INTERVAL},
+    device::{DeviceEvent, Devices, LOOK_INTERVAL, crashes::Crashes},
     plugin::{KindTable, Launcher, Plugins},
 };
 
@@ -86,7 +86,7 @@ fn start(pool: Arc<Pool>) -> Devices {
     let plugins = Plugins::from_kinds([kind], &Launcher::new(Limits::default()));
     let text = ["a", "b", "c"].map(|id| format!("[devices.{id}]\nplugin = \"patient\"\n"));
     let config = Config::parse(Path::new("test.toml"), &text.concat()).unwrap();
-    Devices::start_in(pool, &config, &plugins, BTreeMap::new()).unwrap()
+    Devices::start_in(pool, &config, &plugins, BTreeMap::new(), Crashes::default()).unwrap()
 }
 
 fn request(devices: &mut Devices, id: u64, device: &str, property: &str) {
