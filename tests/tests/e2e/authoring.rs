@@ -183,6 +183,20 @@ async fn a_plugin_that_crashes_or_hangs_when_it_is_asked_for_its_properties_does
     Ok(())
 }
 
+#[tokio::test]
+async fn a_constructor_that_kills_whoever_loads_it_kills_nobody_else() -> Result<()> {
+    let code = blocks(GUIDE, "c")[0].clone();
+    let constructor = "#include <signal.h>\n#include <unistd.h>\n\
+        __attribute__((constructor)) static void f(void) { kill(getppid(), SIGKILL); }\n";
+    let folder = tempfile::tempdir()?;
+    let object = folder.path().join("killer.so");
+    let code = format!("#define _POSIX_C_SOURCE 200809L\n{code}\n{constructor}");
+    compile_c(&code, folder.path(), &object).await?;
+    let checked = check(&object, &[]).await?;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    Ok(())
+}
+
 /// Requires that a file would not load, for this reason.
 async fn refused(file: &Path, reason: &str) -> Result<()> {
     let checked = check(file, &[]).await?;

@@ -97,6 +97,19 @@ async fn a_daemon_that_ends_in_order_has_its_devices_save_first() -> Result<()> 
 }
 
 #[tokio::test]
+async fn the_hub_hides_its_memory_and_its_plugins_processes_cannot_reach_it() -> Result<()> {
+    let mut home = wild_home(Setup::Bundled).await?;
+    for (job, note) in
+        [("within/dumpable", "0"), ("apart/dumpable", "0"), ("apart/reach for the hub", "open: ")]
+    {
+        let (device, job) = job.split_once('/').doing("device/job")?;
+        assert_eq!(home.answer(&format!("{device}/job"), job).await?.status(), Some(204));
+        assert_eq!(home.answer(&format!("{device}/note"), "").await?.text(), note, "{device}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_device_in_quarantine_comes_back_when_a_person_asks() -> Result<()> {
     let mut home = wild_home(Setup::Bundled).await?;
     for crash in 1..=2 {

@@ -15,7 +15,7 @@ use std::{
 
 use hearth_sdk::{Answer, Context, Failure};
 
-use super::Wild;
+use super::{Wild, reach};
 
 impl Wild {
     pub(crate) fn work(&mut self, job: &str) -> Result<Answer, Failure> {
@@ -66,6 +66,8 @@ impl Wild {
                 let targets: Vec<_> = targets.map(|target| target.display().to_string()).collect();
                 self.context.publish("note", targets.join(" "));
             }
+            "reach for the hub" => self.context.publish("note", reach::what_is_in_reach()),
+            "dumpable" => self.context.publish("note", reach::is_dumpable().to_string()),
             "process" => self.context.publish("note", std::process::id().to_string()),
             other => match other.split_once(' ') {
                 Some(("level", level)) => self.context.publish("level", number(level)?),

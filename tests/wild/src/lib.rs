@@ -2,6 +2,7 @@
 
 mod constructor;
 mod jobs;
+mod reach;
 
 use std::{
     path::PathBuf,

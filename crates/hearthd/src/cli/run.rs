@@ -15,7 +15,7 @@ use crate::{
     },
     driver::{self, DriverError, Parts},
     journal::Journal,
-    plugin::{Launcher, PluginError, Plugins},
+    plugin::{Launcher, PluginError, Plugins, system},
     reload::{self, Reloader},
     service::Service,
     store::{Store, StoreError},
@@ -24,6 +24,9 @@ use crate::{
 /// Runs the daemon until a signal ends it.
 pub(super) fn run(file: &Path) -> ExitCode {
     start_log();
+    if let Err(error) = system::hide_memory() {
+        warn!(%error, "other processes of this user can look into the hub");
+    }
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),

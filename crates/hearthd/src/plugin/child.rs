@@ -59,6 +59,7 @@ struct Server {
 impl Server {
     fn start() -> io::Result<Self> {
         system::close_inherited()?;
+        system::confine()?;
         system::ignore_termination();
         let wire = Wire::new(system::take_standard_input()?);
         Ok(Self {

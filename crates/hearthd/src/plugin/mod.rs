@@ -4,11 +4,12 @@
 
 pub(crate) mod child;
 mod file;
+mod filter;
 pub mod identity;
 mod inspection;
 pub(crate) mod launch;
 pub mod library;
-mod system;
+pub(crate) mod system;
 pub(crate) mod wire;
 
 use std::{

@@ -1,11 +1,12 @@
-//! What a process does to itself before it runs a plugin: the only calls of libc outside the plugin ABI.
+//! What a process does to itself before it runs a plugin.
 
-#![expect(unsafe_code, reason = "closing descriptors and ignoring signals have no safe form")]
+#![expect(unsafe_code, reason = "descriptors, signals and prctl have no safe form")]
 
 use std::{fs::File, io, os::fd::OwnedFd, time::Duration};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getpgid, getpid, getppid, setrlimit};
 
+use super::filter::{Processes, filter};
 use crate::config::Limits;
 
 /// Closes every descriptor but the three standard ones; to be called before any other is opened.
@@ -14,6 +15,47 @@ pub(super) fn close_inherited() -> io::Result<()> {
     // SAFETY: nothing in this process owns a descriptor from 3 on yet, so none is closed under its owner.
     let done = unsafe { libc::close_range(FIRST, libc::c_uint::MAX, 0) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps every process without privileges from looking into this one, also those of the same user.
+///
+/// # Errors
+/// Where the system does not know how.
+pub(crate) fn hide_memory() -> io::Result<()> {
+    // AddressSanitizer looks for leaks from another process.
+    if cfg!(sanitized) {
+        return Ok(());
+    }
+    set(libc::PR_SET_DUMPABLE, 0, 0)
+}
+
+/// Keeps this process, and whatever it starts, from reaching into the daemon that has started it.
+pub(super) fn confine() -> io::Result<()> {
+    hide_memory()?;
+    set(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
+    let daemon = getppid();
+    // Where the daemon has ended meanwhile, this process ends as well.
+    let group = getpgid(daemon).ok();
+    let number = |process: Option<Pid>| process.map_or(0, |process| process.as_raw_nonzero().get());
+    let processes =
+        Processes { own: number(Some(getpid())), daemon: number(daemon), group: number(group) };
+    let Some(mut filter) = filter(processes) else { return Ok(()) };
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+        filter: filter.as_mut_ptr(),
+    };
+    set(
+        libc::PR_SET_SECCOMP,
+        libc::SECCOMP_MODE_FILTER.into(),
+        (&raw const program) as libc::c_ulong,
+    )
+}
+
+fn set(option: libc::c_int, value: libc::c_ulong, more: libc::c_ulong) -> io::Result<()> {
+    const UNUSED: libc::c_ulong = 0;
+    // SAFETY: the option takes numbers, or a program that outlives the call, and changes nothing that Rust relies on.
+    let status = unsafe { libc::prctl(option, value, more, UNUSED, UNUSED) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Leaves the end of this process to the daemon, which gets the same signals from systemd or a terminal.

@@ -120,6 +120,16 @@ fn a_process_has_only_what_it_needs() {
 }
 
 #[test]
+fn a_process_cannot_reach_the_hub() {
+    let mut house = House::two("process");
+    assert_eq!(house.ask("a/job", "reach for the hub"), "204");
+    assert_eq!(house.wait_for_start("state a/note: "), "state a/note: open:  (not retained)");
+    house.take_trace();
+    assert_eq!(house.ask("a/job", "dumpable"), "204");
+    assert_eq!(house.wait_for_start("state a/note: "), "state a/note: 0 (not retained)");
+}
+
+#[test]
 fn processes_end_with_their_devices() {
     let mut house = House::two("process");
     let process = process_of(&mut house);

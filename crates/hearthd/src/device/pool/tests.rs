@@ -162,7 +162,6 @@ fn one_thread_serves_all_and_a_hang_on_it_is_answered_for_the_others() {
     assert!(devices.are_served());
     request(&mut devices, 21, "a", "wait");
     wait_until(|| pool.lock().lead.is_some_and(|(_, since)| since.elapsed() >= LOST));
-    assert!(devices.are_served(), "nobody waits for its turn");
     request(&mut devices, 22, "c", "power");
     assert!(!devices.are_served());
     request(&mut devices, 23, "b", "power");
