@@ -95,26 +95,36 @@ pub(super) async fn poll(
             // it notices a peer that is gone.
             event_loop.options.set_keep_alive(keep_alive);
         }
-        // In its place from the beginning: this future is large, and moving it takes longer than polling it.
-        let mut next = pin!(event_loop.poll());
-        let polled = loop {
-            select! {
-                biased;
-                polled = &mut next => break Some(polled),
-                handed = waiting.next() => {
-                    if handed.is_err() {
-                        return;
+        let polled = {
+            // In its place from the beginning: this future is large, and moving it takes longer than polling it.
+            let mut next = pin!(event_loop.poll());
+            loop {
+                select! {
+                    biased;
+                    polled = &mut next => break Some(polled),
+                    handed = waiting.next() => {
+                        if handed.is_err() {
+                            return;
+                        }
                     }
-                }
-                () = &mut silence => {
-                    let end = last_inbound + patience;
-                    if end <= Instant::now() {
-                        break None;
+                    () = &mut silence => {
+                        let end = last_inbound + patience;
+                        if end <= Instant::now() {
+                            break None;
+                        }
+                        silence.as_mut().reset(end);
                     }
-                    silence.as_mut().reset(end);
                 }
             }
         };
+        if matches!(polled, Some(Err(_))) {
+            // What came with the end came before it: rumqttc reads several packets at once, and would forget these.
+            for event in event_loop.state.events.drain(..) {
+                if !is_of_no_use(&event) && events.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
+        }
         let who = match &polled {
             Some(Err(error)) if !connected && is_odd(error) => who_answers(&broker).await,
             _ => None,
@@ -137,7 +147,7 @@ pub(super) async fn poll(
                 silence.as_mut().reset(last_inbound + patience);
             }
         }
-        if matches!(&event, Ok(Event::Outgoing(packet)) if is_of_no_use(packet)) {
+        if event.as_ref().is_ok_and(is_of_no_use) {
             continue;
         }
         let last = matches!(event, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect)));
@@ -147,8 +157,9 @@ pub(super) async fn poll(
     }
 }
 
-/// Returns whether nobody asks when such a packet was written.
-fn is_of_no_use(packet: &Outgoing) -> bool {
+/// Returns whether an event says that a packet was written of which nobody asks when.
+fn is_of_no_use(event: &Event) -> bool {
+    let Event::Outgoing(packet) = event else { return false };
     !matches!(packet, Outgoing::Publish(_) | Outgoing::Disconnect)
 }
 

@@ -160,6 +160,27 @@ async fn a_packet_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
+async fn what_comes_together_with_the_end_of_a_connection_is_seen_before_it() {
+    let (mut link, mut script) = connect().await;
+    let mut bytes = BytesMut::new();
+    for payload in ["ON", "OFF"] {
+        let mut publish = Publish::new("cmnd/lamp/power", WireQoS::AtLeastOnce, payload, None);
+        publish.pkid = 1;
+        publish.write(&mut bytes).unwrap();
+    }
+    // DISCONNECT: not authorized.
+    bytes.extend([0xE0, 2, 0x87, 0]);
+    script.socket.write_all(&bytes).await.unwrap();
+    for payload in ["ON", "OFF"] {
+        let LinkEvent::Received(message, _) = link.next().await else { panic!("{payload}") };
+        assert_eq!(&message.payload[..], payload.as_bytes());
+    }
+    let LinkEvent::Closed(cause) = link.next().await else { panic!("the connection ends") };
+    let code = 0x87;
+    assert_eq!(cause, Disconnection::ByBroker { reason_code: code, reason_string: None });
+}
+
+#[tokio::test]
 async fn a_server_keep_alive_of_zero_means_none() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("broker.url = \"mqtt://{}\"", listener.local_addr().unwrap());
