@@ -205,7 +205,7 @@ impl Link {
             };
             filter
         });
-        self.client.try_subscribe_many(filters).map_err(|_| LinkFull)
+        self.client.try_subscribe_many(filters).or_else(|_| self.is_over())
     }
 
     /// Hands over UNSUBSCRIBE packets; nobody waits for their acknowledgements.
@@ -215,7 +215,7 @@ impl Link {
     pub fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkFull> {
         filters
             .iter()
-            .try_for_each(|filter| self.client.try_unsubscribe(filter).map_err(|_| LinkFull))
+            .try_for_each(|filter| self.client.try_unsubscribe(filter).or_else(|_| self.is_over()))
     }
 
     /// Hands over one PUBLISH.
@@ -240,9 +240,14 @@ impl Link {
         };
         self.client
             .try_publish_with_properties(topic, qos, retain, payload, properties)
-            .map_err(|_| LinkFull)?;
+            .or_else(|_| self.is_over())?;
         self.unnumbered.push_back(id);
         Ok(())
+    }
+
+    /// What cannot be handed over may be too late: the next event says why, and no queue is full.
+    fn is_over(&self) -> Result<(), LinkFull> {
+        if self.events.is_closed() { Ok(()) } else { Err(LinkFull) }
     }
 
     /// Hands over one PUBACK; one of an earlier connection is ignored.

@@ -176,8 +176,21 @@ async fn what_comes_together_with_the_end_of_a_connection_is_seen_before_it() {
         assert_eq!(&message.payload[..], payload.as_bytes());
     }
     let LinkEvent::Closed(cause) = link.next().await else { panic!("the connection ends") };
-    let code = 0x87;
-    assert_eq!(cause, Disconnection::ByBroker { reason_code: code, reason_string: None });
+    assert_eq!(cause, Disconnection::ByBroker { reason_code: 0x87, reason_string: None });
+}
+
+#[tokio::test]
+async fn what_comes_too_late_for_a_connection_hides_nothing_of_its_end() {
+    let (mut link, mut script) = connect().await;
+    script.socket.write_all(&[0xE0, 2, 0x87, 0]).await.unwrap();
+    while !link.events.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let state = || Message { topic: "state/lamp/power".into(), ..Message::default() };
+    assert_eq!(link.publish(PublishId(1), state()), Ok(()));
+    assert_eq!(link.unsubscribe(&["cmnd/lamp/+".into()]), Ok(()));
+    let LinkEvent::Closed(cause) = link.next().await else { panic!("the connection ends") };
+    assert_eq!(cause, Disconnection::ByBroker { reason_code: 0x87, reason_string: None });
 }
 
 #[tokio::test]
