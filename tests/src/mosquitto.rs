@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, net::TcpStream, process::Command, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -167,7 +168,7 @@ impl Mosquitto {
         .await?;
         if self.persistent {
             let mut saver = JoinSet::new();
-            saver.spawn(save_again_and_again(process.id()));
+            saver.spawn(save_again_and_again(process.pid()));
             self.saver = Some(saver);
         }
         self.process = Some(process);
@@ -199,13 +200,11 @@ async fn client(name: &str, access: &Access, arguments: &[&str]) -> Result<Ran> 
 }
 
 /// Sends the signal on which Mosquitto saves (mosquitto(8)).
-async fn save_again_and_again(process: u32) {
+async fn save_again_and_again(process: Pid) {
     loop {
         tokio::time::sleep(SAVE_EVERY).await;
-        let mut kill = tokio::process::Command::new("kill");
-        kill.args(["-s", "USR1", &process.to_string()]).kill_on_drop(true);
         // A broker that has ended is found out by whoever uses it.
-        let _ = kill.status().await;
+        let _ = kill_process(process, Signal::USR1);
     }
 }
 

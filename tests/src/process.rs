@@ -9,6 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
 use crate::{Doing, Failure, Result};
 
 /// A running child whose output goes to files; dropping it kills it.
@@ -36,6 +39,10 @@ impl Process {
     /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Returns what the process wrote to standard error so far.
@@ -74,17 +81,16 @@ impl Process {
     /// # Errors
     /// Where it does not end before the deadline.
     pub async fn terminate(&mut self, deadline: Duration) -> Result<ExitStatus> {
-        self.signal("TERM")?;
+        self.signal(Signal::TERM)?;
         eventually("the end of the process", deadline, || self.ended()).await
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal.
     ///
     /// # Errors
-    /// Where `kill` refuses.
-    pub fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status()?;
-        if status.success() { Ok(()) } else { Err(Failure::new(format!("kill -s {name}"))) }
+    /// Where the system refuses.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid(), signal).doing(format!("send {signal:?}"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hearth_command::Command;
 use hearth_sdk::harness::{Bench, Reply};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Far more than any of these programs takes.
@@ -174,8 +175,8 @@ fn a_background_process_does_not_hold_up_the_answer() {
     assert_eq!(set(&mut bench, "job", "x"), Reply::Done);
     assert_eq!(bench.published("job").as_deref(), Some("done"));
     let pid = std::fs::read_to_string(&pid).unwrap();
-    let killed = std::process::Command::new("kill").arg(pid.trim()).status();
-    assert!(killed.is_ok_and(|status| status.success()), "it was left alone");
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).expect("it was left alone");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 
 use hearth_tests::{
     Built, Client, Daemon, DaemonConfig, Doing, Message, Result, client::PATIENCE, daemon::under,
+    process::Signal,
 };
 
 use crate::home::{Broker, Home, Setup};
@@ -121,7 +122,7 @@ async fn what_goes_while_its_hub_is_down_is_taken_back_and_what_moved_is_left_al
         home.attic.kill9()?;
         home.has_now("attic", "stays")?;
         home.has_now("cellar", "other moves")?;
-        home.cellar.process()?.signal("HUP")?;
+        home.cellar.process()?.signal(Signal::HUP)?;
         home.cellar.logged("reloaded").await?;
         let moved = home.topic("state/moves/status");
         let by_cellar =

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use hearth_tests::{Client, Doing, Message, Result};
+use hearth_tests::{Client, Doing, Message, Result, process::Signal};
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,7 +24,7 @@ async fn sighup_adds_changes_and_removes_devices_and_says_what_needs_a_restart()
         format!("{before}{more}[devices.apart]\nname = \"Apart\"{after}")
             .replace("delay = \"1s\"", "delay = \"2s\"")
     })?;
-    home.daemon.process()?.signal("HUP")?;
+    home.daemon.process()?.signal(Signal::HUP)?;
     home.daemon.logged("reloaded").await?;
     home.daemon.logged("take effect at the next start sections=\"will\"").await?;
     let cleared = |m: &Message| m.topic == gone && m.payload.is_empty();

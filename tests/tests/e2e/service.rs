@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_tests::{
     Built, Client, Daemon, DaemonConfig, HearthBroker, Result, Systemd, client::PATIENCE,
-    process::eventually,
+    process::{Signal, eventually},
 };
 use tempfile::TempDir;
 
@@ -49,11 +49,11 @@ async fn a_reload_and_the_end_are_announced() -> Result<()> {
     let mut service = Service::prepare().await?;
     service.daemon.spawn()?;
     service.systemd.expect("READY=1", PATIENCE).await?;
-    service.daemon.process()?.signal("HUP")?;
+    service.daemon.process()?.signal(Signal::HUP)?;
     let told = service.systemd.expect("RELOADING=1\nMONOTONIC_USEC=", PATIENCE).await?;
     assert!(told.iter().all(|told| !told.contains("READY=1")), "{told:#?}");
     service.systemd.expect("READY=1", PATIENCE).await?;
-    service.daemon.process()?.signal("TERM")?;
+    service.daemon.process()?.signal(Signal::TERM)?;
     service.systemd.expect("STOPPING=1\nSTATUS=stopping", PATIENCE).await?;
     Ok(())
 }
@@ -79,14 +79,14 @@ async fn a_device_that_hangs_keeps_no_sign_of_life_back_and_a_stopped_hub_gives_
     }
     home.light_is_off().await?;
     let process = home.daemon.process()?;
-    process.signal("STOP")?;
+    process.signal(Signal::STOP)?;
     let stat = format!("/proc/{}/stat", process.id());
     let stopped = || Ok(std::fs::read_to_string(&stat)?.contains(") T ").then_some(()));
     eventually("the stop", PATIENCE, stopped).await?;
     systemd.heard();
     tokio::time::sleep(4 * PING_INTERVAL).await;
     let heard = systemd.heard();
-    process.signal("CONT")?;
+    process.signal(Signal::CONT)?;
     assert_eq!(heard, [""; 0], "it was stopped");
     systemd.expect("WATCHDOG=1", PATIENCE).await?;
     Ok(())

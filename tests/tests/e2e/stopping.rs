@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use hearth_tests::{Doing, Message, Result, client::PATIENCE, process::eventually};
+use hearth_tests::{
+    Doing, Message, Result,
+    client::PATIENCE,
+    process::{Signal, eventually},
+};
 
 use crate::{
     home::{Home, Setup},
@@ -32,7 +36,7 @@ async fn patient_home() -> Result<(Home, PathBuf)> {
 #[tokio::test]
 async fn a_hub_that_is_told_to_end_answers_first_and_leaves_in_order() -> Result<()> {
     let (mut home, go) = patient_home().await?;
-    home.daemon.process()?.signal("TERM")?;
+    home.daemon.process()?.signal(Signal::TERM)?;
     home.daemon.logged("stopping").await?;
     std::fs::write(&go, "").doing(go.display())?;
     let answer = home.phone.expect_on("response/phone/e2e").await?;
@@ -51,11 +55,11 @@ async fn a_hub_that_is_told_to_end_answers_first_and_leaves_in_order() -> Result
 #[tokio::test]
 async fn a_second_signal_ends_the_hub_at_once() -> Result<()> {
     let (mut home, go) = patient_home().await?;
-    home.daemon.process()?.signal("TERM")?;
+    home.daemon.process()?.signal(Signal::TERM)?;
     home.daemon.logged("stopping").await?;
     let process = home.daemon.process()?;
     assert!(process.ended()?.is_none(), "it waits for its device");
-    process.signal("INT")?;
+    process.signal(Signal::INT)?;
     // Well before the answer's deadline and the grace period are over.
     let status = eventually("the end of hearthd", Duration::from_secs(4), || process.ended());
     assert_eq!(status.await?.code(), Some(70));
