@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hearth_tests::{
-    Built, Client, Daemon, DaemonConfig, HearthBroker, Result, Systemd, client::PATIENCE,
+    Built, Client, Daemon, DaemonConfig, HearthBroker, Result, Systemd,
+    client::PATIENCE,
     process::{Signal, eventually},
 };
 use tempfile::TempDir;

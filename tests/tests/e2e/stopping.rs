@@ -76,7 +76,7 @@ async fn a_check_that_hangs_does_not_keep_the_hub_from_ending() -> Result<()> {
     let request = home.ask("hearthd-demo/reload", "");
     home.phone.publish(request).await?;
     home.daemon.logged("reloading").await?;
-    home.daemon.process()?.signal("TERM")?;
+    home.daemon.process()?.signal(Signal::TERM)?;
     let topic = home.topic("response/phone/e2e");
     let answer = home.phone.expect_on(&topic).await?;
     assert_eq!(answer.status(), Some(503), "{answer:?}");

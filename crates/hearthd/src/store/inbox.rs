@@ -108,6 +108,7 @@ mod tests {
     use hearth_core::Memory;
 
     use super::*;
+    use crate::store::tests::record;
 
     fn at(start: Instant, ms: u64) -> Instant {
         start + Duration::from_millis(ms)
@@ -116,7 +117,7 @@ mod tests {
     fn change(urgency: Urgency) -> Change {
         let change = match urgency {
             Urgency::Now => Change::Memory(Memory::default()),
-            Urgency::Soon => Change::Await,
+            Urgency::Soon => Change::Answer(record(1, None)),
             Urgency::Whenever => Change::Device { device: "lamp".into(), state: "on".into() },
         };
         assert_eq!(change.urgency(), urgency);

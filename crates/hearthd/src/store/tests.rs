@@ -44,7 +44,7 @@ fn a_store_in_use_is_refused() {
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
 }
 
-fn record(n: u32, expires: Option<Duration>) -> Record {
+pub(super) fn record(n: u32, expires: Option<Duration>) -> Record {
     let key = RequestKey::Correlated {
         account: None,
         response_topic: "alice/response/phone/lamp".into(),
