@@ -71,13 +71,17 @@ impl Hub {
 
     /// Returns when a PUBACK that has not come is given up.
     pub(super) fn puback_due(&self) -> Option<Duration> {
+        // One that ends waits no longer than its grace.
         let Phase::Online(connection) = &self.phase else { return None };
+        if self.stopping.is_some() {
+            return None;
+        }
         Some(self.outbox.unanswered_since()? + connection.puback_timeout)
     }
 
     /// Connects again where the broker gives no PUBACK: it may have lost the message, or itself.
     pub(super) fn give_up_puback(&mut self, now: Now) {
-        if self.puback_due().is_none_or(|due| due > now.monotonic) || self.stopping.is_some() {
+        if self.puback_due().is_none_or(|due| due > now.monotonic) {
             return;
         }
         let topic = self.outbox.oldest_unanswered().map(|(_, topic)| topic.to_owned());

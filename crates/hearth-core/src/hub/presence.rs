@@ -31,6 +31,11 @@ impl Presence {
         self.is_shared = false;
     }
 
+    /// The hub ends: what has taken the place of `online` may stay there.
+    pub(super) fn ends(&mut self) {
+        self.is_displaced = false;
+    }
+
     pub(super) fn published(&mut self, id: PublishId) {
         if self.under_way == Some(id) {
             self.under_way = None;

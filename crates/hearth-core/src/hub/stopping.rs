@@ -9,6 +9,7 @@ impl Hub {
             Phase::Online(_) => {
                 let until = now.monotonic + self.config.grace;
                 self.stopping.get_or_insert(Stopping { until, farewell: false });
+                self.presence.ends();
             }
             Phase::Waiting { unused, .. } => {
                 if let Some(generation) = unused {
