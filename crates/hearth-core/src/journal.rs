@@ -156,7 +156,9 @@ impl Journal {
                 self.costs.get(&owner.cloned()).is_some_and(|cost| *cost >= share)
             };
             let oldest = self.expiries.iter().map(|(_, id)| *id).find(is_above);
-            let Some(id) = oldest.or(self.expiries.first().map(|(_, id)| *id)) else { break };
+            // Whoever has less than its share gives way only where there is no room at all.
+            let any = self.expiries.first().map(|(_, id)| *id).filter(|_| self.cost >= MOST);
+            let Some(id) = oldest.or(any) else { break };
             forgotten.extend(self.remove(id));
         }
         let own = self.costs.get(&sender.cloned()).copied().unwrap_or(0);

@@ -300,12 +300,26 @@ impl Outbox {
 
     /// The prefix has changed: states and outcomes have other topics now.
     pub(crate) fn forget_states(&mut self) {
-        self.entries.retain(|entry| !matches!(entry.kind, Kind::State | Kind::Absence));
+        let told = |kind: &Kind| matches!(kind, Kind::State | Kind::Absence | Kind::Event);
+        self.entries.retain(|entry| !told(&entry.kind));
     }
 
-    /// Whether the broker has, or has refused, everything of these.
+    /// Drops the states of these topics: their devices are no more. What is in flight is not sent again.
+    pub(crate) fn drop_states(&mut self, is_gone: impl Fn(&str) -> bool) {
+        let is_gone = |entry: &Entry| {
+            entry.kind == Kind::State
+                && !entry.message.payload.is_empty()
+                && is_gone(&entry.message.topic)
+        };
+        self.entries.retain(|entry| entry.in_flight || !is_gone(entry));
+        for entry in self.entries.iter_mut().filter(|entry| is_gone(entry)) {
+            entry.expires = Some(Duration::ZERO);
+        }
+    }
+
+    /// Whether the broker has, or has refused for good, everything of these.
     pub(crate) fn has_settled(&self, ids: &BTreeSet<PublishId>) -> bool {
-        self.entries.iter().all(|entry| entry.put_off || !ids.contains(&entry.id))
+        self.entries.iter().all(|entry| !ids.contains(&entry.id))
     }
 
     /// Whether the broker has, or has refused, everything.

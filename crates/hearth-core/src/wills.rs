@@ -95,6 +95,8 @@ impl Wills {
         };
         match purpose {
             Purpose::Will if current == Some(generation) => Trace::Premature,
+            // Whether CONNACK came or not: the broker had it.
+            Purpose::Will if self.is_open(generation) => Trace::Will(generation),
             _ if !self.knows(generation) && current != Some(generation) => Trace::Stranger,
             Purpose::Will => Trace::Will(generation),
             Purpose::Online | Purpose::Farewell => Trace::Own(generation),
@@ -228,6 +230,10 @@ impl Wills {
         news
     }
 
+    fn is_open(&self, generation: Generation) -> bool {
+        self.memory.open.iter().any(|will| will.generation == generation)
+    }
+
     /// Returns whether the memory knows that there was a connection with this will.
     pub(crate) fn knows(&self, generation: Generation) -> bool {
         self.memory.open.iter().any(|will| will.generation == generation && will.connected)
@@ -320,6 +326,9 @@ impl Wills {
         let changed = self.find_decided(generation).and_then(|absence| {
             absence.acknowledgements.admit(answer, &mut absence.left_out).then(|| {
                 absence.outcome = Outcome::Consumed;
+                if absence.published == Published::No {
+                    absence.published = Published::NotKnown;
+                }
                 absence.clone()
             })
         });

@@ -1,9 +1,12 @@
 //! The truth about every will: whether it was published, who acknowledged it, what the hub has seen of it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use hearth_core::{Absence, Generation, Memory, Outcome};
+use hearth_core::{Absence, Generation, Memory, Outcome, Published};
 
 /// What became of every will that a CONNECT carried.
 #[derive(Debug, Default)]
@@ -16,8 +19,8 @@ pub(crate) struct Fates {
 pub(crate) struct Fate {
     /// How often the broker has published it.
     pub(crate) published: u32,
-    /// Who said what, and whether the broker had it.
-    pub(crate) acknowledgements: Vec<(String, Bytes)>,
+    /// Who said what of it.
+    pub(crate) acknowledgements: Vec<Said>,
     /// The hub has given PUBACK for a copy of the will.
     pub(crate) copy_taken: bool,
     /// The hub has given PUBACK for an acknowledgement.
@@ -42,6 +45,23 @@ pub(crate) struct Fate {
     /// Why the hub cannot know.
     pub(crate) exempt: bool,
     pub(crate) reported: Option<Outcome>,
+    pub(crate) reported_at: Duration,
+    /// Whose answers were reported.
+    pub(crate) responders: Vec<String>,
+    /// Whether the hub has said that the broker published it.
+    pub(crate) said: Published,
+}
+
+/// One answer to a will that the broker has accepted.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) responder: String,
+    pub(crate) payload: Bytes,
+    pub(crate) at: Duration,
+    /// It comes from one of the guardians.
+    pub(crate) by_guardian: bool,
+    /// The hub was connected, or had a session that keeps it.
+    pub(crate) kept: bool,
 }
 
 impl Fates {
@@ -87,6 +107,34 @@ impl Fates {
         }
     }
 }
+
+impl Fate {
+    /// Returns who had acknowledged the will by the time that the hub said what became of it.
+    pub(crate) fn missed(&self) -> Option<&str> {
+        let in_time = self.acknowledgements.iter().find(|said| said.at <= self.reported_at);
+        in_time.map(|said| said.responder.as_str())
+    }
+
+    /// Returns the guardian whose answer the hub has taken, and not kept: only many others could take its place.
+    pub(crate) fn crowded_out(&self) -> Option<&str> {
+        let names: BTreeSet<&str> =
+            self.acknowledgements.iter().map(|said| said.responder.as_str()).collect();
+        if self.evidence_lost || self.reported != Some(Outcome::Consumed) || names.len() > FEW {
+            return None;
+        }
+        let early = self.acknowledgements.iter().filter(|said| said.at <= self.reported_at);
+        let mut early = early.filter(|said| said.by_guardian && self.kept(said));
+        early.find(|said| !self.responders.contains(&said.responder)).map(|s| s.responder.as_str())
+    }
+
+    /// Whether the hub's session was there all along to keep an answer.
+    fn kept(&self, said: &Said) -> bool {
+        !self.session_lost && !self.stray && said.kept
+    }
+}
+
+/// So many responders have room beside each other.
+const FEW: usize = 7;
 
 /// Finds what a memory says about a decided will.
 pub(crate) fn decided(memory: &Memory, generation: Generation) -> Option<&Absence> {

@@ -71,6 +71,8 @@ pub(crate) enum Fault {
         reason_code: u8,
         times: u32,
     },
+    /// The session may have so many filters, for a while.
+    FilterQuota(Option<usize>),
     /// The next CONNACK has this Maximum Packet Size.
     MaximumPacketSize(Option<u32>),
     /// The broker gives no PUBACK for a while.
@@ -84,6 +86,17 @@ pub(crate) enum Fault {
     StoreFails {
         lasts: Duration,
     },
+    /// The hub gets a device, and whoever had it has it no more.
+    DeviceMoves {
+        device: usize,
+    },
+    DeviceRemoved {
+        device: usize,
+    },
+    /// The hub gets a device that another one has as well.
+    DeviceShared {
+        device: usize,
+    },
     /// The wall clock jumps.
     WallClock {
         years: i32,
@@ -93,7 +106,7 @@ pub(crate) enum Fault {
 /// Draws a fault.
 pub(crate) fn fault(rng: &mut fastrand::Rng) -> Fault {
     let away = away(rng);
-    match rng.u32(..124) {
+    match rng.u32(..132) {
         0..16 => Fault::Cut { up: few(rng), down: few(rng) },
         16..22 => Fault::HalfOpen,
         22..26 => Fault::NetworkDown { lasts: away },
@@ -133,7 +146,10 @@ pub(crate) fn fault(rng: &mut fastrand::Rng) -> Fault {
         93..98 => Fault::StoreLatency(Duration::from_millis(*pick(rng, &[0, 2, 50, 1_000, 6_000]))),
         98..100 => Fault::WallClock { years: rng.i32(-40..40) },
         100..108 => Fault::StoreFails { lasts: away },
-        _ => limit(rng, away),
+        108..124 => limit(rng, away),
+        124..129 => Fault::DeviceMoves { device: rng.usize(..) },
+        129..131 => Fault::DeviceRemoved { device: rng.usize(..) },
+        _ => Fault::DeviceShared { device: rng.usize(..) },
     }
 }
 
@@ -141,7 +157,8 @@ pub(crate) fn fault(rng: &mut fastrand::Rng) -> Fault {
 fn limit(rng: &mut fastrand::Rng, away: Duration) -> Fault {
     let matters =
         [Matter::Everything, Matter::Itself, Matter::Presence, Matter::State, Matter::Answer];
-    match rng.u32(..16) {
+    match rng.u32(..17) {
+        16 => Fault::FilterQuota(*pick(rng, &[Some(1), Some(3), Some(7), None])),
         0..6 => Fault::RefusePublishes {
             matter: *pick(rng, &matters),
             reason_code: *pick(rng, &[0x87, 0x97, 0x97]),
@@ -149,7 +166,7 @@ fn limit(rng: &mut fastrand::Rng, away: Duration) -> Fault {
         },
         6..9 => Fault::RefuseSubscriptions {
             filters: rng.u8(1..16),
-            reason_code: *pick(rng, &[0x80, 0x87, 0x97]),
+            reason_code: *pick(rng, &[0, 0, 0x80, 0x87, 0x97]),
             times: rng.u32(1..3),
         },
         9..13 => Fault::MaximumPacketSize(*pick(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use hearth_core::{Message, QoS, Record, RequestKey};
 
-use crate::link::{Life, LinkId};
+use crate::link::{HubId, Life, LinkId};
 
 /// Every request that was ever made.
 #[derive(Debug, Default)]
@@ -13,8 +13,8 @@ pub(crate) struct Ledger {
     pub(crate) asked: Vec<Asked>,
     /// Which request an answer belongs to.
     by_reply: BTreeMap<(String, Option<Bytes>), usize>,
-    /// The life of the daemon whose last answers did not survive.
-    forgotten: Option<Life>,
+    /// The lives of daemons whose last answers did not survive.
+    forgotten: Vec<Life>,
 }
 
 /// One request, however often it was sent.
@@ -23,14 +23,25 @@ pub(crate) struct Asked {
     pub(crate) message: Message,
     /// The prefix that its topics were made with.
     pub(crate) prefix: Option<String>,
+    /// The device, or the hub itself.
+    pub(crate) device: &'static str,
+    pub(crate) property: &'static str,
+    /// The client that asks.
+    pub(crate) sender: &'static str,
+    /// Somebody asks only to use up what others need.
+    pub(crate) hostile: bool,
     pub(crate) sets: bool,
     pub(crate) idempotent: bool,
     pub(crate) allowed: bool,
-    /// Another request has the same Response Topic and Correlation Data.
+    /// Another request has the same Response Topic and Correlation Data, or it was sent again without a mark.
     pub(crate) ambiguous: bool,
     pub(crate) patience: Option<Duration>,
     pub(crate) first_sent: Duration,
     pub(crate) times_sent: u32,
+    /// The broker has had a copy of it.
+    pub(crate) has_arrived: bool,
+    /// It was sent again as if it were another request.
+    pub(crate) unmarked: bool,
     /// In which lives a device was told to carry it out.
     pub(crate) executions: Vec<Life>,
     pub(crate) answers: Vec<Given>,
@@ -38,16 +49,31 @@ pub(crate) struct Asked {
     pub(crate) settled: Option<Duration>,
     /// The broker has refused an answer, or could not take it.
     pub(crate) undeliverable: bool,
-    /// An answer was durable in the store.
-    pub(crate) answer_durable: bool,
+    /// The hubs whose store has held an answer.
+    pub(crate) durable_at: Vec<HubId>,
     /// The first delivery in a life of the daemon.
     pub(crate) first_handed: Option<Handed>,
+    /// It was delivered at QoS 0 although it was sent at QoS 1.
+    pub(crate) downgraded: bool,
+    pub(crate) course: Course,
+}
+
+/// In which lives of a daemon a request, and whatever is answered like it, was last carried out and answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Course {
+    pub(crate) executed: Vec<Life>,
+    /// One of those that are answered alike only reads.
+    pub(crate) reads: bool,
+    /// A hub has published an answer, whether the broker has it or not.
+    pub(crate) published: Option<Life>,
 }
 
 /// One answer that the broker has.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) status: u16,
+    /// Why it is 409.
+    pub(crate) reason: Option<String>,
     pub(crate) payload: Bytes,
     pub(crate) life: Life,
     pub(crate) at: Duration,
@@ -60,6 +86,7 @@ pub(crate) struct Given {
 pub(crate) struct Handed {
     pub(crate) life: Life,
     pub(crate) link: LinkId,
+    pub(crate) at: Duration,
     /// It had waited while the hub was away, and the fence was not back.
     pub(crate) stale: bool,
 }
@@ -73,6 +100,7 @@ impl Ledger {
             match self.by_reply.get(&reply) {
                 Some(&first) => {
                     self.asked[first].ambiguous = true;
+                    self.asked[first].course.reads |= !asked.sets;
                     asked.ambiguous = true;
                 }
                 None => {
@@ -90,6 +118,15 @@ impl Ledger {
         self.by_reply.get(&reply).copied()
     }
 
+    /// Finds the first request with the same Response Topic and Correlation Data, which keeps the course of all.
+    pub(crate) fn root_of(&self, index: usize) -> usize {
+        let message = &self.asked[index].message;
+        let root = message.response_topic.clone().and_then(|topic| {
+            self.by_reply.get(&(topic, message.correlation_data.clone())).copied()
+        });
+        root.unwrap_or(index)
+    }
+
     /// Finds the request that a device is told to carry out, by the identity in its payload.
     pub(crate) fn identify(&self, payload: &[u8]) -> Option<usize> {
         let mark = payload.iter().position(|byte| *byte == b'#')?;
@@ -99,21 +136,24 @@ impl Ledger {
     }
 
     /// Notes that an answer will survive a crash.
-    pub(crate) fn note_durable(&mut self, record: &Record) {
+    pub(crate) fn note_durable(&mut self, hub: HubId, record: &Record) {
         if record.answer.is_none() {
             return;
         }
-        if let RequestKey::Correlated { response_topic, correlation_data } = &record.key {
+        if let RequestKey::Correlated { response_topic, correlation_data, .. } = &record.key {
+            // In the key it is shortened.
+            let correlation_data =
+                record.reply.correlation_data.as_ref().unwrap_or(correlation_data);
             let reply = (response_topic.to_string(), Some(correlation_data.clone()));
             if let Some(&index) = self.by_reply.get(&reply) {
-                self.asked[index].answer_durable = true;
+                self.asked[index].durable_at.push(hub);
             }
         }
     }
 
     /// Whether an answer that comes only now is one that did not survive.
     pub(crate) fn has_forgotten(&self, life: Life) -> bool {
-        self.forgotten == Some(life)
+        self.forgotten.contains(&life)
     }
 
     /// An answer to this topic was not published.
@@ -125,21 +165,60 @@ impl Ledger {
 
     /// What the hub has answered from this time on did not survive.
     pub(crate) fn forget_since(&mut self, since: Duration, life: Life) {
-        self.forgotten = Some(life);
+        self.forgotten.push(life);
         for given in self.asked.iter_mut().flat_map(|asked| &mut asked.answers) {
-            given.forgotten |= given.at >= since;
+            given.forgotten |= given.at >= since && given.life.hub == life.hub;
         }
     }
 
-    /// No answer has survived after all.
-    pub(crate) fn store_lost(&mut self) {
+    /// No answer of a hub has survived after all.
+    pub(crate) fn store_lost(&mut self, hub: HubId) {
         for asked in &mut self.asked {
-            asked.answer_durable = false;
+            asked.durable_at.retain(|other| *other != hub);
         }
     }
 }
 
 impl Asked {
+    /// Makes a request of which nothing has come yet.
+    pub(crate) fn new(message: Message) -> Self {
+        Self {
+            message,
+            prefix: None,
+            device: "",
+            property: "",
+            sender: "",
+            hostile: false,
+            sets: false,
+            idempotent: false,
+            allowed: true,
+            ambiguous: false,
+            patience: None,
+            first_sent: Duration::ZERO,
+            times_sent: 1,
+            has_arrived: false,
+            unmarked: false,
+            executions: Vec::new(),
+            answers: Vec::new(),
+            settled: None,
+            undeliverable: false,
+            durable_at: Vec::new(),
+            first_handed: None,
+            downgraded: false,
+            course: Course::default(),
+        }
+    }
+
+    /// Marks what is not the first copy that reaches the broker as a repeat: on one connection nothing overtakes.
+    pub(crate) fn mark(&mut self, copy: &mut Message) {
+        let first = !std::mem::replace(&mut self.has_arrived, true);
+        if first {
+            copy.user_properties.retain(|(name, _)| name != RETRY);
+        } else if !self.unmarked && copy.user_property(RETRY).is_none() {
+            copy.user_properties.push((RETRY.into(), "1".into()));
+        }
+    }
+
     /// Whether the requester has stopped waiting, give or take the whole seconds of the wire.
     pub(crate) fn is_over(&self, accepted: Duration, now: Duration) -> bool {
         const ROUNDING: Duration = Duration::from_secs(1);
@@ -148,14 +227,25 @@ impl Asked {
     }
 
     pub(crate) fn is_at_least_once(&self) -> bool {
-        self.message.qos == QoS::AtLeastOnce
+        self.message.qos == QoS::AtLeastOnce && !self.downgraded
     }
 }
+
+/// The user property that marks a repeat.
+pub(crate) const RETRY: &str = "retry";
 
 impl Given {
     /// Whether the answer says that the request was not carried out.
     pub(crate) fn denies(&self) -> bool {
-        matches!(self.status, 400 | 404 | 429) || (self.status == 409 && self.says("\"stale:"))
+        let by_device = self.says("no such property");
+        matches!(self.status, 400 | 404 | 429) && !by_device
+            || self.is("stale")
+            || self.is("queued")
+    }
+
+    /// Whether this is why it is 409.
+    pub(crate) fn is(&self, reason: &str) -> bool {
+        self.reason.as_deref() == Some(reason)
     }
 
     pub(crate) fn says(&self, text: &str) -> bool {
@@ -169,7 +259,7 @@ impl Given {
 
     /// Whether a later life of the daemon can know of it.
     pub(crate) fn binds(&self, later: Life) -> bool {
-        self.life.store == later.store && !self.forgotten
+        self.life.hub == later.hub && self.life.store == later.store && !self.forgotten
     }
 
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {

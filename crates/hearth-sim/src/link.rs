@@ -1,4 +1,4 @@
-//! One TCP connection between the hub and the broker: two directions, each in order, each may end on its own.
+//! One TCP connection between a hub and the broker: two directions, each in order, each may end on its own.
 
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
@@ -9,9 +9,26 @@ use crate::broker::Letter;
 /// Names a connection; later ones are larger.
 pub(crate) type LinkId = u64;
 
-/// One life of the daemon, and of its store.
+/// Names one hub of the home, and its session at the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HubId(pub(crate) usize);
+
+impl HubId {
+    /// Returns the client identifier that the hub connects with.
+    pub(crate) fn client_id(self) -> &'static str {
+        ["hub", "annex", "shed"][self.0]
+    }
+
+    /// Lists the hubs of a home that has so many.
+    pub(crate) fn all(hubs: usize) -> impl Iterator<Item = Self> {
+        (0..hubs).map(Self)
+    }
+}
+
+/// One life of a hub's daemon, and of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Life {
+    pub(crate) hub: HubId,
     pub(crate) daemon: u32,
     pub(crate) store: u32,
 }
@@ -20,6 +37,7 @@ pub(crate) struct Life {
 #[derive(Clone, Debug)]
 pub(crate) enum ToBroker {
     Connect {
+        hub: HubId,
         will: Option<Will>,
         receive_maximum: u16,
     },

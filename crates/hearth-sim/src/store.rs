@@ -2,19 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use hearth_core::{Change, Memory, Message, Record, RequestKey, Urgency};
+use hearth_core::{Change, Kept, Memory, Message, Record, RequestKey, Served, Urgency};
 
 /// The store of one hub, across its lives.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) memory: Memory,
     pub(crate) records: BTreeMap<RequestKey, Record>,
+    pub(crate) served: BTreeMap<Arc<str>, Served>,
     /// What the devices have saved.
-    devices: BTreeMap<String, Bytes>,
+    pub(crate) saved: BTreeMap<String, Bytes>,
     pending: VecDeque<(u64, Change)>,
     /// The newest revision that came.
     newest: u64,
@@ -83,6 +85,8 @@ impl Store {
             Change::Record(_)
             | Change::Answer(_)
             | Change::Forget(_)
+            | Change::Served(_)
+            | Change::Unserved(_)
             | Change::Device { .. }
             | Change::Await => None,
         });
@@ -94,11 +98,23 @@ impl Store {
         let (Some(topic), Some(data)) = (&request.response_topic, &request.correlation_data) else {
             return true;
         };
-        let key = RequestKey::Correlated {
-            response_topic: topic.as_str().into(),
-            correlation_data: data.clone(),
-        };
-        self.records.contains_key(&key)
+        // Long Correlation Data is shortened, and the account that the broker vouches for is not known here.
+        let begin = &data[..data.len().min(VERBATIM)];
+        self.records.keys().any(|key| match key {
+            RequestKey::Correlated { response_topic, correlation_data, .. } => {
+                **response_topic == *topic && correlation_data.starts_with(begin)
+            }
+            RequestKey::Guard { .. } | RequestKey::Packet(_) => false,
+        })
+    }
+
+    /// Returns what a life of the daemon begins with.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            memory: self.memory.clone(),
+            journal: self.records.values().cloned().collect(),
+            served: self.served.values().cloned().collect(),
+        }
     }
 
     /// Whether the hub goes on without it.
@@ -146,7 +162,8 @@ impl Store {
             Damage::Lost => {
                 self.memory = Memory::default();
                 self.records.clear();
-                self.devices.clear();
+                self.served.clear();
+                self.saved.clear();
             }
             Damage::Elsewhere => self.memory.broker = Some("elsewhere".into()),
         }
@@ -159,17 +176,17 @@ impl Store {
             return;
         }
         let key = |(_, change): &(u64, Change)| match change {
-            Change::Memory(_) | Change::Device { .. } | Change::Await => None,
+            Change::Memory(_)
+            | Change::Served(_)
+            | Change::Unserved(_)
+            | Change::Device { .. }
+            | Change::Await => None,
             Change::Record(record) | Change::Answer(record) => Some(record.key.clone()),
             Change::Forget(key) => Some(key.clone()),
         };
         let keys: BTreeSet<RequestKey> = self.pending.iter().filter_map(key).collect();
         if keys.len() > JOURNAL_BOUND {
-            let stays = |change: &Change| match change {
-                Change::Memory(_) | Change::Device { .. } | Change::Await => true,
-                Change::Record(_) | Change::Answer(_) | Change::Forget(_) => false,
-            };
-            self.pending.retain(|(_, change)| stays(change));
+            self.pending.retain(|change| key(change).is_none());
             self.journal_lost = true;
         }
     }
@@ -189,8 +206,14 @@ impl Store {
                 Change::Forget(key) => {
                     self.records.remove(&key);
                 }
+                Change::Served(served) => {
+                    self.served.insert(served.device.clone(), served);
+                }
+                Change::Unserved(device) => {
+                    self.served.remove(&device);
+                }
                 Change::Device { device, state } => {
-                    self.devices.insert(device, state);
+                    self.saved.insert(device, state);
                 }
                 Change::Await => {}
             }
@@ -199,6 +222,8 @@ impl Store {
     }
 }
 
+/// How many bytes of Correlation Data stand in a key as they are, at least.
+const VERBATIM: usize = 64;
 /// How long a change may lie that nobody waits for.
 const LAZY: Duration = Duration::from_secs(1);
 /// How long after a failure the store is written again.

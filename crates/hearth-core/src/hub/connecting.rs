@@ -187,6 +187,8 @@ impl Hub {
         }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
         if refused {
+            // What cannot be cleared is left, and known to be there.
+            self.serving.cannot_look_at(&topic);
             self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let farewell = kind == Kind::Farewell;

@@ -19,7 +19,9 @@ impl Hub {
         match self.wills.trace(message, self.generation()) {
             Trace::Will(generation) => {
                 let answer = self.acknowledgement(message);
-                let (news, changed) = self.wills.acknowledge(generation, &answer);
+                let unknown = self.note_unknown_connection(generation);
+                let (mut news, changed) = self.wills.acknowledge(generation, &answer);
+                news |= unknown;
                 self.note_evidence(news, changed, delivery);
             }
             Trace::Stranger => self.on_stranger(delivery),
@@ -42,11 +44,14 @@ impl Hub {
         let current = self.generation();
         let offline = &message.payload[..] == b"offline";
         let trace = self.wills.trace(message, current);
-        let is_own_online = !offline && current.is_some_and(|g| trace == Trace::Own(g));
+        let is_own_online =
+            &message.payload[..] == b"online" && current.is_some_and(|g| trace == Trace::Own(g));
         match trace {
             Trace::Will(generation) if offline => {
                 let resumed = self.connection().is_some_and(|connection| connection.resumed);
-                let (news, changed) = self.wills.saw_will(generation, resumed);
+                let unknown = self.note_unknown_connection(generation);
+                let (mut news, changed) = self.wills.saw_will(generation, resumed);
+                news |= unknown;
                 self.note_evidence(news, changed, delivery);
             }
             Trace::Own(_) => self.acknowledge_now(delivery),
@@ -131,6 +136,12 @@ impl Hub {
         }
     }
 
+    /// A will was published whose CONNACK the memory does not know of; returns whether that is news.
+    fn note_unknown_connection(&mut self, generation: Generation) -> bool {
+        let current = self.generation().filter(|_| !self.wills.knows(generation));
+        current.is_some_and(|current| self.wills.saw_stranger(current))
+    }
+
     /// There was a connection that the memory does not know: what came to it may be forgotten.
     fn on_stranger(&mut self, delivery: Option<DeliveryId>) {
         let news = self.generation().is_some_and(|current| self.wills.saw_stranger(current));
@@ -145,8 +156,12 @@ impl Hub {
         delivery: Option<DeliveryId>,
     ) {
         if news {
-            let revision = self.store_memory();
-            self.unstored.extend(delivery.map(|delivery| (revision, delivery)));
+            self.evidence = self.store_memory();
+        }
+        // Another copy may tell what the store does not hold yet.
+        if self.evidence > self.stored {
+            let evidence = self.evidence;
+            self.unstored.extend(delivery.map(|delivery| (evidence, delivery)));
         } else {
             self.acknowledge_now(delivery);
         }

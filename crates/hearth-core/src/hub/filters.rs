@@ -141,6 +141,9 @@ impl Hub {
         if is_news {
             self.notice(Notice::SubscriptionRefused { filter, reason_code });
         }
+        if self.serving.cannot_look_at(&subscription.filter) {
+            return;
+        }
         self.filters.refused.push(subscription);
         if self.filters.again.is_none() {
             let pause = (self.filters.pause * 2).clamp(REFUSED_AGAIN, REFUSED_AGAIN_AT_MOST);

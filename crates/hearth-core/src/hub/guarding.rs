@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Hub, admitting::no_device};
 use crate::{
-    DeliveryId, Message, Notice, Now, RequestKey,
+    DeliveryId, Message, Notice, Now, QoS, RequestKey,
     journal::Mark,
     record::{Reply, fingerprint},
     requests::Origin,
@@ -79,6 +79,8 @@ impl Hub {
         }
         let request = Message {
             payload: payload.clone(),
+            // However the will came: it is acted on once.
+            qos: QoS::AtLeastOnce,
             retain: false,
             response_topic: None,
             correlation_data: None,

@@ -100,6 +100,8 @@ pub struct Hub {
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
+    /// The revision with the newest evidence about a will.
+    evidence: u64,
     /// The newest revision that somebody waits for: it takes with it all that came before.
     awaited: u64,
     /// The revisions of what devices have saved and the store does not hold yet.
@@ -283,6 +285,7 @@ impl Hub {
             suspect: None,
             revision: 0,
             stored: 0,
+            evidence: 0,
             awaited: 0,
             saves: BTreeMap::new(),
             store_failure: None,

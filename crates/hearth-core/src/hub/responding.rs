@@ -76,16 +76,7 @@ impl Hub {
         let Some(known) = self.journal.get(entry) else { return };
         let (revision, publish, record) = (known.revision, known.publish, &known.record);
         let Some(answer) = record.answer.clone() else { return };
-        let superseded = self.values.superseded(record, entry).map(|(property, value)| {
-            let first = answer.status.code();
-            let at = record.answered_at.map(rfc3339).unwrap_or_default();
-            let text = format!(
-                "it was answered {first} at {at}, and `{property}` has been set otherwise since; \
-                 the value is the state now"
-            );
-            let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
-            Answer::conflict(Reason::Superseded, &text).about(&property, value.as_deref())
-        });
+        let superseded = self.superseded(entry);
         let first = Some((answer.status.code(), record.answered_at.unwrap_or(now.unix)));
         self.hold(&origin, revision);
         if let Some(superseded) = superseded {
@@ -101,6 +92,20 @@ impl Hub {
     pub(super) fn on_saved(&mut self, device: String, state: Bytes) {
         let revision = self.store(Change::Device { device: device.clone(), state });
         self.saves.insert(device, revision);
+    }
+
+    /// Returns what to say in place of an answer that is not true any more.
+    fn superseded(&self, entry: EntryId) -> Option<Answer> {
+        let record = &self.journal.get(entry)?.record;
+        let first = record.answer.as_ref()?.status.code();
+        let (property, value) = self.values.superseded(record, entry)?;
+        let at = record.answered_at.map(rfc3339).unwrap_or_default();
+        let text = format!(
+            "it was answered {first} at {at}, and `{property}` has been set otherwise since; \
+             the value is the state now"
+        );
+        let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+        Some(Answer::conflict(Reason::Superseded, &text).about(&property, value.as_deref()))
     }
 
     /// Answers a request: at once, or as soon as the store holds the answer and the state that it tells of.
@@ -189,6 +194,7 @@ impl Hub {
                 continue;
             };
             let origin = origin_of(id, entry);
+            let answer = self.superseded(id).unwrap_or(answer);
             self.publish_response(origin, &answer, None);
         }
     }

@@ -31,7 +31,9 @@ pub struct Served {
 pub(super) struct Serving {
     rows: BTreeMap<Arc<str>, Row>,
     taking_back: Option<TakingBack>,
-    /// What was tried on this connection: not again before the next one.
+    /// When what was tried in vain is tried again.
+    again: Option<Duration>,
+    /// What was tried on this connection: not again before then, or before the next one.
     tried: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
@@ -72,12 +74,22 @@ impl Serving {
 
     pub(super) fn disconnected(&mut self) {
         self.taking_back = None;
+        self.again = None;
         self.tried.clear();
     }
 
     /// Returns whether a topic is one that is being taken back.
     pub(super) fn takes_back(&self, topic: &str) -> bool {
         self.taking_back.as_ref().is_some_and(|taking_back| taking_back.topics.contains_key(topic))
+    }
+
+    /// What the broker does not show is not taken back on this connection; returns whether it was to be.
+    pub(super) fn cannot_look_at(&mut self, topic: &str) -> bool {
+        let taking_back = self.taking_back.as_mut();
+        let left = taking_back.and_then(|taking_back| taking_back.topics.remove(topic));
+        let was_looked_at = left.is_some();
+        self.tried.extend(left);
+        was_looked_at
     }
 
     /// Returns whether the store knows that a state may be published, which could not be taken back otherwise.
@@ -89,9 +101,10 @@ impl Serving {
 
     /// Returns when [`Hub::follow_up_taking_back`] has something to do.
     pub(super) fn due(&self) -> Option<Duration> {
-        match self.taking_back.as_ref()?.stage {
-            Stage::Reading { until } | Stage::Settling { until } => Some(until),
-            Stage::Subscribing | Stage::Clearing => None,
+        match self.taking_back.as_ref().map(|taking_back| taking_back.stage) {
+            Some(Stage::Reading { until } | Stage::Settling { until }) => Some(until),
+            Some(Stage::Subscribing | Stage::Clearing) => None,
+            None => self.again,
         }
     }
 
@@ -148,6 +161,7 @@ impl Hub {
             let policy = self.config.devices.get(device);
             policy.is_some_and(|policy| property == STATUS || policy.properties.contains(property))
         });
+        self.drop_states_of_gone();
         self.note_served();
         let connection = match &self.phase {
             Phase::Subscribing(connection) | Phase::Online(connection) => connection.clone(),
@@ -174,6 +188,18 @@ impl Hub {
         self.filters.ask(more);
         self.send_filters(now);
         self.begin_taking_back(now);
+    }
+
+    /// Whatever waits to be published of devices that are no more would overwrite what another hub says of them.
+    fn drop_states_of_gone(&mut self) {
+        let state = &self.config.topics.state;
+        let known = self.wills.known_prefix().and_then(|known| known.prefix.as_ref());
+        let prefixes: Vec<Option<&Prefix>> = self.wills.past_prefixes().chain([known]).collect();
+        let devices = &self.config.devices;
+        self.outbox.drop_states(|topic| {
+            let named = prefixes.iter().filter_map(|prefix| state.match_name(*prefix, topic));
+            named.filter_map(|values| values.get("device")).any(|id| !devices.contains_key(id))
+        });
     }
 
     /// Ends what an earlier version, or an earlier configuration, has subscribed the session to.
@@ -285,11 +311,28 @@ impl Hub {
 
     /// Goes on with what is being taken back, where its time has come.
     pub(super) fn follow_up_taking_back(&mut self, now: Now) {
-        let Some(taking_back) = &mut self.serving.taking_back else { return };
+        let Some(taking_back) = &mut self.serving.taking_back else {
+            if self.serving.again.take_if(|again| *again <= now.monotonic).is_some() {
+                self.serving.tried.clear();
+                self.begin_taking_back(now);
+            }
+            return;
+        };
         match taking_back.stage {
-            Stage::Reading { until } if until <= now.monotonic => self.stop_taking_back(),
+            Stage::Reading { until } if until <= now.monotonic => {
+                self.stop_taking_back();
+                self.serving.again = Some(now.monotonic + TAKEN_BACK_AGAIN);
+            }
             Stage::Settling { until } if until <= now.monotonic => {
                 taking_back.stage = Stage::Clearing;
+                let filters = taking_back.topics.keys().cloned().collect();
+                self.outputs.push_back(Output::Unsubscribe(filters));
+                // Nobody waits for UNSUBACK: the broker has acted on what came before this once it acknowledges it.
+                let probe = self.own_message("retained", Purpose::Retained);
+                let id = self.send(probe, Kind::Connection, None);
+                if let Some(taking_back) = &mut self.serving.taking_back {
+                    taking_back.clearing.extend(id);
+                }
                 self.conclude_taking_back(now);
             }
             Stage::Clearing => self.conclude_taking_back(now),
@@ -308,6 +351,11 @@ impl Hub {
             self.notice(Notice::TakenBack { topics: taken.cleared });
         }
         let mut devices = BTreeSet::new();
+        // Also where nothing was there to be cleared: an earlier connection may have cleared it.
+        let gone: BTreeSet<_> = taken.topics.values().map(|(device, _)| device).collect();
+        for device in gone {
+            self.tell_taken_back(device);
+        }
         for (device, property) in taken.topics.into_values() {
             if let Some(row) = self.serving.rows.get_mut(&device) {
                 row.properties.remove(&property);
@@ -327,6 +375,19 @@ impl Hub {
         self.begin_taking_back(now);
     }
 
+    /// Whoever has the device now may have published a state at the very time when it was cleared: it is told, and
+    /// publishes it again.
+    fn tell_taken_back(&mut self, device: &str) {
+        let values = [("device", device), ("property", STATUS)];
+        let message = Message {
+            topic: self.config.topics.state.build(self.prefix(), &values),
+            qos: QoS::AtLeastOnce,
+            user_properties: vec![self.introduction_of_hub()],
+            ..Message::default()
+        };
+        self.send(message, Kind::Event, None);
+    }
+
     fn stop_taking_back(&mut self) {
         self.stop_taking_back_of();
     }
@@ -337,7 +398,9 @@ impl Hub {
         self.serving.tried.extend(taken.topics.values().cloned());
         let filters: Vec<String> = taken.topics.keys().cloned().collect();
         self.filters.drop(&filters);
-        self.outputs.push_back(Output::Unsubscribe(filters));
+        if taken.stage != Stage::Clearing {
+            self.outputs.push_back(Output::Unsubscribe(filters));
+        }
         Some(taken)
     }
 
@@ -425,4 +488,6 @@ const VERBS: [&str; 3] = ["get", "set", "describe"];
 /// What can be asked of the hub.
 const OWN_PROPERTIES: [&str; 5] = ["devices", "status", "absences", "reload", "restart"];
 /// How many states are looked at together.
+/// How long after a vain look at leftovers they are looked at again.
+const TAKEN_BACK_AGAIN: Duration = Duration::from_secs(60);
 const TAKEN_BACK_AT_ONCE: usize = 256;

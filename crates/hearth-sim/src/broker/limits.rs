@@ -1,8 +1,9 @@
-//! What the broker refuses of an established connection, and what it holds up.
+//! What the broker refuses one client of an established connection, and what it holds up.
 
 use hearth_core::{Message, Subscription};
 
-use crate::link::LinkId;
+use super::Session;
+use crate::link::{HubId, LinkId};
 
 /// The limits of the moment.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Limits {
     pub(crate) publishes: Option<(Matter, u8, u32)>,
     /// So many of the next SUBSCRIBE packets are refused in part: the filters of the bits that are set.
     pub(crate) subscribes: Option<(u8, u8, u32)>,
+    /// How many filters the session may have.
+    pub(crate) quota: Option<usize>,
     /// Whether PUBACKs are held up.
     pub(crate) withholds: bool,
     /// The last connection that was refused something for good, or takes no large packet: only another one gets on.
@@ -33,9 +36,14 @@ pub(crate) enum Matter {
 
 impl Limits {
     /// Returns the reason code that a message is refused with.
-    pub(super) fn refuse_publish(&mut self, message: &Message, link: LinkId) -> Option<u8> {
+    pub(super) fn refuse_publish(
+        &mut self,
+        message: &Message,
+        hub: HubId,
+        link: LinkId,
+    ) -> Option<u8> {
         let (matter, reason_code, times) = self.publishes.as_mut()?;
-        if !matter.covers(&message.topic) {
+        if !matter.covers(&message.topic, hub.client_id()) {
             return None;
         }
         let reason_code = *reason_code;
@@ -49,35 +57,49 @@ impl Limits {
         Some(reason_code)
     }
 
-    /// Takes out the subscriptions that are refused; returns the reason code of each.
+    /// Returns the reason code of each filter of a SUBSCRIBE packet: the QoS that is granted, or a refusal.
     pub(super) fn refuse_subscriptions(
         &mut self,
-        asked: &mut Vec<Subscription>,
+        asked: &[Subscription],
+        session: &Session,
+        wildcards: bool,
         link: LinkId,
     ) -> Vec<u8> {
-        const GRANTED: u8 = 1;
-        let Some((bits, refused, times)) = self.subscribes.as_mut() else {
-            return vec![GRANTED; asked.len()];
+        let mut room = self.quota.map(|quota| quota.saturating_sub(session.filters().count()));
+        let subscribes = self.subscribes;
+        let mut code = |(index, subscription): (usize, &Subscription)| {
+            let refuses = |(bits, ..): &(u8, u8, u32)| index < 8 && bits >> index & 1 == 1;
+            let known = session.filters().any(|filter| filter == subscription.filter);
+            if let Some((_, refused, _)) = subscribes.filter(refuses) {
+                refused
+            } else if !wildcards && subscription.filter.contains(['+', '#']) {
+                WILDCARDS_NOT_SUPPORTED
+            } else if !known && room == Some(0) {
+                QUOTA_EXCEEDED
+            } else {
+                room = room.map(|room| room - usize::from(!known));
+                GRANTED
+            }
         };
-        let codes: Vec<u8> = (0..asked.len())
-            .map(|index| if *bits >> index & 1 == 1 { *refused } else { GRANTED })
-            .collect();
-        self.limited = Some(link);
-        *times -= 1;
-        if *times == 0 {
-            self.subscribes = None;
+        let codes: Vec<u8> = asked.iter().enumerate().map(&mut code).collect();
+        if self.subscribes.is_some() || self.quota.is_some() {
+            self.limited = Some(link);
         }
-        let mut granted = codes.iter().map(|code| *code == GRANTED);
-        asked.retain(|_| granted.next().unwrap_or(false));
+        self.subscribes = self
+            .subscribes
+            .and_then(|(bits, refused, times)| (times > 1).then(|| (bits, refused, times - 1)));
         codes
     }
 }
 
 impl Matter {
-    fn covers(self, topic: &str) -> bool {
-        let itself =
-            topic.ends_with("response/hub/fence") || topic.ends_with("response/hub/session");
-        let presence = topic.ends_with("hub/hub/presence");
+    fn covers(self, topic: &str, client_id: &str) -> bool {
+        let ends = |head: &str, tail: &str| {
+            let client = topic.strip_suffix(tail).and_then(|rest| rest.strip_suffix(client_id));
+            client.is_some_and(|rest| rest.ends_with(head))
+        };
+        let itself = ends("response/", "/fence") || ends("response/", "/session");
+        let presence = ends("hub/", "/presence");
         let state = topic.split('/').any(|level| level == "state");
         match self {
             Self::Everything => true,
@@ -89,5 +111,9 @@ impl Matter {
     }
 }
 
+/// SUBACK reason codes (MQTT 3.9.3).
+const GRANTED: u8 = 1;
+const QUOTA_EXCEEDED: u8 = 0x97;
+const WILDCARDS_NOT_SUPPORTED: u8 = 0xA2;
 /// PUBACK reason code of what stays refused (MQTT 3.4.2.1).
 const NOT_AUTHORIZED: u8 = 0x87;

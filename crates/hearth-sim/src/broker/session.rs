@@ -1,4 +1,4 @@
-//! The hub's session at the broker: subscriptions, what is queued, what waits for PUBACK (MQTT 4.1).
+//! A hub's session at the broker: subscriptions, what is queued, what waits for PUBACK (MQTT 4.1).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::{QoS, Subscription, Will};
+use hearth_core::{QoS, Subscription, Will, topic::TopicFilter};
 
-use super::{Habits, Letter, matches};
+use super::{Habits, Letter};
 use crate::link::{LinkId, ToHub};
 
 /// What the broker keeps for the hub, connected or not.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
-    subscriptions: Vec<Subscription>,
-    pub(crate) queue: VecDeque<Rc<Letter>>,
+    granted: Vec<Granted>,
+    queue: VecDeque<Queued>,
     in_flight: Vec<InFlight>,
     /// The Packet Identifiers of what is in flight.
     packet_ids: BTreeSet<u16>,
@@ -29,9 +29,24 @@ pub(crate) struct Session {
     pub(crate) offered: Option<String>,
 }
 
+/// A subscription that the broker has granted.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) filter: TopicFilter,
+    pub(crate) qos: QoS,
+    no_local: bool,
+}
+
+/// A message that waits, at the lower of two QoS: its own, and that of the subscription.
+#[derive(Debug)]
+struct Queued {
+    letter: Rc<Letter>,
+    qos: QoS,
+}
+
 /// A message that has been sent and has no PUBACK.
 #[derive(Debug)]
-pub(crate) struct InFlight {
+struct InFlight {
     packet_id: u16,
     letter: Rc<Letter>,
     /// On this connection.
@@ -50,30 +65,53 @@ impl Session {
         }
     }
 
-    /// Adds subscriptions; returns the retained messages that they ask for.
+    /// Adds the subscriptions that the reason codes grant, and queues the retained messages that they ask for.
     pub(crate) fn subscribe(
         &mut self,
         subscriptions: Vec<Subscription>,
+        reason_codes: &[u8],
         retained: &BTreeMap<String, Rc<Letter>>,
-    ) -> Vec<Rc<Letter>> {
-        let mut wanted = Vec::new();
-        for subscription in subscriptions {
-            self.subscriptions.retain(|old| old.filter != subscription.filter);
+    ) {
+        for (subscription, reason_code) in subscriptions.into_iter().zip(reason_codes) {
+            let qos = match reason_code {
+                0 => QoS::AtMostOnce,
+                1 => QoS::AtLeastOnce,
+                _ => continue,
+            };
+            let Ok(filter) = TopicFilter::parse(&subscription.filter) else { continue };
+            self.granted.retain(|old| old.filter != filter);
+            let granted = Granted { filter, qos, no_local: subscription.no_local };
             if subscription.retained {
-                let matching = retained.iter().filter(|(topic, _)| matches(&subscription, topic));
-                wanted.extend(matching.map(|(_, letter)| Rc::clone(letter)));
+                let topics = retained.iter().filter(|(topic, _)| granted.filter.matches(topic));
+                self.queue.extend(topics.map(|(_, letter)| Queued::new(letter, qos)));
             }
-            self.subscriptions.push(subscription);
+            self.granted.push(granted);
         }
-        wanted
     }
 
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
-        self.subscriptions.retain(|subscription| !filters.contains(&subscription.filter));
+        self.granted.retain(|granted| filters.iter().all(|gone| gone != granted.filter.as_str()));
     }
 
+    /// Queues a message that it wants; `own` says that its client has published it.
+    pub(super) fn offer(&mut self, letter: &Rc<Letter>, own: bool) {
+        let wanted = self.granted.iter().filter(|granted| {
+            !(own && granted.no_local) && granted.filter.matches(&letter.message.topic)
+        });
+        let Some(granted) = wanted.map(|granted| granted.qos).max() else { return };
+        let queued = Queued::new(letter, granted);
+        if queued.qos == QoS::AtLeastOnce || self.link.is_some() {
+            self.queue.push_back(queued);
+        }
+    }
+
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &str> {
+        self.granted.iter().map(|granted| granted.filter.as_str())
+    }
+
+    /// Whether a message of somebody else on this topic reaches the hub.
     pub(crate) fn wants(&self, topic: &str) -> bool {
-        self.subscriptions.iter().any(|subscription| matches(subscription, topic))
+        self.granted.iter().any(|granted| granted.filter.matches(topic))
     }
 
     pub(crate) fn acknowledged(&mut self, packet_id: u16) -> Option<Rc<Letter>> {
@@ -91,6 +129,12 @@ impl Session {
     /// Whether the hub has got, and acknowledged, everything.
     pub(crate) fn is_drained(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Whether such a message is kept until the hub has it.
+    pub(crate) fn keeps(&self, topic: &str) -> bool {
+        let granted = self.granted.iter().filter(|granted| granted.filter.matches(topic));
+        granted.map(|granted| granted.qos).max() == Some(QoS::AtLeastOnce)
     }
 
     /// Takes the next message that may be sent: first what was sent on an earlier connection.
@@ -112,10 +156,11 @@ impl Session {
             let expiry = remaining(&letter, now);
             return Some(ToHub::Publish { packet_id: again.packet_id, letter, dup: true, expiry });
         }
-        self.queue.retain(|letter| remaining(letter, now) != Some(0));
-        let index = choose(self.queue.iter().enumerate(), habits, rng)?;
-        let letter = self.queue.remove(index)?;
-        let packet_id = match letter.message.qos {
+        self.queue.retain(|queued| remaining(&queued.letter, now) != Some(0));
+        let waiting = self.queue.iter().map(|queued| &queued.letter);
+        let index = choose(waiting.enumerate(), habits, rng)?;
+        let Queued { letter, qos } = self.queue.remove(index)?;
+        let packet_id = match qos {
             QoS::AtMostOnce => 0,
             QoS::AtLeastOnce => self.fresh_packet_id(habits),
         };
@@ -136,6 +181,12 @@ impl Session {
                 return id;
             }
         }
+    }
+}
+
+impl Queued {
+    fn new(letter: &Rc<Letter>, granted: QoS) -> Self {
+        Self { letter: Rc::clone(letter), qos: granted.min(letter.message.qos) }
     }
 }
 

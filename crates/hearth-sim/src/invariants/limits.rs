@@ -4,14 +4,18 @@ use hearth_core::{Message, QoS};
 
 use super::Invariant;
 use crate::{
+    link::HubId,
     report::Reached,
-    world::{World, network::show_message},
+    world::{
+        World,
+        network::{is_presence, show_message},
+    },
 };
 
 impl World {
     /// Nothing is larger than what CONNACK allows (MQTT 3.2.2.3.6).
-    pub(crate) fn check_size(&mut self, message: &Message) {
-        let connack = self.connection().and_then(|connection| connection.connack.as_ref());
+    pub(crate) fn check_size(&mut self, hub: HubId, message: &Message) {
+        let connack = self.connection(hub).and_then(|connection| connection.connack.as_ref());
         let Some(maximum) = connack.and_then(|connack| connack.maximum_packet_size) else { return };
         let size = wire_size(message);
         self.require(size <= maximum as usize, Invariant::PacketSize, || {
@@ -23,14 +27,14 @@ impl World {
     }
 
     /// The hub does without a message, and says so: whoever waits for it waits in vain.
-    pub(crate) fn note_dropped(&mut self, topic: &str) {
-        let connack = self.connection().and_then(|connection| connection.connack.as_ref());
+    pub(crate) fn note_dropped(&mut self, hub: HubId, topic: &str) {
+        let connack = self.connection(hub).and_then(|connection| connection.connack.as_ref());
         if connack.is_some_and(|connack| connack.maximum_packet_size.is_some()) {
             self.reach(Reached::TooLarge);
             self.ledger.note_undeliverable(topic);
-            if topic.ends_with("/attic/will") {
-                let handed = self.neighbour.handed.clone();
-                self.neighbour.answered.extend(handed);
+            let guarding = self.hub_mut(hub).guarding.as_mut();
+            if let Some(guarding) = guarding.filter(|guarding| guarding.is_answer(topic)) {
+                guarding.answered.extend(guarding.handed.iter().cloned());
             }
         }
     }
@@ -39,18 +43,26 @@ impl World {
     pub(crate) fn note_refused(&mut self, message: &Message) {
         self.note("broker", || format!("refuses {}", show_message(message)));
         self.reach(Reached::PublishRefused);
+        for hub in self.hub_ids() {
+            if is_presence(&message.topic, hub.client_id()) {
+                // What is retained does not tell whose connection was the last.
+                self.hub_mut(hub).fates.retained_lost();
+            }
+        }
         if let Some(index) = self.ledger.answered_by(message) {
             self.ledger.asked[index].undeliverable = true;
-        } else if let Some(correlation_data) = &message.correlation_data
-            && message.topic.ends_with("/attic/will")
-        {
-            self.neighbour.answered.insert(correlation_data.clone());
+        } else if let Some(correlation_data) = &message.correlation_data {
+            for guarding in self.hubs.iter_mut().filter_map(|hub| hub.guarding.as_mut()) {
+                if guarding.is_answer(&message.topic) {
+                    guarding.answered.insert(correlation_data.clone());
+                }
+            }
         }
     }
 
     /// What the broker refuses is told to people, once for each.
-    pub(crate) fn check_noticed(&mut self, refusals: usize) {
-        let noticed = std::mem::take(&mut self.refusals_noticed);
+    pub(crate) fn check_noticed(&mut self, hub: HubId, refusals: usize) {
+        let noticed = std::mem::take(&mut self.hub_mut(hub).refusals_noticed);
         self.require(noticed == refusals, Invariant::Noticed, || {
             format!("the broker refused {refusals} times, and the hub noticed {noticed}")
         });

@@ -1,9 +1,13 @@
 //! What must hold, whatever happens.
 
+mod evidence;
 mod limits;
 mod liveness;
 mod outcomes;
+mod owners;
 mod requests;
+mod shares;
+mod states;
 mod wire;
 
 pub(crate) use requests::REDELIVERY;
@@ -25,6 +29,12 @@ pub(crate) enum Invariant {
     PacketSize,
     Noticed,
     Alive,
+    OwnerAnswers,
+    Serves,
+    Retained,
+    TrueState,
+    Share,
+    Durable,
 }
 
 impl Invariant {
@@ -44,6 +54,12 @@ impl Invariant {
             Self::PacketSize => "no packet is larger than the broker takes",
             Self::Noticed => "what the broker refuses is noticed",
             Self::Alive => "once the faults stop, all comes to rest",
+            Self::OwnerAnswers => "whoever has a device answers for it, and nobody else of ours",
+            Self::Serves => "a hub is subscribed to what it has, and to nothing else",
+            Self::Retained => "what is retained of devices is of devices that are there",
+            Self::TrueState => "no answer shows a state that the device does not have",
+            Self::Durable => "what an answer says of a device is stored before it",
+            Self::Share => "no sender takes another's share",
         }
     }
 }

@@ -9,38 +9,43 @@
 //! - the broker published a will that it should have cancelled, and lost the session with the hub's copy, or the
 //!   hub had left the will's prefix by then,
 //! - the hub took the will's copy, or learned that its session was lost, while the store could not be written and was
-//!   killed before it could, and the broker lost the retained presence, which would have told the hub's next life,
+//!   killed before it could, and the broker lost the retained presence, which would have told the hub's next life, or the
+//!   hub has left the prefix of that since,
 //! - the broker published a will that it should have cancelled, and the store was never able to hold that will, so that
-//!   the hub's next life cannot mend what the last one has said of it.
+//!   the hub's next life cannot mend what the last one has said of it, or that outcome
+//!   has made room for others since,
+//! - the broker let the fence overtake the hub's copy of the will, and that outcome has made room for others since.
 
-use hearth_core::{Absence, Generation, Outcome};
+use hearth_core::{Absence, Generation, Outcome, Published};
 
 use super::Invariant;
 use crate::{
+    link::HubId,
     report::Reached,
     world::{World, daemon::Connection, network::generation_of},
 };
 
 impl World {
     /// The hub has sent DISCONNECT, and cannot know whether it arrives.
-    pub(crate) fn note_disconnecting(&mut self, connection: &Connection) {
+    pub(crate) fn note_disconnecting(&mut self, hub: HubId, connection: &Connection) {
         let generation = connection.will.as_ref().and_then(|will| generation_of(&will.message));
-        if let Some(fate) = generation.and_then(|generation| self.fates.get_mut(generation)) {
+        if let Some(fate) = generation.and_then(|g| self.hub_mut(hub).fates.get_mut(g)) {
             fate.disconnecting = true;
         }
     }
 
     /// The hub tells its devices what became of a will.
-    pub(crate) fn check_absence(&mut self, absence: &Absence) {
+    pub(crate) fn check_absence(&mut self, hub: HubId, absence: &Absence) {
         let Absence { generation, outcome, .. } = absence;
-        self.note("hub", || format!("will {}: {outcome:?}", short(*generation)));
+        let now = self.now;
+        self.note(hub.client_id(), || format!("will {}: {outcome:?}", short(*generation)));
         self.reach(match outcome {
             Outcome::Consumed => Reached::Consumed,
             Outcome::Unconsumed => Reached::Unconsumed,
             Outcome::NotPublished => Reached::NotPublished,
             Outcome::Unknown => Reached::Unknown,
         });
-        let Some(fate) = self.fates.get_mut(*generation) else {
+        let Some(fate) = self.hub_mut(hub).fates.get_mut(*generation) else {
             // The hub was killed between store and CONNECT, and cannot know which came first.
             let honest = matches!(outcome, Outcome::NotPublished | Outcome::Unknown);
             return self.require(honest, Invariant::TrueOutcome, || {
@@ -48,16 +53,23 @@ impl World {
             });
         };
         let upgraded = fate.reported.replace(*outcome).is_some_and(|before| before != *outcome);
+        fate.reported_at = now;
+        fate.said = absence.published;
+        fate.responders =
+            absence.acknowledgements.iter().filter_map(|said| said.responder.clone()).collect();
         let real = absence.acknowledgements.iter().all(|claimed| {
-            fate.acknowledgements.iter().any(|(responder, payload)| {
-                claimed.responder.as_ref() == Some(responder)
-                    && claimed.payload.as_bytes() == &payload[..]
+            fate.acknowledgements.iter().any(|said| {
+                claimed.responder.as_deref().unwrap_or_default() == said.responder
+                    && said.payload.starts_with(claimed.payload.as_bytes())
             })
         });
+        // Nobody but the broker knows what to say before it has published the will.
+        let published = fate.published > 0;
         let holds = real
+            && (published || absence.published != Published::Yes)
             && match outcome {
-                Outcome::Consumed => !absence.acknowledgements.is_empty(),
-                Outcome::Unconsumed => fate.published > 0,
+                Outcome::Consumed => !absence.acknowledgements.is_empty() && published,
+                Outcome::Unconsumed => published,
                 Outcome::NotPublished | Outcome::Unknown => true,
             };
         if upgraded {
@@ -66,11 +78,18 @@ impl World {
         self.require(holds, Invariant::TrueOutcome, || {
             format!("will {} is said to be {outcome:?}", short(*generation))
         });
+        let size = size_of_answers(absence);
+        self.require(size <= LARGEST, Invariant::Bounded, || {
+            format!("{size} bytes tell of will {}", short(*generation))
+        });
     }
 
     /// Everything that was under way has arrived: no outcome may be false any more.
-    pub(super) fn check_outcomes(&mut self, current: Option<Generation>) {
-        let wills = std::mem::take(&mut self.fates.wills);
+    pub(super) fn check_outcomes(&mut self, hub: HubId, current: Option<Generation>) {
+        let wills = std::mem::take(&mut self.hub_mut(hub).fates.wills);
+        // Answers under a prefix that was left in between are answers to nobody.
+        let moved = self.counts.get(Reached::PrefixChanged) > 0;
+        let memory = self.hub(hub).store.memory.clone();
         for (generation, fate) in &wills {
             if Some(*generation) == current || fate.exempt {
                 continue;
@@ -78,29 +97,55 @@ impl World {
             let name = short(*generation);
             let said = fate.reported;
             let overtaken = self.setup.habits.reorders && !fate.copy_taken;
+            let evicted = crate::fates::decided(&memory, *generation).is_none();
             let forgiven = (fate.disconnecting || fate.stray || overtaken) && fate.session_lost
-                || fate.evidence_lost && fate.retained_lost
-                || fate.forgotten && fate.stray;
-            let denied = fate.published > 0 && said == Some(Outcome::NotPublished) && !forgiven;
+                || fate.evidence_lost && (fate.retained_lost || moved)
+                || (fate.forgotten || evicted) && fate.stray
+                || evicted && self.setup.habits.reorders;
+            let denies =
+                said == Some(Outcome::NotPublished) || said.is_some() && fate.said == Published::No;
+            let denied = fate.published > 0 && denies && !forgiven;
             self.require(!denied, Invariant::TrueOutcome, || {
                 format!("will {name} was published, and is said not to be")
             });
-            let dropped = fate.acknowledgement_taken && said != Some(Outcome::Consumed);
+            let dropped =
+                fate.acknowledgement_taken && fate.published > 0 && said != Some(Outcome::Consumed);
             self.require(!dropped, Invariant::TrueOutcome, || {
                 format!("will {name} was acknowledged, the hub took it, and says {said:?}")
             });
-            let unseen = matches!(said, Some(Outcome::NotPublished | Outcome::Unknown));
+            let unseen = said == Some(Outcome::NotPublished)
+                || said == Some(Outcome::Unknown) && fate.said != Published::Yes;
             self.require(!(fate.copy_taken && unseen), Invariant::TrueOutcome, || {
                 format!("the hub took a copy of will {name}, and says {said:?}")
+            });
+            let lost = fate.evidence_lost && (fate.retained_lost || moved)
+                || self.setup.habits.reorders && fate.session_lost;
+            let missed = said == Some(Outcome::Unconsumed) && !overtaken && !lost;
+            let missed = missed.then(|| fate.missed()).flatten();
+            self.require(missed.is_none(), Invariant::TrueOutcome, || {
+                format!("will {name} is said to be unconsumed, and {missed:?} had acknowledged it")
+            });
+            let crowded = fate.crowded_out().filter(|_| !moved);
+            self.require(crowded.is_none(), Invariant::TrueOutcome, || {
+                format!("{crowded:?} acknowledged will {name}, and is not named")
             });
             let known = fate.published > 0 && (fate.connected || fate.copy_taken);
             self.require(!known || said.is_some(), Invariant::Alive, || {
                 format!("will {name} was published, and has no outcome")
             });
         }
-        self.fates.wills = wills;
+        self.hub_mut(hub).fates.wills = wills;
     }
 }
+
+/// Returns about how many bytes the hub says of a will.
+fn size_of_answers(absence: &Absence) -> usize {
+    let answers = absence.acknowledgements.iter();
+    answers.map(|said| said.payload.len() + said.responder.as_ref().map_or(0, String::len)).sum()
+}
+
+/// How many bytes may tell of one will.
+const LARGEST: usize = 16 * 1024;
 
 /// The first digits of a generation, for people.
 pub(crate) fn short(generation: Generation) -> String {

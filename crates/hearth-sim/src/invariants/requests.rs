@@ -2,26 +2,40 @@
 
 use std::{rc::Rc, time::Duration};
 
-use hearth_core::{Message, Request};
+use hearth_core::{Message, QoS, Request};
 
 use super::Invariant;
 use crate::{
-    broker::Letter,
-    ledger::{Asked, Given, Handed},
-    link::Life,
+    broker::{Letter, Source},
+    ledger::{Asked, Given, Handed, Ledger},
+    link::{HubId, Life},
+    plan::Setup,
     report::Reached,
-    world::{World, home::FENCE_TIMEOUT, network::show_message},
+    world::{
+        HubMachine, World,
+        home::FENCE_TIMEOUT,
+        network::{is_own_response, is_presence, show_message},
+    },
 };
 
 impl World {
     /// Notes what the hub is given: a request, its fence, another hub's will.
-    pub(crate) fn note_handed(&mut self, letter: &Rc<Letter>, dup: bool) {
-        let (now, life, setup) = (self.now, self.life, self.setup.clone());
-        let Some(connection) = self.connection_mut() else { return };
+    pub(crate) fn note_handed(
+        &mut self,
+        hub: HubId,
+        letter: &Rc<Letter>,
+        packet_id: u16,
+        dup: bool,
+    ) {
+        let (now, life) = (self.now, self.hub(hub).life);
+        let Setup { executes_stale, flooded, habits, .. } = self.setup;
+        // What the hub has learned of the broker.
+        let adds_expiry = self.hub(hub).store.latest().adds_expiry;
+        let Self { hubs, ledger: Ledger { asked, .. }, .. } = self;
+        let Some(connection) = hubs[hub.0].connection_mut() else { return };
         let message = &letter.message;
-        let armed = connection.will.as_ref().and_then(|w| w.message.correlation_data.as_ref());
-        if message.topic.ends_with("response/hub/fence")
-            && message.correlation_data.as_ref() == armed
+        if letter.source == Source::Hub(hub, connection.id)
+            && is_own_response(&message.topic, hub, "fence")
         {
             connection.fence_is_back = true;
         }
@@ -31,44 +45,55 @@ impl World {
             && letter.accepted < connection.connected_at
             && !connection.fence_is_back
             && !given_up
-            && message.expiry.is_none()
-            && !setup.executes_stale
-            && !setup.habits.reorders;
+            && letter.asked.is_some_and(|index| asked[index].message.expiry.is_none())
+            && message.expiry.is_none_or(|_| adds_expiry)
+            && !executes_stale
+            && !habits.reorders;
         let link = connection.id;
-        if message.topic.ends_with("attic/presence")
+        if let Some(guarding) = &mut self.hub_mut(hub).guarding
+            && is_presence(&message.topic, guarding.watched)
             && let Some(correlation_data) = &message.correlation_data
         {
-            self.neighbour.handed.insert(correlation_data.clone());
+            guarding.handed.insert(correlation_data.clone());
         }
         let Some(index) = letter.asked else { return };
         self.reach(if dup { Reached::Redelivered } else { Reached::Requests });
+        let asked = &self.ledger.asked[index];
+        if !self.had_since(hub, asked.device, asked.first_sent) {
+            return self.reach(Reached::Stray);
+        }
         let asked = &mut self.ledger.asked[index];
-        if asked.settled.take_if(|at| *at + REDELIVERY <= now).is_some() {
-            asked.begin_anew();
+        asked.downgraded |= packet_id == 0 && asked.message.qos == QoS::AtLeastOnce;
+        if let Some(settled) = asked.settled.take_if(|at| *at + REDELIVERY <= now) {
+            asked.begin_anew(settled);
         }
         // Of many the last ones are remembered: what is asked again may be new to the hub, what is delivered again is not.
-        asked.ambiguous |= setup.flooded && !dup && asked.first_handed.is_some();
+        let many = flooded || asked.hostile;
+        asked.ambiguous |= many && !dup && asked.first_handed.is_some();
         let first = &mut asked.first_handed;
         if first.is_none_or(|first| first.life != life) {
-            *first = Some(Handed { life, link, stale });
+            *first = Some(Handed { life, link, at: now, stale });
         }
     }
 
     /// A device is told to carry a request out.
-    pub(crate) fn check_execution(&mut self, request: &Request) {
-        let waiting = self.devices.waiting(self.now, self.life.daemon, &request.device);
+    pub(crate) fn check_execution(&mut self, hub: HubId, request: &Request) {
+        let this = self.hub(hub).life;
+        let waiting = self.devices.waiting(self.now, this, &request.device);
         let room = waiting < self.setup.queue || request.payload.is_empty();
         self.require(room, Invariant::Bounded, || {
             format!("`{}` has {waiting} requests, and gets one more", request.device)
         });
-        if *request.device == *crate::devices::BOILER && *request.property == *"valve" {
-            return self.check_guard(request);
+        let guarding = self.hub(hub).guarding.as_ref();
+        if guarding.is_some_and(|guarding| *request.device == *guarding.device) {
+            return self.check_guard(hub, request);
         }
         let Some(index) = self.ledger.identify(&request.payload) else { return };
         self.reach(Reached::Executed);
-        let this = self.life;
-        let link = self.connection().map(|connection| connection.id);
+        let link = self.connection(hub).map(|connection| connection.id);
         let flooded = self.setup.flooded;
+        let root = self.ledger.root_of(index);
+        self.ledger.asked[root].course.executed.push(this);
         let asked = &mut self.ledger.asked[index];
         let stale = asked.executions.is_empty()
             && asked.is_strict()
@@ -78,7 +103,8 @@ impl World {
         // At QoS 0 nothing is promised, and a full journal remembers nothing.
         let unrecorded = flooded && !asked.is_at_least_once();
         let twice = !unrecorded && asked.executed_too_often(this);
-        let unstored = !asked.idempotent && asked.is_strict() && !self.store.holds(&asked.message);
+        let unstored =
+            !asked.idempotent && asked.is_strict() && !self.hubs[hub.0].store.holds(&asked.message);
         let refused = asked.message.retain
             || (asked.is_strict()
                 && asked.answers.iter().any(|answer| answer.denies() && answer.binds(this)));
@@ -107,14 +133,17 @@ impl World {
         });
     }
 
-    /// The boiler's valve is shut at most once for each of the other hub's wills.
-    fn check_guard(&mut self, request: &Request) {
-        if request.payload.is_empty() {
+    /// A guard's valve is shut at most once for each of the other hub's wills.
+    fn check_guard(&mut self, hub: HubId, request: &Request) {
+        let HubMachine { guarding, life, .. } = self.hub_mut(hub);
+        let Some(guarding) = guarding else { return };
+        if request.payload.is_empty() || *request.property != *"valve" {
             return;
         }
-        self.neighbour.shut += 1;
-        let (shut, handed) = (self.neighbour.shut, self.neighbour.handed.len());
-        self.require(shut <= handed || self.life.store > 0, Invariant::ExecutedOnce, || {
+        guarding.shut += 1;
+        let (shut, handed) = (guarding.shut, guarding.handed.len());
+        let holds = shut <= handed || life.store > 0;
+        self.require(holds, Invariant::ExecutedOnce, || {
             format!("the valve is shut {shut} times for {handed} wills")
         });
     }
@@ -129,14 +158,25 @@ impl World {
         let (payload, at) = (message.payload.clone(), self.now);
         let unrecorded = self.setup.flooded && matches!(status, 409 | 429 | 503);
         let forgotten = unrecorded || self.ledger.has_forgotten(life);
-        let given = Given { status, payload, life, at, forgotten };
+        let reason = message.user_property("reason").map(str::to_owned);
+        let given = Given { status, reason, payload, life, at, forgotten };
         self.reach(Reached::Answers);
-        self.reach(Reached::status(status, given.denies()));
+        self.reach(Reached::status(status, given.reason.as_deref()));
         if given.says("too many answers wait") {
             self.reach(Reached::JournalFull);
         }
         if given.says("cannot be written") {
             self.reach(Reached::NotStored503);
+        }
+        self.check_owner(index, &given, life);
+        if status == 200
+            && let Some(named) = self.ledger.identify(&given.payload)
+        {
+            self.note_told(life.hub, named, &given.payload);
+        }
+        self.check_read(index, message);
+        if status == 429 && message.user_property("repeated").is_none() {
+            self.check_share(index, life);
         }
         let asked = &mut self.ledger.asked[index];
         let strict = asked.is_strict() && asked.sets;
@@ -150,11 +190,14 @@ impl World {
                 && known.binds(life)
                 && !given.is_substitute()
                 && !known.is_substitute()
+                // It says how the device is now, and the first answer as well.
+                && !given.is("superseded")
+                && !known.is("superseded")
         });
         let contradicted = contradicted.filter(|_| strict).cloned();
         let executed = asked.executions.iter().any(|execution| {
             let known = !asked.idempotent || execution.daemon == life.daemon;
-            known && execution.store == life.store
+            known && execution.hub == life.hub && execution.store == life.store
         });
         let denied = strict && executed && given.denies() && !given.forgotten;
         asked.answers.push(given);
@@ -171,9 +214,9 @@ impl World {
     }
 
     /// The hub's PUBACK for a request: the broker must have the answer.
-    pub(crate) fn check_acknowledged(&mut self, letter: &Rc<Letter>) {
+    pub(crate) fn check_acknowledged(&mut self, hub: HubId, letter: &Rc<Letter>) {
         let Some(index) = letter.asked else { return };
-        let offered = self.broker.session.as_ref().and_then(|session| session.offered.clone());
+        let offered = self.broker.session(hub).and_then(|session| session.offered.clone());
         let prefix = self.resolve(offered.as_deref());
         let asked = &self.ledger.asked[index];
         let ours = asked.prefix.as_deref() == prefix.as_ref().map(|prefix| prefix.as_str());
@@ -182,7 +225,10 @@ impl World {
             && !asked.ambiguous
             && !asked.undeliverable
             && asked.message.response_topic.is_some()
-            && !asked.is_over(letter.accepted, self.now);
+            && !asked.is_over(letter.accepted, self.now)
+            && asked.first_handed.is_some_and(|first| {
+                first.life.hub == hub && self.has_since(hub, asked.device, first.at)
+            });
         let answered = !owed || !asked.answers.is_empty();
         self.require(answered, Invariant::Answered, || {
             format!("PUBACK for request {index}, which has no answer")
@@ -200,10 +246,14 @@ impl Asked {
     }
 
     /// The hub has forgotten the request: what comes now is another one.
-    fn begin_anew(&mut self) {
+    fn begin_anew(&mut self, settled: Duration) {
         self.executions.clear();
-        self.answers.clear();
-        self.answer_durable = false;
+        // An answer that came after the PUBACK may be the one that the new delivery waits for.
+        self.answers.retain(|given| given.at > settled);
+        for given in &mut self.answers {
+            given.forgotten = true;
+        }
+        self.durable_at.clear();
         self.first_handed = None;
     }
 
@@ -214,8 +264,9 @@ impl Asked {
         }
         self.executions.iter().any(|before| {
             let forgiven = before.daemon != this.daemon
-                && (!self.is_at_least_once() || (self.idempotent && !self.answer_durable));
-            before.store == this.store && !forgiven
+                && (!self.is_at_least_once()
+                    || (self.idempotent && !self.durable_at.contains(&this.hub)));
+            before.hub == this.hub && before.store == this.store && !forgiven
         })
     }
 }

@@ -1,37 +1,40 @@
 //! What the hub may send, and when.
 
+use std::time::Duration;
+
 use hearth_core::{
-    Change, Generation, Memory, Message, Will,
-    topic::{Prefix, Templates, TopicFilter},
+    Change, Memory, Message, Will,
+    topic::{Prefix, TopicFilter},
 };
 
 use super::Invariant;
 use crate::{
-    report::Reached,
+    link::HubId,
     world::{
         World,
-        home::{ALLOWED, CLIENT_ID, FENCE_TIMEOUT},
+        home::{ALLOWED, FENCE_TIMEOUT, topics},
         network::{generation_of, show_message},
     },
 };
 
 impl World {
     /// A generation is stored before the CONNECT that carries it.
-    pub(crate) fn check_connect(&mut self, will: &Will) {
+    pub(crate) fn check_connect(&mut self, hub: HubId, will: &Will) {
         let Some(generation) = generation_of(&will.message) else {
             return self.require(false, Invariant::RightWill, || "a will without name".into());
         };
-        let stored = self.store.memory.open.iter().any(|open| open.generation == generation);
-        let excused = self.store.is_failing();
+        let store = &self.hub(hub).store;
+        let stored = store.memory.open.iter().any(|open| open.generation == generation);
+        let excused = store.is_failing();
         self.require(stored || excused, Invariant::StoredFirst, || {
             format!("CONNECT with {generation}, which the store does not hold")
         });
-        self.fates.wills.entry(generation).or_default();
+        self.hub_mut(hub).fates.wills.entry(generation).or_default();
     }
 
     /// Checks where a message goes, and that the connection carries the right will.
-    pub(crate) fn check_publish(&mut self, message: &Message) {
-        let Some(connection) = self.connection() else {
+    pub(crate) fn check_publish(&mut self, hub: HubId, message: &Message) {
+        let Some(connection) = self.connection(hub) else {
             let detail = || format!("without a connection: {}", show_message(message));
             return self.require(false, Invariant::RightWill, detail);
         };
@@ -40,21 +43,24 @@ impl World {
             return self.require(false, Invariant::RightWill, detail);
         };
         let prefix = self.resolve(connack.response_information.as_deref());
-        let presence = own_topic(prefix.as_ref(), &Templates::default().presence);
+        let presence = own_topic(hub, prefix.as_ref(), &topics().presence);
         if message.topic == presence {
             let online = &message.payload[..] == b"online";
             let right = will.message.topic == presence
-                && (!online || will.message.correlation_data == message.correlation_data);
+                && (!online || is_of_same_connection(&will.message, message));
             let given_up =
                 connection.subscribed_at.is_some_and(|at| at + FENCE_TIMEOUT <= self.now);
             let in_time = !online || connection.fence_is_back || given_up;
+            if online && let Some(connection) = self.connection_mut(hub) {
+                connection.said.clone_from(&message.correlation_data);
+            }
             self.require(right, Invariant::RightWill, || {
                 format!("another will is armed: {}", show_message(message))
             });
             self.require(in_time, Invariant::RightWill, || "`online` before the fence".into());
             return;
         }
-        let allowed = self.is_allowed(prefix.as_ref(), message);
+        let allowed = self.is_allowed(hub, prefix.as_ref(), message);
         self.require(allowed, Invariant::AllowedTopic, || show_message(message));
     }
 
@@ -63,28 +69,41 @@ impl World {
         offered.and_then(|offered| Prefix::parse(offered).ok()).or_else(|| self.fallback())
     }
 
-    fn is_allowed(&self, prefix: Option<&Prefix>, message: &Message) -> bool {
-        let topics = Templates::default();
+    fn is_allowed(&self, hub: HubId, prefix: Option<&Prefix>, message: &Message) -> bool {
+        let topics = topics();
         let topic = message.topic.as_str();
         let inside = prefix.is_none_or(|prefix| prefix.contains(topic));
         if let Some(index) = self.ledger.answered_by(message) {
             let listed = TopicFilter::parse(ALLOWED).is_ok_and(|filter| filter.matches(topic));
             return self.ledger.asked[index].allowed && (inside || listed);
         }
-        let responses = [(CLIENT_ID, "fence"), (CLIENT_ID, "session")];
+        let guarding = self.hub(hub).guarding.as_ref();
         inside
-            && (topics.state.match_name(prefix, topic).is_some()
-                || topic == own_topic(prefix, &topics.absence)
-                || topic.ends_with("response/attic/will")
-                || responses.iter().any(|(client_id, purpose)| {
-                    let values = [("client_id", *client_id), ("purpose", *purpose)];
+            && (self.tells_of_device(hub, prefix, message)
+                || topic == own_topic(hub, prefix, &topics.absence)
+                || guarding.is_some_and(|guarding| guarding.is_answer(topic))
+                || ["fence", "session", "retained"].iter().any(|purpose| {
+                    let values = [("client_id", hub.client_id()), ("purpose", *purpose)];
                     topic == topics.response.build(prefix, &values)
                 }))
     }
 
+    /// Whether a message is the state of a device, or an event of one, or takes back what was a device's.
+    fn tells_of_device(&self, hub: HubId, prefix: Option<&Prefix>, message: &Message) -> bool {
+        let topics = topics();
+        let state = topics.state.match_name(prefix, &message.topic);
+        let is_state = state.is_some();
+        let values = state.or_else(|| topics.event.match_name(prefix, &message.topic));
+        let Some(device) = values.and_then(|values| values.get("device")) else { return false };
+        let takes_back = is_state && message.payload.is_empty();
+        // An event tells of what has been.
+        let since = if is_state && !takes_back { self.now } else { Duration::ZERO };
+        message.user_property("hub") == Some(hub.client_id()) && self.had_since(hub, device, since)
+    }
+
     /// No more is in flight than half of what the client library can have, and eight.
-    pub(crate) fn check_window(&mut self) {
-        let Some(connection) = self.connection() else { return };
+    pub(crate) fn check_window(&mut self, hub: HubId) {
+        let Some(connection) = self.connection(hub) else { return };
         let Some(connack) = &connection.connack else { return };
         let window = (usize::from(connack.receive_maximum).min(256) / 2).clamp(1, 64);
         let in_flight = connection.publishing.len();
@@ -93,7 +112,7 @@ impl World {
         });
     }
 
-    pub(crate) fn check_change(&mut self, change: &Change) {
+    pub(crate) fn check_change(&mut self, hub: HubId, change: &Change) {
         if let Change::Memory(memory) = change {
             let largest = memory.open.len().max(memory.decided.len());
             self.require(largest <= Memory::BOUND, Invariant::Bounded, || {
@@ -101,96 +120,39 @@ impl World {
             });
             if memory.open.len() == Memory::BOUND {
                 // From here on the oldest make room for the newest.
-                self.fates.exempt_all();
+                self.hub_mut(hub).fates.exempt_all();
             }
         }
     }
 
     /// Looks at what the store holds now.
-    pub(crate) fn check_store(&mut self) {
-        for will in self.store.memory.open.iter().filter(|will| will.connected) {
-            if let Some(fate) = self.fates.get_mut(will.generation) {
+    pub(crate) fn check_store(&mut self, hub: HubId) {
+        let machine = self.hub_mut(hub);
+        for will in machine.store.memory.open.iter().filter(|will| will.connected) {
+            if let Some(fate) = machine.fates.get_mut(will.generation) {
                 fate.connected = true;
             }
         }
-        let records = self.store.records.len();
+        let records = machine.store.records.len();
         self.require(records <= JOURNAL_BOUND, Invariant::Bounded, || {
             format!("{records} records in the journal")
         });
     }
-
-    /// Evidence about a will is stored before its PUBACK.
-    pub(crate) fn check_evidence_stored(&mut self, message: &Message) {
-        let Some(generation) = generation_of(message) else { return };
-        let copy = message.topic.ends_with("/hub/presence") || message.topic == "hub/hub/presence";
-        let copy = copy && &message.payload[..] == b"offline";
-        let acknowledges = message.topic.ends_with("response/hub/will");
-        if !copy && !acknowledges {
-            return;
-        }
-        // Under a prefix that the hub has left, nobody listens.
-        let connack = self.connection().and_then(|connection| connection.connack.as_ref());
-        let prefix = self.resolve(connack.and_then(|c| c.response_information.as_deref()));
-        let latest = self.store.latest();
-        let open = latest.open.iter().any(|will| will.generation == generation);
-        let decided = crate::fates::decided(latest, generation).is_some();
-        let topics = Templates::default();
-        let will = [("client_id", CLIENT_ID), ("purpose", "will")];
-        let ours = message.topic == topics.response.build(prefix.as_ref(), &will)
-            || message.topic == own_topic(prefix.as_ref(), &topics.presence);
-        let expected = open || (decided && ours);
-        if !expected {
-            return;
-        }
-        let Some(stored) = stored(&self.store.memory, generation, message, acknowledges) else {
-            return;
-        };
-        let excused = self.store.is_failing();
-        self.require(stored || excused, Invariant::StoredFirst, || {
-            format!("PUBACK for evidence that is not stored: {}", show_message(message))
-        });
-        if let Some(fate) = self.fates.get_mut(generation) {
-            fate.copy_taken |= copy && stored;
-            fate.acknowledgement_taken |= acknowledges && stored;
-            fate.copy_unstored |= copy && !stored;
-            fate.acknowledgement_unstored |= acknowledges && !stored;
-        }
-        if !stored {
-            self.reach(Reached::UnstoredEvidence);
-        }
-    }
 }
 
-/// Returns whether a memory holds a piece of evidence; none where it does not know the will.
-fn stored(
-    memory: &Memory,
-    generation: Generation,
-    message: &Message,
-    acknowledges: bool,
-) -> Option<bool> {
-    let payload = String::from_utf8_lossy(&message.payload);
-    let open = memory.open.iter().find(|open| open.generation == generation);
-    let decided = crate::fates::decided(memory, generation);
-    let acknowledgements = open
-        .map(|open| &open.acknowledgements)
-        .or(decided.map(|absence| &absence.acknowledgements))?;
-    if acknowledges {
-        return Some(acknowledgements.iter().any(|held| held.payload == payload));
-    }
-    let published = decided.is_some_and(|absence| {
-        use hearth_core::Outcome::{Consumed, Unconsumed};
-        matches!(absence.outcome, Consumed | Unconsumed)
-    });
-    // An acknowledgement proves as much as a copy.
-    Some(published || open.is_some_and(|open| open.seen || !open.acknowledgements.is_empty()))
+/// Whether two messages carry tokens of the same connection, which begin alike.
+fn is_of_same_connection(one: &Message, other: &Message) -> bool {
+    let name = |message: &Message| message.correlation_data.as_ref()?.get(..8).map(<[u8]>::to_vec);
+    name(one).is_some() && name(one) == name(other)
 }
 
 pub(crate) fn own_topic(
+    hub: HubId,
     prefix: Option<&Prefix>,
     template: &hearth_core::topic::Template,
 ) -> String {
-    template.build(prefix, &[("client_id", CLIENT_ID)])
+    template.build(prefix, &[("client_id", hub.client_id())])
 }
 
 /// How many requests the journal holds at most.
-const JOURNAL_BOUND: usize = 2048;
+const JOURNAL_BOUND: usize = 4096;

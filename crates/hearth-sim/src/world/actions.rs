@@ -6,6 +6,7 @@ use super::{Timer, World};
 use crate::{
     broker::WillFate,
     devices::Devices,
+    link::HubId,
     plan::{Action, Fault, Traffic},
     report::Reached,
     store::Damage,
@@ -15,9 +16,10 @@ impl World {
     pub(super) fn act(&mut self, action: &Action) {
         match action {
             Action::Traffic(traffic) => self.go_on(traffic),
-            Action::Fault(fault) => {
-                self.note("FAULT", || format!("{fault:?}"));
-                self.strike(fault);
+            Action::Fault(hub, fault) => {
+                let hub = HubId(hub.0 % self.hubs.len());
+                self.note("FAULT", || format!("{}: {fault:?}", hub.client_id()));
+                self.strike(hub, fault);
             }
         }
     }
@@ -25,79 +27,95 @@ impl World {
     fn go_on(&mut self, traffic: &Traffic) {
         match traffic {
             Traffic::Ask(ask) => self.ask(ask),
-            Traffic::AskAgain { back } => {
+            Traffic::AskAgain { back, marked } => {
                 if let Some(index) = self.ledger.asked.len().checked_sub(back + 1) {
-                    self.ask_again(index);
+                    self.ask_again(index, *marked);
                 }
             }
-            Traffic::Forge { named } => self.forge(*named),
+            Traffic::Stranger(mischief) => self.misbehave(mischief),
             Traffic::Report { device } => {
                 let (device, property) = Devices::property(*device);
                 let payload = format!("seen {}", self.now.as_millis());
-                self.report(device, property, payload.into());
+                if !self.devices.is_answering(device) {
+                    self.report(device, property, payload.into());
+                }
             }
             Traffic::NeighbourDies => self.neighbour_dies(),
             Traffic::NeighbourReturns => self.neighbour_returns(),
         }
     }
 
-    fn strike(&mut self, fault: &Fault) {
+    fn strike(&mut self, hub: HubId, fault: &Fault) {
         match fault {
-            Fault::Cut { up, down } => self.cut(*up, *down),
+            Fault::Cut { up, down } => self.cut(hub, *up, *down),
             Fault::HalfOpen => {
-                if self.connection().is_some() {
+                if self.connection(hub).is_some() {
                     self.reach(Reached::HalfOpen);
                 }
-                self.fall_silent();
+                self.fall_silent(hub);
             }
             Fault::NetworkDown { lasts } => {
                 self.reach(Reached::NetworkDown);
-                self.network_up = false;
-                self.fall_silent();
-                self.after(*lasts, Timer::NetworkUp);
+                self.hub_mut(hub).network_up = false;
+                self.fall_silent(hub);
+                self.after(*lasts, Timer::NetworkUp(hub));
             }
             Fault::Crash { durable, up, devices_survive, away, damage } => {
-                self.crash(*durable, *up, *devices_survive, *away, *damage);
+                self.crash(hub, *durable, *up, *devices_survive, *away, *damage);
             }
-            Fault::Reboot { durable, away } => self.reboot(*durable, *away),
-            Fault::Shutdown { away } => self.shut_down(*away),
+            Fault::Reboot { durable, away } => self.reboot(hub, *durable, *away),
+            Fault::Shutdown { away } => self.shut_down(hub, *away),
             Fault::BrokerRestart { announced, keeps_session, keeps_retained, wills, away } => {
                 self.restart_broker(*announced, *keeps_session, *keeps_retained, *wills, *away);
             }
             Fault::SessionLost => {
                 if self.broker.up {
-                    self.broker.lose_session(self.now);
+                    self.broker.lose_session(self.now, hub);
                     self.carry_out_effects();
                 }
             }
-            Fault::TakeOver { clean } => self.take_over(*clean),
-            Fault::Refuse { reason_code, times } => self.broker.refusals = (*reason_code, *times),
+            Fault::TakeOver { clean } => self.take_over(hub, *clean),
+            Fault::Refuse { reason_code, times } => {
+                self.broker.client_mut(hub).refusals = (*reason_code, *times);
+            }
             Fault::Offer(offer) => self.offer(*offer),
             Fault::ReceiveMaximum(maximum) => self.broker.receive_maximum = *maximum,
             // A flood that is held a few messages at a time would take longer than the simulation.
             Fault::ClientReceiveMaximum(_) if self.setup.flooded => {}
-            Fault::ClientReceiveMaximum(maximum) => self.client_receive_maximum = *maximum,
+            Fault::ClientReceiveMaximum(maximum) => {
+                self.hub_mut(hub).client_receive_maximum = *maximum;
+            }
             Fault::NetworkLatency(latency) => self.latency = *latency,
-            Fault::StoreLatency(latency) => self.store.latency = *latency,
+            Fault::StoreLatency(latency) => self.hub_mut(hub).store.latency = *latency,
             Fault::RefusePublishes { matter, reason_code, times } => {
-                self.broker.limits.publishes = Some((*matter, *reason_code, *times));
+                self.broker.client_mut(hub).limits.publishes =
+                    Some((*matter, *reason_code, *times));
             }
             Fault::RefuseSubscriptions { filters, reason_code, times } => {
-                self.broker.limits.subscribes = Some((*filters, *reason_code, *times));
+                self.broker.client_mut(hub).limits.subscribes =
+                    Some((*filters, *reason_code, *times));
+            }
+            Fault::FilterQuota(quota) => {
+                self.reach(Reached::FilterQuota);
+                self.broker.client_mut(hub).limits.quota = *quota;
             }
             Fault::MaximumPacketSize(maximum) => {
-                self.broker.limits.maximum_packet_size = *maximum;
+                self.broker.client_mut(hub).limits.maximum_packet_size = *maximum;
             }
             Fault::Withhold { lasts } => {
                 self.reach(Reached::Withheld);
-                self.broker.limits.withholds = true;
-                self.after(*lasts, Timer::Acknowledge);
+                self.broker.client_mut(hub).limits.withholds = true;
+                self.after(*lasts, Timer::Acknowledge(hub));
             }
-            Fault::StoreFails { lasts } => self.fill_disk(*lasts),
+            Fault::DeviceMoves { device } => self.move_device(hub, *device),
+            Fault::DeviceRemoved { device } => self.remove_device(*device),
+            Fault::DeviceShared { device } => self.share_device(hub, *device),
+            Fault::StoreFails { lasts } => self.fill_disk(hub, *lasts),
             Fault::WallClock { years } => {
                 self.reach(Reached::WallClock);
                 let by = YEAR * years.unsigned_abs();
-                self.unix = if *years < 0 { self.unix.saturating_sub(by) } else { self.unix + by };
+                let unix = &mut self.hub_mut(hub).unix;
+                *unix = if *years < 0 { unix.saturating_sub(by) } else { *unix + by };
             }
         }
     }
@@ -118,18 +136,24 @@ impl World {
             self.reach(Reached::SessionsKept);
         }
         if !keeps_retained {
-            self.fates.retained_lost();
+            for hub in &mut self.hubs {
+                hub.fates.retained_lost();
+            }
         }
         self.broker.stop(self.now, announced, keeps_session, keeps_retained, wills);
         self.carry_out_effects();
+        let now = self.now;
+        for link in &mut self.links {
+            link.close_broker(now);
+        }
         self.after(away, Timer::StartBroker);
     }
 
-    fn take_over(&mut self, clean: bool) {
-        if self.broker.up && self.broker.session.is_some() {
+    fn take_over(&mut self, hub: HubId, clean: bool) {
+        if self.broker.up && self.broker.session(hub).is_some() {
             self.reach(Reached::TakenOver);
-            self.fates.exempt_all();
-            self.broker.take_over(self.now, clean);
+            self.hub_mut(hub).fates.exempt_all();
+            self.broker.take_over(self.now, hub, clean);
             self.carry_out_effects();
         }
     }
@@ -142,9 +166,9 @@ impl World {
         }
     }
 
-    fn cut(&mut self, up: usize, down: usize) {
+    fn cut(&mut self, hub: HubId, up: usize, down: usize) {
         let now = self.now;
-        let Some(id) = self.connection().map(|connection| connection.id) else { return };
+        let Some(id) = self.connection(hub).map(|connection| connection.id) else { return };
         if let Some(link) = self.link_mut(id) {
             link.cut(now, up, down);
             self.reach(Reached::Cuts);
@@ -153,50 +177,48 @@ impl World {
 
     fn crash(
         &mut self,
+        hub: HubId,
         durable: usize,
         up: usize,
         devices_survive: bool,
         away: Duration,
         damage: Damage,
     ) {
-        if !self.kill_daemon(durable, up, devices_survive, damage) {
+        if !self.kill_daemon(hub, durable, up, devices_survive, damage) {
             return;
         }
         match damage {
             Damage::None => self.reach(Reached::Crashes),
             Damage::Lost => {
-                self.life.store += 1;
                 self.reach(Reached::StoresLost);
-                self.fates.exempt_all();
-                self.ledger.store_lost();
+                let machine = self.hub_mut(hub);
+                machine.life.store += 1;
+                machine.fates.exempt_all();
+                self.ledger.store_lost(hub);
             }
             Damage::Elsewhere => self.reach(Reached::StoresElsewhere),
         }
-        self.after(away, Timer::StartDaemon);
+        self.after(away, Timer::StartDaemon(hub));
     }
 
-    fn reboot(&mut self, durable: usize, away: Duration) {
-        if !self.kill_daemon(durable, 0, false, Damage::None) {
+    fn reboot(&mut self, hub: HubId, durable: usize, away: Duration) {
+        if !self.kill_daemon(hub, durable, 0, false, Damage::None) {
             return;
         }
         self.reach(Reached::Reboots);
-        self.booted_at = self.now;
-        self.rebooted = true;
-        self.after(away, Timer::StartDaemon);
+        let now = self.now;
+        let machine = self.hub_mut(hub);
+        machine.booted_at = now;
+        machine.rebooted = true;
+        self.after(away, Timer::StartDaemon(hub));
     }
 
     /// The faults stop.
     pub(super) fn heal(&mut self) {
         self.note("FAULT", || "the faults stop".into());
-        self.network_up = true;
         self.latency = Duration::from_millis(1);
-        self.store.latency = Duration::from_millis(2);
-        self.store.is_full = false;
-        self.broker.refusals = (0, 0);
-        let limits = std::mem::take(&mut self.broker.limits);
-        self.at(self.now, Timer::Acknowledge);
-        if self.connection().is_some_and(|connection| Some(connection.id) == limits.limited) {
-            self.cut(usize::MAX, usize::MAX);
+        for hub in self.hub_ids() {
+            self.heal_hub(hub);
         }
         if !self.broker.up {
             self.at(self.now, Timer::StartBroker);
@@ -204,11 +226,25 @@ impl World {
         if self.setup.required {
             self.offer(Some("alice"));
         }
+    }
+
+    fn heal_hub(&mut self, hub: HubId) {
+        let machine = self.hub_mut(hub);
+        machine.network_up = true;
+        machine.store.latency = Duration::from_millis(2);
+        machine.store.is_full = false;
         let soon = Duration::from_secs(1);
-        if let Some(away) = self.daemon.as_mut().and_then(|daemon| daemon.away.as_mut()) {
+        if let Some(away) = machine.daemon.as_mut().and_then(|daemon| daemon.away.as_mut()) {
             *away = soon;
         }
-        self.after(soon, Timer::StartDaemon);
+        let client = self.broker.client_mut(hub);
+        client.refusals = (0, 0);
+        let limits = std::mem::take(&mut client.limits);
+        self.at(self.now, Timer::Acknowledge(hub));
+        if self.connection(hub).is_some_and(|connection| Some(connection.id) == limits.limited) {
+            self.cut(hub, usize::MAX, usize::MAX);
+        }
+        self.after(soon, Timer::StartDaemon(hub));
     }
 }
 

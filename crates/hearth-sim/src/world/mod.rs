@@ -1,11 +1,18 @@
 //! The world of one simulation: its clock, and everything in it, moved one event at a time.
 
 mod actions;
+mod arrivals;
 mod clients;
 pub(crate) mod daemon;
+mod guarding;
 pub(crate) mod home;
+mod hub;
+mod moving;
 pub(crate) mod network;
+pub(crate) mod requesters;
 mod storing;
+mod strangers;
+mod working;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,18 +21,18 @@ use hearth_core::{Message, topic::Prefix};
 use crate::{
     broker::Broker,
     devices::Devices,
-    fates::Fates,
     invariants::{Invariant, Violation},
     ledger::Ledger,
-    link::{Life, Link, LinkId},
+    link::{HubId, Link, LinkId},
     plan::{Plan, Setup},
     report::{Counts, Reached},
-    store::Store,
 };
-pub(crate) use clients::Neighbour;
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Connection, Daemon};
+pub(crate) use guarding::Guarding;
+pub(crate) use hub::HubMachine;
+use moving::Tenure;
 
-/// Everything, the hub included.
+/// Everything, the hubs included.
 pub(crate) struct World {
     pub(crate) now: Duration,
     pub(crate) setup: Setup,
@@ -34,37 +41,38 @@ pub(crate) struct World {
     next_timer: u64,
     pub(crate) links: Vec<Link>,
     next_link: LinkId,
-    network_up: bool,
     latency: Duration,
-    client_receive_maximum: u16,
     pub(crate) broker: Broker,
-    pub(crate) daemon: Option<Daemon>,
-    pub(crate) life: Life,
-    booted_at: Duration,
-    /// The records' deadlines are of an earlier boot.
-    rebooted: bool,
-    unix: Duration,
-    pub(crate) store: Store,
+    pub(crate) hubs: Vec<HubMachine>,
     pub(crate) devices: Devices,
     pub(crate) ledger: Ledger,
-    pub(crate) fates: Fates,
-    pub(crate) neighbour: Neighbour,
-    /// What the hub has said of refusals since the last was checked.
-    pub(crate) refusals_noticed: usize,
+    /// Who has had which device, and when.
+    tenures: Vec<Tenure>,
+    pub(crate) occasion: Occasion,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
     trace: Option<Vec<String>>,
 }
 
+/// While what a hub publishes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// It is given a request.
+    Request(usize),
+    /// It is told that it is subscribed, and may publish what waits.
+    Subscribed,
+    Other,
+}
+
 /// What happens later.
 #[derive(Debug)]
 enum Timer {
-    StartDaemon,
+    StartDaemon(HubId),
     StartBroker,
-    NetworkUp,
-    DiskHasRoom,
-    /// The broker gives the PUBACKs that it has held up.
-    Acknowledge,
+    NetworkUp(HubId),
+    DiskHasRoom(HubId),
+    /// The broker gives a hub the PUBACKs that it has held up.
+    Acknowledge(HubId),
     /// A client's message reaches the broker.
     Say {
         message: Message,
@@ -73,11 +81,13 @@ enum Timer {
     /// A requester's patience ends.
     AskAgain(usize),
     /// The driver gives an attempt up.
-    ConnectTimeout(LinkId),
+    ConnectTimeout(HubId, LinkId),
 }
 
 impl World {
     pub(crate) fn new(plan: &Plan, traced: bool) -> Self {
+        let hubs = plan.setup.hubs;
+        let offer = plan.setup.offer.map(str::to_owned);
         let mut world = Self {
             now: Duration::from_secs(100),
             setup: plan.setup.clone(),
@@ -86,27 +96,43 @@ impl World {
             next_timer: 0,
             links: Vec::new(),
             next_link: 0,
-            network_up: true,
             latency: Duration::from_millis(1),
-            client_receive_maximum: plan.setup.client_receive_maximum,
-            broker: Broker::new(plan.setup.habits, plan.setup.offer.map(str::to_owned)),
-            daemon: None,
-            life: Life { daemon: 0, store: 0 },
-            booted_at: Duration::ZERO,
-            rebooted: false,
-            unix: Duration::from_secs(1_700_000_000),
-            store: Store::default(),
+            broker: Broker::new(plan.setup.habits, offer, hubs),
+            hubs: HubId::all(hubs).map(|hub| HubMachine::new(hub, &plan.setup)).collect(),
             devices: Devices::new(),
             ledger: Ledger::default(),
-            fates: Fates::default(),
-            neighbour: Neighbour::default(),
-            refusals_noticed: 0,
+            tenures: Vec::new(),
+            occasion: Occasion::Other,
             counts: Counts::default(),
             violation: None,
             trace: traced.then(Vec::new),
         };
-        world.start_daemon();
+        if hubs > 1 {
+            world.reach(Reached::Homes);
+        }
+        world.note_habits();
+        world.begin_tenures();
+        for hub in world.hub_ids() {
+            world.start_daemon(hub);
+        }
         world
+    }
+
+    /// Notes what is unusual about the broker.
+    fn note_habits(&mut self) {
+        let habits = self.setup.habits;
+        for (has, habit) in [
+            (!habits.wildcards, Reached::NoWildcards),
+            (habits.one_filter_at_a_time, Reached::OneFilter),
+            (habits.adds_expiry, Reached::AddsExpiry),
+            (habits.tells_of_nobody, Reached::TellsOfNobody),
+            (habits.vouches, Reached::Vouches),
+            (habits.session_expiry.is_zero(), Reached::NoSessions),
+        ] {
+            if has {
+                self.reach(habit);
+            }
+        }
     }
 
     /// Plays all steps, then lets the faults stop and everything come to rest.
@@ -120,7 +146,8 @@ impl World {
             self.act(&step.action);
         }
         self.heal();
-        self.run_for(REST);
+        // What a flood has left may take a slow device long.
+        self.run_for(if self.setup.hostile { REST * 4 } else { REST });
         if self.violation.is_none() {
             self.check_at_rest();
         }
@@ -193,9 +220,8 @@ impl World {
     fn next_event(&self) -> Option<Duration> {
         let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
         let links = self.links.iter().filter_map(Link::next_arrival).min();
-        let daemon = self.daemon.as_ref().and_then(Daemon::next_due).map(|at| at + self.booted_at);
-        let store = self.store.next_due();
-        [timer, links, daemon, self.broker.next_due(), store, self.devices.next_due()]
+        let hubs = self.hubs.iter().filter_map(HubMachine::next_due).min();
+        [timer, links, hubs, self.broker.next_due(), self.devices.next_due()]
             .into_iter()
             .flatten()
             .min()
@@ -214,40 +240,32 @@ impl World {
             self.broker.on_time(self.now, &mut self.rng);
             self.carry_out_effects();
         }
-        self.store_works();
+        for hub in self.hub_ids() {
+            self.store_works(hub);
+        }
         self.devices_work();
-        self.wake_hub();
+        for hub in self.hub_ids() {
+            self.wake_hub(hub);
+        }
     }
 
     fn on_timer(&mut self, timer: Timer) {
         match timer {
-            Timer::StartDaemon => self.start_daemon(),
+            Timer::StartDaemon(hub) => self.start_daemon(hub),
             Timer::StartBroker => {
                 self.note("broker", || "starts".into());
                 self.broker.start(self.now);
                 self.carry_out_effects();
             }
-            Timer::NetworkUp => self.network_up = true,
-            Timer::Acknowledge => {
-                self.broker.stop_withholding();
+            Timer::NetworkUp(hub) => self.hub_mut(hub).network_up = true,
+            Timer::Acknowledge(hub) => {
+                self.broker.stop_withholding(hub);
                 self.carry_out_effects();
             }
-            Timer::DiskHasRoom => self.store.is_full = false,
+            Timer::DiskHasRoom(hub) => self.hub_mut(hub).store.is_full = false,
             Timer::Say { message, asked } => self.say(message, asked),
             Timer::AskAgain(index) => self.ask_again_if_unanswered(index),
-            Timer::ConnectTimeout(link) => self.give_attempt_up(link),
-        }
-    }
-
-    fn devices_work(&mut self) {
-        while let Some((device, property, payload)) = self.devices.take_effect(self.now) {
-            self.note("device", || format!("{device}/{property} is {}", lossy(&payload)));
-            self.report(&device, &property, payload);
-        }
-        while let Some((life, request, answer)) = self.devices.take_answer(self.now) {
-            if life == self.life.daemon {
-                self.feed(hearth_core::Input::Answered { request, answer });
-            }
+            Timer::ConnectTimeout(hub, link) => self.give_attempt_up(hub, link),
         }
     }
 }

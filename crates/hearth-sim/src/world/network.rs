@@ -7,33 +7,34 @@ use hearth_core::{Generation, Message};
 use super::{World, lossy};
 use crate::{
     broker::{Effect, Letter, Source},
-    invariants::Invariant,
-    link::{Life, Link, LinkId, ToBroker},
+    fates::Said,
+    link::{HubId, Life, Link, LinkId, ToBroker},
     report::Reached,
 };
 
 impl World {
     /// Delivers every packet that arrives now.
     pub(super) fn move_packets(&mut self) {
-        let ids: Vec<LinkId> = self.links.iter().map(|link| link.id).collect();
+        let ids: Vec<_> = self.links.iter().map(|link| (link.life.hub, link.id)).collect();
         let now = self.now;
-        for id in ids {
+        for (hub, id) in ids {
             while let Some(packet) = self.link_mut(id).and_then(|link| link.take_up(now)) {
                 self.note("broker", || format!("[{id}] gets {}", show(&packet)));
                 self.broker.receive(now, id, packet, &mut self.rng);
                 self.carry_out_effects();
             }
             while let Some(packet) = self.link_mut(id).and_then(|link| link.take_down(now)) {
-                self.hub_gets(id, packet);
+                self.hub_gets(hub, id, packet);
             }
         }
         self.links.retain(|link| !link.is_over());
     }
 
-    /// Opens a connection from the daemon.
-    pub(super) fn open_link(&mut self) -> LinkId {
+    /// Opens a connection from a hub's daemon.
+    pub(super) fn open_link(&mut self, hub: HubId) -> LinkId {
         self.next_link += 1;
-        self.links.push(Link::new(self.next_link, self.life));
+        let life = self.hub(hub).life;
+        self.links.push(Link::new(self.next_link, life));
         self.next_link
     }
 
@@ -53,11 +54,11 @@ impl World {
         self.latency + Duration::from_micros(self.rng.u64(..1_000))
     }
 
-    /// Nothing passes on any connection; each end notices by its own time-out.
-    pub(super) fn fall_silent(&mut self) {
+    /// Nothing passes on any connection of a hub; each end notices by its own time-out.
+    pub(super) fn fall_silent(&mut self, hub: HubId) {
         let hub_notices = self.now + Duration::from_millis(self.rng.u64(20_000..40_000));
         let broker_notices = self.now + BROKER_KEEP_ALIVE;
-        for link in &mut self.links {
+        for link in self.links.iter_mut().filter(|link| link.life.hub == hub) {
             link.fall_silent(hub_notices, broker_notices);
         }
     }
@@ -76,63 +77,112 @@ impl World {
                         link.close_broker(at);
                     }
                 }
-                Effect::Published(letter, source) => self.on_published(&letter, source),
+                Effect::Published(letter) => self.on_published(&letter),
                 Effect::Refused(message) => self.note_refused(&message),
-                Effect::Acknowledged(letter) => self.check_acknowledged(&letter),
-                Effect::SessionLost => {
-                    self.note("broker", || "the session is lost".into());
+                Effect::Acknowledged(hub, letter) => self.check_acknowledged(hub, &letter),
+                Effect::SessionLost(hub) => {
+                    self.note("broker", || format!("the session of {} is lost", hub.client_id()));
                     self.reach(Reached::SessionsLost);
-                    self.fates.session_lost();
+                    self.hub_mut(hub).fates.session_lost();
                 }
             }
         }
     }
 
     /// A message is with the broker: everyone who wants it gets it.
-    fn on_published(&mut self, letter: &Rc<Letter>, source: Source) {
+    fn on_published(&mut self, letter: &Rc<Letter>) {
         let message = &letter.message;
-        let session = self.broker.session.as_ref();
-        let wanted = session.is_some_and(|session| session.wants(&message.topic));
-        match source {
-            Source::Hub(id) => {
+        self.note_guarded_presence(message);
+        self.overhear(message, letter.source);
+        match letter.source {
+            Source::Hub(hub, id) => {
                 let life = self.links.iter().find(|link| link.id == id).map(|link| link.life);
-                self.note_answer(message, life.unwrap_or(self.life));
+                self.note_answer(message, life.unwrap_or(self.hub(hub).life));
+                self.note_acknowledgement(letter);
             }
-            Source::Will | Source::StrayWill => {
-                self.note("broker", || format!("publishes the will: {}", show_message(message)));
-                self.reach(Reached::WillsFired);
-                let generation = generation_of(message);
-                if let Some(fate) = generation.and_then(|g| self.fates.get_mut(g)) {
-                    fate.published += 1;
-                    // The hub may have left the old prefix by now, and nobody queues it.
-                    fate.exempt |= source == Source::StrayWill && !wanted;
-                    fate.stray |= source == Source::StrayWill;
-                }
-                self.guardians_see(message);
-            }
-            Source::Other => {
+            Source::Will(hub) => self.on_will(hub, message, false),
+            Source::StrayWill(hub) => self.on_will(hub, message, true),
+            Source::Other(_) => {
                 self.note("client", || format!("publishes {}", show_message(message)));
-                let generation = generation_of(message);
-                if let Some(fate) = generation.and_then(|g| self.fates.get_mut(g)) {
-                    let responder = message.user_property("client_id").unwrap_or_default();
-                    fate.acknowledgements.push((responder.to_owned(), message.payload.clone()));
-                    self.reach(Reached::Acknowledgements);
+                self.note_acknowledgement(letter);
+                if let Some(index) = letter.asked {
+                    self.check_served(message, index);
+                    self.responder_sees(message, index);
                 }
             }
         }
     }
 
-    /// The broker has the hub's answer to a request, or to another hub's will.
+    fn on_will(&mut self, hub: HubId, message: &Message, stray: bool) {
+        self.note("broker", || format!("publishes the will: {}", show_message(message)));
+        self.reach(Reached::WillsFired);
+        let session = self.broker.session(hub);
+        let wanted = session.is_some_and(|session| session.wants(&message.topic));
+        let fates = &mut self.hub_mut(hub).fates;
+        if let Some(fate) = generation_of(message).and_then(|g| fates.get_mut(g)) {
+            fate.published += 1;
+            // The hub may have left the old prefix by now, and nobody queues it.
+            fate.exempt |= stray && !wanted;
+            fate.stray |= stray;
+        }
+        self.guardians_see(message);
+    }
+
+    /// Somebody has said something in the name of a will: a guardian, or who calls itself one.
+    fn note_acknowledgement(&mut self, letter: &Letter) {
+        let message = &letter.message;
+        let Some(generation) = generation_of(message) else { return };
+        let now = self.now;
+        let by_guardian = letter.source.sender().0.starts_with("guardian");
+        let responder = self.responder_of(letter);
+        for hub in self.hub_ids() {
+            let is_answer = is_own_response(&message.topic, hub, "will");
+            let session = self.broker.session(hub);
+            let kept = session.is_some_and(|session| session.keeps(&message.topic));
+            let Some(fate) = self.hub_mut(hub).fates.get_mut(generation) else { continue };
+            if is_answer {
+                let responder = responder.clone();
+                let payload = message.payload.clone();
+                fate.acknowledgements.push(Said { responder, payload, at: now, by_guardian, kept });
+                self.reach(Reached::Acknowledgements);
+            }
+        }
+    }
+
+    /// Returns the name that a hub knows whoever answers a will by: what the broker vouches for, or what it says itself.
+    pub(crate) fn responder_of(&self, letter: &Letter) -> String {
+        let (account, client_id) = letter.source.sender();
+        if !self.broker.habits.vouches {
+            letter.message.user_property("client_id").unwrap_or_default().to_owned()
+        } else if account == client_id {
+            account.to_owned()
+        } else {
+            format!("{account} ({client_id})")
+        }
+    }
+
+    /// The broker has a hub's answer to a request, or to the will of a hub that it guards.
     fn note_answer(&mut self, message: &Message, life: Life) {
         if let Some(index) = self.ledger.answered_by(message) {
             self.check_answer(index, message, life);
-        } else if message.topic.ends_with("/attic/will") {
-            let known = self.neighbour.note_answer(message);
-            self.require(known, Invariant::TrueOutcome, || {
-                format!("an answer to a will that was never published: {}", show_message(message))
-            });
+        } else {
+            self.note_guard_answer(message, life.hub);
         }
     }
+}
+
+/// Whether a topic is the hub's own response topic for a purpose, below whatever prefix.
+pub(crate) fn is_own_response(topic: &str, hub: HubId, purpose: &str) -> bool {
+    let client = topic.strip_suffix(purpose).and_then(|rest| rest.strip_suffix('/'));
+    client
+        .and_then(|rest| rest.strip_suffix(hub.client_id()))
+        .is_some_and(|rest| rest == "response/" || rest.ends_with("/response/"))
+}
+
+/// Whether a topic is the presence of a client, below whatever prefix.
+pub(crate) fn is_presence(topic: &str, client_id: &str) -> bool {
+    let client = topic.strip_suffix("/presence").and_then(|rest| rest.strip_suffix(client_id));
+    client.is_some_and(|rest| rest == "hub/" || rest.ends_with("/hub/"))
 }
 
 pub(crate) fn generation_of(message: &Message) -> Option<Generation> {
@@ -143,6 +193,11 @@ pub(crate) fn show_message(message: &Message) -> String {
     let mut text = format!("{} \"{}\"", message.topic, lossy(&message.payload));
     if let Some(status) = message.user_property("__stat") {
         text += &format!(" stat {status}");
+    }
+    for name in ["reason", "retry", "repeated", "__propVal", "hub"] {
+        if let Some(value) = message.user_property(name) {
+            text += &format!(" {name} {value}");
+        }
     }
     if let Some(correlation_data) = &message.correlation_data {
         text += &format!(" corr {}", lossy(correlation_data));

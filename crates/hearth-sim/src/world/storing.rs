@@ -6,53 +6,58 @@ use hearth_core::Input;
 
 use super::{Timer, World};
 use crate::{
+    link::HubId,
     report::Reached,
     store::{Damage, Event},
 };
 
 impl World {
     /// Tells the hub what the store holds now, and what it does not.
-    pub(super) fn store_works(&mut self) {
-        while let Some(event) = self.store.on_time(self.now) {
+    pub(super) fn store_works(&mut self, hub: HubId) {
+        let now = self.now;
+        while let Some(event) = self.hub_mut(hub).store.on_time(now) {
             match event {
                 Event::Stored { revision, records } => {
                     for record in &records {
-                        self.ledger.note_durable(record);
+                        self.ledger.note_durable(hub, record);
                     }
-                    self.fates.stored();
-                    self.check_store();
-                    self.feed(Input::Stored { revision });
+                    self.hub_mut(hub).fates.stored();
+                    self.check_store(hub);
+                    self.feed(hub, Input::Stored { revision });
                 }
                 Event::Failed { revision } => {
-                    self.note("store", || format!("cannot be written: {revision}"));
+                    self.note(hub.client_id(), || format!("cannot write its store: {revision}"));
                     self.reach(Reached::Unwritten);
-                    self.feed(Input::StoreFailed { revision, error: "disk full".into() });
+                    self.feed(hub, Input::StoreFailed { revision, error: "disk full".into() });
                 }
             }
         }
     }
 
     /// The disk is full for a while.
-    pub(super) fn fill_disk(&mut self, lasts: Duration) {
+    pub(super) fn fill_disk(&mut self, hub: HubId, lasts: Duration) {
         self.reach(Reached::StoresFail);
-        self.store.is_full = true;
-        self.after(lasts, Timer::DiskHasRoom);
+        self.hub_mut(hub).store.is_full = true;
+        self.after(lasts, Timer::DiskHasRoom(hub));
     }
 
     /// The daemon has ended: what the store does not hold is forgotten.
-    pub(super) fn close_store(&mut self, durable: usize, damage: Damage) {
-        let remains = self.store.crash(durable, damage);
+    pub(super) fn close_store(&mut self, hub: HubId, durable: usize, damage: Damage) {
+        let remains = self.hub_mut(hub).store.crash(durable, damage);
         for record in &remains.records {
-            self.ledger.note_durable(record);
+            self.ledger.note_durable(hub, record);
         }
         match remains.lost_since {
             Some(since) => {
-                self.note("store", || "loses what could not be written".into());
+                self.note(hub.client_id(), || "loses what its store could not write".into());
                 self.reach(Reached::EndedUnwritten);
-                self.fates.unstored_lost(&self.store.memory);
-                self.ledger.forget_since(since, self.life);
+                let machine = self.hub_mut(hub);
+                machine.ended_unwritten = true;
+                machine.fates.unstored_lost(&machine.store.memory);
+                let life = machine.life;
+                self.ledger.forget_since(since, life);
             }
-            None => self.fates.stored(),
+            None => self.hub_mut(hub).fates.stored(),
         }
     }
 }

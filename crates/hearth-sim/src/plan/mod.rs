@@ -1,12 +1,19 @@
 //! What a seed stands for: a broker, a home, and a list of steps; each step stands on its own.
 
+mod asks;
+mod strangers;
+
 use std::time::Duration;
 
 pub(crate) use crate::faults::Fault;
 use crate::{
     broker::{Habits, Takeover},
+    devices,
     faults::{fault, offer},
+    link::HubId,
 };
+pub(crate) use asks::{Ask, Correlated, Requester, Response, Target};
+pub(crate) use strangers::{Knowledge, Mischief, Names};
 
 /// All that a simulation is made from.
 #[derive(Clone, Debug)]
@@ -19,6 +26,10 @@ pub(crate) struct Plan {
 /// What does not change during one simulation.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
+    /// How many hubs the home has.
+    pub(crate) hubs: usize,
+    /// Which hub begins with each of the devices that any may have.
+    pub(crate) placement: [HubId; devices::MOVABLE.len()],
     pub(crate) habits: Habits,
     pub(crate) offer: Option<&'static str>,
     pub(crate) fallback: Option<&'static str>,
@@ -28,11 +39,21 @@ pub(crate) struct Setup {
     pub(crate) client_receive_maximum: u16,
     /// Requests that one device may have waiting.
     pub(crate) queue: usize,
-    /// How long each guardian takes to acknowledge a will.
-    pub(crate) guardians: Vec<Duration>,
+    pub(crate) guardians: Vec<Guardian>,
+    /// Whether somebody is there who means no good.
+    pub(crate) hostile: bool,
     pub(crate) executes_stale: bool,
     /// So many requests come at once that the journal has no room for what is refused.
     pub(crate) flooded: bool,
+}
+
+/// A client that acts on every will.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guardian {
+    /// How long it takes.
+    pub(crate) takes: Duration,
+    /// Whether it says everything twice.
+    pub(crate) doubled: bool,
 }
 
 /// One action, and how long after the one before.
@@ -46,7 +67,8 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Traffic(Traffic),
-    Fault(Fault),
+    /// What befalls one of the hubs, or the broker.
+    Fault(HubId, Fault),
 }
 
 /// What clients and devices do.
@@ -57,11 +79,11 @@ pub(crate) enum Traffic {
     /// A requester sends an earlier request once more.
     AskAgain {
         back: usize,
+        /// Whether it says so.
+        marked: bool,
     },
-    /// Somebody sends what looks like an acknowledgement of a will.
-    Forge {
-        named: bool,
-    },
+    /// Somebody means no good, or knows no better.
+    Stranger(Mischief),
     /// A device reports a state on its own.
     Report {
         device: usize,
@@ -71,67 +93,15 @@ pub(crate) enum Traffic {
     NeighbourReturns,
 }
 
-/// A request as a requester makes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Ask {
-    pub(crate) target: Target,
-    pub(crate) response: Response,
-    pub(crate) correlated: Correlated,
-    pub(crate) at_least_once: bool,
-    pub(crate) expiry: Option<u32>,
-    pub(crate) retain: bool,
-    pub(crate) requester: usize,
-    /// Whether the requester asks again after this time without an answer.
-    pub(crate) patience: Option<Duration>,
-    /// How many requests go out at once.
-    pub(crate) times: usize,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    Power,
-    Toggle,
-    Set,
-    Temperature,
-    Position,
-    Step,
-    Read,
-    Describe,
-    Unknown,
-    TooLarge,
-    Absences,
-    Devices,
-}
-
-/// Where the response shall go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Response {
-    Own,
-    None,
-    /// Outside the prefix, but allowed.
-    Allowed,
-    /// Outside of what is allowed.
-    Forbidden(usize),
-}
-
-/// The Correlation Data of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Correlated {
-    Unique,
-    /// The same as that of other requests.
-    Reused,
-    None,
-}
-
 impl Plan {
     pub(crate) fn new(seed: u64, steps: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut setup = setup(&mut rng);
         // From peaceful to stormy: how many of a hundred steps are faults.
         let faults = *pick(&mut rng, &[3, 8, 15, 30]);
-        let mut steps: Vec<Step> = (0..steps).map(|_| step(&mut rng, faults)).collect();
-        if rng.u8(..FLOODED) == 0 && steps.len() > 1 {
+        let mut steps: Vec<Step> =
+            (0..steps).map(|_| step(&mut rng, faults, setup.hostile)).collect();
+        if rng.u8(..FLOODED) == 0 && steps.len() > 2 {
             flood(&mut rng, &mut setup, &mut steps);
         }
         Self { seed, setup, steps }
@@ -153,13 +123,36 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
                 Takeover::PublishesLate,
             ],
         ),
-        session_expiry: Duration::from_secs(*pick(rng, &[20, 600, 7 * 86_400, 7 * 86_400])),
+        session_expiry: *pick(
+            rng,
+            &[
+                Duration::ZERO,
+                Duration::from_secs(20),
+                Duration::from_secs(20),
+                Duration::from_secs(600),
+                Duration::from_secs(600),
+                Habits::ASKED_EXPIRY,
+                Habits::ASKED_EXPIRY,
+                Habits::ASKED_EXPIRY,
+                Habits::ASKED_EXPIRY,
+            ],
+        ),
+        wildcards: rng.u8(..10) > 0,
+        one_filter_at_a_time: rng.u8(..12) == 0,
+        adds_expiry: rng.u8(..8) == 0,
+        tells_of_nobody: rng.u8(..3) == 0,
+        vouches: rng.u8(..3) == 0,
     };
     let delays = [100, 700, 3_000, 20_000, 90_000];
-    let guardians = (0..*pick(rng, &[0, 1, 1, 2, 3]))
-        .map(|_| Duration::from_millis(*pick(rng, &delays)))
-        .collect();
+    let guardians = (0..*pick(rng, &[0, 1, 1, 2, 3])).map(|_| Guardian {
+        takes: Duration::from_millis(*pick(rng, &delays)),
+        doubled: rng.u8(..4) == 0,
+    });
+    let guardians = guardians.collect();
+    let hubs = *pick(rng, &[1, 1, 1, 1, 1, 1, 2, 2, 2, 3]);
     Setup {
+        hubs,
+        placement: std::array::from_fn(|_| HubId(rng.usize(..hubs))),
         habits,
         offer: offer(rng),
         fallback: *pick(rng, &[None, None, Some("home")]),
@@ -168,6 +161,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         client_receive_maximum: *pick(rng, &[1, 2, 20, 1024, 1024]),
         queue: *pick(rng, &[2, 4, 16]),
         guardians,
+        hostile: rng.u8(..3) == 0,
         executes_stale: rng.u8(..6) == 0,
         flooded: false,
     }
@@ -178,25 +172,29 @@ fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
     setup.client_receive_maximum = *pick(rng, &[64, 1024]);
     setup.habits.overruns = true;
     setup.flooded = true;
-    let at = rng.usize(1..steps.len());
+    let at = rng.usize(1..steps.len() - 1);
     let lasts = Duration::from_secs(20);
-    steps[at - 1].action = Action::Fault(Fault::Withhold { lasts });
-    let asks = Ask {
-        target: Target::Position,
-        response: Response::Own,
-        correlated: Correlated::Unique,
-        at_least_once: true,
-        expiry: None,
-        retain: false,
-        requester: 0,
-        patience: None,
-        times: 2_600,
+    steps[at - 1].action = Action::Fault(HubId(0), Fault::Withhold { lasts });
+    let plain = Ask::plain(Target::Position);
+    let long = Ask { correlated: Correlated::Long(60_000), times: 60, ..plain.clone() };
+    let (first, second) = match rng.u8(..3) {
+        // More than can be answered.
+        0 => (Ask { times: 2_600, ..plain.clone() }, plain),
+        // More than can be remembered, by two senders, of whom neither may have all.
+        1 => (long.clone(), Ask { requester: Requester::Phone(1), ..long }),
+        // More answers than may wait behind others where nobody waits for their PUBACK.
+        _ => (
+            Ask { times: 200, ..plain.clone() },
+            Ask { at_least_once: false, times: 1_500, ..plain },
+        ),
     };
-    steps[at] =
-        Step { after: Duration::from_millis(5), action: Action::Traffic(Traffic::Ask(asks)) };
+    for (step, ask) in steps[at..].iter_mut().zip([first, second]) {
+        let after = Duration::from_millis(5);
+        *step = Step { after, action: Action::Traffic(Traffic::Ask(ask)) };
+    }
 }
 
-fn step(rng: &mut fastrand::Rng, faults: u32) -> Step {
+fn step(rng: &mut fastrand::Rng, faults: u32, hostile: bool) -> Step {
     let after = match rng.u32(..100) {
         0..60 => rng.u64(..200),
         60..85 => rng.u64(..2_000),
@@ -205,60 +203,22 @@ fn step(rng: &mut fastrand::Rng, faults: u32) -> Step {
         _ => rng.u64(..1_200_000),
     };
     let action = if rng.u32(..100) < faults {
-        Action::Fault(fault(rng))
+        Action::Fault(HubId(rng.usize(..)), fault(rng))
     } else {
-        Action::Traffic(traffic(rng))
+        Action::Traffic(traffic(rng, hostile))
     };
     Step { after: Duration::from_millis(after), action }
 }
 
-fn traffic(rng: &mut fastrand::Rng) -> Traffic {
+fn traffic(rng: &mut fastrand::Rng, hostile: bool) -> Traffic {
     match rng.u32(..100) {
-        0..75 => Traffic::Ask(ask(rng)),
-        75..85 => Traffic::AskAgain { back: rng.usize(..4) },
-        85..93 => Traffic::Report { device: rng.usize(..) },
-        93..95 => Traffic::Forge { named: rng.bool() },
+        0..75 => Traffic::Ask(asks::ask(rng)),
+        75..84 => Traffic::AskAgain { back: rng.usize(..4), marked: rng.u8(..4) > 0 },
+        84..92 => Traffic::Report { device: rng.usize(..) },
+        92..95 if hostile => Traffic::Stranger(strangers::mischief(rng)),
+        92..95 => Traffic::Ask(asks::ask(rng)),
         95..98 => Traffic::NeighbourDies,
         _ => Traffic::NeighbourReturns,
-    }
-}
-
-fn ask(rng: &mut fastrand::Rng) -> Ask {
-    let target = match rng.u32(..100) {
-        0..18 => Target::Power,
-        18..28 => Target::Toggle,
-        28..36 => Target::Set,
-        36..48 => Target::Temperature,
-        48..58 => Target::Position,
-        58..80 => Target::Step,
-        80..88 => Target::Read,
-        88..91 => Target::Describe,
-        91..93 => Target::Unknown,
-        93..95 => Target::TooLarge,
-        95..97 => Target::Absences,
-        _ => Target::Devices,
-    };
-    let response = match rng.u32(..100) {
-        0..82 => Response::Own,
-        82..91 => Response::None,
-        91..95 => Response::Allowed,
-        _ => Response::Forbidden(rng.usize(..)),
-    };
-    let correlated = match rng.u32(..100) {
-        0..83 => Correlated::Unique,
-        83..90 => Correlated::Reused,
-        _ => Correlated::None,
-    };
-    Ask {
-        target,
-        response,
-        correlated,
-        at_least_once: rng.u8(..6) > 0,
-        expiry: *pick(rng, &[None, None, None, Some(1), Some(5), Some(30), Some(600)]),
-        retain: rng.u8(..40) == 0,
-        requester: rng.usize(..3),
-        patience: pick(rng, &[None, None, Some(2), Some(8)]).map(Duration::from_secs),
-        times: if rng.u8(..40) == 0 { rng.usize(2..10) } else { 1 },
     }
 }
 
