@@ -1,5 +1,6 @@
 //! The devices: one bounded mailbox each, and threads enough that a hung device costs itself alone.
 
+mod checked;
 pub mod crashes;
 pub(crate) mod host;
 pub(crate) mod instance;
@@ -10,6 +11,7 @@ pub(crate) mod mailbox;
 mod pace;
 mod pool;
 mod post;
+mod record;
 mod reload;
 mod reply;
 mod shared;
@@ -23,17 +25,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_core::{
-    Absence, Answer, ContentType, Request, RequestId, Status, property::Declaration,
-};
+use hearth_core::{Absence, Answer, ContentType, Request, RequestId, Status};
 use serde_json::{Value as Json, json};
 use tracing::warn;
 
 use crate::{
-    config::{Config, DeviceConfig, Isolation},
-    plugin::{Kind, Launcher, Objection, Plugins, STATUS},
+    config::{Config, Isolation},
+    plugin::{Launcher, Plugins, STATUS},
     service::Census,
 };
+use checked::CheckedDevice;
+pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
 use mailbox::{Mailbox, Pushed};
 use pool::{Pool, STACK_SIZE};
@@ -72,22 +74,6 @@ pub enum DeviceEvent {
         /// In the plugin's own form.
         state: Vec<u8>,
     },
-}
-
-/// A complaint of a plugin about a device's table: device ID, path below its `config`, message.
-pub type Complaint = (String, String, String);
-
-/// The devices of a configuration that their plugins have accepted.
-#[derive(Clone, Debug, Default)]
-pub struct Checked {
-    devices: BTreeMap<String, CheckedDevice>,
-}
-
-#[derive(Clone, Debug)]
-struct CheckedDevice {
-    config: DeviceConfig,
-    kind: Kind,
-    declarations: Vec<Declaration>,
 }
 
 /// All devices of the hub.
@@ -130,56 +116,6 @@ pub(crate) fn wait<'m, T>(
         Some(most) => condition.wait_timeout(guard, most).unwrap_or_else(PoisonError::into_inner).0,
         None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
     }
-}
-
-/// Checks every device's kind, table and declarations; what is as it is in `known` is not asked again.
-///
-/// # Errors
-/// Everything that the devices' plugins have to say against it.
-pub fn check(
-    config: &Config,
-    plugins: &Plugins,
-    known: &Checked,
-) -> Result<Checked, Vec<Complaint>> {
-    let mut checked = Checked::default();
-    let mut complaints = Vec::new();
-    for (id, device) in &config.devices {
-        match check_device(device, plugins, known) {
-            Ok(device) => drop(checked.devices.insert(id.clone(), device)),
-            Err(problems) => {
-                complaints.extend(problems.into_iter().map(|(path, text)| (id.clone(), path, text)))
-            }
-        }
-    }
-    plugins.end_inspection();
-    if complaints.is_empty() { Ok(checked) } else { Err(complaints) }
-}
-
-fn check_device(
-    config: &DeviceConfig,
-    plugins: &Plugins,
-    known: &Checked,
-) -> Result<CheckedDevice, Vec<(String, String)>> {
-    let refuse = |message: String| vec![(String::new(), message)];
-    let kind = find_kind(config, plugins).map_err(refuse)?.clone();
-    if config.isolation == Isolation::None && kind.panic_aborts() {
-        let text = "its plugin is built with panic=abort, and a panic in it would end the hub; \
-                    write isolation = \"process\"";
-        return Err(refuse(text.into()));
-    }
-    if let Some(known) = known.devices.get(&config.id)
-        && known.kind.is_same(&kind)
-        && known.config.config == config.config
-    {
-        let declarations = known.declarations.clone();
-        return Ok(CheckedDevice { config: config.clone(), kind, declarations });
-    }
-    let declarations =
-        plugins.examine(&kind, &config.config).map_err(|objection| match objection {
-            Objection::Problems(problems) => problems,
-            Objection::Unsound(reason) => refuse(reason),
-        })?;
-    Ok(CheckedDevice { config: config.clone(), kind, declarations })
 }
 
 impl Devices {
@@ -437,20 +373,6 @@ impl Devices {
     }
 }
 
-impl CheckedDevice {
-    /// Returns the device as it is started after crashes of the daemon in its calls.
-    fn after(&self, crashes: &[Instant]) -> Self {
-        let mut device = self.clone();
-        let here = device.config.isolation == Isolation::None;
-        if here && crashes.len() >= CRASHES_OF_THE_HUB && device.kind.file().is_some() {
-            device.config.isolation = Isolation::Process;
-            let (device, crashes) = (&self.config.id, crashes.len());
-            warn!(device, crashes, "it has crashed the hub and gets a process of its own");
-        }
-        device
-    }
-}
-
 fn answer_status(shared: &Shared, request: &Request) -> Answer {
     if request.payload.is_empty() {
         return Answer::text(shared.status());
@@ -467,15 +389,5 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind, String> {
-    plugins.kind(&device.kind).ok_or_else(|| {
-        let present: Vec<_> = plugins.kinds().collect();
-        let present = if present.is_empty() { "none".into() } else { present.join(", ") };
-        format!("no plugin provides `{}`; the kinds present are: {present}", device.kind)
-    })
-}
-
-/// Crashes of the whole daemon after which a device gets a process of its own.
-const CRASHES_OF_THE_HUB: usize = 2;
 /// How often it is looked for devices that do not come back from a call.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,7 +1,6 @@
 //! What one device does: takes its mail, calls its plugin, answers in order.
 
 use std::{
-    collections::VecDeque,
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,6 +16,7 @@ use super::{
     instance::{Call, Fall, Instance},
     lines,
     mailbox::{Change, Completion, Mailbox, Next, Ready},
+    record::Record,
     reply::{self, Verb, Wish},
     shared::{Condition, Shared},
 };
@@ -69,15 +69,6 @@ pub(crate) enum Turn {
     Ended,
 }
 
-/// How often the device has failed.
-#[derive(Debug, Default)]
-struct Record {
-    /// Failures since the last instance that lived for a while.
-    failures: u32,
-    /// Crashes that count.
-    crashes: VecDeque<Instant>,
-}
-
 impl Worker {
     /// Makes a device that has crashed at these times already.
     pub(crate) fn new(
@@ -86,13 +77,12 @@ impl Worker {
         shared: Arc<Shared>,
         crashes: &[Instant],
     ) -> Self {
-        let crashes = crashes.iter().copied().collect();
         Self {
             kind,
             launcher,
             shared,
             instance: None,
-            record: Record { failures: 0, crashes },
+            record: Record::new(crashes),
             since: Instant::now(),
             retry: None,
             begun: false,
@@ -416,45 +406,11 @@ impl Worker {
     }
 }
 
-impl Record {
-    /// Returns how long to wait after one more failure.
-    fn wait_after(&mut self, lived: Option<Duration>) -> Duration {
-        if lived.is_some_and(|lived| lived > HEALTHY_AFTER) {
-            self.failures = 0;
-        }
-        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(10)).min(LONGEST_WAIT);
-        self.failures += 1;
-        wait
-    }
-
-    /// Counts a crash; says so where there are too many.
-    fn crashed(&mut self, shared: &Shared) -> Option<String> {
-        self.crashes.push_back(Instant::now());
-        self.too_many(shared)
-    }
-
-    /// Says so where there are too many crashes within the window.
-    fn too_many(&mut self, shared: &Shared) -> Option<String> {
-        let (now, bounds) = (Instant::now(), shared.bounds);
-        while self.crashes.front().is_some_and(|crash| *crash + bounds.failure_window < now) {
-            self.crashes.pop_front();
-        }
-        (self.crashes.len() >= bounds.max_failures).then(|| {
-            let window = humantime::format_duration(bounds.failure_window);
-            format!("in quarantine after {} crashes within {window}", self.crashes.len())
-        })
-    }
-}
-
 fn unavailable(fall: &Fall) -> Answer {
     Answer::failure(Status::Unavailable, fall.reason())
 }
 
 /// Mail that a device takes before others have their turns.
 const LONGEST_TURN: usize = 16;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// An instance that has lived this long starts with a clean record.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// How long an instance in a process of its own may take to save and to end.
 const LONGEST_END: Duration = Duration::from_secs(2);

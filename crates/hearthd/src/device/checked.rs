@@ -1,0 +1,102 @@
+//! The devices of a configuration, once their plugins have looked at it.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use hearth_core::property::Declaration;
+use tracing::warn;
+
+use crate::{
+    config::{Config, DeviceConfig, Isolation},
+    plugin::{Kind, Objection, Plugins},
+};
+
+/// A complaint of a plugin about a device's table: device ID, path below its `config`, message.
+pub type Complaint = (String, String, String);
+
+/// The devices of a configuration that their plugins have accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    pub(super) devices: BTreeMap<String, CheckedDevice>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct CheckedDevice {
+    pub(super) config: DeviceConfig,
+    pub(super) kind: Kind,
+    pub(super) declarations: Vec<Declaration>,
+}
+
+/// Checks every device's kind, table and declarations; what is as it is in `known` is not asked again.
+///
+/// # Errors
+/// Everything that the devices' plugins have to say against it.
+pub fn check(
+    config: &Config,
+    plugins: &Plugins,
+    known: &Checked,
+) -> Result<Checked, Vec<Complaint>> {
+    let mut checked = Checked::default();
+    let mut complaints = Vec::new();
+    for (id, device) in &config.devices {
+        match check_device(device, plugins, known) {
+            Ok(device) => drop(checked.devices.insert(id.clone(), device)),
+            Err(problems) => {
+                complaints.extend(problems.into_iter().map(|(path, text)| (id.clone(), path, text)))
+            }
+        }
+    }
+    plugins.end_inspection();
+    if complaints.is_empty() { Ok(checked) } else { Err(complaints) }
+}
+
+fn check_device(
+    config: &DeviceConfig,
+    plugins: &Plugins,
+    known: &Checked,
+) -> Result<CheckedDevice, Vec<(String, String)>> {
+    let refuse = |message: String| vec![(String::new(), message)];
+    let kind = find_kind(config, plugins).map_err(refuse)?.clone();
+    if config.isolation == Isolation::None && kind.panic_aborts() {
+        let text = "its plugin is built with panic=abort, and a panic in it would end the hub; \
+                    write isolation = \"process\"";
+        return Err(refuse(text.into()));
+    }
+    if let Some(known) = known.devices.get(&config.id)
+        && known.kind.is_same(&kind)
+        && known.config.config == config.config
+    {
+        let declarations = known.declarations.clone();
+        return Ok(CheckedDevice { config: config.clone(), kind, declarations });
+    }
+    let declarations =
+        plugins.examine(&kind, &config.config).map_err(|objection| match objection {
+            Objection::Problems(problems) => problems,
+            Objection::Unsound(reason) => refuse(reason),
+        })?;
+    Ok(CheckedDevice { config: config.clone(), kind, declarations })
+}
+
+impl CheckedDevice {
+    /// Returns the device as it is started after crashes of the daemon in its calls.
+    pub(super) fn after(&self, crashes: &[Instant]) -> Self {
+        let mut device = self.clone();
+        let here = device.config.isolation == Isolation::None;
+        if here && crashes.len() >= CRASHES_OF_THE_HUB && device.kind.file().is_some() {
+            device.config.isolation = Isolation::Process;
+            let (device, crashes) = (&self.config.id, crashes.len());
+            warn!(device, crashes, "it has crashed the hub and gets a process of its own");
+        }
+        device
+    }
+}
+
+fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind, String> {
+    plugins.kind(&device.kind).ok_or_else(|| {
+        let present: Vec<_> = plugins.kinds().collect();
+        let present = if present.is_empty() { "none".into() } else { present.join(", ") };
+        format!("no plugin provides `{}`; the kinds present are: {present}", device.kind)
+    })
+}
+
+/// Crashes of the whole daemon after which a device gets a process of its own.
+const CRASHES_OF_THE_HUB: usize = 2;
