@@ -8,7 +8,9 @@ mod fatal;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -38,18 +40,29 @@ struct Refused {
     until: Instant,
 }
 
-/// One end of the daemon, as the history keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    device: String,
-    request: u64,
-    /// Nobody knows how the daemon ended: somebody may have killed it.
-    silent: bool,
-    /// It is held against the device.
-    counts: bool,
-    /// On the clock that goes on until the machine is started anew.
-    at_ms: u64,
+/// What is known of earlier lives since the machine was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct History {
+    /// Names this start of the machine, on whose clock the times are.
     boot: String,
+    crashes: Vec<Crash>,
+    suspects: Vec<Suspect>,
+}
+
+/// A crash of the daemon in a call of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Crash {
+    device: String,
+    at_ms: u64,
+}
+
+/// A call in which the last lives have ended without a word, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Suspect {
+    device: String,
+    call: String,
+    request: u64,
+    lives: u32,
 }
 
 impl Crashes {
@@ -60,59 +73,61 @@ impl Crashes {
     pub fn open(folder: &Path, window: Duration) -> io::Result<Self> {
         let (calls, left) = Calls::open(&folder.join(CALLS))?;
         fatal::watch()?;
-        let history = folder.join(HISTORY);
-        let mut entries = read_history(&history);
+        let file = folder.join(HISTORY);
+        let before = read_history(&file);
         let now = monotonic_ms();
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        entries.retain(|entry| now.saturating_sub(entry.at_ms) <= window_ms);
         let mut crashes = Self { calls, window, ..Self::default() };
-        for found in crashes.tell(left) {
-            crashes.learn(found, &mut entries, now);
-        }
-        for entry in entries.iter().filter(|entry| entry.counts) {
-            let ago = Duration::from_millis(now.saturating_sub(entry.at_ms));
+        let history = crashes.learn(before.clone().unwrap_or_default(), left, now);
+        for crash in &history.crashes {
+            let ago = Duration::from_millis(now.saturating_sub(crash.at_ms));
             let at = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
-            crashes.by_device.entry(entry.device.clone()).or_default().push(at);
+            crashes.by_device.entry(crash.device.clone()).or_default().push(at);
         }
-        write_history(&history, &entries)?;
+        if before.as_ref() != Some(&history) {
+            write_history(&file, &history)?;
+        }
         Ok(crashes)
     }
 
-    /// Tells what the last life has left; returns the calls in which it may have ended.
-    fn tell(&self, left: Left) -> Vec<Found> {
+    /// Tells what the last life has left, and returns what is known with it.
+    fn learn(&mut self, before: History, left: Left, now: u64) -> History {
         if let Some(ending) = left.outside {
             error!(ended_by = %ending, "the hub crashed, and not in a call of a device's plugin");
         }
-        left.calls
+        let boot = boot();
+        let History { mut crashes, suspects, .. } =
+            if before.boot == boot { before } else { History::default() };
+        let window_ms = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
+        crashes.retain(|crash| now.saturating_sub(crash.at_ms) <= window_ms);
+        let mut still = Vec::new();
+        for found in left.calls {
+            if let Some(suspect) = suspect(&found, &suspects) {
+                let Found { device, work, property, .. } = &found;
+                let (call, lives) = (work.as_str(), suspect.lives);
+                warn!(
+                    device,
+                    call, property, lives, "the hub ended in a call of the device's plugin"
+                );
+                still.push(suspect);
+            } else {
+                crashes.push(Crash { device: found.device.clone(), at_ms: now });
+                self.hold_against(found);
+            }
+        }
+        let newest = crashes.len().saturating_sub(MOST_CRASHES);
+        History { boot, crashes: crashes.split_off(newest), suspects: still }
     }
 
-    fn learn(&mut self, found: Found, entries: &mut Vec<Entry>, now: u64) {
+    fn hold_against(&mut self, found: Found) {
         let Found { device, work, property, request, ending } = found;
-        let silent = ending == Ending::Silent;
-        // A kill from outside hits any call; twice in a row the same one is no chance any more.
-        let again =
-            |entry: &Entry| entry.silent && entry.device == device && entry.request == request;
-        let counts = !silent || entries.iter().any(again);
-        let entry = Entry { device, request, silent, counts, at_ms: now, boot: boot() };
-        let device = &entry.device;
-        if counts {
-            let call = work.as_str();
-            error!(device, call, property, ended_by = %ending, "the hub crashed in a call of the device's plugin");
-        } else {
-            warn!(
-                device,
-                call = work.as_str(),
-                property,
-                "the hub ended in a call of the device's plugin"
-            );
-        }
-        if counts && request != 0 {
+        let call = work.as_str();
+        error!(device, call, property, ended_by = %ending, "the hub crashed in a call of the device's plugin");
+        if request != 0 {
             let reason =
                 format!("the hub crashed while `{device}` carried out this request: {ending}");
             let until = Instant::now() + self.window;
-            self.refused.push(Refused { device: device.clone(), request, reason, until });
+            self.refused.push(Refused { device, request, reason, until });
         }
-        entries.push(entry);
     }
 
     /// Returns when a device has crashed the daemon.
@@ -144,23 +159,32 @@ pub fn folder(state: &Path) -> PathBuf {
     std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| state.to_owned(), PathBuf::from)
 }
 
-fn read_history(file: &Path) -> Vec<Entry> {
-    // Without a history, or with one of another version, all begins anew.
-    let entries = fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let mut entries: Vec<Entry> = entries.unwrap_or_default();
-    let boot = boot();
-    entries.retain(|entry| entry.boot == boot);
-    entries
+/// Returns whom a call that was under way makes suspect; none where it is to blame.
+///
+/// A kill from outside hits any call. The same one in several lives in a row is no chance any more.
+fn suspect(found: &Found, before: &[Suspect]) -> Option<Suspect> {
+    if found.ending != Ending::Silent {
+        return None;
+    }
+    let (device, call, request) = (found.device.clone(), found.work.as_str(), found.request);
+    let same = |suspect: &&Suspect| {
+        suspect.device == device && suspect.call == call && suspect.request == request
+    };
+    let lives = before.iter().find(same).map_or(0, |suspect| suspect.lives) + 1;
+    (lives < SILENT_LIVES).then(|| Suspect { device, call: call.to_owned(), request, lives })
+}
+
+/// Reads the history; without one, or with one of another version, all begins anew.
+fn read_history(file: &Path) -> Option<History> {
+    fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 
 /// Writes the history as a whole; what has gone with a power cut need not be known.
-fn write_history(file: &Path, entries: &[Entry]) -> io::Result<()> {
-    if entries.is_empty() && !file.exists() {
-        return Ok(());
-    }
+fn write_history(file: &Path, history: &History) -> io::Result<()> {
     let new = file.with_extension("new");
-    let newest = &entries[entries.len().saturating_sub(MOST_ENTRIES)..];
-    fs::write(&new, serde_json::to_vec(newest)?)?;
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&new)?.write_all(&serde_json::to_vec(history)?)?;
     fs::rename(new, file)
 }
 
@@ -172,7 +196,9 @@ fn boot() -> String {
 
 const CALLS: &str = "calls";
 const HISTORY: &str = "crashes.json";
-const MOST_ENTRIES: usize = 256;
+const MOST_CRASHES: usize = 256;
+/// Lives that must end in the same call, without a word, before that call is to blame.
+const SILENT_LIVES: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -191,18 +217,17 @@ mod tests {
     }
 
     /// Learns of one end of the daemon after the other.
-    fn learn(endings: &[Found]) -> (Crashes, Vec<Entry>) {
+    fn learn(endings: impl IntoIterator<Item = Vec<Found>>) -> (Crashes, History) {
         let mut crashes = Crashes { window: WINDOW, ..Crashes::default() };
-        let mut entries = Vec::new();
-        for found in endings {
-            crashes.learn(found.clone(), &mut entries, 0);
-        }
-        (crashes, entries)
+        let history = endings.into_iter().fold(History::default(), |history, calls| {
+            crashes.learn(history, Left { calls, outside: None }, 0)
+        });
+        (crashes, history)
     }
 
     #[test]
     fn a_request_that_crashed_the_hub_is_refused_once() {
-        let (mut crashes, _) = learn(&[found("lamp", 7, Ending::Signal(libc::SIGSEGV))]);
+        let (mut crashes, _) = learn([vec![found("lamp", 7, Ending::Signal(libc::SIGSEGV))]]);
         assert_eq!(crashes.refuse("lamp", || 8), None);
         assert_eq!(crashes.refuse("heater", || 7), None);
         let reason = crashes.refuse("lamp", || 7).unwrap();
@@ -214,15 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_from_outside_counts_only_when_it_hits_the_same_call_again() {
-        let silent = |request| found("lamp", request, Ending::Silent);
-        let counts = |endings: &[Found]| {
-            let (_, entries) = learn(endings);
-            entries.iter().map(|entry| entry.counts).collect::<Vec<_>>()
-        };
-        assert_eq!(counts(&[silent(7)]), [false]);
-        assert_eq!(counts(&[silent(7), silent(8)]), [false, false]);
-        assert_eq!(counts(&[silent(7), silent(7)]), [false, true]);
+    fn a_kill_from_outside_counts_only_when_it_hits_the_same_call_three_times_in_a_row() {
+        let silent = |request| vec![found("lamp", request, Ending::Silent)];
+        let crashes = |endings: &[Vec<Found>]| learn(endings.iter().cloned()).1.crashes.len();
+        assert_eq!(crashes(&[silent(7)]), 0);
+        assert_eq!(crashes(&[silent(7), silent(7)]), 0);
+        assert_eq!(crashes(&[silent(7), silent(8), silent(7), silent(8)]), 0);
+        assert_eq!(crashes(&[silent(7), silent(7), Vec::new(), silent(7)]), 0);
+        assert_eq!(crashes(&[silent(7), silent(7), silent(7)]), 1);
     }
 
     #[test]
@@ -230,23 +254,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(HISTORY);
         let now = monotonic_ms();
-        let entry = |device: &str, at_ms, boot: &str| Entry {
-            device: device.into(),
-            request: 1,
-            silent: false,
-            counts: true,
-            at_ms,
-            boot: boot.into(),
-        };
+        let crash = |device: &str, at_ms| Crash { device: device.into(), at_ms };
         let long_ago = now.saturating_sub(700_000);
-        let entries =
-            [entry("a", now, &boot()), entry("b", long_ago, &boot()), entry("c", now, "")];
-        write_history(&file, &entries).unwrap();
+        let crashes = vec![crash("a", now), crash("b", long_ago)];
+        let history = History { boot: boot(), crashes, suspects: Vec::new() };
+        write_history(&file, &history).unwrap();
         let crashes = Crashes::open(folder.path(), WINDOW).unwrap();
         assert_eq!(crashes.of("a").len(), 1);
         let long_up = now > 700_000;
         assert_eq!(crashes.of("b").len(), usize::from(!long_up));
-        assert_eq!(crashes.of("c").len(), 0);
+        write_history(&file, &History { boot: "another".into(), ..history }).unwrap();
+        assert_eq!(Crashes::open(folder.path(), WINDOW).unwrap().of("a").len(), 0);
         fs::write(&file, "[{").unwrap();
         assert_eq!(Crashes::open(folder.path(), WINDOW).unwrap().of("a").len(), 0);
     }
