@@ -53,6 +53,74 @@ pub const TIMER_CANCEL: u64 = u64::MAX;
 /// The extension through which a kind saves state.
 pub const EXT_STATE: &str = "hearth.state/1";
 
+/// A struct that begins with its size, and that later minor versions append fields to (S1).
+///
+/// # Safety
+///
+/// The type is `repr(C)`, all bits of zero are a value of each of its fields beyond [`Growing::FIRST_SIZE`], and the
+/// `u32` at [`Growing::SIZE_AT`] is the struct's size as its writer knows it.
+#[expect(unsafe_code, reason = "whoever implements it vouches for a layout")]
+pub unsafe trait Growing: Sized {
+    /// The size in the minor version 0: none is shorter.
+    const FIRST_SIZE: usize;
+    /// Where its size stands in it.
+    const SIZE_AT: usize = 0;
+
+    /// Copies a struct of the other side, of whatever minor version; fields that it does not have are zero.
+    ///
+    /// Returns none where it is shorter than it ever was.
+    ///
+    /// # Safety
+    ///
+    /// `from` leads to as many readable bytes as the struct says to have, and at least to its size.
+    #[expect(unsafe_code, reason = "the struct lies behind a pointer of the other side")]
+    unsafe fn copied(from: *const Self) -> Option<Self> {
+        let bytes = from.cast::<u8>();
+        // SAFETY: the size is within the struct.
+        let size = unsafe { bytes.add(Self::SIZE_AT) }.cast::<u32>();
+        // SAFETY: the caller vouches for the size at least.
+        let size = unsafe { size.read() } as usize;
+        if size < Self::FIRST_SIZE {
+            return None;
+        }
+        let mut copy = std::mem::MaybeUninit::<Self>::zeroed();
+        let length = size.min(size_of::<Self>());
+        // SAFETY: so many bytes are readable there, and fit here.
+        unsafe { bytes.copy_to_nonoverlapping(copy.as_mut_ptr().cast::<u8>(), length) };
+        // SAFETY: what the first version had is copied, and zeros are a value of the rest.
+        Some(unsafe { copy.assume_init() })
+    }
+}
+
+macro_rules! growing {
+    ($($name:ident up to $last:ident: $type:ty, $bytes:literal or $few:literal bytes;)+) => {$(
+        // SAFETY: the struct is C's, begins with its size, and has no more fields than those of version 1.0.
+        #[expect(unsafe_code, reason = "the layout is the header's")]
+        unsafe impl Growing for $name {
+            const FIRST_SIZE: usize = std::mem::offset_of!(Self, $last) + size_of::<$type>();
+        }
+        const _: () = assert!(
+            $name::FIRST_SIZE == if cfg!(target_pointer_width = "64") { $bytes } else { $few },
+            "plugins of version 1.0 have this size"
+        );
+    )+};
+}
+
+growing! {
+    Host up to get_extension: usize, 80 or 44 bytes;
+    CreateArgs up to errors: Sink, 80 or 44 bytes;
+    Command up to payload: Slice, 56 or 40 bytes;
+    Kind up to get_extension: usize, 112 or 60 bytes;
+    ExtState up to save: usize, 16 or 12 bytes;
+}
+
+// SAFETY: as for the others; the size stands behind the magic.
+#[expect(unsafe_code, reason = "the layout is the header's")]
+unsafe impl Growing for Entry {
+    const FIRST_SIZE: usize = std::mem::offset_of!(Self, kinds) + size_of::<usize>();
+    const SIZE_AT: usize = std::mem::offset_of!(Prefix, struct_size);
+}
+
 /// A borrowed run of bytes, valid until the callee returns (M1).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -250,3 +318,53 @@ pub struct ExtState {
 }
 
 const _: () = assert!(size_of::<Prefix>() == 128, "L1: the host reads the first 128 bytes");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command as a later version may have it.
+    #[repr(C)]
+    struct Later {
+        first: Command,
+        more: Option<unsafe extern "C" fn()>,
+    }
+
+    // SAFETY: the struct is C's, begins with its size, and the field beyond the first version may be zero.
+    #[expect(unsafe_code, reason = "the layout is the test's")]
+    unsafe impl Growing for Later {
+        const FIRST_SIZE: usize = Command::FIRST_SIZE;
+    }
+
+    fn command(size: usize) -> Command {
+        let struct_size = u32::try_from(size).unwrap();
+        Command {
+            struct_size,
+            flags: 0,
+            token: 7,
+            deadline_ms: 8,
+            name: Slice::new(b"power"),
+            payload: Slice::new(b"ON"),
+        }
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "the other side is a pointer")]
+    fn either_side_may_be_the_older_one() {
+        unsafe extern "C" fn more() {}
+        let old = command(size_of::<Command>());
+        // SAFETY: the struct has the size that it says.
+        let read = unsafe { Later::copied((&raw const old).cast()) }.unwrap();
+        assert_eq!((read.first.token, read.more.is_none()), (7, true));
+        let new = Later { first: command(size_of::<Later>()), more: Some(more) };
+        // SAFETY: as above.
+        let read = unsafe { Command::copied((&raw const new).cast()) }.unwrap();
+        assert_eq!((read.token, read.deadline_ms, read.payload.len), (7, 8, 2));
+        // SAFETY: as above.
+        let read = unsafe { Later::copied(&raw const new) }.unwrap();
+        assert!(read.more.is_some());
+        let short = command(Command::FIRST_SIZE - 1);
+        // SAFETY: as above.
+        assert!(unsafe { Command::copied(&raw const short) }.is_none());
+    }
+}

@@ -1,5 +1,6 @@
 //! End to end: the built binaries and plugins against real brokers.
 
+mod abi;
 mod answers;
 mod authoring;
 mod bad_input;

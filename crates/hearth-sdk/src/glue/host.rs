@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::abi::{self, Host, Slice};
+use crate::abi::{self, Growing, Host, Slice};
 use crate::{Failure, FailureKind};
 
 /// A host's function table that stays readable until the process ends (M3).
@@ -26,10 +26,16 @@ impl HostRef {
         }
         // SAFETY: not null, so `struct_size` is readable.
         let size = unsafe { (*host).struct_size };
-        if (size as usize) < size_of::<Host>() {
+        if (size as usize) < Host::FIRST_SIZE {
             return None;
         }
-        // SAFETY: the size says that every field that this side knows is there.
+        const {
+            assert!(
+                size_of::<Host>() == Host::FIRST_SIZE,
+                "a field of a later version must not be borrowed"
+            )
+        };
+        // SAFETY: the size says that every field of the first version is there, and there are no others.
         Some(Self(unsafe { &*host }))
     }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::{HostRef, contained, host, sink, text};
-use crate::abi::{self, Command, CreateArgs, ExtState, Kind, Sink, Slice};
+use crate::abi::{self, Command, CreateArgs, ExtState, Growing, Kind, Sink, Slice};
 use crate::device::read_config;
 use crate::scope::{self, Deferral};
 use crate::{Answer, Changes, Context, Device, Failure, Property};
@@ -128,12 +128,7 @@ unsafe extern "C" fn create<D: Device>(args: *const CreateArgs, out: *mut *mut c
         // SAFETY: the host passes a place for the instance (F3).
         unsafe { out.write(std::ptr::null_mut()) };
         // SAFETY: the host's arguments begin with their size (S1).
-        let size = unsafe { (*args).struct_size };
-        if (size as usize) < size_of::<CreateArgs>() {
-            return abi::ERR_UNSUPPORTED;
-        }
-        // SAFETY: the size says that every field that this side knows is there.
-        let args = unsafe { &*args };
+        let Some(args) = (unsafe { CreateArgs::copied(args) }) else { return abi::ERR_UNSUPPORTED };
         // SAFETY: the host stays readable until the process ends (M3).
         let Some(host) = (unsafe { HostRef::new(args.host) }) else { return abi::ERR_UNSUPPORTED };
         // SAFETY: the host lends the ID for this call (M1).
@@ -182,12 +177,9 @@ unsafe extern "C" fn destroy<D: Device>(instance: *mut c_void) {
 unsafe extern "C" fn on_command<D: Device>(instance: *mut c_void, command: *const Command) -> i32 {
     contained(|| {
         // SAFETY: the host's command begins with its size (S1).
-        let size = unsafe { (*command).struct_size };
-        if (size as usize) < size_of::<Command>() {
+        let Some(command) = (unsafe { Command::copied(command) }) else {
             return abi::ERR_UNSUPPORTED;
-        }
-        // SAFETY: the size says that every field that this side knows is there.
-        let command = unsafe { &*command };
+        };
         // SAFETY: the host passes a live instance, and calls on it do not overlap (T1).
         let instance = unsafe { Instance::<D>::borrow(instance) };
         // SAFETY: the host lends the payload for this call (M1).

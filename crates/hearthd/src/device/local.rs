@@ -4,7 +4,7 @@
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
-use hearth_sdk::abi::{self, Command, CreateArgs, ExtState};
+use hearth_sdk::abi::{self, Command, CreateArgs, ExtState, Growing};
 
 use super::{
     host::{HostCalls, HostTable},
@@ -18,7 +18,7 @@ pub(crate) struct Local {
     kind: KindTable,
     handle: *mut c_void,
     host: &'static HostTable,
-    state: Option<&'static ExtState>,
+    state: Option<ExtState>,
 }
 
 // SAFETY: calls may come from different threads over time (T1), and the handle is used by its owner alone.
@@ -90,7 +90,7 @@ impl Local {
 
     /// Asks for what a successor should know.
     pub(crate) fn save(&mut self) -> Result<Option<Vec<u8>>, Fall> {
-        let Some(state) = self.state else { return Ok(None) };
+        let Some(state) = &self.state else { return Ok(None) };
         let mut pairs = Pairs::new();
         // SAFETY: the handle is alive, calls do not overlap (T1), and the sink outlives the call.
         let status = unsafe { (state.save)(self.handle, sink(&mut pairs)) };
@@ -111,7 +111,7 @@ impl Drop for Local {
     }
 }
 
-fn state_extension(kind: KindTable) -> Option<&'static ExtState> {
+fn state_extension(kind: KindTable) -> Option<ExtState> {
     let get_extension = kind.table().get_extension?;
     let id = std::ffi::CString::new(abi::EXT_STATE).expect("the name has no NUL");
     // SAFETY: the name outlives the call.
@@ -119,9 +119,8 @@ fn state_extension(kind: KindTable) -> Option<&'static ExtState> {
     if extension.is_null() {
         return None;
     }
-    // SAFETY: an extension is constant data of a library that is never closed.
-    let extension: &'static ExtState = unsafe { &*extension };
-    (extension.struct_size as usize >= size_of::<ExtState>()).then_some(extension)
+    // SAFETY: an extension is constant data of a library that is never closed, and says its size.
+    unsafe { ExtState::copied(extension) }
 }
 
 fn describe_failure(status: i32, problems: Pairs) -> String {

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use hearth_sdk::abi;
+use hearth_sdk::abi::{self, Growing};
 use object::{
     Architecture, Object, ObjectSegment, ObjectSymbol,
     read::elf::{ElfFile, FileHeader},
@@ -52,9 +52,9 @@ pub enum IdentityError {
     /// The entry is not inside the file, or does not start as it must.
     #[error("not a plugin: `{symbol}` does not start with the plugin magic", symbol = abi::ENTRY_SYMBOL)]
     Magic,
-    /// Its entry is shorter than the ABI's.
-    #[error("its entry has {0} bytes, and plugin ABI {major} has {is}",
-            major = abi::ABI_MAJOR, is = size_of::<abi::Entry>())]
+    /// Its entry is shorter than the ABI's ever was.
+    #[error("its entry has {0} bytes, and in plugin ABI {major} has at least {is}",
+            major = abi::ABI_MAJOR, is = abi::Entry::FIRST_SIZE)]
     Short(u32),
     /// It is for another major version of the ABI.
     #[error("built for plugin ABI {0}, and this hub has {major}", major = abi::ABI_MAJOR)]
@@ -99,7 +99,7 @@ impl Identity {
         if self.host_minor_min > abi::ABI_MINOR {
             return Err(IdentityError::TooNew(self.host_minor_min));
         }
-        if (self.entry_size as usize) < size_of::<abi::Entry>() {
+        if (self.entry_size as usize) < abi::Entry::FIRST_SIZE {
             return Err(IdentityError::Short(self.entry_size));
         }
         Ok(())

@@ -4,7 +4,7 @@
 
 use std::{error::Error, ffi::c_void, path::Path, sync::Arc};
 
-use hearth_sdk::abi::{self, Sink, Slice};
+use hearth_sdk::abi::{self, Growing, Sink, Slice};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
 
 use crate::device::host::{HostCalls, HostTable};
@@ -101,8 +101,8 @@ pub(crate) fn load(copy: &Path, calls: Arc<dyn HostCalls>) -> Result<Vec<KindTab
     let entry: Result<Symbol<*const abi::Entry>, _> =
         unsafe { library.get(abi::ENTRY_SYMBOL.as_bytes()) };
     let entry = entry.map_err(|error| dl_reason(&error))?.into_raw().cast::<abi::Entry>();
-    // SAFETY: the symbol is an entry, and the library is never closed.
-    let entry: &'static abi::Entry = unsafe { &*entry };
+    // SAFETY: the symbol is an entry, which says its size.
+    let entry = unsafe { abi::Entry::copied(entry) }.ok_or("its entry is too short")?;
     if let Some(init) = entry.init {
         // SAFETY: called once for this copy, with a table that is never freed (M3).
         let status = unsafe { init(HostTable::leak(calls).as_ptr()) };
@@ -110,7 +110,7 @@ pub(crate) fn load(copy: &Path, calls: Arc<dyn HostCalls>) -> Result<Vec<KindTab
             return Err(format!("its init failed (status {status})"));
         }
     }
-    collect_kinds(entry)
+    collect_kinds(&entry)
 }
 
 /// Returns what the dynamic linker says; the error itself names the failed function alone.
@@ -118,7 +118,7 @@ fn dl_reason(error: &libloading::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<KindTable>, String> {
+fn collect_kinds(entry: &abi::Entry) -> Result<Vec<KindTable>, String> {
     const MOST: usize = 256;
     let mut kinds = Vec::new();
     if entry.kinds.is_null() {
@@ -133,13 +133,11 @@ fn collect_kinds(entry: &'static abi::Entry) -> Result<Vec<KindTable>, String> {
             return Ok(kinds);
         }
         // SAFETY: every version of the table starts with its size (S1).
-        let size = unsafe { table.cast::<u32>().read() };
-        if (size as usize) < size_of::<abi::Kind>() {
-            return Err("a kind's table is shorter than this hub's ABI".into());
-        }
-        // SAFETY: the table is constant data of a library that is never closed, and long enough.
-        let table: &'static abi::Kind = unsafe { &*table };
-        // SAFETY: as above.
+        let table = unsafe { abi::Kind::copied(table) };
+        let table = table.ok_or("a kind's table is shorter than in any version of this ABI")?;
+        // As the library itself, for as long as the process lives.
+        let table: &'static abi::Kind = Box::leak(Box::new(table));
+        // SAFETY: it is the table of a library that is never closed.
         kinds.push(unsafe { KindTable::new(table) }?);
     }
     Err(format!("its list of kinds has no end within {MOST}"))
