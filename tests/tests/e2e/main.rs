@@ -19,6 +19,7 @@ mod home;
 mod isolation;
 mod limited;
 mod neighbours;
+mod odd_brokers;
 mod privacy;
 mod receive_maximum;
 mod reload;

@@ -1,0 +1,146 @@
+//! What the broker refuses, does not answer, or answers so that nobody can read it.
+
+use std::time::{Duration, Instant};
+
+use hearth_tests::{Client, Message, OddPuback, Result, Subacks, client::PATIENCE};
+
+use super::{HUB, Home, UNHURRIED, subscribes};
+
+/// A topic that the hub publishes on whenever the lamp is switched.
+const POWER: &str = "state/light-in-bedroom/power";
+
+#[tokio::test]
+async fn where_several_filters_have_no_answer_they_go_one_at_a_time() -> Result<()> {
+    let mut home = Home::prepare(|odd| odd.subacks = Subacks::OneFilter, |_| {}).await?;
+    home.daemon.start(&mut home.phone).await?;
+    home.daemon.logged("the broker does not answer a subscription").await?;
+    let subscribes = home.subscribes();
+    assert!(subscribes[0].len() > 1, "{subscribes:?}");
+    let singly: Vec<String> = subscribes[1..].iter().flatten().cloned().collect();
+    assert!(subscribes[1..].iter().all(|filters| filters.len() == 1), "{subscribes:?}");
+    assert_eq!(singly, subscribes[0], "each once, in order");
+    home.switch("light-in-bedroom/power", "ON").await
+}
+
+#[tokio::test]
+async fn where_no_filter_has_an_answer_the_hub_says_so_and_is_not_online() -> Result<()> {
+    let mut home = Home::prepare(|odd| odd.subacks = Subacks::Never, |_| {}).await?;
+    home.phone.subscribe(&home.daemon.presence(None)).await?;
+    home.daemon.spawn()?;
+    home.daemon
+        .logged("the broker does not answer a subscription: connecting again filters=")
+        .await?;
+    home.daemon
+        .logged("the broker does not answer a subscription: connecting again filters=1")
+        .await?;
+    let said = home.phone.drain("response/phone/marker").await?;
+    assert!(said.iter().all(|message| message.text() != "online"), "{said:?}");
+    home.broker.change(|odd| odd.subacks = Subacks::All);
+    home.daemon.online(&mut home.phone).await?;
+    home.switch("light-in-bedroom/power", "ON").await
+}
+
+#[tokio::test]
+async fn filters_beyond_a_quota_are_told_once_and_asked_for_again() -> Result<()> {
+    const QUOTA: usize = 5;
+    const TOLD: &str = "the broker refuses a subscription";
+    let mut home = Home::start(|odd| odd.filter_quota = Some(QUOTA)).await?;
+    let refused = home.subscribes().concat().split_off(QUOTA);
+    assert_eq!(refused, ["cmnd/living-room/+", "state/living-room/status"]);
+    for filter in &refused {
+        home.daemon.logged(&format!("{TOLD} filter=\"{filter}\" reason_code=0x97")).await?;
+    }
+    home.switch("light-in-bedroom/power", "ON").await?;
+    // One more fits now, the last one does not.
+    home.broker.change(|odd| odd.filter_quota = Some(QUOTA + 1));
+    let again = |packets: &[_]| (subscribes(packets).last() == Some(&refused)).then_some(());
+    home.broker.until("the refused filters again", HUB, UNHURRIED, again).await?;
+    home.switch("living-room/target_temperature", "21.5").await?;
+    assert_eq!(home.daemon.log().matches(TOLD).count(), refused.len(), "{}", home.daemon.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_disconnects_over_a_message_is_told_by_topic_and_left_in_peace() -> Result<()>
+{
+    let mut home = Home::start(|_| {}).await?;
+    home.broker.change(|odd| odd.denied = Some(POWER));
+    home.phone.publish(Home::ask("light-in-bedroom/power", "ON")).await?;
+    home.daemon.logged("the broker disconnected: not authorized (0x87)").await?;
+    home.backs_off(4).await?;
+    let told = "the broker ended the connection, probably over this message topic=";
+    let log = home.daemon.log();
+    let named = log.matches(&format!("{told}\"{POWER}\"")).count();
+    assert!(named >= 4, "{log}");
+    assert_eq!(log.matches(told).count(), named, "no other is accused");
+    comes_back(&mut home, |home| home.broker.change(|odd| odd.denied = None)).await
+}
+
+#[tokio::test]
+async fn a_puback_that_cannot_be_read_is_named_and_left_in_peace() -> Result<()> {
+    let mut home = Home::start(|_| {}).await?;
+    let odd = OddPuback { filter: POWER, reason_code: Some(0x42), times: usize::MAX };
+    home.broker.change(|oddities| oddities.pubacks = vec![odd]);
+    home.phone.request(Home::ask("light-in-bedroom/power", "ON")).await?;
+    home.daemon
+        .logged("the broker sent a PUBACK, CONNACK or DISCONNECT with the reason code 0x42")
+        .await?;
+    home.backs_off(4).await?;
+    comes_back(&mut home, |home| home.broker.change(|odd| odd.pubacks.clear())).await
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_named_and_left_in_peace() -> Result<()> {
+    let mut home = Home::start(|_| {}).await?;
+    home.broker.change(|odd| odd.strays = Some("cmnd/light-in-bedroom/power"));
+    let request = Message { expiry: Some(60), ..Home::ask("light-in-bedroom/power", "ON") };
+    home.phone.publish(request.clone()).await?;
+    home.daemon
+        .logged("the broker sent a packet with the property 0x18 (Will Delay Interval)")
+        .await?;
+    home.backs_off(4).await?;
+    home.broker.change(|odd| odd.strays = None);
+    let answered = |message: &Message| message.correlation_data == request.correlation_data;
+    let answer = home.phone.expect("the answer", PATIENCE, answered).await?;
+    assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "ON"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_is_refused_for_now_arrives_later() -> Result<()> {
+    let mut home = Home::start(|_| {}).await?;
+    let odd = OddPuback { filter: "response/phone/e2e", reason_code: Some(0x97), times: 2 };
+    home.broker.change(|oddities| oddities.pubacks = vec![odd]);
+    home.switch("light-in-bedroom/power", "ON").await?;
+    let refusal = "the broker refuses a message topic=\"response/phone/e2e\" reason_code=0x97";
+    home.daemon.logged(refusal).await?;
+    assert_eq!(home.daemon.log().matches(refusal).count(), 2, "{}", home.daemon.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_puback_that_never_comes_is_noticed_within_three_keep_alives() -> Result<()> {
+    let mut home = Home::prepare(|_| {}, |config| config.keep_alive = "5s").await?;
+    home.daemon.start(&mut home.phone).await?;
+    let odd = OddPuback { filter: POWER, reason_code: None, times: usize::MAX };
+    home.broker.change(|oddities| oddities.pubacks = vec![odd]);
+    let begin = Instant::now();
+    home.phone.request(Home::ask("light-in-bedroom/power", "ON")).await?;
+    home.daemon.logged("the broker does not acknowledge a message: connecting again topic=\"state/light-in-bedroom/power\"").await?;
+    let noticed = begin.elapsed();
+    assert!(noticed <= Duration::from_secs(3 * 5) + SLACK, "noticed after {noticed:?}");
+    comes_back(&mut home, |home| home.broker.change(|odd| odd.pubacks.clear())).await
+}
+
+/// Requires that the hub is `online` again once the broker is mended, and answers.
+async fn comes_back(home: &mut Home, mend: impl FnOnce(&Home)) -> Result<()> {
+    let access = home.broker.access("tablet");
+    let mut tablet = Client::connect(&access, "tablet").await?;
+    tablet.subscribe(&home.daemon.presence(None)).await?;
+    mend(home);
+    home.daemon.online(&mut tablet).await?;
+    home.switch("light-in-bedroom/power", "OFF").await
+}
+
+/// What a busy machine may take beyond that.
+const SLACK: Duration = Duration::from_secs(2);
