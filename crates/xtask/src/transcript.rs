@@ -1,7 +1,5 @@
 //! What the demo prints: numbered steps, and under each who said what on which topic.
 
-use std::fmt::Write;
-
 use hearth_tests::{Failure, Message, Result};
 
 /// The steps so far.
@@ -26,7 +24,7 @@ impl Transcript {
             println!("   {:<22}   Response Topic    {topic}", "");
         }
         if let Some(data) = &message.correlation_data {
-            println!("   {:<22}   Correlation Data  {}", "", hex(data));
+            println!("   {:<22}   Correlation Data  {}", "", readable(data));
         }
         if let Some(status) = message.status() {
             println!("   {:<22}   __stat            {status}", "");
@@ -51,10 +49,10 @@ impl Transcript {
     }
 }
 
-/// Writes bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// Writes bytes as the text that they are, or as hexadecimal digits.
+fn readable(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) if bytes.iter().all(u8::is_ascii_graphic) => text.to_owned(),
+        Ok(_) | Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
 }
