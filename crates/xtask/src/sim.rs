@@ -2,8 +2,13 @@
 
 use hearth_tests::{Doing, Failure, Result, built::cargo};
 
+use crate::provision::provide;
+
 /// Builds the simulation and hands these arguments to it.
 pub(crate) fn sim(arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|argument| argument == "--mutants") {
+        provide("making mutants", &[("patch", "patch")])?;
+    }
     let mut cargo = cargo();
     cargo.args(["run", "--release", "--package", "hearth-sim", "--"]).args(arguments);
     let status = cargo.status().doing("start cargo")?;

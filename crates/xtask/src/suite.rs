@@ -4,9 +4,9 @@ use hearth_tests::{Result, built};
 
 use crate::provision::{Need, provide, succeed};
 
-/// Sees to it that Mosquitto is there, builds, and runs every test.
+/// Sees to it that Mosquitto and a C++ compiler are there, builds, and runs every test.
 pub(crate) fn test() -> Result<()> {
-    provide("the end-to-end tests", MOSQUITTO)?;
+    provide("the tests", NEEDS)?;
     run(&["build", "--workspace"])?;
     run(&["test", "--workspace"])
 }
@@ -15,8 +15,10 @@ fn run(arguments: &[&str]) -> Result<()> {
     succeed(built::cargo().args(arguments).env("HEARTH_BUILT", "1"))
 }
 
-const MOSQUITTO: &[Need] = &[
+const NEEDS: &[Need] = &[
     ("mosquitto", "mosquitto"),
     ("mosquitto_rr", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
+    // The plugin header is tried with both languages.
+    ("c++", "g++"),
 ];
