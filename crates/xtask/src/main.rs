@@ -1,15 +1,18 @@
 //! The commands of the README: `cargo xtask demo | run | test | bench | counts | sim | chaos | toolchains | sanitize |
-//! package | test-arm | test-service | test-pi`.
+//! package | test-arm | test-service | test-pi | nightly`.
 
 mod arm;
 mod bench;
 mod chaos;
+mod container;
 mod counts;
 mod demo;
+mod nightly;
 mod package;
 mod pi;
 mod play;
 mod provision;
+mod root;
 mod sanitize;
 mod service;
 mod sim;
@@ -64,6 +67,8 @@ enum Command {
     Sanitize,
     /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
     TestPi(pi::Options),
+    /// Run what takes too long for `test`: all of it, or what is named.
+    Nightly(nightly::Options),
 }
 
 fn main() -> ExitCode {
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         }
         Command::Sanitize => sanitize::sanitize(),
         Command::TestPi(options) => block_on(unless_interrupted(pi::test_pi(options))),
+        Command::Nightly(options) => block_on(unless_interrupted(nightly::nightly(&options))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

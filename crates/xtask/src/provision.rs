@@ -51,7 +51,7 @@ pub(crate) fn mirror() -> Option<String> {
 }
 
 pub(crate) fn is_root() -> bool {
-    stdout_of(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+    rustix::process::geteuid().is_root()
 }
 
 fn missing(needs: &[Need]) -> Vec<&'static str> {

@@ -2,7 +2,6 @@
 
 mod cases;
 mod machine;
-mod root;
 mod sandbox;
 
 use std::{
@@ -14,7 +13,11 @@ use std::{
 use clap::ValueEnum;
 use hearth_tests::{Doing, Failure, Result};
 
-use crate::package::{self, Architecture, Profile};
+use crate::{
+    container,
+    package::{self, Architecture, Profile},
+    root,
+};
 use machine::Machine;
 
 #[derive(Debug, clap::Args)]
@@ -41,7 +44,7 @@ enum Suite {
 
 /// Builds two packages, and has each suite's machine go through a service's life with them.
 pub(crate) async fn test_service(options: &Options) -> Result<()> {
-    machine::require_containers()?;
+    container::require()?;
     if options.probe {
         println!("xtask: this machine can start a container with a systemd of its own");
         return Ok(());
@@ -51,7 +54,7 @@ pub(crate) async fn test_service(options: &Options) -> Result<()> {
     let second = give(&package::make(Architecture::Amd64, options.profile, 2)?, given.path())?;
     sandbox::give(given.path())?;
     for suite in &options.suite {
-        let root = root::provide(suite.name())?;
+        let root = root::provide(suite.name(), suite.name(), PACKAGES)?;
         let mut table = Table::new(suite.name());
         let machine = table.row("boots", Machine::boot(&root, given.path())).await?;
         let life = cases::life(&machine, &mut table, &first, &second).await;
@@ -102,3 +105,6 @@ impl Table {
         done
     }
 }
+
+/// Beside a system: the clients that are not ours. Perl, which the sandbox is tried with, is in every Debian.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,procps,mosquitto-clients";

@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -10,31 +9,17 @@ use hearth_tests::{
     Doing, Failure, Process, Result,
     process::{Ran, eventually, run},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::provision::{is_root, provide, stdout_of};
+use crate::container::nspawn;
 
 /// A running machine; it ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Machine {
     nspawn: Process,
-    leader: u32,
+    leader: Pid,
     _console: TempDir,
-}
-
-/// Says in one sentence why no container can be started here, if so.
-pub(super) fn require_containers() -> Result<()> {
-    if !is_root() {
-        return Err(Failure::new("a container needs root: run this command as root"));
-    }
-    provide(
-        "a container",
-        &[("systemd-nspawn", "systemd-container"), ("mmdebstrap", "mmdebstrap")],
-    )?;
-    let mut nspawn = nspawn();
-    nspawn.args(["--directory=/", "--volatile=yes", "true"]);
-    stdout_of(&mut nspawn).doing("this machine cannot start a container")?;
-    Ok(())
 }
 
 impl Machine {
@@ -42,7 +27,11 @@ impl Machine {
     pub(super) async fn boot(root: &Path, given: &Path) -> Result<Self> {
         let console = tempfile::tempdir()?;
         let mut command = nspawn();
-        command.arg("--boot").arg("--volatile=overlay").arg("--console=read-only");
+        command
+            .arg("--private-network")
+            .arg("--boot")
+            .arg("--volatile=overlay")
+            .arg("--console=read-only");
         command.arg("--directory").arg(root);
         command.arg(format!("--bind-ro={}:{GIVEN}", given.display()));
         let mut nspawn = Process::start(&mut command, &console.path().join("log"))?;
@@ -62,7 +51,7 @@ impl Machine {
 
     /// Runs a line of shell in the machine as root.
     pub(super) async fn run(&self, line: &str) -> Result<Ran> {
-        let target = self.leader.to_string();
+        let target = self.leader.as_raw_nonzero().to_string();
         let mut arguments = vec!["--target", &target, "--all", "env", "-i"];
         arguments.extend(ENVIRONMENT);
         arguments.extend(["sh", "-c", line]);
@@ -127,35 +116,22 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if self.nspawn.ended().is_ok_and(|ended| ended.is_none()) {
             // The container outlives an nspawn that is killed, but not its own first process.
-            let _ = Command::new("kill").args(["-KILL", &self.leader.to_string()]).status();
+            let _ = kill_process(self.leader, Signal::KILL);
         }
     }
 }
 
-/// Begins a container without a network of this machine's.
-fn nspawn() -> Command {
-    let mut nspawn = Command::new("systemd-nspawn");
-    nspawn.args(["--quiet", "--private-network"]);
-    nspawn.arg(format!("--machine=hearth-test-{}", std::process::id()));
-    if !Path::new("/run/systemd/system").exists() {
-        // Where no systemd runs, nobody gives out names and control groups; and the container's own wants the unified
-        // hierarchy of control groups, whatever this machine has.
-        nspawn.args(["--register=no", "--keep-unit"]);
-        nspawn.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
-    }
-    nspawn
-}
-
 /// Finds the child that is the first process of its namespace.
-fn leader_below(nspawn: u32) -> Option<u32> {
+fn leader_below(nspawn: u32) -> Option<Pid> {
     let children =
         std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
-    children.split_whitespace().filter_map(|child| child.parse().ok()).find(|child| {
+    let leader = children.split_whitespace().find(|child| {
         let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
         let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
         let ids: Vec<_> = ids.split_whitespace().collect();
         ids.len() > 1 && ids.last() == Some(&"1")
-    })
+    })?;
+    Pid::from_raw(leader.parse().ok()?)
 }
 
 /// Where the machine finds what it is given.

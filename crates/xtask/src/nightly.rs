@@ -1,0 +1,81 @@
+//! `cargo xtask nightly`: what takes too long for `cargo xtask test`.
+
+mod child;
+mod fresh;
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+use hearth_tests::{Failure, Result, built::cargo};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What to run; all of it where nothing is named.
+    #[arg(value_enum, value_name = "NAME")]
+    jobs: Vec<Job>,
+}
+
+/// One thing to run; most are commands of their own, with more patience than theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Job {
+    /// `sim` with a million seeds.
+    Sim,
+    /// `sim --mutants`: each protection of the core taken away.
+    Mutants,
+    /// `toolchains`.
+    Toolchains,
+    /// `sanitize`.
+    Sanitize,
+    /// `chaos` for ten minutes against each broker.
+    Chaos,
+    /// `test-arm`.
+    TestArm,
+    /// `test-pi`, as root.
+    TestPi,
+    /// `demo` and `test` on a Debian with nothing but Rust, gcc and git, as root.
+    Fresh,
+}
+
+/// Runs one after the other, also after one has failed, and tells in the end how each went.
+pub(crate) async fn nightly(options: &Options) -> Result<()> {
+    let jobs = if options.jobs.is_empty() { Job::value_variants() } else { &options.jobs };
+    let mut table = String::new();
+    let mut failed = 0;
+    for job in jobs {
+        println!("\n== nightly {}", job.name());
+        let begun = Instant::now();
+        let done = job.run().await;
+        let minutes = begun.elapsed().as_secs_f64() / 60.0;
+        let (word, why) = match done {
+            Ok(()) => ("ok    ", String::new()),
+            Err(Failure(why)) => {
+                failed += 1;
+                ("FAILED", format!(": {why}"))
+            }
+        };
+        table += &format!("{word}  {:<10}  {minutes:>5.1} min{why}\n", job.name());
+    }
+    println!("\n{table}");
+    if failed == 0 { Ok(()) } else { Err(Failure(format!("{failed} of {} failed", jobs.len()))) }
+}
+
+impl Job {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    async fn run(self) -> Result<()> {
+        let arguments: &[&str] = match self {
+            Self::Sim => &["sim", "--seeds", "1000000"],
+            Self::Mutants => &["sim", "--mutants"],
+            Self::Toolchains => &["toolchains"],
+            Self::Sanitize => &["sanitize"],
+            Self::Chaos => &["chaos", "--minutes", "10"],
+            Self::TestArm => &["test-arm"],
+            Self::TestPi => &["test-pi"],
+            Self::Fresh => return fresh::fresh().await,
+        };
+        let line = format!("cargo xtask {}", arguments.join(" "));
+        child::succeed(&line, cargo().arg("xtask").args(arguments)).await
+    }
+}

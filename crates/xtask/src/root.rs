@@ -1,0 +1,41 @@
+//! The roots of containers: small Debians, each made once and never written to again.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use hearth_tests::{Doing, Result};
+
+use crate::{
+    package,
+    provision::{mirror, stdout_of, succeed},
+};
+
+/// Returns the root of this name, and makes it of a suite and packages where it is not there.
+pub(crate) fn provide(name: &str, suite: &str, packages: &str) -> Result<PathBuf> {
+    let folder = package::target_folder()?.join("roots");
+    let root = folder.join(name);
+    if root.exists() {
+        return Ok(root);
+    }
+    println!("xtask: making a root of {suite} in {}", root.display());
+    fs::create_dir_all(&folder).doing(folder.display())?;
+    let unfinished = folder.join(format!("{name}.unfinished"));
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).doing(unfinished.display())?;
+    }
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=apt"]).arg(format!("--include={packages}"));
+    mmdebstrap.args(fetching().iter().map(|line| format!("--aptopt={line}")));
+    mmdebstrap.arg(suite).arg(&unfinished);
+    // Without a mirror, mmdebstrap takes Debian's own.
+    mmdebstrap.args(mirror());
+    succeed(&mut mmdebstrap)?;
+    fs::rename(&unfinished, &root).doing(root.display())?;
+    Ok(root)
+}
+
+/// Returns how this machine's apt fetches: proxies, certificates, and what it insists on.
+fn fetching() -> Vec<String> {
+    let dump = stdout_of(Command::new("apt-config").args(["dump", "Acquire"])).unwrap_or_default();
+    // What beside packages is fetched is a matter of what else is installed here.
+    dump.lines().filter(|line| !line.contains("::IndexTargets")).map(str::to_owned).collect()
+}
