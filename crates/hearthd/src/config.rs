@@ -1,9 +1,15 @@
 //! The configuration, checked: what `hearthd.toml` comes to.
 
+mod complaint;
 mod diagnostics;
+mod draft;
 mod guards;
+mod password;
+mod places;
 mod reader;
+mod regular;
 mod sections;
+mod syntax;
 mod topics;
 mod units;
 
@@ -20,6 +26,7 @@ use hearth_core::{
 use serde::{Deserialize, Serialize};
 
 pub use diagnostics::{Problem, Problems, Source};
+pub use draft::Draft;
 
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug)]
@@ -72,15 +79,24 @@ impl Config {
     /// Where the key is not there, the nearest table or array around it that is; none for an
     /// unknown device.
     pub fn locate(&self, device: &str, path: &str) -> Option<(usize, usize)> {
-        self.source.locate_device_key(device, path)
+        Some(self.source.place(self.find(device, path)?))
+    }
+
+    fn find(&self, device: &str, path: &str) -> Option<usize> {
+        self.source.find(device, &below_config(path))
     }
 
     /// Creates the problem that a plugin has with a key of its device's table.
     pub fn device_problem(&self, device: &str, path: &str, what: &str) -> Problem {
-        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
-        let key = format!("devices.{device}.config{dot}{path}");
-        self.source.problem_at(self.locate(device, path), &key, what)
+        let key = format!("devices.{device}.{}", below_config(path));
+        self.source.problem_at(self.locate(device, path), &key, &complaint::in_words(what))
     }
+}
+
+/// Returns the path of a key below its device.
+fn below_config(path: &str) -> String {
+    let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+    format!("config{dot}{path}")
 }
 
 /// How to reach the broker.

@@ -1,7 +1,6 @@
 //! Asks as any requester would: Response Information, a response topic of its own, Correlation Data.
 
 mod responder;
-mod similar;
 #[cfg(test)]
 mod tests;
 

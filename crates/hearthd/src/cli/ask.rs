@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use hearth_core::{Absence, Outcome, Published};
 use serde_json::{Value, json};
 
-use super::{Asking, exit, fail};
+use super::{Asking, complain, exit, fail};
 use crate::{
     config::Config,
     requester::{AskError, Question, Response, ask, check_level, default_timeout},
@@ -126,9 +126,8 @@ fn read(common: &Asking, config: &Config, device: &str, property: &str) -> Quest
 /// Refuses what cannot be a level of a topic, before anything is sent.
 fn check_levels(levels: &[(&str, &str)]) -> Result<(), ExitCode> {
     for (what, level) in levels {
-        check_level(level).map_err(|why| {
-            fail(exit::USAGE, format!("`{}` is no {what}: it {why}", printable(level)))
-        })?;
+        check_level(level)
+            .map_err(|why| fail(exit::USAGE, format!("`{level}` is no {what}: it {why}")))?;
     }
     Ok(())
 }
@@ -199,7 +198,7 @@ fn print_answer(answer: &Response, as_json: bool) {
         return;
     }
     if let Some(first) = message.user_property("repeated") {
-        eprintln!("hearthd: repeated; first answered at {}", printable(first));
+        complain(format_args!("hearthd: repeated; first answered at {first}"));
     }
     if (200..300).contains(&answer.status()) {
         say!("{payload}");
@@ -208,15 +207,8 @@ fn print_answer(answer: &Response, as_json: bool) {
         // The hub's own texts begin with the reason.
         let reason = message.user_property("reason").filter(|reason| !text.starts_with(reason));
         let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-        let line = format!("hearthd: {}{reason}: {text}", answer.status());
-        eprintln!("{}", printable(&line));
+        complain(format_args!("hearthd: {}{reason}: {text}", answer.status()));
     }
-}
-
-/// Replaces what would command a terminal; a text may have several lines.
-fn printable(text: &str) -> String {
-    let commands = |c: char| c.is_control() && c != '\n';
-    text.chars().map(|c| if commands(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn plain(value: &Value) -> String {

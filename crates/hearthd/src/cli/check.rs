@@ -2,12 +2,12 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{exit, fail};
+use super::{complain, exit, fail};
 use crate::{
     config::Limits,
     device::Checked,
     plugin::{Launcher, Plugins},
-    reload,
+    preflight,
 };
 
 /// Reports every problem of the configuration, of the plugin files and of each device's table, as a reload does.
@@ -17,13 +17,13 @@ pub(super) fn check(file: &Path) -> ExitCode {
         Err(error) => return fail(exit::IO, format!("make a temporary folder: {error}")),
     };
     let none = Plugins::none(&Launcher::new(Limits::default()));
-    match reload::prepare(file, &none, &Checked::default(), staging.path()) {
-        Ok(prepared) => {
-            say!("{}: {} devices, all good", file.display(), prepared.config.devices.len());
+    match preflight::check(file, &none, &Checked::default(), staging.path()) {
+        Ok(accepted) => {
+            say!("{}: {} devices, all good", file.display(), accepted.config.devices.len());
             ExitCode::SUCCESS
         }
         Err(problems) => {
-            eprintln!("{problems}");
+            complain(format_args!("{problems}"));
             ExitCode::from(exit::CONFIG)
         }
     }

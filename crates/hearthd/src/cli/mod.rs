@@ -17,13 +17,15 @@ mod run;
 
 use std::{
     fmt,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::printable::printable;
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]
@@ -126,8 +128,16 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Prints a line to standard output; that its reader has gone, as `head` does, is nobody's fault.
+///
+/// Nothing in it commands a terminal; a program gets it as it is.
 fn print_line(line: fmt::Arguments<'_>) {
-    match writeln!(io::stdout().lock(), "{line}") {
+    let stdout = io::stdout();
+    let written = if stdout.is_terminal() {
+        writeln!(stdout.lock(), "{}", printable(&line.to_string()))
+    } else {
+        writeln!(stdout.lock(), "{line}")
+    };
+    match written {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => {
@@ -139,8 +149,14 @@ fn print_line(line: fmt::Arguments<'_>) {
 
 /// Prints an error as the command line does everywhere, and returns its exit code.
 fn fail(code: u8, error: impl fmt::Display) -> ExitCode {
-    eprintln!("hearthd: {error}");
+    complain(format_args!("hearthd: {error}"));
     ExitCode::from(code)
+}
+
+/// Prints a line to standard error, where nothing in it commands a terminal.
+fn complain(line: fmt::Arguments<'_>) {
+    // Nothing is left to tell anyone where the terminal is gone.
+    let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
 }
 
 /// Exit codes of sysexits.h.

@@ -3,14 +3,13 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use toml::de::{DeTable, DeValue};
+use super::{places::Places, regular};
+use crate::printable::{printable, printable_line};
 
-use super::reader;
-
-/// Everything that is wrong with a configuration file; it prints one problem on each line.
+/// Everything that is wrong with a configuration file; it prints one problem on each line, the first hundred of them.
 #[derive(Clone, Debug)]
 pub struct Problems(Vec<Problem>);
 
@@ -33,11 +32,16 @@ impl From<Vec<Problem>> for Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.0.iter().take(MOST_SHOWN).enumerate() {
             let line_break = if index == 0 { "" } else { "\n" };
             write!(f, "{line_break}{problem}")?;
         }
-        Ok(())
+        match self.0.len() {
+            count if count > MOST_SHOWN => {
+                write!(f, "\n{count} problems, of which these are the first {MOST_SHOWN}")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -58,14 +62,15 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        f.write_str(&printable_line(&self.file.to_string_lossy()))?;
         if let Some((line, column)) = self.place {
             write!(f, ":{line}:{column}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", printable_line(&self.key))?;
         }
-        write!(f, ": {}", self.what)
+        // What follows a line break is no problem of its own.
+        write!(f, ": {}", printable(&self.what).replace('\n', "\n    "))
     }
 }
 
@@ -74,12 +79,18 @@ impl fmt::Display for Problem {
 pub struct Source {
     path: Arc<Path>,
     text: Arc<str>,
+    /// Where each line begins.
+    lines: Arc<[usize]>,
+    /// Looked up for complaints alone.
+    places: Arc<OnceLock<Places>>,
 }
 
 impl Source {
     /// Creates a source from a text.
     pub fn new(path: &Path, text: &str) -> Self {
-        Self { path: path.into(), text: text.into() }
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect();
+        Self { path: path.into(), text: text.into(), lines, places: Arc::default() }
     }
 
     /// Returns the file's path.
@@ -88,11 +99,21 @@ impl Source {
     }
 
     pub(super) fn read(path: &Path) -> Result<Self, Problems> {
-        match std::fs::read_to_string(path) {
+        let (bytes, _) = regular::read(path, MAX_FILE)
+            .map_err(|what| {
+                let what = format!("cannot be read: {what}; give --config FILE");
+                Self::new(path, "").problem_at(None, "", &what)
+            })
+            .map_err(|problem| vec![problem])?;
+        match String::from_utf8(bytes) {
             Ok(text) => Ok(Self::new(path, &text)),
             Err(error) => {
-                let what = format!("cannot be read: {error}; give --config FILE");
-                Err(vec![Self::new(path, "").problem_at(None, "", &what)].into())
+                let at = error.utf8_error().valid_up_to();
+                let byte = error.as_bytes()[at];
+                let readable = Self::new(path, &String::from_utf8_lossy(error.as_bytes()));
+                let what = format!("is not UTF-8: the byte {byte:#04x}; save the file as UTF-8");
+                // What is before the byte is as long as it was.
+                Err(vec![readable.problem_at(Some(readable.place(at)), "", &what)].into())
             }
         }
     }
@@ -116,32 +137,33 @@ impl Source {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// Returns line and column, from 1, of a byte.
-    pub(super) fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |index| index + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    /// Returns the line of a byte, from 0.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at) - 1
     }
 
-    pub(super) fn locate_device_key(&self, device: &str, path: &str) -> Option<(usize, usize)> {
-        let root = DeTable::parse(&self.text).ok()?;
-        let devices = reader::find(root.get_ref(), "devices")?.1.get_ref().as_table()?;
-        let (key, table) = reader::find(devices, device)?;
-        let mut at = key.span().start;
-        let mut value = table.get_ref();
-        for step in std::iter::once(Step::Key("config")).chain(steps(path)) {
-            let found = match (step, value) {
-                (Step::Key(key), DeValue::Table(table)) => reader::find(table, key)
-                    .map(|(key, value)| (value_place(key.span().start, value), value)),
-                (Step::Index(index), DeValue::Array(array)) => {
-                    array.get(index).map(|value| (value.span().start, value))
-                }
-                _ => None,
-            };
-            let Some((start, inner)) = found else { break };
-            (at, value) = (start, inner.get_ref());
-        }
-        Some(self.place(at))
+    /// Returns a line without its end.
+    pub(super) fn line_text(&self, line: usize) -> &str {
+        let end = self.lines.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        &self.text[self.lines[line]..end]
+    }
+
+    /// Returns line and column, from 1, of a byte.
+    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+        let line = self.line(at);
+        let before = self.text.get(self.lines[line]..at).unwrap_or_default();
+        (line + 1, before.chars().count() + 1)
+    }
+
+    /// Begins to look up places from the file's beginning to its end.
+    pub(super) fn cursor(&self) -> Cursor<'_> {
+        Cursor { source: self, at: 0, place: (1, 1) }
+    }
+
+    /// Returns where a key of a device stands, such as `config.rooms[2].name`, or the nearest around it that is there;
+    /// none for an unknown device.
+    pub(super) fn find(&self, device: &str, path: &str) -> Option<usize> {
+        self.places.get_or_init(|| Places::of_devices(&self.text)).find(device, path)
     }
 }
 
@@ -151,22 +173,28 @@ impl fmt::Debug for Source {
     }
 }
 
-/// A table is found by its key, everything else by its value.
-fn value_place(key: usize, value: &toml::Spanned<DeValue<'_>>) -> usize {
-    if value.get_ref().is_table() { key } else { value.span().start }
+/// Looks up one place after the other, so that many in a long line are not each counted from its beginning.
+pub(super) struct Cursor<'s> {
+    source: &'s Source,
+    at: usize,
+    place: (usize, usize),
 }
 
-enum Step<'p> {
-    Key(&'p str),
-    Index(usize),
+impl Cursor<'_> {
+    /// Returns line and column, from 1, of a byte that is not before the last one.
+    pub(super) fn place(&mut self, at: usize) -> (usize, usize) {
+        let line = self.source.line(at) + 1;
+        let between = self.source.text.get(self.at..at).filter(|_| line == self.place.0);
+        self.place = match between {
+            Some(between) => (line, self.place.1 + between.chars().count()),
+            None => self.source.place(at),
+        };
+        self.at = at;
+        self.place
+    }
 }
 
-/// Splits `rooms[2].name`; what cannot be split ends the path there.
-fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
-    path.split(['.', '[']).filter(|step| !step.is_empty()).map(|step| {
-        match step.strip_suffix(']').and_then(|index| index.parse().ok()) {
-            Some(index) => Step::Index(index),
-            None => Step::Key(step),
-        }
-    })
-}
+/// A person mends no more at once.
+const MOST_SHOWN: usize = 100;
+/// A larger file is no configuration.
+const MAX_FILE: usize = 64 * 1024 * 1024;

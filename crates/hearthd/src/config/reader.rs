@@ -7,15 +7,28 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-use super::diagnostics::{Problem, Source};
+use super::{
+    diagnostics::{Problem, Source},
+    regular,
+    syntax::Mistakes,
+};
+use crate::similar::most_similar;
 
 /// Collects the problems of one file.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) source: Source,
-    pub(super) problems: Vec<Problem>,
+    found: Vec<Found>,
     /// The paths of all keys that were asked for.
     pub(super) known: Vec<String>,
+}
+
+/// A problem whose place is not looked up yet.
+#[derive(Debug)]
+struct Found {
+    at: usize,
+    path: String,
+    what: String,
 }
 
 /// A table of the file, or the absence of one.
@@ -39,12 +52,27 @@ pub(super) struct Entry<'t> {
 
 impl Reader {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, problems: Vec::new(), known: Vec::new() }
+        Self { source, found: Vec::new(), known: Vec::new() }
     }
 
     pub(super) fn problem(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
-        let place = Some(self.source.place(at));
-        self.problems.push(self.source.problem_at(place, path, what.as_ref()));
+        self.found.push(Found { at, path: path.to_owned(), what: what.as_ref().to_owned() });
+    }
+
+    /// Returns all problems with their places, but for those that may come of a mistake that is told already.
+    pub(super) fn into_problems(self, mistakes: &Mistakes) -> Vec<Problem> {
+        let Self { source, mut found, .. } = self;
+        found.retain(|found| !mistakes.explain(&source, found.at));
+        let syntax = mistakes.found.iter();
+        let syntax =
+            syntax.map(|(at, what)| Found { at: *at, path: String::new(), what: what.clone() });
+        found.extend(syntax);
+        found.sort_by_key(|found| found.at);
+        let mut places = source.cursor();
+        let problem = |found: Found| {
+            source.problem_at(Some(places.place(found.at)), &found.path, &found.what)
+        };
+        found.into_iter().map(problem).collect()
     }
 
     /// Returns a key's value, if the key is there.
@@ -186,6 +214,20 @@ impl Reader {
         self.entry_text(entry).map(|text| self.source.resolve(text))
     }
 
+    /// Reads a path that must lead to a file.
+    pub(super) fn readable_file(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+    ) -> Option<PathBuf> {
+        let entry = self.entry(section, key)?;
+        let path = self.entry_path(&entry)?;
+        if let Err(what) = regular::open(&path) {
+            self.problem(entry.at, &entry.path, format!("{}: {what}", path.display()));
+        }
+        Some(path)
+    }
+
     pub(super) fn wrong_type(&mut self, at: usize, path: &str, wanted: &str, found: &DeValue<'_>) {
         self.problem(at, path, wrong_type(wanted, found));
     }
@@ -198,10 +240,11 @@ impl Reader {
                 continue;
             }
             let path = join(&section.path, key);
-            let nearest = section.asked.iter().min_by_key(|known| distance(key, known));
-            let what = match nearest.filter(|known| distance(key, known) <= 1 + known.len() / 4) {
-                Some(known) => format!("unknown key; did you mean `{known}`?"),
-                None => format!("unknown key; known here: {}", section.asked.join(", ")),
+            let known = section.asked.iter().copied();
+            let what = match (other_name(&path), most_similar(key, known)) {
+                (Some(other), _) => format!("unknown key; write {other}"),
+                (None, Some(similar)) => format!("unknown key; did you mean `{similar}`?"),
+                (None, None) => format!("unknown key; known here: {}", section.asked.join(", ")),
             };
             self.problem(name.span().start, &path, what);
         }
@@ -248,17 +291,13 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Counts the letters to insert, delete or replace between two words (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
+/// Returns the key for what people expect under another name.
+fn other_name(path: &str) -> Option<&'static str> {
+    Some(match path {
+        // A secret in the file itself would be readable by whoever may read the configuration.
+        "broker.password" => "password_file = \"FILE\" with the password in that file",
+        "broker.user" => "username = \"NAME\"",
+        "broker.host" | "broker.port" => "url = \"mqtt://HOST:PORT\"",
+        _ => return None,
+    })
 }

@@ -6,28 +6,33 @@ use hearth_core::topic::{Prefix, TopicFilter};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Broker, Config, Containment, DeviceConfig, Isolation, Limits, Problems, Requests,
-    ResponseInformation, Secret, Source, Stale, Tls,
+    Broker, Config, Containment, DeviceConfig, Draft, Isolation, Limits, Problems, Requests,
+    ResponseInformation, Source, Stale, Tls,
     guards::{Own, guards},
-    reader::{Reader, Section, wrong_type},
+    password::password,
+    reader::{Reader, Section, find, wrong_type},
+    syntax::Mistakes,
     topics::{possible_prefixes, topics},
     units,
 };
 
 /// Reads and checks a whole file.
 pub(super) fn parse(source: Source) -> Result<Config, Problems> {
+    let draft = draft(source);
+    if draft.problems.is_empty() { Ok(draft.config) } else { Err(draft.problems.into()) }
+}
+
+/// Reads what can be read of a file, and notes everything that is wrong with it.
+pub(super) fn draft(source: Source) -> Draft {
     let mut reader = Reader::new(source.clone());
     let (root, errors) = DeTable::parse_recoverable(source.text());
-    for error in errors {
-        let at = error.span().map_or(source.text().len(), |span| span.start);
-        reader.problem(at, "", format!("not TOML: {}", error.message()));
-    }
-    if !reader.problems.is_empty() {
-        // What recovery makes of a broken line would only be reported a second time.
-        return Err(reader.problems.into());
-    }
     let config = config(&mut reader, root.get_ref());
-    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.into()) }
+    let mistakes = Mistakes::new(&source, &errors);
+    let problems = reader.into_problems(&mistakes);
+    let plugins = find(root.get_ref(), "plugins").and_then(|(_, table)| table.get_ref().as_table());
+    let plugin_path =
+        plugins.and_then(|table| find(table, "path")).map(|(key, _)| key.span().start);
+    Draft { config, problems, mistakes, plugin_path }
 }
 
 /// Reads every section; where the reader has problems, some values are stand-ins.
@@ -96,9 +101,9 @@ fn tls(reader: &mut Reader, broker: &mut Section<'_>, wanted: bool) -> Option<Tl
     if section.exists() && !wanted {
         reader.problem(section.at, &section.path, "needs a url that starts with mqtts://");
     }
-    let ca_file = readable_file(reader, &mut section, "ca_file");
-    let certificate = readable_file(reader, &mut section, "client_cert_file");
-    let key = readable_file(reader, &mut section, "client_key_file");
+    let ca_file = reader.readable_file(&mut section, "ca_file");
+    let certificate = reader.readable_file(&mut section, "client_cert_file");
+    let key = reader.readable_file(&mut section, "client_key_file");
     let client_auth = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
@@ -110,53 +115,6 @@ fn tls(reader: &mut Reader, broker: &mut Section<'_>, wanted: bool) -> Option<Tl
     };
     reader.finish(section);
     wanted.then_some(Tls { ca_file, client_auth })
-}
-
-fn readable_file(
-    reader: &mut Reader,
-    section: &mut Section<'_>,
-    key: &'static str,
-) -> Option<PathBuf> {
-    let entry = reader.entry(section, key)?;
-    let path = reader.entry_path(&entry)?;
-    if let Err(error) = std::fs::File::open(&path) {
-        reader.problem(entry.at, &entry.path, format!("{}: {error}", path.display()));
-    }
-    Some(path)
-}
-
-fn password(reader: &mut Reader, broker: &mut Section<'_>) -> Option<Secret> {
-    let file = reader.entry(broker, "password_file");
-    let variable = reader.entry(broker, "password_env");
-    let (entry, outcome) = match (file, variable) {
-        (Some(_), Some(variable)) => {
-            (variable, Err("password_file is there too; keep one of them".to_owned()))
-        }
-        (Some(file), None) => {
-            let path = reader.entry_path(&file)?;
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) if text.trim().is_empty() => Err(format!("{} is empty", path.display())),
-                Ok(text) => Ok(text),
-                Err(error) => Err(format!("{}: {error}", path.display())),
-            };
-            (file, text)
-        }
-        (None, Some(variable)) => {
-            let value = match variable.value.as_str() {
-                Some(name) => std::env::var(name).map_err(|error| format!("{name}: {error}")),
-                None => Err(wrong_type("a variable's name in quotes", variable.value)),
-            };
-            (variable, value)
-        }
-        (None, None) => return None,
-    };
-    match outcome {
-        Ok(text) => Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())),
-        Err(what) => {
-            reader.problem(entry.at, &entry.path, what);
-            None
-        }
-    }
 }
 
 fn response_information(reader: &mut Reader, root: &mut Section<'_>) -> ResponseInformation {

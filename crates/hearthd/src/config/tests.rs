@@ -1,5 +1,7 @@
 //! What a configuration file may say, and what is told about a wrong one.
 
+mod mistakes;
+
 use std::{fs, path::Path, time::Duration};
 
 use toml::de::DeTable;
@@ -250,7 +252,7 @@ fn a_password_has_one_source_and_that_can_be_read() {
     );
     check_problem(
         "broker.password_file = \"/dev/null\"",
-        "c.toml:1:24: broker.password_file: /dev/null is empty",
+        "c.toml:1:24: broker.password_file: /dev/null: is a device or a socket, not a file",
     );
     check_problem(
         "[broker]\npassword_file = \"a\"\npassword_env = \"A\"",
@@ -267,8 +269,11 @@ fn a_password_has_one_source_and_that_can_be_read() {
 #[test]
 fn tls_files_need_mqtts_and_come_in_pairs() {
     check_problem("[broker.tls]\n", "c.toml:1:9: broker.tls: needs a url that starts with mqtts");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hub.pem");
+    fs::write(&file, "").unwrap();
     check_problem(
-        "[broker]\nurl = \"mqtts://pi\"\n[broker.tls]\nclient_cert_file = \"/dev/null\"\n",
+        &format!("[broker]\nurl = \"mqtts://pi\"\n[broker.tls]\nclient_cert_file = {file:?}\n"),
         "c.toml:3:9: broker.tls: client_cert_file and client_key_file belong together",
     );
 }

@@ -112,10 +112,38 @@ pub(super) fn check_id(id: &str) -> Result<(), String> {
 
 /// Turns a text into an ID; `fallback` where nothing is left of it.
 pub(super) fn sanitised(text: &str, fallback: &str) -> String {
-    let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
-    let id: String = text.to_ascii_lowercase().chars().map(keep).take(MAX_ID / 2).collect();
+    let lower = text.to_lowercase();
+    let letters = lower.chars().flat_map(|c| spelled(c).chars().chain(kept(c)));
+    let id: String = letters.take(MAX_ID / 2).collect();
     let id = id.trim_matches('-');
     if id.is_empty() { fallback.to_owned() } else { id.to_owned() }
+}
+
+/// Spells a letter that an ID cannot have.
+fn spelled(c: char) -> &'static str {
+    match c {
+        'ä' | 'æ' => "ae",
+        'ö' | 'ø' => "oe",
+        'ü' => "ue",
+        'ß' => "ss",
+        'à'..='ã' | 'å' => "a",
+        'ç' => "c",
+        'è'..='ë' => "e",
+        'ì'..='ï' => "i",
+        'ñ' => "n",
+        'ò'..='õ' => "o",
+        'ù'..='û' => "u",
+        'ý' | 'ÿ' => "y",
+        _ => "",
+    }
+}
+
+/// Returns what stands for a character that is not spelled.
+fn kept(c: char) -> Option<char> {
+    if !spelled(c).is_empty() {
+        return None;
+    }
+    Some(if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
 }
 
 /// The broker's address.

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use hearth_core::{Message, QoS, topic::TopicFilter};
 use tokio::time::{Instant, timeout};
 
-use super::{Asking, REFUSED, check_level, similar::most_similar};
-use crate::{driver::random_bytes, visit::VisitError};
+use super::{Asking, REFUSED, check_level};
+use crate::{driver::random_bytes, similar::most_similar, visit::VisitError};
 
 /// What is known of whoever serves a device.
 #[derive(Clone, Debug, PartialEq, Eq)]

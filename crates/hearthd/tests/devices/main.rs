@@ -10,6 +10,7 @@ mod isolated;
 mod life;
 mod loading;
 mod log;
+mod preflight;
 mod probe;
 mod reloading;
 mod saving;

@@ -1,7 +1,7 @@
 //! The name that somebody may have meant.
 
 /// Returns the name that differs least from `wanted`, or one that begins with it; none where none is like it.
-pub(super) fn most_similar<'n>(
+pub(crate) fn most_similar<'n>(
     wanted: &str,
     names: impl Iterator<Item = &'n str>,
 ) -> Option<&'n str> {

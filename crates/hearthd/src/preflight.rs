@@ -1,0 +1,73 @@
+//! Checks all that a configuration file names: the file itself, the plugins, and each device's table.
+
+use std::path::Path;
+
+use crate::{
+    config::{Config, Draft, Problems},
+    device::{self, Checked},
+    plugin::Plugins,
+    similar::most_similar,
+};
+
+/// A configuration that can be used, with its plugins.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The configuration.
+    pub config: Config,
+    /// The plugins of its folders.
+    pub plugins: Plugins,
+    /// What the plugins say about the devices.
+    pub checked: Checked,
+}
+
+/// Checks a file and all that it names; what is as it is in `known` is not asked again.
+///
+/// Whatever is wrong with one section, the others are checked as well.
+///
+/// # Errors
+/// Everything that is wrong, in the file's order.
+pub fn check(
+    file: &Path,
+    known_plugins: &Plugins,
+    known: &Checked,
+    staging: &Path,
+) -> Result<Accepted, Problems> {
+    let mut draft = Draft::read(file)?;
+    let config = &draft.config;
+    let launcher = known_plugins.launcher().with_limits(config.containment.limits);
+    let (plugins, errors) = known_plugins.load_again(&config.plugin_path, staging, &launcher);
+    for error in &errors {
+        draft.add_plugin_problem(&error.to_string());
+    }
+    let mut sound = draft.sound();
+    refuse_unknown_kinds(&mut draft, &mut sound, &plugins);
+    let checked = match device::check(&sound, &plugins, known) {
+        Ok(checked) => checked,
+        Err(complaints) => {
+            for (device, path, what) in &complaints {
+                draft.complain(device, path, what);
+            }
+            Checked::default()
+        }
+    };
+    Ok(Accepted { config: draft.finish()?, plugins, checked })
+}
+
+/// Says of each device whose kind no plugin provides which one may be meant, and leaves it out.
+fn refuse_unknown_kinds(draft: &mut Draft, sound: &mut Config, plugins: &Plugins) {
+    let present: Vec<_> = plugins.kinds().collect();
+    let listed = if present.is_empty() { "none".into() } else { present.join(", ") };
+    sound.devices.retain(|id, device| {
+        let kind = &device.kind;
+        // Without a kind, that is what is told already.
+        if plugins.kind(kind).is_some() || kind.is_empty() {
+            return !kind.is_empty();
+        }
+        let rest = match most_similar(kind, present.iter().copied()) {
+            Some(similar) => format!("did you mean `{similar}`?"),
+            None => format!("the kinds present are: {listed}"),
+        };
+        draft.add(id, "plugin", &format!("no plugin provides `{kind}`; {rest}"));
+        false
+    });
+}
