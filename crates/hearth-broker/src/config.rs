@@ -222,6 +222,8 @@ fn parse_hash(text: &str) -> Result<PasswordHash, String> {
 fn read_password(path: &Path) -> Result<PasswordHash, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("password_file: {}: {error}", path.display()))?;
+    // The mark of UTF-8 at its start is no part of it, for the hub neither.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(format!("password_file: {} is empty", path.display())),
         hash if hash.starts_with("$argon2") => parse_hash(hash),

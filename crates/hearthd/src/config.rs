@@ -53,6 +53,8 @@ pub struct Config {
     pub devices: BTreeMap<String, DeviceConfig>,
     /// `[[guard]]`.
     pub guards: Vec<Guard>,
+    /// What is unwise, and works.
+    pub warnings: Vec<Problem>,
     /// The text that all this was read from, for problems that a plugin finds in its table.
     pub source: Source,
 }
@@ -118,6 +120,14 @@ pub struct Broker {
     pub keep_alive: Duration,
     /// Session Expiry Interval (MQTT 3.1.2.11.2).
     pub session_expiry: Duration,
+}
+
+impl Broker {
+    /// Writes host and port as in a URL: an IPv6 address stands in brackets.
+    pub fn address(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 /// TLS with the system's certificate authorities, or with one of its own.

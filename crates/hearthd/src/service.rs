@@ -76,10 +76,10 @@ impl Service {
         match notice {
             Notice::Online { .. } => {
                 self.connections += 1;
-                let Broker { host, port, username, .. } = broker;
-                let name = username.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+                let (address, username) = (broker.address(), broker.username.as_ref());
+                let name = username.map(|name| format!(" as {name}")).unwrap_or_default();
                 let connection = self.connections;
-                self.connection = format!("online{name} at {host}:{port}, connection {connection}");
+                self.connection = format!("online{name} at {address}, connection {connection}");
             }
             Notice::Offline { cause, retry_in } => {
                 let (cause, seconds) = (notice::describe(cause), retry_in.as_secs_f32().ceil());

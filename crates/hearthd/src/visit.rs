@@ -6,7 +6,7 @@ use hearth_core::{Connack, Disconnection, Limits, Message, PublishId, Subscripti
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{Broker, Config},
+    config::Config,
     driver::random_bytes,
     link::{ConnectOptions, Link, LinkEvent},
     notice,
@@ -44,7 +44,7 @@ impl Visit {
         options: &ConnectOptions<'_>,
         timeout: Duration,
     ) -> Result<(Self, Connack), VisitError> {
-        let broker = address(options.broker);
+        let broker = options.broker.address();
         let link = Link::open(options, 0).map_err(|error| unavailable(&broker, &error))?;
         let deadline = Instant::now() + timeout;
         let received = VecDeque::new();
@@ -178,11 +178,6 @@ pub fn client_id(config: &Config, purpose: &str) -> String {
 
 fn unavailable(broker: &str, cause: &str) -> VisitError {
     VisitError::Unavailable(format!("{broker}: {cause}"))
-}
-
-/// Writes host and port as in a URL: an IPv6 address stands in brackets.
-fn address(Broker { host, port, .. }: &Broker) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 const SILENT: &str = "the broker does not answer";

@@ -19,6 +19,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
     let none = Plugins::none(&Launcher::new(Limits::default()));
     match preflight::check(file, &none, &Checked::default(), staging.path()) {
         Ok(accepted) => {
+            for warning in &accepted.config.warnings {
+                complain(format_args!("warning: {warning}"));
+            }
             say!("{}: {} devices, all good", file.display(), accepted.config.devices.len());
             ExitCode::SUCCESS
         }

@@ -31,6 +31,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
     };
+    for warning in &config.warnings {
+        warn!(%warning, "the configuration is unwise");
+    }
     let (stored_sender, stored) = mpsc::unbounded_channel();
     let opened = Store::open(&config.state_directory, move |event| {
         // The driver may have ended already; then nobody waits.

@@ -9,6 +9,7 @@ use toml::{
 
 use super::{
     diagnostics::{Problem, Source},
+    password::warn_of_readers,
     regular,
     syntax::Mistakes,
 };
@@ -19,6 +20,7 @@ use crate::similar::most_similar;
 pub(super) struct Reader {
     pub(super) source: Source,
     found: Vec<Found>,
+    warnings: Vec<Problem>,
     /// The paths of all keys that were asked for.
     pub(super) known: Vec<String>,
 }
@@ -52,11 +54,22 @@ pub(super) struct Entry<'t> {
 
 impl Reader {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, found: Vec::new(), known: Vec::new() }
+        Self { source, found: Vec::new(), warnings: Vec::new(), known: Vec::new() }
     }
 
     pub(super) fn problem(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
         self.found.push(Found { at, path: path.to_owned(), what: what.as_ref().to_owned() });
+    }
+
+    /// Notes what is unwise, and works.
+    pub(super) fn warn(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
+        let place = Some(self.source.place(at));
+        self.warnings.push(self.source.problem_at(place, path, what.as_ref()));
+    }
+
+    /// Returns what is unwise.
+    pub(super) fn take_warnings(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Returns all problems with their places, but for those that may come of a mistake that is told already.
@@ -222,8 +235,14 @@ impl Reader {
     ) -> Option<PathBuf> {
         let entry = self.entry(section, key)?;
         let path = self.entry_path(&entry)?;
-        if let Err(what) = regular::open(&path) {
-            self.problem(entry.at, &entry.path, format!("{}: {what}", path.display()));
+        match regular::open(&path) {
+            Ok((_, metadata)) if key == "client_key_file" => {
+                warn_of_readers(self, &entry, &path, &metadata);
+            }
+            Ok(_) => {}
+            Err(what) => {
+                self.problem(entry.at, &entry.path, format!("{}: {what}", path.display()));
+            }
         }
         Some(path)
     }

@@ -9,7 +9,7 @@ use super::{
     Broker, Config, Containment, DeviceConfig, Draft, Isolation, Limits, Problems, Requests,
     ResponseInformation, Source, Stale, Tls,
     guards::{Own, guards},
-    password::password,
+    password::account,
     reader::{Reader, Section, find, wrong_type},
     syntax::Mistakes,
     topics::{possible_prefixes, topics},
@@ -26,8 +26,9 @@ pub(super) fn parse(source: Source) -> Result<Config, Problems> {
 pub(super) fn draft(source: Source) -> Draft {
     let mut reader = Reader::new(source.clone());
     let (root, errors) = DeTable::parse_recoverable(source.text());
-    let config = config(&mut reader, root.get_ref());
+    let mut config = config(&mut reader, root.get_ref());
     let mistakes = Mistakes::new(&source, &errors);
+    config.warnings = reader.take_warnings();
     let problems = reader.into_problems(&mistakes);
     let plugins = find(root.get_ref(), "plugins").and_then(|(_, table)| table.get_ref().as_table());
     let plugin_path =
@@ -55,6 +56,7 @@ pub(super) fn config(reader: &mut Reader, root: &DeTable<'_>) -> Config {
         plugin_path,
         containment,
         state_directory: state_directory(reader, &mut root),
+        warnings: Vec::new(),
         source: reader.source.clone(),
         broker,
         requests,
@@ -78,13 +80,15 @@ fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
             units::check_id(id).map(|()| id.to_owned())
         })
         .unwrap_or_else(default_client_id);
+    let tls = tls(reader, &mut section, address.tls);
+    let (username, password) = account(reader, &mut section);
     let broker = Broker {
         host: address.host,
         port: address.port,
-        tls: tls(reader, &mut section, address.tls),
+        tls,
         client_id,
-        username: reader.text(&mut section, "username").map(str::to_owned),
-        password: password(reader, &mut section),
+        username,
+        password,
         keep_alive: reader
             .parsed(&mut section, "keep_alive", |v| units::whole_seconds(v, 5, u16::MAX.into()))
             .unwrap_or(Duration::from_secs(20)),

@@ -1,6 +1,7 @@
 //! What a configuration file may say, and what is told about a wrong one.
 
 mod mistakes;
+mod passwords;
 
 use std::{fs, path::Path, time::Duration};
 
@@ -228,42 +229,15 @@ fn the_port_follows_the_scheme() {
     assert_eq!(broker("mqtt://pi.local"), ("pi.local".into(), 1883, false));
     assert_eq!(broker("mqtts://pi"), ("pi".into(), 8883, true));
     assert_eq!(broker("mqtt://[::1]:1884"), ("::1".into(), 1884, false));
+    assert_eq!(broker("mqtt://[fe80::1%eth0]:1883"), ("fe80::1%eth0".into(), 1883, false));
+    assert_eq!(broker("mqtt://[fe80::1%25eth0]"), ("fe80::1%eth0".into(), 1883, false));
+    assert_eq!(broker("mqtt://[fe80::1%25]"), ("fe80::1%25".into(), 1883, false));
+    for url in ["mqtt://[fe80::1%]", "mqtt://[fe80::1%a b]", "mqtts://[fe80::1%eth0]"] {
+        check_problem(&format!("broker.url = \"{url}\""), "c.toml:1:14: broker.url: ");
+    }
     for url in ["mqtt://", "mqtt://pi:0", "mqtt://pi:70000", "mqtt://a:b@pi", "mqtt://[x]", "pi"] {
         check_problem(&format!("broker.url = \"{url}\""), "c.toml:1:14: broker.url: ");
     }
-}
-
-#[test]
-fn the_password_comes_from_a_file_without_its_newline() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("secret"), "pass word\n").unwrap();
-    let path = folder.path().join("hearthd.toml");
-    fs::write(&path, "[broker]\npassword_file = \"secret\"\n").unwrap();
-    let password = Config::load(&path).unwrap().broker.password.unwrap();
-    assert_eq!(password.expose(), "pass word");
-    assert_eq!(format!("{password:?}"), "Secret(..)");
-}
-
-#[test]
-fn a_password_has_one_source_and_that_can_be_read() {
-    check_problem(
-        "broker.password_file = \"/nonexistent\"",
-        "c.toml:1:24: broker.password_file: /nonexistent: No such file",
-    );
-    check_problem(
-        "broker.password_file = \"/dev/null\"",
-        "c.toml:1:24: broker.password_file: /dev/null: is a device or a socket, not a file",
-    );
-    check_problem(
-        "[broker]\npassword_file = \"a\"\npassword_env = \"A\"",
-        "c.toml:3:16: broker.password_env: password_file is there too",
-    );
-    check_problem(
-        "broker.password_env = \"HEARTHD_NO_SUCH_VARIABLE\"",
-        "c.toml:1:23: broker.password_env: HEARTHD_NO_SUCH_VARIABLE: ",
-    );
-    let password = parse("broker.password_env = \"CARGO_PKG_NAME\"").unwrap().broker.password;
-    assert_eq!(password.unwrap().expose(), "hearthd");
 }
 
 #[test]
