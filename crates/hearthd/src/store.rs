@@ -1,6 +1,8 @@
 //! What survives a restart: one redb file, written by one thread.
 
 mod before;
+mod contents;
+mod file;
 mod inbox;
 mod rows;
 mod writer;
@@ -15,21 +17,20 @@ mod samples;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use hearth_core::{Change, Kept, Record, Served};
-use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
-    TableError,
-};
-use tracing::{error, warn};
+use hearth_core::Change;
+use redb::TableDefinition;
+use tracing::error;
 
+pub use contents::Contents;
+use contents::{Read, Unreadable, read};
 use inbox::Inbox;
 use rows::Rows;
 use writer::{Opened, Opener, Writer};
@@ -41,17 +42,11 @@ const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-3
 /// What may be left of devices at the broker: the names of properties as JSON, by device.
 const SERVED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("served");
 const MEMORY: &str = "memory";
+/// Names the format of all tables; it changes where an earlier version would misread what a later one has written.
+const FORMAT: &str = "format";
+const TODAY: &[u8] = b"1";
 /// The boot in which the journal was written: its times mean nothing in another.
 const BOOT: &str = "boot";
-
-/// What the store held at the start.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contents {
-    /// What the hub remembers.
-    pub kept: Kept,
-    /// The saved states of devices.
-    pub devices: BTreeMap<String, Vec<u8>>,
-}
 
 /// What the store reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,23 +99,32 @@ pub enum StoreError {
 impl Store {
     /// Opens the store; `report` is called with what becomes of revisions, from another thread.
     ///
-    /// A file that is no store, or a damaged one, is put aside: a hub must come up again without a person. A card
-    /// that is full or has become read-only is waited for, with nothing remembered until then.
+    /// A file that is no store, a damaged one, or one of a newer version is put aside: a hub must come up again without
+    /// a person. A card that is full or has become read-only is waited for, with nothing remembered until then.
+    ///
+    /// The state of a device that is not configured is forgotten once nothing is left of the device at the broker: a
+    /// life of the hub without it has ended then.
     ///
     /// # Errors
     /// Where the folder may not be used, or another daemon uses it.
     pub fn open(
         directory: &Path,
+        is_configured: impl Fn(&str) -> bool,
         report: impl Fn(StoreEvent) + Send + 'static,
     ) -> Result<(Self, Contents), StoreError> {
         let path = directory.join(FILE);
         let boot = boot_id();
-        let (opened, contents) = match open_and_read(directory, &path, boot.as_deref()) {
+        let outcome = open_and_read_patiently(directory, &path, boot.as_deref());
+        let (opened, mut contents) = match outcome {
             Ok((opened, contents)) => (Ok(opened), contents),
             Err(error) if error.may_pass() => (Err(error.to_string()), Contents::default()),
             Err(error) => return Err(error),
         };
-        let writer = Writer::new(opened, opener(directory, &path), boot, &contents.kept.journal);
+        let mut writer =
+            Writer::new(opened, opener(directory, &path), boot, &contents.kept.journal);
+        for device in contents.take_forgotten(is_configured) {
+            writer.forget(device);
+        }
         Ok((Self::start(writer, report), contents))
     }
 
@@ -156,30 +160,45 @@ impl Drop for Store {
 
 impl StoreError {
     /// Returns whether the same may work later without anybody's doing: the card is full, or the kernel has made it
-    /// read-only because it fails.
+    /// read-only because it fails, or the system is short of something.
     pub fn may_pass(&self) -> bool {
-        let cause = match self {
-            Self::Folder { source, .. } => source,
-            Self::InUse(_) => return false,
-            Self::Open { source, .. } => match &**source {
-                redb::Error::Io(cause) => cause,
-                _ => return false,
-            },
-        };
+        let Some(cause) = self.cause() else { return false };
         matches!(
             cause.kind(),
             io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::FileTooLarge
                 | io::ErrorKind::ReadOnlyFilesystem
-        ) || cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        ) || self.is_shortage()
+    }
+
+    /// Returns whether the same may work a moment later: the system is short of something, or the card fails.
+    fn is_shortage(&self) -> bool {
+        use rustix::io::Errno;
+        let short =
+            [Errno::IO, Errno::AGAIN, Errno::INTR, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        let code = self.cause().and_then(io::Error::raw_os_error);
+        short.iter().any(|errno| code == Some(errno.raw_os_error()))
+    }
+
+    fn cause(&self) -> Option<&io::Error> {
+        match self {
+            Self::Folder { source, .. } => Some(source),
+            Self::InUse(_) => None,
+            Self::Open { source, .. } => match &**source {
+                redb::Error::Io(cause) => Some(cause),
+                _ => None,
+            },
+        }
     }
 }
+
+type Cause = Box<dyn std::error::Error>;
 
 /// Opens the file again after a failure, which may have left less than a whole one where there was none before.
 fn opener(directory: &Path, path: &Path) -> Opener {
     let (directory, path) = (directory.to_owned(), path.to_owned());
-    Box::new(move || open_or_put_aside(&directory, &path))
+    Box::new(move || file::open_or_put_aside(&directory, &path))
 }
 
 /// Opens the file, and reads what it holds; one that cannot be read is put aside as well.
@@ -188,141 +207,48 @@ fn open_and_read(
     path: &Path,
     boot: Option<&str>,
 ) -> Result<(Opened, Contents), StoreError> {
-    let database = open_or_put_aside(directory, path)?;
-    match read(&database, boot) {
-        Ok((contents, rows, is_of_before)) => {
-            Ok((Opened { database, rows, is_of_before }, contents))
+    let database = file::open_or_put_aside(directory, path)?;
+    let (extension, cause) = match read(&database, boot) {
+        Ok(Read { contents, rows, is_of_before }) => {
+            return Ok((Opened { database, rows, is_of_before }, contents));
         }
-        Err(cause) => {
-            drop(database);
-            put_aside(path, &*cause)?;
-            let database = open_file(directory, path)?;
-            let opened = Opened { database, rows: Rows::default(), is_of_before: false };
-            Ok((opened, Contents::default()))
+        Err(Unreadable::OutOfReach(source)) => {
+            return Err(StoreError::Open { path: path.to_owned(), source: Box::new(source) });
         }
-    }
+        Err(cause @ Unreadable::Newer(_)) => (file::NEWER, cause),
+        Err(cause @ Unreadable::Broken(_)) => (file::CORRUPT, cause),
+    };
+    drop(database);
+    file::put_aside(path, extension, &cause)?;
+    let database = file::open(directory, path)?;
+    let opened = Opened { database, rows: Rows::default(), is_of_before: false };
+    Ok((opened, Contents::default()))
 }
 
-fn open_or_put_aside(directory: &Path, path: &Path) -> Result<Database, StoreError> {
-    let end = Instant::now() + RELEASE_TIMEOUT;
-    let mut opened = open_file(directory, path);
-    while matches!(opened, Err(StoreError::InUse(_))) && Instant::now() < end {
-        thread::sleep(RELEASE_TIMEOUT / 50);
-        opened = open_file(directory, path);
-    }
-    match opened {
-        Err(error) if is_damaged(&error) => {
-            put_aside(path, &error)?;
-            open_file(directory, path)
-        }
-        opened => opened,
-    }
-}
-
-fn open_file(directory: &Path, path: &Path) -> Result<Database, StoreError> {
-    fs::create_dir_all(directory)
-        .map_err(|source| StoreError::Folder { path: directory.to_owned(), source })?;
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-    opened.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
-        other => StoreError::Open { path: path.to_owned(), source: Box::new(other.into()) },
-    })
-}
-
-/// Returns whether the file itself is what is wrong.
-fn is_damaged(error: &StoreError) -> bool {
-    let StoreError::Open { source, .. } = error else { return false };
-    match &**source {
-        redb::Error::Corrupted(_)
-        | redb::Error::UpgradeRequired(_)
-        | redb::Error::RepairAborted => true,
-        redb::Error::Io(cause) => {
-            matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-        }
-        _ => false,
-    }
-}
-
-fn put_aside(path: &Path, cause: &dyn std::error::Error) -> Result<(), StoreError> {
-    let aside = path.with_extension("corrupt");
-    warn!(%cause, put_aside_as = %aside.display(), "the store cannot be used; starting without it");
-    fs::rename(path, &aside).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
-}
-
-type Cause = Box<dyn std::error::Error>;
-
-fn read(database: &Database, boot: Option<&str>) -> Result<(Contents, Rows, bool), Cause> {
-    let mut contents = Contents::default();
-    let transaction = database.begin_read()?;
-    let mut same_boot = false;
-    if let Some(table) = open_table(&transaction, HUB)? {
-        if let Some(value) = table.get(MEMORY)? {
-            contents.kept.memory = serde_json::from_slice(value.value())?;
-        }
-        let written_in = table.get(BOOT)?;
-        same_boot = written_in.is_some_and(|value| Some(value.value()) == boot.map(str::as_bytes));
-    }
-    if let Some(table) = open_table(&transaction, DEVICES)? {
-        for row in table.iter()? {
-            let (id, state) = row?;
-            contents.devices.insert(id.value().to_owned(), state.value().to_owned());
+/// Does the same, and again for a moment where the system is short of something.
+fn open_and_read_patiently(
+    directory: &Path,
+    path: &Path,
+    boot: Option<&str>,
+) -> Result<(Opened, Contents), StoreError> {
+    let end = Instant::now() + SHORTAGE_TIMEOUT;
+    loop {
+        match open_and_read(directory, path, boot) {
+            Err(error) if error.is_shortage() && Instant::now() < end => {
+                thread::sleep(SHORTAGE_TIMEOUT / 20);
+            }
+            outcome => return outcome,
         }
     }
-    if let Some(table) = open_table(&transaction, SERVED)? {
-        for row in table.iter()? {
-            let (device, properties) = row?;
-            let properties = serde_json::from_slice(properties.value())?;
-            contents.kept.served.push(Served { device: device.value().into(), properties });
-        }
-    }
-    let journal = read_journal(&transaction)?;
-    let rows = rows_of(&journal);
-    let earlier = before::read_journal(&transaction)?;
-    let is_of_before = !earlier.is_empty();
-    let records = earlier.into_iter().chain(journal.into_iter().map(|(_, record)| record));
-    contents.kept.journal = records.map(|record| of_this_boot(record, same_boot)).collect();
-    Ok((contents, rows, is_of_before))
 }
 
-fn read_rows(database: &Database) -> Result<Rows, Cause> {
-    Ok(rows_of(&read_journal(&database.begin_read()?)?))
-}
-
-fn rows_of(journal: &[(u64, Record)]) -> Rows {
-    Rows::holding(journal.iter().map(|(row, record)| (*row, record.key.clone())))
-}
-
-fn read_journal(transaction: &ReadTransaction) -> Result<Vec<(u64, Record)>, Cause> {
-    let mut journal = Vec::new();
-    let Some(table) = open_table(transaction, JOURNAL)? else { return Ok(journal) };
-    for entry in table.iter()? {
-        let (row, record) = entry?;
-        match postcard::from_bytes::<Record>(record.value()) {
-            Ok(record) => journal.push((row.value(), record)),
-            Err(cause) => warn!(%cause, "a request of the journal cannot be read"),
-        }
-    }
-    Ok(journal)
-}
-
-/// Opens a table; none where it was never written.
-fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
-    transaction: &ReadTransaction,
-    definition: TableDefinition<'_, K, V>,
-) -> Result<Option<redb::ReadOnlyTable<K, V>>, TableError> {
-    match transaction.open_table(definition) {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Marks a requester of an earlier boot as gone, because nobody knows how long the system was off.
-fn of_this_boot(mut record: Record, same_boot: bool) -> Record {
-    if !same_boot && record.reply.expires.is_some() {
-        record.reply.expires = Some(Duration::ZERO);
-    }
-    record
+/// Makes a folder below the state folder that nobody else may look into or write to.
+///
+/// # Errors
+/// Where it cannot be made, or is somebody else's.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    file::private_folder(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }
 
 /// Names the boot; a boot without a name is like no other, not even like itself.
@@ -331,7 +257,7 @@ fn boot_id() -> Option<String> {
     Some(id.trim().to_owned())
 }
 
-/// A daemon that was killed while it started a process leaves its lock to that for a moment.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a shortage of memory or files, or a card that fails, is given at the start.
+const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(2);
 const FILE: &str = "state.redb";
 const CACHE_BYTES: usize = 256 * 1024;

@@ -18,7 +18,7 @@ use crate::{
     plugin::{Launcher, PluginError, Plugins, system},
     reload::{self, Reloader},
     service::Service,
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
 };
 
 /// Runs the daemon until a signal ends it.
@@ -35,7 +35,8 @@ pub(super) fn run(file: &Path) -> ExitCode {
         warn!(%warning, "the configuration is unwise");
     }
     let (stored_sender, stored) = mpsc::unbounded_channel();
-    let opened = Store::open(&config.state_directory, move |event| {
+    let is_configured = |device: &str| config.devices.contains_key(device);
+    let opened = Store::open(&config.state_directory, is_configured, move |event| {
         // The driver may have ended already; then nobody waits.
         let _ = stored_sender.send(event);
     });
@@ -47,6 +48,9 @@ pub(super) fn run(file: &Path) -> ExitCode {
     // After the store, whose lock keeps a second daemon from emptying the folder of the first.
     let launcher = Launcher::new(config.containment.limits);
     let staging = config.state_directory.join("plugins");
+    if let Err(cause) = store::make_private(&staging) {
+        warn!(%cause, folder = %staging.display(), "others may write to the plugins' private copies");
+    }
     let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
     for error in &errors {
         warn!(%error, "plugin refused");

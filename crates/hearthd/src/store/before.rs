@@ -8,13 +8,13 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use serde::Deserialize;
 use tracing::warn;
 
-use super::{Cause, open_table};
+use super::contents::{Unreadable, open_table};
 
 /// Records of version 0.1.0, in postcard's form.
 pub(super) const JOURNAL_2: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-2");
 
 /// Reads the requests of version 0.1.0, in the order in which they came.
-pub(super) fn read_journal(transaction: &ReadTransaction) -> Result<Vec<Record>, Cause> {
+pub(super) fn read_journal(transaction: &ReadTransaction) -> Result<Vec<Record>, Unreadable> {
     let mut journal = Vec::new();
     let Some(table) = open_table(transaction, JOURNAL_2)? else { return Ok(journal) };
     for entry in table.iter()? {

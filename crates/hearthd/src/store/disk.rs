@@ -9,6 +9,7 @@ use std::{
 };
 
 use redb::{Database, DatabaseError, StorageBackend};
+use rustix::io::Errno;
 
 use super::CACHE_BYTES;
 use crate::device::lock;
@@ -19,6 +20,8 @@ pub(super) struct Disk {
     image: Arc<Mutex<Vec<u8>>>,
     done: Arc<Mutex<Vec<Step>>>,
     full: Arc<AtomicBool>,
+    /// What every read fails with.
+    failure: Arc<Mutex<Option<Errno>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +57,15 @@ impl Disk {
         self.full.store(full, Ordering::Relaxed);
     }
 
+    /// From now on nothing can be read, or can again.
+    pub(super) fn fail_reads(&self, failure: Option<Errno>) {
+        *lock(&self.failure) = failure;
+    }
+
+    pub(super) fn image(&self) -> Vec<u8> {
+        lock(&self.image).clone()
+    }
+
     fn step(&self, step: Step) -> io::Result<()> {
         if self.full.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
@@ -74,6 +86,9 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if let Some(failure) = *lock(&self.failure) {
+            return Err(failure.into());
+        }
         let at = offset as usize;
         let image = lock(&self.image);
         let data = image.get(at..at + out.len());

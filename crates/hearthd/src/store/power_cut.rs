@@ -1,8 +1,10 @@
 //! What a power cut at any moment leaves: always a store that opens, with what was durable.
 
-use hearth_core::{Answer, KnownPrefix, Memory, QoS, Reply, RequestKey};
+use hearth_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey};
+use redb::Database;
 
 use super::{
+    contents::read_rows,
     disk::{Disk, Step, open},
     writer::Pending,
     *,
@@ -60,7 +62,7 @@ fn cut(durable: &[Step], unsynced: &[Step], seed: u64) -> Vec<u8> {
 }
 
 fn contents(database: &Database) -> Contents {
-    read(database, None).unwrap().0
+    read(database, None).unwrap().contents
 }
 
 #[test]
@@ -92,7 +94,7 @@ fn whenever_the_power_goes_the_store_opens_with_what_was_durable() {
                 Err(error) => {
                     // The file was never whole yet: it is put aside, and nothing is lost with it.
                     let source = Box::new(error.into());
-                    assert!(is_damaged(&StoreError::Open { path: FILE.into(), source }));
+                    assert!(StoreError::Open { path: FILE.into(), source }.is_damage());
                     Contents::default()
                 }
             };

@@ -10,7 +10,7 @@ fn sample(version: &str) -> Contents {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/samples");
     let folder = tempfile::tempdir().unwrap();
     fs::copy(samples.join(version).join(FILE), folder.path().join(FILE)).unwrap();
-    let (store, contents) = Store::open(folder.path(), |_| {}).unwrap();
+    let (store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     store.close();
     assert!(!folder.path().join("state.corrupt").exists(), "it was put aside");
     contents

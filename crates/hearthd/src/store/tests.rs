@@ -1,8 +1,12 @@
 //! What survives, and what a store that fails does.
 
-use std::{collections::VecDeque, sync::mpsc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::mpsc,
+};
 
-use hearth_core::{Answer, KnownPrefix, Memory, QoS, Reply, RequestKey};
+use hearth_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey, Served};
+use redb::{Database, ReadableTable as _};
 
 use super::{disk::Disk, writer::Pending, *};
 
@@ -15,14 +19,14 @@ fn what_was_put_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let (sender, events) = mpsc::channel();
     let (store, contents) =
-        Store::open(folder.path(), move |event| sender.send(event).unwrap()).unwrap();
+        Store::open(folder.path(), |_| true, move |event| sender.send(event).unwrap()).unwrap();
     assert_eq!(contents.kept.memory, Memory::default());
     store.put(6, Change::Device { device: "lamp".into(), state: "on".into() });
     store.put(7, Change::Memory(memory()));
     let stored = events.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(stored, StoreEvent::Stored { revision: 7 });
     store.close();
-    let (_store, contents) = Store::open(folder.path(), |_| {}).unwrap();
+    let (_store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     assert_eq!(contents.kept.memory, memory());
     assert_eq!(contents.devices["lamp"], b"on");
 }
@@ -31,16 +35,137 @@ fn what_was_put_is_there_after_reopening() {
 fn a_file_that_is_no_store_is_put_aside() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(FILE), b"this is not a database, whatever it says").unwrap();
-    let (_store, contents) = Store::open(folder.path(), |_| {}).unwrap();
+    let (_store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     assert_eq!(contents.kept.memory, Memory::default());
     assert!(folder.path().join("state.corrupt").exists());
+}
+
+/// Makes a store as a newer version may leave it.
+fn change_as_a_newer_version(folder: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    let (store, _) = Store::open(folder, |_| true, |_| {}).unwrap();
+    store.put(1, Change::Memory(memory()));
+    store.close();
+    let database = Database::open(folder.join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&transaction);
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_put_aside_and_never_misread() {
+    let folder = tempfile::tempdir().unwrap();
+    change_as_a_newer_version(folder.path(), |transaction| {
+        transaction.open_table(HUB).unwrap().insert(FORMAT, &b"2"[..]).unwrap();
+    });
+    let (store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    assert_eq!(contents, Contents::default());
+    store.close();
+    assert!(folder.path().join("state.newer").exists());
+    // The same by a table that nobody knows here, and by one of other types.
+    const NEWER: TableDefinition<'_, &str, &str> = TableDefinition::new("journal-9");
+    const OTHER: TableDefinition<'_, u64, u64> = TableDefinition::new("served");
+    change_as_a_newer_version(folder.path(), |transaction| {
+        transaction.open_table(NEWER).unwrap().insert("a", "b").unwrap();
+    });
+    let database = Database::open(folder.path().join(FILE)).unwrap();
+    let error = read(&database, None).err().unwrap().to_string();
+    assert_eq!(error, "a newer version of hearthd has written it: it has a table \"journal-9\"");
+    drop(database);
+    let (store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    assert_eq!(contents, Contents::default());
+    store.close();
+    assert!(folder.path().join("state.newer-2").exists());
+    change_as_a_newer_version(folder.path(), |transaction| {
+        transaction.delete_table(SERVED).unwrap();
+        transaction.open_table(OTHER).unwrap().insert(1, 2).unwrap();
+    });
+    Store::open(folder.path(), |_| true, |_| {}).unwrap().0.close();
+    assert!(folder.path().join("state.newer-3").exists());
+}
+
+#[test]
+fn what_a_later_version_adds_within_the_format_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    change_as_a_newer_version(folder.path(), |transaction| {
+        let mut table = transaction.open_table(HUB).unwrap();
+        let known = table.get(MEMORY).unwrap().unwrap().value().to_vec();
+        let mut known: serde_json::Value = serde_json::from_slice(&known).unwrap();
+        known["moods"] = serde_json::json!({"hub": "glad"});
+        table.insert(MEMORY, known.to_string().as_bytes()).unwrap();
+        table.insert("weather", &b"fine"[..]).unwrap();
+    });
+    let (_store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    assert_eq!(contents.kept.memory, memory());
+}
+
+#[test]
+fn a_devices_state_is_forgotten_once_a_life_without_it_has_taken_all_of_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |configured: &'static [&str]| {
+        let is_configured = |id: &str| configured.contains(&id);
+        Store::open(folder.path(), is_configured, |_| {}).unwrap()
+    };
+    let both: &[_] = &["heater", "lamp"];
+    let device = |id: &str| Change::Device { device: id.into(), state: "on".into() };
+    let served =
+        |id: &str| Served { device: id.into(), properties: BTreeSet::from(["power".into()]) };
+    let known = |contents: Contents| contents.devices.into_keys().collect::<Vec<_>>();
+    let (store, _) = open(both);
+    for id in both {
+        store.put(1, device(id));
+        store.put(1, Change::Served(served(id)));
+    }
+    store.close();
+    // The life without it, which begins with something left at the broker.
+    let (store, contents) = open(&["heater"]);
+    assert_eq!(known(contents), both);
+    store.put(1, Change::Unserved("lamp".into()));
+    store.close();
+    // It would still be there for a person who has changed their mind.
+    let (store, contents) = open(both);
+    assert_eq!(known(contents), both);
+    store.close();
+    let (store, contents) = open(&["heater"]);
+    assert_eq!(known(contents), ["heater"]);
+    store.close();
+    let (_store, contents) = open(both);
+    assert_eq!(known(contents), ["heater"]);
+}
+
+#[test]
+fn a_read_that_fails_says_nothing_about_the_store() {
+    use rustix::io::Errno;
+    let card = Disk::default();
+    let (store, next) = start(Ok(disk::open(card.clone()).unwrap()), &card);
+    // More than is cached.
+    for n in 1..200 {
+        let answer = Some(Answer::text("x".repeat(4000)));
+        store.put(n.into(), Change::Record(Record { answer, ..record(n, None) }));
+    }
+    while next() != (StoreEvent::Stored { revision: 199 }) {}
+    store.close();
+    for errno in [Errno::IO, Errno::AGAIN, Errno::MFILE, Errno::NOMEM] {
+        let copy = Disk::with(card.image());
+        let database = disk::open(copy.clone()).unwrap();
+        copy.fail_reads(Some(errno));
+        let source = match read(&database, None) {
+            Err(Unreadable::OutOfReach(source)) => source,
+            Err(other) => panic!("{errno}: {other:?}"),
+            Ok(_) => panic!("{errno}: it was read"),
+        };
+        let error = StoreError::Open { path: FILE.into(), source: Box::new(source) };
+        assert!(error.may_pass() && error.is_shortage() && !error.is_damage(), "{error}");
+        drop(database);
+        copy.fail_reads(None);
+        assert_eq!(journal_on(copy).len(), 199, "{errno}");
+    }
 }
 
 #[test]
 fn a_store_in_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (_store, _) = Store::open(folder.path(), |_| {}).unwrap();
-    let error = Store::open(folder.path(), |_| {}).unwrap_err();
+    let (_store, _) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    let error = Store::open(folder.path(), |_| true, |_| {}).unwrap_err();
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
 }
 
@@ -70,12 +195,12 @@ pub(super) fn record(n: u32, expires: Option<Duration>) -> Record {
 
 fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<Record> {
     let folder = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(folder.path(), |_| {}).unwrap();
+    let (store, _) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     for (revision, change) in (1..).zip(changes) {
         store.put(revision, change);
     }
     store.close();
-    Store::open(folder.path(), |_| {}).unwrap().1.kept.journal
+    Store::open(folder.path(), |_| true, |_| {}).unwrap().1.kept.journal
 }
 
 #[test]
@@ -107,7 +232,7 @@ fn the_file_stays_bounded_however_many_requests_come_and_go() {
         StoreEvent::Stored { revision } => sender.send(revision).unwrap(),
         StoreEvent::Failed { error, .. } => panic!("{error}"),
     };
-    let (store, _) = Store::open(folder.path(), report).unwrap();
+    let (store, _) = Store::open(folder.path(), |_| true, report).unwrap();
     let mut revision = 0;
     for round in 0..60 {
         for n in 0..1000 {
@@ -145,7 +270,7 @@ fn start(
 }
 
 fn journal_on(card: Disk) -> Vec<Record> {
-    read(&disk::open(card).unwrap(), None).unwrap().0.kept.journal
+    read(&disk::open(card).unwrap(), None).unwrap().contents.kept.journal
 }
 
 #[test]
@@ -212,8 +337,8 @@ fn only_what_may_pass_by_itself_is_waited_for() {
     assert!(!StoreError::InUse(FILE.into()).may_pass());
     let damaged = redb::Error::Io(io::ErrorKind::InvalidData.into());
     let damaged = StoreError::Open { path: FILE.into(), source: Box::new(damaged) };
-    assert!(is_damaged(&damaged) && !damaged.may_pass());
-    assert!(!is_damaged(&folder(io::ErrorKind::StorageFull)), "what is whole is not put aside");
+    assert!(damaged.is_damage() && !damaged.may_pass());
+    assert!(!folder(io::ErrorKind::StorageFull).is_damage(), "what is whole is not put aside");
 }
 
 #[test]

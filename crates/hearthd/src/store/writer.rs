@@ -16,8 +16,8 @@ use redb::Database;
 use tracing::{error, info};
 
 use super::{
-    BOOT, Cause, DEVICES, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent, before,
-    inbox::Inbox, read_rows, rows::Rows,
+    BOOT, Cause, DEVICES, FORMAT, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent, TODAY,
+    before, contents::read_rows, inbox::Inbox, rows::Rows,
 };
 
 /// Opens the file again.
@@ -55,7 +55,8 @@ pub(super) struct Pending {
     served: BTreeMap<Arc<str>, Option<Served>>,
     /// The journal is of an earlier version, and is written anew in today's form.
     is_of_before: bool,
-    devices: BTreeMap<String, Bytes>,
+    /// None where a device's state is forgotten.
+    devices: BTreeMap<String, Option<Bytes>>,
     /// The journal was given up while it could not be written: what the file holds of it is of no use.
     journal_lost: bool,
 }
@@ -83,6 +84,12 @@ impl Writer {
             Err(cause) => (None, Some(cause)),
         };
         Self { opened, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
+    }
+
+    /// Forgets the state of a device that is there no more.
+    pub(super) fn forget(&mut self, device: String) {
+        info!(device, "the state of a device that is not configured is forgotten");
+        self.pending.devices.insert(device, None);
     }
 
     pub(super) fn run(mut self, inbox: &Inbox, report: &impl Fn(StoreEvent)) {
@@ -189,7 +196,7 @@ impl Pending {
                 self.served.insert(device, None);
             }
             Change::Device { device, state } => {
-                self.devices.insert(device, state);
+                self.devices.insert(device, Some(state));
             }
             Change::Await => {}
         }
@@ -216,6 +223,7 @@ impl Pending {
             let mut table = transaction.open_table(HUB)?;
             table.insert(MEMORY, bytes.as_slice())?;
             table.insert(BOOT, boot.unwrap_or_default().as_bytes())?;
+            table.insert(FORMAT, TODAY)?;
         }
         if self.journal_lost {
             transaction.delete_table(JOURNAL)?;
@@ -248,7 +256,10 @@ impl Pending {
         if !self.devices.is_empty() {
             let mut table = transaction.open_table(DEVICES)?;
             for (id, state) in &self.devices {
-                table.insert(id.as_str(), &**state)?;
+                match state {
+                    Some(state) => drop(table.insert(id.as_str(), &**state)?),
+                    None => drop(table.remove(id.as_str())?),
+                }
             }
         }
         transaction.commit()?;
