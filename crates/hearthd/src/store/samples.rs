@@ -1,6 +1,8 @@
 //! What earlier versions have stored: `tests/samples` says how each file was made.
 
-use hearth_core::{Acknowledgement, KnownPrefix, Outcome, RequestKey, Status, topic::Prefix};
+use hearth_core::{
+    Acknowledgement, KnownPrefix, Outcome, Published, RequestKey, Status, topic::Prefix,
+};
 use serde_json::json;
 
 use super::*;
@@ -12,7 +14,9 @@ fn sample(version: &str) -> Contents {
     fs::copy(samples.join(version).join(FILE), folder.path().join(FILE)).unwrap();
     let (store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     store.close();
-    assert!(!folder.path().join("state.corrupt").exists(), "it was put aside");
+    for aside in ["state.corrupt", "state.newer"] {
+        assert!(!folder.path().join(aside).exists(), "it was put aside");
+    }
     contents
 }
 
@@ -46,8 +50,15 @@ fn the_memory_of_0_1_0_is_read() {
 }
 
 #[test]
-fn the_journal_of_0_1_0_is_read() {
-    let journal = sample("0.1.0").kept.journal;
+fn the_journal_and_the_device_states_of_0_1_0_are_read() {
+    check_journal("0.1.0");
+    check_devices("0.1.0");
+}
+
+/// All samples are made by the same requests.
+#[track_caller]
+fn check_journal(version: &str) {
+    let journal = sample(version).kept.journal;
     let read: Vec<_> = journal
         .iter()
         .map(|record| {
@@ -90,9 +101,9 @@ fn the_journal_of_0_1_0_is_read() {
     assert_eq!(refusal.value.as_deref(), Some("99"));
 }
 
-#[test]
-fn the_device_states_of_0_1_0_are_read() {
-    let devices = sample("0.1.0").devices;
+#[track_caller]
+fn check_devices(version: &str) {
+    let devices = sample(version).devices;
     let state = |id: &str| serde_json::from_slice::<serde_json::Value>(&devices[id]).unwrap();
     assert_eq!(devices.keys().collect::<Vec<_>>(), ["light-in-bedroom", "living-room"]);
     let light = state("light-in-bedroom");
@@ -100,6 +111,47 @@ fn the_device_states_of_0_1_0_are_read() {
     let thermostat = state("living-room");
     assert_eq!((&thermostat["target"], &thermostat["mode"]), (&json!(21.5), &json!("heat")));
 }
+
+#[test]
+fn the_memory_of_format_1_is_read() {
+    let memory = sample(FORMAT_1).kept.memory;
+    let prefix = Prefix::parse("alice").unwrap();
+    assert_eq!(memory.prefix, Some(KnownPrefix { prefix: Some(prefix.clone()) }));
+    assert_eq!(memory.broker.as_deref(), Some("127.0.0.1:46007"));
+    let [consumed, clean] = &memory.decided[..] else { panic!("{:?}", memory.decided) };
+    assert_eq!(consumed.generation.to_string(), "s3r73x4igobf2ptn");
+    assert_eq!((consumed.outcome, consumed.published), (Outcome::Consumed, Published::Yes));
+    assert_eq!(consumed.decided_at, "2026-11-28T16:46:31Z");
+    let [acknowledgement] = &consumed.acknowledgements[..] else { panic!("{consumed:?}") };
+    assert_eq!(acknowledgement.responder.as_deref(), Some("guardian"));
+    assert_eq!((acknowledgement.status, acknowledgement.before_fence), (Some(200), true));
+    assert_eq!((clean.outcome, clean.clean), (Outcome::NotPublished, true));
+    let [open] = &memory.open[..] else { panic!("{:?}", memory.open) };
+    assert_eq!(open.generation.to_string(), "4twby5mu7kqk3foy");
+    assert!(open.connected && open.subscribed && !open.clean && !open.seen, "{open:?}");
+    let guarded = &memory.guarded["alice/hub/hearthd-attic/presence light-in-bedroom/power"];
+    assert_eq!(guarded[..], [b"sample will of a".to_vec()]);
+}
+
+#[test]
+fn what_was_published_of_devices_is_read_from_format_1() {
+    let served = sample(FORMAT_1).kept.served;
+    let devices: Vec<_> = served.iter().map(|served| &*served.device).collect();
+    assert_eq!(devices, ["ledger", "light-in-bedroom", "living-room"]);
+    let light: Vec<_> = served[1].properties.iter().map(|name| &**name).collect();
+    assert_eq!(light, ["brightness", "power", "status", "transition"]);
+}
+
+#[test]
+fn the_journal_and_the_device_states_of_format_1_are_read() {
+    check_journal(FORMAT_1);
+    check_devices(FORMAT_1);
+    let journal = sample(FORMAT_1).kept.journal;
+    assert!(journal[..5].iter().all(|record| record.answered_at.is_some()), "{journal:?}");
+    assert_eq!(journal[2].names, ["mode", "target_temperature"].map(Into::into));
+}
+
+const FORMAT_1: &str = "format-1";
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
