@@ -9,12 +9,13 @@
 //! - the broker published a will that it should have cancelled, and lost the session with the hub's copy, or the
 //!   hub had left the will's prefix by then,
 //! - the hub took the will's copy, or learned that its session was lost, while the store could not be written and was
-//!   killed before it could, and the broker lost the retained presence, which would have told the hub's next life, or the
-//!   hub has left the prefix of that since,
-//! - the broker published a will that it should have cancelled, and the store was never able to hold that will, so that
-//!   the hub's next life cannot mend what the last one has said of it, or that outcome
-//!   has made room for others since,
-//! - the broker let the fence overtake the hub's copy of the will, and that outcome has made room for others since.
+//!   killed before it could, and the retained presence cannot tell the hub's next life: the broker lost it, or refused
+//!   it, or the hub has left its prefix,
+//! - the broker published a will that it should have cancelled, and the hub does not know that will any more: the store
+//!   was never able to hold it, or its outcome has made room for others,
+//! - the broker let the fence overtake the hub's copy of the will, and its outcome has made room for others.
+//!
+//! Likewise a false `unconsumed`, where the acknowledgements are what was lost.
 
 use hearth_core::{Absence, Generation, Outcome, Published};
 

@@ -174,7 +174,9 @@ fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
     setup.flooded = true;
     let at = rng.usize(1..steps.len() - 1);
     let lasts = Duration::from_secs(20);
-    steps[at - 1].action = Action::Fault(HubId(0), Fault::Withhold { lasts });
+    let hub =
+        setup.placement[devices::MOVABLE.iter().position(|id| *id == devices::BLINDS).unwrap_or(0)];
+    steps[at - 1].action = Action::Fault(hub, Fault::Withhold { lasts });
     let plain = Ask::plain(Target::Position);
     let long = Ask { correlated: Correlated::Long(60_000), times: 60, ..plain.clone() };
     let (first, second) = match rng.u8(..3) {
@@ -188,8 +190,10 @@ fn flood(rng: &mut fastrand::Rng, setup: &mut Setup, steps: &mut [Step]) {
             Ask { at_least_once: false, times: 1_500, ..plain },
         ),
     };
-    for (step, ask) in steps[at..].iter_mut().zip([first, second]) {
-        let after = Duration::from_millis(5);
+    // What comes second finds the window full of answers.
+    let delays = [5, if second.at_least_once { 5 } else { 6_000 }];
+    for ((step, ask), after) in steps[at..].iter_mut().zip([first, second]).zip(delays) {
+        let after = Duration::from_millis(after);
         *step = Step { after, action: Action::Traffic(Traffic::Ask(ask)) };
     }
 }
@@ -223,7 +227,7 @@ fn traffic(rng: &mut fastrand::Rng, hostile: bool) -> Traffic {
 }
 
 /// One seed of so many has a flood of requests.
-const FLOODED: u8 = 100;
+const FLOODED: u8 = 80;
 
 pub(crate) fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
     &values[rng.usize(..values.len())]

@@ -45,7 +45,7 @@ pub(super) fn mischief(rng: &mut fastrand::Rng) -> Mischief {
     match rng.u32(..100) {
         0..30 => Mischief::Presence {
             hub,
-            says: *pick(rng, &["offline", "offline", "online", "online", "gone fishing", ""]),
+            says: SAYINGS[rng.usize(..SAYINGS.len())],
             knows: knowledge(rng),
             retain: rng.bool(),
         },
@@ -58,7 +58,7 @@ pub(super) fn mischief(rng: &mut fastrand::Rng) -> Mischief {
         },
         65..80 => Mischief::Junk {
             hub,
-            purpose: *pick(rng, &["fence", "session", "will", "request", "retained"]),
+            purpose: PURPOSES[rng.usize(..PURPOSES.len())],
             knows: knowledge(rng),
         },
         80..90 => Mischief::Status {
@@ -90,3 +90,8 @@ fn greed(rng: &mut fastrand::Rng) -> Ask {
         ..Ask::plain(target)
     }
 }
+
+/// What is said in the place of a hub's presence.
+const SAYINGS: [&str; 6] = ["offline", "offline", "online", "online", "gone fishing", ""];
+/// What a hub listens to below its own response topic.
+const PURPOSES: [&str; 5] = ["fence", "session", "will", "request", "retained"];

@@ -48,18 +48,8 @@ impl World {
     fn strike(&mut self, hub: HubId, fault: &Fault) {
         match fault {
             Fault::Cut { up, down } => self.cut(hub, *up, *down),
-            Fault::HalfOpen => {
-                if self.connection(hub).is_some() {
-                    self.reach(Reached::HalfOpen);
-                }
-                self.fall_silent(hub);
-            }
-            Fault::NetworkDown { lasts } => {
-                self.reach(Reached::NetworkDown);
-                self.hub_mut(hub).network_up = false;
-                self.fall_silent(hub);
-                self.after(*lasts, Timer::NetworkUp(hub));
-            }
+            Fault::HalfOpen => self.half_open(hub),
+            Fault::NetworkDown { lasts } => self.network_down(hub, *lasts),
             Fault::Crash { durable, up, devices_survive, away, damage } => {
                 self.crash(hub, *durable, *up, *devices_survive, *away, *damage);
             }
@@ -164,6 +154,20 @@ impl World {
         if before != self.prefix() {
             self.reach(Reached::PrefixChanged);
         }
+    }
+
+    fn half_open(&mut self, hub: HubId) {
+        if self.connection(hub).is_some() {
+            self.reach(Reached::HalfOpen);
+        }
+        self.fall_silent(hub);
+    }
+
+    fn network_down(&mut self, hub: HubId, lasts: Duration) {
+        self.reach(Reached::NetworkDown);
+        self.hub_mut(hub).network_up = false;
+        self.fall_silent(hub);
+        self.after(lasts, Timer::NetworkUp(hub));
     }
 
     fn cut(&mut self, hub: HubId, up: usize, down: usize) {
