@@ -63,8 +63,9 @@ pub async fn examine(
     let broker = Broker { session_expiry: SESSION_EXPIRY, ..config.broker.clone() };
     let id = visit::client_id(config, "doctor");
     let (prefix, limits) = (None, Limits::default());
-    let step = "connection";
-    let mut examination = Examination { config, broker, id, timeout, prefix, limits, step, tell };
+    let (step, wildcards) = ("connection", true);
+    let mut examination =
+        Examination { config, broker, id, timeout, prefix, limits, wildcards, step, tell };
     let ended = examination.take_steps().await;
     if let Err(error) = &ended {
         examination.tell(Verdict::Bad, examination.step, error.to_string());
@@ -80,6 +81,8 @@ struct Examination<'e> {
     prefix: Option<Prefix>,
     /// What the broker takes of a message.
     limits: Limits,
+    /// Whether it takes filters with wildcards.
+    wildcards: bool,
     /// What is being looked at.
     step: &'static str,
     tell: &'e mut dyn FnMut(Finding),
@@ -90,6 +93,12 @@ impl Examination<'_> {
         let begin = Instant::now();
         let (mut observer, connack) = self.connect("", false, None).await?;
         self.connection(begin.elapsed(), &connack);
+        if connack.receive_maximum == 0 {
+            let text =
+                "a Receive Maximum of 0, which breaks the MQTT 5 standard: the hub does not go on";
+            self.tell(Verdict::Bad, "limits", text);
+            return Ok(());
+        }
         if !self.response_information(&connack) {
             observer.end().await;
             return Ok(());

@@ -29,6 +29,7 @@ impl Examination<'_> {
         let text = format!("{} messages in flight, {size}", connack.receive_maximum);
         self.tell(verdict, "limits", text);
         self.limits = connack.limits;
+        self.wildcards = connack.wildcards;
         let (verdict, text) = if connack.vouches {
             (Verdict::Good, "the broker vouches for who sent a message")
         } else {

@@ -53,7 +53,8 @@ impl Examination<'_> {
     /// Tries what the account may do on the topics of the hub.
     pub(super) async fn permissions(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
         let topics = &self.config.topics;
-        let requests = self.topic(&topics.request, &[("device", &self.id), ("property", "+")]);
+        let property = if self.wildcards { "+" } else { "doctor" };
+        let requests = self.topic(&topics.request, &[("device", &self.id), ("property", property)]);
         observer.extend(self.timeout);
         let code = observer.subscribe(&requests, false).await?;
         self.permission("requests", "subscribe to", &requests, code);
@@ -78,7 +79,12 @@ impl Examination<'_> {
         if code < 0x80 {
             self.tell(Verdict::Good, subject, format!("may {what} {topic}"));
         } else {
-            let text = format!("may not {what} {topic} ({code:#04x}): see the account's rules");
+            let why = match code {
+                0x97 => "the broker's quota is used up",
+                0x80 | 0x83 => "the broker does not say why",
+                _ => "see the account's rules",
+            };
+            let text = format!("may not {what} {topic} ({code:#04x}): {why}");
             self.tell(Verdict::Bad, subject, text);
         }
     }
@@ -208,7 +214,11 @@ impl Examination<'_> {
         const SUBJECT: &str = "will";
         let topic = self.topic(&self.config.topics.presence, &[("client_id", &self.id)]);
         observer.extend(self.timeout);
-        observer.subscribe(&topic, false).await?;
+        let code = observer.subscribe(&topic, false).await?;
+        if code >= 0x80 {
+            self.permission(SUBJECT, "subscribe to", &topic, code);
+            return Ok(());
+        }
         let message = self.message(&topic);
         let will = Will { message: message.clone(), delay: WILL_DELAY };
         // Without a session there is nothing that a delay could wait for (MQTT 3.1.3.2.2).
