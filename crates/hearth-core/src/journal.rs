@@ -32,8 +32,7 @@ pub(crate) struct Journal {
     /// Boxed, because a tree moves its values about.
     entries: BTreeMap<EntryId, Box<Entry>>,
     by_key: BTreeMap<RequestKey, EntryId>,
-    /// When entries are forgotten; where room is needed, the first goes before its time.
-    expiries: BTreeSet<(Duration, EntryId)>,
+    settled: Settled,
     next_id: u64,
     /// How much room the entries take, in all and by sender.
     cost: usize,
@@ -42,6 +41,16 @@ pub(crate) struct Journal {
     connection: u64,
     /// Whether the broker has delivered again, on this connection, whatever it will.
     is_redelivered: bool,
+}
+
+/// The entries that may be forgotten: what is under way takes none of their room.
+#[derive(Debug, Default)]
+struct Settled {
+    /// When each is; where room is needed, one goes before its time.
+    by_time: BTreeSet<(Duration, EntryId)>,
+    /// How much room they take, in all and by sender.
+    cost: usize,
+    costs: BTreeMap<Option<Arc<str>>, usize>,
 }
 
 /// What the journal knows of one request.
@@ -149,15 +158,16 @@ impl Journal {
     /// may be forgotten, so what the broker delivers then finds room above what is kept, and no sender takes it all.
     pub(crate) fn make_room(&mut self, sender: Option<&Arc<str>>) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
-        while self.cost >= KEPT {
-            let share = KEPT / self.costs.len().max(1);
+        while self.settled.cost >= KEPT || self.cost >= MOST {
+            let share = KEPT / self.settled.costs.len().max(1);
             let is_above = |id: &EntryId| {
                 let owner = self.get(*id).and_then(|entry| entry.record.key.sender());
-                self.costs.get(&owner.cloned()).is_some_and(|cost| *cost >= share)
+                self.settled.costs.get(&owner.cloned()).is_some_and(|cost| *cost >= share)
             };
-            let oldest = self.expiries.iter().map(|(_, id)| *id).find(is_above);
+            let by_time = &self.settled.by_time;
+            let oldest = by_time.iter().map(|(_, id)| *id).find(is_above);
             // Whoever has less than its share gives way only where there is no room at all.
-            let any = self.expiries.first().map(|(_, id)| *id).filter(|_| self.cost >= MOST);
+            let any = by_time.first().map(|(_, id)| *id).filter(|_| self.cost >= MOST);
             let Some(id) = oldest.or(any) else { break };
             forgotten.extend(self.remove(id));
         }
@@ -203,7 +213,7 @@ impl Journal {
     fn let_go(&mut self, id: EntryId) -> Option<Entry> {
         let mut entry = self.entries.remove(&id)?;
         self.give_up(&entry.record);
-        entry.keep(id, &mut self.expiries);
+        entry.keep(id, &mut self.settled);
         Some(*entry)
     }
 
@@ -218,6 +228,10 @@ impl Journal {
             self.cost = self.cost + after - before;
             if let Some(cost) = self.costs.get_mut(&sender) {
                 *cost = *cost + after - before;
+            }
+            if entry.expires.is_some() {
+                self.settled.give_up(&sender, before);
+                self.settled.take_up(&sender, after);
             }
         }
     }
@@ -262,7 +276,7 @@ impl Journal {
             && !comes_again
             && let Some(forget_at) = forget_at
         {
-            entry.expire_at(forget_at, id, &mut self.expiries);
+            entry.expire_at(forget_at, id, &mut self.settled);
         }
     }
 
@@ -271,7 +285,7 @@ impl Journal {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.unacknowledged += 1;
         entry.connection = self.connection;
-        entry.keep(id, &mut self.expiries);
+        entry.keep(id, &mut self.settled);
     }
 
     /// PUBACK has been sent for one delivery; after the last, only a lost connection brings another.
@@ -282,7 +296,7 @@ impl Journal {
             && entry.record.answer.is_some()
             && let Some(forget_at) = forget_at
         {
-            entry.expire_at(forget_at, id, &mut self.expiries);
+            entry.expire_at(forget_at, id, &mut self.settled);
         }
     }
 
@@ -290,7 +304,7 @@ impl Journal {
     pub(crate) fn disconnected(&mut self) {
         self.connection += 1;
         self.is_redelivered = false;
-        self.expiries.clear();
+        self.settled = Settled::default();
         for entry in self.entries.values_mut() {
             entry.unacknowledged = 0;
             entry.expires = None;
@@ -303,7 +317,7 @@ impl Journal {
         for (&id, entry) in &mut self.entries {
             if entry.record.answer.is_some() && entry.unacknowledged == 0 && entry.expires.is_none()
             {
-                entry.expire_at(forget_at, id, &mut self.expiries);
+                entry.expire_at(forget_at, id, &mut self.settled);
             }
         }
     }
@@ -320,10 +334,9 @@ impl Journal {
     /// Forgets what no redelivery asks for any more; returns the keys.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
         let mut forgotten = Vec::new();
-        while let Some(&(expires, id)) = self.expiries.first()
+        while let Some(&(expires, id)) = self.settled.by_time.first()
             && expires <= now
         {
-            self.expiries.pop_first();
             forgotten.extend(self.remove(id));
         }
         forgotten
@@ -353,27 +366,44 @@ impl Journal {
     /// Forgets a request at a time of its own.
     pub(crate) fn expire_at(&mut self, id: EntryId, at: Duration) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.expire_at(at, id, &mut self.expiries);
+        entry.expire_at(at, id, &mut self.settled);
+    }
+}
+
+impl Settled {
+    fn take_up(&mut self, sender: &Option<Arc<str>>, cost: usize) {
+        self.cost += cost;
+        match self.costs.get_mut(sender) {
+            Some(all) => *all += cost,
+            None => drop(self.costs.insert(sender.clone(), cost)),
+        }
+    }
+
+    fn give_up(&mut self, sender: &Option<Arc<str>>, cost: usize) {
+        self.cost -= cost;
+        if let Some(all) = self.costs.get_mut(sender) {
+            *all -= cost;
+            if *all == 0 {
+                self.costs.remove(sender);
+            }
+        }
     }
 }
 
 impl Entry {
     /// Is forgotten at a time, or earlier where room is needed.
-    fn expire_at(
-        &mut self,
-        at: Duration,
-        id: EntryId,
-        expiries: &mut BTreeSet<(Duration, EntryId)>,
-    ) {
-        self.keep(id, expiries);
+    fn expire_at(&mut self, at: Duration, id: EntryId, settled: &mut Settled) {
+        self.keep(id, settled);
         self.expires = Some(at);
-        expiries.insert((at, id));
+        settled.by_time.insert((at, id));
+        settled.take_up(&self.record.key.sender().cloned(), self.record.cost());
     }
 
-    /// Is not forgotten for the present.
-    fn keep(&mut self, id: EntryId, expiries: &mut BTreeSet<(Duration, EntryId)>) {
+    /// Cancels the entry's expiry.
+    fn keep(&mut self, id: EntryId, settled: &mut Settled) {
         if let Some(expires) = self.expires.take() {
-            expiries.remove(&(expires, id));
+            settled.by_time.remove(&(expires, id));
+            settled.give_up(&self.record.key.sender().cloned(), self.record.cost());
         }
     }
 }

@@ -18,6 +18,9 @@ pub enum RequestKey {
         response_topic: Arc<str>,
         /// Correlation Data; what is long is shortened, with a digest of the whole.
         correlation_data: Bytes,
+        /// Stands for topic and payload: the same names with other contents are another request, which takes nobody's
+        /// place.
+        content: u64,
     },
     /// Another hub's will, as a request to a device of this one.
     Guard {
@@ -84,6 +87,7 @@ impl RequestKey {
         reply: &Reply,
         delivery: Option<Delivery>,
         account: Option<&str>,
+        content: u64,
         key: &TokenKey,
     ) -> Option<Self> {
         match (&reply.response_topic, &reply.correlation_data) {
@@ -91,6 +95,7 @@ impl RequestKey {
                 account: account.map(Into::into),
                 response_topic: response_topic.clone(),
                 correlation_data: shortened(correlation_data, key),
+                content,
             }),
             _ => delivery.map(|delivery| Self::Packet(delivery.packet_id)),
         }
@@ -107,10 +112,16 @@ impl Ord for RequestKey {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (
-                Self::Correlated { account: sender, response_topic: topic, correlation_data: data },
-                Self::Correlated { account, response_topic, correlation_data },
+                Self::Correlated {
+                    account: sender,
+                    response_topic: topic,
+                    correlation_data: data,
+                    content: said,
+                },
+                Self::Correlated { account, response_topic, correlation_data, content },
             ) => data
                 .cmp(correlation_data)
+                .then_with(|| said.cmp(content))
                 .then_with(|| topic.cmp(response_topic))
                 .then_with(|| sender.cmp(account)),
             (

@@ -79,7 +79,10 @@ pub fn log(notice: &Notice, broker: &Broker) {
         }
         Notice::ClientIdShared => {
             let client_id = &broker.client_id;
-            error!(client_id, "another client uses this hub's client ID");
+            error!(
+                client_id,
+                "another client uses this hub's client ID, or says that it is this hub"
+            );
         }
         Notice::ExpiryAdded { added: true } => warn!(
             "the broker adds an expiry to every message: a request that waited while the hub was away counts as dated \

@@ -211,7 +211,7 @@ impl Service {
             status += &format!("; the broker does not offer {lack}");
         }
         if self.shares_client_id {
-            status += "; another client uses the same client ID";
+            status += "; another client uses the same client ID, or says that it is this hub";
         }
         if self.adds_expiry {
             status += "; the broker adds an expiry to every message";

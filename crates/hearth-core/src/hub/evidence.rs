@@ -44,8 +44,10 @@ impl Hub {
         let current = self.generation();
         let offline = &message.payload[..] == b"offline";
         let trace = self.wills.trace(message, current);
-        let is_own_online =
-            &message.payload[..] == b"online" && current.is_some_and(|g| trace == Trace::Own(g));
+        // Everybody can read its token: what else it says must be the hub's own words, too.
+        let is_own_online = &message.payload[..] == b"online"
+            && message.user_property("hub") == Some(&self.config.client_id)
+            && current.is_some_and(|g| trace == Trace::Own(g));
         match trace {
             Trace::Will(generation) if offline => {
                 let resumed = self.connection().is_some_and(|connection| connection.resumed);

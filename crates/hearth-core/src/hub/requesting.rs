@@ -47,14 +47,15 @@ impl Hub {
         }
         let vouches = self.connection().is_some_and(|connection| connection.vouches);
         let account = message.sender(vouches).map(|sender| sender.account);
-        let key = RequestKey::of(&reply, *delivery, account, self.wills.key());
+        let content = fingerprint(&message.topic, &message.payload);
+        let key = RequestKey::of(&reply, *delivery, account, content, self.wills.key());
         let reads = reads(&property, message);
         let again = reads || self.is_idempotent(&device, &property, message);
         let durability = self.durability(&device, message, reads, again);
         let origin = Origin {
             entry: None,
             sender: account.map(Into::into).or_else(|| reply.response_topic.clone()),
-            content: fingerprint(&message.topic, &message.payload),
+            content,
             reply,
             durability,
             reads,

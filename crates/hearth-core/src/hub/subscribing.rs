@@ -99,8 +99,9 @@ impl Hub {
         let fence = self.own_message("fence", Purpose::Fence);
         self.send(fence, Kind::Connection, None);
         self.phase = Phase::Online(connection);
-        self.publish_everything();
+        // Somebody waits for these; a state that the broker ends the connection over must not keep them back.
         self.publish_undelivered(now);
+        self.publish_everything();
     }
 
     /// Called once the fence is decided: clears `unproven`.

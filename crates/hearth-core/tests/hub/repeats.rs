@@ -367,3 +367,36 @@ fn without_a_prefix_answers_go_where_responses_go_and_nowhere_else() {
         assert_eq!(ask(topic), 0, "{topic}");
     }
 }
+
+#[test]
+fn a_name_that_is_used_again_with_other_contents_takes_no_requests_place() {
+    let mut rig = Rig::online();
+    ask(&mut rig, toggle());
+    ask(&mut rig, Message { topic: "alice/cmnd/blinds/step".into(), ..request("1", b"t") });
+    assert_eq!(rig.executed().len(), 1);
+    ask(&mut rig, retry(toggle()));
+    assert!(rig.executed().is_empty(), "the first is still known");
+}
+
+#[test]
+fn large_requests_under_way_push_nobodys_entries_out() {
+    let data: &'static [u8] = Box::leak(vec![b'x'; 50_000].into_boxed_slice());
+    let mut rig = Rig::new(hearth_core::HubConfig { queue: 64, ..config() }, Rig::online().memory);
+    rig.go_online(false);
+    ask(&mut rig, toggle());
+    rig.take();
+    for n in 0..40_u8 {
+        let mut name = data.to_vec();
+        name.push(n);
+        rig.receive(Message {
+            topic: "alice/cmnd/blinds/step".into(),
+            response_topic: Some(format!("alice/response/stranger-{n}/1")),
+            correlation_data: Some(name.into()),
+            ..request("1", b"")
+        });
+    }
+    let other = Message { response_topic: Some("alice/response/tablet/1".into()), ..toggle() };
+    ask(&mut rig, other);
+    ask(&mut rig, retry(toggle()));
+    assert!(rig.executed().is_empty(), "the first is still known");
+}

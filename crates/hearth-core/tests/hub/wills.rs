@@ -642,3 +642,20 @@ fn one_real_crash_outlives_many_ends_in_order() {
     let outcomes: Vec<_> = rig.memory.decided.iter().map(|absence| absence.outcome).collect();
     assert_eq!((outcomes.len(), outcomes[0]), (8, Outcome::Consumed), "{outcomes:?}");
 }
+
+#[test]
+fn an_online_with_the_hubs_own_token_and_other_words_is_replaced_as_well() {
+    let mut rig = Rig::online();
+    let online = rig.online.clone().unwrap();
+    rig.receive(online.clone());
+    rig.advance(Duration::from_secs(1));
+    let words = Message { payload: "{}".into(), ..online.clone() };
+    let nameless = Message { user_properties: Vec::new(), ..online };
+    for forged in [words, nameless] {
+        rig.take();
+        rig.receive(forged);
+        assert_eq!(rig.published().len(), 1);
+        rig.accept_all();
+        rig.advance(Duration::from_secs(2));
+    }
+}

@@ -69,9 +69,12 @@ impl From<Record2> for Record {
         let Reply2 { response_topic, correlation_data, qos, expires } = reply;
         Self {
             key: match key {
-                Key2::Correlated { response_topic, correlation_data } => {
-                    RequestKey::Correlated { account: None, response_topic, correlation_data }
-                }
+                Key2::Correlated { response_topic, correlation_data } => RequestKey::Correlated {
+                    account: None,
+                    response_topic,
+                    correlation_data,
+                    content,
+                },
                 Key2::Guard { guard, correlation_data } => {
                     RequestKey::Guard { guard, correlation_data }
                 }

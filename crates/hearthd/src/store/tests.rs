@@ -172,6 +172,7 @@ fn a_store_in_use_is_refused() {
 pub(super) fn record(n: u32, expires: Option<Duration>) -> Record {
     let key = RequestKey::Correlated {
         account: None,
+        content: n.into(),
         response_topic: "alice/response/phone/lamp".into(),
         correlation_data: n.to_be_bytes().to_vec().into(),
     };
