@@ -211,7 +211,19 @@ impl Client {
     /// # Errors
     /// Where the broker refuses or is silent.
     pub async fn subscribe(&mut self, filter: &str) -> Result<()> {
-        let wanted = Filter::new(filter, QoS::AtLeastOnce);
+        self.subscribe_at(filter, QoS::AtLeastOnce).await
+    }
+
+    /// Subscribes likewise at QoS 0, which costs the broker no state.
+    ///
+    /// # Errors
+    /// Where the broker refuses or is silent.
+    pub async fn overhear(&mut self, filter: &str) -> Result<()> {
+        self.subscribe_at(filter, QoS::AtMostOnce).await
+    }
+
+    async fn subscribe_at(&mut self, filter: &str, qos: QoS) -> Result<()> {
+        let wanted = Filter::new(filter, qos);
         self.client.try_subscribe_many([wanted]).doing(format!("subscribe {filter}"))?;
         let granted = self.until("SUBACK", |seen| match seen {
             Seen::Subscribed(granted) => Some(*granted),

@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: the daemon against real brokers while everything around it breaks.
+//! `cargo xtask chaos`: two hubs against real brokers while everything around them breaks.
 
 use std::{path::Path, time::Duration};
 
@@ -96,10 +96,12 @@ fn minutes(text: &str) -> std::result::Result<Duration, String> {
 const MOST_MINUTES: f64 = 7.0 * 24.0 * 60.0;
 
 const NOTES: &str = "\
-A number marked `!` must be 0. Who lost what is decided by the proxy before the hub and by time:
+A number marked `!` must be 0. Who lost what is decided by the proxies before the hubs and by time:
 - never sent to hub: no copy of the request left the broker for the hub, and the broker was killed
   within 20 s after its PUBACK to the requester;
 - write-behind: the broker was killed within 1 s after the PUBACK with which it took over what is
   missing, the request from its requester or the answer from the hub.
-A will's outcome is excused where the broker was killed about when the watcher saw the will or had
-its acknowledgement taken.";
+A will's outcome is excused where the broker was killed about when a watcher saw the will or had
+its acknowledgement taken. Whoever has seen a will can acknowledge it, and these brokers vouch for
+nobody: the hostile requester does so with a quarter of the wills, and forges the rest.
+Repeated answers are held against what the same hub has answered since the first one.";

@@ -1,11 +1,18 @@
-//! The parts of a run: a broker that can be killed, the proxy before it, and a hub with a ledger behind that.
+//! The parts of a run: a broker that can be killed, and two hubs, each behind a proxy of its own.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use super::{evidence, record::Notebook};
+use tokio::{sync::Mutex, time::sleep};
+
+use super::{
+    evidence,
+    plan::{self, Hub, Ledger},
+    record::Notebook,
+};
 use crate::{
     Access, Built, Daemon, DaemonConfig, Doing, FaultProxy, HearthBroker, Mosquitto, Result, Shim,
     mosquitto::Kind,
@@ -30,16 +37,34 @@ impl BrokerKind {
     }
 }
 
-/// A broker and the hub that uses it.
+/// A broker and the hubs that use it.
 pub(super) struct House {
     pub(super) broker: Broker,
+    pub(super) cellar: Home,
+    pub(super) attic: Home,
+    ledgers: PathBuf,
+}
+
+/// A hub and its link to the broker.
+pub(super) struct Home {
+    pub(super) hub: Hub,
     pub(super) proxy: FaultProxy,
-    pub(super) hub: Daemon,
-    ledger: PathBuf,
+    process: Mutex<Life>,
+    config: PathBuf,
+    /// The configuration up to the devices.
+    head: String,
+    ledgers: PathBuf,
+}
+
+/// The process of a hub.
+struct Life {
+    daemon: Daemon,
+    /// How long the log was when this life began.
+    born: usize,
 }
 
 impl House {
-    /// Starts all of it in an empty folder and waits until the hub is online.
+    /// Starts all of it in an empty folder and waits until the hubs are online.
     pub(super) async fn start(
         built: &Built,
         kind: BrokerKind,
@@ -47,29 +72,157 @@ impl House {
         notebook: &Arc<Notebook>,
     ) -> Result<Self> {
         let broker = Broker::start(built, kind, &folder.join("broker")).await?;
-        let mut access = broker.hub();
-        let tap = evidence::tap(Arc::clone(notebook));
-        let proxy = FaultProxy::tapped(access.port, tap).await?;
-        access.port = proxy.port();
-        let ledger = folder.join("ledger");
-        let mut config = DaemonConfig::new(access);
-        config.keep_alive = "5s";
-        config.will_delay = "1s";
-        config.plugins = &["ledger"];
-        config.devices = format!(
-            "[devices.ledger]\nplugin = \"ledger\"\n[devices.ledger.config]\nfile = {ledger:?}\n"
-        );
-        let mut hub = Daemon::prepare(built, &folder.join("hub"), &config)?;
-        hub.spawn()?;
-        hub.logged("INFO online").await?;
-        Ok(Self { broker, proxy, hub, ledger })
+        let ledgers = folder.join("ledgers");
+        std::fs::create_dir_all(&ledgers).doing(ledgers.display())?;
+        let cellar = Home::start(built, &broker, Hub::Cellar, folder, notebook).await?;
+        let attic = Home::start(built, &broker, Hub::Attic, folder, notebook).await?;
+        notebook.open().moving_at = Some(Hub::Cellar);
+        for ledger in Ledger::ALL {
+            let file = ledgers.join(ledger.id());
+            std::fs::File::options().append(true).create(true).open(&file).doing(file.display())?;
+        }
+        Ok(Self { broker, cellar, attic, ledgers })
     }
 
-    /// Returns the lines of the ledger.
-    pub(super) fn lines(&self) -> Result<Vec<String>> {
-        let text = std::fs::read_to_string(&self.ledger).doing(self.ledger.display())?;
-        Ok(text.lines().map(str::to_owned).collect())
+    pub(super) fn home(&self, hub: Hub) -> &Home {
+        match hub {
+            Hub::Cellar => &self.cellar,
+            Hub::Attic => &self.attic,
+        }
     }
+
+    /// Returns the lines of the ledgers that requesters ask.
+    pub(super) fn lines(&self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for ledger in Ledger::ALL {
+            lines.extend(lines_of(&self.ledgers.join(ledger.id()))?);
+        }
+        Ok(lines)
+    }
+
+    /// Counts the lines of the relay.
+    pub(super) fn relayed(&self) -> Result<usize> {
+        Ok(lines_of(&self.ledgers.join(plan::RELAY))?.len())
+    }
+}
+
+impl Home {
+    async fn start(
+        built: &Built,
+        broker: &Broker,
+        hub: Hub,
+        folder: &Path,
+        notebook: &Arc<Notebook>,
+    ) -> Result<Self> {
+        let mut access = broker.hub();
+        let proxy =
+            FaultProxy::tapped(access.port, evidence::tap(hub, Arc::clone(notebook))).await?;
+        access.port = proxy.port();
+        let ledgers = folder.join("ledgers");
+        let mut config = DaemonConfig::new(access);
+        config.client_id = hub.client_id().into();
+        config.keep_alive = "5s";
+        config.will_delay = "1s";
+        config.plugins = &["ledger", "command"];
+        config.devices = devices(hub, hub == Hub::Cellar, &ledgers);
+        let mut daemon = Daemon::prepare(built, &folder.join(hub.name()), &config)?;
+        let config = daemon.config().to_owned();
+        let text = std::fs::read_to_string(&config).doing(config.display())?;
+        let (head, _) = text.split_once("[devices.").doing("a hub without devices")?;
+        let head = head.to_owned();
+        daemon.spawn()?;
+        daemon.logged("INFO online").await?;
+        let process = Mutex::new(Life { daemon, born: 0 });
+        Ok(Self { hub, proxy, process, config, head, ledgers })
+    }
+
+    /// Kills it, and starts it after a time.
+    pub(super) async fn kill(&self, notebook: &Notebook, down: Duration) -> Result<()> {
+        let mut life = self.process.lock().await;
+        *notebook.open().hub_kills.entry(self.hub).or_default() += 1;
+        life.daemon.kill9()?;
+        sleep(down).await;
+        self.begin_life(&mut life, notebook)
+    }
+
+    /// Has it read its configuration anew: by a signal where it is up, which it is told by its log, else by a restart.
+    pub(super) async fn reload(&self, notebook: &Notebook) -> Result<()> {
+        let mut life = self.process.lock().await;
+        let log = life.daemon.log();
+        if log.get(life.born..).is_some_and(|since| since.contains("INFO online")) {
+            return life.daemon.process()?.signal("HUP");
+        }
+        life.daemon.kill9()?;
+        self.begin_life(&mut life, notebook)
+    }
+
+    /// Ends it in order, and starts it at once.
+    pub(super) async fn restart(&self, notebook: &Notebook) -> Result<()> {
+        let mut life = self.process.lock().await;
+        life.daemon.terminate().await?;
+        self.begin_life(&mut life, notebook)
+    }
+
+    fn begin_life(&self, life: &mut Life, notebook: &Notebook) -> Result<()> {
+        *notebook.open().lives.entry(self.hub).or_default() += 1;
+        life.born = life.daemon.log().len();
+        life.daemon.spawn()
+    }
+
+    /// Ends it in order, and for good; the error is how it ended.
+    pub(super) async fn end(&self) -> Result<()> {
+        let mut life = self.process.lock().await;
+        let status = life.daemon.terminate().await?;
+        let log = || format!("{} ended: {status}\n{}", self.hub.client_id(), life.daemon.log());
+        status.success().then_some(()).ok_or_else(|| crate::Failure(log()))
+    }
+
+    /// Writes a configuration with or without the ledger that moves; whoever reads it meanwhile gets one of both.
+    pub(super) fn configure(&self, has_moving: bool) -> Result<()> {
+        let text = self.head.clone() + &devices(self.hub, has_moving, &self.ledgers);
+        let new = self.config.with_extension("new");
+        std::fs::write(&new, text).doing(new.display())?;
+        std::fs::rename(&new, &self.config).doing(self.config.display())
+    }
+}
+
+/// Writes the devices of a hub as TOML.
+fn devices(hub: Hub, has_moving: bool, ledgers: &Path) -> String {
+    let own = Ledger::ALL.into_iter().filter(|ledger| match ledger.fixed_at() {
+        Some(home) => home == hub,
+        None => has_moving,
+    });
+    let ids = own.map(Ledger::id).chain((hub == Hub::Attic).then_some(plan::RELAY));
+    let ledger = |id| {
+        let file = ledgers.join(id);
+        format!("[devices.{id}]\nplugin = \"ledger\"\n[devices.{id}.config]\nfile = {file:?}\n\n")
+    };
+    let mut text: String = ids.map(ledger).collect();
+    match hub {
+        Hub::Cellar => {
+            text += &format!(
+                "[devices.{slow}]\nplugin = \"command\"\n\
+                 [devices.{slow}.config.properties.say]\ntype = \"text\"\nretained = false\n\
+                 set = {{ run = [\"sleep\", \"0.1\"], state = \"none\" }}\n",
+                slow = plan::SLOW
+            );
+        }
+        Hub::Attic => {
+            text += &format!(
+                "[[guard]]\npresence = \"{{prefix}}/hub/{}/presence\"\n\
+                 request = {{ device = \"{}\", property = \"line\", value = \"{}\" }}\n",
+                hub.other().client_id(),
+                plan::RELAY,
+                plan::TOOK_OVER
+            );
+        }
+    }
+    text
+}
+
+fn lines_of(file: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).doing(file.display())?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// A broker that can be killed and comes back with what it had written.
@@ -106,13 +259,23 @@ impl Broker {
 
     /// Returns how requesters get in, past every fault.
     pub(super) fn direct(&self) -> Access {
+        self.account("phone")
+    }
+
+    /// Returns how a phone gets in that nobody should have let in.
+    pub(super) fn hostile(&self) -> Access {
+        self.account("tablet")
+    }
+
+    /// Mosquitto keeps users apart, not accounts of one home.
+    fn account(&self, name: &str) -> Access {
         match self {
-            Self::Hearth(broker) => broker.access("phone"),
+            Self::Hearth(broker) => broker.access(name),
             Self::Mosquitto(broker, _) => broker.access(Some("alice")),
         }
     }
 
-    /// Returns how the hub gets in where it gets Response Information.
+    /// Returns how a hub gets in where it gets Response Information.
     fn hub(&self) -> Access {
         match self {
             Self::Hearth(broker) => broker.access("hub"),

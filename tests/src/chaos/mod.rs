@@ -1,18 +1,25 @@
 //! Chaos: the daemon against real brokers, with SIGKILLs and a breaking network, and everything counted.
 //!
-//! Requesters and a watcher connect to the broker directly and keep their sessions, so that what they count is
-//! reliable. The hub connects through a [`FaultProxy`], which also tells who had taken over what.
-//! Executions are counted by a device that writes to a file. The schedule is derived from a seed; real time cannot be
+//! Two hubs live under one prefix, the one guards the other, and a ledger moves between them. Requesters and watchers
+//! connect to the broker directly and keep their sessions, so that what they count is reliable; among them is one who is
+//! hostile. Each hub connects through a [`FaultProxy`], which also tells who had taken over what.
+//! Executions are counted by devices that write to files. The schedule is derived from a seed; real time cannot be
 //! replayed, so the same seed breaks the same things at about the same moments.
 
+mod breaking;
 mod evidence;
+mod hostile;
 mod house;
+mod inspector;
+mod mover;
+mod plan;
 mod record;
 mod requester;
 mod schedule;
 mod steady;
 mod table;
 mod tally;
+mod truth;
 mod watcher;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -24,20 +31,19 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use self::{
+    hostile::Hostile, house::House, mover::Mover, record::Notebook, requester::Requester,
+    watcher::Watcher,
+};
 pub use self::{
     house::BrokerKind,
-    record::{Asked, Record, Said, WillSeen},
-    schedule::{Break, BreakKind, Kill, Schedule, Victim},
+    plan::{Hub, Ledger},
+    record::{Asked, Guarded, Record, Reuse, Said, WillSeen},
+    schedule::{Break, BreakKind, Kill, Move, Reading, Schedule, Trouble, Victim},
     table::table,
     tally::Tally,
 };
-use self::{
-    house::{Broker, House},
-    record::Notebook,
-    requester::Requester,
-    watcher::Watcher,
-};
-use crate::{Built, Daemon, Doing, Failure, Fault, FaultProxy, Result};
+use crate::{Built, Doing, Result};
 
 /// One run against one broker.
 #[derive(Clone, Debug)]
@@ -76,15 +82,19 @@ impl Run {
         let mut house = House::start(built, self.broker, folder, &notebook).await?;
         let stage = watch::Sender::new(Stage::Breaking);
         let people = self.people(&house, &notebook, &stage).await?;
-        let Schedule { kills, breaks } = self.schedule;
-        let House { broker, proxy, hub, .. } = &mut house;
+        let mover = Mover::connect(&house.broker.direct(), Arc::clone(&notebook)).await?;
+        let Schedule { cellar, attic, moves } = self.schedule;
+        let House { broker, cellar: in_cellar, attic: in_attic, .. } = &mut house;
         let end = async {
             sleep(self.length).await;
             Ok(())
         };
         tokio::try_join!(
-            kill(kills, hub, broker, &notebook),
-            break_link(breaks, proxy, &notebook),
+            breaking::kill(cellar.kills, in_cellar, Some(broker), &notebook),
+            breaking::kill(attic.kills, in_attic, None, &notebook),
+            breaking::break_link(cellar.breaks, in_cellar, &notebook),
+            breaking::break_link(attic.breaks, in_attic, &notebook),
+            mover.run(moves, [in_cellar, in_attic], self.length),
             end,
         )?;
         stage.send_replace(Stage::Settling);
@@ -92,19 +102,21 @@ impl Run {
         stage.send_replace(Stage::Over);
         let gone = people.join_all();
         timeout(PEOPLE_GO, gone).await.doing("a requester does not end")?;
-        let status = house.hub.terminate().await?;
-        if !status.success() {
-            return Err(Failure(format!("hearthd ended: {status}\n{}", house.hub.log())));
+        let unrest = inspector::inspect(&house.broker.direct(), &notebook).await?;
+        for hub in Hub::BOTH {
+            house.home(hub).end().await?;
         }
         let mut record = notebook.open().clone();
+        record.unrest = unrest;
         record.lines = house.lines()?;
+        record.relayed = house.relayed()?;
         let file = folder.join("record.txt");
         std::fs::write(&file, format!("{record:#?}\n")).doing(file.display())?;
         let tally = Tally::of(&record, WRITE_BEHIND);
         Ok(Outcome { record, tally })
     }
 
-    /// Sends the requesters and the watcher to work.
+    /// Sends the requesters, the watchers and the hostile one to work.
     async fn people(
         &self,
         house: &House,
@@ -113,14 +125,18 @@ impl Run {
     ) -> Result<JoinSet<()>> {
         let mut people = JoinSet::new();
         let access = house.broker.direct();
-        let watcher = Watcher::connect(&access, "hearthd-demo", Arc::clone(notebook)).await?;
-        people.spawn(watcher.run(stage.subscribe()));
+        for hub in Hub::BOTH {
+            let watcher = Watcher::connect(&access, hub, Arc::clone(notebook)).await?;
+            people.spawn(watcher.run(stage.subscribe()));
+        }
+        let rng = |n: u32| Rng::with_seed(self.seed.wrapping_add(n.into()));
         for n in 0..REQUESTERS {
-            let rng = Rng::with_seed(self.seed.wrapping_add(n));
-            let name = format!("chaos-{n}");
-            let requester = Requester::connect(&access, name, Arc::clone(notebook), rng).await?;
+            let requester = Requester::connect(&access, n, Arc::clone(notebook), rng(n)).await?;
             people.spawn(requester.run(stage.subscribe()));
         }
+        let access = house.broker.hostile();
+        let hostile = Hostile::connect(&access, Arc::clone(notebook), rng(REQUESTERS)).await?;
+        people.spawn(hostile.run(stage.subscribe()));
         Ok(people)
     }
 }
@@ -136,66 +152,15 @@ enum Stage {
     Over,
 }
 
-async fn kill(
-    kills: Vec<Kill>,
-    hub: &mut Daemon,
-    broker: &mut Broker,
-    notebook: &Notebook,
-) -> Result<()> {
-    for Kill { after, victim, down } in kills {
-        sleep(after).await;
-        let now = notebook.now();
-        match victim {
-            Victim::Hub => {
-                say(now, &format!("SIGKILL hearthd, back after {down:?}"));
-                notebook.open().hub_kills += 1;
-                hub.kill9()?;
-                sleep(down).await;
-                hub.spawn()?;
-            }
-            Victim::Broker => {
-                say(now, &format!("SIGKILL the broker, back after {down:?}"));
-                notebook.open().broker_kills.push(now);
-                broker.stop()?;
-                sleep(down).await;
-                broker.start_again().await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn break_link(breaks: Vec<Break>, proxy: &FaultProxy, notebook: &Notebook) -> Result<()> {
-    for Break { after, kind, lasting } in breaks {
-        sleep(after).await;
-        let name = kind.name();
-        *notebook.open().faults.entry(name).or_default() += 1;
-        match kind {
-            BreakKind::Cut => {
-                say(notebook.now(), name);
-                proxy.cut();
-            }
-            BreakKind::CutWithinAPacket => {
-                say(notebook.now(), name);
-                proxy.cut_within_a_packet();
-            }
-            BreakKind::Fault(fault) => {
-                say(notebook.now(), &format!("{fault:?} for {lasting:?}"));
-                proxy.set(fault);
-                sleep(lasting).await;
-                proxy.set(Fault::None);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Waits until nothing more is owed, and a little longer for what should not come.
 async fn settle(notebook: &Notebook) {
     let end = Instant::now() + SETTLE_AT_MOST;
     let owed = || {
         let tally = Tally::of(&notebook.open(), WRITE_BEHIND);
-        !tally.unanswered.is_empty() || tally.wills_untold > 0
+        !tally.unanswered.is_empty()
+            || tally.wills_untold > 0
+            || !tally.wrong_outcomes.is_empty()
+            || !tally.guardians_left_out.is_empty()
     };
     while Instant::now() < end && owed() {
         sleep(Duration::from_millis(250)).await;
@@ -207,7 +172,7 @@ fn say(at: Duration, what: &str) {
     println!("  {:>6.1} s  {what}", at.as_secs_f64());
 }
 
-const REQUESTERS: u64 = 3;
+const REQUESTERS: u32 = 3;
 /// A killed broker may lose what it acknowledged this long before: `hearth-broker` writes four times a second, and
 /// Mosquitto is made to.
 const WRITE_BEHIND: Duration = Duration::from_secs(1);

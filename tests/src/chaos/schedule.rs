@@ -6,13 +6,42 @@ use fastrand::Rng;
 
 use crate::Fault;
 
-/// Two lanes that run side by side, so that a kill may come in the middle of a fault.
+/// Lanes that run side by side, so that a kill may come in the middle of a fault.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
+    /// What happens to the hub in the cellar, and to the broker.
+    pub cellar: Trouble,
+    /// What happens to the hub in the attic.
+    pub attic: Trouble,
+    /// When the ledger moves that does.
+    pub moves: Vec<Move>,
+}
+
+/// What happens to a hub and its link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trouble {
     /// What is killed.
     pub kills: Vec<Kill>,
     /// What happens to the link between hub and broker.
     pub breaks: Vec<Break>,
+}
+
+/// One move of the ledger that moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// How long after the one before.
+    pub after: Duration,
+    /// How the hubs learn of it.
+    pub reading: Reading,
+}
+
+/// How a hub comes to read a changed configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// By SIGHUP.
+    Reload,
+    /// By an end in order and a start.
+    Restart,
 }
 
 /// One SIGKILL.
@@ -29,7 +58,7 @@ pub struct Kill {
 /// Who can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victim {
-    /// The daemon under test.
+    /// The hub.
     Hub,
     /// The broker.
     Broker,
@@ -78,13 +107,38 @@ impl BreakKind {
 impl Schedule {
     /// Derives what happens within a run of this length.
     pub fn derive(seed: u64, length: Duration) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        Self { kills: kills(&mut rng, length), breaks: breaks(&mut rng, length) }
+        let rng = &mut Rng::with_seed(seed);
+        let all = [Victim::Hub, Victim::Hub, Victim::Broker];
+        Self {
+            cellar: Trouble::derive(rng, &all, length),
+            attic: Trouble::derive(rng, &[Victim::Hub], length),
+            moves: moves(rng, length),
+        }
     }
 }
 
-fn kills(rng: &mut Rng, length: Duration) -> Vec<Kill> {
-    let mut bag = Bag::new(&[Victim::Hub, Victim::Hub, Victim::Broker]);
+impl Trouble {
+    fn derive(rng: &mut Rng, victims: &[Victim], length: Duration) -> Self {
+        Self { kills: kills(rng, victims, length), breaks: breaks(rng, length) }
+    }
+}
+
+fn moves(rng: &mut Rng, length: Duration) -> Vec<Move> {
+    let mut bag = Bag::new(&[Reading::Reload, Reading::Reload, Reading::Restart]);
+    let mut moves = Vec::new();
+    let mut at = Duration::ZERO;
+    loop {
+        let next = Move { after: millis(rng, 2000, 8000), reading: bag.draw(rng) };
+        at += next.after + MOVING;
+        if at > length {
+            return moves;
+        }
+        moves.push(next);
+    }
+}
+
+fn kills(rng: &mut Rng, victims: &[Victim], length: Duration) -> Vec<Kill> {
+    let mut bag = Bag::new(victims);
     let mut kills = Vec::new();
     let mut at = Duration::ZERO;
     loop {
@@ -174,6 +228,9 @@ impl<T: Copy> Bag<T> {
     }
 }
 
+/// How long a move usually takes while things break.
+const MOVING: Duration = Duration::from_secs(5);
+
 fn millis(rng: &mut Rng, from: u64, to: u64) -> Duration {
     Duration::from_millis(rng.u64(from..to))
 }
@@ -192,24 +249,31 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_holds_ten_kills_and_some_of_every_fault_within_three() {
+    fn a_minute_holds_ten_kills_of_each_and_some_of_every_fault_within_three() {
         for seed in 0..100 {
-            let kills = Schedule::derive(seed, MINUTE).kills;
-            assert!(kills.len() >= 10, "seed {seed}: {} kills", kills.len());
-            let breaks = Schedule::derive(seed, 3 * MINUTE).breaks;
-            for name in BreakKind::NAMES {
-                let some = breaks.iter().any(|one| one.kind.name() == name);
-                assert!(some, "seed {seed}: no {name}");
+            let Schedule { cellar, attic, moves } = Schedule::derive(seed, 3 * MINUTE);
+            for (name, trouble) in [("cellar", cellar), ("attic", attic)] {
+                let kills = trouble.kills.len();
+                assert!(kills >= 30, "seed {seed}: {kills} kills in the {name}");
+                for kind in BreakKind::NAMES {
+                    let some = trouble.breaks.iter().any(|one| one.kind.name() == kind);
+                    assert!(some, "seed {seed}: no {kind} in the {name}");
+                }
             }
+            assert!(moves.len() >= 10, "seed {seed}: {} moves", moves.len());
         }
     }
 
     #[test]
     fn everything_is_over_when_the_run_is() {
         for seed in 0..100 {
-            let Schedule { kills, breaks } = Schedule::derive(seed, MINUTE);
-            assert!(kills.iter().map(|kill| kill.after + kill.down).sum::<Duration>() <= MINUTE);
-            assert!(breaks.iter().map(|one| one.after + one.lasting).sum::<Duration>() <= MINUTE);
+            let Schedule { cellar, attic, moves } = Schedule::derive(seed, MINUTE);
+            for Trouble { kills, breaks } in [cellar, attic] {
+                let kills: Duration = kills.iter().map(|kill| kill.after + kill.down).sum();
+                let breaks: Duration = breaks.iter().map(|one| one.after + one.lasting).sum();
+                assert!(kills <= MINUTE && breaks <= MINUTE, "seed {seed}");
+            }
+            assert!(moves.iter().map(|one| one.after).sum::<Duration>() <= MINUTE);
         }
     }
 }

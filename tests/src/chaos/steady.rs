@@ -52,9 +52,12 @@ impl Steady {
         }
     }
 
-    /// Publishes, and again on the next connection, until the broker acknowledges.
-    pub(super) async fn publish(&mut self, message: Message) {
+    /// Publishes, and again on the next connection, until the broker acknowledges; a request says that it is a repeat.
+    pub(super) async fn publish(&mut self, mut message: Message) {
         while self.connected().await.publish(message.clone()).await.is_err() {
+            if message.response_topic.is_some() && message.property(RETRY).is_none() {
+                message = message.with_property(RETRY, "lost");
+            }
             self.lose().await;
         }
     }
@@ -88,5 +91,7 @@ impl Steady {
     }
 }
 
+/// The user property, of any value, of a request that may have come before.
+pub(super) const RETRY: &str = "retry";
 /// How long it waits before it tries again.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BreakKind, BrokerKind, Outcome};
+use super::{BreakKind, BrokerKind, Hub, Outcome, Record, Tally, hostile::Act};
 
 /// Writes the counts of each run in a column of its own; `!` marks a broken bar.
 pub fn table(runs: &[(BrokerKind, Outcome)]) -> String {
@@ -30,41 +30,100 @@ struct Row {
 
 fn rows(outcome: &Outcome) -> Vec<Row> {
     let Outcome { record, tally } = outcome;
-    let mut rows = Vec::new();
-    let mut row = |label: &str, value, bar| {
-        rows.push(Row { label: label.to_owned(), value, bar });
-    };
-    row("SIGKILLs of hearthd", record.hub_kills, false);
-    row("SIGKILLs of the broker", record.broker_kills.len(), false);
-    for name in BreakKind::NAMES {
-        row(&format!("link: {name}"), record.faults.get(name).copied().unwrap_or(0), false);
-    }
-    row("Clean Starts of hearthd", tally.clean_starts, true);
-    row("requests sent (PUBACK)", tally.sent, false);
-    row("  answered once", tally.answered_once, false);
-    row("  answered again with the same content", tally.answered_again, false);
-    row("  answered with contradicting content", tally.contradicted.len(), true);
-    row("  unanswered", tally.unanswered.len(), true);
-    row("  lost by the killed broker, never sent to hub", tally.lost_unsent.len(), false);
-    row("  lost by the killed broker, write-behind", tally.lost_by_broker.len(), false);
-    let gap = usize::try_from(tally.longest_write_behind.as_millis()).unwrap_or(usize::MAX);
-    row("    longest from PUBACK to kill, ms", gap, false);
-    for (kind, count) in &tally.first_answers {
-        row(&format!("    first answer {kind}"), *count, false);
-    }
-    row("lines executed", record.lines.len(), false);
-    row("  executed twice", tally.executed_twice.len(), true);
-    row("  answered 2xx, not executed", tally.not_executed.len(), true);
-    row("  answered as stale, yet executed", tally.stale_yet_executed.len(), true);
-    row("wills fired (seen by the watcher)", tally.wills_seen, false);
-    row("  acknowledged by the watcher", tally.wills_acknowledged, false);
-    for (told, count) in &tally.outcomes {
-        row(&format!("  outcome {told}"), *count, false);
-    }
-    row("  wrong outcome", tally.wrong_outcomes.len(), true);
-    row("  wrong since the killed broker lost a part", tally.outcomes_lost_by_broker, false);
-    row("  seen, and no outcome heard of", tally.wills_untold, false);
+    let mut rows = what_was_done(record);
+    rows.extend(requests(record, tally));
+    rows.extend(lines(record, tally));
+    rows.extend(wills(tally));
+    rows.push(bar("not as it should be at rest", tally.unrest.len()));
     rows
+}
+
+fn what_was_done(record: &Record) -> Vec<Row> {
+    let kills = |hub: Hub| record.hub_kills.get(&hub).copied().unwrap_or(0);
+    let mut rows = vec![
+        count("SIGKILLs of the hub in the cellar", kills(Hub::Cellar)),
+        count("SIGKILLs of the hub in the attic", kills(Hub::Attic)),
+        count("SIGKILLs of the broker", record.broker_kills.len()),
+    ];
+    for name in BreakKind::NAMES {
+        let times = record.faults.get(name).copied().unwrap_or(0);
+        rows.push(count(&format!("links: {name}"), times));
+    }
+    rows.push(count("moves of a ledger from hub to hub", record.moves));
+    for (name, times) in hostile(record) {
+        rows.push(count(&format!("hostile: {name}"), times));
+    }
+    rows.push(bar("Clean Starts of a hub", record.clean_starts));
+    rows
+}
+
+/// Counts by kind, so that every column has the same rows.
+fn hostile(record: &Record) -> impl Iterator<Item = (&'static str, usize)> {
+    Act::ALL.into_iter().map(|act| act.name()).map(|name| {
+        let times = record.hostile.get(name).copied().unwrap_or(0);
+        (name, times)
+    })
+}
+
+fn requests(record: &Record, tally: &Tally) -> Vec<Row> {
+    let gap = usize::try_from(tally.longest_write_behind.as_millis()).unwrap_or(usize::MAX);
+    let mut rows = vec![
+        count("requests sent (PUBACK)", tally.sent),
+        count("  answered once", tally.answered_once),
+        count("  answered again with the same content", tally.answered_again),
+        bar("  answered with contradicting content", tally.contradicted.len()),
+        bar("  answered by a hub without the device", tally.answered_elsewhere.len()),
+        bar("  answered 429", tally.turned_away.len()),
+        bar("  unanswered", tally.unanswered.len()),
+        count("  lost by the killed broker, never sent to hub", tally.lost_unsent.len()),
+        count("  lost by the killed broker, write-behind", tally.lost_by_broker.len()),
+        count("    longest from PUBACK to kill, ms", gap),
+    ];
+    for (kind, times) in &tally.first_answers {
+        rows.push(count(&format!("    first answer {kind}"), *times));
+    }
+    rows.push(count("repeated answers 2xx", record.repeats));
+    rows.push(bar("  not true any more", tally.untrue_repeats.len()));
+    rows
+}
+
+fn lines(record: &Record, tally: &Tally) -> Vec<Row> {
+    vec![
+        count("lines executed", record.lines.len()),
+        bar("  executed twice", tally.executed_twice.len()),
+        bar("  answered 2xx, not executed", tally.not_executed.len()),
+        bar("  answered as not executed, yet executed", tally.stale_yet_executed.len()),
+        bar("  executed for a forbidden Response Topic", tally.forbidden_yet_executed.len()),
+    ]
+}
+
+fn wills(tally: &Tally) -> Vec<Row> {
+    let mut rows = vec![
+        count("wills fired (seen by a watcher)", tally.wills_seen),
+        count("  acknowledged by watcher or guard", tally.wills_acknowledged),
+    ];
+    for (told, times) in &tally.outcomes {
+        rows.push(count(&format!("  outcome {told}"), *times));
+    }
+    rows.extend([
+        count("  consumed by one who had seen it, hostile", tally.consumed_by_impostor),
+        bar("  wrong outcome", tally.wrong_outcomes.len()),
+        bar("  forged acknowledgement told", tally.forgeries_told.len()),
+        bar("  guardian's acknowledgement not told", tally.guardians_left_out.len()),
+        count("  wrong since the killed broker lost a part", tally.outcomes_lost_by_broker),
+        count("  seen, and no outcome heard of", tally.wills_untold),
+        count("taken over by the hub that guards", tally.guarded),
+        bar("  otherwise than acknowledged", tally.guarded_wrongly.len()),
+    ]);
+    rows
+}
+
+fn count(label: &str, value: usize) -> Row {
+    Row { label: label.to_owned(), value, bar: false }
+}
+
+fn bar(label: &str, value: usize) -> Row {
+    Row { label: label.to_owned(), value, bar: true }
 }
 
 const WIDTH: usize = 46;

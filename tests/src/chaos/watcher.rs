@@ -6,17 +6,19 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Stage,
-    record::{Notebook, generation},
+    plan::{FORGED, Hub, request, under},
+    record::{Notebook, key},
     steady::Steady,
 };
 use crate::{Access, Message, Result};
 
 /// A watcher of one hub.
 pub(super) struct Watcher {
+    hub: Hub,
+    name: String,
     presence: String,
     absence: String,
     absences: String,
-    client_id: String,
     steady: Steady,
     notebook: Arc<Notebook>,
 }
@@ -25,16 +27,15 @@ impl Watcher {
     /// Connects and subscribes.
     pub(super) async fn connect(
         access: &Access,
-        client_id: &str,
+        hub: Hub,
         notebook: Arc<Notebook>,
     ) -> Result<Self> {
-        let presence = format!("alice/hub/{client_id}/presence");
-        let absence = format!("alice/hub/{client_id}/absence");
-        let absences = "alice/response/chaos-watcher/absences".to_owned();
+        let name = format!("chaos-watcher-{}", hub.name());
+        let (presence, absence) = (hub.presence(), hub.absence());
+        let absences = under(&format!("response/{name}/absences"));
         let filters = vec![presence.clone(), absence.clone(), absences.clone()];
-        let steady = Steady::connect(access, "chaos-watcher", filters).await?;
-        let client_id = client_id.to_owned();
-        Ok(Self { presence, absence, absences, client_id, steady, notebook })
+        let steady = Steady::connect(access, &name, filters).await?;
+        Ok(Self { hub, name, presence, absence, absences, steady, notebook })
     }
 
     /// Watches until the run is over.
@@ -55,7 +56,7 @@ impl Watcher {
     /// Asks for the last outcomes: the retained one alone would miss some.
     async fn inquire(&mut self) {
         let data = format!("absences at {:?}", self.notebook.now());
-        let topic = format!("alice/cmnd/{}/absences", self.client_id);
+        let topic = request(self.hub.client_id(), "absences");
         let request = Message::new(topic, "").respond_to(&self.absences, data);
         self.steady.publish(request).await;
     }
@@ -74,34 +75,32 @@ impl Watcher {
     }
 
     async fn on_presence(&mut self, message: &Message) {
-        let (Some(topic), Some(data)) = (&message.response_topic, &message.correlation_data) else {
+        let (Some(topic), Some(generation)) = (&message.response_topic, key(message)) else {
             return;
         };
-        if message.text() != "offline" {
+        if message.text() != "offline" || message.property(FORGED).is_some() {
             return;
         }
-        let generation = generation(data);
-        let acknowledge = data.first().is_some_and(|byte| byte % 2 == 0);
+        let acknowledge = generation.as_bytes().first().is_some_and(|byte| byte % 2 == 0);
         let now = self.notebook.now();
         let new = {
             let mut record = self.notebook.open();
+            if acknowledge {
+                record.acknowledges(&generation);
+            }
             let will = record.wills.entry(generation.clone()).or_default();
-            let new = will.watched.replace(will.watched.unwrap_or(now)).is_none();
-            will.answered |= acknowledge;
-            new
+            will.watched.replace(will.watched.unwrap_or(now)).is_none()
         };
         if !new || !acknowledge {
             return;
         }
         let answer = Message {
-            correlation_data: Some(data.clone()),
-            ..Message::new(topic.clone(), "took over").with_property("client_id", "chaos-watcher")
+            correlation_data: message.correlation_data.clone(),
+            ..Message::new(topic.clone(), "took over").with_property("client_id", &self.name)
         };
         self.steady.publish(answer).await;
         let now = self.notebook.now();
-        if let Some(will) = self.notebook.open().wills.get_mut(&generation) {
-            will.acknowledged = Some(now);
-        }
+        self.notebook.open().acknowledged(&generation, now);
     }
 }
 
