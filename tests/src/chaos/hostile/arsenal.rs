@@ -192,7 +192,7 @@ impl Hostile {
         let asked = record.requests.get_mut(&key)?;
         let done = asked.answers.iter().any(|said| (200..300).contains(&said.status));
         let free = asked.reuse.is_none() && asked.acknowledged.is_some();
-        if asked.ledger == Ledger::Moving || !free || !done || !same {
+        if asked.ledger == Ledger::Moving || !free || !done || (asked.insisted && !same) {
             return None;
         }
         let is_repeat = same && (asked.line || retry);
@@ -267,12 +267,13 @@ impl Hostile {
     }
 }
 
-const WEIGHTS: [(Act, u32); 9] = [
+const WEIGHTS: [(Act, u32); 10] = [
     (Act::Presence, 8),
     (Act::Acknowledgement, 6),
     (Act::Junk, 4),
     (Act::Status, 4),
     (Act::Reuse, 12),
+    (Act::Long, 1),
     (Act::Retained, 2),
     (Act::ForbiddenResponse, 4),
     (Act::Burst, 1),
