@@ -144,6 +144,8 @@ pub enum Notice {
         status: u16,
         /// From arrival to answer.
         elapsed: Duration,
+        /// Why it failed; none where it did not, or where enough have failed of late.
+        failure: Option<RequestFailure>,
     },
     /// A device answered after its deadline; the requester has had its 408.
     LateAnswer {
@@ -211,4 +213,15 @@ pub enum Lack {
         /// The broker's choice.
         assigned: String,
     },
+}
+
+/// A request that failed, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestFailure {
+    /// Who asked: the account that the broker vouches for, else the Response Topic.
+    pub requester: Arc<str>,
+    /// Why.
+    pub message: String,
+    /// How many more have failed since the last one that was told.
+    pub more: u64,
 }

@@ -1,6 +1,6 @@
 //! Writes the hub's notices to the log.
 
-use hearth_core::{Disconnection, Lack, Notice};
+use hearth_core::{Disconnection, Lack, Notice, RequestFailure};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Broker;
@@ -94,9 +94,15 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::TakenBack { topics } => {
             info!(topics, "cleared what was retained of devices and properties that are no more");
         }
-        Notice::RequestAnswered { device, property, status, elapsed } => {
+        Notice::RequestAnswered { device, property, status, elapsed, failure } => {
             let elapsed_us = elapsed.as_micros();
-            debug!(%device, %property, status, elapsed_us, "request answered");
+            match failure {
+                Some(RequestFailure { requester, message, more }) => {
+                    let requester = &**requester;
+                    info!(requester, %device, %property, status, message, more, "request failed");
+                }
+                None => debug!(%device, %property, status, elapsed_us, "request answered"),
+            }
         }
         Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
         Notice::PresenceRestored { more } => {

@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 
 use super::{Hub, telling::Telling};
-use crate::{Answer, Message, Notice, Now, QoS, outbox::Kind};
+use crate::{Answer, Message, Notice, Now, QoS, RequestFailure, outbox::Kind, requests::Origin};
 
 /// How much of what strangers cause was told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) dropped: Telling,
     pub(super) failed: Telling,
+    answered: Telling,
     pub(super) ignored: Telling,
     pub(super) restored: Telling,
     /// When the next event may be published, and how many were left out.
@@ -37,6 +38,22 @@ impl Hub {
             let (device, property) = (failed.device.clone(), failed.property.clone());
             self.notice(Notice::RequestFailed { device, property, status, message, more });
         }
+    }
+
+    /// Says why a request failed whose requester is answered; none where it did not, or enough were told.
+    pub(super) fn failure(
+        &mut self,
+        now: Now,
+        origin: &Origin,
+        answer: &Answer,
+    ) -> Option<RequestFailure> {
+        if answer.status.is_success() || origin.reply.response_topic.is_none() {
+            return None;
+        }
+        let requester = origin.sender.clone().or_else(|| origin.reply.response_topic.clone())?;
+        let more = self.told.answered.tell(now.monotonic)?;
+        let message = answer.message.clone().unwrap_or_default();
+        Some(RequestFailure { requester, message, more })
     }
 
     /// A request is dropped: its requester may not be answered, or has stopped waiting.

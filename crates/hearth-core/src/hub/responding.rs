@@ -120,7 +120,8 @@ impl Hub {
     ) {
         let (status, elapsed) = (answer.status.code(), now.monotonic - arrived);
         let saved = self.saves.get(&*device).copied();
-        self.notice(Notice::RequestAnswered { device, property, status, elapsed });
+        let failure = self.failure(now, &origin, answer);
+        self.notice(Notice::RequestAnswered { device, property, status, elapsed, failure });
         if let Some(entry) = origin.entry {
             let forget_at = self.forget_at();
             self.journal.answer(entry, answer, now.unix, origin.reply.expires, forget_at);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hearth_core::{Answer, ContentType, Disconnection, Input, Message, Output, QoS, Status};
+use hearth_core::{
+    Answer, ContentType, Disconnection, Input, Message, Notice, Output, QoS, Status,
+};
 
 use crate::rig::{Rig, config, connack, request, status};
 
@@ -40,6 +42,35 @@ fn a_failure_says_what_is_wrong_twice() {
     let facts: serde_json::Value = serde_json::from_slice(&response.payload).unwrap();
     let expected = r#"{"message":"no fruit","property":"power","status":400,"value":"banana"}"#;
     assert_eq!(facts, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+}
+
+#[test]
+fn a_few_failures_a_minute_are_told_with_who_asked_and_why() {
+    let mut rig = Rig::online();
+    let mut told = Vec::new();
+    for n in 0..9 {
+        let payload = if n == 0 { "ON" } else { "banana" };
+        rig.receive(request(payload, Box::leak(Box::new([n]))));
+        let asked = rig.executed().remove(0);
+        let answer = match n {
+            0 => Answer::text("ON"),
+            _ => Answer::failure(Status::BadRequest, "no fruit"),
+        };
+        rig.answer(&asked, answer);
+        rig.accept_all();
+        let notices = rig.take().into_iter().filter_map(|output| match output {
+            Output::Notice(Notice::RequestAnswered { failure, .. }) => failure,
+            _ => None,
+        });
+        told.extend(notices);
+        if n == 7 {
+            rig.advance(Duration::from_secs(60));
+        }
+    }
+    let mores: Vec<_> = told.iter().map(|failure| failure.more).collect();
+    assert_eq!(mores, [0, 0, 0, 0, 0, 2]);
+    assert_eq!(&*told[0].requester, "alice/response/phone/lamp");
+    assert_eq!(told[0].message, "no fruit");
 }
 
 #[test]
