@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Access, Built, Daemon, DaemonConfig, Doing, FaultProxy, HearthBroker, Mosquitto, Result, Shim,
-    mosquitto::Kind,
+    mosquitto::Kind, process::Signal,
 };
 
 /// Which broker a run is against.
@@ -150,7 +150,7 @@ impl Home {
         let mut life = self.process.lock().await;
         let log = life.daemon.log();
         if log.get(life.born..).is_some_and(|since| since.contains("INFO online")) {
-            return life.daemon.process()?.signal("HUP");
+            return life.daemon.process()?.signal(Signal::HUP);
         }
         life.daemon.kill9()?;
         self.begin_life(&mut life, notebook)
