@@ -49,7 +49,7 @@ pub fn command() -> clap::Command {
 
 /// The bundled MQTT 5 broker of one home.
 #[derive(Debug, Parser)]
-#[command(name = "hearth-broker", args_conflicts_with_subcommands = true)]
+#[command(name = "hearth-broker", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/hearthd/hearth-broker.toml")]

@@ -123,6 +123,30 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// Names another broker; of TLS, what the configuration says stays.
+    ///
+    /// # Errors
+    /// Where this is no URL of a broker.
+    pub fn move_to(&mut self, url: &str) -> Result<(), String> {
+        let units::Address { host, port, tls } = units::address(url)?;
+        let none = Tls { ca_file: None, client_auth: None };
+        let known = self.tls.take();
+        self.tls = tls.then(|| known.unwrap_or(none));
+        (self.host, self.port) = (host, port);
+        Ok(())
+    }
+
+    /// Names another account, with the password of a file or with none.
+    ///
+    /// # Errors
+    /// Where the name or the password cannot be sent, or the file not be read.
+    pub fn log_in_as(&mut self, user: &str, password: Option<&Path>) -> Result<(), String> {
+        password::check_username(user)?;
+        self.username = Some(user.to_owned());
+        self.password = password.map(password::read_password).transpose()?;
+        Ok(())
+    }
+
     /// Writes host and port as in a URL: an IPv6 address stands in brackets.
     pub fn address(&self) -> String {
         let Self { host, port, .. } = self;

@@ -33,6 +33,10 @@ pub fn check(
     staging: &Path,
 ) -> Result<Accepted, Problems> {
     let mut draft = Draft::read(file)?;
+    if !draft.knows_plugin_path() {
+        // Without the right plugins, no device is known either.
+        return Err(draft.into_problems());
+    }
     let config = &draft.config;
     let launcher = known_plugins.launcher().with_limits(config.containment.limits);
     let (plugins, errors) = known_plugins.load_again(&config.plugin_path, staging, &launcher);

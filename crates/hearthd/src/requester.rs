@@ -1,5 +1,6 @@
 //! Asks as any requester would: Response Information, a response topic of its own, Correlation Data.
 
+mod following;
 mod responder;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::{
 };
 use responder::{Breadth, Known};
 
+pub use following::follow;
 pub use responder::{Away, Since};
 
 /// What to ask, and for how long.

@@ -1,6 +1,10 @@
 //! Tells systemd how the service is and that its loop goes round; does nothing elsewhere.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use hearth_core::Notice;
 use sd_notify::NotifyState;
@@ -16,6 +20,10 @@ pub struct Service {
     ready: bool,
     stopping: bool,
     connection: String,
+    online: bool,
+    /// The prefix of all topics, once it is known.
+    prefix: Option<String>,
+    started: Instant,
     /// How often the hub has come online.
     connections: u64,
     /// Why the store cannot be written, while it cannot.
@@ -58,6 +66,9 @@ impl Service {
             ready: false,
             stopping: false,
             connection: "connecting".into(),
+            online: false,
+            prefix: None,
+            started: Instant::now(),
             connections: 0,
             store_failure: None,
             rivals: BTreeMap::new(),
@@ -74,7 +85,11 @@ impl Service {
     /// Takes in what the hub says of its connection; with the first `online` the service is ready.
     pub fn note(&mut self, notice: &Notice, broker: &Broker, devices: impl FnOnce() -> Census) {
         match notice {
+            Notice::PrefixLearned { prefix } => {
+                self.prefix = prefix.as_ref().map(ToString::to_string);
+            }
             Notice::Online { .. } => {
+                self.online = true;
                 self.connections += 1;
                 let (address, username) = (broker.address(), broker.username.as_ref());
                 let name = username.map(|name| format!(" as {name}")).unwrap_or_default();
@@ -82,6 +97,7 @@ impl Service {
                 self.connection = format!("online{name} at {address}, connection {connection}");
             }
             Notice::Offline { cause, retry_in } => {
+                self.online = false;
                 let (cause, seconds) = (notice::describe(cause), retry_in.as_secs_f32().ceil());
                 self.connection = format!("offline: {cause}, again in {seconds} s");
             }
@@ -185,6 +201,11 @@ impl Service {
     pub fn report(&self, devices: &Census) -> Json {
         json!({
             "status": self.status(devices),
+            "online": self.online,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": self.started.elapsed().as_secs(),
+            "prefix": self.prefix,
+            "connection": self.connection,
             "connections": self.connections,
             "devices": devices,
             "store_failure": self.store_failure,
@@ -294,6 +315,10 @@ mod tests {
             self.service.turn(Duration::from_millis(milliseconds), || served, || devices);
         }
 
+        fn report(&self) -> Json {
+            self.service.report(&self.devices)
+        }
+
         fn told(&self) -> Vec<String> {
             mem::take(&mut *self.told.lock().unwrap())
         }
@@ -368,6 +393,37 @@ mod tests {
         rig.served = true;
         rig.turn(11_000);
         assert_eq!(rig.told(), ["WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn a_report_has_each_fact_by_itself() {
+        let mut rig = Rig::new(None);
+        assert_eq!(
+            (&rig.report()["online"], &rig.report()["prefix"]),
+            (&json!(false), &Json::Null)
+        );
+        let prefix = Some(hearth_core::topic::Prefix::parse("alice").unwrap());
+        rig.note(&Notice::PrefixLearned { prefix });
+        rig.note(&Notice::Online { session_present: true });
+        rig.service.store_changed(Some("No space left on device"));
+        rig.note(&Notice::Lacks(vec![hearth_core::Lack::Retain]));
+        let report = rig.report();
+        for (key, value) in [
+            ("online", json!(true)),
+            ("version", json!(env!("CARGO_PKG_VERSION"))),
+            ("prefix", json!("alice")),
+            ("connection", json!("online as hub at 127.0.0.1:1883, connection 1")),
+            ("connections", json!(1)),
+            ("devices", json!({"ready": 3})),
+            ("store_failure", json!("No space left on device")),
+            ("broker_lacks", json!(["retained messages"])),
+        ] {
+            assert_eq!(report[key], value, "{key}");
+        }
+        assert!(report["uptime_s"].is_u64(), "{report}");
+        let cause = Disconnection::Lost { error: "gone".into() };
+        rig.note(&Notice::Offline { cause, retry_in: Duration::from_secs(1) });
+        assert_eq!(rig.report()["online"], json!(false));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod command;
 mod command_line;
 mod crashes;
 mod durable;
+mod elsewhere;
 mod examples;
 mod faults;
 mod first_boot;

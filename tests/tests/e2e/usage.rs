@@ -1,8 +1,11 @@
 //! Mistakes on the command line, and readers that have enough.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use hearth_tests::{Access, Built, Daemon, DaemonConfig, Doing, Result};
+use hearth_tests::{Access, Built, Daemon, DaemonConfig, Doing, Result, process::run};
 
 use crate::home::{Home, Setup};
 
@@ -46,6 +49,26 @@ async fn a_reader_that_has_enough_ends_a_command_quietly() -> Result<()> {
         let output = ended.await.doing("wait")??;
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{question}");
         assert_eq!(output.status.code(), Some(0), "{question}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_programs_know_their_version_and_call_a_mistake_of_usage_64() -> Result<()> {
+    let built = Built::for_this_test()?;
+    for name in ["hearthd", "hearth-broker"] {
+        let run = |arguments: &[&str]| {
+            run(
+                built.binary(name),
+                arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>(),
+                Duration::from_secs(30),
+            )
+        };
+        let ran = run(&["--version"]).await?;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(ran.stdout.trim_end(), format!("{name} {}", env!("CARGO_PKG_VERSION")));
+        let ran = run(&["--no-such-option"]).await?;
+        assert_eq!(ran.code, Some(64), "{ran:?}");
     }
     Ok(())
 }

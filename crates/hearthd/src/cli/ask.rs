@@ -1,6 +1,6 @@
 //! `hearthd request`, `devices`, `status`, `describe` and `will`: requests to the running daemon.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use hearth_core::{Absence, Outcome, Published};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(super) fn request(
     }
     let question = |config: &Config| {
         let timeout = common.timeout.unwrap_or_else(|| default_timeout(config, &device));
-        Question { device, property, payload: payload.into(), timeout, all }
+        Ok(Question { device, property, payload: payload.into(), timeout, all })
     };
     match ask_once(common, question) {
         Err(code) => code,
@@ -57,7 +57,18 @@ pub(super) fn devices(common: &Asking) -> ExitCode {
 
 /// Tells how the daemon is.
 pub(super) fn status(common: &Asking) -> ExitCode {
-    ask_hub(common, "status", |report| say!("{}", plain(&report["status"])))
+    ask_hub(common, "status", |report| {
+        say!("{}", plain(&report["status"]));
+        // Earlier versions tell no more.
+        let (Some(version), Some(seconds)) =
+            (report["version"].as_str(), report["uptime_s"].as_u64())
+        else {
+            return;
+        };
+        let up = humantime::format_duration(Duration::from_secs(seconds));
+        let prefix = report["prefix"].as_str().map(|prefix| format!(", prefix {prefix}"));
+        say!("version {version}, up for {up}{}", prefix.unwrap_or_else(|| ", no prefix".into()));
+    })
 }
 
 /// Describes one device.
@@ -65,7 +76,7 @@ pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
     if let Err(code) = check_levels(&[("device", &device)]) {
         return code;
     }
-    let question = |config: &Config| read(common, config, &device, "describe");
+    let question = |config: &Config| Ok(read(common, config, &device, "describe"));
     print_value(common, question, |description| {
         say!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
         for (property, declaration) in description["properties"].as_object().into_iter().flatten() {
@@ -108,7 +119,11 @@ pub(super) fn will(common: &Asking) -> ExitCode {
 }
 
 fn ask_hub(common: &Asking, property: &str, print: impl FnOnce(&Value)) -> ExitCode {
-    let question = |config: &Config| read(common, config, &config.broker.client_id, property);
+    let question = |config: &Config| {
+        let hub = common.hub(config)?;
+        check_levels(&[("hub", &hub)])?;
+        Ok(read(common, config, &hub, property))
+    };
     print_value(common, question, print)
 }
 
@@ -124,7 +139,7 @@ fn read(common: &Asking, config: &Config, device: &str, property: &str) -> Quest
 }
 
 /// Refuses what cannot be a level of a topic, before anything is sent.
-fn check_levels(levels: &[(&str, &str)]) -> Result<(), ExitCode> {
+pub(super) fn check_levels(levels: &[(&str, &str)]) -> Result<(), ExitCode> {
     for (what, level) in levels {
         check_level(level)
             .map_err(|why| fail(exit::USAGE, format!("`{level}` is no {what}: it {why}")))?;
@@ -135,7 +150,7 @@ fn check_levels(levels: &[(&str, &str)]) -> Result<(), ExitCode> {
 /// Asks for a JSON value and prints it, for people or as it is.
 fn print_value(
     common: &Asking,
-    question: impl FnOnce(&Config) -> Question,
+    question: impl FnOnce(&Config) -> Result<Question, ExitCode>,
     print: impl FnOnce(&Value),
 ) -> ExitCode {
     let answers = match ask_once(common, question) {
@@ -161,24 +176,28 @@ fn print_value(
 
 fn ask_once(
     common: &Asking,
-    question: impl FnOnce(&Config) -> Question,
+    question: impl FnOnce(&Config) -> Result<Question, ExitCode>,
 ) -> Result<Vec<Response>, ExitCode> {
-    let config = Config::load(&common.file.config).map_err(|error| fail(exit::CONFIG, error))?;
+    let config = common.configuration()?;
+    let question = question(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| fail(exit::SOFTWARE, error))?;
-    runtime.block_on(ask(&config, &question(&config))).map_err(|error| {
-        let code = match error {
-            AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
-            AskError::Visit(VisitError::Unavailable(_))
-            | AskError::NoResponder { .. }
-            | AskError::Away(_) => exit::UNAVAILABLE,
-            AskError::ResponseInformation(_) | AskError::NoResponseInformation => exit::CONFIG,
-            AskError::NoAnswer { .. } => exit::NO_ANSWER,
-        };
-        fail(code, error)
-    })
+    runtime.block_on(ask(&config, &question)).map_err(|error| failure(&error))
+}
+
+/// Says why there is no answer, and returns the exit code for it.
+pub(super) fn failure(error: &AskError) -> ExitCode {
+    let code = match error {
+        AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
+        AskError::Visit(VisitError::Unavailable(_))
+        | AskError::NoResponder { .. }
+        | AskError::Away(_) => exit::UNAVAILABLE,
+        AskError::ResponseInformation(_) | AskError::NoResponseInformation => exit::CONFIG,
+        AskError::NoAnswer { .. } => exit::NO_ANSWER,
+    };
+    fail(code, error)
 }
 
 fn print_answer(answer: &Response, as_json: bool) {

@@ -8,8 +8,10 @@ macro_rules! say {
 }
 
 mod ask;
+mod asking;
 mod check;
 mod doctor;
+mod log;
 mod plugin;
 mod plugin_check;
 mod plugin_new;
@@ -25,6 +27,9 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use asking::Asking;
+use tracing_subscriber::filter::Targets;
+
 use crate::printable::printable;
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
@@ -38,7 +43,15 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon.
-    Run(ConfigFile),
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// What to log, such as `debug`, or `info,hearthd::link=trace`; else the variable RUST_LOG says, else `info`.
+        ///
+        /// The levels are `off`, `error`, `warn`, `info`, `debug` and `trace`; at `debug`, each request is a line.
+        #[arg(long, value_name = "FILTER")]
+        log: Option<Targets>,
+    },
     /// Check the configuration and each device's own table; print every problem.
     Check(ConfigFile),
     /// Ask a device, as any requester would.
@@ -71,6 +84,8 @@ enum Command {
     },
     /// Tell what became of the daemon's last wills.
     Will(Asking),
+    /// Show what the daemon's log tells of a device; with --follow also what its event topic does.
+    Log(log::Log),
     /// Tell what this machine offers.
     Doctor(doctor::Doctor),
     /// Write plugins, and look at plugin files.
@@ -83,27 +98,23 @@ enum Command {
 
 #[derive(Clone, Debug, clap::Args)]
 struct ConfigFile {
-    /// The configuration.
-    #[arg(long, default_value = "/etc/hearthd/hearthd.toml")]
+    /// The configuration; the variable HEARTHD_CONFIG names another one for all commands.
+    #[arg(long, env = CONFIG_VARIABLE, hide_env = true, default_value = CONFIG_FILE)]
     config: PathBuf,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct Asking {
-    #[command(flatten)]
-    file: ConfigFile,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-    /// How long to wait; without it, two seconds longer than the device may take.
-    #[arg(long, value_parser = parse_duration)]
-    timeout: Option<Duration>,
 }
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run(file) => run::run(&file.config),
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to tell anyone where the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    match arguments.command {
+        Command::Run { file, log } => run::run(&file.config, log),
         Command::Check(file) => check::check(&file.config),
         Command::Request { device, property, payload, all, common } => {
             ask::request(&common, device, property, payload, all)
@@ -112,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Status(common) => ask::status(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
+        Command::Log(log) => log::show(&log),
         Command::Doctor(doctor) => doctor::examine(&doctor),
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
@@ -159,7 +171,7 @@ fn complain(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
 }
 
-/// Exit codes of sysexits.h.
+/// Exit codes of sysexits.h, as those of hearth-broker.
 mod exit {
     pub(super) const USAGE: u8 = 64;
     pub(super) const DATA: u8 = 65;
@@ -172,3 +184,8 @@ mod exit {
     pub(super) const NOT_AUTHORIZED: u8 = 77;
     pub(super) const CONFIG: u8 = 78;
 }
+
+/// Where the package puts the configuration.
+const CONFIG_FILE: &str = "/etc/hearthd/hearthd.toml";
+/// Names another file, for all commands.
+const CONFIG_VARIABLE: &str = "HEARTHD_CONFIG";

@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// Runs the daemon until a signal ends it.
-pub(super) fn run(file: &Path) -> ExitCode {
-    start_log();
+pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
+    start_log(log);
     if let Err(error) = system::hide_memory() {
         warn!(%error, "other processes of this user can look into the hub");
     }
@@ -92,11 +92,13 @@ pub(super) fn run(file: &Path) -> ExitCode {
 }
 
 /// Logs to systemd's journal where standard error leads there, elsewhere as text.
-fn start_log() {
+///
+/// What to log says the command line, else `RUST_LOG`.
+fn start_log(filter: Option<Targets>) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
-    let (filter, error) = match wanted.parse::<Targets>() {
-        Ok(filter) => (filter, None),
-        Err(error) => (Targets::new().with_default(Level::INFO), Some(error)),
+    let (filter, error) = match (filter, wanted.parse::<Targets>()) {
+        (Some(filter), _) | (None, Ok(filter)) => (filter, None),
+        (None, Err(error)) => (Targets::new().with_default(Level::INFO), Some(error)),
     };
     let registry = tracing_subscriber::registry().with(filter);
     match Journal::behind_standard_error() {

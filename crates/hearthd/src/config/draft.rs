@@ -38,6 +38,15 @@ impl Draft {
         sound
     }
 
+    /// Returns whether the plugins' folders are those that the file means.
+    pub fn knows_plugin_path(&self) -> bool {
+        let source = &self.config.source;
+        let is_explained = |at| self.mistakes.explain(source, at);
+        !self.mistakes.is_shapeless
+            && !self.plugin_path.is_some_and(is_explained)
+            && !self.problems.iter().any(|problem| problem.key.starts_with("plugins.path"))
+    }
+
     /// Notes a problem with a key of a device, such as `plugin`.
     pub fn add(&mut self, device: &str, key: &str, what: &str) {
         let source = &self.config.source;
@@ -56,6 +65,11 @@ impl Draft {
         let source = &self.config.source;
         let place = self.plugin_path.map(|at| source.place(at));
         self.problems.push(source.problem_at(place, "plugins.path", what));
+    }
+
+    /// Returns everything that is wrong.
+    pub fn into_problems(self) -> Problems {
+        self.problems.into()
     }
 
     /// Returns the configuration if nothing is wrong with it.

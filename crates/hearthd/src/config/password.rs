@@ -15,13 +15,7 @@ pub(super) fn account(
 ) -> (Option<String>, Option<Secret>) {
     let username = reader.parsed(broker, "username", |value| {
         let name = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
-        if name.is_empty() {
-            return Err("is empty; write a text or delete it".into());
-        }
-        if name.contains('\0') {
-            return Err("contains U+0000, which MQTT does not allow".into());
-        }
-        check_length(name).map(|()| name.to_owned())
+        check_username(name).map(|()| name.to_owned())
     });
     let has_username = broker.has("username");
     let Some((entry, password)) = password(reader, broker) else { return (username, None) };
@@ -86,6 +80,26 @@ fn password<'t>(
         (None, None) => return None,
     };
     Some((entry, text.map(Secret::new)))
+}
+
+/// Reads the text of a password's file.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub(super) fn read_password(path: &Path) -> Result<Secret, String> {
+    let text = read_text(path).and_then(|(text, _)| without_frame(text));
+    text.map(Secret::new).map_err(|what| format!("{}: {what}", path.display()))
+}
+
+/// Checks that MQTT can carry a user name.
+pub(super) fn check_username(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("is empty; write a text or delete it".into());
+    }
+    if name.contains('\0') {
+        return Err("contains U+0000, which MQTT does not allow".into());
+    }
+    check_length(name)
 }
 
 fn read_text(path: &Path) -> Result<(String, Metadata), String> {

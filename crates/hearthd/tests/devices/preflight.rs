@@ -91,6 +91,18 @@ fn what_is_no_plugin_is_told_where_its_folder_is_named() {
 }
 
 #[test]
+fn where_the_plugins_are_is_not_known_no_device_is_called_unknown() {
+    for (text, start) in [
+        ("plugins.path = \"plugins\"\n", "c.toml:1:16: plugins.path: must be an array"),
+        ("plugins.path = [plugins]\n", "c.toml:1:17: not TOML: "),
+        ("[plugins\npath = [\"plugins\"]\n", "c.toml:1:9: not TOML: "),
+    ] {
+        let problems = check(&format!("{text}[devices.a]\nplugin = \"wild\"\n")).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].starts_with(start), "{problems:#?}");
+    }
+}
+
+#[test]
 fn a_good_configuration_is_accepted_with_its_devices() {
     let text = "plugins.path = [\"plugins\"]\n[devices.a]\nplugin = \"wild\"\n";
     let accepted = check(text).expect("nothing is wrong");
