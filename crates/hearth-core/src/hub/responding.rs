@@ -194,9 +194,12 @@ impl Hub {
             else {
                 continue;
             };
+            let first = (answer.status.code(), record.answered_at.unwrap_or(now.unix));
             let origin = origin_of(id, entry);
-            let answer = self.superseded(id).unwrap_or(answer);
-            self.publish_response(origin, &answer, None);
+            match self.superseded(id) {
+                Some(superseded) => self.publish_response(origin, &superseded, Some(first)),
+                None => self.publish_response(origin, &answer, None),
+            }
         }
     }
 

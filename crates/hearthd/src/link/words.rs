@@ -135,8 +135,9 @@ fn classify(answer: &[u8], wants_tls: bool) -> Option<&'static str> {
     }
 }
 
-/// CONNECT of MQTT 5 with a client ID that the broker assigns, Clean Start, and a keep alive of ten seconds.
-const CONNECT: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 10, 0, 0, 0];
+/// CONNECT of MQTT 5 with a client ID that the broker assigns, no session that outlives it, and a keep alive of ten
+/// seconds.
+const CONNECT: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 0, 0, 10, 0, 0, 0];
 /// A handshake record of TLS with an empty ClientHello, which whoever speaks TLS answers with an alert.
 const CLIENT_HELLO: &[u8] = &[0x16, 3, 1, 0, 4, 1, 0, 0, 0];
 const PATIENCE: Duration = Duration::from_secs(2);
