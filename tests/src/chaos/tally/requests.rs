@@ -17,8 +17,10 @@ impl Tally {
             Some(Reuse::Repeat) => &asked.answers_after_reuse[..],
             Some(Reuse::Other) | None => &[],
         };
-        let agree = first
-            .is_none_or(|first| answers.iter().chain(repeats).all(|said| said.agrees_with(first)));
+        let agree = first.is_none_or(|first| {
+            let agrees = |said: &Said| said.agrees_with(first) || knows_less(asked, first, said);
+            answers.iter().chain(repeats).all(agrees)
+        });
         if !agree {
             let said = answers.iter().chain(repeats).map(kind);
             let said: Vec<_> = said.collect();
@@ -97,6 +99,14 @@ impl Tally {
             }
         }
     }
+}
+
+/// Returns whether a later answer only says that the hub does not know any more what the first one said.
+///
+/// What changes nothing, and may be carried out again, is answered before the store has the answer; a kill in between
+/// and a redelivery of a request without an expiry have the hub say that it cannot tell.
+fn knows_less(asked: &Asked, first: &Said, said: &Said) -> bool {
+    !asked.line && is_success(first.status) && kind(said) == "409 indeterminate"
 }
 
 /// Returns how long after it took something over the broker was killed, where that is within some time.
