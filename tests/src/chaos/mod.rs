@@ -2,7 +2,7 @@
 //!
 //! Two hubs live under one prefix, the one guards the other, and a ledger moves between them. Requesters and watchers
 //! connect to the broker directly and keep their sessions, so that what they count is reliable; among them is one who is
-//! hostile. Each hub connects through a [`FaultProxy`], which also tells who had taken over what.
+//! hostile. Each hub connects through a `FaultProxy`, which also tells who had taken over what.
 //! Executions are counted by devices that write to files. The schedule is derived from a seed; real time cannot be
 //! replayed, so the same seed breaks the same things at about the same moments.
 

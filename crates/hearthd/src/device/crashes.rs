@@ -1,6 +1,6 @@
 //! Which device had a call under way when the daemon crashed in an earlier life, and what follows from it.
 //!
-//! [`calls`] is what a crash leaves behind; the history beside it says what has been learned from it since the machine
+//! `calls` is what a crash leaves behind; the history beside it says what has been learned from it since the machine
 //! was started.
 
 pub(crate) mod calls;
