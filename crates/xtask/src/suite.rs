@@ -4,7 +4,7 @@ use hearth_tests::{Result, built};
 
 use crate::provision::{Need, provide, succeed};
 
-/// Sees to it that Mosquitto and a C++ compiler are there, builds, and runs every test.
+/// Sees to it that what the tests need is there, builds, and runs every test.
 pub(crate) fn test() -> Result<()> {
     provide("the tests", NEEDS)?;
     run(&["build", "--workspace"])?;
@@ -21,4 +21,6 @@ const NEEDS: &[Need] = &[
     ("mosquitto_sub", "mosquitto-clients"),
     // The plugin header is tried with both languages.
     ("c++", "g++"),
+    // Thermostats of the tests live in Berlin.
+    ("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
 ];
