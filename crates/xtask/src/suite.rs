@@ -6,7 +6,7 @@ use crate::provision::{Need, provide, succeed};
 
 /// Sees to it that what the tests need is there, builds, and runs every test.
 pub(crate) fn test() -> Result<()> {
-    provide("the tests", NEEDS)?;
+    provide("testing", NEEDS)?;
     run(&["build", "--workspace"])?;
     run(&["test", "--workspace"])
 }

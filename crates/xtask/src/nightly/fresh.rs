@@ -80,6 +80,8 @@ async fn run(root: &Path, home: &Path, line: &str) -> Result<()> {
     nspawn.args(["--volatile=overlay", "--as-pid2", "--pipe", "--directory"]).arg(root);
     nspawn.arg(format!("--bind={}:/root", home.display()));
     nspawn.arg(format!("--bind-ro={}:/opt/rust", rust.trim_end()));
+    // Otherwise the machine's time zone is mounted where the package of time zones wants to put its own.
+    nspawn.arg("--timezone=off");
     // The network is this machine's, and so is what names and certificates mean in it.
     nspawn.args(["--resolv-conf=bind-host", "--bind-ro=/etc/hosts"]);
     if Path::new(CERTIFICATES).exists() {
