@@ -4,7 +4,7 @@
 
 use std::{fs::File, io, os::fd::OwnedFd, time::Duration};
 
-use rustix::process::{Pid, Resource, Rlimit, getpgid, getpid, getppid, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getpid, getppid, setrlimit};
 
 use super::filter::{Processes, filter};
 use crate::config::Limits;
@@ -34,11 +34,13 @@ pub(super) fn confine() -> io::Result<()> {
     hide_memory()?;
     set(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
     let daemon = getppid();
-    // Where the daemon has ended meanwhile, this process ends as well.
-    let group = getpgid(daemon).ok();
     let number = |process: Option<Pid>| process.map_or(0, |process| process.as_raw_nonzero().get());
+    // Where the daemon has ended meanwhile, this process ends as well. In a container the daemon may be in a group of
+    // the host, whose number is 0 from here; rustix takes that for impossible.
+    // SAFETY: the function takes a number and returns one.
+    let group = unsafe { libc::getpgid(number(daemon)) };
     let processes =
-        Processes { own: number(Some(getpid())), daemon: number(daemon), group: number(group) };
+        Processes { own: number(Some(getpid())), daemon: number(daemon), group: group.max(0) };
     let Some(mut filter) = filter(processes) else { return Ok(()) };
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(io::Error::other)?,
