@@ -253,10 +253,16 @@ impl Wills {
     }
 
     /// A connection begins: where the one before decided nothing, what came to it may be forgotten, or in another session.
-    pub(crate) fn begin_connection(&mut self) {
+    ///
+    /// Of its own will nothing came before it ended, and it was subscribed in the session that it had.
+    pub(crate) fn begin_connection(&mut self, current: Generation) {
         self.left.clear();
         if std::mem::take(&mut self.memory.unproven) {
-            self.session_lost();
+            let had = |will: &OpenWill| will.connected && will.generation != current;
+            let last = self.memory.open.iter().rposition(had);
+            for (position, will) in self.memory.open.iter_mut().enumerate() {
+                will.subscribed &= Some(position) == last;
+            }
         }
     }
 

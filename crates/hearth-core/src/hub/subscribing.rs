@@ -23,7 +23,7 @@ impl Hub {
         connack: &Connack,
         doubt: bool,
     ) {
-        self.wills.begin_connection();
+        self.wills.begin_connection(generation);
         let window = Window::new(connack);
         let served = self.note_served();
         let subscribe_after = if doubt {

@@ -366,12 +366,21 @@ fn a_session_that_was_made_anew_proves_nothing_whatever_connack_says() {
 }
 
 #[test]
-fn a_connection_that_ended_before_it_knew_its_session_leaves_nothing_to_conclude() {
+fn a_connection_that_ended_before_it_knew_its_session_leaves_only_its_own_will_to_conclude_on() {
     let before = Rig::online();
     let mut between = Rig::new(config(), before.memory.clone());
     between.subscribe("alice", true);
     let mut rig = between.restarted(true);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::Unknown]);
+    assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::NotPublished]);
+
+    let mut again = Rig::new(config(), between.memory.clone());
+    again.subscribe("alice", true);
+    let mut rig = again.restarted(true);
+    rig.receive(fired(&before));
+    rig.receive(fired(&between));
+    rig.receive(fired(&again));
+    let outcomes = [Outcome::Unknown, Outcome::Unknown, Outcome::Unconsumed];
+    assert_eq!(decide(&mut rig), outcomes);
 }
 
 #[test]
