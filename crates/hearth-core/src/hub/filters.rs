@@ -15,6 +15,8 @@ pub(super) struct Filters {
     /// Those of the packet that has no SUBACK yet, and when that is given up.
     asked: Vec<Subscription>,
     due: Option<Duration>,
+    /// Those of that packet that the hub has unsubscribed from since.
+    left: BTreeSet<String>,
     /// Those that the broker has refused, and when they are asked for again.
     refused: Vec<Subscription>,
     again: Option<Duration>,
@@ -35,7 +37,9 @@ impl Filters {
     pub(super) fn ask(&mut self, more: impl IntoIterator<Item = Subscription>) {
         for subscription in more {
             let is_there = |other: &Subscription| other.filter == subscription.filter;
-            if !self.waiting.iter().any(is_there) && !self.asked.iter().any(is_there) {
+            let is_asked =
+                self.asked.iter().any(is_there) && !self.left.contains(&subscription.filter);
+            if !self.waiting.iter().any(is_there) && !is_asked {
                 self.waiting.push_back(subscription);
             }
         }
@@ -46,6 +50,8 @@ impl Filters {
         let unwanted = |other: &Subscription| filters.contains(&other.filter);
         self.waiting.retain(|other| !unwanted(other));
         self.refused.retain(|other| !unwanted(other));
+        let asked = self.asked.iter().map(|asked| &asked.filter);
+        self.left.extend(asked.filter(|filter| filters.contains(filter)).cloned());
     }
 
     /// Returns whether nothing is on its way.
@@ -105,10 +111,11 @@ impl Hub {
         };
         let evidence = self.evidence_filters(prefix.as_ref());
         let asked = std::mem::take(&mut self.filters.asked);
+        let left = std::mem::take(&mut self.filters.left);
         self.filters.due = None;
         for (index, subscription) in asked.into_iter().enumerate() {
             let reason_code = reason_codes.get(index).copied().unwrap_or(UNSPECIFIED);
-            if reason_code == AT_LEAST_ONCE {
+            if reason_code == AT_LEAST_ONCE || left.contains(&subscription.filter) {
                 continue;
             }
             if evidence.contains(&subscription.filter) {

@@ -203,6 +203,20 @@ fn a_device_that_goes_is_taken_back_and_only_what_carries_the_hubs_name() {
 }
 
 #[test]
+fn a_device_that_goes_and_comes_back_before_suback_is_asked_for_again() {
+    let before = Rig::online();
+    let mut rig = Rig::new(config(), before.memory.clone());
+    rig.connect(connack(Some("alice"), true));
+    assert!(filters(&rig).contains(&"alice/cmnd/lamp/+".to_owned()));
+    rig.take();
+    rig.handle(Input::Devices(without("lamp").devices));
+    assert_eq!(unsubscribed(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
+    rig.handle(Input::Devices(config().devices));
+    rig.grant();
+    assert_eq!(filters(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
+}
+
+#[test]
 fn a_device_that_went_while_the_hub_was_down_is_taken_back() {
     let mut rig = Rig::online().restarted_with(without("lamp"), true);
     assert_eq!(unsubscribed(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);

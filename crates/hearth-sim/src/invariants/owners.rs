@@ -73,8 +73,10 @@ impl World {
             let names = letter.message.user_property("hub");
             // Of another prefix's topics the hub remembers nothing, and nothing at all without its store; and what it
             // has asked the broker to show may come late.
+            let machine = self.hub(hub);
             let known = self.counts.get(Reached::PrefixChanged) == 0
-                && self.hub(hub).life.store == 0
+                && machine.life.store == 0
+                && !machine.ended_unwritten
                 && !self.setup.habits.reorders;
             if known && names == Some(hub.client_id()) && !self.hub(hub).devices.contains(device) {
                 wrong =
