@@ -115,7 +115,7 @@ impl Hub {
         self.filters.due = None;
         for (index, subscription) in asked.into_iter().enumerate() {
             let reason_code = reason_codes.get(index).copied().unwrap_or(UNSPECIFIED);
-            if reason_code == AT_LEAST_ONCE || left.contains(&subscription.filter) {
+            if reason_code == AT_LEAST_ONCE {
                 continue;
             }
             if evidence.contains(&subscription.filter) {
@@ -123,6 +123,7 @@ impl Hub {
             }
             self.on_not_granted(now, subscription, reason_code);
         }
+        self.filters.refused.retain(|refused| !left.contains(&refused.filter));
         self.send_filters(now);
         if !self.filters.is_idle() {
             return;
