@@ -139,6 +139,30 @@ fn what_tells_of_a_connection_that_the_store_does_not_hold_leaves_the_outcome_un
 }
 
 #[test]
+fn what_tells_later_of_a_connection_that_the_store_does_not_hold_takes_back_what_silence_proved() {
+    let before = Rig::online();
+    let mut unstored = before.restarted(true);
+    unstored.fence();
+    unstored.advance(Duration::from_millis(300));
+    let another = fired(&unstored);
+    for (seen, decided) in [(true, Outcome::Unconsumed), (false, Outcome::NotPublished)] {
+        let mut rig = before.restarted(true);
+        if seen {
+            rig.receive(fired(&before));
+        }
+        assert_eq!(decide(&mut rig), [decided]);
+        rig.take();
+        rig.receive(another.clone());
+        let absences = rig.absences();
+        assert_eq!(absences[0].outcome, Outcome::Unknown);
+        let published = if seen { Published::Yes } else { Published::NotKnown };
+        assert_eq!(absences[0].published, published);
+        rig.receive(acknowledgement(&fired(&before), "guardian"));
+        assert_eq!(rig.absences().last().unwrap().outcome, Outcome::Consumed);
+    }
+}
+
+#[test]
 fn a_lost_session_leaves_the_outcome_unknown() {
     let mut rig = Rig::online().restarted(false);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);
