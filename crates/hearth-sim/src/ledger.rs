@@ -51,8 +51,8 @@ pub(crate) struct Asked {
     pub(crate) undeliverable: bool,
     /// The hubs whose store has held an answer.
     pub(crate) durable_at: Vec<HubId>,
-    /// The first delivery in a life of the daemon.
-    pub(crate) first_handed: Option<Handed>,
+    /// The first delivery in the life that each hub's daemon has now.
+    pub(crate) first_handed: BTreeMap<HubId, Handed>,
     /// It was delivered at QoS 0 although it was sent at QoS 1.
     pub(crate) downgraded: bool,
     pub(crate) course: Course,
@@ -203,7 +203,7 @@ impl Asked {
             settled: None,
             undeliverable: false,
             durable_at: Vec::new(),
-            first_handed: None,
+            first_handed: BTreeMap::new(),
             downgraded: false,
             course: Course::default(),
         }

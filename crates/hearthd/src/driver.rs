@@ -24,7 +24,8 @@ use crate::{
     link::{ConnectOptions, Link, LinkEvent, LinkFull, RECEIVE_MAXIMUM},
     notice,
     plugin::STATUS,
-    reload::{Prepared, Reloader},
+    preflight::Accepted,
+    reload::Reloader,
     service::Service,
     store::{Store, StoreEvent},
 };
@@ -342,7 +343,7 @@ impl Driver {
         self.reloader.begin(&self.config, self.devices.checked(), request);
     }
 
-    fn finish_reload(&mut self, outcome: Result<Prepared, String>) {
+    fn finish_reload(&mut self, outcome: Result<Accepted, String>) {
         let (answers, config) = self.reloader.finish(&self.config, &mut self.devices, outcome);
         if let Some(config) = config {
             self.config = config;

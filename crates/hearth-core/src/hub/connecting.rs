@@ -210,12 +210,30 @@ impl Hub {
         if self.fence_due(connection).is_none_or(|due| due > now.monotonic) {
             return;
         }
-        let Phase::Online(connection) = &mut self.phase else { return };
+        let (fence, generation) = (connection.fence, connection.generation);
+        if matches!(fence, Fence::Settling { .. }) && self.wills.has_past(generation) {
+            // The connection may have been dead meanwhile, and an acknowledgement be on its way.
+            let until = now.monotonic + self.config.fence_timeout;
+            self.set_fence(Fence::Confirming { until });
+            return self.send_fence();
+        }
+        self.decide(now, matches!(fence, Fence::Settling { .. }));
+    }
+
+    fn set_fence(&mut self, fence: Fence) {
+        if let Phase::Online(connection) = &mut self.phase {
+            connection.fence = fence;
+        }
+    }
+
+    /// Decides the outcomes; `confirmed` says that all has been seen that came by now.
+    pub(super) fn decide(&mut self, now: Now, confirmed: bool) {
+        let Phase::Online(connection) = &self.phase else { return };
         let fenced = connection.fence.is_back();
-        connection.fence = Fence::Decided { fenced };
         let (resumed, watched) = (connection.resumed, connection.watched);
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
+        self.set_fence(Fence::Decided { fenced });
         if !fenced {
             self.notice(Notice::FenceGivenUp);
             self.pass_fence(now);
@@ -229,7 +247,7 @@ impl Hub {
         if !self.wills.has_past(generation) {
             return;
         }
-        let view = View { resumed, fenced, watched };
+        let view = View { resumed, fenced: confirmed, watched };
         let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
         self.store_memory();
         for absence in decided {
@@ -243,7 +261,9 @@ impl Hub {
         match connection.fence {
             // It comes behind what is held; what was left has it come on the next connection.
             Fence::Sent { .. } if self.has_left || !self.held.is_empty() => None,
-            Fence::Sent { until, .. } | Fence::Settling { until } => Some(until),
+            Fence::Sent { until, .. } | Fence::Settling { until } | Fence::Confirming { until } => {
+                Some(until)
+            }
             Fence::Unsent | Fence::Decided { .. } => None,
         }
     }

@@ -192,15 +192,20 @@ enum Fence {
     Unsent,
     /// Sent; given up at this time, which moves on while the broker delivers, but not past the latest.
     Sent { until: Duration, latest: Duration },
-    /// Back; the outcomes are decided at this time.
+    /// Back; late copies are waited for until this time.
     Settling { until: Duration },
+    /// Sent once more: what is decided is decided on a connection that lives. Given up at this time.
+    Confirming { until: Duration },
     /// The outcomes are decided; the fence may still come.
     Decided { fenced: bool },
 }
 
 impl Fence {
     fn is_back(self) -> bool {
-        matches!(self, Self::Settling { .. } | Self::Decided { fenced: true })
+        matches!(
+            self,
+            Self::Settling { .. } | Self::Confirming { .. } | Self::Decided { fenced: true }
+        )
     }
 }
 

@@ -160,6 +160,7 @@ impl Hub {
                 connection.fence = Fence::Settling { until: now.monotonic + settle };
                 self.pass_fence(now);
             }
+            Fence::Confirming { .. } => self.decide(now, true),
             Fence::Decided { fenced: false } => {
                 connection.fence = Fence::Decided { fenced: true };
                 self.settle_journal(now);
@@ -188,7 +189,7 @@ impl Hub {
     /// Whether all that the broker had queued has been seen, or is not waited for any longer.
     pub(super) fn has_passed_fence(&self) -> bool {
         matches!(&self.phase, Phase::Online(connection)
-            if matches!(connection.fence, Fence::Settling { .. } | Fence::Decided { .. }))
+            if connection.fence.is_back() || matches!(connection.fence, Fence::Decided { .. }))
     }
 
     pub(super) fn fence_is_back(&self) -> bool {

@@ -96,12 +96,17 @@ impl Hub {
             latest: now.monotonic + self.config.fence_timeout * FENCE_PATIENCE,
         };
         self.leave_what_is_not_served();
-        let fence = self.own_message("fence", Purpose::Fence);
-        self.send(fence, Kind::Connection, None);
+        self.send_fence();
         self.phase = Phase::Online(connection);
         // Somebody waits for these; a state that the broker ends the connection over must not keep them back.
         self.publish_undelivered(now);
         self.publish_everything();
+    }
+
+    /// Publishes what comes back to the hub behind all that the broker had for it by then.
+    pub(super) fn send_fence(&mut self) {
+        let fence = self.own_message("fence", Purpose::Fence);
+        self.send(fence, Kind::Connection, None);
     }
 
     /// Called once the fence is decided: clears `unproven`.

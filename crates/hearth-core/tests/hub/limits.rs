@@ -24,7 +24,7 @@ fn online_at(offer: &Connack) -> Rig {
     rig.connect(offer.clone());
     rig.grant_but(|_| offer.limits.qos as u8);
     rig.fence();
-    rig.advance(Duration::from_millis(300));
+    rig.settle();
     rig.accept_all();
     rig
 }

@@ -154,7 +154,7 @@ fn another_account_with_the_same_topic_and_data_is_another_sender() {
         rig.connect(hearth_core::Connack { vouches, ..connack(Some("alice"), false) });
         rig.grant();
         rig.fence();
-        rig.advance(Duration::from_millis(300));
+        rig.settle();
         rig.accept_all();
         ask(&mut rig, from("phone"));
         ask(&mut rig, from("tablet"));

@@ -198,7 +198,7 @@ impl Rig {
     pub(crate) fn go_online(&mut self, session_present: bool) {
         self.go_online_unfenced(session_present);
         self.fence();
-        self.advance(Duration::from_millis(300));
+        self.settle();
         self.accept_all();
     }
 
@@ -243,6 +243,12 @@ impl Rig {
                 }
             }
         }
+    }
+
+    /// Lets the time for late copies pass, and sends back what the hub publishes then.
+    pub(crate) fn settle(&mut self) {
+        self.advance(Duration::from_millis(300));
+        self.fence();
     }
 
     pub(crate) fn advance(&mut self, by: Duration) {

@@ -35,7 +35,7 @@ fn acknowledgement(will: &Message, responder: &str) -> Message {
 
 fn decide(rig: &mut Rig) -> Vec<Outcome> {
     rig.fence();
-    rig.advance(Duration::from_millis(300));
+    rig.settle();
     rig.absences().iter().map(|absence| absence.outcome).collect()
 }
 
@@ -129,7 +129,7 @@ fn what_tells_of_a_connection_that_the_store_does_not_hold_leaves_the_outcome_un
     let before = Rig::online();
     let mut unstored = before.restarted(true);
     unstored.fence();
-    unstored.advance(Duration::from_millis(300));
+    unstored.settle();
     let another = fired(&unstored);
     for evidence in [another.clone(), acknowledgement(&another, "guardian")] {
         let mut rig = before.restarted(true);
@@ -143,7 +143,7 @@ fn what_tells_later_of_a_connection_that_the_store_does_not_hold_takes_back_what
     let before = Rig::online();
     let mut unstored = before.restarted(true);
     unstored.fence();
-    unstored.advance(Duration::from_millis(300));
+    unstored.settle();
     let another = fired(&unstored);
     for (seen, decided) in [(true, Outcome::Unconsumed), (false, Outcome::NotPublished)] {
         let mut rig = before.restarted(true);
@@ -159,6 +159,31 @@ fn what_tells_later_of_a_connection_that_the_store_does_not_hold_takes_back_what
         assert_eq!(absences[0].published, published);
         rig.receive(acknowledgement(&fired(&before), "guardian"));
         assert_eq!(rig.absences().last().unwrap().outcome, Outcome::Consumed);
+    }
+}
+
+#[test]
+fn silence_is_evidence_only_on_a_connection_that_lives_at_the_end_of_it() {
+    for (acknowledged, returns, outcome) in [
+        (false, true, Outcome::Unconsumed),
+        (true, true, Outcome::Consumed),
+        (false, false, Outcome::Unknown),
+    ] {
+        let before = Rig::online();
+        let mut rig = before.restarted(true);
+        rig.receive(fired(&before));
+        rig.fence();
+        rig.advance(Duration::from_millis(300));
+        assert!(rig.absences().is_empty(), "the connection may have been dead meanwhile");
+        if acknowledged {
+            rig.receive(acknowledgement(&fired(&before), "guardian"));
+        }
+        if returns {
+            rig.fence();
+        } else {
+            rig.advance(Duration::from_secs(60));
+        }
+        assert_eq!(rig.absences()[0].outcome, outcome);
     }
 }
 
@@ -269,7 +294,7 @@ fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_
         let taken = before.receive(will);
         assert!(before.acknowledged().contains(&taken));
         before.fence();
-        before.advance(Duration::from_millis(300));
+        before.settle();
         before.accept_all();
         if farewell {
             before.handle(Input::Shutdown);
@@ -572,7 +597,7 @@ fn a_subscription_that_was_granted_at_qos_0_proves_nothing_later() {
     before.grant_but(|filter| u8::from(!filter.contains("/response/hub/")));
     before.return_to_session();
     before.fence();
-    before.advance(Duration::from_millis(300));
+    before.settle();
     before.accept_all();
     let will = fired(&before);
     let mut rig = before.restarted(true);

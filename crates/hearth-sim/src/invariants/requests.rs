@@ -69,10 +69,11 @@ impl World {
         }
         // Of many the last ones are remembered: what is asked again may be new to the hub, what is delivered again is not.
         let many = flooded || asked.hostile;
-        asked.ambiguous |= many && !dup && asked.first_handed.is_some();
-        let first = &mut asked.first_handed;
-        if first.is_none_or(|first| first.life != life) {
-            *first = Some(Handed { life, link, at: now, stale });
+        asked.ambiguous |= many && !dup && !asked.first_handed.is_empty();
+        let handed = Handed { life, link, at: now, stale };
+        let first = asked.first_handed.entry(hub).or_insert(handed);
+        if first.life != life {
+            *first = handed;
         }
     }
 
@@ -99,6 +100,7 @@ impl World {
             && asked.is_strict()
             && asked
                 .first_handed
+                .get(&hub)
                 .is_some_and(|first| first.stale && first.life == this && Some(first.link) == link);
         // At QoS 0 nothing is promised, and a full journal remembers nothing.
         let unrecorded = flooded && !asked.is_at_least_once();
@@ -226,9 +228,10 @@ impl World {
             && !asked.undeliverable
             && asked.message.response_topic.is_some()
             && !asked.is_over(letter.accepted, self.now)
-            && asked.first_handed.is_some_and(|first| {
-                first.life.hub == hub && self.has_since(hub, asked.device, first.at)
-            });
+            && asked
+                .first_handed
+                .get(&hub)
+                .is_some_and(|first| self.has_since(hub, asked.device, first.at));
         let answered = !owed || !asked.answers.is_empty();
         self.require(answered, Invariant::Answered, || {
             format!("PUBACK for request {index}, which has no answer")
@@ -254,7 +257,7 @@ impl Asked {
             given.forgotten = true;
         }
         self.durable_at.clear();
-        self.first_handed = None;
+        self.first_handed.clear();
     }
 
     /// Whether the request may not be executed (again).
