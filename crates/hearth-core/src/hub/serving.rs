@@ -35,6 +35,8 @@ pub(super) struct Serving {
     again: Option<Duration>,
     /// What was tried on this connection: not again before then, or before the next one.
     tried: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// How often the hub has looked for what is left: what comes back of an earlier look is late.
+    looks: u32,
 }
 
 #[derive(Debug, Default)]
@@ -272,16 +274,24 @@ impl Hub {
             None => self.begin_taking_back(now),
             Some(taking_back) if taking_back.stage == Stage::Subscribing => {
                 taking_back.stage = Stage::Reading { until };
-                let probe = self.own_message("retained", Purpose::Retained);
+                self.serving.looks += 1;
+                let probe = self.probe_of_look();
                 self.send(probe, Kind::Connection, None);
             }
             Some(_) => {}
         }
     }
 
+    /// Comes back behind the retained messages of this look.
+    fn probe_of_look(&self) -> Message {
+        let payload = self.serving.looks.to_string().into();
+        Message { payload, ..self.own_message("retained", Purpose::Retained) }
+    }
+
     pub(super) fn on_retained_seen(&mut self, now: Now, message: &Message) {
         let until = now.monotonic + self.config.settle;
         if self.own_generation(message, Purpose::Retained).is_some()
+            && message.payload[..] == *self.serving.looks.to_string().as_bytes()
             && let Some(taking_back) = &mut self.serving.taking_back
             && matches!(taking_back.stage, Stage::Reading { .. })
         {
@@ -328,7 +338,7 @@ impl Hub {
                 let filters = taking_back.topics.keys().cloned().collect();
                 self.outputs.push_back(Output::Unsubscribe(filters));
                 // Nobody waits for UNSUBACK: the broker has acted on what came before this once it acknowledges it.
-                let probe = self.own_message("retained", Purpose::Retained);
+                let probe = self.probe_of_look();
                 let id = self.send(probe, Kind::Connection, None);
                 if let Some(taking_back) = &mut self.serving.taking_back {
                     taking_back.clearing.extend(id);

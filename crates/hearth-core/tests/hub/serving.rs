@@ -231,6 +231,29 @@ fn a_device_that_went_while_the_hub_was_down_is_taken_back() {
 }
 
 #[test]
+fn what_comes_back_of_an_earlier_look_does_not_end_the_next() {
+    let mut rig = Rig::online();
+    rig.handle(state("lamp", "power", "ON"));
+    rig.accept_all();
+    rig.handle(Input::Devices(without("lamp").devices));
+    rig.grant();
+    let probe = |rig: &Rig| {
+        rig.published().into_iter().rev().find(|m| m.topic.ends_with("/retained")).unwrap()
+    };
+    let late = probe(&rig);
+    rig.advance(Duration::from_secs(10));
+    rig.advance(Duration::from_secs(60));
+    rig.grant();
+    let second = probe(&rig);
+    rig.receive(late);
+    rig.advance(Duration::from_millis(300));
+    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    rig.receive(second);
+    let cleared = rig.published().into_iter().any(|m| m.retain && m.payload.is_empty());
+    assert!(cleared);
+}
+
+#[test]
 fn a_property_that_goes_is_taken_back_alone() {
     let mut config = config();
     config.devices.get_mut("lamp").unwrap().properties.remove("brightness");
