@@ -389,13 +389,15 @@ impl Wills {
             })
             .collect();
         self.fresh.extend(decided.iter().map(|absence| absence.generation));
+        let mut earlier = self.memory.decided.len();
         self.memory.decided.extend(decided.iter().cloned());
         while self.memory.decided.len() > Memory::BOUND {
-            // An end in order tells least: a crash stays in memory, however often the hub is restarted after it.
+            // An end in order tells least: a crash stays in memory, however often the hub is restarted after it. What
+            // is new stays as well, because what comes late may say otherwise.
             let dull = |absence: &Absence| absence.outcome == Outcome::NotPublished;
-            let earlier = &self.memory.decided[..Memory::BOUND];
-            let oldest = earlier.iter().position(dull);
+            let oldest = self.memory.decided[..earlier].iter().position(dull);
             let forgotten = self.memory.decided.remove(oldest.unwrap_or(0));
+            earlier = earlier.saturating_sub(1);
             self.fresh.retain(|fresh| *fresh != forgotten.generation);
         }
         decided
