@@ -104,7 +104,8 @@ impl Outbox {
                 !entry.in_flight && entry.kind == kind && entry.message.topic == message.topic
             })
         {
-            old.message = message;
+            // The old one may have been given up, with a device that was gone.
+            (old.message, old.expires) = (message, expires);
             return Ok(old.id);
         }
         let bound = match (&kind, message.qos) {

@@ -254,6 +254,23 @@ fn what_comes_back_of_an_earlier_look_does_not_end_the_next() {
 }
 
 #[test]
+fn a_state_of_a_device_that_comes_back_is_not_given_up_with_the_one_before() {
+    let mut rig = Rig::online();
+    rig.handle(state("lamp", "power", "ON"));
+    rig.handle(Input::Devices(without("lamp").devices));
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.handle(Input::Devices(config().devices));
+    rig.handle(state("lamp", "power", "OFF"));
+    rig.take();
+    rig.advance(Duration::from_secs(60));
+    rig.go_online_unfenced(true);
+    let power = |m: &&Message| m.topic == "alice/state/lamp/power";
+    let published: Vec<_> = rig.published();
+    let states: Vec<_> = published.iter().filter(power).map(|m| &m.payload[..]).collect();
+    assert_eq!(states, [b"OFF"]);
+}
+
+#[test]
 fn a_property_that_goes_is_taken_back_alone() {
     let mut config = config();
     config.devices.get_mut("lamp").unwrap().properties.remove("brightness");
