@@ -262,7 +262,7 @@ impl Driver {
             Output::Absence(absence) => {
                 info!(
                     outcome = absence.outcome.as_str(),
-                    generation = %absence.generation,
+                    generation = absence.generation.name(),
                     connected_at = absence.connected_at,
                     acknowledgements = absence.acknowledgements.len(),
                     "absence"

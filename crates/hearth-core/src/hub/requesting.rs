@@ -11,7 +11,7 @@ use super::{
     holding::Arrival,
 };
 use crate::{
-    Answer, Change, Message, Now, Output, Record, Request, RequestId, RequestKey, Status,
+    Absence, Answer, Change, Message, Now, Output, Record, Request, RequestId, RequestKey, Status,
     journal::{Durability, EntryId, Mark, Seen},
     record::{Reply, fingerprint},
     requests::{Origin, Pending},
@@ -172,8 +172,8 @@ impl Hub {
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if *device == *self.config.client_id && *property == *"absences" {
-            let absences = serde_json::to_value(&self.wills.memory().decided)
-                .expect("an absence has only text keys");
+            let decided = self.wills.memory().decided.iter();
+            let absences = decided.map(Absence::facts).collect();
             return self.on_answered(now, id, Answer::json(&absences));
         }
         let payload = message.payload.clone();

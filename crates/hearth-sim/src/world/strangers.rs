@@ -40,9 +40,13 @@ impl World {
         let (Source::Hub(hub, _) | Source::Will(hub) | Source::StrayWill(hub)) = source else {
             return;
         };
-        let Some(data) = message.correlation_data.as_ref().filter(|_| self.setup.hostile) else {
+        if !self.setup.hostile {
             return;
-        };
+        }
+        if let Some(generation) = generation_told(message) {
+            self.hub_mut(hub).overheard.hear(&generation);
+        }
+        let Some(data) = &message.correlation_data else { return };
         let own = is_presence(&message.topic, hub.client_id())
             || ["fence", "session", "retained"]
                 .iter()
@@ -140,6 +144,15 @@ impl World {
             ..Message::default()
         }
     }
+}
+
+/// Returns what an absence tells of the will that it is about.
+fn generation_told(message: &Message) -> Option<Bytes> {
+    let json = message.content_type.as_deref() == Some("application/json");
+    let facts: serde_json::Value =
+        json.then(|| serde_json::from_slice(&message.payload).ok()).flatten()?;
+    let generation = facts.get("generation")?.as_str()?;
+    Some(generation.as_bytes().to_vec().into())
 }
 
 impl Names {
