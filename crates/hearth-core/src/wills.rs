@@ -227,18 +227,14 @@ impl Wills {
     pub(crate) fn saw_stranger(&mut self, current: Generation) -> (bool, Vec<Absence>) {
         let mut news = false;
         for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
-            news |= std::mem::take(&mut will.subscribed);
+            // A DISCONNECT may have been lost, and with it the copy of the will that would have told.
+            news |= std::mem::take(&mut will.subscribed) | std::mem::take(&mut will.clean);
         }
         let mut changed = Vec::new();
         let fresh = |absence: &&mut Absence| self.fresh.contains(&absence.generation);
         for absence in self.memory.decided.iter_mut().filter(fresh) {
             news |= std::mem::take(&mut absence.session_kept);
-            let silence = match absence.outcome {
-                Outcome::Unconsumed => true,
-                Outcome::NotPublished => !absence.clean,
-                Outcome::Consumed | Outcome::Unknown => false,
-            };
-            if silence {
+            if matches!(absence.outcome, Outcome::Unconsumed | Outcome::NotPublished) {
                 absence.outcome = Outcome::Unknown;
                 if absence.published == Published::No {
                     absence.published = Published::NotKnown;
