@@ -17,8 +17,10 @@ impl World {
     /// A hub has answered a request: it must have had the device while the request was there.
     pub(super) fn check_owner(&mut self, index: usize, given: &Given, life: Life) {
         let alike = self.ledger.asked[index].ambiguous;
+        let root = self.ledger.root_of(index);
+        // Of several requests that are answered alike, only what is set tells which one it was; a read shows what others set.
         let named = self.ledger.identify(&given.payload);
-        // Of several requests that are answered alike, only what is set tells which one it was.
+        let named = named.filter(|named| self.ledger.root_of(*named) == root);
         let index = if alike { named } else { Some(index) };
         let Some(index) = index else { return };
         let asked = &self.ledger.asked[index];

@@ -60,8 +60,11 @@ struct Host {
     wire: Arc<Wire>,
     log_level: i32,
     /// The files that are loaded, with their kinds.
-    loaded: Arc<Mutex<BTreeMap<String, Result<Vec<KindTable>, String>>>>,
+    loaded: Arc<Mutex<BTreeMap<String, Kinds>>>,
 }
+
+/// The kinds of a file, or why it cannot be loaded.
+type Kinds = Result<Vec<KindTable>, String>;
 
 impl Server {
     fn start() -> io::Result<Self> {
@@ -153,7 +156,7 @@ impl Host {
         kind.copied().ok_or_else(|| format!("the file holds no kind `{name}`"))
     }
 
-    fn load(&self, file: &str) -> Result<Vec<KindTable>, String> {
+    fn load(&self, file: &str) -> Kinds {
         let mut loaded = lock(&self.loaded);
         if let Some(known) = loaded.get(file) {
             return known.clone();
