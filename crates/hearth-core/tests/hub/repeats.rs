@@ -92,6 +92,27 @@ fn a_device_at_rest_that_tells_another_state_supersedes_the_first_answer() {
 }
 
 #[test]
+fn a_read_whose_answer_waits_is_read_anew_only_where_that_is_not_so_any_more() {
+    let mut rig = Rig::online();
+    rig.receive(request("", b"r"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    rig.take();
+    rig.receive(retry(request("", b"r")));
+    assert!(rig.executed().is_empty() && rig.published().is_empty(), "the answer is on its way");
+    rig.handle(Input::State {
+        device: "lamp".into(),
+        property: "power".into(),
+        payload: "OFF".into(),
+        content_type: ContentType::Text,
+        retain: true,
+    });
+    let answers = ask(&mut rig, retry(request("", b"r")));
+    assert_eq!(rig.executed().len(), 1);
+    assert_eq!((answers.len(), status(&answers[0])), (1, "200"));
+}
+
+#[test]
 fn a_set_of_several_is_superseded_by_any_of_them() {
     let set = |payload: &'static str, data: &'static [u8]| Message {
         topic: "alice/cmnd/lamp/set".into(),
