@@ -74,6 +74,7 @@ impl World {
         if first.is_none_or(|first| first.life != life) {
             *first = Some(Handed { life, link, at: now, stale });
         }
+        self.note_copy(index, letter, link, dup);
     }
 
     /// A device is told to carry a request out.

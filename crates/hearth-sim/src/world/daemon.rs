@@ -254,6 +254,7 @@ impl World {
         self.check_publish(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
+        self.check_repeated(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };
         let packet_id = if message.qos == QoS::AtLeastOnce {
             connection.last_packet_id = connection.last_packet_id.checked_add(1).unwrap_or(1);
