@@ -38,6 +38,7 @@ pub(crate) enum Invariant {
     Durable,
     Repeated,
     ReadAnew,
+    OwnStates,
 }
 
 impl Invariant {
@@ -64,6 +65,7 @@ impl Invariant {
             Self::Durable => "what an answer says of a device is stored before it",
             Self::Repeated => "an answer is `repeated` only where its request was",
             Self::ReadAnew => "a read is never answered from the journal",
+            Self::OwnStates => "a hub takes back its own states, and nobody else's",
             Self::Share => "no sender takes another's share",
         }
     }

@@ -105,6 +105,7 @@ impl World {
         }
         self.note(hub.client_id(), || format!("gets {packet_id} {}", show_message(&message)));
         self.note_handed(hub, &letter, packet_id, dup);
+        self.note_shown(hub, &message);
         let occasion = letter.asked.map_or(Occasion::Other, Occasion::Request);
         let Some(daemon) = &mut self.hub_mut(hub).daemon else { return };
         let Some(connection) = &mut daemon.link else { return };

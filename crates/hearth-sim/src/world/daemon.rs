@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     /// Deliveries without PUBACK, in the order of arrival.
     pub(crate) unacknowledged: VecDeque<Handed>,
     pub(crate) publishing: BTreeMap<u16, PublishId>,
+    /// Which hub the last message on each topic of a state has named.
+    pub(crate) shown: BTreeMap<String, Option<String>>,
     last_packet_id: u16,
 }
 
@@ -235,6 +237,7 @@ impl World {
             said: None,
             unacknowledged: VecDeque::new(),
             publishing: BTreeMap::new(),
+            shown: BTreeMap::new(),
             last_packet_id: 0,
         };
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
@@ -255,6 +258,7 @@ impl World {
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
         self.check_repeated(hub, &message);
+        self.check_taking_back(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };
         let packet_id = if message.qos == QoS::AtLeastOnce {
             connection.last_packet_id = connection.last_packet_id.checked_add(1).unwrap_or(1);
