@@ -294,17 +294,25 @@ impl Hub {
         }
     }
 
+    /// A state that may be another hub's by now is not cleared, also where the message that shows it waits to be taken
+    /// in; the next look shows whose it is.
+    pub(super) fn spare_state(&mut self, message: &Message) {
+        if self.serving.takes_back(&message.topic)
+            && message.user_property("hub") != Some(&self.config.client_id)
+            && self.outbox.stop_clearing(|topic| topic == message.topic)
+        {
+            self.leave_uncleared(&message.topic, true);
+        }
+    }
+
     /// Clears a state that is this hub's own; another hub may have the device now.
     pub(super) fn on_leftover(&mut self, message: &Message) {
-        if message.payload.is_empty() {
+        let own = message.user_property("hub") == Some(&self.config.client_id);
+        if !own || message.payload.is_empty() {
             return;
         }
-        if message.user_property("hub") != Some(&self.config.client_id) {
-            // Whose state is retained now, the next look shows.
-            if self.outbox.stop_clearing(|topic| topic == message.topic) {
-                self.leave_uncleared(&message.topic, true);
-            }
-            return;
+        if self.held.iter().any(|newer| newer.message.topic == message.topic) {
+            return self.leave_uncleared(&message.topic, true);
         }
         let clear = Message {
             topic: message.topic.clone(),

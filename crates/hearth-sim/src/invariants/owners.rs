@@ -103,11 +103,14 @@ impl World {
 
     /// A hub clears what is retained: as far as it knows, that is its own.
     pub(crate) fn check_taking_back(&mut self, hub: HubId, message: &Message) {
+        let Some(connection) = self.connection(hub).filter(|connection| !connection.has_left)
+        else {
+            return;
+        };
         if !message.retain || !message.payload.is_empty() {
             return;
         }
-        let shown =
-            self.connection(hub).and_then(|connection| connection.shown.get(&message.topic));
+        let shown = connection.shown.get(&message.topic);
         let holds = shown.is_some_and(|names| names.as_deref() == Some(hub.client_id()));
         let shown = shown.cloned();
         self.require(holds, Invariant::OwnStates, || {

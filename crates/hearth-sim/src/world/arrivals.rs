@@ -157,7 +157,12 @@ impl World {
             Notice::RequestDropped { .. } => self.reach(Reached::Dropped),
             Notice::PresenceRestored { .. } => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
-            Notice::ReceiveMaximumExceeded { .. } => self.reach(Reached::Left),
+            Notice::ReceiveMaximumExceeded { .. } => {
+                self.reach(Reached::Left);
+                if let Some(connection) = self.connection_mut(hub) {
+                    connection.has_left = true;
+                }
+            }
             Notice::QueueFull { topic } => {
                 // The answers to a flood may fill half the queue, and those at QoS 0 get no more.
                 self.require(self.setup.flooded, Invariant::Bounded, || {

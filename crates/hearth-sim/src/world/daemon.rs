@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) publishing: BTreeMap<u16, PublishId>,
     /// Which hub the last message on each topic of a state has named.
     pub(crate) shown: BTreeMap<String, Option<String>>,
+    /// The hub has left messages to another connection: it has not looked at them.
+    pub(crate) has_left: bool,
     last_packet_id: u16,
 }
 
@@ -238,6 +240,7 @@ impl World {
             unacknowledged: VecDeque::new(),
             publishing: BTreeMap::new(),
             shown: BTreeMap::new(),
+            has_left: false,
             last_packet_id: 0,
         };
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
