@@ -48,6 +48,9 @@ pub(crate) enum Kind {
     },
     /// A device's state: the next state of the same topic replaces it.
     State,
+    /// Clears a retained state that this connection has shown to be the hub's own; a state of the same topic replaces
+    /// it.
+    Clearing,
     /// Fence and presence: they belong to one connection.
     Connection,
     /// The hub's own last words before DISCONNECT.
@@ -99,13 +102,16 @@ impl Outbox {
         kind: Kind,
         expires: Option<Duration>,
     ) -> Result<PublishId, (Kind, String)> {
-        if matches!(kind, Kind::State | Kind::Absence)
-            && let Some(old) = self.entries.iter_mut().find(|entry| {
-                !entry.in_flight && entry.kind == kind && entry.message.topic == message.topic
-            })
-        {
+        let replaces = |old: &Kind| match kind {
+            Kind::State | Kind::Clearing => matches!(old, Kind::State | Kind::Clearing),
+            Kind::Absence => *old == Kind::Absence,
+            Kind::Response { .. } | Kind::Connection | Kind::Farewell | Kind::Event => false,
+        };
+        if let Some(old) = self.entries.iter_mut().find(|entry| {
+            !entry.in_flight && replaces(&entry.kind) && entry.message.topic == message.topic
+        }) {
             // The old one may have been given up, with a device that was gone.
-            (old.message, old.expires) = (message, expires);
+            (old.message, old.kind, old.expires) = (message, kind, expires);
             return Ok(old.id);
         }
         let bound = match (&kind, message.qos) {
@@ -115,7 +121,7 @@ impl Outbox {
             (Kind::Response { .. } | Kind::Connection | Kind::Farewell, QoS::AtLeastOnce) => {
                 usize::MAX
             }
-            (Kind::State | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
+            (Kind::State | Kind::Clearing | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
             (Kind::Event, QoS::AtLeastOnce) => ANSWERS,
         };
         if self.entries.len() >= bound {
@@ -184,7 +190,8 @@ impl Outbox {
     }
 
     /// Keeps a message that the broker has refused for now: an answer, for which somebody waits, until `patience`
-    /// ends; what is retained, as long as nothing newer tells how things are.
+    /// ends; what is retained, as long as nothing newer tells how things are. What clears a state does not wait: by then
+    /// the state may be another hub's.
     ///
     /// Returns its topic, or none where the message is not kept.
     pub(crate) fn put_off(&mut self, id: PublishId, now: Duration) -> Option<String> {
@@ -193,7 +200,7 @@ impl Outbox {
         let newer = |other: &Entry| other.id > id && other.message.topic == message.topic;
         let pause = match kind {
             Kind::Response { .. } => ANSWER_AGAIN,
-            Kind::Farewell | Kind::Event => return None,
+            Kind::Farewell | Kind::Event | Kind::Clearing => return None,
             Kind::Connection | Kind::State | Kind::Absence => PUBLISH_AGAIN,
         };
         let waited_for = matches!(kind, Kind::Response { .. });
@@ -253,7 +260,8 @@ impl Outbox {
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
     pub(crate) fn disconnected(&mut self) {
         self.entries.retain(|entry| {
-            let of_connection = matches!(entry.kind, Kind::Connection | Kind::Farewell);
+            let of_connection =
+                matches!(entry.kind, Kind::Connection | Kind::Farewell | Kind::Clearing);
             let written = entry.in_flight && entry.message.qos == QoS::AtMostOnce;
             !of_connection && !written
         });
@@ -301,21 +309,29 @@ impl Outbox {
 
     /// The prefix has changed: states and outcomes have other topics now.
     pub(crate) fn forget_states(&mut self) {
-        let told = |kind: &Kind| matches!(kind, Kind::State | Kind::Absence | Kind::Event);
+        let told = |kind: &Kind| match kind {
+            Kind::State | Kind::Clearing | Kind::Absence | Kind::Event => true,
+            Kind::Response { .. } | Kind::Connection | Kind::Farewell => false,
+        };
         self.entries.retain(|entry| !told(&entry.kind));
     }
 
     /// Drops the states of these topics: their devices are no more. What is in flight is not sent again.
     pub(crate) fn drop_states(&mut self, is_gone: impl Fn(&str) -> bool) {
-        let is_gone = |entry: &Entry| {
-            entry.kind == Kind::State
-                && !entry.message.payload.is_empty()
-                && is_gone(&entry.message.topic)
-        };
+        let is_gone = |entry: &Entry| entry.kind == Kind::State && is_gone(&entry.message.topic);
         self.entries.retain(|entry| entry.in_flight || !is_gone(entry));
         for entry in self.entries.iter_mut().filter(|entry| is_gone(entry)) {
             entry.expires = Some(Duration::ZERO);
         }
+    }
+
+    /// Clears these topics no more; returns whether one of them was to be cleared, and that had not been sent yet.
+    pub(crate) fn stop_clearing(&mut self, stops: impl Fn(&str) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| {
+            entry.in_flight || entry.kind != Kind::Clearing || !stops(&entry.message.topic)
+        });
+        self.entries.len() < before
     }
 
     /// Whether the broker has, or has refused for good, everything of these.

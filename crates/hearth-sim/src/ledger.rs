@@ -1,6 +1,9 @@
 //! The truth about every request: who asked, what was executed, which answers went out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hearth_core::{Message, QoS, Record, RequestKey};
@@ -64,6 +67,14 @@ pub(crate) struct Course {
     pub(crate) executed: Vec<Life>,
     /// One of those that are answered alike only reads.
     pub(crate) reads: bool,
+    /// One of those that are answered alike sets something.
+    pub(crate) sets: bool,
+    /// Who has sent the copies that have reached a hub, as far as the hub can tell.
+    pub(crate) senders: BTreeSet<&'static str>,
+    /// The connection that the first copy came on.
+    pub(crate) first_link: Option<LinkId>,
+    /// A hub was given a copy that it must take for a repeat.
+    pub(crate) repeated: bool,
     /// A hub has published an answer, whether the broker has it or not.
     pub(crate) published: Option<Life>,
 }
@@ -95,12 +106,15 @@ impl Ledger {
     pub(crate) fn add(&mut self, asked: Asked) -> usize {
         let index = self.asked.len();
         let mut asked = asked;
+        asked.course.reads = !asked.sets;
+        asked.course.sets = asked.sets;
         if let Some(topic) = asked.message.response_topic.clone().filter(|_| asked.allowed) {
             let reply = (topic, asked.message.correlation_data.clone());
             match self.by_reply.get(&reply) {
                 Some(&first) => {
                     self.asked[first].ambiguous = true;
                     self.asked[first].course.reads |= !asked.sets;
+                    self.asked[first].course.sets |= asked.sets;
                     asked.ambiguous = true;
                 }
                 None => {

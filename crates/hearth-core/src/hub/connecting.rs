@@ -187,8 +187,10 @@ impl Hub {
         }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
         if refused {
-            // What cannot be cleared is left, and known to be there.
-            self.serving.cannot_look_at(&topic);
+            if kind == Kind::Clearing {
+                // What cannot be cleared is left, and known to be there.
+                self.leave_uncleared(&topic, PASSING_REFUSALS.contains(&reason_code));
+            }
             self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let farewell = kind == Kind::Farewell;

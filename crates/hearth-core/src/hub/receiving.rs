@@ -38,6 +38,7 @@ impl Hub {
     pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
         match &self.phase {
             Phase::Subscribing(_) | Phase::Online(_) => {
+                self.spare_state(&message);
                 self.hold_back(now, Arrival::new(message, delivery, now.monotonic));
                 self.take_in_held(now);
             }

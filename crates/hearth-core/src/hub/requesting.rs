@@ -91,8 +91,9 @@ impl Hub {
                 self.requests.attach(request, origin);
             }
             Seen::Answered(entry) => {
-                // A state is read anew, unless what was read is still on its way.
-                if origin.reads && !self.is_on_its_way(entry) {
+                // A state is read anew, unless what was read is still on its way, and still so.
+                if origin.reads && (!self.is_on_its_way(entry) || self.superseded(entry).is_some())
+                {
                     return Some(origin);
                 }
                 self.bind(&mut origin, entry);

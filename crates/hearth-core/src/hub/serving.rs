@@ -94,6 +94,11 @@ impl Serving {
         was_looked_at
     }
 
+    /// Tries again in a while what was tried in vain.
+    fn look_again(&mut self, now: Duration) {
+        self.again = Some(now + TAKEN_BACK_AGAIN);
+    }
+
     /// Returns whether the store knows that a state may be published, which could not be taken back otherwise.
     pub(super) fn may_publish(&self, device: &str, property: &str, stored: u64) -> bool {
         self.rows
@@ -299,11 +304,25 @@ impl Hub {
         }
     }
 
+    /// A state that may be another hub's by now is not cleared, also where the message that shows it waits to be taken
+    /// in; the next look shows whose it is.
+    pub(super) fn spare_state(&mut self, message: &Message) {
+        if self.serving.takes_back(&message.topic)
+            && message.user_property("hub") != Some(&self.config.client_id)
+            && self.outbox.stop_clearing(|topic| topic == message.topic)
+        {
+            self.leave_uncleared(&message.topic, true);
+        }
+    }
+
     /// Clears a state that is this hub's own; another hub may have the device now.
     pub(super) fn on_leftover(&mut self, message: &Message) {
         let own = message.user_property("hub") == Some(&self.config.client_id);
         if !own || message.payload.is_empty() {
             return;
+        }
+        if self.held.iter().any(|newer| newer.message.topic == message.topic) {
+            return self.leave_uncleared(&message.topic, true);
         }
         let clear = Message {
             topic: message.topic.clone(),
@@ -312,10 +331,21 @@ impl Hub {
             user_properties: vec![self.introduction_of_hub()],
             ..Message::default()
         };
-        let id = self.send(clear, Kind::State, None);
+        let id = self.send(clear, Kind::Clearing, None);
         if let Some(taking_back) = &mut self.serving.taking_back {
             taking_back.clearing.extend(id);
             taking_back.cleared += 1;
+        }
+    }
+
+    /// Leaves a state as it is: on this connection, or, where that may pass, until it is looked at `again`.
+    pub(super) fn leave_uncleared(&mut self, topic: &str, again: bool) {
+        let stage = self.serving.taking_back.as_ref().map(|taking_back| taking_back.stage);
+        if self.serving.cannot_look_at(topic) && stage != Some(Stage::Clearing) {
+            self.outputs.push_back(Output::Unsubscribe(vec![topic.to_owned()]));
+        }
+        if again {
+            self.serving.look_again(self.clock);
         }
     }
 
@@ -331,7 +361,7 @@ impl Hub {
         match taking_back.stage {
             Stage::Reading { until } if until <= now.monotonic => {
                 self.stop_taking_back();
-                self.serving.again = Some(now.monotonic + TAKEN_BACK_AGAIN);
+                self.serving.look_again(now.monotonic);
             }
             Stage::Settling { until } if until <= now.monotonic => {
                 taking_back.stage = Stage::Clearing;
@@ -399,6 +429,7 @@ impl Hub {
     }
 
     fn stop_taking_back(&mut self) {
+        self.outbox.stop_clearing(|_| true);
         self.stop_taking_back_of();
     }
 
@@ -497,7 +528,7 @@ impl Hub {
 const VERBS: [&str; 3] = ["get", "set", "describe"];
 /// What can be asked of the hub.
 const OWN_PROPERTIES: [&str; 5] = ["devices", "status", "absences", "reload", "restart"];
-/// How many states are looked at together.
 /// How long after a vain look at leftovers they are looked at again.
 const TAKEN_BACK_AGAIN: Duration = Duration::from_secs(60);
+/// How many states are looked at together.
 const TAKEN_BACK_AT_ONCE: usize = 256;

@@ -75,6 +75,7 @@ impl World {
         if first.life != life {
             *first = handed;
         }
+        self.note_copy(index, letter, link, dup);
     }
 
     /// A device is told to carry a request out.

@@ -105,6 +105,7 @@ impl World {
         }
         self.note(hub.client_id(), || format!("gets {packet_id} {}", show_message(&message)));
         self.note_handed(hub, &letter, packet_id, dup);
+        self.note_shown(hub, &message);
         let occasion = letter.asked.map_or(Occasion::Other, Occasion::Request);
         let Some(daemon) = &mut self.hub_mut(hub).daemon else { return };
         let Some(connection) = &mut daemon.link else { return };
@@ -156,7 +157,12 @@ impl World {
             Notice::RequestDropped { .. } => self.reach(Reached::Dropped),
             Notice::PresenceRestored { .. } => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
-            Notice::ReceiveMaximumExceeded { .. } => self.reach(Reached::Left),
+            Notice::ReceiveMaximumExceeded { .. } => {
+                self.reach(Reached::Left);
+                if let Some(connection) = self.connection_mut(hub) {
+                    connection.has_left = true;
+                }
+            }
             Notice::QueueFull { topic } => {
                 // The answers to a flood may fill half the queue, and those at QoS 0 get no more.
                 self.require(self.setup.flooded, Invariant::Bounded, || {

@@ -52,6 +52,10 @@ pub(crate) struct Connection {
     /// Deliveries without PUBACK, in the order of arrival.
     pub(crate) unacknowledged: VecDeque<Handed>,
     pub(crate) publishing: BTreeMap<u16, PublishId>,
+    /// Which hub the last message on each topic of a state has named.
+    pub(crate) shown: BTreeMap<String, Option<String>>,
+    /// The hub has left messages to another connection: it has not looked at them.
+    pub(crate) has_left: bool,
     last_packet_id: u16,
 }
 
@@ -235,6 +239,8 @@ impl World {
             said: None,
             unacknowledged: VecDeque::new(),
             publishing: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            has_left: false,
             last_packet_id: 0,
         };
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
@@ -254,6 +260,8 @@ impl World {
         self.check_publish(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
+        self.check_repeated(hub, &message);
+        self.check_taking_back(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };
         let packet_id = if message.qos == QoS::AtLeastOnce {
             connection.last_packet_id = connection.last_packet_id.checked_add(1).unwrap_or(1);

@@ -7,11 +7,12 @@ use super::{
     World,
     home::topics,
     network::{is_own_response, is_presence},
-    requesters::padded,
+    requesters::{HOSTILE, padded},
 };
 use crate::{
     broker::Source,
     devices::Devices,
+    ledger::{Asked, RETRY},
     link::HubId,
     plan::{Knowledge, Mischief, Names},
     report::Reached,
@@ -118,7 +119,39 @@ impl World {
                 self.reach(Reached::RequestFlood);
                 self.ask(ask);
             }
+            Mischief::Copy { back } => {
+                let mut copies = self.ledger.asked.iter().rev().filter_map(|a| self.copy_of(a));
+                if let Some(copy) = copies.nth(*back) {
+                    self.reach(Reached::Copied);
+                    let message = copy.message.clone();
+                    let index = self.ledger.add(copy);
+                    self.say_soon(message, Some(index));
+                }
+            }
         }
+    }
+
+    /// Makes a request that is the same as somebody's, and says that it is repeated.
+    fn copy_of(&self, asked: &Asked) -> Option<Asked> {
+        let named =
+            asked.message.correlation_data.is_some() && asked.message.response_topic.is_some();
+        if !named || !asked.allowed || asked.hostile {
+            return None;
+        }
+        let mut message = asked.message.clone();
+        message.user_properties.push((RETRY.into(), "1".into()));
+        Some(Asked {
+            prefix: asked.prefix.clone(),
+            device: asked.device,
+            property: asked.property,
+            sender: HOSTILE,
+            hostile: true,
+            sets: asked.sets,
+            idempotent: asked.idempotent,
+            first_sent: self.now,
+            has_arrived: true,
+            ..Asked::new(message)
+        })
     }
 
     fn some_hub(&self, hub: HubId) -> HubId {
