@@ -65,7 +65,9 @@ pub fn log(notice: &Notice, broker: &Broker) {
             warn!(topic, reason, more, "request not executed");
         }
         Notice::RequestFailed { device, property, status, message, more } => {
-            warn!(%device, %property, status, message, more, "request failed, and nobody is answered");
+            // A field of the name `message` would take the place of the line's own text.
+            let reason = message;
+            warn!(%device, %property, status, reason, more, "request failed, and nobody is answered");
         }
         Notice::EvidenceIgnored { topic, reason, more } => {
             warn!(topic, reason, more, "ignored");
@@ -99,7 +101,8 @@ pub fn log(notice: &Notice, broker: &Broker) {
             match failure {
                 Some(RequestFailure { requester, message, more }) => {
                     let requester = &**requester;
-                    info!(requester, %device, %property, status, message, more, "request failed");
+                    let reason = message;
+                    info!(requester, %device, %property, status, reason, more, "request failed");
                 }
                 None => debug!(%device, %property, status, elapsed_us, "request answered"),
             }
