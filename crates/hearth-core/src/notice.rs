@@ -63,6 +63,15 @@ pub enum Notice {
         /// The topic.
         topic: String,
     },
+    /// The broker sent a message that cannot be read; it was refused, so that it does not come again.
+    MessageUnreadable {
+        /// The topic, as far as it can be read.
+        topic: String,
+        /// What is wrong with it.
+        error: String,
+        /// How many others there were since the last was told.
+        more: u64,
+    },
     /// The broker gave no PUBACK in time; the hub connects again.
     PublishUnanswered {
         /// The topic of the oldest message without one.

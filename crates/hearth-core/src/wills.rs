@@ -218,11 +218,15 @@ impl Wills {
         }
     }
 
-    /// There was a connection that the memory does not know: the store could not be written then.
-    ///
-    /// What came to it may be forgotten, so missing copies of wills before the current one prove nothing any more.
-    /// Returns whether that is news.
+    /// There was a connection that the memory does not know: the store could not be written then, and what came to it may
+    /// be forgotten. Returns whether that is news.
     pub(crate) fn saw_stranger(&mut self, current: Generation) -> bool {
+        self.doubt_silence(current)
+    }
+
+    /// Evidence may have been lost: missing copies of wills before the current one prove nothing any more. Returns whether
+    /// that is news.
+    pub(crate) fn doubt_silence(&mut self, current: Generation) -> bool {
         let mut news = false;
         for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
             news |= std::mem::take(&mut will.subscribed);

@@ -3,7 +3,7 @@
 use hearth_core::{Disconnection, Lack, Notice, RequestFailure};
 use tracing::{debug, error, info, warn};
 
-use crate::config::Broker;
+use crate::{config::Broker, printable::printable_line};
 
 /// Logs one notice.
 pub fn log(notice: &Notice, broker: &Broker) {
@@ -46,6 +46,9 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::ProtocolError { what } => error!(what, "the broker breaks the MQTT 5 standard"),
         Notice::PublishSuspected { topic } => {
             warn!(topic, "the broker ended the connection, probably over this message");
+        }
+        Notice::MessageUnreadable { topic, error, more } => {
+            error!(topic, error, more, "a message is lost: it cannot be read, and was refused");
         }
         Notice::PublishUnanswered { topic } => {
             warn!(topic, "the broker does not acknowledge a message: connecting again");
@@ -157,15 +160,24 @@ pub fn explain(lack: &Lack) -> (String, &'static str) {
 pub fn describe(cause: &Disconnection) -> String {
     match cause {
         Disconnection::Requested => "as wanted".into(),
-        Disconnection::Refused { reason_code } => {
-            format!("{} ({})", meaning(*reason_code), Hex(*reason_code))
+        Disconnection::Refused { reason_code, reason_string, server_reference } => {
+            let words = reason_string.as_ref().map(|words| format!("; the broker says: {words}"));
+            let refusal = format!("{} ({})", meaning(*reason_code), Hex(*reason_code));
+            refusal + &words.unwrap_or_default() + &instead(server_reference.as_deref())
         }
-        Disconnection::ByBroker { reason_code, reason_string } => {
+        Disconnection::ByBroker { reason_code, reason_string, server_reference } => {
             let reason = reason_string.as_deref().unwrap_or(meaning(*reason_code));
-            format!("the broker disconnected: {reason} ({})", Hex(*reason_code))
+            let text = format!("the broker disconnected: {reason} ({})", Hex(*reason_code));
+            text + &instead(server_reference.as_deref())
         }
         Disconnection::Unreachable { error } | Disconnection::Lost { error } => error.clone(),
     }
+}
+
+/// Says where the broker sends its clients; the hub goes nowhere that its configuration does not name.
+fn instead(server_reference: Option<&str>) -> String {
+    let say = |other: &str| format!("; the broker says to use {} instead", printable_line(other));
+    server_reference.map(say).unwrap_or_default()
 }
 
 /// Names a reason code (MQTT 2.4).
@@ -190,6 +202,8 @@ fn meaning(reason_code: u8) -> &'static str {
         0x99 => "payload format invalid",
         0x9A => "retain not supported",
         0x9B => "QoS not supported",
+        0x9C => "the broker wants another one to be used for now",
+        0x9D => "the broker has moved",
         0x9F => "connection rate exceeded",
         _ => "refused",
     }

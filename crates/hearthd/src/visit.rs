@@ -24,6 +24,13 @@ pub struct Visit {
     received: VecDeque<Message>,
 }
 
+/// Why a visit has not begun.
+struct NotConnected {
+    error: VisitError,
+    /// A relayed connection would tell more.
+    wants_relay: bool,
+}
+
 /// Why a visit has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum VisitError {
@@ -36,7 +43,7 @@ pub enum VisitError {
 }
 
 impl Visit {
-    /// Connects.
+    /// Connects; where the broker refuses, once more, to hear what it has to say about it.
     ///
     /// # Errors
     /// Where the broker cannot be reached in time or refuses.
@@ -44,9 +51,26 @@ impl Visit {
         options: &ConnectOptions<'_>,
         timeout: Duration,
     ) -> Result<(Self, Connack), VisitError> {
-        let broker = options.broker.address();
-        let link = Link::open(options, 0).map_err(|error| unavailable(&broker, &error))?;
         let deadline = Instant::now() + timeout;
+        match Self::connect(options, deadline).await {
+            Err(refusal) if refusal.wants_relay && !options.relayed => {
+                let again = ConnectOptions { relayed: true, ..options.clone() };
+                Self::connect(&again, deadline).await
+            }
+            connected => connected,
+        }
+        .map_err(|refusal| refusal.error)
+    }
+
+    async fn connect(
+        options: &ConnectOptions<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Connack), NotConnected> {
+        let broker = options.broker.address();
+        let link = Link::open(options, 0).map_err(|error| NotConnected {
+            error: unavailable(&broker, &error),
+            wants_relay: false,
+        })?;
         let received = VecDeque::new();
         let limits = Limits::default();
         let mut visit = Self { link, broker, limits, deadline, published: 0, received };
@@ -54,7 +78,9 @@ impl Visit {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
         });
-        let connack = connack.await?;
+        let connack = connack
+            .await
+            .map_err(|error| NotConnected { error, wants_relay: visit.link.wants_relay() })?;
         visit.limits = connack.limits;
         Ok((visit, connack))
     }
@@ -158,7 +184,7 @@ impl Visit {
     fn ended(&self, cause: &Disconnection) -> VisitError {
         let text = notice::describe(cause);
         match cause {
-            Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C } => {
+            Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C, .. } => {
                 VisitError::NotAuthorized(format!("{text}, at {}", self.broker))
             }
             _ => self.unavailable(&text),

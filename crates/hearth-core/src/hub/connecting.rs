@@ -72,7 +72,9 @@ impl Hub {
         let Phase::Connecting { armed } = self.phase else { return };
         if connack.receive_maximum == 0 {
             self.notice(Notice::ProtocolError { what: "CONNACK with a Receive Maximum of 0" });
-            return self.disconnect(Next::Wait, armed);
+            // The will stays: the broker publishes it after such an end.
+            self.phase = Phase::Disconnecting { next: Next::Wait, will: None };
+            return self.outputs.push_back(Output::Protest);
         }
         self.note_lacks(connack);
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
@@ -303,7 +305,7 @@ impl Hub {
     }
 
     fn on_attempt_failed(&mut self, now: Now, generation: Generation, cause: Disconnection) {
-        if let Disconnection::Refused { reason_code } = cause
+        if let Disconnection::Refused { reason_code, .. } = cause
             && WILL_REFUSALS.contains(&reason_code)
         {
             self.wills.forget(generation);

@@ -307,6 +307,7 @@ impl Hub {
             Input::Disconnected(cause) => self.on_disconnected(now, cause),
             Input::Subscribed { reason_codes } => self.on_subscribed(now, &reason_codes),
             Input::Received { message, delivery } => self.on_received(now, message, delivery),
+            Input::Unreadable { topic, error } => self.on_unreadable(now, topic, error),
             Input::Published { id, reason_code } => self.on_published(id, reason_code),
             Input::Stored { revision } => {
                 self.store_failure = None;

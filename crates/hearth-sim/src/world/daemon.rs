@@ -168,6 +168,9 @@ impl World {
     fn perform(&mut self, hub: HubId, output: Output) {
         match output {
             Output::Connect { will } => self.connect(hub, will),
+            Output::Protest => self.require(false, Invariant::Answered, || {
+                "no broker of the simulation breaks the standard so".into()
+            }),
             Output::Disconnect => {
                 self.note(hub.client_id(), || "disconnects".into());
                 if let Some(connection) = self.hub_mut(hub).take_connection() {

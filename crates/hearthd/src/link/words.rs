@@ -34,7 +34,7 @@ pub(super) fn describe(error: &ConnectionError) -> String {
 }
 
 /// Names a packet that cannot be read, as far as rumqttc tells.
-fn unreadable(error: &Unreadable) -> String {
+pub(super) fn unreadable(error: &Unreadable) -> String {
     let what = match error {
         Unreadable::InvalidConnectReturnCode(code) | Unreadable::InvalidReason(code) => {
             format!(

@@ -58,6 +58,9 @@ async fn a_receive_maximum_of_0_is_told_and_waited_out() -> Result<()> {
     home.backs_off(3).await?;
     let said = home.phone.drain("response/phone/marker").await?;
     assert!(said.iter().all(|message| message.text() != "online"), "{said:?}");
+    // The first connection has no relay that could say why it ends.
+    let codes = home.broker.disconnects(HUB);
+    assert!(codes.len() >= 2 && codes.iter().all(|code| *code == 0x82), "{codes:?}");
     home.broker.change(|odd| odd.connack.receive_max = None);
     home.daemon.online(&mut home.phone).await?;
     home.switch("light-in-bedroom/power", "ON").await
