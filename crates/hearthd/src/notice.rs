@@ -47,6 +47,21 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::PublishSuspected { topic } => {
             warn!(topic, "the broker ended the connection, probably over this message");
         }
+        Notice::TopicSetAside { topic, time } => {
+            let minutes = time.as_secs() / 60;
+            error!(
+                topic,
+                minutes,
+                "the broker ended two connections over this message: nothing is published on its topic for this time, \
+                 or until a reload"
+            );
+        }
+        Notice::MessageLeftOut { topic, is_answer: true, more } => {
+            warn!(topic, more, "an answer cannot be delivered: its topic is set aside");
+        }
+        Notice::MessageLeftOut { topic, is_answer: false, more } => {
+            warn!(topic, more, "message not published: its topic is set aside");
+        }
         Notice::MessageUnreadable { topic, error, more } => {
             error!(topic, error, more, "a message is lost: it cannot be read, and was refused");
         }

@@ -185,9 +185,11 @@ impl Hub {
         if PASSING_REFUSALS.contains(&reason_code)
             && let Some(topic) = self.outbox.put_off(id, self.clock)
         {
+            self.acquit(&topic);
             return self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
+        self.acquit(&topic);
         if refused {
             // What cannot be cleared is left, and known to be there.
             self.serving.cannot_look_at(&topic);

@@ -95,31 +95,6 @@ fn a_fence_that_is_given_up_is_told() {
 }
 
 #[test]
-fn a_broker_that_ends_the_connection_over_a_message_has_the_message_named() {
-    for cause in [
-        Disconnection::ByBroker { reason_code: 0x87, reason_string: None, server_reference: None },
-        Disconnection::Lost { error: "closed".into() },
-    ] {
-        let mut rig = Rig::new(config(), Rig::online().memory);
-        let mut told = Vec::new();
-        for _ in 0..2 {
-            rig.go_online_unfenced(true);
-            rig.fence();
-            rig.take();
-            rig.handle(Input::Disconnected(cause.clone()));
-            let suspects = notices(&rig).into_iter().filter_map(|notice| match notice {
-                Notice::PublishSuspected { topic } => Some(topic),
-                _ => None,
-            });
-            told.extend(suspects);
-            rig.advance(Duration::from_secs(60));
-        }
-        let times = if matches!(cause, Disconnection::ByBroker { .. }) { 2 } else { 1 };
-        assert_eq!(told.len(), times, "{cause:?}: {told:?}");
-    }
-}
-
-#[test]
 fn response_information_that_is_too_long_is_neither_used_nor_kept() {
     assert!(Prefix::parse(&"a".repeat(256)).is_ok());
     let mut rig = Rig::new(config(), Memory::default());

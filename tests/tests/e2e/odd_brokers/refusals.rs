@@ -136,19 +136,45 @@ async fn a_broker_that_names_another_one_is_quoted_and_not_followed() -> Result<
 }
 
 #[tokio::test]
-async fn a_broker_that_disconnects_over_a_message_is_told_by_topic_and_left_in_peace() -> Result<()>
-{
+async fn a_state_that_the_broker_ends_connections_over_is_set_aside_until_a_reload() -> Result<()> {
     let mut home = Home::start(|_| {}).await?;
+    home.phone.subscribe(POWER).await?;
     home.broker.change(|odd| odd.denied = Some(POWER));
     home.phone.publish(Home::ask("light-in-bedroom/power", "ON")).await?;
     home.daemon.logged("the broker disconnected: not authorized (0x87)").await?;
-    home.backs_off(4).await?;
+    home.daemon.logged("the broker ended two connections over this message").await?;
+    // It waits until the hub is back.
+    let off = Message { expiry: Some(60), ..Home::ask("light-in-bedroom/power", "OFF") };
+    assert_eq!(home.phone.request(off).await?.text(), "OFF");
+    let connections = home.broker.connections(HUB).len();
+    home.switch("living-room/target_temperature", "21.5").await?;
     let told = "the broker ended the connection, probably over this message topic=";
     let log = home.daemon.log();
-    let named = log.matches(&format!("{told}\"{POWER}\"")).count();
-    assert!(named >= 4, "{log}");
-    assert_eq!(log.matches(told).count(), named, "no other is accused");
-    comes_back(&mut home, |home| home.broker.change(|odd| odd.denied = None)).await
+    assert_eq!(log.matches(&format!("{told}\"{POWER}\"")).count(), 2, "{log}");
+    assert_eq!(log.matches(told).count(), 2, "no other is accused");
+    home.broker.change(|odd| odd.denied = None);
+    home.phone.request(Home::ask("hearthd-demo/reload", "")).await?;
+    let off = |message: &Message| message.topic == POWER && !message.retain;
+    assert_eq!(home.phone.expect("the state", PATIENCE, off).await?.text(), "OFF");
+    assert_eq!(home.broker.connections(HUB).len(), connections, "{}", home.daemon.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_the_broker_ends_connections_over_is_given_up() -> Result<()> {
+    let mut home = Home::start(|_| {}).await?;
+    home.broker.change(|odd| odd.denied = Some("response/phone/denied"));
+    let asked = Home::ask("light-in-bedroom/power", "ON").respond_to("response/phone/denied", "1");
+    home.phone.publish(asked).await?;
+    home.daemon.logged("the broker ended two connections over this message").await?;
+    home.daemon.logged("an answer cannot be delivered: its topic is set aside").await?;
+    let off = Message { expiry: Some(60), ..Home::ask("light-in-bedroom/power", "OFF") };
+    assert_eq!(home.phone.request(off).await?.text(), "OFF");
+    let connections = home.broker.connections(HUB).len();
+    let waiting = || Ok((home.broker.unacknowledged(HUB) == 0).then_some(()));
+    eventually("PUBACK for every request", PATIENCE, waiting).await?;
+    assert_eq!(home.broker.connections(HUB).len(), connections, "{}", home.daemon.log());
+    Ok(())
 }
 
 #[tokio::test]
