@@ -166,7 +166,8 @@ pub fn explain(lack: &Lack) -> (String, &'static str) {
         ),
         Lack::ClientId { assigned } => (
             format!("the hub's client ID; it assigns `{assigned}`"),
-            "another assignment each time means another session each time",
+            "another one each time means another session each time, the same for everybody that each client, and each \
+             command of this account, ends the hub's connection",
         ),
     }
 }
