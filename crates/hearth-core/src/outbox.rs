@@ -1,7 +1,7 @@
 //! What the broker shall get: kept until it has acknowledged, handed over a few at a time.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -80,9 +80,26 @@ impl Window {
         }
     }
 
+    /// Allows one message at a time.
+    pub(crate) fn of_one(self) -> Self {
+        Self { size: 1, ..self }
+    }
+
     /// Returns how large a packet may be, in bytes.
     pub(crate) fn maximum_packet_size(self) -> usize {
         self.maximum_packet_size.map_or(usize::MAX, |maximum| maximum as usize)
+    }
+}
+
+/// The topics that nothing is published on, and until when.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    pub(crate) topics: BTreeMap<String, Duration>,
+}
+
+impl Aside {
+    fn until(&self, topic: &str, now: Duration) -> Option<Duration> {
+        self.topics.get(topic).copied().filter(|until| *until > now)
     }
 }
 
@@ -92,6 +109,8 @@ pub(crate) enum Taken {
     Publish(PublishId, Message),
     /// Nobody waits for it any more, or the broker cannot take it.
     Dropped(PublishId, Kind, String),
+    /// Its topic is set aside.
+    LeftOut(PublishId, Kind, String),
 }
 
 impl Outbox {
@@ -144,7 +163,7 @@ impl Outbox {
     }
 
     /// Takes the next message that the window allows.
-    pub(crate) fn take(&mut self, now: Duration, window: Window) -> Option<Taken> {
+    pub(crate) fn take(&mut self, now: Duration, window: Window, aside: &Aside) -> Option<Taken> {
         while let Some((at, id)) = self.put_off.front().copied()
             && at <= now
         {
@@ -156,7 +175,17 @@ impl Outbox {
         if self.in_flight >= window.size {
             return None;
         }
-        let index = self.entries.iter().position(|entry| !entry.in_flight && !entry.put_off)?;
+        let index = loop {
+            let next = |entry: &Entry| !entry.in_flight && !entry.put_off;
+            let index = self.entries.iter().position(next)?;
+            let entry = &self.entries[index];
+            let Some(until) = aside.until(&entry.message.topic, now) else { break index };
+            if !entry.tells_how_things_are() {
+                let entry = self.entries.remove(index)?;
+                return Some(Taken::LeftOut(entry.id, entry.kind, entry.message.topic));
+            }
+            self.put_off_until(index, until);
+        };
         let entry = &mut self.entries[index];
         if entry.expires.is_some_and(|expires| expires <= now) {
             return Some(self.drop_at(index));
@@ -211,13 +240,31 @@ impl Outbox {
         if waited_for && now >= *entry.patience.get_or_insert(now + ANSWER_PATIENCE) {
             return None;
         }
+        let topic = entry.message.topic.clone();
+        self.put_off_until(index, now + pause);
+        Some(topic)
+    }
+
+    fn put_off_until(&mut self, index: usize, at: Duration) {
+        let entry = &mut self.entries[index];
+        let id = entry.id;
         entry.put_off = true;
-        let at = now + pause;
         let place = self.put_off.partition_point(|(other, _)| *other <= at);
         self.put_off.insert(place, (at, id));
         self.in_flight -= usize::from(std::mem::take(&mut entry.in_flight));
         self.sent.retain(|(_, sent)| *sent != id);
-        Some(entry.message.topic.clone())
+    }
+
+    /// Lets everything go again that was put off.
+    pub(crate) fn try_again(&mut self, now: Duration) {
+        for (at, _) in &mut self.put_off {
+            *at = now;
+        }
+    }
+
+    /// Returns how many messages have no PUBACK yet.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.sent.len()
     }
 
     /// Returns when the next refused message goes again.
@@ -351,6 +398,16 @@ impl Outbox {
 }
 
 impl Entry {
+    /// Returns whether it is worth telling later, unless something newer is.
+    fn tells_how_things_are(&self) -> bool {
+        match self.kind {
+            Kind::State | Kind::Absence | Kind::Connection => {
+                self.message.retain && !self.message.payload.is_empty()
+            }
+            Kind::Response { .. } | Kind::Farewell | Kind::Event | Kind::Clearing => false,
+        }
+    }
+
     /// Replaces a response that the broker cannot take by a failure that it can; false for other messages.
     fn shrink(&mut self) -> bool {
         if !matches!(self.kind, Kind::Response { .. }) || self.message.payload.len() < SMALL {

@@ -220,11 +220,15 @@ impl Wills {
         }
     }
 
-    /// There was a connection that the memory does not know: the store could not be written then.
-    ///
-    /// What came to it may be forgotten, so missing copies of wills before the current one prove nothing any more, nor
-    /// does silence that was taken for an outcome since. Returns whether that is news, and the changed outcomes.
+    /// There was a connection that the memory does not know: the store could not be written then, and what came to it may
+    /// be forgotten.
     pub(crate) fn saw_stranger(&mut self, current: Generation) -> (bool, Vec<Absence>) {
+        self.doubt_silence(current)
+    }
+
+    /// Evidence may have been lost: missing copies of wills before the current one prove nothing any more, nor does
+    /// silence that was taken for an outcome since. Returns whether that is news, and the changed outcomes.
+    pub(crate) fn doubt_silence(&mut self, current: Generation) -> (bool, Vec<Absence>) {
         let mut news = false;
         for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
             // A DISCONNECT may have been lost, and with it the copy of the will that would have told.

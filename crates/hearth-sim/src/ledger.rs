@@ -49,7 +49,7 @@ pub(crate) struct Asked {
     pub(crate) executions: Vec<Life>,
     pub(crate) answers: Vec<Given>,
     /// When the hub last gave a PUBACK for it, or the answer at QoS 0: from then on it may be forgotten.
-    pub(crate) settled: Option<Duration>,
+    pub(crate) settled: BTreeMap<HubId, Duration>,
     /// The broker has refused an answer, or could not take it.
     pub(crate) undeliverable: bool,
     /// The hubs whose store has held an answer.
@@ -214,7 +214,7 @@ impl Asked {
             unmarked: false,
             executions: Vec::new(),
             answers: Vec::new(),
-            settled: None,
+            settled: BTreeMap::new(),
             undeliverable: false,
             durable_at: Vec::new(),
             first_handed: BTreeMap::new(),

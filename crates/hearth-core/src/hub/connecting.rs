@@ -72,7 +72,9 @@ impl Hub {
         let Phase::Connecting { armed } = self.phase else { return };
         if connack.receive_maximum == 0 {
             self.notice(Notice::ProtocolError { what: "CONNACK with a Receive Maximum of 0" });
-            return self.disconnect(Next::Wait, armed);
+            // The will stays: the broker publishes it after such an end.
+            self.phase = Phase::Disconnecting { next: Next::Wait, will: None };
+            return self.outputs.push_back(Output::Protest);
         }
         self.note_lacks(connack);
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
@@ -183,9 +185,11 @@ impl Hub {
         if PASSING_REFUSALS.contains(&reason_code)
             && let Some(topic) = self.outbox.put_off(id, self.clock)
         {
+            self.acquit(&topic);
             return self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
+        self.acquit(&topic);
         if refused {
             if kind == Kind::Clearing {
                 // What cannot be cleared is left, and known to be there.
@@ -325,7 +329,7 @@ impl Hub {
     }
 
     fn on_attempt_failed(&mut self, now: Now, generation: Generation, cause: Disconnection) {
-        if let Disconnection::Refused { reason_code } = cause
+        if let Disconnection::Refused { reason_code, .. } = cause
             && WILL_REFUSALS.contains(&reason_code)
         {
             self.wills.forget(generation);

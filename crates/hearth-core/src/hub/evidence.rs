@@ -154,7 +154,12 @@ impl Hub {
     }
 
     /// Stores new evidence before its delivery is acknowledged, and tells of a changed outcome.
-    fn note_evidence(&mut self, news: bool, changed: Vec<Absence>, delivery: Option<DeliveryId>) {
+    pub(super) fn note_evidence(
+        &mut self,
+        news: bool,
+        changed: Vec<Absence>,
+        delivery: Option<DeliveryId>,
+    ) {
         if news {
             self.evidence = self.store_memory();
         }

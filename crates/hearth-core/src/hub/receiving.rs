@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Fence, Hub, Phase, holding::Arrival};
 use crate::{
-    Delivery, DeliveryId, Message, Now,
+    Delivery, DeliveryId, Generation, Message, Notice, Now,
     token::Purpose,
     topic::{Prefix, Values},
 };
@@ -50,6 +50,40 @@ impl Hub {
             | Phase::Disconnecting { .. }
             | Phase::Stopped => {}
         }
+    }
+
+    /// What cannot be read may have been a copy of a will, or an answer to one: where its topic does not say otherwise,
+    /// silence about earlier wills proves nothing any more.
+    pub(super) fn on_unreadable(&mut self, now: Now, topic: String, error: String) {
+        let connection = self.connection().map(|connection| connection.generation);
+        let address = self.address(self.prefix(), &topic);
+        match (address, connection) {
+            (Address::WillAnswer | Address::Presence, Some(current)) => self.doubt_silence(current),
+            (Address::Other, Some(current)) if topic.is_empty() => self.doubt_silence(current),
+            (_, None) => {
+                self.wills.session_lost();
+                self.store_memory();
+            }
+            (
+                Address::Fence
+                | Address::Session
+                | Address::Guarded
+                | Address::Retained
+                | Address::Leftover
+                | Address::Rival { .. }
+                | Address::Request { .. }
+                | Address::Other,
+                Some(_),
+            ) => {}
+        }
+        if let Some(more) = self.told.unreadable.tell(now.monotonic) {
+            self.notice(Notice::MessageUnreadable { topic, error, more });
+        }
+    }
+
+    fn doubt_silence(&mut self, current: Generation) {
+        let (news, changed) = self.wills.doubt_silence(current);
+        self.note_evidence(news, changed, None);
     }
 
     pub(super) fn take_in(

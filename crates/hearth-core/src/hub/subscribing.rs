@@ -72,11 +72,11 @@ impl Hub {
     fn ask_session(&mut self, window: Window) {
         let probe = self.own_message("session", Purpose::Session);
         self.send(probe, Kind::Connection, None);
-        match self.outbox.take(self.clock, window) {
+        match self.outbox.take(self.clock, window, &self.denied.aside) {
             Some(Taken::Publish(id, message)) => {
                 self.outputs.push_back(Output::Publish { id, message });
             }
-            Some(Taken::Dropped(_, _, topic)) => {
+            Some(Taken::Dropped(_, _, topic) | Taken::LeftOut(_, _, topic)) => {
                 self.notice(crate::Notice::MessageDropped { topic });
             }
             None => {}

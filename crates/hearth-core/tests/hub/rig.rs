@@ -82,6 +82,11 @@ pub(crate) fn connack(prefix: Option<&str>, session_present: bool) -> Connack {
     }
 }
 
+/// CONNACK refuses with this reason code.
+pub(crate) fn refused(reason_code: u8) -> Disconnection {
+    Disconnection::Refused { reason_code, reason_string: None, server_reference: None }
+}
+
 impl Rig {
     pub(crate) fn new(config: HubConfig, memory: Memory) -> Self {
         Self::with_journal(config, memory, BTreeMap::new())

@@ -80,6 +80,26 @@ fn a_will_that_nobody_acknowledged_is_unconsumed() {
 }
 
 #[test]
+fn what_could_not_be_read_may_have_been_an_acknowledgement() {
+    for (topic, outcome) in [
+        ("alice/response/hub/will", Outcome::Unknown),
+        ("alice/hub/hub/presence", Outcome::Unknown),
+        ("", Outcome::Unknown),
+        ("alice/cmnd/lamp/power", Outcome::Unconsumed),
+    ] {
+        let before = Rig::online();
+        let mut rig = before.restarted(true);
+        rig.receive(fired(&before));
+        rig.handle(Input::Unreadable { topic: topic.into(), error: "malformed".into() });
+        assert_eq!(decide(&mut rig), [outcome], "{topic}");
+        // Nothing of this connection's own will can have come yet.
+        let mut next = rig.restarted(true);
+        next.receive(fired(&rig));
+        assert_eq!(decide(&mut next), [Outcome::Unconsumed], "{topic}");
+    }
+}
+
+#[test]
 fn the_retained_copy_in_a_fresh_session_proves_that_the_will_was_published_and_no_more() {
     let before = Rig::online();
     let mut rig = before.restarted(false);
@@ -333,7 +353,8 @@ fn acknowledgements_under_the_old_prefix_still_count() {
 #[test]
 fn a_session_that_another_client_had_proves_nothing() {
     let mut before = Rig::online();
-    let taken_over = Disconnection::ByBroker { reason_code: 0x8E, reason_string: None };
+    let taken_over =
+        Disconnection::ByBroker { reason_code: 0x8E, reason_string: None, server_reference: None };
     before.handle(Input::Disconnected(taken_over));
     let mut rig = before.restarted(true);
     assert_eq!(decide(&mut rig), [Outcome::Unknown]);

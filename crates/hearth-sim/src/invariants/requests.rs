@@ -64,8 +64,9 @@ impl World {
         }
         let asked = &mut self.ledger.asked[index];
         asked.downgraded |= packet_id == 0 && asked.message.qos == QoS::AtLeastOnce;
-        if let Some(settled) = asked.settled.take_if(|at| *at + REDELIVERY <= now) {
-            asked.begin_anew(settled);
+        if let Some(settled) = asked.settled.get(&hub).copied().filter(|at| *at + REDELIVERY <= now)
+        {
+            asked.begin_anew(hub, settled);
         }
         // Of many the last ones are remembered: what is asked again may be new to the hub, what is delivered again is not.
         let many = flooded || asked.hostile;
@@ -116,7 +117,7 @@ impl World {
         asked.executions.push(this);
         if !asked.is_at_least_once() {
             // The hub remembers it from its answer on, which the network may deliver much later.
-            asked.settled.get_or_insert(self.now);
+            asked.settled.entry(hub).or_insert(self.now);
         }
         self.require(allowed, Invariant::AllowedTopic, || {
             format!("request {index} is executed, whose Response Topic is forbidden")
@@ -205,7 +206,7 @@ impl World {
         let denied = strict && executed && given.denies() && !given.forgotten;
         asked.answers.push(given);
         if !asked.is_at_least_once() {
-            asked.settled.get_or_insert(self.now);
+            asked.settled.entry(life.hub).or_insert(self.now);
         }
         self.require(contradicted.is_none(), Invariant::OneAnswer, || {
             let known = contradicted.map(|known| known.status).unwrap_or_default();
@@ -249,16 +250,17 @@ impl Asked {
         !self.ambiguous && self.is_at_least_once()
     }
 
-    /// The hub has forgotten the request: what comes now is another one.
-    fn begin_anew(&mut self, settled: Duration) {
-        self.executions.clear();
+    /// A hub has forgotten the request: what comes to it now is another one.
+    fn begin_anew(&mut self, hub: HubId, settled: Duration) {
+        self.settled.remove(&hub);
+        self.executions.retain(|execution| execution.hub != hub);
         // An answer that came after the PUBACK may be the one that the new delivery waits for.
-        self.answers.retain(|given| given.at > settled);
-        for given in &mut self.answers {
+        self.answers.retain(|given| given.life.hub != hub || given.at > settled);
+        for given in self.answers.iter_mut().filter(|given| given.life.hub == hub) {
             given.forgotten = true;
         }
-        self.durable_at.clear();
-        self.first_handed.clear();
+        self.durable_at.retain(|durable| *durable != hub);
+        self.first_handed.remove(&hub);
     }
 
     /// Whether the request may not be executed (again).

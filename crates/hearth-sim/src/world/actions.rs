@@ -148,7 +148,7 @@ impl World {
             let now = self.now;
             let handed = |asked: &&mut Asked| asked.first_handed.contains_key(&hub);
             for asked in self.ledger.asked.iter_mut().filter(handed) {
-                asked.settled.get_or_insert(now);
+                asked.settled.entry(hub).or_insert(now);
             }
             self.broker.take_over(self.now, hub, clean);
             self.carry_out_effects();

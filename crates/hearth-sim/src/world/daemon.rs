@@ -172,6 +172,9 @@ impl World {
     fn perform(&mut self, hub: HubId, output: Output) {
         match output {
             Output::Connect { will } => self.connect(hub, will),
+            Output::Protest => self.require(false, Invariant::Answered, || {
+                "no broker of the simulation breaks the standard so".into()
+            }),
             Output::Disconnect => {
                 self.note(hub.client_id(), || "disconnects".into());
                 if let Some(connection) = self.hub_mut(hub).take_connection() {
@@ -288,7 +291,7 @@ impl World {
             if let Some(index) = handed.letter.asked {
                 let asked = &self.ledger.asked[index];
                 if self.had_since(hub, asked.device, asked.first_sent) {
-                    self.ledger.asked[index].settled = Some(self.now);
+                    self.ledger.asked[index].settled.insert(hub, self.now);
                 }
             }
             self.send(hub, ToBroker::Puback(handed.packet_id));

@@ -209,7 +209,7 @@ fn ask_once(
 pub(super) fn failure(error: &AskError) -> ExitCode {
     let code = match error {
         AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
-        AskError::Visit(VisitError::Unavailable(_))
+        AskError::Visit(VisitError::Unavailable(_) | VisitError::Indistinct(_))
         | AskError::NoResponder { .. }
         | AskError::Away(_) => exit::UNAVAILABLE,
         AskError::ResponseInformation(_) | AskError::NoResponseInformation => exit::CONFIG,
