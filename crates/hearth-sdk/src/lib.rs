@@ -111,8 +111,10 @@ macro_rules! export {
             )
         };
 
-        #[doc(hidden)]
-        #[unsafe(no_mangle)]
-        pub static hearth_plugin_build_v1: $crate::abi::Build = $crate::export::BUILD;
+        // Whoever exports twice is told once.
+        const _: () = {
+            #[unsafe(no_mangle)]
+            pub static hearth_plugin_build_v1: $crate::abi::Build = $crate::export::BUILD;
+        };
     };
 }
