@@ -63,7 +63,10 @@ impl Seen {
             (Way::ToBroker, Packet::Publish(publish)) => {
                 self.on_publish(&mut record, link, publish);
             }
-            (Way::ToBroker, Packet::Connect(connect, ..)) => {
+            // A question of the hub's, who answers in place of its broker, has a client ID of its own.
+            (Way::ToBroker, Packet::Connect(connect, ..))
+                if connect.client_id == self.hub.client_id() =>
+            {
                 record.clean_starts += usize::from(connect.clean_start);
                 self.life = record.lives.get(&self.hub).copied().unwrap_or_default();
             }
