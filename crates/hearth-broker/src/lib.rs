@@ -7,5 +7,8 @@ pub mod accounts;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod core;
 mod memory;
+pub mod packet;
+pub mod rights;
 pub mod watchdog;
