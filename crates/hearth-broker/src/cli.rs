@@ -8,12 +8,12 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use mqtt5::broker::PasswordAuthProvider;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    broker::{self, BrokerError},
+    accounts::{HashError, PasswordHash},
     config::{Config, Problems},
+    driver::{self, BrokerError},
     memory::keep_no_large_blocks,
 };
 
@@ -74,14 +74,12 @@ enum Failure {
     Config(#[from] Problems),
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("start the runtime: {0}")]
-    Runtime(std::io::Error),
     #[error("read the password from standard input: {0}")]
     Input(std::io::Error),
     #[error("the password is empty; write it to standard input")]
     EmptyPassword,
     #[error("hash the password: {0}")]
-    Hash(mqtt5::MqttError),
+    Hash(HashError),
     #[error("write the hash: {0}")]
     Output(std::io::Error),
 }
@@ -91,7 +89,6 @@ impl Failure {
         match self {
             Self::Config(_) => EX_CONFIG,
             Self::Broker(error) => error.exit_code(),
-            Self::Runtime(_) => EX_OSERR,
             Self::Input(_) | Self::Output(_) => EX_IOERR,
             Self::EmptyPassword => EX_DATAERR,
             Self::Hash(_) => EX_SOFTWARE,
@@ -105,13 +102,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);
     }
-    // A second thread keeps a publish from waiting for a session's write to a slow card.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
-    Ok(runtime.block_on(broker::run(config))?)
+    Ok(driver::run(&config, &arguments.config)?)
 }
 
 fn hash_password() -> Result<(), Failure> {
@@ -121,8 +112,8 @@ fn hash_password() -> Result<(), Failure> {
     if password.is_empty() {
         return Err(Failure::EmptyPassword);
     }
-    let hash = PasswordAuthProvider::hash_password(password).map_err(Failure::Hash)?;
-    writeln!(std::io::stdout(), "{hash}").map_err(Failure::Output)
+    let hash = PasswordHash::of(password).map_err(Failure::Hash)?;
+    writeln!(std::io::stdout(), "{}", hash.as_str()).map_err(Failure::Output)
 }
 
 fn start_log() {
@@ -142,6 +133,5 @@ fn start_log() {
 const EX_USAGE: u8 = 64;
 const EX_DATAERR: u8 = 65;
 const EX_SOFTWARE: u8 = 70;
-const EX_OSERR: u8 = 71;
 const EX_IOERR: u8 = 74;
 const EX_CONFIG: u8 = 78;
