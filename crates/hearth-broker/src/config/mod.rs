@@ -2,6 +2,7 @@
 
 mod account;
 mod limits;
+mod outline;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +19,7 @@ use crate::accounts::Credentials;
 
 pub use account::{RawAccount, RawAccounts, RawRight};
 pub use limits::DriverLimits;
+pub use outline::Outline;
 
 use limits::RawLimits;
 
