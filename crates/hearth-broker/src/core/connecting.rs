@@ -85,7 +85,7 @@ impl Broker {
             Some(_) => {}
             None => self.has_room_for_session(account)?,
         }
-        let grant = self.accounts.grant(account, id);
+        let grant = self.grant(account, id.into());
         if let Some(will) = &connect.will {
             check_will(&grant, will, account)?;
         }
@@ -149,7 +149,7 @@ impl Broker {
         account: Arc<str>,
         grant: Grant,
     ) -> SessionId {
-        let client_id: Arc<str> = connect.client_id.as_str().into();
+        let client_id = grant.client_id.clone();
         let id = match self.clients.get(&client_id) {
             Some(&id) => id,
             None => {
@@ -219,7 +219,7 @@ impl Broker {
             (session.expiry != connect.session_expiry).then_some(session.expiry);
         connack.response_information =
             connect.wants_response_information.then(|| self.accounts.home.to_string());
-        if session.grant.role == Some(Role::Hub) {
+        if session.grant.role() == Some(Role::Hub) {
             connack.user_properties.push((VOUCHES, "1"));
         }
         connack
@@ -246,10 +246,11 @@ impl Broker {
 
 impl Session {
     fn new(client_id: Arc<str>, account: Arc<str>) -> Self {
+        let grant = Grant { rules: Arc::default(), client_id: client_id.clone() };
         Self {
             client_id,
             account,
-            grant: Grant::default(),
+            grant,
             version: Version::V5,
             link: None,
             expiry: 0,

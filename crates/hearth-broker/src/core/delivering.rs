@@ -142,7 +142,7 @@ impl Broker {
             packet_id: entry.packet_id,
             expiry: entry.message.remaining_expiry(now.monotonic),
             identifiers: entry.identifiers.clone(),
-            vouched: self.sessions[&id].grant.role == Some(Role::Hub),
+            vouched: self.sessions[&id].grant.role() == Some(Role::Hub),
         }
     }
 

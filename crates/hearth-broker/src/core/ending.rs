@@ -143,6 +143,7 @@ impl Broker {
 
     /// Takes other accounts: what they grant holds from now on, for what waits as well.
     pub(super) fn change_accounts(&mut self, now: Now, accounts: AccountTable) {
+        self.rules = super::rules_of(&accounts);
         self.accounts = accounts;
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
@@ -151,9 +152,10 @@ impl Broker {
                 self.forget_account(now, id);
                 continue;
             }
-            let grant = self.accounts.grant(&session.account, &session.client_id);
-            if grant != session.grant {
-                session.grant = grant;
+            let rules = self.rules.get(&session.account).cloned().unwrap_or_default();
+            let changed = rules != session.grant.rules;
+            session.grant.rules = rules;
+            if changed {
                 self.drop_entries(now, id, |entry, grant| !grant.may_read(&entry.message.topic));
             }
         }

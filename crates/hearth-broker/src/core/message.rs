@@ -70,4 +70,4 @@ impl Expiry {
 }
 
 /// Memory of a message without its contents, about.
-const OVERHEAD: usize = 160;
+const OVERHEAD: usize = 320;

@@ -40,7 +40,7 @@ use tree::Tree;
 
 use crate::{
     packet::{Reason, Received, Reply, Version},
-    rights::AccountTable,
+    rights::{AccountTable, Grant, Rules},
 };
 
 /// The broker of one home.
@@ -51,6 +51,8 @@ use crate::{
 pub struct Broker {
     limits: Limits,
     accounts: AccountTable,
+    /// What each account grants, once for all its clients.
+    rules: BTreeMap<Arc<str>, Arc<Rules>>,
     links: BTreeMap<LinkId, Link>,
     sessions: BTreeMap<SessionId, Session>,
     clients: BTreeMap<Arc<str>, SessionId>,
@@ -104,6 +106,7 @@ impl Broker {
         Self {
             retained: Retained::new(limits.retained),
             limits,
+            rules: rules_of(&accounts),
             accounts,
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -288,11 +291,19 @@ impl Broker {
         self.lose(now, link);
     }
 
+    fn grant(&self, account: &str, client_id: Arc<str>) -> Grant {
+        Grant { rules: self.rules.get(account).cloned().unwrap_or_default(), client_id }
+    }
+
     fn notice(&mut self, session: SessionId, kind: NoticeKind, why: String) {
         let Some(session) = self.sessions.get(&session) else { return };
         let (client_id, account) = (session.client_id.clone(), session.account.clone());
         self.outputs.push_back(Output::Notice(Notice { kind, client_id, account, why }));
     }
+}
+
+fn rules_of(accounts: &AccountTable) -> BTreeMap<Arc<str>, Arc<Rules>> {
+    accounts.accounts.keys().map(|name| (name.clone(), accounts.rules_of(name))).collect()
 }
 
 fn ahead(now: Now) -> i64 {

@@ -87,7 +87,7 @@ impl Broker {
         session.version = if record.version_5 { Version::V5 } else { Version::V3 };
         session.expiry = record.expiry;
         session.last_packet_id = record.last_packet_id;
-        session.grant = self.accounts.grant(&record.account, &record.client_id);
+        session.grant = self.grant(&record.account, session.client_id.clone());
         if let Some(will) = record.will {
             session.will = Some(will.restore(now)?);
         }

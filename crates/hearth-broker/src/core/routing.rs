@@ -9,7 +9,10 @@ use super::{
     session::{Entry, Progress, SessionId, Subscription},
     tree::Subscriber,
 };
-use crate::packet::{QoS, Reason};
+use crate::{
+    packet::{QoS, Reason},
+    rights::Role,
+};
 
 /// What became of a message.
 #[derive(Debug)]
@@ -250,8 +253,12 @@ impl Broker {
         let size = entry.memory();
         let fits = |broker: &Self| {
             let session = &broker.sessions[&id];
-            session.queued + size <= broker.limits.session_queue
-                && broker.queued + size <= broker.limits.queues
+            let queued = session.queued + size;
+            // Sleepers that use up the room of all take none from hubs, nor from whoever is there and reads.
+            let reserved = session.grant.role() == Some(Role::Hub)
+                || (session.link.is_some() && queued <= RESERVED);
+            queued <= broker.limits.session_queue
+                && (reserved || broker.queued + size <= broker.limits.queues)
         };
         if fits(self) {
             return true;
@@ -288,3 +295,6 @@ impl Target {
         true
     }
 }
+
+/// What a connected session may always have waiting.
+const RESERVED: usize = 16 * 1024;

@@ -161,4 +161,4 @@ impl Entry {
 }
 
 /// Memory of an entry without its message, about.
-const ENTRY: usize = 128;
+const ENTRY: usize = 256;

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     time::Duration,
 };
@@ -123,8 +124,8 @@ impl Engine {
     }
 
     /// Writes a line of the log about a client that the core has not met.
-    pub(super) fn tell(&self, notice: &crate::core::Notice) {
-        self.state.borrow_mut().notices.write(notice);
+    pub(super) fn tell(&self, notice: &crate::core::Notice, address: IpAddr) {
+        self.state.borrow_mut().notices.write_of_stranger(notice, address);
     }
 
     /// Wakes the core at its deadlines, for ever.

@@ -7,7 +7,6 @@ use std::{
     net::IpAddr,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Poll, ready},
     time::Duration,
 };
@@ -19,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    doors::Place,
     engine::{Engine, Outbox},
     login::{Attempt, Logins, Refusal},
 };
@@ -56,21 +56,18 @@ struct Link<S> {
     counted: usize,
 }
 
-/// Serves a connection to its end. `logged_in` is called once it is no stranger any more.
-pub(super) async fn serve<S>(
-    shared: Rc<Shared>,
-    stream: S,
-    address: IpAddr,
-    logged_in: impl FnOnce(),
-) where
+/// Serves a connection to its end.
+pub(super) async fn serve<S>(stream: S, address: IpAddr, place: Place)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let shared = place.shared.clone();
     let (id, outbox) = shared.engine.open();
     let (reader, writer) = split(stream);
     let received = BytesMut::new();
     let mut link = Link { shared, id, address, reader, writer, outbox, received, counted: 0 };
-    if link.log_in().await {
-        logged_in();
+    if link.log_in(&place).await {
+        place.log_in();
         link.exchange().await;
     }
     link.shared.engine.close(link.id);
@@ -80,8 +77,14 @@ pub(super) async fn serve<S>(
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Reads the CONNECT and checks its password; returns whether the core has the connection.
-    async fn log_in(&mut self) -> bool {
-        let connect = match timeout(self.shared.limits.login_time, self.first_packet()).await {
+    async fn log_in(&mut self, place: &Place) -> bool {
+        let limit = self.shared.limits.login_time;
+        let first = tokio::select! {
+            first = timeout(limit, self.first_packet()) => first,
+            () = place.shown_out() => return false,
+        };
+        place.knock();
+        let mut connect = match first {
             Ok(Ok(Some(connect))) => connect,
             Ok(Ok(None)) | Err(_) => return false,
             Ok(Err(error)) => {
@@ -89,7 +92,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 return false;
             }
         };
-        let mut connect = connect;
         self.outbox.version.set(connect.version);
         if self.shared.logins.is_watchdog(&connect) {
             self.put(Reply::Connack(Box::default()));
@@ -156,15 +158,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     fn tell(&self, client_id: &str, account: &str, why: &str) {
         let why = format!("{why} (from {})", self.address);
-        // Names that strangers chose are cut, and all of an address count as one.
-        let account = account.chars().take(LONGEST_NAME).collect::<String>().into();
-        let id: Arc<str> = if client_id.is_empty() {
-            self.address.to_string().into()
-        } else {
-            client_id.chars().take(LONGEST_NAME).collect::<String>().into()
-        };
-        let notice = Notice { kind: NoticeKind::ConnectRefused, client_id: id, account, why };
-        self.shared.engine.tell(&notice);
+        // Names that strangers chose are cut.
+        let cut = |name: &str| name.chars().take(LONGEST_NAME).collect::<String>().into();
+        let (client_id, account) = (cut(client_id), cut(account));
+        let notice = Notice { kind: NoticeKind::ConnectRefused, client_id, account, why };
+        self.shared.engine.tell(&notice, self.address);
     }
 
     fn put(&self, reply: Reply) {

@@ -1,8 +1,6 @@
 //! Takes connections in, no more than there is room for.
 
 use std::{
-    cell::RefCell,
-    collections::HashMap,
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr},
@@ -20,87 +18,11 @@ use tokio::{
 use tracing::warn;
 
 use super::{
+    doors::{Doors, Place},
     link::{Shared, serve},
     proxy,
     tls::Certificates,
 };
-
-/// Counts connections.
-#[derive(Debug, Default)]
-pub(super) struct Doors {
-    counts: RefCell<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    connections: usize,
-    strangers: usize,
-    by_address: HashMap<IpAddr, usize>,
-    last_line: Option<Instant>,
-}
-
-/// The place of one connection; it is free again once this is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    shared: Rc<Shared>,
-    doors: Rc<Doors>,
-    address: IpAddr,
-    stranger: bool,
-}
-
-impl Doors {
-    /// Gives a connection a place, if there is one.
-    fn let_in(self: &Rc<Self>, shared: &Rc<Shared>, address: IpAddr) -> Option<Place> {
-        let limits = &shared.limits;
-        let mut counts = self.counts.borrow_mut();
-        let of_address = counts.by_address.get(&address).copied().unwrap_or_default();
-        let full = if counts.connections >= limits.connections {
-            Some("connections")
-        } else if counts.strangers >= limits.strangers {
-            Some("strangers")
-        } else if of_address >= limits.strangers_of_address {
-            Some("strangers_of_address")
-        } else {
-            None
-        };
-        if let Some(limit) = full {
-            if counts.last_line.is_none_or(|last| last.elapsed() >= SILENCE) {
-                counts.last_line = Some(Instant::now());
-                warn!(%address, limit, "connection refused: there are too many");
-            }
-            return None;
-        }
-        counts.connections += 1;
-        counts.strangers += 1;
-        *counts.by_address.entry(address).or_default() += 1;
-        let (shared, doors) = (shared.clone(), self.clone());
-        Some(Place { shared, doors, address, stranger: true })
-    }
-}
-
-impl Place {
-    /// Counts the connection as one that is logged in.
-    pub(super) fn log_in(&mut self) {
-        if !std::mem::take(&mut self.stranger) {
-            return;
-        }
-        let mut counts = self.doors.counts.borrow_mut();
-        counts.strangers -= 1;
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.log_in();
-        self.doors.counts.borrow_mut().connections -= 1;
-    }
-}
 
 /// Takes plain connections, for ever.
 pub(super) async fn plain(shared: Rc<Shared>, doors: Rc<Doors>, listener: TcpListener) {
@@ -108,9 +30,9 @@ pub(super) async fn plain(shared: Rc<Shared>, doors: Rc<Doors>, listener: TcpLis
         &shared,
         &doors,
         || listener.accept(),
-        |(stream, peer), mut place| async move {
+        |(stream, peer), place| async move {
             prepare(&stream);
-            serve(place.shared.clone(), stream, peer.ip(), || place.log_in()).await;
+            serve(stream, peer.ip(), place).await;
         },
     )
     .await;
@@ -127,13 +49,17 @@ pub(super) async fn tls(
         &shared,
         &doors,
         || listener.accept(),
-        |(stream, peer), mut place| {
+        |(stream, peer), place| {
             let acceptor = certificates.acceptor();
             async move {
                 prepare(&stream);
-                let shaken = timeout(place.shared.limits.login_time, acceptor.accept(stream)).await;
+                let limit = place.shared.limits.login_time;
+                let shaken = tokio::select! {
+                    shaken = timeout(limit, acceptor.accept(stream)) => shaken,
+                    () = place.shown_out() => return,
+                };
                 let Ok(Ok(stream)) = shaken else { return };
-                serve(place.shared.clone(), stream, peer.ip(), || place.log_in()).await;
+                serve(stream, peer.ip(), place).await;
             }
         },
     )
@@ -148,13 +74,16 @@ pub(super) async fn unix(shared: Rc<Shared>, doors: Rc<Doors>, listener: UnixLis
         || listener.accept(),
         |(mut stream, _), place| async move {
             let limit = place.shared.limits.login_time;
-            let header = timeout(limit, proxy::read_header(&mut stream)).await;
+            let header = tokio::select! {
+                header = timeout(limit, proxy::read_header(&mut stream)) => header,
+                () = place.shown_out() => return,
+            };
             let Ok(Ok(address)) = header else { return };
             // From here on it is a connection of that address.
             let (shared, doors) = (place.shared.clone(), place.doors.clone());
             drop(place);
-            let Some(mut place) = doors.let_in(&shared, address) else { return };
-            serve(shared, stream, address, || place.log_in()).await;
+            let Some(place) = doors.let_in(&shared, address) else { return };
+            serve(stream, address, place).await;
         },
     )
     .await;

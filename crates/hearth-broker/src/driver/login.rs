@@ -32,12 +32,15 @@ pub(super) struct Logins {
     key: [u8; 16],
     /// Digests of passwords that were right.
     known: RefCell<VecDeque<u128>>,
-    queues: RefCell<HashMap<(IpAddr, Option<Arc<str>>), Queue>>,
+    queues: RefCell<HashMap<QueueKey, Queue>>,
     hubs: Semaphore,
     others: Semaphore,
     /// The broker itself, when it tries whether it answers.
     watchdog: Option<Login>,
 }
+
+/// An address, and an account; all that there are not count as one.
+type QueueKey = (IpAddr, Option<Arc<str>>);
 
 /// Those who wait with one address and account.
 #[derive(Debug)]
@@ -160,7 +163,7 @@ impl Logins {
         hasher.finish128().as_u128()
     }
 
-    fn wait_in_line(&self, key: &(IpAddr, Option<Arc<str>>)) -> Option<Rc<Semaphore>> {
+    fn wait_in_line(&self, key: &QueueKey) -> Option<Rc<Semaphore>> {
         let mut queues = self.queues.borrow_mut();
         if queues.len() >= MAX_QUEUES {
             queues.retain(|_, queue| queue.waiting > 0 || queue.last.elapsed() < FORGIVEN);
@@ -182,7 +185,7 @@ impl Logins {
     }
 
     /// Returns how long a refusal takes.
-    fn leave_line(&self, key: &(IpAddr, Option<Arc<str>>), right: bool) -> Duration {
+    fn leave_line(&self, key: &QueueKey, right: bool) -> Duration {
         let mut queues = self.queues.borrow_mut();
         let Some(queue) = queues.get_mut(key) else { return PAUSE };
         queue.waiting -= 1;

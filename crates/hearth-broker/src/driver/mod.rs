@@ -1,6 +1,7 @@
 //! Executes: sockets, clocks, passwords, the store. Everything but Argon2 and the store happens on one thread.
 
 mod clock;
+mod doors;
 mod engine;
 mod link;
 mod listen;
@@ -34,9 +35,9 @@ use crate::{
 };
 
 use clock::Clock;
+use doors::Doors;
 use engine::Engine;
 use link::Shared;
-use listen::Doors;
 use login::Logins;
 use tls::{CertificateError, Certificates};
 use watch::Watch;
@@ -76,13 +77,13 @@ async fn serve(config: &Config, path: &Path) -> Result<(), BrokerError> {
     }
     let address = doors.address;
     doors.open(&mut tasks, &shared, certificates.as_ref());
+    let watch = Watch::start(&config.accounts_file)
+        .inspect_err(|error| warn!(%error, "changes of the accounts file need a SIGHUP"))
+        .ok();
     announce(address);
     if let Some(watchdog) = watchdog {
         tasks.spawn_local(watchdog.run(address));
     }
-    let watch = Watch::start(&config.accounts_file)
-        .inspect_err(|error| warn!(%error, "changes of the accounts file need a SIGHUP"))
-        .ok();
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,11 +21,25 @@ pub(super) struct NoticeLog {
 
 impl NoticeLog {
     pub(super) fn write(&mut self, notice: &Notice) {
+        // Of an account all clients that may not connect count as one: their IDs are free.
+        let whose = match notice.kind {
+            NoticeKind::ConnectRefused => notice.account.clone(),
+            _ => notice.client_id.clone(),
+        };
+        self.write_as(notice, whose);
+    }
+
+    /// Writes a notice about somebody whose names mean nothing.
+    pub(super) fn write_of_stranger(&mut self, notice: &Notice, address: IpAddr) {
+        self.write_as(notice, address.to_string().into());
+    }
+
+    fn write_as(&mut self, notice: &Notice, whose: Arc<str>) {
         if notice.kind == NoticeKind::Ended {
             let (client_id, why) = (&*notice.client_id, notice.why.as_str());
             return debug!(client_id, why, "connection ended");
         }
-        let Some(left_out) = self.is_due(notice) else { return };
+        let Some(left_out) = self.is_due(notice.kind, whose) else { return };
         let Notice { client_id, account, why, .. } = notice;
         let (account, client_id) = (&**account, &**client_id);
         match notice.kind {
@@ -47,14 +62,14 @@ impl NoticeLog {
     }
 
     /// Returns how many like it were left out before, where it is time for a line again.
-    fn is_due(&mut self, notice: &Notice) -> Option<u64> {
+    fn is_due(&mut self, kind: NoticeKind, whose: Arc<str>) -> Option<u64> {
         let now = Instant::now();
         if self.minute.is_none_or(|minute| now - minute >= PAUSE) {
             (self.minute, self.lines) = (Some(now), 0);
             self.told.retain(|_, (last, left_out)| now - *last < PAUSE || *left_out > 0);
         }
         let known = self.told.len();
-        let key = (notice.kind, notice.client_id.clone());
+        let key = (kind, whose);
         if !self.told.contains_key(&key) && known >= MAX_KNOWN {
             self.told.clear();
         }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use pattern::{MAX_LEVELS, Pattern, filter_fault};
 pub use table::{Action, Extent, Kind, extent};
 
+use pattern::CLIENT;
 use table::Owner;
 
 /// What an account is in the home.
@@ -134,24 +135,29 @@ impl AccountTable {
         claimed.then(|| format!("client ID `{client_id}` belongs to another account"))
     }
 
-    /// Returns what an account grants to a client; nothing where there is no such account.
-    pub fn grant(&self, account: &str, client_id: &str) -> Grant {
-        let Some(account) = self.accounts.get(account) else { return Grant::default() };
-        let rules = |action| self.rules(account, client_id, action);
-        Grant {
+    /// Returns what an account grants to its clients; nothing where there is no such account.
+    pub fn rules_of(&self, account: &str) -> Arc<Rules> {
+        let Some(account) = self.accounts.get(account) else { return Arc::default() };
+        let rules = |action| self.rules(account, action);
+        Arc::new(Rules {
             publish: rules(Action::Publish),
             retain: rules(Action::Retain),
             read: rules(Action::Read),
             role: Some(account.role),
-        }
+        })
     }
 
-    fn rules(&self, account: &Account, client_id: &str, action: Action) -> Vec<Rule> {
+    /// Returns what an account grants to one client.
+    pub fn grant(&self, account: &str, client_id: &str) -> Grant {
+        Grant { rules: self.rules_of(account), client_id: client_id.into() }
+    }
+
+    fn rules(&self, account: &Account, action: Action) -> Vec<Rule> {
         let mut rules = Vec::new();
         let kind = |rules: &mut Vec<Rule>, kind: Kind| match extent(account.role, kind, action) {
             Extent::Any => rules.push(self.rule(kind, "+", true)),
             Extent::Never => rules.push(self.rule(kind, "+", false)),
-            Extent::Own => self.own(rules, account, client_id, kind),
+            Extent::Own => self.own(rules, account, kind),
         };
         let (guarded, others): (Vec<Kind>, Vec<Kind>) =
             Kind::ALL.into_iter().partition(|kind| kind.is_guarded());
@@ -170,11 +176,9 @@ impl AccountTable {
     }
 
     /// Adds the rules for topics of one's own; all others of the kind stay closed.
-    fn own(&self, rules: &mut Vec<Rule>, account: &Account, client_id: &str, kind: Kind) {
+    fn own(&self, rules: &mut Vec<Rule>, account: &Account, kind: Kind) {
         match kind.owner() {
-            Owner::Client if !client_id.contains(['/', '+', '#', '*']) => {
-                rules.push(self.rule(kind, client_id, true));
-            }
+            Owner::Client => rules.push(self.rule(kind, CLIENT, true)),
             Owner::Device if account.role == Role::Hub && account.devices.is_empty() => {
                 let others = self.accounts.values().filter(|other| other.name != account.name);
                 for device in others.flat_map(Account::serves) {
@@ -187,14 +191,14 @@ impl AccountTable {
                     rules.push(self.rule(kind, device.as_str(), true));
                 }
             }
-            Owner::Client | Owner::Nobody => {}
+            Owner::Nobody => {}
         }
         rules.push(self.rule(kind, "+", false));
     }
 
     fn rule(&self, kind: Kind, owner: &str, allow: bool) -> Rule {
         let below = kind.template().replace("{}", owner);
-        Rule { pattern: Pattern::of_right(&format!("{}/{below}", self.home)), allow }
+        Rule { pattern: Pattern::of_kind(&format!("{}/{below}", self.home)), allow }
     }
 }
 
@@ -217,14 +221,22 @@ impl Right {
     }
 }
 
-/// What one client may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grant {
+/// What an account grants to its clients, shared by all of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rules {
     publish: Vec<Rule>,
     retain: Vec<Rule>,
     read: Vec<Rule>,
-    /// The role of its account, where that still exists.
-    pub role: Option<Role>,
+    role: Option<Role>,
+}
+
+/// What one client may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What its account grants.
+    pub rules: Arc<Rules>,
+    /// The client ID, which topics of its own have in them.
+    pub client_id: Arc<str>,
 }
 
 /// Whether some topics are open; the first rule that matches a topic decides.
@@ -241,15 +253,20 @@ impl Rule {
 }
 
 impl Grant {
+    /// Returns the role of the account, where that still exists.
+    pub fn role(&self) -> Option<Role> {
+        self.rules.role
+    }
+
     /// Returns whether a message may be published; an empty one removes what is retained.
     pub fn may_publish(&self, topic: &str, retain: bool, empty: bool) -> bool {
-        let rules = if retain && !empty { &self.retain } else { &self.publish };
-        decides(rules, topic)
+        let retains = retain && !empty;
+        self.decide(if retains { &self.rules.retain } else { &self.rules.publish }, topic)
     }
 
     /// Returns whether a message may be delivered.
     pub fn may_read(&self, topic: &str) -> bool {
-        decides(&self.read, topic)
+        self.decide(&self.rules.read, topic)
     }
 
     /// Returns whether a filter can match a topic that may be read; what it matches besides is left out at delivery.
@@ -261,11 +278,12 @@ impl Grant {
             return self.may_read(filter);
         }
         let wanted = Pattern::of_filter(filter);
-        self.read.iter().any(|rule| rule.allow && rule.pattern.overlaps(&wanted))
+        let allowed = self.rules.read.iter().filter(|rule| rule.allow);
+        allowed.into_iter().any(|rule| rule.pattern.overlaps(&wanted, &self.client_id))
     }
-}
 
-fn decides(rules: &[Rule], topic: &str) -> bool {
-    let deciding = rules.iter().find(|rule| rule.pattern.matches(topic));
-    !topic.starts_with('$') && deciding.is_some_and(|rule| rule.allow)
+    fn decide(&self, rules: &[Rule], topic: &str) -> bool {
+        let matches = |rule: &&Rule| rule.pattern.matches_for(topic, &self.client_id);
+        !topic.starts_with('$') && rules.iter().find(matches).is_some_and(|rule| rule.allow)
+    }
 }

@@ -12,6 +12,8 @@ enum Level {
     Exact(Box<str>),
     /// Any text that starts like this.
     Start(Box<str>),
+    /// The client's own ID.
+    Client,
     /// `+`.
     Any,
     /// `#`: this level, all below it, and the one above.
@@ -32,6 +34,15 @@ impl Pattern {
         })
     }
 
+    /// Returns the set that a filter with `*` matches, in which [`CLIENT`] stands for the client's own ID.
+    pub(super) fn of_kind(filter: &str) -> Self {
+        Self::of(filter, |level| match level.strip_suffix('*') {
+            Some(start) => Level::Start(start.into()),
+            None if level == CLIENT => Level::Client,
+            None => Level::Exact(level.into()),
+        })
+    }
+
     fn of(filter: &str, level: impl Fn(&str) -> Level) -> Self {
         let levels = filter.split('/').map(|text| match text {
             "#" => Level::Rest,
@@ -43,6 +54,11 @@ impl Pattern {
 
     /// Returns whether a topic name is in the set (MQTT 4.7).
     pub fn matches(&self, topic: &str) -> bool {
+        self.matches_for(topic, "")
+    }
+
+    /// Returns whether a topic name is in the set of a client.
+    pub(super) fn matches_for(&self, topic: &str, client_id: &str) -> bool {
         let wild = !matches!(self.levels.first(), Some(Level::Exact(_)));
         if wild && topic.starts_with('$') {
             return false;
@@ -57,7 +73,7 @@ impl Pattern {
                 Some((first, after)) => (first, Some(after)),
                 None => (text, None),
             };
-            if !level.contains(first) {
+            if !level.contains(first, client_id) {
                 return false;
             }
             rest = after;
@@ -65,13 +81,13 @@ impl Pattern {
         rest.is_none()
     }
 
-    /// Returns whether a topic can be in both sets.
-    pub fn overlaps(&self, other: &Self) -> bool {
+    /// Returns whether a topic can be in both sets of a client.
+    pub(super) fn overlaps(&self, other: &Self, client_id: &str) -> bool {
         let (mut ours, mut theirs) = (self.levels.iter(), other.levels.iter());
         loop {
             match (ours.next(), theirs.next()) {
                 (None, None) | (Some(Level::Rest), _) | (_, Some(Level::Rest)) => return true,
-                (Some(one), Some(two)) if one.overlaps(two) => {}
+                (Some(one), Some(two)) if one.overlaps(two, client_id) => {}
                 _ => return false,
             }
         }
@@ -79,17 +95,21 @@ impl Pattern {
 }
 
 impl Level {
-    fn contains(&self, text: &str) -> bool {
+    fn contains(&self, text: &str, client_id: &str) -> bool {
         match self {
+            Self::Client => *text == *client_id,
             Self::Exact(level) => **level == *text,
             Self::Start(start) => text.starts_with(&**start),
             Self::Any | Self::Rest => true,
         }
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self, client_id: &str) -> bool {
         match (self, other) {
-            (Self::Exact(text), level) | (level, Self::Exact(text)) => level.contains(text),
+            (Self::Exact(text), level) | (level, Self::Exact(text)) => {
+                level.contains(text, client_id)
+            }
+            (Self::Client, level) | (level, Self::Client) => level.contains(client_id, client_id),
             (Self::Start(one), Self::Start(two)) => {
                 one.starts_with(&**two) || two.starts_with(&**one)
             }
@@ -98,6 +118,8 @@ impl Level {
     }
 }
 
+/// Stands for the client's own ID in the pattern of a kind of topic; no filter can have such a level, because of the NUL.
+pub(super) const CLIENT: &str = "\0client";
 /// Deepest topic and filter, in levels.
 pub const MAX_LEVELS: usize = 64;
 
@@ -163,8 +185,8 @@ mod tests {
             ("a/b", "a", false),
         ] {
             let (left, right) = (Pattern::of_right(one), Pattern::of_right(two));
-            assert_eq!(left.overlaps(&right), expected, "{one} {two}");
-            assert_eq!(right.overlaps(&left), expected, "{two} {one}");
+            assert_eq!(left.overlaps(&right, ""), expected, "{one} {two}");
+            assert_eq!(right.overlaps(&left, ""), expected, "{two} {one}");
         }
     }
 

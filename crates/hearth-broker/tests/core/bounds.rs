@@ -65,6 +65,34 @@ fn messages_of_quality_0_give_way_first() {
 }
 
 #[test]
+fn sleepers_take_no_room_from_a_hub_or_a_reader() {
+    let mut world = small();
+    world.limits.queues = 15_000;
+    world = World::with(world.limits, accounts());
+    for name in ["sleeper 1", "sleeper 2"] {
+        let link = reader(&mut world, name, 1);
+        world.handle(Input::Closed { link });
+    }
+    let link = world.join(hub());
+    world.subscribe(link, "home/#", 1);
+    world.handle(Input::Closed { link });
+    let quick = reader(&mut world, "quick", 1);
+    let writer = world.join(Client::new("old", "writer"));
+    for id in 1..=5 {
+        world.publish(writer, message("home/x", &"x".repeat(1_000), QoS::AtLeastOnce, id));
+        world.handle(Input::Drained { link: quick });
+        world.ack(quick, Received::Puback, id);
+    }
+    assert!(world.notices.iter().any(|notice| notice.kind == NoticeKind::Dropped));
+    assert_eq!(world.payloads(quick).len(), 5);
+    let link = world.join(hub());
+    world.handle(Input::Drained { link });
+    world.handle(Input::Drained { link });
+    world.handle(Input::Drained { link });
+    assert_eq!(world.payloads(link).len(), 5);
+}
+
+#[test]
 fn retained_messages_have_a_bound_in_bytes() {
     let mut world = small();
     let writer = world.join(Client::new("old", "writer"));
