@@ -219,7 +219,7 @@ impl Daemon {
     pub async fn command(&self, arguments: &[&str]) -> Result<Ran> {
         let mut all: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         all.extend(["--config".to_owned(), self.config.display().to_string()]);
-        run(&self.program, all, Duration::from_secs(30)).await
+        run(&self.program, all, Duration::from_secs(120)).await
     }
 
     /// Returns the configuration file.
@@ -258,7 +258,7 @@ simulated = { start = 18.0, outside = 5.0, heating_rate = 0.5, loss = 0.001 }
 "#;
 
 const FOREVER: Duration = Duration::from_secs(3600);
-const ONLINE: Duration = Duration::from_secs(20);
+const ONLINE: Duration = Duration::from_secs(60);
 
 fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());

@@ -110,7 +110,7 @@ impl HearthBroker {
 }
 
 const ACCOUNTS: [&str; 4] = ["hub", "phone", "tablet", "guardian"];
-const STARTED: Duration = Duration::from_secs(15);
+const STARTED: Duration = Duration::from_secs(60);
 
 /// Starts the process and waits until it says which port it listens on; port 0 is a free one.
 async fn listen(

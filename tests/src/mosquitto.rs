@@ -216,4 +216,4 @@ fn program() -> &'static str {
 
 const SAVE_EVERY: Duration = Duration::from_millis(250);
 const ATTEMPTS: u32 = 5;
-const STARTED: Duration = Duration::from_secs(10);
+const STARTED: Duration = Duration::from_secs(60);

@@ -76,6 +76,16 @@ impl OddBroker {
         self.state.lock().packets(client_id)
     }
 
+    /// Returns how many messages wait for this client, or for its PUBACK.
+    pub fn unacknowledged(&self, client_id: &str) -> usize {
+        self.state.lock().unacknowledged(client_id)
+    }
+
+    /// Returns the reason code of each DISCONNECT of this client.
+    pub fn disconnects(&self, client_id: &str) -> Vec<u8> {
+        self.state.lock().disconnects(client_id)
+    }
+
     /// Returns whether a session is there, with or without a connection.
     pub fn has_session(&self, client_id: &str) -> bool {
         self.state.lock().has_session(client_id)
@@ -168,7 +178,9 @@ async fn read(
         let packet = packet?;
         if packet[0] >> 4 == DISCONNECT {
             // Without anything in it, it says that all is well.
-            return Ok(packet.get(2).is_none_or(|reason_code| *reason_code == 0));
+            let reason_code = packet.get(2).copied().unwrap_or(0);
+            state.lock().note_disconnect(member, reason_code);
+            return Ok(reason_code == 0);
         }
         let size = packet.len();
         let packet = decode(&packet)?;
@@ -195,4 +207,4 @@ fn decode(packet: &[u8]) -> std::io::Result<Packet> {
 const DISCONNECT: u8 = 14;
 const KEEP_ALIVE_TIMEOUT: u8 = 0x8D;
 /// How long CONNECT may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -21,6 +21,13 @@ impl Generation {
     pub fn from_correlation_data(data: &[u8]) -> Option<Self> {
         data.try_into().ok().map(Self)
     }
+
+    /// Returns what may be told of it: its first eight characters, which its connection's other messages carry as well.
+    pub fn name(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(8);
+        text
+    }
 }
 
 impl std::fmt::Display for Generation {
@@ -181,7 +188,7 @@ impl Acknowledgements {
 /// What the hub knows about one absence: the value of the `absence` topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absence {
-    /// The will's generation.
+    /// The will's generation; the store alone may hold it whole, because whoever knows it can acknowledge the will.
     pub generation: Generation,
     /// What became of the will.
     pub outcome: Outcome,
@@ -232,6 +239,15 @@ pub struct OpenWill {
     /// How many more there were.
     #[serde(default)]
     pub left_out: u32,
+}
+
+impl Absence {
+    /// Returns the facts as everybody may read them: they name the will by the half of its generation that is no secret.
+    pub fn facts(&self) -> serde_json::Value {
+        let mut facts = serde_json::to_value(self).expect("an absence has only text keys");
+        facts["generation"] = self.generation.name().into();
+        facts
+    }
 }
 
 impl OpenWill {

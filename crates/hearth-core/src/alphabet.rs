@@ -39,6 +39,13 @@ pub enum Input {
         /// What the hub acknowledges; none at QoS 0.
         delivery: Option<Delivery>,
     },
+    /// PUBLISH arrived that cannot be read; it was refused, and does not come again.
+    Unreadable {
+        /// The topic, as far as it can be read.
+        topic: String,
+        /// What is wrong with it, for people.
+        error: String,
+    },
     /// A message that the hub published was acknowledged, or written where it is QoS 0.
     Published {
         /// The message.
@@ -104,6 +111,8 @@ pub enum Output {
     },
     /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`] where it was written.
     Disconnect,
+    /// Send DISCONNECT 0x82 (protocol error) where that can be written, and close; the broker publishes the will.
+    Protest,
     /// Send one SUBSCRIBE with these filters; the next follows after its SUBACK.
     Subscribe(Vec<Subscription>),
     /// Send one UNSUBSCRIBE with these filters; nobody waits for UNSUBACK.
@@ -236,6 +245,10 @@ pub enum Disconnection {
     Refused {
         /// The reason code.
         reason_code: u8,
+        /// The reason string, as far as it is known.
+        reason_string: Option<String>,
+        /// The broker to use instead, as far as it is known (MQTT 3.2.2.3.16).
+        server_reference: Option<String>,
     },
     /// The broker sent DISCONNECT (MQTT 3.14.2.1).
     ByBroker {
@@ -243,6 +256,8 @@ pub enum Disconnection {
         reason_code: u8,
         /// The reason string.
         reason_string: Option<String>,
+        /// The broker to use instead (MQTT 3.14.2.2.5).
+        server_reference: Option<String>,
     },
     /// No connection could be made: the broker cannot have seen CONNECT.
     Unreachable {

@@ -342,7 +342,8 @@ impl Journal {
         forgotten
     }
 
-    /// Lists the answers that the broker does not have and that are not on their way.
+    /// Lists the answers that the broker does not have and that are not on their way; a state that was read is not told
+    /// later, when it may be another.
     pub(crate) fn undelivered(&self) -> Vec<EntryId> {
         self.list(|entry| {
             let record = &entry.record;
@@ -350,6 +351,7 @@ impl Journal {
                 && !record.delivered
                 && record.reply.response_topic.is_some()
                 && entry.publish.is_none()
+                && !entry.reads
         })
     }
 

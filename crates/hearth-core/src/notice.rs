@@ -63,6 +63,31 @@ pub enum Notice {
         /// The topic.
         topic: String,
     },
+    /// It did so twice over a topic: nothing is published there until the time is over, or the configuration is loaded anew.
+    TopicSetAside {
+        /// The topic.
+        topic: String,
+        /// For how long.
+        time: Duration,
+    },
+    /// A message was not published, because its topic is set aside.
+    MessageLeftOut {
+        /// The topic.
+        topic: String,
+        /// Whether a requester is left without its answer.
+        is_answer: bool,
+        /// How many others were left out since the last was told.
+        more: u64,
+    },
+    /// The broker sent a message that cannot be read; it was refused, so that it does not come again.
+    MessageUnreadable {
+        /// The topic, as far as it can be read.
+        topic: String,
+        /// What is wrong with it.
+        error: String,
+        /// How many others there were since the last was told.
+        more: u64,
+    },
     /// The broker gave no PUBACK in time; the hub connects again.
     PublishUnanswered {
         /// The topic of the oldest message without one.

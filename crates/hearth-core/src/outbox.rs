@@ -1,7 +1,7 @@
 //! What the broker shall get: kept until it has acknowledged, handed over a few at a time.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -48,6 +48,9 @@ pub(crate) enum Kind {
     },
     /// A device's state: the next state of the same topic replaces it.
     State,
+    /// Clears a retained state that this connection has shown to be the hub's own; a state of the same topic replaces
+    /// it.
+    Clearing,
     /// Fence and presence: they belong to one connection.
     Connection,
     /// The hub's own last words before DISCONNECT.
@@ -77,9 +80,26 @@ impl Window {
         }
     }
 
+    /// Allows one message at a time.
+    pub(crate) fn of_one(self) -> Self {
+        Self { size: 1, ..self }
+    }
+
     /// Returns how large a packet may be, in bytes.
     pub(crate) fn maximum_packet_size(self) -> usize {
         self.maximum_packet_size.map_or(usize::MAX, |maximum| maximum as usize)
+    }
+}
+
+/// The topics that nothing is published on, and until when.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    pub(crate) topics: BTreeMap<String, Duration>,
+}
+
+impl Aside {
+    fn until(&self, topic: &str, now: Duration) -> Option<Duration> {
+        self.topics.get(topic).copied().filter(|until| *until > now)
     }
 }
 
@@ -89,6 +109,8 @@ pub(crate) enum Taken {
     Publish(PublishId, Message),
     /// Nobody waits for it any more, or the broker cannot take it.
     Dropped(PublishId, Kind, String),
+    /// Its topic is set aside.
+    LeftOut(PublishId, Kind, String),
 }
 
 impl Outbox {
@@ -99,12 +121,16 @@ impl Outbox {
         kind: Kind,
         expires: Option<Duration>,
     ) -> Result<PublishId, (Kind, String)> {
-        if matches!(kind, Kind::State | Kind::Absence)
-            && let Some(old) = self.entries.iter_mut().find(|entry| {
-                !entry.in_flight && entry.kind == kind && entry.message.topic == message.topic
-            })
-        {
-            old.message = message;
+        let replaces = |old: &Kind| match kind {
+            Kind::State | Kind::Clearing => matches!(old, Kind::State | Kind::Clearing),
+            Kind::Absence => *old == Kind::Absence,
+            Kind::Response { .. } | Kind::Connection | Kind::Farewell | Kind::Event => false,
+        };
+        if let Some(old) = self.entries.iter_mut().find(|entry| {
+            !entry.in_flight && replaces(&entry.kind) && entry.message.topic == message.topic
+        }) {
+            // The old one may have been given up, with a device that was gone.
+            (old.message, old.kind, old.expires) = (message, kind, expires);
             return Ok(old.id);
         }
         let bound = match (&kind, message.qos) {
@@ -114,7 +140,7 @@ impl Outbox {
             (Kind::Response { .. } | Kind::Connection | Kind::Farewell, QoS::AtLeastOnce) => {
                 usize::MAX
             }
-            (Kind::State | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
+            (Kind::State | Kind::Clearing | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
             (Kind::Event, QoS::AtLeastOnce) => ANSWERS,
         };
         if self.entries.len() >= bound {
@@ -137,7 +163,7 @@ impl Outbox {
     }
 
     /// Takes the next message that the window allows.
-    pub(crate) fn take(&mut self, now: Duration, window: Window) -> Option<Taken> {
+    pub(crate) fn take(&mut self, now: Duration, window: Window, aside: &Aside) -> Option<Taken> {
         while let Some((at, id)) = self.put_off.front().copied()
             && at <= now
         {
@@ -149,7 +175,17 @@ impl Outbox {
         if self.in_flight >= window.size {
             return None;
         }
-        let index = self.entries.iter().position(|entry| !entry.in_flight && !entry.put_off)?;
+        let index = loop {
+            let next = |entry: &Entry| !entry.in_flight && !entry.put_off;
+            let index = self.entries.iter().position(next)?;
+            let entry = &self.entries[index];
+            let Some(until) = aside.until(&entry.message.topic, now) else { break index };
+            if !entry.tells_how_things_are() {
+                let entry = self.entries.remove(index)?;
+                return Some(Taken::LeftOut(entry.id, entry.kind, entry.message.topic));
+            }
+            self.put_off_until(index, until);
+        };
         let entry = &mut self.entries[index];
         if entry.expires.is_some_and(|expires| expires <= now) {
             return Some(self.drop_at(index));
@@ -183,7 +219,8 @@ impl Outbox {
     }
 
     /// Keeps a message that the broker has refused for now: an answer, for which somebody waits, until `patience`
-    /// ends; what is retained, as long as nothing newer tells how things are.
+    /// ends; what is retained, as long as nothing newer tells how things are. What clears a state does not wait: by then
+    /// the state may be another hub's.
     ///
     /// Returns its topic, or none where the message is not kept.
     pub(crate) fn put_off(&mut self, id: PublishId, now: Duration) -> Option<String> {
@@ -192,7 +229,7 @@ impl Outbox {
         let newer = |other: &Entry| other.id > id && other.message.topic == message.topic;
         let pause = match kind {
             Kind::Response { .. } => ANSWER_AGAIN,
-            Kind::Farewell | Kind::Event => return None,
+            Kind::Farewell | Kind::Event | Kind::Clearing => return None,
             Kind::Connection | Kind::State | Kind::Absence => PUBLISH_AGAIN,
         };
         let waited_for = matches!(kind, Kind::Response { .. });
@@ -203,13 +240,31 @@ impl Outbox {
         if waited_for && now >= *entry.patience.get_or_insert(now + ANSWER_PATIENCE) {
             return None;
         }
+        let topic = entry.message.topic.clone();
+        self.put_off_until(index, now + pause);
+        Some(topic)
+    }
+
+    fn put_off_until(&mut self, index: usize, at: Duration) {
+        let entry = &mut self.entries[index];
+        let id = entry.id;
         entry.put_off = true;
-        let at = now + pause;
         let place = self.put_off.partition_point(|(other, _)| *other <= at);
         self.put_off.insert(place, (at, id));
         self.in_flight -= usize::from(std::mem::take(&mut entry.in_flight));
         self.sent.retain(|(_, sent)| *sent != id);
-        Some(entry.message.topic.clone())
+    }
+
+    /// Lets everything go again that was put off.
+    pub(crate) fn try_again(&mut self, now: Duration) {
+        for (at, _) in &mut self.put_off {
+            *at = now;
+        }
+    }
+
+    /// Returns how many messages have no PUBACK yet.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.sent.len()
     }
 
     /// Returns when the next refused message goes again.
@@ -252,7 +307,8 @@ impl Outbox {
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
     pub(crate) fn disconnected(&mut self) {
         self.entries.retain(|entry| {
-            let of_connection = matches!(entry.kind, Kind::Connection | Kind::Farewell);
+            let of_connection =
+                matches!(entry.kind, Kind::Connection | Kind::Farewell | Kind::Clearing);
             let written = entry.in_flight && entry.message.qos == QoS::AtMostOnce;
             !of_connection && !written
         });
@@ -300,21 +356,29 @@ impl Outbox {
 
     /// The prefix has changed: states and outcomes have other topics now.
     pub(crate) fn forget_states(&mut self) {
-        let told = |kind: &Kind| matches!(kind, Kind::State | Kind::Absence | Kind::Event);
+        let told = |kind: &Kind| match kind {
+            Kind::State | Kind::Clearing | Kind::Absence | Kind::Event => true,
+            Kind::Response { .. } | Kind::Connection | Kind::Farewell => false,
+        };
         self.entries.retain(|entry| !told(&entry.kind));
     }
 
     /// Drops the states of these topics: their devices are no more. What is in flight is not sent again.
     pub(crate) fn drop_states(&mut self, is_gone: impl Fn(&str) -> bool) {
-        let is_gone = |entry: &Entry| {
-            entry.kind == Kind::State
-                && !entry.message.payload.is_empty()
-                && is_gone(&entry.message.topic)
-        };
+        let is_gone = |entry: &Entry| entry.kind == Kind::State && is_gone(&entry.message.topic);
         self.entries.retain(|entry| entry.in_flight || !is_gone(entry));
         for entry in self.entries.iter_mut().filter(|entry| is_gone(entry)) {
             entry.expires = Some(Duration::ZERO);
         }
+    }
+
+    /// Clears these topics no more; returns whether one of them was to be cleared, and that had not been sent yet.
+    pub(crate) fn stop_clearing(&mut self, stops: impl Fn(&str) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| {
+            entry.in_flight || entry.kind != Kind::Clearing || !stops(&entry.message.topic)
+        });
+        self.entries.len() < before
     }
 
     /// Whether the broker has, or has refused for good, everything of these.
@@ -334,6 +398,16 @@ impl Outbox {
 }
 
 impl Entry {
+    /// Returns whether it is worth telling later, unless something newer is.
+    fn tells_how_things_are(&self) -> bool {
+        match self.kind {
+            Kind::State | Kind::Absence | Kind::Connection => {
+                self.message.retain && !self.message.payload.is_empty()
+            }
+            Kind::Response { .. } | Kind::Farewell | Kind::Event | Kind::Clearing => false,
+        }
+    }
+
     /// Replaces a response that the broker cannot take by a failure that it can; false for other messages.
     fn shrink(&mut self) -> bool {
         if !matches!(self.kind, Kind::Response { .. }) || self.message.payload.len() < SMALL {

@@ -16,6 +16,8 @@ pub(crate) struct Wills {
     key: TokenKey,
     /// Prefixes that this connection has left: what was on its way may still come.
     left: Vec<KnownPrefix>,
+    /// What was decided in this life of the daemon.
+    fresh: Vec<Generation>,
 }
 
 /// Whether silence is evidence: a message could not have been lost unseen.
@@ -54,7 +56,7 @@ impl Wills {
     /// Takes up the memory; what it says of another broker's session proves nothing at this one.
     pub(crate) fn new(memory: Memory, broker: &str, random: impl FnOnce() -> [u8; 16]) -> Self {
         let key = memory.key.clone().unwrap_or_else(|| TokenKey::new(random()));
-        let mut wills = Self { memory, key: key.clone(), left: Vec::new() };
+        let mut wills = Self { memory, key: key.clone(), left: Vec::new(), fresh: Vec::new() };
         if wills.memory.broker.as_deref().is_some_and(|known| known != broker) {
             wills.session_lost();
             wills.unlearn();
@@ -218,16 +220,33 @@ impl Wills {
         }
     }
 
-    /// There was a connection that the memory does not know: the store could not be written then.
-    ///
-    /// What came to it may be forgotten, so missing copies of wills before the current one prove nothing any more.
-    /// Returns whether that is news.
-    pub(crate) fn saw_stranger(&mut self, current: Generation) -> bool {
+    /// There was a connection that the memory does not know: the store could not be written then, and what came to it may
+    /// be forgotten.
+    pub(crate) fn saw_stranger(&mut self, current: Generation) -> (bool, Vec<Absence>) {
+        self.doubt_silence(current)
+    }
+
+    /// Evidence may have been lost: missing copies of wills before the current one prove nothing any more, nor does
+    /// silence that was taken for an outcome since. Returns whether that is news, and the changed outcomes.
+    pub(crate) fn doubt_silence(&mut self, current: Generation) -> (bool, Vec<Absence>) {
         let mut news = false;
         for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
-            news |= std::mem::take(&mut will.subscribed);
+            // A DISCONNECT may have been lost, and with it the copy of the will that would have told.
+            news |= std::mem::take(&mut will.subscribed) | std::mem::take(&mut will.clean);
         }
-        news
+        let mut changed = Vec::new();
+        let fresh = |absence: &&mut Absence| self.fresh.contains(&absence.generation);
+        for absence in self.memory.decided.iter_mut().filter(fresh) {
+            news |= std::mem::take(&mut absence.session_kept);
+            if matches!(absence.outcome, Outcome::Unconsumed | Outcome::NotPublished) {
+                absence.outcome = Outcome::Unknown;
+                if absence.published == Published::No {
+                    absence.published = Published::NotKnown;
+                }
+                changed.push(absence.clone());
+            }
+        }
+        (news, changed)
     }
 
     fn is_open(&self, generation: Generation) -> bool {
@@ -369,13 +388,17 @@ impl Wills {
                 }
             })
             .collect();
+        self.fresh.extend(decided.iter().map(|absence| absence.generation));
+        let mut earlier = self.memory.decided.len();
         self.memory.decided.extend(decided.iter().cloned());
         while self.memory.decided.len() > Memory::BOUND {
-            // An end in order tells least: a crash stays in memory, however often the hub is restarted after it.
+            // An end in order tells least: a crash stays in memory, however often the hub is restarted after it. What
+            // is new stays as well, because what comes late may say otherwise.
             let dull = |absence: &Absence| absence.outcome == Outcome::NotPublished;
-            let earlier = &self.memory.decided[..Memory::BOUND];
-            let oldest = earlier.iter().position(dull);
-            self.memory.decided.remove(oldest.unwrap_or(0));
+            let oldest = self.memory.decided[..earlier].iter().position(dull);
+            let forgotten = self.memory.decided.remove(oldest.unwrap_or(0));
+            earlier = earlier.saturating_sub(1);
+            self.fresh.retain(|fresh| *fresh != forgotten.generation);
         }
         decided
     }

@@ -206,6 +206,7 @@ impl Home {
                 ..Connack::default()
             }),
             Output::Disconnect => Input::Disconnected(Disconnection::Requested),
+            Output::Protest => unreachable!("the broker keeps to the standard"),
             Output::Subscribe(all) => Input::Subscribed { reason_codes: vec![1; all.len()] },
             Output::Publish { id, message } => {
                 if message.topic.ends_with("/fence") {

@@ -7,6 +7,9 @@
  *  L2 The host dlopens a private copy (RTLD_NOW|RTLD_LOCAL) and never dlcloses it. Constructors should
  *     do nothing. init(host) is called once per loaded copy; `host` there has no device.
  *  L3 The toolchain string is for messages only. Nothing in this ABI depends on a compiler version.
+ *  L4 A plugin without the data symbol `hearth_plugin_build_v1` of the host's own build runs in a process
+ *     of its file, beside the host, unless the configuration says otherwise. Nobody but the host's own
+ *     build exports that symbol.
  * STRUCTS
  *  S1 Fields are only ever appended, and abi_minor bumped. A reader must not touch a field that lies
  *     beyond the writer's struct_size (use HEARTH_HAS). reserved fields are 0. A function pointer may be NULL
@@ -48,7 +51,7 @@
  *     "set", "get", "describe" and "status" are taken.
  * ABSENCE
  *  A1 on_absence tells what became of the hub's will while it was away:
- *     {"generation": hex, "outcome": "not-published"|"consumed"|"unconsumed"|"unknown",
+ *     {"generation": text, "outcome": "not-published"|"consumed"|"unconsumed"|"unknown",
  *      "acknowledgements": [{"responder": .., "payload": .., "status": .., "before_fence": bool}]}.
  *     It may come again for one generation when late evidence upgrades the outcome.
  * FAILURE

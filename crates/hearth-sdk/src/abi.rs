@@ -7,6 +7,8 @@ use std::ffi::{c_char, c_void};
 
 /// The name of the one exported data symbol.
 pub const ENTRY_SYMBOL: &str = "hearth_plugin_entry_v1";
+/// The name of the data symbol of a plugin that was built with the hub itself: a [`Build`].
+pub const BUILD_SYMBOL: &str = "hearth_plugin_build_v1";
 /// The first eight bytes of [`Prefix`].
 pub const MAGIC: [u8; 8] = *b"HEARTHP\0";
 /// The ABI major version: a host loads only its own.
@@ -292,6 +294,11 @@ pub struct Prefix {
     /// The compiler, NUL-padded; for messages only (L3).
     pub toolchain: [u8; 48],
 }
+
+/// Names the build that a plugin belongs to, NUL-padded; empty outside the hub's own workspace.
+///
+/// A plugin of the hub's own build runs in the hub where nothing else is configured.
+pub type Build = [u8; 32];
 
 /// The exported symbol.
 #[repr(C)]

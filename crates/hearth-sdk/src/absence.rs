@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// What the hub knows about one absence of its own (A1).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Absence {
-    /// The will's generation in hexadecimal digits.
+    /// Names the will: the first characters of its generation.
     pub generation: String,
     /// What became of the will.
     pub outcome: Outcome,

@@ -84,7 +84,7 @@ pub use value::{Changes, Value};
 #[doc(hidden)]
 pub mod export {
     //! What [`export!`](crate::export) expands to.
-    pub use crate::glue::{Exported, entry, kind};
+    pub use crate::glue::{BUILD, Exported, entry, kind};
 
     /// The compiler of the SDK, and so of the plugin.
     pub const TOOLCHAIN: &str = env!("HEARTH_TOOLCHAIN");
@@ -110,5 +110,9 @@ macro_rules! export {
                 KINDS,
             )
         };
+
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        pub static hearth_plugin_build_v1: $crate::abi::Build = $crate::export::BUILD;
     };
 }

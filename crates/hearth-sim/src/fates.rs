@@ -45,7 +45,8 @@ pub(crate) struct Fate {
     /// Why the hub cannot know.
     pub(crate) exempt: bool,
     pub(crate) reported: Option<Outcome>,
-    pub(crate) reported_at: Duration,
+    /// What the broker had by then, the hub had seen.
+    pub(crate) reported_up_to: Duration,
     /// Whose answers were reported.
     pub(crate) responders: Vec<String>,
     /// Whether the hub has said that the broker published it.
@@ -111,7 +112,7 @@ impl Fates {
 impl Fate {
     /// Returns who had acknowledged the will by the time that the hub said what became of it.
     pub(crate) fn missed(&self) -> Option<&str> {
-        let in_time = self.acknowledgements.iter().find(|said| said.at <= self.reported_at);
+        let in_time = self.acknowledgements.iter().find(|said| said.at <= self.reported_up_to);
         in_time.map(|said| said.responder.as_str())
     }
 
@@ -122,7 +123,7 @@ impl Fate {
         if self.evidence_lost || self.reported != Some(Outcome::Consumed) || names.len() > FEW {
             return None;
         }
-        let early = self.acknowledgements.iter().filter(|said| said.at <= self.reported_at);
+        let early = self.acknowledgements.iter().filter(|said| said.at <= self.reported_up_to);
         let mut early = early.filter(|said| said.by_guardian && self.kept(said));
         early.find(|said| !self.responders.contains(&said.responder)).map(|s| s.responder.as_str())
     }

@@ -1,6 +1,9 @@
 //! The truth about every request: who asked, what was executed, which answers went out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hearth_core::{Message, QoS, Record, RequestKey};
@@ -46,13 +49,13 @@ pub(crate) struct Asked {
     pub(crate) executions: Vec<Life>,
     pub(crate) answers: Vec<Given>,
     /// When the hub last gave a PUBACK for it, or the answer at QoS 0: from then on it may be forgotten.
-    pub(crate) settled: Option<Duration>,
+    pub(crate) settled: BTreeMap<HubId, Duration>,
     /// The broker has refused an answer, or could not take it.
     pub(crate) undeliverable: bool,
     /// The hubs whose store has held an answer.
     pub(crate) durable_at: Vec<HubId>,
-    /// The first delivery in a life of the daemon.
-    pub(crate) first_handed: Option<Handed>,
+    /// The first delivery in the life that each hub's daemon has now.
+    pub(crate) first_handed: BTreeMap<HubId, Handed>,
     /// It was delivered at QoS 0 although it was sent at QoS 1.
     pub(crate) downgraded: bool,
     pub(crate) course: Course,
@@ -64,6 +67,14 @@ pub(crate) struct Course {
     pub(crate) executed: Vec<Life>,
     /// One of those that are answered alike only reads.
     pub(crate) reads: bool,
+    /// One of those that are answered alike sets something.
+    pub(crate) sets: bool,
+    /// Who has sent the copies that have reached a hub, as far as the hub can tell.
+    pub(crate) senders: BTreeSet<&'static str>,
+    /// The connection that the first copy came on.
+    pub(crate) first_link: Option<LinkId>,
+    /// A hub was given a copy that it must take for a repeat.
+    pub(crate) repeated: bool,
     /// A hub has published an answer, whether the broker has it or not.
     pub(crate) published: Option<Life>,
 }
@@ -95,12 +106,15 @@ impl Ledger {
     pub(crate) fn add(&mut self, asked: Asked) -> usize {
         let index = self.asked.len();
         let mut asked = asked;
+        asked.course.reads = !asked.sets;
+        asked.course.sets = asked.sets;
         if let Some(topic) = asked.message.response_topic.clone().filter(|_| asked.allowed) {
             let reply = (topic, asked.message.correlation_data.clone());
             match self.by_reply.get(&reply) {
                 Some(&first) => {
                     self.asked[first].ambiguous = true;
                     self.asked[first].course.reads |= !asked.sets;
+                    self.asked[first].course.sets |= asked.sets;
                     asked.ambiguous = true;
                 }
                 None => {
@@ -200,10 +214,10 @@ impl Asked {
             unmarked: false,
             executions: Vec::new(),
             answers: Vec::new(),
-            settled: None,
+            settled: BTreeMap::new(),
             undeliverable: false,
             durable_at: Vec::new(),
-            first_handed: None,
+            first_handed: BTreeMap::new(),
             downgraded: false,
             course: Course::default(),
         }

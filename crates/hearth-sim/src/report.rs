@@ -134,6 +134,7 @@ reached! {
     Junk => "junk to a hub's own topics",
     ForgedStatus => "`status` forged",
     RequestFlood => "floods of requests",
+    Copied => "requests copied by a stranger",
     Stray => "requests for other hubs' devices",
     FiltersChecked => "filters checked at rest",
     Unanswered => "SUBSCRIBE without an answer",

@@ -225,10 +225,21 @@ impl Default for Limits {
 /// Where a device's plugin runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
+    /// In the daemon where the plugin belongs to its own build, else as [`Isolation::File`].
+    Auto,
     /// In the daemon.
     None,
+    /// In one process with all devices of the same plugin file that run so; what `Auto` may come to.
+    File,
     /// In a process of its own.
     Process,
+}
+
+impl Isolation {
+    /// Returns whether it is in the daemon; nobody knows of `Auto` before the plugin file has been looked at.
+    pub(crate) fn is_here(self) -> bool {
+        self == Self::None
+    }
 }
 
 /// One device.

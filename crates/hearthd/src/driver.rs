@@ -24,7 +24,8 @@ use crate::{
     link::{ConnectOptions, Link, LinkEvent, LinkFull, RECEIVE_MAXIMUM},
     notice,
     plugin::STATUS,
-    reload::{Prepared, Reloader},
+    preflight::Accepted,
+    reload::Reloader,
     service::Service,
     store::{Store, StoreEvent},
 };
@@ -81,6 +82,7 @@ pub async fn run(parts: Parts) -> Result<(), DriverError> {
         hub,
         link: None,
         next_delivery: 0,
+        relayed: false,
         store,
         stored,
         devices,
@@ -113,6 +115,8 @@ struct Driver {
     hub: Hub,
     link: Option<Link>,
     next_delivery: u64,
+    /// The next connection goes through a relay.
+    relayed: bool,
     store: Store,
     stored: mpsc::UnboundedReceiver<StoreEvent>,
     devices: Devices,
@@ -199,6 +203,7 @@ impl Driver {
             LinkEvent::Connected(connack) => Input::Connected(connack),
             LinkEvent::Subscribed(reason_codes) => Input::Subscribed { reason_codes },
             LinkEvent::Received(message, delivery) => Input::Received { message, delivery },
+            LinkEvent::Unreadable { topic, error } => Input::Unreadable { topic, error },
             LinkEvent::Published(id, reason_code) => Input::Published { id, reason_code },
             LinkEvent::Closed(cause) => {
                 self.drop_link();
@@ -250,6 +255,7 @@ impl Driver {
         match output {
             Output::Connect { will } => self.connect(will.as_ref()),
             Output::Disconnect => self.link.iter_mut().for_each(Link::disconnect),
+            Output::Protest => self.link.iter_mut().for_each(Link::protest),
             Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
             Output::Publish { id, message } => self.with_link(|link| link.publish(id, message)),
             Output::Acknowledge(delivery) => {
@@ -261,7 +267,7 @@ impl Driver {
             Output::Absence(absence) => {
                 info!(
                     outcome = absence.outcome.as_str(),
-                    generation = %absence.generation,
+                    generation = absence.generation.name(),
                     connected_at = absence.connected_at,
                     acknowledgements = absence.acknowledgements.len(),
                     "absence"
@@ -282,6 +288,7 @@ impl Driver {
             client_id: &self.config.broker.client_id,
             keep_session: true,
             will,
+            relayed: self.relayed,
         };
         match Link::open(&options, self.next_delivery) {
             Ok(link) => self.link = Some(link),
@@ -305,6 +312,7 @@ impl Driver {
     fn drop_link(&mut self) {
         if let Some(link) = self.link.take() {
             self.next_delivery = link.next_delivery();
+            self.relayed = link.wants_relay();
         }
     }
 
@@ -342,7 +350,7 @@ impl Driver {
         self.reloader.begin(&self.config, self.devices.checked(), request);
     }
 
-    fn finish_reload(&mut self, outcome: Result<Prepared, String>) {
+    fn finish_reload(&mut self, outcome: Result<Accepted, String>) {
         let (answers, config) = self.reloader.finish(&self.config, &mut self.devices, outcome);
         if let Some(config) = config {
             self.config = config;

@@ -132,8 +132,13 @@ impl Examination<'_> {
         will: Option<&Will>,
     ) -> Result<(Visit, Connack), VisitError> {
         let client_id = format!("{}{suffix}", self.id);
-        let options =
-            ConnectOptions { broker: &self.broker, client_id: &client_id, keep_session, will };
+        let options = ConnectOptions {
+            broker: &self.broker,
+            client_id: &client_id,
+            keep_session,
+            will,
+            relayed: false,
+        };
         Visit::begin(&options, self.timeout).await
     }
 

@@ -4,7 +4,9 @@
 //! connection: a fresh client, dropped on any error. It sends nothing by itself but PINGREQ, keeps no
 //! message, and never blocks; what has to be sent again is its user's to remember.
 
+mod packets;
 mod poll;
+mod relay;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -35,7 +37,8 @@ use tokio::{
 };
 
 use crate::config::Broker;
-use poll::{Receipt, Unhurried, Waiting, poll};
+use poll::{Ended, Polled, Poller, Receipt, Relaying, Unhurried, Waiting};
+use relay::Relay;
 use wire::{
     asked_expiry, connect_properties, last_will, puback_code, read_connack, read_message,
     subscribe_code, tls_configuration,
@@ -52,6 +55,8 @@ pub struct ConnectOptions<'c> {
     pub keep_session: bool,
     /// The will.
     pub will: Option<&'c Will>,
+    /// Whether the last connection failed so that a [`Link::wants_relay`] helps.
+    pub relayed: bool,
 }
 
 /// What a connection yields.
@@ -63,6 +68,13 @@ pub enum LinkEvent {
     Subscribed(Vec<u8>),
     /// PUBLISH.
     Received(Message, Option<Delivery>),
+    /// PUBLISH that could not be read: it is refused, so that it does not come again.
+    Unreadable {
+        /// The topic, as far as it can be read.
+        topic: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// PUBACK, or the packet is written where it is QoS 0.
     Published(PublishId, u8),
     /// The connection is over.
@@ -76,7 +88,7 @@ pub struct Link {
     unhurried: mpsc::UnboundedSender<Unhurried>,
     /// The one task that polls rumqttc: its poll must not be cancelled, or packets are lost.
     _poller: JoinSet<()>,
-    events: mpsc::Receiver<Result<Event, Disconnection>>,
+    events: mpsc::Receiver<Polled>,
     /// Handed over, no packet identifier yet, in order.
     unnumbered: VecDeque<PublishId>,
     /// By packet identifier.
@@ -87,6 +99,7 @@ pub struct Link {
     /// Session Expiry Interval as CONNECT announces it.
     asked_expiry: u32,
     disconnecting: bool,
+    wants_relay: bool,
     /// When a connection that does not take DISCONNECT is dropped.
     give_up: Instant,
 }
@@ -108,7 +121,9 @@ impl Link {
     /// Where a TLS file cannot be used.
     pub fn open(options: &ConnectOptions<'_>, first_delivery: u64) -> Result<Self, String> {
         let broker = options.broker;
-        let mut mqtt = MqttOptions::new(options.client_id, &broker.host, broker.port);
+        let relay = options.relayed.then(Relay::name);
+        let host = relay.as_ref().unwrap_or(&broker.host);
+        let mut mqtt = MqttOptions::new(options.client_id, host, broker.port);
         mqtt.set_clean_start(!options.keep_session)
             .set_keep_alive(broker.keep_alive)
             .set_manual_acks(true)
@@ -122,9 +137,12 @@ impl Link {
             let password = broker.password.as_ref().map_or("", |password| password.expose());
             mqtt.set_credentials(username, password);
         }
-        if let Some(tls) = &broker.tls {
-            mqtt.set_transport(Transport::tls_with_config(tls_configuration(tls)?));
-        }
+        let tls = broker.tls.as_ref().map(tls_configuration).transpose()?;
+        match (&relay, &tls) {
+            (Some(_), _) => mqtt.set_transport(Transport::Unix),
+            (None, Some(tls)) => mqtt.set_transport(Transport::tls_with_config(tls.clone())),
+            (None, None) => &mut mqtt,
+        };
         if let Some(will) = options.will {
             mqtt.set_last_will(last_will(will));
         }
@@ -132,12 +150,15 @@ impl Link {
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
         let (unhurried, waiting) = mpsc::unbounded_channel();
         let waiting = Waiting { client: client.clone(), packets: waiting };
-        let mut poller = JoinSet::new();
-        poller.spawn(poll(event_loop, waiting, broker.clone(), sender));
+        let relaying = relay.map(|name| Relaying { name, tls });
+        let poller =
+            Poller { event_loop, waiting, broker: broker.clone(), relaying, events: sender };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(poller.run());
         Ok(Self {
             client,
             unhurried,
-            _poller: poller,
+            _poller: tasks,
             events,
             unnumbered: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
@@ -145,6 +166,7 @@ impl Link {
             next_delivery: first_delivery,
             asked_expiry: asked_expiry(options),
             disconnecting: false,
+            wants_relay: false,
             give_up: Instant::now(),
         })
     }
@@ -181,11 +203,15 @@ impl Link {
         }
     }
 
-    fn read(&mut self, received: Result<Event, Disconnection>) -> Option<LinkEvent> {
+    fn read(&mut self, received: Polled) -> Option<LinkEvent> {
         match received {
-            Ok(Event::Incoming(packet)) => self.on_incoming(packet),
-            Ok(Event::Outgoing(packet)) => self.on_outgoing(&packet),
-            Err(cause) => Some(LinkEvent::Closed(cause)),
+            Polled::Event(Event::Incoming(packet)) => self.on_incoming(packet),
+            Polled::Event(Event::Outgoing(packet)) => self.on_outgoing(&packet),
+            Polled::Unreadable { topic, error } => Some(LinkEvent::Unreadable { topic, error }),
+            Polled::Ended(Ended { cause, wants_relay }) => {
+                self.wants_relay |= wants_relay;
+                Some(LinkEvent::Closed(cause))
+            }
         }
     }
 
@@ -265,6 +291,21 @@ impl Link {
         self.disconnecting = true;
         self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
         let _ = self.unhurried.send(Unhurried::Disconnect);
+    }
+
+    /// Ends the connection over a broker that breaks the standard: with DISCONNECT 0x82, which rumqttc cannot write, so the
+    /// relay does that; without one it is closed at once. Either way the broker publishes the will.
+    pub fn protest(&mut self) {
+        self.disconnecting = true;
+        self.wants_relay = true;
+        self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
+        let _ = self.unhurried.send(Unhurried::Protest);
+    }
+
+    /// Returns whether the next connection should be relayed, once this one is over: that yields what the broker says with
+    /// its refusal, reads on where rumqttc cannot, and lets [`Link::protest`] be heard.
+    pub fn wants_relay(&self) -> bool {
+        self.wants_relay
     }
 
     /// Returns the first delivery ID that this connection has not used.

@@ -3,7 +3,7 @@
 use hearth_core::{Disconnection, Lack, Notice, RequestFailure};
 use tracing::{debug, error, info, warn};
 
-use crate::config::Broker;
+use crate::{config::Broker, printable::printable_line};
 
 /// Logs one notice.
 pub fn log(notice: &Notice, broker: &Broker) {
@@ -47,6 +47,24 @@ pub fn log(notice: &Notice, broker: &Broker) {
         Notice::PublishSuspected { topic } => {
             warn!(topic, "the broker ended the connection, probably over this message");
         }
+        Notice::TopicSetAside { topic, time } => {
+            let minutes = time.as_secs() / 60;
+            error!(
+                topic,
+                minutes,
+                "the broker ended two connections over this message: nothing is published on its topic for this time, \
+                 or until a reload"
+            );
+        }
+        Notice::MessageLeftOut { topic, is_answer: true, more } => {
+            warn!(topic, more, "an answer cannot be delivered: its topic is set aside");
+        }
+        Notice::MessageLeftOut { topic, is_answer: false, more } => {
+            warn!(topic, more, "message not published: its topic is set aside");
+        }
+        Notice::MessageUnreadable { topic, error, more } => {
+            error!(topic, error, more, "a message is lost: it cannot be read, and was refused");
+        }
         Notice::PublishUnanswered { topic } => {
             warn!(topic, "the broker does not acknowledge a message: connecting again");
         }
@@ -65,7 +83,9 @@ pub fn log(notice: &Notice, broker: &Broker) {
             warn!(topic, reason, more, "request not executed");
         }
         Notice::RequestFailed { device, property, status, message, more } => {
-            warn!(%device, %property, status, message, more, "request failed, and nobody is answered");
+            // A field of the name `message` would take the place of the line's own text.
+            let reason = message;
+            warn!(%device, %property, status, reason, more, "request failed, and nobody is answered");
         }
         Notice::EvidenceIgnored { topic, reason, more } => {
             warn!(topic, reason, more, "ignored");
@@ -99,7 +119,8 @@ pub fn log(notice: &Notice, broker: &Broker) {
             match failure {
                 Some(RequestFailure { requester, message, more }) => {
                     let requester = &**requester;
-                    info!(requester, %device, %property, status, message, more, "request failed");
+                    let reason = message;
+                    info!(requester, %device, %property, status, reason, more, "request failed");
                 }
                 None => debug!(%device, %property, status, elapsed_us, "request answered"),
             }
@@ -145,7 +166,8 @@ pub fn explain(lack: &Lack) -> (String, &'static str) {
         ),
         Lack::ClientId { assigned } => (
             format!("the hub's client ID; it assigns `{assigned}`"),
-            "another assignment each time means another session each time",
+            "another one each time means another session each time, the same for everybody that each client, and each \
+             command of this account, ends the hub's connection",
         ),
     }
 }
@@ -154,15 +176,24 @@ pub fn explain(lack: &Lack) -> (String, &'static str) {
 pub fn describe(cause: &Disconnection) -> String {
     match cause {
         Disconnection::Requested => "as wanted".into(),
-        Disconnection::Refused { reason_code } => {
-            format!("{} ({})", meaning(*reason_code), Hex(*reason_code))
+        Disconnection::Refused { reason_code, reason_string, server_reference } => {
+            let words = reason_string.as_ref().map(|words| format!("; the broker says: {words}"));
+            let refusal = format!("{} ({})", meaning(*reason_code), Hex(*reason_code));
+            refusal + &words.unwrap_or_default() + &instead(server_reference.as_deref())
         }
-        Disconnection::ByBroker { reason_code, reason_string } => {
+        Disconnection::ByBroker { reason_code, reason_string, server_reference } => {
             let reason = reason_string.as_deref().unwrap_or(meaning(*reason_code));
-            format!("the broker disconnected: {reason} ({})", Hex(*reason_code))
+            let text = format!("the broker disconnected: {reason} ({})", Hex(*reason_code));
+            text + &instead(server_reference.as_deref())
         }
         Disconnection::Unreachable { error } | Disconnection::Lost { error } => error.clone(),
     }
+}
+
+/// Says where the broker sends its clients; the hub goes nowhere that its configuration does not name.
+fn instead(server_reference: Option<&str>) -> String {
+    let say = |other: &str| format!("; the broker says to use {} instead", printable_line(other));
+    server_reference.map(say).unwrap_or_default()
 }
 
 /// Names a reason code (MQTT 2.4).
@@ -187,6 +218,8 @@ fn meaning(reason_code: u8) -> &'static str {
         0x99 => "payload format invalid",
         0x9A => "retain not supported",
         0x9B => "QoS not supported",
+        0x9C => "the broker wants another one to be used for now",
+        0x9D => "the broker has moved",
         0x9F => "connection rate exceeded",
         _ => "refused",
     }

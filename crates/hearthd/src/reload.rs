@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::{
-    config::Config,
-    device::{self, Checked, Complaint, Devices, Difference},
+    config::{Config, Requests},
+    device::{Checked, Complaint, Devices, Difference},
     plugin::Plugins,
+    preflight::{self, Accepted},
 };
 
 /// Reloads the configuration file, one reload after the other.
@@ -22,20 +23,11 @@ use crate::{
 pub struct Reloader {
     plugins: Arc<Plugins>,
     staging: PathBuf,
-    running: Option<oneshot::Receiver<Result<Prepared, String>>>,
+    running: Option<oneshot::Receiver<Result<Accepted, String>>>,
     /// The requests that the running reload answers.
     requests: Vec<RequestId>,
     /// Somebody has asked for another one meanwhile.
     again: bool,
-}
-
-/// A configuration that can be applied.
-#[derive(Debug)]
-pub struct Prepared {
-    /// The configuration.
-    pub config: Config,
-    plugins: Plugins,
-    checked: Checked,
 }
 
 /// What a reload has done, for people and programs.
@@ -83,7 +75,7 @@ impl Reloader {
     }
 
     /// Waits for the end of the check, for ever where none runs; may be dropped and called again.
-    pub async fn checked(&mut self) -> Result<Prepared, String> {
+    pub async fn checked(&mut self) -> Result<Accepted, String> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let result = running.await;
         self.running = None;
@@ -105,10 +97,10 @@ impl Reloader {
         &mut self,
         config: &Config,
         devices: &mut Devices,
-        outcome: Result<Prepared, String>,
+        outcome: Result<Accepted, String>,
     ) -> (Vec<(RequestId, Answer)>, Option<Config>) {
         let (answer, applied) = match outcome {
-            Ok(prepared) if prepared.config.devices.contains_key(&config.broker.client_id) => {
+            Ok(accepted) if accepted.config.devices.contains_key(&config.broker.client_id) => {
                 let id = &config.broker.client_id;
                 return self.finish(
                     config,
@@ -116,8 +108,8 @@ impl Reloader {
                     Err(format!("devices.{id}: the hub is `{id}` until its next start")),
                 );
             }
-            Ok(prepared) => {
-                let (summary, config) = self.apply(config, devices, prepared);
+            Ok(accepted) => {
+                let (summary, config) = self.apply(config, devices, accepted);
                 summary.log();
                 let json = serde_json::to_value(&summary).expect("a summary has only text keys");
                 (Answer::json(&json), Some(config))
@@ -143,7 +135,7 @@ impl Reloader {
     ///
     /// # Errors
     /// Every problem, one on each line.
-    pub fn prepare(&self, config: &Config, checked: &Checked) -> Result<Prepared, String> {
+    pub fn prepare(&self, config: &Config, checked: &Checked) -> Result<Accepted, String> {
         prepare(config.source.path(), &self.plugins, checked, &self.staging)
     }
 
@@ -154,9 +146,12 @@ impl Reloader {
         &mut self,
         config: &Config,
         devices: &mut Devices,
-        prepared: Prepared,
+        accepted: Accepted,
     ) -> (Summary, Config) {
-        let Prepared { config: new, plugins, checked } = prepared;
+        let Accepted { config: new, plugins, checked } = accepted;
+        for warning in new.warnings.iter().filter(|warning| !config.warnings.contains(warning)) {
+            warn!(%warning, "the configuration is unwise");
+        }
         let launcher = plugins.launcher().clone();
         let difference = devices.apply(&new, checked, &launcher);
         let summary = Summary {
@@ -178,20 +173,8 @@ pub fn prepare(
     plugins: &Plugins,
     checked: &Checked,
     staging: &Path,
-) -> Result<Prepared, String> {
-    let config = Config::load(file).map_err(|problems| problems.to_string())?;
-    let launcher = plugins.launcher().with_limits(config.containment.limits);
-    let (plugins, errors) = plugins.load_again(&config.plugin_path, staging, &launcher);
-    let checked = device::check(&config, &plugins, checked);
-    let mut problems: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    match checked {
-        Ok(checked) if problems.is_empty() => Ok(Prepared { config, plugins, checked }),
-        Ok(_) => Err(problems.join("\n")),
-        Err(complaints) => {
-            problems.push(render(&config, &complaints));
-            Err(problems.join("\n"))
-        }
-    }
+) -> Result<Accepted, String> {
+    preflight::check(file, plugins, checked, staging).map_err(|problems| problems.to_string())
 }
 
 impl Summary {
@@ -215,31 +198,43 @@ pub fn render(config: &Config, complaints: &[Complaint]) -> String {
 
 /// Names the sections that differ and cannot change while the daemon runs.
 fn restart_needed(now: &Config, new: &Config) -> Vec<&'static str> {
+    // Every key is named, so that a new one is either compared here or taken over below.
+    let Config {
+        broker,
+        response_information,
+        topics,
+        allow_responses,
+        will_delay,
+        requests,
+        plugin_path: _,
+        containment: _,
+        state_directory,
+        devices: _,
+        guards,
+        warnings: _,
+        source: _,
+    } = now;
     let differs = [
-        ("broker", now.broker != new.broker),
-        ("response_information", now.response_information != new.response_information),
-        ("topics", now.topics != new.topics),
-        ("responses", now.allow_responses != new.allow_responses),
-        ("will", now.will_delay != new.will_delay),
-        ("requests", bounds(now) != bounds(new)),
-        ("guard", now.guards != new.guards),
-        ("state", now.state_directory != new.state_directory),
+        ("broker", *broker != new.broker),
+        ("response_information", *response_information != new.response_information),
+        ("topics", *topics != new.topics),
+        ("responses", *allow_responses != new.allow_responses),
+        ("will", *will_delay != new.will_delay),
+        ("requests", bounds(requests) != bounds(&new.requests)),
+        ("guard", *guards != new.guards),
+        ("state", *state_directory != new.state_directory),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
 
 /// The keys of `[requests]` that are more than defaults of the devices.
-fn bounds(config: &Config) -> (usize, usize) {
-    (config.requests.queue, config.requests.max_payload)
+fn bounds(requests: &Requests) -> (usize, usize) {
+    let Requests { deadline: _, stale: _, queue, max_payload } = requests;
+    (*queue, *max_payload)
 }
 
 /// The new configuration, but for the sections that wait for the next start.
 fn kept(now: &Config, new: Config) -> Config {
-    Config {
-        containment: new.containment,
-        plugin_path: new.plugin_path,
-        devices: new.devices,
-        source: new.source,
-        ..now.clone()
-    }
+    let Config { plugin_path, containment, devices, warnings, source, .. } = new;
+    Config { plugin_path, containment, devices, warnings, source, ..now.clone() }
 }

@@ -157,6 +157,7 @@ impl<'c> Asking<'c> {
             client_id: &client_id,
             keep_session: false,
             will: None,
+            relayed: false,
         };
         let remaining = deadline.saturating_duration_since(Instant::now());
         let (mut visit, connack) = Visit::begin(&options, remaining).await?;

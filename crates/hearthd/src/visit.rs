@@ -24,6 +24,13 @@ pub struct Visit {
     received: VecDeque<Message>,
 }
 
+/// Why a visit has not begun.
+struct NotConnected {
+    error: VisitError,
+    /// A relayed connection would tell more.
+    wants_relay: bool,
+}
+
 /// Why a visit has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum VisitError {
@@ -33,20 +40,64 @@ pub enum VisitError {
     /// The broker cannot be reached, does not answer, or left: its host and port, and why.
     #[error("no connection to the broker at {0}")]
     Unavailable(String),
+    /// The broker assigns every client this client ID, so that each ends the connection of the one before.
+    #[error(
+        "the broker gives every client of this account the client ID `{0}`, so each command ends the hub's connection, \
+         which comes back within a minute: give commands an account of their own (--user)"
+    )]
+    Indistinct(String),
 }
 
 impl Visit {
     /// Connects.
     ///
     /// # Errors
-    /// Where the broker cannot be reached in time or refuses.
+    /// Where the broker cannot be reached in time or refuses, or takes every client for the same.
     pub async fn begin(
         options: &ConnectOptions<'_>,
         timeout: Duration,
     ) -> Result<(Self, Connack), VisitError> {
-        let broker = options.broker.address();
-        let link = Link::open(options, 0).map_err(|error| unavailable(&broker, &error))?;
         let deadline = Instant::now() + timeout;
+        let (visit, connack) = Self::connect_or_hear_why(options, deadline).await?;
+        if let Some(assigned) = &connack.assigned_client_id
+            && assigned != options.client_id
+        {
+            // Another client ID of its own, which the broker may take for the same.
+            let other = format!("{}-2", options.client_id);
+            let again = ConnectOptions { client_id: &other, will: None, ..options.clone() };
+            let (second, same) = Self::connect_or_hear_why(&again, deadline).await?;
+            second.end().await;
+            if same.assigned_client_id == connack.assigned_client_id {
+                return Err(VisitError::Indistinct(assigned.clone()));
+            }
+        }
+        Ok((visit, connack))
+    }
+
+    /// Connects; where the broker refuses, once more, to hear what it has to say about it.
+    async fn connect_or_hear_why(
+        options: &ConnectOptions<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Connack), VisitError> {
+        match Self::connect(options, deadline).await {
+            Err(refusal) if refusal.wants_relay && !options.relayed => {
+                let again = ConnectOptions { relayed: true, ..options.clone() };
+                Self::connect(&again, deadline).await
+            }
+            connected => connected,
+        }
+        .map_err(|refusal| refusal.error)
+    }
+
+    async fn connect(
+        options: &ConnectOptions<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Connack), NotConnected> {
+        let broker = options.broker.address();
+        let link = Link::open(options, 0).map_err(|error| NotConnected {
+            error: unavailable(&broker, &error),
+            wants_relay: false,
+        })?;
         let received = VecDeque::new();
         let limits = Limits::default();
         let mut visit = Self { link, broker, limits, deadline, published: 0, received };
@@ -54,7 +105,9 @@ impl Visit {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
         });
-        let connack = connack.await?;
+        let connack = connack
+            .await
+            .map_err(|error| NotConnected { error, wants_relay: visit.link.wants_relay() })?;
         visit.limits = connack.limits;
         Ok((visit, connack))
     }
@@ -158,7 +211,7 @@ impl Visit {
     fn ended(&self, cause: &Disconnection) -> VisitError {
         let text = notice::describe(cause);
         match cause {
-            Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C } => {
+            Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C, .. } => {
                 VisitError::NotAuthorized(format!("{text}, at {}", self.broker))
             }
             _ => self.unavailable(&text),

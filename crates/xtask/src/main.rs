@@ -1,5 +1,5 @@
-//! The commands of the README: `cargo xtask demo | run | test | bench | counts | sim | chaos | toolchains | sanitize |
-//! package | test-arm | test-service | test-pi | nightly`.
+//! The commands of the README: `cargo xtask demo | run | test | tidy | deny | bench | counts | sim | chaos | toolchains |
+//! sanitize | package | test-arm | test-service | test-pi | nightly`.
 
 mod arm;
 mod bench;
@@ -7,6 +7,7 @@ mod chaos;
 mod container;
 mod counts;
 mod demo;
+mod deny;
 mod nightly;
 mod package;
 mod pi;
@@ -17,6 +18,7 @@ mod sanitize;
 mod service;
 mod sim;
 mod suite;
+mod tidy;
 mod toolchains;
 mod transcript;
 
@@ -42,6 +44,10 @@ enum Command {
     Run,
     /// Run every test, the end-to-end ones against real brokers.
     Test,
+    /// Check that links lead somewhere, and that licences and sources of the dependencies are those that we allow.
+    Tidy,
+    /// Check the dependencies with cargo-deny: licences, sources, advisories.
+    Deny(deny::Options),
     /// Measure the daemon beside the alternatives.
     Bench(bench::Options),
     /// Hold what a request costs the core, in allocations and instructions, against its budget.
@@ -84,6 +90,8 @@ fn main() -> ExitCode {
         Command::Demo => block_on(unless_interrupted(demo::demo())),
         Command::Run => block_on(play::play()),
         Command::Test => suite::test(),
+        Command::Tidy => tidy::tidy(),
+        Command::Deny(options) => deny::deny(&options),
         Command::Bench(options) => block_on(unless_interrupted(bench::bench(options))),
         Command::Counts => counts::counts(),
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),

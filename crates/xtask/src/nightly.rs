@@ -2,6 +2,7 @@
 
 mod child;
 mod fresh;
+mod oldest;
 
 use std::time::Instant;
 
@@ -24,6 +25,10 @@ enum Job {
     Mutants,
     /// `toolchains`.
     Toolchains,
+    /// The workspace is built by the oldest Rust that it promises to be built by.
+    OldestRust,
+    /// `deny`, which is installed where it is missing.
+    Deny,
     /// `sanitize`.
     Sanitize,
     /// `chaos` for ten minutes against each broker.
@@ -53,7 +58,7 @@ pub(crate) async fn nightly(options: &Options) -> Result<()> {
                 ("FAILED", format!(": {why}"))
             }
         };
-        table += &format!("{word}  {:<10}  {minutes:>5.1} min{why}\n", job.name());
+        table += &format!("{word}  {:<11}  {minutes:>5.1} min{why}\n", job.name());
     }
     println!("\n{table}");
     if failed == 0 { Ok(()) } else { Err(Failure(format!("{failed} of {} failed", jobs.len()))) }
@@ -69,10 +74,12 @@ impl Job {
             Self::Sim => &["sim", "--seeds", "1000000"],
             Self::Mutants => &["sim", "--mutants"],
             Self::Toolchains => &["toolchains"],
+            Self::Deny => &["deny"],
             Self::Sanitize => &["sanitize"],
             Self::Chaos => &["chaos", "--minutes", "10"],
             Self::TestArm => &["test-arm"],
             Self::TestPi => &["test-pi"],
+            Self::OldestRust => return oldest::oldest_rust().await,
             Self::Fresh => return fresh::fresh().await,
         };
         let line = format!("cargo xtask {}", arguments.join(" "));

@@ -162,6 +162,8 @@ fn put_documents(tree: &mut Tree, version: &str) -> Result<()> {
     tree.put(&debian("copyright"), &format!("{documents}/copyright"), 0o644)?;
     let changelog = read(&debian("changelog"))?.replace("@version@", version);
     tree.put_compressed(changelog.as_bytes(), &format!("{documents}/changelog.Debian.gz"))?;
+    let changes = read(&workspace().join(".github/CHANGELOG.md"))?;
+    tree.put_compressed(changes.as_bytes(), &format!("{documents}/changelog.gz"))?;
     for example in [
         "hearthd-cloud.toml",
         "hearthd-mosquitto.toml",

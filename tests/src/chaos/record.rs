@@ -215,7 +215,7 @@ impl Record {
     pub(super) fn told(&mut self, absence: &serde_json::Value) {
         let facts = (absence["generation"].as_str(), absence["outcome"].as_str());
         let (Some(generation), Some(outcome)) = facts else { return };
-        let will = self.wills.entry(generation.to_owned()).or_default();
+        let will = self.will_named(generation);
         if !will.outcomes.iter().any(|told| told == outcome) {
             will.outcomes.push(outcome.to_owned());
         }
@@ -229,6 +229,14 @@ impl Record {
             };
             *told = true;
         }
+    }
+
+    /// Finds a will by the half of its generation that hubs tell; other messages of its connection have that as well.
+    fn will_named(&mut self, name: &str) -> &mut WillSeen {
+        let alike = || self.wills.iter().filter(|(generation, _)| generation.starts_with(name));
+        let seen = alike().find(|(_, will)| will.watched.is_some() || will.reached_hub);
+        let generation = seen.or(alike().next()).map(|(generation, _)| generation.clone());
+        self.wills.entry(generation.unwrap_or_else(|| name.to_owned())).or_default()
     }
 
     /// Notes that somebody who may has acknowledged a will, or has tried to.

@@ -2,7 +2,7 @@
 
 use rumqttc::v5::mqttbytes::{
     QoS, matches,
-    v5::{ConnAckProperties, Filter, SubscribeReasonCode},
+    v5::{ConnAckProperties, ConnectReturnCode, Filter, SubscribeReasonCode},
 };
 
 /// How a broker differs from an ordinary one, which offers everything up to QoS 1.
@@ -13,6 +13,10 @@ use rumqttc::v5::mqttbytes::{
 pub struct Oddities {
     /// The properties of CONNACK. The broker keeps to them; Response Information goes to whoever asks for it.
     pub connack: ConnAckProperties,
+    /// It refuses CONNECT with this code, and with the reason string and the server reference of `connack`.
+    pub refuses: Option<ConnectReturnCode>,
+    /// It gives each connection a client identifier that nobody else has.
+    pub assigns_each: bool,
     /// It answers whatever comes as a broker of MQTT 3.1.1 does, which refuses the version, and closes.
     pub speaks_3_1_1: bool,
     /// It says so in CONNACK, removes stamps that clients have made, and stamps each message with its sender.
@@ -35,6 +39,8 @@ pub struct Oddities {
     pub wills_keep_delay: bool,
     /// It delivers messages on topics of this filter with a Will Delay Interval.
     pub strays: Option<&'static str>,
+    /// It delivers messages on topics of this filter with a property that no standard knows.
+    pub garbles: Option<&'static str>,
 }
 
 /// Which SUBSCRIBE packets are answered.
@@ -83,6 +89,8 @@ impl Default for Oddities {
         };
         Self {
             connack,
+            refuses: None,
+            assigns_each: false,
             speaks_3_1_1: false,
             vouches: false,
             subacks: Subacks::All,
@@ -94,6 +102,7 @@ impl Default for Oddities {
             wills_lose_response_topic: false,
             wills_keep_delay: false,
             strays: None,
+            garbles: None,
         }
     }
 }

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use rumqttc::v5::mqttbytes::{
     QoS, matches,
     v5::{
-        ConnAck, Connect, ConnectReturnCode, Filter, LastWill, Login, Packet, PingResp, PubAck,
-        PubAckReason, Publish, RetainForwardRule, SubAck, SubscribeReasonCode, UnsubAck,
-        UnsubAckReason,
+        ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Filter, LastWill, Login, Packet,
+        PingResp, PubAck, PubAckReason, Publish, RetainForwardRule, SubAck, SubscribeReasonCode,
+        UnsubAck, UnsubAckReason,
     },
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -27,6 +27,8 @@ pub(super) struct State {
     /// Each packet that came, and when.
     received: Vec<(String, Packet, Instant)>,
     last_connection: u64,
+    /// The reason code of each DISCONNECT that came.
+    disconnects: Vec<(String, u8)>,
 }
 
 /// One connection to a session.
@@ -51,6 +53,22 @@ impl State {
     pub(super) fn packets(&self, client_id: &str) -> Vec<Packet> {
         let of_client = self.received.iter().filter(|(id, ..)| id == client_id);
         of_client.map(|(_, packet, _)| packet.clone()).collect()
+    }
+
+    pub(super) fn unacknowledged(&self, client_id: &str) -> usize {
+        let sessions = self.sessions.values().filter(|session| session.client_id == client_id);
+        sessions.map(|session| session.in_flight.len() + session.waiting.len()).sum()
+    }
+
+    pub(super) fn disconnects(&self, client_id: &str) -> Vec<u8> {
+        let of_client = self.disconnects.iter().filter(|(id, _)| id == client_id);
+        of_client.map(|(_, reason_code)| *reason_code).collect()
+    }
+
+    pub(super) fn note_disconnect(&mut self, member: &Member, reason_code: u8) {
+        if let Some(session) = self.sessions.get(&member.session) {
+            self.disconnects.push((session.client_id.clone(), reason_code));
+        }
     }
 
     pub(super) fn has_session(&mut self, client_id: &str) -> bool {
@@ -85,10 +103,18 @@ impl State {
             properties.user_properties.push((VOUCHES.into(), "1".into()));
         }
         if let Some(code) = refusal(&oddities, will.as_ref(), size) {
-            let connack = ConnAck { session_present: false, code, properties: None };
+            let properties = ConnAckProperties {
+                reason_string: properties.reason_string,
+                server_reference: properties.server_reference,
+                ..Oddities::default().connack
+            };
+            let connack = ConnAck { session_present: false, code, properties: Some(properties) };
             let _ = client.send(Outgoing::Packet(encode(&Packet::ConnAck(connack))));
             let _ = client.send(Outgoing::Close);
             return None;
+        }
+        if oddities.assigns_each {
+            properties.assigned_client_identifier = Some(format!("auto-{}", self.last_connection));
         }
         let key = properties.assigned_client_identifier.as_ref().unwrap_or(&connect.client_id);
         let key = key.clone();
@@ -349,6 +375,9 @@ impl State {
 fn refusal(oddities: &Oddities, will: Option<&LastWill>, size: usize) -> Option<ConnectReturnCode> {
     if oddities.connack.max_packet_size.is_some_and(|most| size > most as usize) {
         return Some(ConnectReturnCode::PacketTooLarge);
+    }
+    if let Some(code) = oddities.refuses {
+        return Some(code);
     }
     let will = will?;
     if lower(will.qos, oddities.highest_qos()) != will.qos {

@@ -74,12 +74,15 @@ impl Stored {
         }
         let topic = String::from_utf8_lossy(&publish.topic).into_owned();
         let is_stray = oddities.strays.is_some_and(|filter| matches(&topic, filter));
+        let is_garbled = oddities.garbles.is_some_and(|filter| matches(&topic, filter));
         let delay = self.will_delay.filter(|_| oddities.wills_keep_delay);
         let packet = encode(&Packet::Publish(publish));
-        match delay.or(is_stray.then_some(0)) {
-            Some(delay) => with_will_delay(&packet, delay).unwrap_or(packet),
-            None => packet,
-        }
+        let stray = match delay.or(is_stray.then_some(0)) {
+            Some(delay) => [&[WILL_DELAY_INTERVAL][..], &delay.to_be_bytes()].concat(),
+            None if is_garbled => vec![NO_PROPERTY],
+            None => return packet,
+        };
+        with_property(&packet, &stray).unwrap_or(packet)
     }
 
     fn properties(&mut self) -> &mut PublishProperties {
@@ -94,8 +97,8 @@ pub(super) fn encode(packet: &Packet) -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Adds a Will Delay Interval to a PUBLISH, which has no such property (MQTT 3.3.2.3).
-fn with_will_delay(publish: &[u8], delay: u32) -> Option<Vec<u8>> {
+/// Adds a property to a PUBLISH, which may have no such (MQTT 3.3.2.3).
+fn with_property(publish: &[u8], property: &[u8]) -> Option<Vec<u8>> {
     let (_, header) = length(publish.get(1..)?)?;
     let body = &publish[1 + header..];
     let topic = usize::from(u16::from_be_bytes([*body.first()?, *body.get(1)?]));
@@ -103,9 +106,8 @@ fn with_will_delay(publish: &[u8], delay: u32) -> Option<Vec<u8>> {
     let (before, properties) = body.split_at_checked(2 + topic + packet_id)?;
     let (size, skip) = length(properties)?;
     let mut body = before.to_vec();
-    push_length(&mut body, size + 5);
-    body.push(WILL_DELAY_INTERVAL);
-    body.extend(delay.to_be_bytes());
+    push_length(&mut body, size + property.len());
+    body.extend(property);
     body.extend(&properties[skip..]);
     let mut packet = vec![publish[0]];
     push_length(&mut packet, body.len());
@@ -117,7 +119,9 @@ fn from_now(seconds: u32) -> Instant {
     Instant::now() + Duration::from_secs(seconds.into())
 }
 
+/// Identifiers of properties (MQTT 2.2.2.2), and one that is none.
 const WILL_DELAY_INTERVAL: u8 = 0x18;
+const NO_PROPERTY: u8 = 0x7F;
 /// The user properties by which a broker says who has sent a message.
 const SENDER_ACCOUNT: &str = "sender-account";
 const SENDER_CLIENT_ID: &str = "sender-client-id";

@@ -82,4 +82,4 @@ fn samples() -> PathBuf {
     workspace().join("tests/samples/abi-1.0")
 }
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -50,7 +50,7 @@ async fn required_response_information_that_does_not_come_ends_the_daemon() -> R
     let mut home = Home::prepare(Setup::Mosquitto, |config| config.tables = tables.into()).await?;
     home.daemon.spawn()?;
     let process = home.daemon.process()?;
-    let deadline = std::time::Duration::from_secs(15);
+    let deadline = std::time::Duration::from_secs(60);
     let ended = hearth_tests::process::eventually("the end", deadline, || process.ended()).await?;
     assert!(!ended.success(), "{ended}");
     Ok(())

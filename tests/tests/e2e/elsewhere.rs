@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -69,6 +70,38 @@ async fn a_failed_request_is_a_line_of_the_log_and_a_good_one_is_not() -> Result
         assert!(line.contains(fact), "{fact} in {line}");
     }
     assert!(!log.contains("request answered"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_log_of_a_device_is_what_journald_has_about_it_and_a_name_that_is_none_is_refused()
+-> Result<()> {
+    let home = Home::start(Setup::Bundled).await?;
+    let folder = tempfile::tempdir()?;
+    let fake = folder.path().join("journalctl");
+    std::fs::write(&fake, "#!/bin/sh\necho \"$@\"\n")?;
+    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").doing("PATH")?);
+    let log = |arguments: &[&str]| {
+        let mut command = Command::new(home.daemon.program());
+        command.arg("log").args(arguments).env("PATH", &path).output()
+    };
+    let told = log(&["light-in-bedroom", "-n", "3"])?;
+    let asked =
+        "--unit hearthd --output short-iso --quiet --no-pager --lines 3 DEVICE=light-in-bedroom\n";
+    assert_eq!(String::from_utf8_lossy(&told.stdout), asked, "{told:?}");
+    for device in ["light/bedroom", "+", "", "Lamp", "a b", "lamp PRIORITY=3"] {
+        let refused = log(&[device])?;
+        assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+        let complaint = format!("hearthd: `{device}` is no device: ");
+        assert!(String::from_utf8_lossy(&refused.stderr).starts_with(&complaint), "{refused:?}");
+    }
+    // journalctl finds nothing, and says so by nothing.
+    std::fs::write(&fake, "#!/bin/sh\n")?;
+    let nothing = log(&["lamp"])?;
+    assert!(nothing.status.success() && nothing.stdout.is_empty(), "{nothing:?}");
+    let complaint = String::from_utf8_lossy(&nothing.stderr);
+    assert!(complaint.contains("has no line about `lamp`"), "{complaint}");
     Ok(())
 }
 

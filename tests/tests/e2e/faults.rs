@@ -95,4 +95,4 @@ impl Drop for Home {
 }
 
 /// What a busy machine may take beyond one and a half keep alive intervals.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(10);

@@ -217,4 +217,4 @@ deadline = "500ms"
 plugin = "wild"
 "#;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);

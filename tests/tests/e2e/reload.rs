@@ -126,4 +126,4 @@ fn edit(home: &Home, change: impl FnOnce(String) -> String) -> Result<String> {
 }
 
 const RELOADS: u8 = 30;
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

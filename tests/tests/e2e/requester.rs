@@ -60,12 +60,10 @@ async fn answered(
 /// The bundled broker does not tell that nobody is subscribed: there it is said once nobody has answered.
 async fn nobody_serves(home: &Home, setup: Setup, device: &str, question: &str) -> Result<()> {
     let mut arguments = vec!["request", device, "power", "ON"];
-    if setup == Setup::Bundled {
-        arguments.extend(["--timeout", "1s"]);
-    }
+    arguments.extend(["--timeout", if setup == Setup::Bundled { "1s" } else { "60s" }]);
     let begin = Instant::now();
     let ran = home.daemon.command(&arguments).await?;
-    assert!(begin.elapsed() < Duration::from_secs(5), "{setup:?}: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(30), "{setup:?}: {:?}", begin.elapsed());
     assert_eq!(ran.stdout, "", "{setup:?}");
     if setup == Setup::Bundled && ran.code == Some(75) {
         let expected = format!("within 1s: no hub tells of a device `{device}`{question}\n");
@@ -244,10 +242,11 @@ async fn the_answer_of_whoever_has_the_device_wins_over_a_404() -> Result<()> {
         assert_eq!(ran.code, Some(1), "{setup:?} {ran:?}");
         assert_eq!(ran.stderr, "hearthd: 422: too bright\n", "{setup:?}");
         let begin = Instant::now();
+        let arguments = ["request", "lamp", "power", "ON", "--timeout", "60s"];
         let (ran, _) = answered(&mut home, &arguments, &[foreign]).await?;
         assert_eq!(ran.code, Some(1), "{setup:?} {ran:?}");
         assert_eq!(ran.stderr, "hearthd: 404: there is no device `lamp`\n", "{setup:?}");
-        assert!(begin.elapsed() < Duration::from_secs(5), "{setup:?}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{setup:?}: {:?}", begin.elapsed());
     }
     Ok(())
 }

@@ -72,7 +72,9 @@ impl Hub {
         let Phase::Connecting { armed } = self.phase else { return };
         if connack.receive_maximum == 0 {
             self.notice(Notice::ProtocolError { what: "CONNACK with a Receive Maximum of 0" });
-            return self.disconnect(Next::Wait, armed);
+            // The will stays: the broker publishes it after such an end.
+            self.phase = Phase::Disconnecting { next: Next::Wait, will: None };
+            return self.outputs.push_back(Output::Protest);
         }
         self.note_lacks(connack);
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
@@ -183,12 +185,16 @@ impl Hub {
         if PASSING_REFUSALS.contains(&reason_code)
             && let Some(topic) = self.outbox.put_off(id, self.clock)
         {
+            self.acquit(&topic);
             return self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };
+        self.acquit(&topic);
         if refused {
-            // What cannot be cleared is left, and known to be there.
-            self.serving.cannot_look_at(&topic);
+            if kind == Kind::Clearing {
+                // What cannot be cleared is left, and known to be there.
+                self.leave_uncleared(&topic, PASSING_REFUSALS.contains(&reason_code));
+            }
             self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let farewell = kind == Kind::Farewell;
@@ -210,12 +216,30 @@ impl Hub {
         if self.fence_due(connection).is_none_or(|due| due > now.monotonic) {
             return;
         }
-        let Phase::Online(connection) = &mut self.phase else { return };
+        let (fence, generation) = (connection.fence, connection.generation);
+        if matches!(fence, Fence::Settling { .. }) && self.wills.has_past(generation) {
+            // The connection may have been dead meanwhile, and an acknowledgement be on its way.
+            let until = now.monotonic + self.config.fence_timeout;
+            self.set_fence(Fence::Confirming { until });
+            return self.send_fence();
+        }
+        self.decide(now, matches!(fence, Fence::Settling { .. }));
+    }
+
+    fn set_fence(&mut self, fence: Fence) {
+        if let Phase::Online(connection) = &mut self.phase {
+            connection.fence = fence;
+        }
+    }
+
+    /// Decides the outcomes; `confirmed` says that all has been seen that came by now.
+    pub(super) fn decide(&mut self, now: Now, confirmed: bool) {
+        let Phase::Online(connection) = &self.phase else { return };
         let fenced = connection.fence.is_back();
-        connection.fence = Fence::Decided { fenced };
         let (resumed, watched) = (connection.resumed, connection.watched);
         let generation = connection.generation;
         let prefix = connection.prefix.clone();
+        self.set_fence(Fence::Decided { fenced });
         if !fenced {
             self.notice(Notice::FenceGivenUp);
             self.pass_fence(now);
@@ -229,7 +253,7 @@ impl Hub {
         if !self.wills.has_past(generation) {
             return;
         }
-        let view = View { resumed, fenced, watched };
+        let view = View { resumed, fenced: confirmed, watched };
         let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
         self.store_memory();
         for absence in decided {
@@ -243,7 +267,9 @@ impl Hub {
         match connection.fence {
             // It comes behind what is held; what was left has it come on the next connection.
             Fence::Sent { .. } if self.has_left || !self.held.is_empty() => None,
-            Fence::Sent { until, .. } | Fence::Settling { until } => Some(until),
+            Fence::Sent { until, .. } | Fence::Settling { until } | Fence::Confirming { until } => {
+                Some(until)
+            }
             Fence::Unsent | Fence::Decided { .. } => None,
         }
     }
@@ -303,7 +329,7 @@ impl Hub {
     }
 
     fn on_attempt_failed(&mut self, now: Now, generation: Generation, cause: Disconnection) {
-        if let Disconnection::Refused { reason_code } = cause
+        if let Disconnection::Refused { reason_code, .. } = cause
             && WILL_REFUSALS.contains(&reason_code)
         {
             self.wills.forget(generation);

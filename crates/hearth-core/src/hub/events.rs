@@ -14,6 +14,7 @@ pub(super) struct Told {
     pub(super) failed: Telling,
     answered: Telling,
     pub(super) ignored: Telling,
+    pub(super) unreadable: Telling,
     pub(super) restored: Telling,
     /// When the next event may be published, and how many were left out.
     next_event: Duration,

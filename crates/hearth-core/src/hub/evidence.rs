@@ -19,10 +19,10 @@ impl Hub {
         match self.wills.trace(message, self.generation()) {
             Trace::Will(generation) => {
                 let answer = self.acknowledgement(message);
-                let unknown = self.note_unknown_connection(generation);
-                let (mut news, changed) = self.wills.acknowledge(generation, &answer);
-                news |= unknown;
-                self.note_evidence(news, changed, delivery);
+                let (unknown, mut changed) = self.note_unknown_connection(generation);
+                let (news, upgraded) = self.wills.acknowledge(generation, &answer);
+                changed.extend(upgraded);
+                self.note_evidence(news || unknown, changed, delivery);
             }
             Trace::Stranger => self.on_stranger(delivery),
             Trace::Premature => {
@@ -51,10 +51,10 @@ impl Hub {
         match trace {
             Trace::Will(generation) if offline => {
                 let resumed = self.connection().is_some_and(|connection| connection.resumed);
-                let unknown = self.note_unknown_connection(generation);
-                let (mut news, changed) = self.wills.saw_will(generation, resumed);
-                news |= unknown;
-                self.note_evidence(news, changed, delivery);
+                let (unknown, mut changed) = self.note_unknown_connection(generation);
+                let (news, upgraded) = self.wills.saw_will(generation, resumed);
+                changed.extend(upgraded);
+                self.note_evidence(news || unknown, changed, delivery);
             }
             Trace::Own(_) => self.acknowledge_now(delivery),
             Trace::Stranger => {
@@ -138,23 +138,26 @@ impl Hub {
         }
     }
 
-    /// A will was published whose CONNACK the memory does not know of; returns whether that is news.
-    fn note_unknown_connection(&mut self, generation: Generation) -> bool {
-        let current = self.generation().filter(|_| !self.wills.knows(generation));
-        current.is_some_and(|current| self.wills.saw_stranger(current))
+    /// A will was published whose CONNACK the memory may not know of; returns whether that is news, and what it changes.
+    fn note_unknown_connection(&mut self, generation: Generation) -> (bool, Vec<Absence>) {
+        match self.generation().filter(|_| !self.wills.knows(generation)) {
+            Some(current) => self.wills.saw_stranger(current),
+            None => (false, Vec::new()),
+        }
     }
 
     /// There was a connection that the memory does not know: what came to it may be forgotten.
     fn on_stranger(&mut self, delivery: Option<DeliveryId>) {
-        let news = self.generation().is_some_and(|current| self.wills.saw_stranger(current));
-        self.note_evidence(news, None, delivery);
+        let Some(current) = self.generation() else { return self.acknowledge_now(delivery) };
+        let (news, changed) = self.wills.saw_stranger(current);
+        self.note_evidence(news, changed, delivery);
     }
 
     /// Stores new evidence before its delivery is acknowledged, and tells of a changed outcome.
-    fn note_evidence(
+    pub(super) fn note_evidence(
         &mut self,
         news: bool,
-        changed: Option<Absence>,
+        changed: Vec<Absence>,
         delivery: Option<DeliveryId>,
     ) {
         if news {
@@ -167,7 +170,7 @@ impl Hub {
         } else {
             self.acknowledge_now(delivery);
         }
-        if let Some(absence) = changed {
+        for absence in changed {
             if let Phase::Online(connection) = &self.phase {
                 let prefix = connection.prefix.clone();
                 self.publish_absence(prefix.as_ref(), &absence);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Hub, Next, Phase};
-use crate::{Connack, Disconnection, Lack, Limits, Notice, Now, QoS};
+use crate::{Connack, Lack, Limits, Notice, Now, QoS};
 
 impl Connack {
     /// Lists what the broker does not offer, of what a hub with this client ID wants.
@@ -44,24 +44,6 @@ impl Hub {
         self.wills.note_limits(limits);
     }
 
-    /// Names the message that the broker may have ended the connection over: it says so, or it does it a second time.
-    pub(super) fn suspect_publish(&mut self, now: Now, cause: &Disconnection) {
-        let Phase::Online(connection) = &self.phase else { return };
-        let early = now.monotonic < connection.since + EARLY;
-        let oldest = self.outbox.oldest_unanswered().map(|(_, topic)| topic.to_owned());
-        let before = std::mem::replace(&mut self.suspect, oldest.clone().filter(|_| early));
-        let accused = match cause {
-            Disconnection::ByBroker { reason_code, .. } => PUBLISH_CAUSES.contains(reason_code),
-            Disconnection::Lost { .. } => early && before == oldest,
-            Disconnection::Requested
-            | Disconnection::Refused { .. }
-            | Disconnection::Unreachable { .. } => false,
-        };
-        if let Some(topic) = oldest.filter(|_| accused) {
-            self.notice(Notice::PublishSuspected { topic });
-        }
-    }
-
     /// Returns how long PUBACK may take: three times the keep alive that is agreed on.
     pub(super) fn puback_timeout(&self, connack: &Connack) -> Duration {
         let server = connack.server_keep_alive.filter(|seconds| *seconds > 0);
@@ -94,9 +76,5 @@ impl Hub {
 /// CONNACK reason codes of a will that the broker cannot keep (MQTT 3.2.2.2).
 const RETAIN_NOT_SUPPORTED: u8 = 0x9A;
 const QOS_NOT_SUPPORTED: u8 = 0x9B;
-/// DISCONNECT reason codes that a PUBLISH may be the cause of (MQTT 3.14.2.1).
-const PUBLISH_CAUSES: [u8; 8] = [0x81, 0x82, 0x87, 0x90, 0x95, 0x99, 0x9A, 0x9B];
-/// A connection that ends sooner may have ended over what was published at its beginning.
-const EARLY: Duration = Duration::from_secs(10);
 /// A broker that wants to hear of its clients more often is no faster for it.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(5);

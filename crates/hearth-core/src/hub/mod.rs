@@ -3,6 +3,7 @@
 mod admitting;
 mod config;
 mod connecting;
+mod denied;
 mod events;
 mod evidence;
 mod filters;
@@ -35,6 +36,7 @@ pub use config::{DevicePolicy, HubConfig};
 pub use guarding::Guard;
 pub use serving::Served;
 
+use denied::Denied;
 use events::Told;
 use filters::Filters;
 use holding::Arrival;
@@ -95,8 +97,7 @@ pub struct Hub {
     told: Told,
     /// What people were last told that the broker does not offer.
     lacks: Vec<Lack>,
-    /// The topic of the oldest message without PUBACK when the last connection ended early.
-    suspect: Option<String>,
+    denied: Denied,
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
@@ -192,15 +193,20 @@ enum Fence {
     Unsent,
     /// Sent; given up at this time, which moves on while the broker delivers, but not past the latest.
     Sent { until: Duration, latest: Duration },
-    /// Back; the outcomes are decided at this time.
+    /// Back; late copies are waited for until this time.
     Settling { until: Duration },
+    /// Sent once more: what is decided is decided on a connection that lives. Given up at this time.
+    Confirming { until: Duration },
     /// The outcomes are decided; the fence may still come.
     Decided { fenced: bool },
 }
 
 impl Fence {
     fn is_back(self) -> bool {
-        matches!(self, Self::Settling { .. } | Self::Decided { fenced: true })
+        matches!(
+            self,
+            Self::Settling { .. } | Self::Confirming { .. } | Self::Decided { fenced: true }
+        )
     }
 }
 
@@ -282,7 +288,7 @@ impl Hub {
             presence: Presence::default(),
             told: Told::default(),
             lacks: Vec::new(),
-            suspect: None,
+            denied: Denied::default(),
             revision: 0,
             stored: 0,
             evidence: 0,
@@ -307,6 +313,7 @@ impl Hub {
             Input::Disconnected(cause) => self.on_disconnected(now, cause),
             Input::Subscribed { reason_codes } => self.on_subscribed(now, &reason_codes),
             Input::Received { message, delivery } => self.on_received(now, message, delivery),
+            Input::Unreadable { topic, error } => self.on_unreadable(now, topic, error),
             Input::Published { id, reason_code } => self.on_published(id, reason_code),
             Input::Stored { revision } => {
                 self.store_failure = None;
@@ -322,6 +329,7 @@ impl Hub {
             Input::Devices(devices) => {
                 self.config.devices = devices;
                 self.serve_devices(now);
+                self.forgive(now);
             }
             Input::Elapsed => {}
             Input::Shutdown => self.on_shutdown(now),
@@ -421,7 +429,8 @@ impl Hub {
     fn pump(&mut self, now: Now) {
         let Phase::Online(connection) = &self.phase else { return };
         let window = connection.window;
-        while let Some(taken) = self.outbox.take(now.monotonic, window) {
+        let window = if self.denied.is_careful { window.of_one() } else { window };
+        while let Some(taken) = self.outbox.take(now.monotonic, window, &self.denied.aside) {
             match taken {
                 Taken::Publish(id, message) => {
                     self.outputs.push_back(Output::Publish { id, message });
@@ -430,8 +439,10 @@ impl Hub {
                     self.let_go(id, kind);
                     self.notice(Notice::MessageDropped { topic });
                 }
+                Taken::LeftOut(id, kind, topic) => self.leave_out(now, id, kind, topic),
             }
         }
+        self.end_care();
     }
 
     fn store_memory(&mut self) -> u64 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Fence, Hub, Phase, holding::Arrival};
 use crate::{
-    Delivery, DeliveryId, Message, Now,
+    Delivery, DeliveryId, Generation, Message, Notice, Now,
     token::Purpose,
     topic::{Prefix, Values},
 };
@@ -38,6 +38,7 @@ impl Hub {
     pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
         match &self.phase {
             Phase::Subscribing(_) | Phase::Online(_) => {
+                self.spare_state(&message);
                 self.hold_back(now, Arrival::new(message, delivery, now.monotonic));
                 self.take_in_held(now);
             }
@@ -49,6 +50,40 @@ impl Hub {
             | Phase::Disconnecting { .. }
             | Phase::Stopped => {}
         }
+    }
+
+    /// What cannot be read may have been a copy of a will, or an answer to one: where its topic does not say otherwise,
+    /// silence about earlier wills proves nothing any more.
+    pub(super) fn on_unreadable(&mut self, now: Now, topic: String, error: String) {
+        let connection = self.connection().map(|connection| connection.generation);
+        let address = self.address(self.prefix(), &topic);
+        match (address, connection) {
+            (Address::WillAnswer | Address::Presence, Some(current)) => self.doubt_silence(current),
+            (Address::Other, Some(current)) if topic.is_empty() => self.doubt_silence(current),
+            (_, None) => {
+                self.wills.session_lost();
+                self.store_memory();
+            }
+            (
+                Address::Fence
+                | Address::Session
+                | Address::Guarded
+                | Address::Retained
+                | Address::Leftover
+                | Address::Rival { .. }
+                | Address::Request { .. }
+                | Address::Other,
+                Some(_),
+            ) => {}
+        }
+        if let Some(more) = self.told.unreadable.tell(now.monotonic) {
+            self.notice(Notice::MessageUnreadable { topic, error, more });
+        }
+    }
+
+    fn doubt_silence(&mut self, current: Generation) {
+        let (news, changed) = self.wills.doubt_silence(current);
+        self.note_evidence(news, changed, None);
     }
 
     pub(super) fn take_in(
@@ -160,6 +195,7 @@ impl Hub {
                 connection.fence = Fence::Settling { until: now.monotonic + settle };
                 self.pass_fence(now);
             }
+            Fence::Confirming { .. } => self.decide(now, true),
             Fence::Decided { fenced: false } => {
                 connection.fence = Fence::Decided { fenced: true };
                 self.settle_journal(now);
@@ -188,7 +224,7 @@ impl Hub {
     /// Whether all that the broker had queued has been seen, or is not waited for any longer.
     pub(super) fn has_passed_fence(&self) -> bool {
         matches!(&self.phase, Phase::Online(connection)
-            if matches!(connection.fence, Fence::Settling { .. } | Fence::Decided { .. }))
+            if connection.fence.is_back() || matches!(connection.fence, Fence::Decided { .. }))
     }
 
     pub(super) fn fence_is_back(&self) -> bool {

@@ -11,7 +11,7 @@ use super::{
     holding::Arrival,
 };
 use crate::{
-    Answer, Change, Message, Now, Output, Record, Request, RequestId, RequestKey, Status,
+    Absence, Answer, Change, Message, Now, Output, Record, Request, RequestId, RequestKey, Status,
     journal::{Durability, EntryId, Mark, Seen},
     record::{Reply, fingerprint},
     requests::{Origin, Pending},
@@ -91,8 +91,9 @@ impl Hub {
                 self.requests.attach(request, origin);
             }
             Seen::Answered(entry) => {
-                // A state is read anew, unless what was read is still on its way.
-                if origin.reads && !self.is_on_its_way(entry) {
+                // A state is read anew, unless what was read is still on its way, and still so.
+                if origin.reads && (!self.is_on_its_way(entry) || self.superseded(entry).is_some())
+                {
                     return Some(origin);
                 }
                 self.bind(&mut origin, entry);
@@ -172,8 +173,8 @@ impl Hub {
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if *device == *self.config.client_id && *property == *"absences" {
-            let absences = serde_json::to_value(&self.wills.memory().decided)
-                .expect("an absence has only text keys");
+            let decided = self.wills.memory().decided.iter();
+            let absences = decided.map(Absence::facts).collect();
             return self.on_answered(now, id, Answer::json(&absences));
         }
         let payload = message.payload.clone();

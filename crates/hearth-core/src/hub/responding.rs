@@ -95,7 +95,7 @@ impl Hub {
     }
 
     /// Returns what to say in place of an answer that is not true any more.
-    fn superseded(&self, entry: EntryId) -> Option<Answer> {
+    pub(super) fn superseded(&self, entry: EntryId) -> Option<Answer> {
         let record = &self.journal.get(entry)?.record;
         let first = record.answer.as_ref()?.status.code();
         let (property, value) = self.values.superseded(record, entry)?;

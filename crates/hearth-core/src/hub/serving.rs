@@ -35,6 +35,8 @@ pub(super) struct Serving {
     again: Option<Duration>,
     /// What was tried on this connection: not again before then, or before the next one.
     tried: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// How often the hub has looked for what is left: what comes back of an earlier look is late.
+    looks: u32,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +92,11 @@ impl Serving {
         let was_looked_at = left.is_some();
         self.tried.extend(left);
         was_looked_at
+    }
+
+    /// Tries again in a while what was tried in vain.
+    fn look_again(&mut self, now: Duration) {
+        self.again = Some(now + TAKEN_BACK_AGAIN);
     }
 
     /// Returns whether the store knows that a state may be published, which could not be taken back otherwise.
@@ -272,20 +279,39 @@ impl Hub {
             None => self.begin_taking_back(now),
             Some(taking_back) if taking_back.stage == Stage::Subscribing => {
                 taking_back.stage = Stage::Reading { until };
-                let probe = self.own_message("retained", Purpose::Retained);
+                self.serving.looks += 1;
+                let probe = self.probe_of_look();
                 self.send(probe, Kind::Connection, None);
             }
             Some(_) => {}
         }
     }
 
+    /// Comes back behind the retained messages of this look.
+    fn probe_of_look(&self) -> Message {
+        let payload = self.serving.looks.to_string().into();
+        Message { payload, ..self.own_message("retained", Purpose::Retained) }
+    }
+
     pub(super) fn on_retained_seen(&mut self, now: Now, message: &Message) {
         let until = now.monotonic + self.config.settle;
         if self.own_generation(message, Purpose::Retained).is_some()
+            && message.payload[..] == *self.serving.looks.to_string().as_bytes()
             && let Some(taking_back) = &mut self.serving.taking_back
             && matches!(taking_back.stage, Stage::Reading { .. })
         {
             taking_back.stage = Stage::Settling { until };
+        }
+    }
+
+    /// A state that may be another hub's by now is not cleared, also where the message that shows it waits to be taken
+    /// in; the next look shows whose it is.
+    pub(super) fn spare_state(&mut self, message: &Message) {
+        if self.serving.takes_back(&message.topic)
+            && message.user_property("hub") != Some(&self.config.client_id)
+            && self.outbox.stop_clearing(|topic| topic == message.topic)
+        {
+            self.leave_uncleared(&message.topic, true);
         }
     }
 
@@ -295,6 +321,9 @@ impl Hub {
         if !own || message.payload.is_empty() {
             return;
         }
+        if self.held.iter().any(|newer| newer.message.topic == message.topic) {
+            return self.leave_uncleared(&message.topic, true);
+        }
         let clear = Message {
             topic: message.topic.clone(),
             qos: QoS::AtLeastOnce,
@@ -302,10 +331,21 @@ impl Hub {
             user_properties: vec![self.introduction_of_hub()],
             ..Message::default()
         };
-        let id = self.send(clear, Kind::State, None);
+        let id = self.send(clear, Kind::Clearing, None);
         if let Some(taking_back) = &mut self.serving.taking_back {
             taking_back.clearing.extend(id);
             taking_back.cleared += 1;
+        }
+    }
+
+    /// Leaves a state as it is: on this connection, or, where that may pass, until it is looked at `again`.
+    pub(super) fn leave_uncleared(&mut self, topic: &str, again: bool) {
+        let stage = self.serving.taking_back.as_ref().map(|taking_back| taking_back.stage);
+        if self.serving.cannot_look_at(topic) && stage != Some(Stage::Clearing) {
+            self.outputs.push_back(Output::Unsubscribe(vec![topic.to_owned()]));
+        }
+        if again {
+            self.serving.look_again(self.clock);
         }
     }
 
@@ -321,14 +361,14 @@ impl Hub {
         match taking_back.stage {
             Stage::Reading { until } if until <= now.monotonic => {
                 self.stop_taking_back();
-                self.serving.again = Some(now.monotonic + TAKEN_BACK_AGAIN);
+                self.serving.look_again(now.monotonic);
             }
             Stage::Settling { until } if until <= now.monotonic => {
                 taking_back.stage = Stage::Clearing;
                 let filters = taking_back.topics.keys().cloned().collect();
                 self.outputs.push_back(Output::Unsubscribe(filters));
                 // Nobody waits for UNSUBACK: the broker has acted on what came before this once it acknowledges it.
-                let probe = self.own_message("retained", Purpose::Retained);
+                let probe = self.probe_of_look();
                 let id = self.send(probe, Kind::Connection, None);
                 if let Some(taking_back) = &mut self.serving.taking_back {
                     taking_back.clearing.extend(id);
@@ -389,6 +429,7 @@ impl Hub {
     }
 
     fn stop_taking_back(&mut self) {
+        self.outbox.stop_clearing(|_| true);
         self.stop_taking_back_of();
     }
 
@@ -487,7 +528,7 @@ impl Hub {
 const VERBS: [&str; 3] = ["get", "set", "describe"];
 /// What can be asked of the hub.
 const OWN_PROPERTIES: [&str; 5] = ["devices", "status", "absences", "reload", "restart"];
-/// How many states are looked at together.
 /// How long after a vain look at leftovers they are looked at again.
 const TAKEN_BACK_AGAIN: Duration = Duration::from_secs(60);
+/// How many states are looked at together.
 const TAKEN_BACK_AT_ONCE: usize = 256;

@@ -59,7 +59,7 @@ impl Hub {
     }
 
     pub(super) fn publish_absence(&mut self, prefix: Option<&Prefix>, absence: &Absence) {
-        let payload = serde_json::to_vec(absence).expect("an absence has only text keys");
+        let payload = absence.facts().to_string();
         let message = Message {
             topic: self
                 .config

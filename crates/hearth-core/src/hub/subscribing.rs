@@ -72,11 +72,11 @@ impl Hub {
     fn ask_session(&mut self, window: Window) {
         let probe = self.own_message("session", Purpose::Session);
         self.send(probe, Kind::Connection, None);
-        match self.outbox.take(self.clock, window) {
+        match self.outbox.take(self.clock, window, &self.denied.aside) {
             Some(Taken::Publish(id, message)) => {
                 self.outputs.push_back(Output::Publish { id, message });
             }
-            Some(Taken::Dropped(_, _, topic)) => {
+            Some(Taken::Dropped(_, _, topic) | Taken::LeftOut(_, _, topic)) => {
                 self.notice(crate::Notice::MessageDropped { topic });
             }
             None => {}
@@ -96,12 +96,17 @@ impl Hub {
             latest: now.monotonic + self.config.fence_timeout * FENCE_PATIENCE,
         };
         self.leave_what_is_not_served();
-        let fence = self.own_message("fence", Purpose::Fence);
-        self.send(fence, Kind::Connection, None);
+        self.send_fence();
         self.phase = Phase::Online(connection);
         // Somebody waits for these; a state that the broker ends the connection over must not keep them back.
         self.publish_undelivered(now);
         self.publish_everything();
+    }
+
+    /// Publishes what comes back to the hub behind all that the broker had for it by then.
+    pub(super) fn send_fence(&mut self) {
+        let fence = self.own_message("fence", Purpose::Fence);
+        self.send(fence, Kind::Connection, None);
     }
 
     /// Called once the fence is decided: clears `unproven`.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use hearth_core::{Change, Disconnection, Fatal, Input, Memory, Notice, Output};
 
-use crate::rig::{Rig, config, connack};
+use crate::rig::{Rig, config, connack, refused};
 
 #[test]
 fn the_first_connection_learns_the_prefix_and_the_second_carries_the_will() {
@@ -101,7 +101,7 @@ fn a_refused_will_makes_the_hub_learn_the_prefix_anew() {
     let memory = Rig::online().memory;
     let mut rig = Rig::new(config(), memory);
     rig.take();
-    rig.handle(Input::Disconnected(Disconnection::Refused { reason_code: 0x87 }));
+    rig.handle(Input::Disconnected(refused(0x87)));
     rig.advance(Duration::from_secs(60));
     assert!(rig.take().contains(&Output::Connect { will: None }));
 }
@@ -138,7 +138,11 @@ fn an_attempt_whose_connack_is_lost_keeps_its_generation_to_itself_and_is_no_abs
 fn a_takeover_is_not_fought() {
     let mut rig = Rig::online();
     let reason_string = None;
-    rig.handle(Input::Disconnected(Disconnection::ByBroker { reason_code: 0x8E, reason_string }));
+    rig.handle(Input::Disconnected(Disconnection::ByBroker {
+        reason_code: 0x8E,
+        reason_string,
+        server_reference: None,
+    }));
     let outputs = rig.take();
     let Some(Output::Notice(Notice::Offline { retry_in, .. })) = outputs.last() else {
         panic!("{outputs:?}")

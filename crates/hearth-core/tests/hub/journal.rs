@@ -336,7 +336,7 @@ fn a_packet_identifier_of_this_connection_outlives_the_loss_of_an_older_session(
     let asked = rig.executed().remove(0);
     rig.answer(&asked, Answer::text("1"));
     rig.fence();
-    rig.advance(Duration::from_millis(300));
+    rig.settle();
     lose_connection(&mut rig);
     rig.take();
     rig.go_online_unfenced(true);

@@ -6,7 +6,7 @@ use hearth_core::{
     Connack, Disconnection, Input, Lack, Limits, Memory, Notice, Output, QoS, topic::Prefix,
 };
 
-use crate::rig::{Rig, config, connack};
+use crate::rig::{Rig, config, connack, refused};
 
 fn notices(rig: &Rig) -> Vec<Notice> {
     let notices = rig.outputs.iter().filter_map(|output| match output {
@@ -24,7 +24,7 @@ fn online_at(offer: &Connack) -> Rig {
     rig.connect(offer.clone());
     rig.grant_but(|_| offer.limits.qos as u8);
     rig.fence();
-    rig.advance(Duration::from_millis(300));
+    rig.settle();
     rig.accept_all();
     rig
 }
@@ -52,7 +52,7 @@ fn a_broker_without_qos_1_and_retained_messages_gets_neither_and_it_is_told_once
 #[test]
 fn a_will_that_is_refused_for_being_retained_is_not_retained_the_next_time() {
     let mut rig = Rig::new(config(), Rig::online().memory);
-    rig.handle(Input::Disconnected(Disconnection::Refused { reason_code: 0x9A }));
+    rig.handle(Input::Disconnected(refused(0x9A)));
     rig.advance(Duration::from_secs(60));
     // Without a will it connects, and may learn no more than the prefix.
     rig.connect(Connack {
@@ -68,7 +68,10 @@ fn a_receive_maximum_of_zero_is_a_protocol_error() {
     let mut rig = Rig::new(config(), Rig::online().memory);
     rig.connect(Connack { receive_maximum: 0, ..connack(Some("alice"), true) });
     assert!(notices(&rig).iter().any(|notice| matches!(notice, Notice::ProtocolError { .. })));
-    assert!(rig.outputs.contains(&Output::Disconnect));
+    assert!(rig.outputs.contains(&Output::Protest));
+    // Its will may be published.
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "protested".into() }));
+    assert!(rig.memory.open.iter().all(|will| !will.clean));
 }
 
 #[test]
@@ -89,31 +92,6 @@ fn a_fence_that_is_given_up_is_told() {
     let mut rig = Rig::online().restarted(true);
     rig.advance(Duration::from_secs(10));
     assert!(notices(&rig).contains(&Notice::FenceGivenUp));
-}
-
-#[test]
-fn a_broker_that_ends_the_connection_over_a_message_has_the_message_named() {
-    for cause in [
-        Disconnection::ByBroker { reason_code: 0x87, reason_string: None },
-        Disconnection::Lost { error: "closed".into() },
-    ] {
-        let mut rig = Rig::new(config(), Rig::online().memory);
-        let mut told = Vec::new();
-        for _ in 0..2 {
-            rig.go_online_unfenced(true);
-            rig.fence();
-            rig.take();
-            rig.handle(Input::Disconnected(cause.clone()));
-            let suspects = notices(&rig).into_iter().filter_map(|notice| match notice {
-                Notice::PublishSuspected { topic } => Some(topic),
-                _ => None,
-            });
-            told.extend(suspects);
-            rig.advance(Duration::from_secs(60));
-        }
-        let times = if matches!(cause, Disconnection::ByBroker { .. }) { 2 } else { 1 };
-        assert_eq!(told.len(), times, "{cause:?}: {told:?}");
-    }
 }
 
 #[test]

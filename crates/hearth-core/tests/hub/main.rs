@@ -1,6 +1,7 @@
 //! The hub, driven by hand: inputs, outputs and a clock that stands still unless it is moved.
 
 mod connecting;
+mod denied;
 mod flood;
 mod guards;
 mod journal;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hearth_core::{Answer, ContentType, Input, Message, SENDER_ACCOUNT};
+use hearth_core::{
+    Answer, ContentType, Disconnection, Input, Message, Notice, Output, QoS, SENDER_ACCOUNT,
+};
 
 use crate::rig::{Rig, config, connack, request, retry, status};
 
@@ -92,6 +94,54 @@ fn a_device_at_rest_that_tells_another_state_supersedes_the_first_answer() {
 }
 
 #[test]
+fn a_read_whose_answer_waits_is_read_anew_only_where_that_is_not_so_any_more() {
+    let mut rig = Rig::online();
+    rig.receive(request("", b"r"));
+    let asked = rig.executed().remove(0);
+    rig.answer(&asked, Answer::text("ON"));
+    rig.take();
+    rig.receive(retry(request("", b"r")));
+    assert!(rig.executed().is_empty() && rig.published().is_empty(), "the answer is on its way");
+    rig.handle(Input::State {
+        device: "lamp".into(),
+        property: "power".into(),
+        payload: "OFF".into(),
+        content_type: ContentType::Text,
+        retain: true,
+    });
+    let answers = ask(&mut rig, retry(request("", b"r")));
+    assert_eq!(rig.executed().len(), 1);
+    assert_eq!((answers.len(), status(&answers[0])), (1, "200"));
+}
+
+#[test]
+fn a_state_that_was_read_and_found_no_room_is_not_told_on_a_later_connection() {
+    let mut rig = Rig::online();
+    let read = |n: u16| Message {
+        qos: QoS::AtMostOnce,
+        correlation_data: Some(n.to_be_bytes().to_vec().into()),
+        ..request("", b"")
+    };
+    let last = 1030_u16;
+    for n in 0..=last {
+        rig.take();
+        rig.handle(Input::Received { message: read(n), delivery: None });
+        let asked = rig.executed().remove(0);
+        rig.answer(&asked, Answer::text("ON"));
+    }
+    let full = |output: &Output| matches!(output, Output::Notice(Notice::QueueFull { .. }));
+    assert!(rig.outputs.iter().any(full));
+    rig.take();
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    rig.advance(Duration::from_secs(2));
+    rig.go_online(true);
+    let answered = rig.published().into_iter().filter(|m| m.user_property("__stat").is_some());
+    let answered: Vec<_> = answered.filter_map(|answer| answer.correlation_data).collect();
+    assert!(!answered.is_empty());
+    assert!(!answered.contains(&last.to_be_bytes().to_vec().into()));
+}
+
+#[test]
 fn a_set_of_several_is_superseded_by_any_of_them() {
     let set = |payload: &'static str, data: &'static [u8]| Message {
         topic: "alice/cmnd/lamp/set".into(),
@@ -154,7 +204,7 @@ fn another_account_with_the_same_topic_and_data_is_another_sender() {
         rig.connect(hearth_core::Connack { vouches, ..connack(Some("alice"), false) });
         rig.grant();
         rig.fence();
-        rig.advance(Duration::from_millis(300));
+        rig.settle();
         rig.accept_all();
         ask(&mut rig, from("phone"));
         ask(&mut rig, from("tablet"));

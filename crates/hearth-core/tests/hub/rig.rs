@@ -82,6 +82,11 @@ pub(crate) fn connack(prefix: Option<&str>, session_present: bool) -> Connack {
     }
 }
 
+/// CONNACK refuses with this reason code.
+pub(crate) fn refused(reason_code: u8) -> Disconnection {
+    Disconnection::Refused { reason_code, reason_string: None, server_reference: None }
+}
+
 impl Rig {
     pub(crate) fn new(config: HubConfig, memory: Memory) -> Self {
         Self::with_journal(config, memory, BTreeMap::new())
@@ -198,7 +203,7 @@ impl Rig {
     pub(crate) fn go_online(&mut self, session_present: bool) {
         self.go_online_unfenced(session_present);
         self.fence();
-        self.advance(Duration::from_millis(300));
+        self.settle();
         self.accept_all();
     }
 
@@ -243,6 +248,12 @@ impl Rig {
                 }
             }
         }
+    }
+
+    /// Lets the time for late copies pass, and sends back what the hub publishes then.
+    pub(crate) fn settle(&mut self) {
+        self.advance(Duration::from_millis(300));
+        self.fence();
     }
 
     pub(crate) fn advance(&mut self, by: Duration) {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use hearth_core::{
-    ContentType, DevicePolicy, Disconnection, HubConfig, Input, Memory, Message, Notice, Output,
-    QoS, Subscription,
+    Connack, ContentType, DevicePolicy, Disconnection, HubConfig, Input, Memory, Message, Notice,
+    Output, QoS, Subscription,
 };
 
-use crate::rig::{Rig, config, connack};
+use crate::rig::{Rig, config, connack, request};
 
 fn without(device: &str) -> HubConfig {
     let mut config = config();
@@ -91,7 +91,7 @@ fn the_hub_subscribes_to_its_own_devices_and_to_nobody_elses() {
 #[test]
 fn without_wildcards_each_declared_property_has_a_filter() {
     let mut rig = Rig::new(config(), Rig::online().memory);
-    rig.connect(hearth_core::Connack { wildcards: false, ..connack(Some("alice"), true) });
+    rig.connect(Connack { wildcards: false, ..connack(Some("alice"), true) });
     rig.grant();
     let filters = filters(&rig);
     assert!(filters.iter().all(|filter| !filter.contains(['+', '#'])), "{filters:?}");
@@ -202,6 +202,108 @@ fn a_device_that_goes_is_taken_back_and_only_what_carries_the_hubs_name() {
     assert!(left.contains(&"alice/state/lamp/power".to_owned()), "{left:?}");
 }
 
+/// Lists the states that the hub clears.
+fn cleared(rig: &Rig) -> Vec<String> {
+    let clears = rig.published().into_iter().filter(|m| m.retain && m.payload.is_empty());
+    clears.map(|message| message.topic).collect()
+}
+
+/// A hub without the lamp, of which it has seen a retained state.
+fn with_leftover(mut rig: Rig) -> Rig {
+    rig.handle(Input::Devices(without("lamp").devices));
+    rig.grant();
+    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    rig
+}
+
+/// Refuses what the hub has published on a topic, for now.
+fn refuse_for_now(rig: &mut Rig, topic: &str) {
+    let ids = rig.outputs.iter().filter_map(|output| match output {
+        Output::Publish { id, message } if message.topic == topic => Some(*id),
+        _ => None,
+    });
+    for id in ids.collect::<Vec<_>>() {
+        rig.handle(Input::Published { id, reason_code: 0x97 });
+    }
+}
+
+#[test]
+fn what_clears_a_state_is_not_sent_again_on_another_connection() {
+    let mut rig = with_leftover(Rig::online());
+    assert_eq!(cleared(&rig), ["alice/state/lamp/power"]);
+    rig.take();
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    rig.advance(Duration::from_secs(2));
+    rig.go_online_unfenced(true);
+    assert!(cleared(&rig).is_empty(), "another hub may have the lamp by now");
+    rig.fence();
+    rig.grant();
+    rig.receive(retained("alice/state/lamp/power", "ON", "annex"));
+    pass_retained(&mut rig);
+    rig.accept_all();
+    assert!(cleared(&rig).is_empty());
+    assert!(!rig.served.contains_key("lamp"));
+}
+
+#[test]
+fn a_state_that_the_broker_does_not_clear_for_now_is_looked_at_again() {
+    let mut rig = with_leftover(Rig::online());
+    refuse_for_now(&mut rig, "alice/state/lamp/power");
+    assert!(unsubscribed(&rig).contains(&"alice/state/lamp/power".to_owned()));
+    pass_retained(&mut rig);
+    rig.accept_all();
+    rig.take();
+    rig.advance(Duration::from_secs(30));
+    assert!(cleared(&rig).is_empty(), "nobody knows whose it is by then");
+    rig.advance(Duration::from_secs(31));
+    assert_eq!(filters(&rig), ["alice/state/lamp/power"]);
+    rig.grant();
+    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    pass_retained(&mut rig);
+    assert_eq!(cleared(&rig), ["alice/state/lamp/power"]);
+    rig.accept_all();
+    assert!(!rig.served.contains_key("lamp"));
+}
+
+/// A hub without the lamp, whose clearing of a state waits behind a message without PUBACK.
+fn with_clearing_that_waits() -> Rig {
+    let config = HubConfig { receive_maximum: 1, ..config() };
+    let mut rig = Rig::new(config, Memory::default());
+    rig.connect(connack(Some("alice"), false));
+    rig.handle(Input::Disconnected(Disconnection::Requested));
+    rig.connect(Connack { receive_maximum: 2, ..connack(Some("alice"), true) });
+    rig.grant();
+    rig.accept_all();
+    rig.return_to_session();
+    rig.fence();
+    rig.advance(Duration::from_millis(300));
+    rig.accept_all();
+    rig.take();
+    rig.handle(state("blinds", "position", "40"));
+    with_leftover(rig)
+}
+
+#[test]
+fn what_clears_a_state_is_withdrawn_where_another_hub_says_that_it_is_its_own() {
+    let mut rig = with_clearing_that_waits();
+    rig.receive(retained("alice/state/lamp/power", "OFF", "annex"));
+    assert!(unsubscribed(&rig).contains(&"alice/state/lamp/power".to_owned()));
+    rig.accept_all();
+    assert!(cleared(&rig).is_empty());
+}
+
+#[test]
+fn what_clears_a_state_is_withdrawn_also_where_what_another_hub_says_waits_to_be_taken_in() {
+    let mut rig = with_clearing_that_waits();
+    let step = |data| Message { topic: "alice/cmnd/blinds/step".into(), ..request("1", data) };
+    rig.receive(step(b"1"));
+    rig.receive(step(b"2"));
+    rig.receive(retained("alice/state/lamp/power", "OFF", "annex"));
+    assert_eq!(rig.executed().len(), 1, "the second waits, and what came behind it");
+    rig.accept_all();
+    assert!(cleared(&rig).is_empty());
+}
+
 #[test]
 fn a_device_that_goes_and_comes_back_before_suback_is_asked_for_again() {
     let before = Rig::online();
@@ -228,6 +330,46 @@ fn a_device_that_went_while_the_hub_was_down_is_taken_back() {
     let clears = |m: &Message| m.topic == "alice/state/lamp/status" && m.payload.is_empty();
     assert!(rig.published().iter().any(clears));
     assert!(!rig.served.contains_key("lamp"));
+}
+
+#[test]
+fn what_comes_back_of_an_earlier_look_does_not_end_the_next() {
+    let mut rig = Rig::online();
+    rig.handle(state("lamp", "power", "ON"));
+    rig.accept_all();
+    rig.handle(Input::Devices(without("lamp").devices));
+    rig.grant();
+    let probe = |rig: &Rig| {
+        rig.published().into_iter().rev().find(|m| m.topic.ends_with("/retained")).unwrap()
+    };
+    let late = probe(&rig);
+    rig.advance(Duration::from_secs(10));
+    rig.advance(Duration::from_secs(60));
+    rig.grant();
+    let second = probe(&rig);
+    rig.receive(late);
+    rig.advance(Duration::from_millis(300));
+    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    rig.receive(second);
+    let cleared = rig.published().into_iter().any(|m| m.retain && m.payload.is_empty());
+    assert!(cleared);
+}
+
+#[test]
+fn a_state_of_a_device_that_comes_back_is_not_given_up_with_the_one_before() {
+    let mut rig = Rig::online();
+    rig.handle(state("lamp", "power", "ON"));
+    rig.handle(Input::Devices(without("lamp").devices));
+    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    rig.handle(Input::Devices(config().devices));
+    rig.handle(state("lamp", "power", "OFF"));
+    rig.take();
+    rig.advance(Duration::from_secs(60));
+    rig.go_online_unfenced(true);
+    let power = |m: &&Message| m.topic == "alice/state/lamp/power";
+    let published: Vec<_> = rig.published();
+    let states: Vec<_> = published.iter().filter(power).map(|m| &m.payload[..]).collect();
+    assert_eq!(states, [b"OFF"]);
 }
 
 #[test]

@@ -58,6 +58,9 @@ pub const fn entry(
     Exported(Entry { prefix, init: Some(init), kinds: kinds.as_ptr() })
 }
 
+/// The build that the plugin belongs to.
+pub const BUILD: abi::Build = padded(env!("HEARTH_BUILD").as_bytes(), 0);
+
 /// Returns the name of a kind whose table is a constant.
 const fn name(kind: *const Kind) -> &'static [u8] {
     // SAFETY: `entry` is given the addresses of constants.

@@ -6,7 +6,7 @@ mod kind;
 mod rig;
 mod sink;
 
-pub use entry::{Exported, entry};
+pub use entry::{BUILD, Exported, entry};
 pub(crate) use host::HostRef;
 pub use kind::kind;
 pub(crate) use rig::{Rig, Script, check_config, describe};

@@ -5,6 +5,7 @@ mod limits;
 mod liveness;
 mod outcomes;
 mod owners;
+mod repeats;
 mod requests;
 mod shares;
 mod states;
@@ -35,6 +36,9 @@ pub(crate) enum Invariant {
     TrueState,
     Share,
     Durable,
+    Repeated,
+    ReadAnew,
+    OwnStates,
 }
 
 impl Invariant {
@@ -59,6 +63,9 @@ impl Invariant {
             Self::Retained => "what is retained of devices is of devices that are there",
             Self::TrueState => "no answer shows a state that the device does not have",
             Self::Durable => "what an answer says of a device is stored before it",
+            Self::Repeated => "an answer is `repeated` only where its request was",
+            Self::ReadAnew => "a read is never answered from the journal",
+            Self::OwnStates => "a hub takes back its own states, and nobody else's",
             Self::Share => "no sender takes another's share",
         }
     }

@@ -38,7 +38,7 @@ impl World {
     /// The hub tells its devices what became of a will.
     pub(crate) fn check_absence(&mut self, hub: HubId, absence: &Absence) {
         let Absence { generation, outcome, .. } = absence;
-        let now = self.now;
+        let fence_passed = self.hub(hub).fence_passed;
         self.note(hub.client_id(), || format!("will {}: {outcome:?}", short(*generation)));
         self.reach(match outcome {
             Outcome::Consumed => Reached::Consumed,
@@ -54,7 +54,7 @@ impl World {
             });
         };
         let upgraded = fate.reported.replace(*outcome).is_some_and(|before| before != *outcome);
-        fate.reported_at = now;
+        fate.reported_up_to = fence_passed;
         fate.said = absence.published;
         fate.responders =
             absence.acknowledgements.iter().filter_map(|said| said.responder.clone()).collect();

@@ -17,8 +17,10 @@ impl World {
     /// A hub has answered a request: it must have had the device while the request was there.
     pub(super) fn check_owner(&mut self, index: usize, given: &Given, life: Life) {
         let alike = self.ledger.asked[index].ambiguous;
+        let root = self.ledger.root_of(index);
+        // Of several requests that are answered alike, only what is set tells which one it was; a read shows what others set.
         let named = self.ledger.identify(&given.payload);
-        // Of several requests that are answered alike, only what is set tells which one it was.
+        let named = named.filter(|named| self.ledger.root_of(*named) == root);
         let index = if alike { named } else { Some(index) };
         let Some(index) = index else { return };
         let asked = &self.ledger.asked[index];
@@ -87,6 +89,36 @@ impl World {
             }
         }
         self.require(wrong.is_none(), Invariant::Retained, || wrong.unwrap_or_default());
+    }
+
+    /// A hub is given a message, which may be the state of a device.
+    pub(crate) fn note_shown(&mut self, hub: HubId, message: &Message) {
+        let prefix = self.connection_prefix(hub);
+        if topics().state.match_name(prefix.as_ref(), &message.topic).is_none() {
+            return;
+        }
+        let names = message.user_property("hub").map(str::to_owned);
+        if let Some(connection) = self.connection_mut(hub) {
+            connection.shown.insert(message.topic.clone(), names);
+        }
+    }
+
+    /// A hub clears what is retained: as far as it knows, that is its own.
+    pub(crate) fn check_taking_back(&mut self, hub: HubId, message: &Message) {
+        let Some(connection) = self.connection(hub).filter(|connection| !connection.has_left)
+        else {
+            return;
+        };
+        if !message.retain || !message.payload.is_empty() {
+            return;
+        }
+        let shown = connection.shown.get(&message.topic);
+        let holds = shown.is_some_and(|names| names.as_deref() == Some(hub.client_id()));
+        let shown = shown.cloned();
+        self.require(holds, Invariant::OwnStates, || {
+            let name = hub.client_id();
+            format!("{name} clears {}, where it has seen {shown:?}", show_message(message))
+        });
     }
 
     /// At rest: the session of a hub has the filters of its devices, and no others.

@@ -64,16 +64,19 @@ impl World {
         }
         let asked = &mut self.ledger.asked[index];
         asked.downgraded |= packet_id == 0 && asked.message.qos == QoS::AtLeastOnce;
-        if let Some(settled) = asked.settled.take_if(|at| *at + REDELIVERY <= now) {
-            asked.begin_anew(settled);
+        if let Some(settled) = asked.settled.get(&hub).copied().filter(|at| *at + REDELIVERY <= now)
+        {
+            asked.begin_anew(hub, settled);
         }
         // Of many the last ones are remembered: what is asked again may be new to the hub, what is delivered again is not.
         let many = flooded || asked.hostile;
-        asked.ambiguous |= many && !dup && asked.first_handed.is_some();
-        let first = &mut asked.first_handed;
-        if first.is_none_or(|first| first.life != life) {
-            *first = Some(Handed { life, link, at: now, stale });
+        asked.ambiguous |= many && !dup && !asked.first_handed.is_empty();
+        let handed = Handed { life, link, at: now, stale };
+        let first = asked.first_handed.entry(hub).or_insert(handed);
+        if first.life != life {
+            *first = handed;
         }
+        self.note_copy(index, letter, link, dup);
     }
 
     /// A device is told to carry a request out.
@@ -99,6 +102,7 @@ impl World {
             && asked.is_strict()
             && asked
                 .first_handed
+                .get(&hub)
                 .is_some_and(|first| first.stale && first.life == this && Some(first.link) == link);
         // At QoS 0 nothing is promised, and a full journal remembers nothing.
         let unrecorded = flooded && !asked.is_at_least_once();
@@ -113,7 +117,7 @@ impl World {
         asked.executions.push(this);
         if !asked.is_at_least_once() {
             // The hub remembers it from its answer on, which the network may deliver much later.
-            asked.settled.get_or_insert(self.now);
+            asked.settled.entry(hub).or_insert(self.now);
         }
         self.require(allowed, Invariant::AllowedTopic, || {
             format!("request {index} is executed, whose Response Topic is forbidden")
@@ -202,7 +206,7 @@ impl World {
         let denied = strict && executed && given.denies() && !given.forgotten;
         asked.answers.push(given);
         if !asked.is_at_least_once() {
-            asked.settled.get_or_insert(self.now);
+            asked.settled.entry(life.hub).or_insert(self.now);
         }
         self.require(contradicted.is_none(), Invariant::OneAnswer, || {
             let known = contradicted.map(|known| known.status).unwrap_or_default();
@@ -226,9 +230,10 @@ impl World {
             && !asked.undeliverable
             && asked.message.response_topic.is_some()
             && !asked.is_over(letter.accepted, self.now)
-            && asked.first_handed.is_some_and(|first| {
-                first.life.hub == hub && self.has_since(hub, asked.device, first.at)
-            });
+            && asked
+                .first_handed
+                .get(&hub)
+                .is_some_and(|first| self.has_since(hub, asked.device, first.at));
         let answered = !owed || !asked.answers.is_empty();
         self.require(answered, Invariant::Answered, || {
             format!("PUBACK for request {index}, which has no answer")
@@ -245,16 +250,17 @@ impl Asked {
         !self.ambiguous && self.is_at_least_once()
     }
 
-    /// The hub has forgotten the request: what comes now is another one.
-    fn begin_anew(&mut self, settled: Duration) {
-        self.executions.clear();
+    /// A hub has forgotten the request: what comes to it now is another one.
+    fn begin_anew(&mut self, hub: HubId, settled: Duration) {
+        self.settled.remove(&hub);
+        self.executions.retain(|execution| execution.hub != hub);
         // An answer that came after the PUBACK may be the one that the new delivery waits for.
-        self.answers.retain(|given| given.at > settled);
-        for given in &mut self.answers {
+        self.answers.retain(|given| given.life.hub != hub || given.at > settled);
+        for given in self.answers.iter_mut().filter(|given| given.life.hub == hub) {
             given.forgotten = true;
         }
-        self.durable_at.clear();
-        self.first_handed = None;
+        self.durable_at.retain(|durable| *durable != hub);
+        self.first_handed.remove(&hub);
     }
 
     /// Whether the request may not be executed (again).

@@ -16,13 +16,15 @@ impl World {
             return;
         }
         let link = self.connection(life.hub).map(|connection| connection.id);
-        let Some(first) = asked.first_handed.filter(|first| Some(first.link) == link) else {
+        let Some(first) =
+            asked.first_handed.get(&life.hub).filter(|first| Some(first.link) == link)
+        else {
             // The answer is an old one.
             return;
         };
         // So many waited when it came.
         let waits = |other: &&Asked| {
-            let handed = other.first_handed.is_some_and(|first| first.life == life);
+            let handed = other.first_handed.get(&life.hub).is_some_and(|first| first.life == life);
             let mut answers = other.answers.iter().filter(|answer| answer.life == life);
             handed && answers.next_back().is_none_or(|answer| answer.at >= first.at)
         };

@@ -35,6 +35,9 @@ impl World {
             }
             Occasion::Other => false,
         };
+        if repeats && let Occasion::Request(index) = self.occasion {
+            self.check_read_again(index, message);
+        }
         let Some((index, property, shown)) = self.shown_by(message, root).filter(|_| repeats)
         else {
             return;
@@ -69,7 +72,7 @@ impl World {
         };
         let alike = self.ledger.asked[root].ambiguous;
         let index = index.or((!alike).then_some(root))?;
-        let reads = self.ledger.asked[root].course.reads || !self.ledger.asked[root].sets;
+        let reads = self.ledger.asked[root].course.reads;
         if alike && reads || self.ledger.root_of(index) != root {
             return None;
         }
@@ -81,6 +84,21 @@ impl World {
             "set" => (index, "position", position(&message.payload)),
             property => (index, property, message.payload.clone()),
         })
+    }
+
+    /// A hub answers a request while it is given it, so no device was asked: what it only reads must be so now.
+    fn check_read_again(&mut self, index: usize, message: &Message) {
+        let asked = &self.ledger.asked[index];
+        let (device, property) = (asked.device, asked.property);
+        let key = (device.to_owned(), property.to_owned());
+        let shows = message.user_property("__stat") == Some("200");
+        if asked.sets || !shows || !self.devices.states.contains_key(&key) {
+            return;
+        }
+        let holds = self.devices.had_since(device, property, &message.payload, self.now);
+        self.require(holds, Invariant::TrueState, || {
+            format!("{device}/{property} is read again, and is not {}", show_message(message))
+        });
     }
 
     /// The broker has the answer to a request that only reads: it was read after it was asked for.

@@ -16,6 +16,8 @@ pub(crate) enum Mischief {
     Status { device: usize, hub: Option<&'static str>, retain: bool },
     /// Asks for much more than its share.
     Flood(Ask),
+    /// Sends what somebody else has asked, so many requests ago, as if it were a repeat of its own.
+    Copy { back: usize },
 }
 
 /// What a stranger has in the Correlation Data: it sees all that is published.
@@ -66,7 +68,8 @@ pub(super) fn mischief(rng: &mut fastrand::Rng) -> Mischief {
             hub: *pick(rng, &[Some("cellar"), Some("cellar"), Some("hub"), None]),
             retain: rng.bool(),
         },
-        _ => Mischief::Flood(greed(rng)),
+        90..95 => Mischief::Flood(greed(rng)),
+        _ => Mischief::Copy { back: rng.usize(..6) },
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Timer, World};
 use crate::{
     broker::WillFate,
     devices::Devices,
+    ledger::Asked,
     link::HubId,
     plan::{Action, Fault, Traffic},
     report::Reached,
@@ -143,6 +144,12 @@ impl World {
         if self.broker.up && self.broker.session(hub).is_some() {
             self.reach(Reached::TakenOver);
             self.hub_mut(hub).fates.exempt_all();
+            // Whoever takes it over has what was not acknowledged: the hub never gives PUBACK for it.
+            let now = self.now;
+            let handed = |asked: &&mut Asked| asked.first_handed.contains_key(&hub);
+            for asked in self.ledger.asked.iter_mut().filter(handed) {
+                asked.settled.entry(hub).or_insert(now);
+            }
             self.broker.take_over(self.now, hub, clean);
             self.carry_out_effects();
         }

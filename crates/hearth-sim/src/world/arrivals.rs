@@ -33,7 +33,10 @@ impl World {
             }
             ToHub::Refused(reason_code) => {
                 self.reach(Reached::Refused);
-                self.lose_connection(hub, Disconnection::Refused { reason_code });
+                let (reason_string, server_reference) = (None, None);
+                let refused =
+                    Disconnection::Refused { reason_code, reason_string, server_reference };
+                self.lose_connection(hub, refused);
             }
             ToHub::Suback(reason_codes) => self.hub_subscribed(hub, reason_codes),
             ToHub::Publish { packet_id, letter, dup, expiry } => {
@@ -47,8 +50,10 @@ impl World {
                 }
             }
             ToHub::Disconnect(reason_code) => {
-                let reason_string = None;
-                self.lose_connection(hub, Disconnection::ByBroker { reason_code, reason_string });
+                let (reason_string, server_reference) = (None, None);
+                let cause =
+                    Disconnection::ByBroker { reason_code, reason_string, server_reference };
+                self.lose_connection(hub, cause);
             }
             ToHub::End => {
                 let reached = self.connection(hub).is_none_or(|connection| connection.reachable);
@@ -105,6 +110,7 @@ impl World {
         }
         self.note(hub.client_id(), || format!("gets {packet_id} {}", show_message(&message)));
         self.note_handed(hub, &letter, packet_id, dup);
+        self.note_shown(hub, &message);
         let occasion = letter.asked.map_or(Occasion::Other, Occasion::Request);
         let Some(daemon) = &mut self.hub_mut(hub).daemon else { return };
         let Some(connection) = &mut daemon.link else { return };
@@ -156,7 +162,12 @@ impl World {
             Notice::RequestDropped { .. } => self.reach(Reached::Dropped),
             Notice::PresenceRestored { .. } => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
-            Notice::ReceiveMaximumExceeded { .. } => self.reach(Reached::Left),
+            Notice::ReceiveMaximumExceeded { .. } => {
+                self.reach(Reached::Left);
+                if let Some(connection) = self.connection_mut(hub) {
+                    connection.has_left = true;
+                }
+            }
             Notice::QueueFull { topic } => {
                 // The answers to a flood may fill half the queue, and those at QoS 0 get no more.
                 self.require(self.setup.flooded, Invariant::Bounded, || {
@@ -189,6 +200,12 @@ impl World {
             | Notice::FenceGivenUp
             | Notice::ProtocolError { .. } => {}
             Notice::PublishRefused { .. } => self.hub_mut(hub).refusals_noticed += 1,
+            // No broker of the simulation disconnects over a message, or sends one that cannot be read.
+            Notice::TopicSetAside { topic, .. }
+            | Notice::MessageLeftOut { topic, .. }
+            | Notice::MessageUnreadable { topic, .. } => {
+                self.require(false, Invariant::Answered, || format!("{topic} is left out"));
+            }
             Notice::MessageDropped { topic } => self.note_dropped(hub, topic),
         }
     }

@@ -52,6 +52,10 @@ pub(crate) struct Connection {
     /// Deliveries without PUBACK, in the order of arrival.
     pub(crate) unacknowledged: VecDeque<Handed>,
     pub(crate) publishing: BTreeMap<u16, PublishId>,
+    /// Which hub the last message on each topic of a state has named.
+    pub(crate) shown: BTreeMap<String, Option<String>>,
+    /// The hub has left messages to another connection: it has not looked at them.
+    pub(crate) has_left: bool,
     last_packet_id: u16,
 }
 
@@ -168,6 +172,9 @@ impl World {
     fn perform(&mut self, hub: HubId, output: Output) {
         match output {
             Output::Connect { will } => self.connect(hub, will),
+            Output::Protest => self.require(false, Invariant::Answered, || {
+                "no broker of the simulation breaks the standard so".into()
+            }),
             Output::Disconnect => {
                 self.note(hub.client_id(), || "disconnects".into());
                 if let Some(connection) = self.hub_mut(hub).take_connection() {
@@ -235,6 +242,8 @@ impl World {
             said: None,
             unacknowledged: VecDeque::new(),
             publishing: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            has_left: false,
             last_packet_id: 0,
         };
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
@@ -254,6 +263,8 @@ impl World {
         self.check_publish(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
+        self.check_repeated(hub, &message);
+        self.check_taking_back(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };
         let packet_id = if message.qos == QoS::AtLeastOnce {
             connection.last_packet_id = connection.last_packet_id.checked_add(1).unwrap_or(1);
@@ -280,7 +291,7 @@ impl World {
             if let Some(index) = handed.letter.asked {
                 let asked = &self.ledger.asked[index];
                 if self.had_since(hub, asked.device, asked.first_sent) {
-                    self.ledger.asked[index].settled = Some(self.now);
+                    self.ledger.asked[index].settled.insert(hub, self.now);
                 }
             }
             self.send(hub, ToBroker::Puback(handed.packet_id));

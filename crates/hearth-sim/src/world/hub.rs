@@ -34,6 +34,8 @@ pub(crate) struct HubMachine {
     pub(super) overheard: Overheard,
     /// The hub was killed while its store could not be written: it may have forgotten what it left at the broker.
     pub(crate) ended_unwritten: bool,
+    /// When the broker last had a fence of the hub: what it had for the hub by then comes before that.
+    pub(crate) fence_passed: Duration,
     /// What the hub has said of refusals since the last was checked.
     pub(crate) refusals_noticed: usize,
 }
@@ -55,6 +57,7 @@ impl HubMachine {
             guarding: Guarding::by(hub),
             overheard: Overheard::default(),
             ended_unwritten: false,
+            fence_passed: Duration::ZERO,
             refusals_noticed: 0,
         }
     }

@@ -96,6 +96,9 @@ impl World {
         self.overhear(message, letter.source);
         match letter.source {
             Source::Hub(hub, id) => {
+                if is_own_response(&message.topic, hub, "fence") {
+                    self.hub_mut(hub).fence_passed = self.now;
+                }
                 let life = self.links.iter().find(|link| link.id == id).map(|link| link.life);
                 self.note_answer(message, life.unwrap_or(self.hub(hub).life));
                 self.note_acknowledgement(letter);

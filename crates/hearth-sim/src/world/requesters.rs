@@ -93,7 +93,8 @@ impl World {
             },
             hostile: ask.requester == Requester::Hostile,
             sets: !message.payload.is_empty(),
-            idempotent: !matches!(ask.target, Target::Step | Target::Toggle),
+            // A `set` counts as what is strictest of its device's properties.
+            idempotent: !matches!(ask.target, Target::Step | Target::Toggle | Target::Set),
             allowed: !matches!(ask.response, Response::Forbidden(_)),
             ambiguous: false,
             patience: ask.patience,
@@ -187,6 +188,6 @@ pub(super) fn padded(text: String, length: usize) -> Bytes {
 pub(crate) const UNDECLARED: &str = "colour";
 /// The requesters, by client identifier.
 const PHONES: [&str; 3] = ["phone-0", "phone-1", "phone-2"];
-const HOSTILE: &str = "mallory";
+pub(super) const HOSTILE: &str = "mallory";
 /// How long after the first a requester may send a request again.
 const PATIENCE: Duration = Duration::from_secs(10);

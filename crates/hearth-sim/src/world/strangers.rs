@@ -7,11 +7,12 @@ use super::{
     World,
     home::topics,
     network::{is_own_response, is_presence},
-    requesters::padded,
+    requesters::{HOSTILE, padded},
 };
 use crate::{
     broker::Source,
     devices::Devices,
+    ledger::{Asked, RETRY},
     link::HubId,
     plan::{Knowledge, Mischief, Names},
     report::Reached,
@@ -40,9 +41,13 @@ impl World {
         let (Source::Hub(hub, _) | Source::Will(hub) | Source::StrayWill(hub)) = source else {
             return;
         };
-        let Some(data) = message.correlation_data.as_ref().filter(|_| self.setup.hostile) else {
+        if !self.setup.hostile {
             return;
-        };
+        }
+        if let Some(generation) = generation_told(message) {
+            self.hub_mut(hub).overheard.hear(&generation);
+        }
+        let Some(data) = &message.correlation_data else { return };
         let own = is_presence(&message.topic, hub.client_id())
             || ["fence", "session", "retained"]
                 .iter()
@@ -114,7 +119,39 @@ impl World {
                 self.reach(Reached::RequestFlood);
                 self.ask(ask);
             }
+            Mischief::Copy { back } => {
+                let mut copies = self.ledger.asked.iter().rev().filter_map(|a| self.copy_of(a));
+                if let Some(copy) = copies.nth(*back) {
+                    self.reach(Reached::Copied);
+                    let message = copy.message.clone();
+                    let index = self.ledger.add(copy);
+                    self.say_soon(message, Some(index));
+                }
+            }
         }
+    }
+
+    /// Makes a request that is the same as somebody's, and says that it is repeated.
+    fn copy_of(&self, asked: &Asked) -> Option<Asked> {
+        let named =
+            asked.message.correlation_data.is_some() && asked.message.response_topic.is_some();
+        if !named || !asked.allowed || asked.hostile {
+            return None;
+        }
+        let mut message = asked.message.clone();
+        message.user_properties.push((RETRY.into(), "1".into()));
+        Some(Asked {
+            prefix: asked.prefix.clone(),
+            device: asked.device,
+            property: asked.property,
+            sender: HOSTILE,
+            hostile: true,
+            sets: asked.sets,
+            idempotent: asked.idempotent,
+            first_sent: self.now,
+            has_arrived: true,
+            ..Asked::new(message)
+        })
     }
 
     fn some_hub(&self, hub: HubId) -> HubId {
@@ -140,6 +177,15 @@ impl World {
             ..Message::default()
         }
     }
+}
+
+/// Returns what an absence tells of the will that it is about.
+fn generation_told(message: &Message) -> Option<Bytes> {
+    let json = message.content_type.as_deref() == Some("application/json");
+    let facts: serde_json::Value =
+        json.then(|| serde_json::from_slice(&message.payload).ok()).flatten()?;
+    let generation = facts.get("generation")?.as_str()?;
+    Some(generation.as_bytes().to_vec().into())
 }
 
 impl Names {

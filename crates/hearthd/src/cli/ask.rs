@@ -2,7 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use hearth_core::{Absence, Outcome, Published};
+use hearth_core::{Acknowledgements, Outcome, Published};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Asking, complain, exit, fail};
@@ -94,7 +95,9 @@ pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
 /// Prints the last absences, the newest last.
 pub(super) fn will(common: &Asking) -> ExitCode {
     ask_hub(common, "absences", |list| {
-        let absences: Vec<Absence> = serde_json::from_value(list.clone()).unwrap_or_default();
+        let Ok(absences) = serde_json::from_value::<Vec<Told>>(list.clone()) else {
+            return say!("{list:#}");
+        };
         if absences.is_empty() {
             say!("no absence yet");
         }
@@ -116,6 +119,21 @@ pub(super) fn will(common: &Asking) -> ExitCode {
             }
         }
     })
+}
+
+/// What a hub tells of an absence.
+#[derive(Deserialize)]
+struct Told {
+    outcome: Outcome,
+    #[serde(default)]
+    published: Published,
+    #[serde(default)]
+    clean: bool,
+    connected_at: String,
+    decided_at: String,
+    acknowledgements: Acknowledgements,
+    #[serde(default)]
+    left_out: u32,
 }
 
 fn ask_hub(common: &Asking, property: &str, print: impl FnOnce(&Value)) -> ExitCode {
@@ -191,7 +209,7 @@ fn ask_once(
 pub(super) fn failure(error: &AskError) -> ExitCode {
     let code = match error {
         AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
-        AskError::Visit(VisitError::Unavailable(_))
+        AskError::Visit(VisitError::Unavailable(_) | VisitError::Indistinct(_))
         | AskError::NoResponder { .. }
         | AskError::Away(_) => exit::UNAVAILABLE,
         AskError::ResponseInformation(_) | AskError::NoResponseInformation => exit::CONFIG,

@@ -36,17 +36,25 @@ pub(super) struct Log {
 
 /// Shows what is told of a device.
 pub(super) fn show(log: &Log) -> ExitCode {
-    if let Err(code) = check_levels(&[("device", &log.device)]) {
+    if let Err(code) = check_id(&log.device) {
         return code;
     }
     let journalctl = start_journalctl(log);
     if !log.follow {
-        return match journalctl.and_then(|mut journalctl| {
-            print_lines(&mut journalctl);
-            journalctl.wait()
-        }) {
-            Ok(status) if status.success() => ExitCode::SUCCESS,
-            Ok(status) => fail(exit::UNAVAILABLE, format!("journalctl: {status}")),
+        return match journalctl
+            .and_then(|mut journalctl| Ok((print_lines(&mut journalctl), journalctl.wait()?)))
+        {
+            Ok((lines, status)) if status.success() => {
+                if lines == 0 && log.lines > 0 {
+                    complain(format_args!(
+                        "hearthd: the log of `{}` has no line about `{}` that you may read; `hearthd devices` lists the \
+                         devices, and root and the group systemd-journal may read all",
+                        log.unit, log.device
+                    ));
+                }
+                ExitCode::SUCCESS
+            }
+            Ok((_, status)) => fail(exit::UNAVAILABLE, format!("journalctl: {status}")),
             Err(error) => fail(exit::UNAVAILABLE, format!("start journalctl: {error}")),
         };
     }
@@ -69,6 +77,17 @@ pub(super) fn show(log: &Log) -> ExitCode {
     code
 }
 
+/// Refuses what no hub can have as a device, before anything is asked.
+fn check_id(device: &str) -> Result<(), ExitCode> {
+    check_levels(&[("device", device)])?;
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if device.chars().all(allowed) {
+        return Ok(());
+    }
+    let what = format!("`{device}` is no device: its ID has only a-z, 0-9, `_` and `-`");
+    Err(fail(exit::USAGE, what))
+}
+
 /// Each fact of a line is a field of journald.
 fn start_journalctl(log: &Log) -> std::io::Result<Child> {
     let format = if log.common.json { "json" } else { "short-iso" };
@@ -82,16 +101,18 @@ fn start_journalctl(log: &Log) -> std::io::Result<Child> {
     journalctl.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
 }
 
-fn print_lines(journalctl: &mut Child) {
-    if let Some(stdout) = journalctl.stdout.take() {
-        print_all(BufReader::new(stdout));
-    }
+fn print_lines(journalctl: &mut Child) -> usize {
+    journalctl.stdout.take().map_or(0, |stdout| print_all(BufReader::new(stdout)))
 }
 
-fn print_all(reader: impl std::io::BufRead) {
+/// Prints all lines, and returns how many those are.
+fn print_all(reader: impl std::io::BufRead) -> usize {
+    let mut lines = 0;
     for line in reader.split(b'\n').map_while(Result::ok) {
         say!("{}", String::from_utf8_lossy(&line));
+        lines += 1;
     }
+    lines
 }
 
 fn follow_events(log: &Log) -> ExitCode {

@@ -143,6 +143,7 @@ impl Report<'_> {
             "file": self.check.file.display().to_string(),
             "loads": self.reason().is_none(),
             "reason": self.reason(),
+            "isolation": self.identity.as_ref().map(place),
             "identity": identity,
             "kinds": self.concerned().map(kind).collect::<Vec<_>>(),
         })
@@ -169,10 +170,24 @@ impl Report<'_> {
             }
         }
         match self.reason() {
-            None => say!("loads here: yes"),
+            None => {
+                say!("loads here: yes");
+                match self.identity.as_ref().map(place) {
+                    Some("none") => say!("runs in the hub: it was built with it"),
+                    Some(_) => {
+                        say!("runs in a process beside the hub, unless isolation = \"none\"")
+                    }
+                    None => {}
+                }
+            }
             Some(reason) => say!("loads here: no: {reason}"),
         }
     }
+}
+
+/// Returns where its devices run with `isolation = "auto"`.
+fn place(identity: &Identity) -> &'static str {
+    if identity.is_own_build() && !identity.panic_aborts() { "none" } else { "file" }
 }
 
 fn flags(identity: &Identity) -> Vec<String> {

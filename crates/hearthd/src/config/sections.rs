@@ -272,7 +272,7 @@ fn device(
         name: reader.text(section, "name").map(str::to_owned),
         deadline: deadline(reader, section).unwrap_or(requests.deadline),
         stale: reader.parsed(section, "stale", units::stale).unwrap_or(requests.stale),
-        isolation: reader.parsed(section, "isolation", units::isolation).unwrap_or(Isolation::None),
+        isolation: reader.parsed(section, "isolation", units::isolation).unwrap_or(Isolation::Auto),
         config: device_table(reader, section),
     }
 }

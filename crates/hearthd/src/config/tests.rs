@@ -299,10 +299,10 @@ fn a_device_says_where_its_plugin_runs() {
         let text = format!("[devices.lamp]\nplugin = \"lamp\"\n{line}");
         parse(&text).map(|config| config.devices["lamp"].isolation)
     };
-    assert_eq!(isolation("").unwrap(), Isolation::None);
+    assert_eq!(isolation("").unwrap(), Isolation::Auto);
     assert_eq!(isolation("isolation = \"process\"").unwrap(), Isolation::Process);
     let error = isolation("isolation = \"thread\"").unwrap_err().to_string();
-    assert!(error.ends_with("isolation: must be \"none\" or \"process\""), "{error}");
+    assert!(error.ends_with("isolation: must be \"auto\", \"none\" or \"process\""), "{error}");
 }
 
 #[test]

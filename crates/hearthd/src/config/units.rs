@@ -92,9 +92,10 @@ pub(super) fn stale(value: &DeValue<'_>) -> Result<Stale, String> {
 /// Reads where a device's plugin runs.
 pub(super) fn isolation(value: &DeValue<'_>) -> Result<Isolation, String> {
     match value.as_str() {
+        Some("auto") => Ok(Isolation::Auto),
         Some("none") => Ok(Isolation::None),
         Some("process") => Ok(Isolation::Process),
-        _ => Err("must be \"none\" or \"process\"".into()),
+        _ => Err("must be \"auto\", \"none\" or \"process\"".into()),
     }
 }
 

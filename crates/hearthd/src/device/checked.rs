@@ -56,9 +56,10 @@ fn check_device(
 ) -> Result<CheckedDevice, Vec<(String, String)>> {
     let refuse = |message: String| vec![(String::new(), message)];
     let kind = find_kind(config, plugins).map_err(refuse)?.clone();
-    if config.isolation == Isolation::None && kind.panic_aborts() {
+    let config = &resolved(config, &kind);
+    if config.isolation.is_here() && kind.panic_aborts() {
         let text = "its plugin is built with panic=abort, and a panic in it would end the hub; \
-                    write isolation = \"process\"";
+                    write isolation = \"process\", or leave it out";
         return Err(refuse(text.into()));
     }
     if let Some(known) = known.devices.get(&config.id)
@@ -76,11 +77,21 @@ fn check_device(
     Ok(CheckedDevice { config: config.clone(), kind, declarations })
 }
 
+/// Decides where a device runs whose configuration leaves that to the hub.
+fn resolved(config: &DeviceConfig, kind: &Kind) -> DeviceConfig {
+    let isolation = match config.isolation {
+        Isolation::Auto if kind.is_own_build() && !kind.panic_aborts() => Isolation::None,
+        Isolation::Auto => Isolation::File,
+        isolation => isolation,
+    };
+    DeviceConfig { isolation, ..config.clone() }
+}
+
 impl CheckedDevice {
     /// Returns the device as it is started after crashes of the daemon in its calls.
     pub(super) fn after(&self, crashes: &[Instant]) -> Self {
         let mut device = self.clone();
-        let here = device.config.isolation == Isolation::None;
+        let here = device.config.isolation.is_here();
         if here && crashes.len() >= CRASHES_OF_THE_HUB && device.kind.file().is_some() {
             device.config.isolation = Isolation::Process;
             let (device, crashes) = (&self.config.id, crashes.len());

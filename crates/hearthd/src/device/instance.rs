@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum Instance {
     /// In this process.
     Local(Local),
-    /// In a process of its own.
+    /// In another process.
     Isolated(Isolated),
 }
 
@@ -69,35 +69,34 @@ pub(crate) enum Fall {
     Refused(String),
     /// The plugin has panicked, or its process has ended.
     Crashed(String),
+    /// Its process has ended, and another device of it was to blame.
+    Bereft(String),
 }
 
 impl Fall {
     pub(crate) fn reason(&self) -> &str {
-        let (Self::Refused(reason) | Self::Crashed(reason)) = self;
+        let (Self::Refused(reason) | Self::Crashed(reason) | Self::Bereft(reason)) = self;
         reason
     }
 }
 
 impl Instance {
-    /// Creates an instance with what its predecessor saved.
+    /// Creates an instance with what its predecessor saved, in a place that may be another than the configured one.
     pub(crate) fn create(
         kind: &Kind,
         launcher: &Launcher,
         shared: &Arc<Shared>,
+        isolation: Isolation,
         saved: Option<&[u8]>,
     ) -> Result<Self, Fall> {
         let config = shared.config.config.to_string();
         let birth = Birth { device: &shared.config.id, config: &config, saved };
-        match shared.config.isolation {
-            Isolation::None => {
-                let table = kind.table().map_err(Fall::Refused)?;
-                let calls: Arc<dyn HostCalls> = Arc::clone(shared) as _;
-                Local::create(table, calls, birth).map(Self::Local)
-            }
-            Isolation::Process => {
-                Isolated::create(kind, launcher, shared, birth).map(Self::Isolated)
-            }
+        if isolation.is_here() {
+            let table = kind.table().map_err(Fall::Refused)?;
+            let calls: Arc<dyn HostCalls> = Arc::clone(shared) as _;
+            return Local::create(table, calls, birth).map(Self::Local);
         }
+        Isolated::create(kind, launcher, shared, isolation, birth).map(Self::Isolated)
     }
 
     /// Calls the plugin; an error means that the instance is of no use any more (F2).

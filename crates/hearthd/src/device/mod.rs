@@ -280,7 +280,7 @@ impl Devices {
 
     /// Tells every device what became of the will.
     pub fn absence(&self, absence: &Absence) {
-        let text = serde_json::to_string(absence).expect("an absence has only text keys");
+        let text = absence.facts().to_string();
         for device in self.by_id.values() {
             device.shared.mailbox.push_absence(text.clone());
         }
@@ -330,7 +330,7 @@ impl Devices {
             let (kind, launcher) = (device.kind.clone(), self.launcher.clone());
             Worker::new(kind, launcher, Arc::clone(&shared), crashes)
         };
-        let has_thread = device.config.isolation == Isolation::Process && {
+        let has_thread = !device.config.isolation.is_here() && {
             let worker = worker();
             let thread = thread::Builder::new().name(format!("device {}", device.config.id));
             thread.stack_size(STACK_SIZE).spawn(move || worker.run()).is_ok()
@@ -362,8 +362,10 @@ impl Devices {
         if let Some(reason) = shared.condition().reason() {
             description["reason"] = reason.into();
         }
-        if config.isolation == Isolation::Process {
-            description["isolation"] = "process".into();
+        match config.isolation {
+            Isolation::Process => description["isolation"] = "process".into(),
+            Isolation::File => description["isolation"] = "file".into(),
+            Isolation::Auto | Isolation::None => {}
         }
         let (states, lines) = (self.post.left_out(&config.id), shared.lines.left_out());
         if states + lines > 0 {

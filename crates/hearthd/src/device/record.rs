@@ -38,6 +38,11 @@ impl Record {
         self.too_many(shared)
     }
 
+    /// Returns how many crashes counted when the last one came.
+    pub(crate) fn crashes(&self) -> usize {
+        self.crashes.len()
+    }
+
     /// Says so where there are too many crashes within the window.
     pub(crate) fn too_many(&mut self, shared: &Shared) -> Option<String> {
         let (now, bounds) = (Instant::now(), shared.bounds);

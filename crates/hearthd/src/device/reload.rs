@@ -11,10 +11,7 @@ use super::{
     shared::{Condition, Ties},
     worker::Successor,
 };
-use crate::{
-    config::{Config, Isolation},
-    plugin::Launcher,
-};
+use crate::{config::Config, plugin::Launcher};
 
 /// What a reload does to the devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -49,7 +46,7 @@ impl Devices {
         let mut difference = Difference::default();
         self.remove_all_but(&checked, &mut difference);
         for (id, device) in &checked.devices {
-            let isolated = device.config.isolation == Isolation::Process;
+            let isolated = !device.config.isolation.is_here();
             let change = match before.devices.get(id) {
                 None => {
                     self.add(id, device);
@@ -163,7 +160,7 @@ impl Devices {
     /// Returns whether a device's thread is in a call that does not end; a process of its own is killed instead.
     fn is_stuck(&self, id: &str) -> bool {
         self.by_id.get(id).is_some_and(|device| {
-            device.shared.is_stalled() && device.shared.config.isolation == Isolation::None
+            device.shared.is_stalled() && device.shared.config.isolation.is_here()
         })
     }
 

@@ -24,10 +24,7 @@ use super::{
     mailbox::{Completion, Mailbox},
     post::{Post, State},
 };
-use crate::{
-    config::{DeviceConfig, Isolation},
-    plugin::STATUS,
-};
+use crate::{config::DeviceConfig, plugin::STATUS};
 
 /// One device as its configuration makes it; a reload that changes it makes another.
 #[derive(Debug)]
@@ -242,7 +239,7 @@ impl Shared {
     /// Marks the time of a call into the plugin, so that a hang shows, and a crash of the daemon finds its cause.
     pub(crate) fn busy<T>(&self, work: Work, call: impl FnOnce() -> T) -> T {
         *lock(&self.busy_since) = Some(Instant::now());
-        let here = self.config.isolation == Isolation::None;
+        let here = self.config.isolation.is_here();
         let under_way = here.then(|| self.slot.enter(work));
         let result = call();
         drop(under_way);

@@ -20,7 +20,10 @@ use super::{
     reply::{self, Verb, Wish},
     shared::{Condition, Shared},
 };
-use crate::plugin::{Kind, Launcher};
+use crate::{
+    config::Isolation,
+    plugin::{Kind, Launcher},
+};
 
 /// All that belongs to whichever thread a device has its turn on.
 #[derive(Debug)]
@@ -321,8 +324,14 @@ impl Worker {
     fn create(&mut self) {
         let shared = Arc::clone(&self.shared);
         let saved = shared.saved();
+        let isolation = match shared.config.isolation {
+            // The others shall not lose their process for it again and again.
+            Isolation::File if self.record.crashes() >= SHARED_CRASHES => Isolation::Process,
+            isolation => isolation,
+        };
         let created = shared.busy(Work::Create, || {
-            Instance::create(&self.kind, &self.launcher, &shared, saved.as_deref())
+            let (kind, launcher) = (&self.kind, &self.launcher);
+            Instance::create(kind, launcher, &shared, isolation, saved.as_deref())
         });
         match created {
             Ok(instance) => {
@@ -343,10 +352,14 @@ impl Worker {
     /// Ends the instance, and decides whether and when there is another.
     fn fail(&mut self, fall: &Fall) {
         let lived = self.instance.is_some().then(|| self.since.elapsed());
-        let wait = self.record.wait_after(lived);
+        let wait = match fall {
+            Fall::Bereft(_) => Duration::ZERO,
+            Fall::Refused(_) | Fall::Crashed(_) => self.record.wait_after(lived),
+        };
         let device = &self.shared.config.id;
         let condition = match fall {
             Fall::Refused(reason) => Condition::Failed(reason.clone()),
+            Fall::Bereft(reason) => Condition::Restarting(reason.clone()),
             Fall::Crashed(reason) => match self.record.crashed(&self.shared) {
                 Some(text) => Condition::Quarantined(format!("{text}: {reason}")),
                 None => Condition::Restarting(reason.clone()),
@@ -410,6 +423,8 @@ fn unavailable(fall: &Fall) -> Answer {
     Answer::failure(Status::Unavailable, fall.reason())
 }
 
+/// Crashes of a process that a device shares after which it gets one of its own.
+const SHARED_CRASHES: usize = 2;
 /// Mail that a device takes before others have their turns.
 const LONGEST_TURN: usize = 16;
 /// How long an instance in a process of its own may take to save and to end.

@@ -4,7 +4,7 @@ use std::{io::ErrorKind, pin::pin, time::Duration};
 
 use hearth_core::Disconnection;
 use rumqttc::{
-    Outgoing,
+    Outgoing, TlsConfiguration,
     v5::{
         AsyncClient, ConnectionError, Event, EventLoop, StateError,
         mqttbytes::{
@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use super::{
-    CONNECT_TIMEOUT, LinkFull,
+    CONNECT_TIMEOUT,
+    relay::{Refusal, Relay},
     wire::{connect_code, disconnect_code},
     words::{describe, who_answers},
 };
@@ -38,6 +39,40 @@ pub(super) struct Receipt {
 pub(super) enum Unhurried {
     Acknowledge(Receipt),
     Disconnect,
+    /// Ends the connection because the broker breaks the standard.
+    Protest,
+}
+
+/// What the poller tells the link.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events, and a box for each costs more"
+)]
+pub(super) enum Polled {
+    Event(Event),
+    /// A PUBLISH that the relay could not read, and has refused.
+    Unreadable {
+        topic: String,
+        error: String,
+    },
+    /// Nothing follows.
+    Ended(Ended),
+}
+
+/// Why the connection is over.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) cause: Disconnection,
+    /// Whether a relay makes something of the next connection that rumqttc alone does not.
+    pub(super) wants_relay: bool,
+}
+
+/// What a relay needs.
+#[derive(Debug)]
+pub(super) struct Relaying {
+    pub(super) name: String,
+    pub(super) tls: Option<TlsConfiguration>,
 }
 
 /// What waits to be handed over, in order.
@@ -48,113 +83,186 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Hands over the next, if there is one.
-    fn try_next(&mut self) -> Result<(), LinkFull> {
+    fn try_next(&mut self) -> Result<(), HandOver> {
         self.packets.try_recv().map_or(Ok(()), |packet| self.hand_over(packet))
     }
 
     /// Waits for the next, and hands it over.
-    async fn next(&mut self) -> Result<(), LinkFull> {
+    async fn next(&mut self) -> Result<(), HandOver> {
         match self.packets.recv().await {
             Some(packet) => self.hand_over(packet),
             None => std::future::pending().await,
         }
     }
 
-    fn hand_over(&self, packet: Unhurried) -> Result<(), LinkFull> {
+    fn hand_over(&self, packet: Unhurried) -> Result<(), HandOver> {
         let handed = match packet {
             Unhurried::Acknowledge(Receipt { qos, packet_id: pkid }) => {
                 self.client.try_ack(&Publish { qos, pkid, ..Publish::default() })
             }
             Unhurried::Disconnect => self.client.try_disconnect(),
+            Unhurried::Protest => return Err(HandOver::Protest),
         };
-        handed.map_err(|_| LinkFull)
+        handed.map_err(|_| HandOver::Full)
     }
 }
 
-/// Polls rumqttc until the connection ends.
-///
-/// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10):
-/// rumqttc sends PINGREQ once in an interval, so a peer that is there says something.
-pub(super) async fn poll(
-    mut event_loop: EventLoop,
-    mut waiting: Waiting,
-    broker: Broker,
-    events: mpsc::Sender<Result<Event, Disconnection>>,
-) {
-    let keep_alive = broker.keep_alive;
-    let mut patience = CONNECT_TIMEOUT;
-    let mut last_inbound = Instant::now();
-    let mut silence = pin!(sleep_until(last_inbound + patience));
-    let mut connected = false;
-    loop {
-        if waiting.try_next().is_err() {
-            return;
+/// Why a packet was not handed over.
+enum HandOver {
+    /// rumqttc takes no more: it is over.
+    Full,
+    /// rumqttc cannot write it.
+    Protest,
+}
+
+/// The task that polls rumqttc until the connection ends.
+pub(super) struct Poller {
+    pub(super) event_loop: EventLoop,
+    pub(super) waiting: Waiting,
+    pub(super) broker: Broker,
+    /// None where rumqttc connects to the broker itself.
+    pub(super) relaying: Option<Relaying>,
+    pub(super) events: mpsc::Sender<Polled>,
+}
+
+impl Poller {
+    pub(super) async fn run(mut self) {
+        let mut relay = None;
+        if let Some(Relaying { name, tls }) = self.relaying.take() {
+            match Relay::start(&name, &self.broker, tls, self.events.clone()).await {
+                Ok(started) => relay = Some(started),
+                Err(error) => return self.end(&error, false, None).await,
+            }
         }
-        if event_loop.options.keep_alive().is_zero() {
-            // The broker wants none, and rumqttc would send PINGREQ without end: the hub goes on with its own, by which
-            // it notices a peer that is gone.
-            event_loop.options.set_keep_alive(keep_alive);
-        }
-        let polled = {
-            // In its place from the beginning: this future is large, and moving it takes longer than polling it.
-            let mut next = pin!(event_loop.poll());
-            loop {
-                select! {
-                    biased;
-                    polled = &mut next => break Some(polled),
-                    handed = waiting.next() => {
-                        if handed.is_err() {
-                            return;
+        self.poll(relay.as_ref()).await;
+    }
+
+    /// Polls rumqttc until the connection ends.
+    ///
+    /// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10):
+    /// rumqttc sends PINGREQ once in an interval, so a peer that is there says something.
+    async fn poll(&mut self, relay: Option<&Relay>) {
+        let keep_alive = self.broker.keep_alive;
+        let mut patience = CONNECT_TIMEOUT;
+        let mut last_inbound = Instant::now();
+        let mut silence = pin!(sleep_until(last_inbound + patience));
+        let mut connected = false;
+        loop {
+            if let Err(why) = self.waiting.try_next() {
+                return self.stop(why, relay).await;
+            }
+            if self.event_loop.options.keep_alive().is_zero() {
+                // The broker wants none, and rumqttc would send PINGREQ without end: the hub goes on with its own, by
+                // which it notices a peer that is gone.
+                self.event_loop.options.set_keep_alive(keep_alive);
+            }
+            let polled = {
+                // In its place from the beginning: this future is large, and moving it takes longer than polling it.
+                let mut next = pin!(self.event_loop.poll());
+                loop {
+                    select! {
+                        biased;
+                        polled = &mut next => break Ok(polled),
+                        handed = self.waiting.next() => {
+                            if let Err(why) = handed {
+                                break Err(Some(why));
+                            }
+                        }
+                        () = &mut silence => {
+                            let end = last_inbound + patience;
+                            if end <= Instant::now() {
+                                break Err(None);
+                            }
+                            silence.as_mut().reset(end);
                         }
                     }
-                    () = &mut silence => {
-                        let end = last_inbound + patience;
-                        if end <= Instant::now() {
-                            break None;
-                        }
-                        silence.as_mut().reset(end);
-                    }
+                }
+            };
+            let event = match polled {
+                Ok(Ok(event)) => event,
+                Ok(Err(error)) => return self.end(&error, connected, relay).await,
+                Err(Some(why)) => return self.stop(why, relay).await,
+                Err(None) => {
+                    let cause = Disconnection::Lost { error: "the broker does not answer".into() };
+                    return self.tell_end(cause, false).await;
+                }
+            };
+            if let Event::Incoming(packet) = &event {
+                last_inbound = Instant::now();
+                if let Packet::ConnAck(connack) = packet {
+                    connected = true;
+                    patience = agreed_keep_alive(connack).unwrap_or(keep_alive).mul_f32(1.5);
+                    silence.as_mut().reset(last_inbound + patience);
                 }
             }
-        };
-        if matches!(polled, Some(Err(_))) {
-            // What came with the end came before it: rumqttc reads several packets at once, and would forget these.
-            for event in event_loop.state.events.drain(..) {
-                if !is_of_no_use(&event) && events.send(Ok(event)).await.is_err() {
-                    return;
-                }
+            if is_of_no_use(&event) {
+                continue;
             }
-        }
-        let who = match &polled {
-            Some(Err(error)) if !connected && is_odd(error) => who_answers(&broker).await,
-            _ => None,
-        };
-        let event = match polled {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) if !connected && (never_left(&error) || who.is_some()) => {
-                let error = describe(&error);
-                let error = who.map(|who| format!("{who} ({error})")).unwrap_or(error);
-                Err(Disconnection::Unreachable { error })
+            let last = matches!(event, Event::Outgoing(Outgoing::Disconnect));
+            if let Some(relay) = relay.filter(|_| last) {
+                // The will is deleted only where the broker has it.
+                relay.farewell().await;
             }
-            Some(Err(error)) => Err(disconnection(error)),
-            None => Err(Disconnection::Lost { error: "the broker does not answer".into() }),
-        };
-        if let Ok(Event::Incoming(packet)) = &event {
-            last_inbound = Instant::now();
-            if let Packet::ConnAck(connack) = packet {
-                connected = true;
-                patience = agreed_keep_alive(connack).unwrap_or(keep_alive).mul_f32(1.5);
-                silence.as_mut().reset(last_inbound + patience);
+            if self.events.send(Polled::Event(event)).await.is_err() || last {
+                return;
             }
-        }
-        if event.as_ref().is_ok_and(is_of_no_use) {
-            continue;
-        }
-        let last = matches!(event, Err(_) | Ok(Event::Outgoing(Outgoing::Disconnect)));
-        if events.send(event).await.is_err() || last {
-            return;
         }
     }
+
+    /// rumqttc reports an error.
+    async fn end(&mut self, error: &ConnectionError, connected: bool, relay: Option<&Relay>) {
+        let mut server_reference = None;
+        // What came with the end came before it: rumqttc reads several packets at once, and would forget these.
+        let drained: Vec<Event> = self.event_loop.state.events.drain(..).collect();
+        for event in drained {
+            if let Event::Incoming(Packet::Disconnect(disconnect)) = &event {
+                let properties = disconnect.properties.as_ref();
+                server_reference = properties.and_then(|all| all.server_reference.clone());
+            }
+            if !is_of_no_use(&event) && self.events.send(Polled::Event(event)).await.is_err() {
+                return;
+            }
+        }
+        let who = match error {
+            error if !connected && is_odd(error) => who_answers(&self.broker).await,
+            _ => None,
+        };
+        let refusal = relay.map(Relay::refusal).unwrap_or_default();
+        let cause = if !connected && (never_left(error) || who.is_some()) {
+            let error = describe(error);
+            let error = who.map(|who| format!("{who} ({error})")).unwrap_or(error);
+            Disconnection::Unreachable { error }
+        } else {
+            disconnection(error, refusal, server_reference)
+        };
+        self.tell_end(cause, wants_relay(error)).await;
+    }
+
+    /// Stops polling.
+    async fn stop(&mut self, why: HandOver, relay: Option<&Relay>) {
+        let HandOver::Protest = why else { return };
+        if let Some(relay) = relay {
+            relay.disconnect(PROTOCOL_ERROR).await;
+        }
+        let error = "the broker breaks the MQTT 5 standard".into();
+        self.tell_end(Disconnection::Lost { error }, true).await;
+    }
+
+    async fn tell_end(&mut self, cause: Disconnection, wants_relay: bool) {
+        // The link may be gone already.
+        let _ = self.events.send(Polled::Ended(Ended { cause, wants_relay })).await;
+    }
+}
+
+/// Returns whether the relay would have made more of this.
+fn wants_relay(error: &ConnectionError) -> bool {
+    matches!(
+        error,
+        ConnectionError::ConnectionRefused(_)
+            | ConnectionError::MqttState(
+                StateError::ConnFail { .. } | StateError::Deserialization(_)
+            )
+    )
 }
 
 /// Returns whether an event says that a packet was written of which nobody asks when.
@@ -201,15 +309,29 @@ fn never_left(error: &ConnectionError) -> bool {
     }
 }
 
-fn disconnection(error: ConnectionError) -> Disconnection {
+fn disconnection(
+    error: &ConnectionError,
+    refusal: Refusal,
+    server_reference: Option<String>,
+) -> Disconnection {
     match error {
         ConnectionError::ConnectionRefused(code)
         | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
-            Disconnection::Refused { reason_code: connect_code(code) }
+            let Refusal { reason_string, server_reference } = refusal;
+            Disconnection::Refused {
+                reason_code: connect_code(*code),
+                reason_string,
+                server_reference,
+            }
         }
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
-            Disconnection::ByBroker { reason_code: disconnect_code(reason_code), reason_string }
+            let (reason_code, reason_string) =
+                (disconnect_code(*reason_code), reason_string.clone());
+            Disconnection::ByBroker { reason_code, reason_string, server_reference }
         }
-        other => Disconnection::Lost { error: describe(&other) },
+        other => Disconnection::Lost { error: describe(other) },
     }
 }
+
+/// DISCONNECT reason code (MQTT 3.14.2.1).
+const PROTOCOL_ERROR: u8 = 0x82;

@@ -57,11 +57,20 @@ impl Script {
 
 /// Connects a link to a script.
 async fn connect() -> (Link, Script) {
+    connect_by(false).await
+}
+
+async fn connect_by(relayed: bool) -> (Link, Script) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("broker.url = \"mqtt://{}\"", listener.local_addr().unwrap());
     let config = Config::parse(Path::new("c.toml"), &url).unwrap();
-    let options =
-        ConnectOptions { broker: &config.broker, client_id: "hub", keep_session: true, will: None };
+    let options = ConnectOptions {
+        broker: &config.broker,
+        client_id: "hub",
+        keep_session: true,
+        will: None,
+        relayed,
+    };
     let mut link = Link::open(&options, 0).unwrap();
     let mut script = Script::accept(&listener).await;
     assert!(matches!(script.receive().await, Packet::Connect(..)));
@@ -103,6 +112,24 @@ async fn a_message_overtakes_acknowledgements_and_disconnect_follows_all() {
     assert_eq!(closed, Disconnection::Requested);
 }
 
+#[tokio::test]
+async fn a_relayed_connection_has_ended_in_order_only_once_the_broker_knows() {
+    for _ in 0..50 {
+        let (mut link, mut script) = connect_by(true).await;
+        link.publish(PublishId(1), Message { topic: "t".into(), ..Message::default() }).unwrap();
+        link.disconnect();
+        let closed = loop {
+            if let LinkEvent::Closed(cause) = link.next().await {
+                break cause;
+            }
+        };
+        assert_eq!(closed, Disconnection::Requested);
+        drop(link);
+        assert!(matches!(script.receive().await, Packet::Publish(_)));
+        script.expect_disconnect().await;
+    }
+}
+
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -116,8 +143,13 @@ async fn end_after(url: &str, answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("broker.url = \"{url}{}\"", listener.local_addr().unwrap());
     let config = Config::parse(Path::new("c.toml"), &url).unwrap();
-    let options =
-        ConnectOptions { broker: &config.broker, client_id: "hub", keep_session: true, will: None };
+    let options = ConnectOptions {
+        broker: &config.broker,
+        client_id: "hub",
+        keep_session: true,
+        will: None,
+        relayed: false,
+    };
     let mut link = Link::open(&options, 0).unwrap();
     let answering = tokio::spawn(async move {
         loop {
@@ -176,7 +208,10 @@ async fn what_comes_together_with_the_end_of_a_connection_is_seen_before_it() {
         assert_eq!(&message.payload[..], payload.as_bytes());
     }
     let LinkEvent::Closed(cause) = link.next().await else { panic!("the connection ends") };
-    assert_eq!(cause, Disconnection::ByBroker { reason_code: 0x87, reason_string: None });
+    assert_eq!(
+        cause,
+        Disconnection::ByBroker { reason_code: 0x87, reason_string: None, server_reference: None }
+    );
 }
 
 #[tokio::test]
@@ -190,7 +225,10 @@ async fn what_comes_too_late_for_a_connection_hides_nothing_of_its_end() {
     assert_eq!(link.publish(PublishId(1), state()), Ok(()));
     assert_eq!(link.unsubscribe(&["cmnd/lamp/+".into()]), Ok(()));
     let LinkEvent::Closed(cause) = link.next().await else { panic!("the connection ends") };
-    assert_eq!(cause, Disconnection::ByBroker { reason_code: 0x87, reason_string: None });
+    assert_eq!(
+        cause,
+        Disconnection::ByBroker { reason_code: 0x87, reason_string: None, server_reference: None }
+    );
 }
 
 #[tokio::test]
@@ -198,8 +236,13 @@ async fn a_server_keep_alive_of_zero_means_none() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("broker.url = \"mqtt://{}\"", listener.local_addr().unwrap());
     let config = Config::parse(Path::new("c.toml"), &url).unwrap();
-    let options =
-        ConnectOptions { broker: &config.broker, client_id: "hub", keep_session: true, will: None };
+    let options = ConnectOptions {
+        broker: &config.broker,
+        client_id: "hub",
+        keep_session: true,
+        will: None,
+        relayed: false,
+    };
     let mut link = Link::open(&options, 0).unwrap();
     let mut script = Script::accept(&listener).await;
     script.receive().await;

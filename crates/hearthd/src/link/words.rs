@@ -34,7 +34,7 @@ pub(super) fn describe(error: &ConnectionError) -> String {
 }
 
 /// Names a packet that cannot be read, as far as rumqttc tells.
-fn unreadable(error: &Unreadable) -> String {
+pub(super) fn unreadable(error: &Unreadable) -> String {
     let what = match error {
         Unreadable::InvalidConnectReturnCode(code) | Unreadable::InvalidReason(code) => {
             format!(
@@ -135,9 +135,9 @@ fn classify(answer: &[u8], wants_tls: bool) -> Option<&'static str> {
     }
 }
 
-/// CONNECT of MQTT 5 with a client ID that the broker assigns, no session that outlives it, and a keep alive of ten
-/// seconds.
-const CONNECT: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 5, 0, 0, 10, 0, 0, 0];
+/// CONNECT of MQTT 5 with a client ID that no hub has, a session of its own that does not outlive it, and a keep alive of
+/// ten seconds.
+const CONNECT: &[u8] = b"\x10\x18\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x0bhearthd-who";
 /// A handshake record of TLS with an empty ClientHello, which whoever speaks TLS answers with an alert.
 const CLIENT_HELLO: &[u8] = &[0x16, 3, 1, 0, 4, 1, 0, 0, 0];
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,12 +1,13 @@
-//! `hearthd plugin-host`: the process that runs one plugin's code, and ends with the daemon.
+//! `hearthd plugin-host`: a process that runs plugins' code, each device on a thread of its own, and ends with the daemon.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
     os::fd::AsFd,
     path::Path,
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use super::{
     declarations, examine,
     library::{self, KindTable},
     system,
-    wire::{Decoder, Examination, FromChild, HostCall, ToChild, Wire},
+    wire::{Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
 };
 use crate::{
     config::Limits,
@@ -47,14 +48,23 @@ pub(crate) fn serve() -> ExitCode {
 }
 
 struct Server {
-    wire: Arc<Wire>,
     incoming: Wire,
+    host: Host,
+    /// Where each device takes what is said to it.
+    devices: BTreeMap<u32, mpsc::Sender<Vec<u8>>>,
+}
+
+/// What all devices of the process share.
+#[derive(Clone)]
+struct Host {
+    wire: Arc<Wire>,
     log_level: i32,
     /// The files that are loaded, with their kinds.
-    loaded: BTreeMap<String, Result<Vec<KindTable>, String>>,
-    device: Option<(Local, Arc<Remote>)>,
-    saved: Option<Vec<u8>>,
+    loaded: Arc<Mutex<BTreeMap<String, Kinds>>>,
 }
+
+/// The kinds of a file, or why it cannot be loaded.
+type Kinds = Result<Vec<KindTable>, String>;
 
 impl Server {
     fn start() -> io::Result<Self> {
@@ -62,71 +72,148 @@ impl Server {
         system::confine()?;
         system::ignore_termination();
         let wire = Wire::new(system::take_standard_input()?);
-        Ok(Self {
-            incoming: wire.try_clone()?,
-            wire: Arc::new(wire),
-            log_level: abi::LOG_INFO,
-            loaded: BTreeMap::new(),
-            device: None,
-            saved: None,
-        })
+        let incoming = wire.try_clone()?;
+        let host = Host { wire: Arc::new(wire), log_level: abi::LOG_INFO, loaded: Arc::default() };
+        Ok(Self { incoming, host, devices: BTreeMap::new() })
     }
 
     fn serve(mut self) -> io::Result<()> {
         let mut decoder = Decoder::default();
         while decoder.fill(&mut self.incoming)? > 0 {
-            while let Some(frame) = decoder.next::<ToChild<'_>>().map_err(io::Error::other)? {
-                let answer = match frame {
-                    ToChild::Settings { limits, log_level } => {
-                        self.log_level = log_level;
-                        begin(limits, self.wire.try_clone()?)?;
-                        continue;
-                    }
-                    ToChild::Stop => {
-                        return self.stop();
-                    }
-                    ToChild::ListKinds { file } => FromChild::Kinds(self.list_kinds(file)),
-                    ToChild::Examine { file, kind, config } => {
-                        FromChild::Examined(self.examine(file, kind, config))
-                    }
-                    ToChild::Create { file, kind, birth } => {
-                        let created = self.create(file, kind, birth);
-                        self.save()?;
-                        FromChild::Created(created)
-                    }
-                    ToChild::Call(call) => {
-                        let status = self.call(call);
-                        if status != abi::ERR_PANIC {
-                            self.save()?;
-                        }
-                        FromChild::Returned(status)
-                    }
-                    ToChild::Save => {
-                        self.save()?;
-                        FromChild::Returned(abi::OK)
-                    }
-                };
-                self.wire.send(&answer)?;
+            while let Some((device, frame)) = decoder.next_frame().map_err(io::Error::other)? {
+                if device == NOBODY {
+                    self.answer(parse(frame).map_err(io::Error::other)?)?;
+                } else {
+                    self.hand_on(device, frame.to_vec())?;
+                }
             }
         }
         Ok(())
     }
 
-    fn list_kinds(&mut self, file: &str) -> Result<Vec<String>, String> {
+    /// Does what is not about one device.
+    fn answer(&mut self, question: ToChild<'_>) -> io::Result<()> {
+        let answer = match question {
+            ToChild::Settings { limits, log_level } => {
+                self.host.log_level = log_level;
+                return begin(limits, self.host.wire.try_clone()?);
+            }
+            ToChild::ListKinds { file } => FromChild::Kinds(self.host.list_kinds(file)),
+            ToChild::Examine { file, kind, config } => {
+                FromChild::Examined(self.host.examine(file, kind, config))
+            }
+            ToChild::Create { .. }
+            | ToChild::Call(_)
+            | ToChild::Save
+            | ToChild::Stop
+            | ToChild::Destroy => return Err(io::Error::other("it names no device")),
+        };
+        self.host.wire.send(NOBODY, &answer)
+    }
+
+    /// Gives a device what is said to it; the first of it starts its thread, and the last ends it.
+    fn hand_on(&mut self, device: u32, frame: Vec<u8>) -> io::Result<()> {
+        let frames = match self.devices.entry(device) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (sender, frames) = mpsc::channel();
+                let seat =
+                    Seat { number: device, host: self.host.clone(), device: None, saved: None };
+                let thread = thread::Builder::new().name(format!("device {device}"));
+                let serve = move || {
+                    if let Err(error) = seat.serve(&frames) {
+                        eprintln!("hearthd plugin-host: {error}");
+                        // The daemon does not keep to the protocol, or is gone: nothing is left to be done here.
+                        let _ = kill_process(getpid(), Signal::KILL);
+                    }
+                };
+                thread.stack_size(DEVICE_STACK).spawn(serve)?;
+                new.insert(sender)
+            }
+        };
+        // One that has ended takes nothing more.
+        if frames.send(frame).is_err() {
+            self.devices.remove(&device);
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    fn list_kinds(&self, file: &str) -> Result<Vec<String>, String> {
         let kinds = self.load(file)?;
         Ok(kinds.iter().map(|kind| kind.name().to_owned()).collect())
     }
 
-    fn examine(&mut self, file: &str, kind: &str, config: &str) -> Examination {
+    fn examine(&self, file: &str, kind: &str, config: &str) -> Examination {
         let kind = self.kind(file, kind).map_err(|message| vec![(String::new(), message)])?;
         examine(kind, config)
     }
 
+    fn kind(&self, file: &str, name: &str) -> Result<KindTable, String> {
+        let kinds = self.load(file)?;
+        let kind = kinds.iter().find(|kind| kind.name() == name);
+        kind.copied().ok_or_else(|| format!("the file holds no kind `{name}`"))
+    }
+
+    fn load(&self, file: &str) -> Kinds {
+        let mut loaded = lock(&self.loaded);
+        if let Some(known) = loaded.get(file) {
+            return known.clone();
+        }
+        let calls = Remote::new(NOBODY, Arc::clone(&self.wire), self.log_level, Vec::new());
+        let kinds = library::load(Path::new(file), Arc::new(calls));
+        loaded.insert(file.to_owned(), kinds.clone());
+        kinds
+    }
+}
+
+/// One device in this process.
+struct Seat {
+    number: u32,
+    host: Host,
+    device: Option<(Local, Arc<Remote>)>,
+    saved: Option<Vec<u8>>,
+}
+
+impl Seat {
+    fn serve(mut self, frames: &mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+        while let Ok(frame) = frames.recv() {
+            let answer = match parse(&frame).map_err(io::Error::other)? {
+                ToChild::Create { file, kind, birth } => {
+                    let created = self.create(file, kind, birth);
+                    FromChild::Created(if created.is_ok() { self.save()? } else { created })
+                }
+                ToChild::Call(call) => {
+                    let status = self.call(call);
+                    let has_panicked = status == abi::ERR_PANIC || self.save()?.is_err();
+                    FromChild::Returned(if has_panicked { abi::ERR_PANIC } else { status })
+                }
+                ToChild::Save => {
+                    FromChild::Returned(self.save()?.map_or(abi::ERR_PANIC, |()| abi::OK))
+                }
+                ToChild::Stop => {
+                    // Whether or not it can save, it ends.
+                    let _ = self.save()?;
+                    self.device = None;
+                    return self.host.wire.send(self.number, &FromChild::Ended);
+                }
+                ToChild::Destroy => return Ok(()),
+                ToChild::Settings { .. } | ToChild::ListKinds { .. } | ToChild::Examine { .. } => {
+                    return Err(io::Error::other("it names a device"));
+                }
+            };
+            self.host.wire.send(self.number, &answer)?;
+        }
+        Ok(())
+    }
+
     fn create(&mut self, file: &str, kind: &str, birth: Birth<'_>) -> Result<(), Fall> {
-        let kind = self.kind(file, kind).map_err(Fall::Refused)?;
+        let kind = self.host.kind(file, kind).map_err(Fall::Refused)?;
         let declarations = kind.describe(birth.config).and_then(declarations);
         let declarations = declarations.map_err(Fall::Refused)?;
-        let remote = Arc::new(Remote::new(Arc::clone(&self.wire), self.log_level, declarations));
+        let (wire, log_level) = (Arc::clone(&self.host.wire), self.host.log_level);
+        let remote = Arc::new(Remote::new(self.number, wire, log_level, declarations));
         let calls: Arc<dyn HostCalls> = Arc::clone(&remote) as _;
         let local = Local::create(kind, calls, birth)?;
         self.device = Some((local, remote));
@@ -142,41 +229,17 @@ impl Server {
         status
     }
 
-    /// Sends what a successor should know, where it has changed.
-    fn save(&mut self) -> io::Result<()> {
-        let Some((local, _)) = &mut self.device else { return Ok(()) };
-        // A panic ends the process, as one in a call would.
-        let state = local.save().map_err(|fall| io::Error::other(fall.reason().to_owned()))?;
-        if let Some(state) = state
-            && self.saved.as_ref() != Some(&state)
-        {
-            self.wire.send(&FromChild::Saved(&state))?;
-            self.saved = Some(state);
-        }
-        Ok(())
-    }
-
-    fn stop(&mut self) -> io::Result<()> {
-        let saved = self.save();
-        self.device = None;
-        saved
-    }
-
-    fn kind(&mut self, file: &str, name: &str) -> Result<KindTable, String> {
-        let kinds = self.load(file)?;
-        let kind = kinds.iter().find(|kind| kind.name() == name);
-        kind.copied().ok_or_else(|| format!("the file holds no kind `{name}`"))
-    }
-
-    fn load(&mut self, file: &str) -> Result<&[KindTable], String> {
-        if !self.loaded.contains_key(file) {
-            let calls = Remote::new(Arc::clone(&self.wire), self.log_level, Vec::new());
-            let kinds = library::load(Path::new(file), Arc::new(calls));
-            self.loaded.insert(file.to_owned(), kinds);
-        }
-        match &self.loaded[file] {
-            Ok(kinds) => Ok(kinds),
-            Err(error) => Err(error.clone()),
+    /// Sends what a successor should know, where it has changed; the inner error is that of the plugin.
+    fn save(&mut self) -> io::Result<Result<(), Fall>> {
+        let Some((local, _)) = &mut self.device else { return Ok(Ok(())) };
+        match local.save() {
+            Err(fall) => Ok(Err(fall)),
+            Ok(Some(state)) if self.saved.as_ref() != Some(&state) => {
+                self.host.wire.send(self.number, &FromChild::Saved(&state))?;
+                self.saved = Some(state);
+                Ok(Ok(()))
+            }
+            Ok(_) => Ok(Ok(())),
         }
     }
 }
@@ -185,7 +248,7 @@ impl Server {
 fn begin(limits: Limits, wire: Wire) -> io::Result<()> {
     system::limit(limits)?;
     let watch = move || watch(&wire, limits.cpu);
-    std::thread::Builder::new().name("watch".into()).stack_size(WATCH_STACK).spawn(watch)?;
+    thread::Builder::new().name("watch".into()).stack_size(WATCH_STACK).spawn(watch)?;
     Ok(())
 }
 
@@ -214,6 +277,7 @@ fn watch(wire: &Wire, cpu: Duration) {
 /// Sends a plugin's calls of its host to the daemon, and answers them as the daemon would.
 #[derive(Debug)]
 struct Remote {
+    device: u32,
     wire: Arc<Wire>,
     log_level: i32,
     declarations: BTreeMap<String, Declaration>,
@@ -229,9 +293,9 @@ struct Open {
 }
 
 impl Remote {
-    fn new(wire: Arc<Wire>, log_level: i32, declarations: Vec<Declaration>) -> Self {
+    fn new(device: u32, wire: Arc<Wire>, log_level: i32, declarations: Vec<Declaration>) -> Self {
         let declarations = declarations.into_iter().map(|d| (d.name.clone(), d)).collect();
-        Self { wire, log_level, declarations, open: Mutex::default() }
+        Self { device, wire, log_level, declarations, open: Mutex::default() }
     }
 
     fn begin(&self, call: Call<'_>) {
@@ -255,7 +319,7 @@ impl Remote {
     }
 
     fn send(&self, call: HostCall<'_>) -> i32 {
-        self.wire.send(&FromChild::Host(call)).map_or(abi::ERR_GONE, |()| abi::OK)
+        self.wire.send(self.device, &FromChild::Host(call)).map_or(abi::ERR_GONE, |()| abi::OK)
     }
 }
 
@@ -303,3 +367,5 @@ impl HostCalls for Remote {
 }
 
 const WATCH_STACK: usize = 64 * 1024;
+/// The stack of a device's thread.
+const DEVICE_STACK: usize = 512 * 1024;

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,9 +13,11 @@ use std::{
 use super::{
     PluginError,
     identity::{Identity, IdentityError},
+    launch::Launcher,
     library::{self, KindTable},
+    process::HostProcess,
 };
-use crate::device::lines::Lines;
+use crate::device::{lines::Lines, lock};
 
 /// A plugin file that has been looked at; its private copy goes with it.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct PluginFile {
     kinds: Vec<String>,
     /// The kinds' functions, once they are loaded into this process.
     tables: OnceLock<Result<Vec<KindTable>, String>>,
+    /// The process that its devices share, while there are any.
+    process: Mutex<Weak<HostProcess>>,
 }
 
 /// What everybody may write to.
@@ -80,6 +84,7 @@ impl PluginFile {
             identity: Identity::parse(&content).map_err(identity)?,
             kinds: Vec::new(),
             tables: OnceLock::new(),
+            process: Mutex::default(),
         };
         let fail = |reason: String| PluginError::Load { path: path.to_owned(), reason };
         file.copy = make_copy(path, staging, &content)
@@ -105,6 +110,20 @@ impl PluginFile {
 
     pub(super) fn copy(&self) -> &str {
         &self.copy
+    }
+
+    /// Returns the process that its devices share; starts it where none runs, or one with other limits.
+    pub(super) fn process(&self, launcher: &Launcher) -> Result<Arc<HostProcess>, String> {
+        let mut known = lock(&self.process);
+        if let Some(process) = known.upgrade()
+            && process.serves(launcher.limits())
+        {
+            return Ok(process);
+        }
+        let lines = Arc::new(Lines::new(&self.identity.name));
+        let process = HostProcess::start(launcher, &self.identity.name, lines)?;
+        *known = Arc::downgrade(&process);
+        Ok(process)
     }
 
     /// Returns a kind's functions, from the code in this process.

@@ -2,7 +2,10 @@
 
 use std::{fmt, io};
 
-use hearth_sdk::abi::{self, Growing};
+use hearth_sdk::{
+    abi::{self, Growing},
+    export::BUILD,
+};
 use object::{
     Architecture, Object, ObjectSegment, ObjectSymbol,
     read::elf::{ElfFile, FileHeader},
@@ -24,6 +27,8 @@ pub struct Identity {
     /// The flags of the ABI, such as [`abi::FLAG_PANIC_ABORT`].
     pub flags: u32,
     entry_size: u32,
+    /// The hub's build that it says to belong to.
+    build: Option<abi::Build>,
 }
 
 /// Why a file is not a plugin that runs here.
@@ -105,6 +110,11 @@ impl Identity {
         Ok(())
     }
 
+    /// Returns whether it was built with this hub.
+    pub fn is_own_build(&self) -> bool {
+        self.build.is_some_and(|build| build == BUILD && build[0] != 0)
+    }
+
     /// Returns whether a panic in it ends the process that it runs in.
     pub fn panic_aborts(&self) -> bool {
         self.flags & abi::FLAG_PANIC_ABORT != 0
@@ -140,15 +150,28 @@ fn parse_elf<H: FileHeader<Endian = object::Endianness>>(
             return Err(IdentityError::Truncated { end, size });
         }
     }
-    let symbol = file
-        .dynamic_symbols()
-        .find(|symbol| symbol.is_definition() && symbol.name() == Ok(abi::ENTRY_SYMBOL))
-        .ok_or(IdentityError::NoEntry)?;
-    let prefix = file
-        .segments()
-        .find_map(|segment| segment.data_range(symbol.address(), PREFIX_SIZE as u64).ok().flatten())
-        .ok_or(IdentityError::Magic)?;
-    parse_prefix(prefix)
+    let entry = address(&file, abi::ENTRY_SYMBOL).ok_or(IdentityError::NoEntry)?;
+    let prefix = data_at(&file, entry, PREFIX_SIZE).ok_or(IdentityError::Magic)?;
+    let build = address(&file, abi::BUILD_SYMBOL)
+        .and_then(|at| data_at(&file, at, size_of::<abi::Build>())?.try_into().ok());
+    Ok(Identity { build, ..parse_prefix(prefix)? })
+}
+
+fn address<H: FileHeader<Endian = object::Endianness>>(
+    file: &ElfFile<'_, H>,
+    name: &str,
+) -> Option<u64> {
+    let mut symbols = file.dynamic_symbols();
+    let symbol = symbols.find(|symbol| symbol.is_definition() && symbol.name() == Ok(name));
+    symbol.map(|symbol| symbol.address())
+}
+
+fn data_at<'d, H: FileHeader<Endian = object::Endianness>>(
+    file: &ElfFile<'d, H>,
+    address: u64,
+    size: usize,
+) -> Option<&'d [u8]> {
+    file.segments().find_map(|segment| segment.data_range(address, size as u64).ok().flatten())
 }
 
 /// Returns where the header, or the last of the tables that it names, ends.
@@ -191,6 +214,7 @@ fn parse_prefix(prefix: &[u8]) -> Result<Identity, IdentityError> {
         host_minor_min: u16_at(16),
         flags: u32_at(20),
         entry_size: u32_at(8),
+        build: None,
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Launcher,
     launch::Process,
-    wire::{Decoder, FromChild, Problems, Properties, ToChild, Wire},
+    wire::{Decoder, FromChild, NOBODY, Problems, Properties, ToChild, Wire, parse},
 };
 
 /// A process that is started when it is needed, and again after a plugin has ended it.
@@ -135,11 +135,10 @@ impl Running {
         pick: impl Fn(FromChild<'_>) -> Option<T>,
     ) -> io::Result<T> {
         self.incoming.limit_sending(left_until(deadline)?)?;
-        self.process.wire().send(question)?;
+        self.process.wire().send(NOBODY, question)?;
         loop {
-            while let Some(answer) =
-                self.decoder.next::<FromChild<'_>>().map_err(io::Error::other)?
-            {
+            while let Some((_, frame)) = self.decoder.next_frame().map_err(io::Error::other)? {
+                let answer = parse(frame).map_err(io::Error::other)?;
                 // A plugin that logs or publishes here speaks to nobody.
                 if matches!(answer, FromChild::Host(_)) {
                     continue;

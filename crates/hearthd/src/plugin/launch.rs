@@ -10,7 +10,7 @@ use std::{
 
 use hearth_sdk::abi;
 
-use super::wire::{ToChild, Wire};
+use super::wire::{NOBODY, ToChild, Wire};
 use crate::{config::Limits, device::lines::is_logged};
 
 /// How processes that run plugins are started.
@@ -76,7 +76,8 @@ impl Launcher {
         // A signal from the terminal is for the daemon, which ends its processes in order.
         command.process_group(0);
         let process = Process { child: command.spawn()?, wire: Wire::new(near) };
-        process.wire.send(&ToChild::Settings { limits: self.limits, log_level: log_level() })?;
+        let settings = ToChild::Settings { limits: self.limits, log_level: log_level() };
+        process.wire.send(NOBODY, &settings)?;
         Ok(process)
     }
 }

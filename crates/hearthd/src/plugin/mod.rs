@@ -9,6 +9,7 @@ pub mod identity;
 mod inspection;
 pub(crate) mod launch;
 pub mod library;
+pub(crate) mod process;
 pub(crate) mod system;
 pub(crate) mod wire;
 
@@ -28,6 +29,7 @@ use inspection::Inspection;
 pub(crate) use inspection::Objection;
 pub use launch::Launcher;
 pub use library::KindTable;
+pub(crate) use process::HostProcess;
 use wire::Examination;
 
 /// The kinds of every plugin that may be used.
@@ -130,6 +132,22 @@ impl Kind {
         match &self.origin {
             Origin::Linked(_) => None,
             Origin::File(file) => Some(file.copy()),
+        }
+    }
+
+    /// Returns whether the kind is the daemon's own code, or was built with it.
+    pub(crate) fn is_own_build(&self) -> bool {
+        match &self.origin {
+            Origin::Linked(_) => true,
+            Origin::File(file) => file.identity().is_own_build(),
+        }
+    }
+
+    /// Returns the process that the file's devices share, for a process with these limits; starts it where none runs.
+    pub(crate) fn shared_process(&self, launcher: &Launcher) -> Result<Arc<HostProcess>, String> {
+        match &self.origin {
+            Origin::Linked(_) => Err(NO_PROCESS.into()),
+            Origin::File(file) => file.process(launcher),
         }
     }
 
@@ -349,6 +367,8 @@ fn empty_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Why a kind that is linked in cannot be isolated.
+pub(crate) const NO_PROCESS: &str = "its kind is built into the hub and has no process";
 /// The property that the hub reports for every device.
 pub(crate) const STATUS: &str = "status";
 

@@ -1,4 +1,5 @@
-//! What goes over the wire between the daemon and a process that runs a plugin: length-prefixed frames.
+//! What goes over the wire between the daemon and a process that runs a plugin: frames with their length and the number
+//! of the device that they are about.
 
 use std::{
     io::{self, Read, Write},
@@ -33,14 +34,16 @@ pub(crate) enum ToChild<'a> {
     ListKinds { file: &'a str },
     /// Is this table good, and what does such a device declare?
     Examine { file: &'a str, kind: &'a str, config: &'a str },
-    /// Create the one device.
+    /// Create the device of this number.
     Create { file: &'a str, kind: &'a str, birth: Birth<'a> },
     /// Call it, and save.
     Call(Call<'a>),
     /// Save.
     Save,
-    /// Save, destroy and end.
+    /// Save and destroy it.
     Stop,
+    /// Destroy it, and say nothing of it.
+    Destroy,
 }
 
 /// What the process says.
@@ -54,6 +57,8 @@ pub(crate) enum FromChild<'a> {
     Created(Result<(), Fall>),
     /// The answer to `Call` and to `Save`.
     Returned(i32),
+    /// The answer to `Stop`.
+    Ended,
     /// What a successor should know; ahead of the answer to whatever has changed it.
     Saved(&'a [u8]),
     /// The plugin calls its host.
@@ -105,12 +110,13 @@ impl Wire {
         self.stream.set_read_timeout(Some(patience))
     }
 
-    /// Sends one frame.
-    pub(crate) fn send(&self, what: &impl Serialize) -> io::Result<()> {
-        let mut frame = vec![0; LENGTH];
+    /// Sends one frame about a device, or about [`NOBODY`].
+    pub(crate) fn send(&self, device: u32, what: &impl Serialize) -> io::Result<()> {
+        let mut frame = vec![0; HEADER];
         frame = postcard::to_extend(what, frame).map_err(io::Error::other)?;
-        let length = u32::try_from(frame.len() - LENGTH).map_err(io::Error::other)?;
-        frame[..LENGTH].copy_from_slice(&length.to_le_bytes());
+        let length = u32::try_from(frame.len() - HEADER).map_err(io::Error::other)?;
+        frame[..4].copy_from_slice(&length.to_le_bytes());
+        frame[4..HEADER].copy_from_slice(&device.to_le_bytes());
         let _sending = lock(&self.sending);
         (&self.stream).write_all(&frame)
     }
@@ -153,25 +159,36 @@ impl Decoder {
         }
     }
 
-    /// Returns the next whole frame; none where more must come first.
+    /// Returns the device and the content of the next whole frame; none where more must come first.
     ///
     /// # Errors
     /// Where what came is no frame.
-    pub(crate) fn next<'a, T: Deserialize<'a>>(&'a mut self) -> Result<Option<T>, String> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<(u32, &[u8])>, String> {
         let rest = &self.bytes[self.done..];
-        let Some((length, rest)) = rest.split_first_chunk::<LENGTH>() else { return Ok(None) };
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((device, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
         if length > FRAME_BOUND {
             return Err(format!("a frame of {length} bytes, and {FRAME_BOUND} is the most"));
         }
         let Some(frame) = rest.get(..length) else { return Ok(None) };
-        self.done += LENGTH + length;
-        postcard::from_bytes(frame).map(Some).map_err(|error| format!("a frame: {error}"))
+        self.done += HEADER + length;
+        Ok(Some((u32::from_le_bytes(*device), frame)))
     }
 }
 
-/// Bytes of a frame's length.
-const LENGTH: usize = 4;
+/// Reads what a frame holds.
+///
+/// # Errors
+/// Where that is nothing that is ever said.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, String> {
+    postcard::from_bytes(frame).map_err(|error| format!("a frame: {error}"))
+}
+
+/// The number of no device: what is about a process, or a plugin as a whole.
+pub(crate) const NOBODY: u32 = 0;
+/// Bytes of a frame's length and of its device.
+const HEADER: usize = 8;
 /// The longest frame: a saved state, or a payload of the largest size as JSON.
 const FRAME_BOUND: usize = 4 * 1024 * 1024;
 
@@ -185,8 +202,8 @@ mod tests {
         let near = Wire::new(near);
         let command =
             Call::Command { token: 7, deadline_ms: 9, property: Some("power"), payload: "ON" };
-        near.send(&ToChild::Call(command)).unwrap();
-        near.send(&ToChild::Stop).unwrap();
+        near.send(7, &ToChild::Call(command)).unwrap();
+        near.send(8, &ToChild::Stop).unwrap();
         drop(near);
         let mut bytes = Vec::new();
         Wire::new(far).read_to_end(&mut bytes).unwrap();
@@ -195,8 +212,10 @@ mod tests {
             let mut seen = Vec::new();
             for mut part in [&bytes[..cut], &bytes[cut..]] {
                 decoder.fill(&mut part).unwrap();
-                while let Some(frame) = decoder.next::<ToChild<'_>>().unwrap() {
-                    seen.push(frame == ToChild::Call(command) || frame == ToChild::Stop);
+                while let Some((device, frame)) = decoder.next_frame().unwrap() {
+                    let frame: ToChild<'_> = parse(frame).unwrap();
+                    let is_call = device == 7 && frame == ToChild::Call(command);
+                    seen.push(is_call || device == 8 && frame == ToChild::Stop);
                 }
             }
             assert_eq!(seen, [true, true], "cut at {cut}");
@@ -208,9 +227,10 @@ mod tests {
         let refused = |mut bytes: &[u8]| {
             let mut decoder = Decoder::default();
             decoder.fill(&mut bytes).unwrap();
-            decoder.next::<FromChild<'_>>().map(|_| ()).unwrap_err()
+            let frame = decoder.next_frame().map(|frame| frame.expect("it is whole").1);
+            frame.and_then(parse::<FromChild<'_>>).map(|_| ()).unwrap_err()
         };
         assert!(refused(&[0xff; 8]).contains("is the most"));
-        assert!(refused(&[1, 0, 0, 0, 0x77]).starts_with("a frame: "));
+        assert!(refused(&[1, 0, 0, 0, 0, 0, 0, 0, 0x77]).starts_with("a frame: "));
     }
 }

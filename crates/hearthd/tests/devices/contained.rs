@@ -8,7 +8,7 @@ use crate::{
     wild::House,
 };
 
-const BOTH: [&str; 2] = ["none", "process"];
+const EVERYWHERE: [&str; 3] = ["none", "auto", "process"];
 
 /// Fails unless the other device goes on as if nothing had happened.
 #[track_caller]
@@ -20,7 +20,7 @@ fn the_other_is_well(house: &mut House) {
 
 #[test]
 fn a_panic_gives_503_and_the_device_comes_back_with_what_it_saved() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         assert_eq!(house.ask("a/count", "1"), "200 1");
         assert_eq!(house.ask("a/job", "panic"), "503 its plugin has panicked");
@@ -33,7 +33,7 @@ fn a_panic_gives_503_and_the_device_comes_back_with_what_it_saved() {
 
 #[test]
 fn a_panic_in_a_thread_of_the_plugin_fails_the_request_that_it_had() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         assert_eq!(house.ask("a/job", "panic in a thread"), "500 dropped");
         assert_eq!(house.ask("a/status", ""), "200 ready");
@@ -43,7 +43,7 @@ fn a_panic_in_a_thread_of_the_plugin_fails_the_request_that_it_had() {
 
 #[test]
 fn a_panic_in_drop_stops_neither_a_restart_nor_the_end() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         assert_eq!(house.ask("a/count", "1"), "200 1");
         assert_eq!(house.ask("a/job", "panic in drop"), "204");
@@ -57,7 +57,7 @@ fn a_panic_in_drop_stops_neither_a_restart_nor_the_end() {
 
 #[test]
 fn too_many_crashes_lead_into_quarantine_and_a_restart_leads_out() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         for _ in 0..3 {
             house.ask_until("a/job", "panic", "503 its plugin has panicked");
@@ -93,7 +93,7 @@ fn a_crash_while_it_is_created_counts_and_a_refusal_does_not() {
 
 #[test]
 fn a_flood_of_states_is_paced_and_ends_with_the_last() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         assert_eq!(house.ask("a/job", "flood states by thread"), "204");
         the_other_is_well(&mut house);
@@ -109,7 +109,7 @@ fn a_flood_of_states_is_paced_and_ends_with_the_last() {
 
 #[test]
 fn a_command_tells_each_state_once_however_often_it_changes() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         house.take_trace();
         assert_eq!(house.ask("a/job", "flood states"), "204");
@@ -138,7 +138,7 @@ fn a_flood_of_log_lines_is_cut_and_told() {
 
 #[test]
 fn what_is_not_as_declared_is_not_published() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         for job in ["out of range", "too large", "undeclared"] {
             let mut house = House::two(isolation);
             house.take_trace();
@@ -155,7 +155,7 @@ fn what_is_not_as_declared_is_not_published() {
 
 #[test]
 fn timers_wakes_late_answers_and_absences_arrive() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         for (job, note) in [("timer", "timer 7"), ("wake", "wake"), ("later", "later")] {
             assert_eq!(house.ask("a/job", job), "204");
@@ -168,7 +168,7 @@ fn timers_wakes_late_answers_and_absences_arrive() {
 
 #[test]
 fn a_device_gets_what_it_saved_in_an_earlier_life() {
-    for isolation in BOTH {
+    for isolation in EVERYWHERE {
         let saved = BTreeMap::from([("a".to_owned(), b"41".to_vec())]);
         let table = format!("[devices.a]\nplugin = \"wild\"\nisolation = \"{isolation}\"\n");
         let mut house = House::start_with(&table, &saved);

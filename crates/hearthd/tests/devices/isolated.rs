@@ -62,7 +62,7 @@ fn a_process_that_sends_garbage_is_killed() {
 #[test]
 fn a_process_that_is_killed_from_outside_comes_back() {
     let mut house = House::two("process");
-    let process = process_of(&mut house);
+    let process = process_of(&mut house, "a");
     let process = rustix::process::Pid::from_raw(process).expect("a process ID");
     rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
     house.wait_for("a", &["restarting"], |entry| {
@@ -76,7 +76,7 @@ fn a_hang_ends_with_the_deadline() {
     let table = "[devices.a]\nplugin = \"wild\"\nisolation = \"process\"\ndeadline = \"200ms\"\n\
                  [devices.b]\nplugin = \"wild\"\nisolation = \"process\"\n";
     let mut house = House::start(table);
-    let process = process_of(&mut house);
+    let process = process_of(&mut house, "a");
     let begin = Instant::now();
     let hanging = house.post("a/job", "hang");
     assert_eq!(house.ask("b/count", "1"), "200 1");
@@ -132,7 +132,7 @@ fn a_process_cannot_reach_the_hub() {
 #[test]
 fn processes_end_with_their_devices() {
     let mut house = House::two("process");
-    let process = process_of(&mut house);
+    let process = process_of(&mut house, "a");
     let (bench, _folder) = house.into_bench();
     bench.devices.stop(PATIENCE);
     wait_until_gone(process);
@@ -147,12 +147,89 @@ fn standard_error_goes_to_the_log_and_blocks_nobody() {
     assert_eq!(house.ask("a/status", ""), "200 ready");
 }
 
-/// Returns the ID of the process of `a`.
-fn process_of(house: &mut House) -> i32 {
+#[test]
+fn devices_of_a_strangers_file_share_a_process_and_those_of_the_hubs_build_have_none() {
+    let mut house = House::two("auto");
+    let process = process_of(&mut house, "a");
+    assert_eq!(process_of(&mut house, "b"), process);
+    assert_ne!(process, std::process::id() as i32);
+    assert_eq!(house.entry("a")["isolation"], "file");
+    let mut house = House::start("[devices.a]\nplugin = \"wild\"\n");
+    assert_eq!(process_of(&mut house, "a"), std::process::id() as i32);
+}
+
+#[test]
+#[cfg_attr(sanitized, ignore = "AddressSanitizer ends a process in its own way")]
+fn a_crash_of_a_shared_process_is_held_against_the_device_whose_call_it_was() {
+    let mut house = House::two("auto");
+    assert_eq!(house.ask("a/count", "1"), "200 1");
+    assert_eq!(house.ask("b/count", "1"), "200 1");
+    let shared = process_of(&mut house, "b");
+    // In quarantine after three; after two it has a process of its own, and `b` keeps the shared one.
+    for (job, crashes) in [("abort", 1), ("fault", 2)] {
+        let answer = house.ask("a/job", job);
+        assert!(answer.starts_with("503 its process has ended: signal"), "{answer}");
+        house.ask_until("b/count", "", "200 1");
+        house.ask_until("a/count", "", "200 1");
+        assert_ne!(process_of(&mut house, "b"), shared, "after {crashes}");
+    }
+    let shared = process_of(&mut house, "b");
+    assert_ne!(process_of(&mut house, "a"), shared);
+    assert!(house.ask("a/job", "abort").starts_with("503 "));
+    house.wait_for("a", &["quarantined"], |_| true);
+    assert_eq!(process_of(&mut house, "b"), shared);
+    assert_eq!(house.ask("b/count", ""), "200 1");
+}
+
+#[test]
+fn a_hang_in_a_shared_process_holds_up_no_other_device_and_costs_one_of_them_at_most_an_instance() {
+    let table = |id: &str, deadline: &str| {
+        format!(
+            "[devices.{id}]\nplugin = \"wild\"\nisolation = \"auto\"\ndeadline = \"{deadline}\"\n"
+        )
+    };
+    let mut house = House::start(&(table("a", "1s") + &table("b", "5s")));
+    let hanging = house.post("a/job", "hang");
+    assert_eq!(house.ask("b/count", "1"), "200 1");
+    let killed = "503 a call took longer than 1s; its process is killed";
+    assert_eq!(said(&house.answer(hanging)), killed);
+    house.wait_for("b", &["ready"], |_| true);
+    house.ask_until("b/count", "", "200 1");
+    house.ask_until("a/count", "", "200 0");
+    assert_eq!(process_of(&mut house, "a"), process_of(&mut house, "b"));
+}
+
+#[test]
+fn a_shared_process_that_is_killed_from_outside_comes_back_with_all_its_devices() {
+    let mut house = House::two("auto");
+    let process = rustix::process::Pid::from_raw(process_of(&mut house, "a")).expect("an ID");
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+    for id in ["a", "b"] {
+        house.wait_for(id, &["restarting", "ready"], |_| true);
+        house.ask_until(&format!("{id}/count"), "", "200 0");
+    }
+}
+
+#[test]
+fn a_shared_process_ends_with_the_last_of_its_devices() {
+    let mut house = House::two("auto");
+    let process = process_of(&mut house, "a");
+    let table = "[devices.b]\nplugin = \"wild\"\nisolation = \"auto\"\n";
+    assert_eq!(house.reload_with(table).unwrap().removed, ["a"]);
+    assert_eq!(process_of(&mut house, "b"), process);
+    house.reload_with("").unwrap();
+    wait_until_gone(process);
+}
+
+/// Returns the ID of the process that a device is in.
+fn process_of(house: &mut House, id: &str) -> i32 {
+    let note = format!("state {id}/note: ");
+    // A state that is there already is not told again.
+    assert_eq!(house.ask(&format!("{id}/job"), "environment"), "204");
     house.take_trace();
-    assert_eq!(house.ask("a/job", "process"), "204");
-    let note = house.wait_for_start("state a/note: ");
-    note["state a/note: ".len()..].split(' ').next().unwrap().parse().unwrap()
+    assert_eq!(house.ask(&format!("{id}/job"), "process"), "204");
+    let told = house.wait_for_start(&note);
+    told[note.len()..].split(' ').next().unwrap().parse().unwrap()
 }
 
 #[track_caller]

@@ -64,7 +64,7 @@ fn a_property_that_a_device_has_no_more_is_unknown() {
 
 #[test]
 fn no_request_is_lost_or_executed_twice_while_the_plugin_is_replaced_thirty_times() {
-    for isolation in ["none", "process"] {
+    for isolation in ["none", "auto", "process"] {
         let mut house = House::start(&table("a", isolation, 1));
         let mut ids = Vec::new();
         for round in 0..30 {
@@ -122,7 +122,7 @@ fn a_bad_configuration_or_plugin_leaves_all_as_it_was_and_says_why() {
 
 #[test]
 fn a_new_plugin_that_cannot_create_the_device_leaves_the_one_before_at_work() {
-    for isolation in ["none", "process"] {
+    for isolation in ["none", "auto", "process"] {
         let mut house = House::start(&table("a", isolation, 1));
         assert_eq!(house.ask("a/count", "1"), "200 1");
         let mut bad = fs::read(house.plugin()).unwrap();

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hearth_sdk::export::BUILD;
 use hearthd::{
     config::Config,
     device::{Checked, Devices, Difference},
@@ -39,8 +40,10 @@ impl House {
     pub(crate) fn start_with(devices: &str, saved: &BTreeMap<String, Vec<u8>>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("plugins")).expect("a folder");
-        let copied = fs::copy(plugin("wild"), plugin_in(folder.path()));
-        copied.expect("the plugin is built");
+        let content = fs::read(plugin("wild")).expect("the plugin is built");
+        let is_foreign = devices.contains("isolation = \"auto\"");
+        let content = if is_foreign { of_another_build(content) } else { content };
+        fs::write(plugin_in(folder.path()), content).expect("the folder can be written to");
         write_config(folder.path(), devices);
         let config = Config::load(&config_in(folder.path())).expect("the configuration is good");
         let staging = folder.path().join("staging");
@@ -57,7 +60,8 @@ impl House {
         Self { bench, config, reloader: Reloader::new(plugins, staging), folder }
     }
 
-    /// Starts the devices `a`, and `b` that nothing may happen to, both isolated or both not.
+    /// Starts the devices `a`, and `b` that nothing may happen to, both isolated or both not; with `auto` the plugin is
+    /// one of another build, and they share a process.
     pub(crate) fn two(isolation: &str) -> Self {
         Self::start(&format!(
             "[devices.a]\nplugin = \"wild\"\nisolation = \"{isolation}\"\n\
@@ -111,6 +115,14 @@ impl DerefMut for House {
     fn deref_mut(&mut self) -> &mut Bench {
         &mut self.bench
     }
+}
+
+/// Makes a plugin one that was not built with the hub.
+fn of_another_build(mut content: Vec<u8>) -> Vec<u8> {
+    let build = &BUILD[..16];
+    let at = content.windows(build.len()).position(|bytes| bytes == build);
+    content[at.expect("it was built with the hub")] ^= 1;
+    content
 }
 
 fn write_config(folder: &Path, devices: &str) {

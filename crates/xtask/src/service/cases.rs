@@ -18,6 +18,8 @@ pub(super) async fn life(
     let title = "both services run as users of their own, and root alone reads their passwords";
     table.row(title, keeps_secrets(machine)).await?;
     table.row("hearthd request gets an answer", answers(machine)).await?;
+    let title = "hearthd log prints the lines of a device, and of no other";
+    table.row(title, tells_of_a_device(machine)).await?;
     table.row("mosquitto_rr gets the same", answers_mosquitto(machine)).await?;
     let title = "a reload moves one device to a process of its own beside one in the daemon";
     table.row(title, reloads(machine)).await?;
@@ -86,6 +88,30 @@ async fn answers(machine: &Machine) -> Result<()> {
     machine.prints("hearthd request light-in-bedroom power", "ON").await?;
     // Whoever asks for what is not there is told by the exit code as well.
     machine.done("! hearthd request light-in-bedroom colour red 2>/dev/null").await?;
+    Ok(())
+}
+
+/// The request for a property that is not there has left a line.
+async fn tells_of_a_device(machine: &Machine) -> Result<()> {
+    let log = "hearthd log light-in-bedroom";
+    machine.until("its line", &format!("{log} | grep 'request failed'")).await?;
+    let all = machine.done(&format!("{log} --json -n 100")).await?;
+    for line in all.lines() {
+        if !line.contains("\"DEVICE\":\"light-in-bedroom\"") {
+            return Err(Failure(format!("{log}: {line}")));
+        }
+    }
+    machine
+        .prints("hearthd log heating 2>/dev/null | grep -c 'request failed' || true", "0")
+        .await?;
+    // It goes on with what log and event topic tell from then on.
+    let follow = "timeout 5 hearthd log light-in-bedroom -f -n 0";
+    let event = format!(
+        "{follow} >/root/followed & for i in 1 2 3 4 5 6 7 8; do \
+         mosquitto_pub -V 5 {CLIENT} -q 1 -t home/cmnd/light-in-bedroom/power -m banana; sleep 0.5; done; wait; \
+         grep 'event: power.* failed: 400' /root/followed && grep 'hearthd\\[' /root/followed"
+    );
+    machine.done(&event).await?;
     Ok(())
 }
 

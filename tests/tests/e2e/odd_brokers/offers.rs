@@ -58,6 +58,9 @@ async fn a_receive_maximum_of_0_is_told_and_waited_out() -> Result<()> {
     home.backs_off(3).await?;
     let said = home.phone.drain("response/phone/marker").await?;
     assert!(said.iter().all(|message| message.text() != "online"), "{said:?}");
+    // The first connection has no relay that could say why it ends.
+    let codes = home.broker.disconnects(HUB);
+    assert!(codes.len() >= 2 && codes.iter().all(|code| *code == 0x82), "{codes:?}");
     home.broker.change(|odd| odd.connack.receive_max = None);
     home.daemon.online(&mut home.phone).await?;
     home.switch("light-in-bedroom/power", "ON").await
@@ -90,7 +93,29 @@ async fn a_client_id_of_the_brokers_choice_is_told() -> Result<()> {
     })
     .await?;
     home.daemon.logged("lack=\"the hub's client ID; it assigns `client-1`\"").await?;
-    home.switch("light-in-bedroom/power", "ON").await
+    home.switch("light-in-bedroom/power", "ON").await?;
+    // It assigns the same to everybody, so a command can only say what it has done.
+    let told = "the broker gives every client of this account the client ID `client-1`";
+    for command in [&["status"][..], &["doctor"]] {
+        let ran = home.daemon.command(command).await?;
+        assert_eq!(ran.code, Some(69), "{ran:?}");
+        assert!(ran.stderr.contains(told) && ran.stderr.contains("--user"), "{ran:?}");
+    }
+    home.daemon.logged("another client uses this hub's client ID").await
+}
+
+#[tokio::test]
+async fn commands_leave_the_hub_alone_where_everybody_has_a_client_id_of_the_brokers_choice()
+-> Result<()> {
+    let home = Home::start(|odd| odd.assigns_each = true).await?;
+    home.daemon.logged("lack=\"the hub's client ID; it assigns `auto-").await?;
+    let connections = home.broker.connections(HUB).len();
+    let ran = home.daemon.command(&["request", "light-in-bedroom", "power", "ON"]).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "ON\n"), "{ran:?}");
+    let ran = home.daemon.command(&["status"]).await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(home.broker.connections(HUB).len(), connections, "{}", home.daemon.log());
+    Ok(())
 }
 
 #[tokio::test]

@@ -34,7 +34,9 @@ pub(super) fn examine(config: &Path, timeout: Duration, as_json: bool) -> ExitCo
     }
     match ended {
         Err(error @ VisitError::NotAuthorized(_)) => fail(exit::NOT_AUTHORIZED, error),
-        Err(error @ VisitError::Unavailable(_)) => fail(exit::UNAVAILABLE, error),
+        Err(error @ (VisitError::Unavailable(_) | VisitError::Indistinct(_))) => {
+            fail(exit::UNAVAILABLE, error)
+        }
         Ok(()) if findings.iter().any(|finding| finding.verdict == Verdict::Bad) => {
             ExitCode::FAILURE
         }

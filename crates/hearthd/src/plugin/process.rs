@@ -1,0 +1,398 @@
+//! A process that runs a plugin's code for the daemon: the devices that live in it, and what becomes of them when it
+//! ends.
+//!
+//! Each device has a number in its process, and a thread there: a slow call holds up no other device. When the process
+//! ends, the devices that had a call under way, or a command that was not answered, have crashed; the others are created
+//! anew, and nothing is held against them. Where there is no such device, nobody knows who it was, and all have crashed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    io::{self, Read},
+    os::fd::AsFd,
+    process::ChildStderr,
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use hearth_sdk::abi;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    launch::{Launcher, Process},
+    wire::{Decoder, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
+};
+use crate::{
+    config::Limits,
+    device::{instance::Fall, lines::Lines, lock},
+};
+
+/// A running process; dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct HostProcess {
+    inner: Arc<Inner>,
+    reader: Option<JoinHandle<()>>,
+    limits: Limits,
+}
+
+/// The daemon's side of a device that lives in such a process.
+pub(crate) trait Tenant: fmt::Debug + Send + Sync {
+    /// The plugin calls its host.
+    fn host_call(&self, call: HostCall<'_>);
+    /// It has something that a successor should know.
+    fn saved(&self, state: Vec<u8>);
+    /// The process is gone.
+    fn lost(&self);
+}
+
+/// What a device's own thread waits for.
+#[derive(Debug)]
+pub(crate) enum Return {
+    Created(Result<(), Fall>),
+    Returned(i32),
+    Ended,
+}
+
+#[derive(Debug)]
+struct Inner {
+    process: Mutex<Process>,
+    wire: Wire,
+    lines: Arc<Lines>,
+    tenants: Mutex<Tenants>,
+}
+
+#[derive(Debug)]
+struct Tenants {
+    next: u32,
+    seats: BTreeMap<u32, Seat>,
+    ended: Option<Ended>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    tenant: Arc<dyn Tenant>,
+    returns: mpsc::SyncSender<Return>,
+    /// A call is under way.
+    called: bool,
+    /// A command has been taken, and is not answered.
+    pending: bool,
+}
+
+/// How a process has ended, and in whose calls.
+#[derive(Debug)]
+struct Ended {
+    reason: String,
+    guilty: BTreeSet<u32>,
+}
+
+/// Why a process ends.
+#[derive(Clone, Copy, Debug)]
+enum End<'a> {
+    /// By itself, or by somebody else.
+    Gone,
+    /// What it says cannot be.
+    Malformed(&'a str),
+    /// A call of this device does not end.
+    Hangs(u32, Duration),
+}
+
+impl HostProcess {
+    /// Starts a process; what it writes outside of any device goes to `lines`.
+    pub(crate) fn start(
+        launcher: &Launcher,
+        name: &str,
+        lines: Arc<Lines>,
+    ) -> Result<Arc<Self>, String> {
+        let started = launcher.start().and_then(|(process, errors)| {
+            process.wire().limit_sending(SENDING)?;
+            let (wire, incoming) = (process.wire().try_clone()?, process.wire().try_clone()?);
+            Ok((process, wire, incoming, errors))
+        });
+        let (process, wire, incoming, errors) =
+            started.map_err(|error| format!("start its process: {error}"))?;
+        let tenants = Tenants { next: NOBODY + 1, seats: BTreeMap::new(), ended: None };
+        let inner = Arc::new(Inner {
+            process: Mutex::new(process),
+            wire,
+            lines,
+            tenants: Mutex::new(tenants),
+        });
+        let reader = Reader {
+            wire: incoming,
+            errors: Some(errors),
+            line: Vec::new(),
+            inner: Arc::clone(&inner),
+        };
+        let thread = thread::Builder::new().name(format!("wire {name}")).stack_size(STACK_SIZE);
+        let thread = thread.spawn(move || reader.run());
+        let reader = Some(thread.map_err(|error| format!("start a thread: {error}"))?);
+        Ok(Arc::new(Self { inner, reader, limits: launcher.limits() }))
+    }
+
+    /// Returns whether a device that needs these limits can still be created in it.
+    pub(crate) fn serves(&self, limits: Limits) -> bool {
+        self.limits == limits && lock(&self.inner.tenants).ended.is_none()
+    }
+
+    /// Takes a device in; returns its number, and what its calls return.
+    pub(crate) fn admit(&self, tenant: Arc<dyn Tenant>) -> (u32, mpsc::Receiver<Return>) {
+        let (sender, returns) = mpsc::sync_channel(RETURNS_BOUND);
+        let mut tenants = lock(&self.inner.tenants);
+        let number = tenants.next;
+        tenants.next += 1;
+        // Where the process has ended meanwhile, the sender is dropped, which tells.
+        if tenants.ended.is_none() {
+            let seat = Seat { tenant, returns: sender, called: false, pending: false };
+            tenants.seats.insert(number, seat);
+        }
+        (number, returns)
+    }
+
+    /// Forgets a device: what its instance still says is for nobody.
+    pub(crate) fn dismiss(&self, number: u32) {
+        lock(&self.inner.tenants).seats.remove(&number);
+    }
+
+    /// Says something to a device's instance, which answers.
+    ///
+    /// # Errors
+    /// Where the process is gone.
+    pub(crate) fn say(&self, number: u32, what: &ToChild<'_>) -> Result<(), Fall> {
+        if let Some(seat) = lock(&self.inner.tenants).seats.get_mut(&number) {
+            seat.called = true;
+        }
+        self.inner.wire.send(number, what).map_err(|_| {
+            self.inner.end(End::Gone);
+            self.fall_of(number)
+        })
+    }
+
+    /// Kills the process, because a call does not end.
+    pub(crate) fn end_hang(&self, number: u32, waited: Duration) -> Fall {
+        self.inner.end(End::Hangs(number, waited));
+        self.fall_of(number)
+    }
+
+    /// Kills the process, because what it has returned makes no sense.
+    pub(crate) fn end_nonsense(&self, number: u32, what: &str) -> Fall {
+        self.inner.end(End::Malformed(what));
+        self.fall_of(number)
+    }
+
+    /// Says what the end of the process means for a device in it.
+    pub(crate) fn fall_of(&self, number: u32) -> Fall {
+        let tenants = lock(&self.inner.tenants);
+        match &tenants.ended {
+            Some(ended) if ended.guilty.is_empty() || ended.guilty.contains(&number) => {
+                Fall::Crashed(ended.reason.clone())
+            }
+            Some(ended) => Fall::Bereft(format!(
+                "{}, in a call of another device of the same plugin file",
+                ended.reason
+            )),
+            None => Fall::Crashed("its process has cut the wire".into()),
+        }
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        lock(&self.inner.process).kill();
+        if let Some(reader) = self.reader.take() {
+            // A panic in it has been told by its own thread's line in the log.
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Inner {
+    /// Sees that the process has ended, and tells all that live in it.
+    fn end(&self, end: End<'_>) {
+        let mut tenants = lock(&self.tenants);
+        if tenants.ended.is_some() {
+            return;
+        }
+        let killed = lock(&self.process).kill();
+        let busy = |(number, seat): (&u32, &Seat)| (seat.called || seat.pending).then_some(*number);
+        let (guilty, reason) = match end {
+            End::Gone => (None, format!("its process has ended: {killed}")),
+            End::Malformed(what) => {
+                (None, format!("its process does not keep to the protocol and is killed: {what}"))
+            }
+            End::Hangs(number, waited) => {
+                let waited = humantime::format_duration(waited);
+                (Some(number), format!("a call took longer than {waited}; its process is killed"))
+            }
+        };
+        let guilty = match guilty {
+            Some(number) => BTreeSet::from([number]),
+            None => tenants.seats.iter().filter_map(busy).collect(),
+        };
+        tenants.ended = Some(Ended { reason, guilty });
+        // Their senders go first, so that whoever hears of the loss finds out why.
+        let gone: Vec<_> =
+            std::mem::take(&mut tenants.seats).into_values().map(|seat| seat.tenant).collect();
+        drop(tenants);
+        gone.iter().for_each(|tenant| tenant.lost());
+    }
+
+    fn take(&self, number: u32, frame: FromChild<'_>) -> Result<(), String> {
+        let mut tenants = lock(&self.tenants);
+        if number >= tenants.next {
+            return Err(format!("a frame of device {number}, which was never created"));
+        }
+        let Some(seat) = tenants.seats.get_mut(&number) else {
+            // Of a device that has ended, or of the plugin as a whole.
+            drop(tenants);
+            if let (NOBODY, FromChild::Host(HostCall::Log { level, target, message })) =
+                (number, frame)
+            {
+                self.lines.write(level, target, message);
+            }
+            return Ok(());
+        };
+        let returned = match frame {
+            FromChild::Host(call) => {
+                seat.pending &= !matches!(call, HostCall::Complete { .. });
+                let tenant = Arc::clone(&seat.tenant);
+                drop(tenants);
+                tenant.host_call(call);
+                return Ok(());
+            }
+            FromChild::Saved(state) => {
+                let tenant = Arc::clone(&seat.tenant);
+                drop(tenants);
+                tenant.saved(state.to_vec());
+                return Ok(());
+            }
+            FromChild::Created(result) => Return::Created(result),
+            FromChild::Returned(status) => {
+                seat.pending |= status == abi::PENDING;
+                Return::Returned(status)
+            }
+            FromChild::Ended => Return::Ended,
+            FromChild::Kinds(_) | FromChild::Examined(_) => {
+                return Err("an answer that nobody asked for".into());
+            }
+        };
+        seat.called = false;
+        // Whoever waits for it may have given up; then it is for nobody.
+        match seat.returns.try_send(returned) {
+            Err(mpsc::TrySendError::Full(_)) => Err("more answers than questions".into()),
+            Err(mpsc::TrySendError::Disconnected(_)) | Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Takes what the process says, until it ends.
+#[derive(Debug)]
+struct Reader {
+    wire: Wire,
+    /// Standard error, while it is open.
+    errors: Option<ChildStderr>,
+    line: Vec<u8>,
+    inner: Arc<Inner>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let mut decoder = Decoder::default();
+        let malformed = loop {
+            let (said, complained) = match self.wait() {
+                Ok(ready) => ready,
+                Err(error) => break Some(error.to_string()),
+            };
+            if complained {
+                self.take_errors();
+            }
+            if !said {
+                continue;
+            }
+            match decoder.fill(&mut self.wire) {
+                Ok(0) | Err(_) => break None,
+                Ok(_) => {}
+            }
+            if let Err(what) = self.take_frames(&mut decoder) {
+                break Some(what);
+            }
+        };
+        self.take_last_errors();
+        self.inner.end(malformed.as_deref().map_or(End::Gone, End::Malformed));
+    }
+
+    /// Waits for the wire and for standard error; tells which of them has something.
+    fn wait(&self) -> io::Result<(bool, bool)> {
+        let wire = PollFd::from_borrowed_fd(self.wire.as_fd(), PollFlags::IN);
+        let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        match &self.errors {
+            Some(errors) => {
+                let mut both = [wire, PollFd::new(errors, PollFlags::IN)];
+                retry(|| poll(&mut both, None))?;
+                Ok((ready(&both[0]), ready(&both[1])))
+            }
+            None => Ok((true, false)),
+        }
+    }
+
+    fn take_frames(&self, decoder: &mut Decoder) -> Result<(), String> {
+        while let Some((number, frame)) = decoder.next_frame()? {
+            self.inner.take(number, parse(frame)?)?;
+        }
+        Ok(())
+    }
+
+    /// Logs what the process writes to standard error, line by line.
+    fn take_errors(&mut self) {
+        let mut chunk = [0; 1024];
+        let Some(errors) = &mut self.errors else { return };
+        match errors.read(&mut chunk) {
+            Ok(0) => self.errors = None,
+            Ok(length) => {
+                for piece in chunk[..length].split_inclusive(|byte| *byte == b'\n') {
+                    self.line.extend_from_slice(piece);
+                    if piece.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+                        self.write_line();
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => self.errors = None,
+        }
+    }
+
+    /// Takes what is left of standard error; a grandchild that keeps it open is not waited for.
+    fn take_last_errors(&mut self) {
+        for _ in 0..LAST_CHUNKS {
+            let Some(errors) = &self.errors else { break };
+            let mut fds = [PollFd::new(errors, PollFlags::IN)];
+            let soon = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+            match retry(|| poll(&mut fds, Some(&soon))) {
+                Ok(ready) if ready > 0 => self.take_errors(),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.write_line();
+    }
+
+    fn write_line(&mut self) {
+        let line = String::from_utf8_lossy(&self.line).trim_end().to_owned();
+        self.line.clear();
+        if !line.is_empty() {
+            self.inner.lines.write(abi::LOG_WARN, "standard error", &line);
+        }
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    rustix::io::retry_on_intr(&mut call).map_err(io::Error::from)
+}
+
+const STACK_SIZE: usize = 128 * 1024;
+/// Answers that a process may give ahead of the thread that waits for them.
+const RETURNS_BOUND: usize = 4;
+/// How long a process may leave unread what is said to it.
+const SENDING: Duration = Duration::from_secs(5);
+const LONGEST_LINE: usize = 1024;
+/// Pieces of standard error that are read after the end.
+const LAST_CHUNKS: usize = 64;
