@@ -265,6 +265,7 @@ impl Session {
             retained: Default::default(),
             received: Default::default(),
             queued: 0,
+            giving_way: 0,
         }
     }
 

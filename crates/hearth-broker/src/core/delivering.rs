@@ -170,7 +170,7 @@ impl Broker {
         self.outputs.push_back(Output::Send { link, packet });
     }
 
-    fn drop_first(&mut self, now: Now, id: SessionId) -> Option<Arc<str>> {
+    pub(super) fn drop_first(&mut self, now: Now, id: SessionId) -> Option<Arc<str>> {
         let session = self.sessions.get_mut(&id)?;
         let entry = session.queue.pop_front()?;
         if let Some(packet_id) = entry.packet_id {
@@ -224,6 +224,7 @@ impl Broker {
         session.last_entry += 1;
         entry.number = session.last_entry;
         session.queued += entry.memory();
+        session.giving_way += usize::from(entry.qos == QoS::AtMostOnce);
         self.queued += entry.memory();
         if entry.qos > QoS::AtMostOnce && session.is_durable() {
             entry.body = Some(self.hold_body(now, &entry.message, &mut None));
@@ -286,6 +287,7 @@ impl Broker {
     pub(super) fn settle(&mut self, now: Now, id: SessionId, entry: &Entry) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.queued -= entry.memory();
+            session.giving_way -= usize::from(entry.qos == QoS::AtMostOnce);
         }
         self.queued -= entry.memory();
         self.acknowledged(entry.publication);

@@ -10,7 +10,7 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    packet::{Disconnect, Reason, Reply, Version},
+    packet::{Disconnect, QoS, Reason, Reply, Version},
     rights::AccountTable,
 };
 
@@ -61,6 +61,7 @@ impl Broker {
             let lasting = entry.body.is_some();
             if !lasting {
                 session.queued -= entry.memory();
+                session.giving_way -= usize::from(entry.qos == QoS::AtMostOnce);
                 self.queued -= entry.memory();
             }
             lasting

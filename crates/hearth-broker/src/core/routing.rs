@@ -204,6 +204,7 @@ impl Broker {
         session.last_entry += 1;
         entry.number = session.last_entry;
         session.queued += entry.memory();
+        session.giving_way += usize::from(entry.qos == QoS::AtMostOnce);
         self.queued += entry.memory();
         let mut batch = 0;
         if lasting {
@@ -266,9 +267,13 @@ impl Broker {
         if entry.qos == QoS::AtMostOnce {
             return false;
         }
-        self.drop_entries(now, id, |entry, _| {
-            entry.qos == QoS::AtMostOnce || entry.message.is_expired(now.monotonic)
-        });
+        // Looked through only where there is something to find: a full queue must not make every message dear.
+        if self.sessions[&id].giving_way > 0 {
+            self.drop_entries(now, id, |entry, _| entry.qos == QoS::AtMostOnce);
+        }
+        while !fits(self) && self.sessions[&id].starts_expired(now.monotonic) {
+            self.drop_first(now, id);
+        }
         fits(self)
     }
 }

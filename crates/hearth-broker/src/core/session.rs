@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) received: BTreeMap<NonZeroU16, u64>,
     /// Memory of `queue` and `in_flight`.
     pub(super) queued: usize,
+    /// QoS 0 messages in `queue`.
+    pub(super) giving_way: usize,
 }
 
 /// A subscription of a session.
@@ -129,6 +131,12 @@ impl Session {
                 return id;
             }
         }
+    }
+
+    /// Returns whether the first message that was never sent has ended.
+    pub(super) fn starts_expired(&self, now: Duration) -> bool {
+        let first = self.queue.front();
+        first.is_some_and(|entry| entry.packet_id.is_none() && entry.message.is_expired(now))
     }
 
     /// Has what was sent on the last connection sent again on the next, in its order (MQTT 4.4, 4.6).
