@@ -43,7 +43,7 @@ impl HearthBroker {
             std::fs::write(&file, password(account)).doing(file.display())?;
             text += &format!("\n[[account]]\nname = \"{account}\"\npassword_file = {file:?}\n");
             if account == "hub" {
-                text += "client_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
+                text += "role = \"hub\"\nclient_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
             }
         }
         let config = config_file(folder);

@@ -1,11 +1,16 @@
-//! The bundled broker: the `mqtt5` crate's broker, configured for one home.
+//! The bundled MQTT broker of one home.
 //!
-//! One home per broker: its user ID is the Response Information of every CONNACK and the prefix of
-//! every topic. Accounts have passwords of their own and share that prefix.
+//! One home per broker: its user ID is the Response Information of every CONNACK that asks for it, and the prefix of its
+//! topics. [`core`] decides, without clock, socket or file; [`driver`] executes; [`store`] keeps; [`packet`] reads and
+//! writes MQTT; [`rights`] says who may do what.
 
 pub mod accounts;
-pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod core;
+pub mod driver;
 mod memory;
+pub mod packet;
+pub mod rights;
+pub mod store;
 pub mod watchdog;

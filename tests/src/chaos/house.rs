@@ -262,6 +262,14 @@ impl Broker {
         self.account("phone")
     }
 
+    /// Returns whether it tells a hub who sent a message.
+    pub(super) fn vouches(&self) -> bool {
+        match self {
+            Self::Hearth(_) => true,
+            Self::Mosquitto(..) => false,
+        }
+    }
+
     /// Returns how a phone gets in that nobody should have let in.
     pub(super) fn hostile(&self) -> Access {
         self.account("tablet")

@@ -135,7 +135,8 @@ impl Run {
             people.spawn(requester.run(stage.subscribe()));
         }
         let access = house.broker.hostile();
-        let hostile = Hostile::connect(&access, Arc::clone(notebook), rng(REQUESTERS)).await?;
+        let (vouched, rng) = (house.broker.vouches(), rng(REQUESTERS));
+        let hostile = Hostile::connect(&access, vouched, Arc::clone(notebook), rng).await?;
         people.spawn(hostile.run(stage.subscribe()));
         Ok(people)
     }

@@ -212,7 +212,9 @@ impl Examination<'_> {
     /// Dies with a will, and looks when and how it is published.
     pub(super) async fn will(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
         const SUBJECT: &str = "will";
-        let topic = self.topic(&self.config.topics.presence, &[("client_id", &self.id)]);
+        // Its own presence, as a hub's will is: a broker may let nobody write another's.
+        let dying = format!("{}{DYING}", self.id);
+        let topic = self.topic(&self.config.topics.presence, &[("client_id", &dying)]);
         observer.extend(self.timeout);
         let code = observer.subscribe(&topic, false).await?;
         if code >= 0x80 {
@@ -222,7 +224,7 @@ impl Examination<'_> {
         let message = self.message(&topic);
         let will = Will { message: message.clone(), delay: WILL_DELAY };
         // Without a session there is nothing that a delay could wait for (MQTT 3.1.3.2.2).
-        let (dying, _) = match self.connect("-dying", true, Some(&will)).await {
+        let (dying, _) = match self.connect(DYING, true, Some(&will)).await {
             Ok(connected) => connected,
             Err(VisitError::NotAuthorized(error)) => {
                 self.tell(Verdict::Bad, SUBJECT, format!("refused: {error}"));
@@ -235,7 +237,7 @@ impl Examination<'_> {
         observer.extend(self.timeout + Duration::from_secs(WILL_DELAY.into()));
         let published = arrival(observer, &message).await?;
         let took = begin.elapsed();
-        let (last, _) = self.connect("-dying", false, None).await?;
+        let (last, _) = self.connect(DYING, false, None).await?;
         last.end().await;
         let Some(published) = published else {
             self.tell(Verdict::Bad, SUBJECT, "not published when the connection was cut");
@@ -290,5 +292,7 @@ pub(super) fn difference(sent: &Message, back: &Message) -> Option<&'static str>
 
 /// How long an answer takes where the broker gathers small packets, and the kernel its acknowledgements.
 const NAGLE: (Duration, Duration) = (Duration::from_millis(35), Duration::from_millis(50));
+/// What the client that dies has behind its name.
+const DYING: &str = "-dying";
 /// In seconds: long enough to be told from none.
 const WILL_DELAY: u32 = 2;

@@ -195,7 +195,11 @@ impl Hostile {
         if asked.ledger == Ledger::Moving || !free || !done || (asked.insisted && !same) {
             return None;
         }
-        let is_repeat = same && (asked.line || retry);
+        if self.vouched && same && asked.line {
+            // Where the broker tells who it is, this is a request of its own, and the line is written again.
+            return None;
+        }
+        let is_repeat = same && (asked.line || retry) && !self.vouched;
         asked.reuse = Some(if is_repeat { Reuse::Repeat } else { Reuse::Other });
         let (requester, _) = key.rsplit_once('-')?;
         let property = if asked.line { "line" } else { "level" };

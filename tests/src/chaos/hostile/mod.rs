@@ -34,6 +34,8 @@ pub(super) struct Hostile {
     notebook: Arc<Notebook>,
     rng: Rng,
     seen: Seen,
+    /// Whether the broker tells the hubs that it is not who it claims to be.
+    vouched: bool,
     /// How much it has published, which tells its payloads apart.
     count: u32,
 }
@@ -59,11 +61,12 @@ impl Hostile {
     /// Connects and subscribes to everything.
     pub(super) async fn connect(
         access: &Access,
+        vouched: bool,
         notebook: Arc<Notebook>,
         rng: Rng,
     ) -> Result<Self> {
         let (access, seen) = (access.clone(), Seen::default());
-        let mut hostile = Self { access, client: None, notebook, rng, seen, count: 0 };
+        let mut hostile = Self { access, client: None, notebook, rng, seen, vouched, count: 0 };
         hostile.try_connect().await?;
         Ok(hostile)
     }

@@ -1,19 +1,26 @@
 //! The command line.
 
+mod account;
+mod password;
+mod preset;
+
 use std::{
-    io::{IsTerminal as _, Read as _, Write as _},
+    io::{IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use mqtt5::broker::PasswordAuthProvider;
 use tracing_subscriber::EnvFilter;
 
+use account::AccountError;
+use password::PasswordError;
+
 use crate::{
-    broker::{self, BrokerError},
+    accounts::{HashError, PasswordHash},
     config::{Config, Problems},
+    driver::{self, BrokerError},
     memory::keep_no_large_blocks,
 };
 
@@ -29,8 +36,10 @@ pub fn main() -> ExitCode {
         }
     };
     start_log();
-    let outcome = match arguments.command {
+    let outcome = match &arguments.command {
         Some(Command::HashPassword) => hash_password(),
+        Some(Command::Account(arguments)) => account::run(arguments),
+        Some(Command::Check { config }) => Config::load(config).map(drop).map_err(Failure::from),
         None => run(&arguments),
     };
     match outcome {
@@ -52,7 +61,7 @@ pub fn command() -> clap::Command {
 #[command(name = "hearth-broker", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Configuration file.
-    #[arg(long, value_name = "FILE", default_value = "/etc/hearthd/hearth-broker.toml")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
     /// Address to listen on instead of those in the file; port 0 picks a free one.
     #[arg(long, value_name = "ADDR")]
@@ -65,6 +74,14 @@ struct Arguments {
 enum Command {
     /// Reads a password from standard input and prints its hash for `password_hash`.
     HashPassword,
+    /// Adds, lists and removes accounts, beside a running broker.
+    Account(account::Arguments),
+    /// Says everything that is wrong with a configuration.
+    Check {
+        /// Configuration file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
 }
 
 /// Why the command failed.
@@ -74,14 +91,10 @@ enum Failure {
     Config(#[from] Problems),
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    #[error("start the runtime: {0}")]
-    Runtime(std::io::Error),
-    #[error("read the password from standard input: {0}")]
-    Input(std::io::Error),
-    #[error("the password is empty; write it to standard input")]
-    EmptyPassword,
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error("hash the password: {0}")]
-    Hash(mqtt5::MqttError),
+    Hash(HashError),
     #[error("write the hash: {0}")]
     Output(std::io::Error),
 }
@@ -91,9 +104,8 @@ impl Failure {
         match self {
             Self::Config(_) => EX_CONFIG,
             Self::Broker(error) => error.exit_code(),
-            Self::Runtime(_) => EX_OSERR,
-            Self::Input(_) | Self::Output(_) => EX_IOERR,
-            Self::EmptyPassword => EX_DATAERR,
+            Self::Output(_) => EX_IOERR,
+            Self::Account(error) => account_exit_code(error),
             Self::Hash(_) => EX_SOFTWARE,
         }
     }
@@ -105,24 +117,13 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);
     }
-    // A second thread keeps a publish from waiting for a session's write to a slow card.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
-    Ok(runtime.block_on(broker::run(config))?)
+    Ok(driver::run(&config, &arguments.config)?)
 }
 
 fn hash_password() -> Result<(), Failure> {
-    let mut password = String::new();
-    std::io::stdin().read_to_string(&mut password).map_err(Failure::Input)?;
-    let password = password.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(Failure::EmptyPassword);
-    }
-    let hash = PasswordAuthProvider::hash_password(password).map_err(Failure::Hash)?;
-    writeln!(std::io::stdout(), "{hash}").map_err(Failure::Output)
+    let password = password::ask("Password: ").map_err(AccountError::from)?;
+    let hash = PasswordHash::of(&password).map_err(Failure::Hash)?;
+    writeln!(std::io::stdout(), "{}", hash.as_str()).map_err(Failure::Output)
 }
 
 fn start_log() {
@@ -139,9 +140,22 @@ fn start_log() {
     }
 }
 
+fn account_exit_code(error: &AccountError) -> u8 {
+    match error {
+        AccountError::Known(_) | AccountError::Unknown(_) | AccountError::Elsewhere { .. } => {
+            EX_DATAERR
+        }
+        AccountError::Password(PasswordError::Input(_)) => EX_IOERR,
+        AccountError::Password(_) => EX_DATAERR,
+        AccountError::File { .. } => EX_CANTCREAT,
+    }
+}
+
+/// Where the package puts the configuration.
+const CONFIG: &str = "/etc/hearthd/hearth-broker.toml";
 const EX_USAGE: u8 = 64;
 const EX_DATAERR: u8 = 65;
 const EX_SOFTWARE: u8 = 70;
-const EX_OSERR: u8 = 71;
+const EX_CANTCREAT: u8 = 73;
 const EX_IOERR: u8 = 74;
 const EX_CONFIG: u8 = 78;

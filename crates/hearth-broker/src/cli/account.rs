@@ -1,0 +1,285 @@
+//! `hearth-broker account`: accounts that take effect at once, in a file of their own.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use toml::Spanned;
+
+use super::{
+    Failure,
+    password::{self, PasswordError},
+    preset::Preset,
+};
+use crate::{
+    accounts::PasswordHash,
+    config::{Outline, RawAccount, RawRight},
+    rights::Role,
+};
+
+/// `hearth-broker account`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Configuration file of the broker.
+    #[arg(long, value_name = "FILE", global = true, default_value = super::CONFIG)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Adds an account; asks for its password, or reads it from standard input.
+    Add(Add),
+    /// Lists the accounts.
+    List,
+    /// Removes an account, its sessions and what waits for them.
+    Remove {
+        /// User name.
+        name: String,
+    },
+    /// Changes the password of an account; its connections end.
+    Password {
+        /// User name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// User name.
+    name: String,
+    /// What the account is in the home.
+    #[arg(long, required_unless_present = "preset")]
+    role: Option<GivenRole>,
+    /// The role and topics that a program needs in its default set-up.
+    #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "role")]
+    preset: Option<Preset>,
+    /// A topic filter that the account may use beside those of its role; may be given again.
+    #[arg(long, value_name = "FILTER")]
+    topics: Vec<String>,
+    /// A device that is given to a guest, or belongs to a hub or responder; may be given again.
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+    /// A client ID that belongs to the account; may be given again.
+    #[arg(long, value_name = "ID")]
+    client_id: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GivenRole {
+    /// Writes the state of its devices, its presence and absence, and answers requests.
+    Hub,
+    /// Asks every device and reads everything.
+    Resident,
+    /// Asks the devices that are given to it, and sees no others.
+    Guest,
+    /// A program that answers requests for its own devices.
+    Responder,
+    /// A bridge or device beside the home, which uses the topics that are given to it.
+    Device,
+}
+
+impl GivenRole {
+    fn role(self) -> Role {
+        match self {
+            Self::Hub => Role::Hub,
+            Self::Resident => Role::Resident,
+            Self::Guest => Role::Guest,
+            Self::Responder => Role::Responder,
+            Self::Device => Role::Device,
+        }
+    }
+}
+
+/// Why the accounts are as they were.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AccountError {
+    #[error(
+        "there is an account `{0}` already; `hearth-broker account password {0}` changes its password"
+    )]
+    Known(String),
+    #[error("there is no account `{0}`; `hearth-broker account list` shows those there are")]
+    Unknown(String),
+    #[error("account `{name}` stands in {file}; change it there")]
+    Elsewhere { name: String, file: PathBuf },
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let path = &arguments.config;
+    let file = AccountsFile::open(path)?;
+    match &arguments.command {
+        Command::Add(add) => file.add(add),
+        Command::List => file.list(),
+        Command::Remove { name } => file.remove(name),
+        Command::Password { name } => file.change_password(name),
+    }
+}
+
+/// The accounts file, which nobody else changes meanwhile.
+struct AccountsFile {
+    /// The configuration file.
+    config: PathBuf,
+    outline: Outline,
+    /// The folder, locked.
+    _lock: File,
+}
+
+impl AccountsFile {
+    fn open(config: &Path) -> Result<Self, Failure> {
+        let found = Outline::load(config)?;
+        let folder = folder(&found.accounts_file);
+        let failed = |source| AccountError::File { path: folder.to_owned(), source };
+        let lock = File::open(folder).map_err(failed)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| failed(error.into()))?;
+        // Read again: it may have changed while another command had the lock.
+        let outline = Outline::load(config)?;
+        Ok(Self { config: config.to_owned(), outline, _lock: lock })
+    }
+
+    fn add(mut self, add: &Add) -> Result<(), Failure> {
+        let name = &add.name;
+        if self.outline.names.contains(name) || self.find(name).is_some() {
+            return Err(AccountError::Known(name.clone()).into());
+        }
+        let (role, mut rights) = match (add.preset, add.role) {
+            (Some(preset), _) => preset.grant(&self.outline.home, name),
+            (None, Some(role)) => (role.role(), Vec::new()),
+            (None, None) => (Role::Resident, Vec::new()),
+        };
+        rights.extend(add.topics.iter().map(|filter| right(filter, None)));
+        let hash = ask_for_hash(name)?;
+        self.outline.made.push(RawAccount {
+            name: plain(name),
+            role: Some(plain(role.name())),
+            password_hash: Some(plain(hash.as_str())),
+            password_file: None,
+            client_ids: add.client_id.iter().map(|id| plain(id)).collect(),
+            devices: add.device.iter().map(|device| plain(device)).collect(),
+            rights,
+        });
+        self.write()
+    }
+
+    fn list(&self) -> Result<(), Failure> {
+        let mut out = io::stdout();
+        let mut lines = Vec::new();
+        for name in &self.outline.names {
+            lines.push(format!("{name:<20} in {}", self.config.display()));
+        }
+        for account in &self.outline.made {
+            let role = account.role.as_ref().map_or("none", |role| role.get_ref());
+            let mut line = format!("{:<20} {role}", account.name.get_ref());
+            let texts = |list: &[Spanned<String>]| {
+                list.iter().map(|text| text.get_ref().as_str()).collect::<Vec<_>>().join(", ")
+            };
+            let rights: Vec<_> =
+                account.rights.iter().map(|right| right.filter.get_ref().as_str()).collect();
+            for (what, list) in [
+                ("topics", rights.join(", ")),
+                ("devices", texts(&account.devices)),
+                ("client IDs", texts(&account.client_ids)),
+            ] {
+                if !list.is_empty() {
+                    line += &format!("; {what}: {list}");
+                }
+            }
+            lines.push(line);
+        }
+        lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(Failure::Output)
+    }
+
+    fn remove(mut self, name: &str) -> Result<(), Failure> {
+        let place = self.place(name)?;
+        self.outline.made.remove(place);
+        self.write()
+    }
+
+    fn change_password(mut self, name: &str) -> Result<(), Failure> {
+        let place = self.place(name)?;
+        let hash = ask_for_hash(name)?;
+        let account = &mut self.outline.made[place];
+        account.password_hash = Some(plain(hash.as_str()));
+        account.password_file = None;
+        self.write()
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.outline.made.iter().position(|account| account.name.get_ref() == name)
+    }
+
+    fn place(&self, name: &str) -> Result<usize, AccountError> {
+        match self.find(name) {
+            Some(place) => Ok(place),
+            None if self.outline.names.iter().any(|known| known == name) => {
+                Err(AccountError::Elsewhere { name: name.to_owned(), file: self.config.clone() })
+            }
+            None => Err(AccountError::Unknown(name.to_owned())),
+        }
+    }
+
+    /// Puts the file in the place of the one before; a power cut leaves one of them whole.
+    fn write(self) -> Result<(), Failure> {
+        let path = &self.outline.accounts_file;
+        let text = self.outline.text()?;
+        let failed = |source| AccountError::File { path: path.clone(), source };
+        let draft = path.with_extension("toml.new");
+        let written = write_private(&draft, path, &text).and_then(|()| {
+            fs::rename(&draft, path)?;
+            File::open(folder(path))?.sync_all()
+        });
+        Ok(written.map_err(failed)?)
+    }
+}
+
+/// Writes a file that root owns and the broker alone may read.
+fn write_private(draft: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let _ = fs::remove_file(draft);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    if let Some(group) = group_of(path) {
+        // Without root's rights the file stays the caller's own.
+        let _ = fchown(&file, None, Some(group));
+    }
+    file.set_permissions(fs::Permissions::from_mode(0o640))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Returns the group of the file that there is, else that of the broker's user.
+fn group_of(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    if let Ok(metadata) = fs::metadata(path) {
+        return Some(metadata.gid());
+    }
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    groups
+        .lines()
+        .find_map(|line| line.strip_prefix("hearth-broker:")?.split(':').nth(1)?.parse().ok())
+}
+
+fn ask_for_hash(name: &str) -> Result<PasswordHash, Failure> {
+    let password = password::ask(&format!("Password of {name}: ")).map_err(AccountError::from)?;
+    PasswordHash::of(&password).map_err(Failure::Hash)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Creates one of `rights`.
+pub(super) fn right(filter: &str, access: Option<&str>) -> RawRight {
+    RawRight { filter: plain(filter), access: access.map(plain) }
+}
+
+fn plain(text: &str) -> Spanned<String> {
+    Spanned::new(0..0, text.to_owned())
+}

@@ -1,0 +1,250 @@
+//! Who is who: passwords, checked so that wrong ones cost others nothing.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    hash::Hasher as _,
+    net::{IpAddr, Ipv6Addr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use tokio::{sync::Semaphore, time::sleep};
+
+use crate::{
+    accounts::{Credentials, PasswordHash, Secret},
+    packet::{Connect, Reason},
+    rights::Role,
+    watchdog::Login,
+};
+
+/// The login queue.
+///
+/// A password that was right before costs no Argon2. The others wait for their turn, first for that of their address and
+/// account, of which one is checked at a time, then for a lane: hubs have one of their own. So whoever tries passwords
+/// keeps nobody else waiting for longer than the checks of a few others.
+#[derive(Debug)]
+pub(super) struct Logins {
+    credentials: RefCell<Credentials>,
+    /// The key of [`Logins::digest`], known to this process alone.
+    key: [u8; 16],
+    /// Digests of passwords that were right.
+    known: RefCell<VecDeque<u128>>,
+    queues: RefCell<HashMap<QueueKey, Queue>>,
+    hubs: Semaphore,
+    others: Semaphore,
+    /// The broker itself, when it tries whether it answers.
+    watchdog: Option<Login>,
+}
+
+/// An address, and an account; all that there are not count as one.
+type QueueKey = (IpAddr, Option<Arc<str>>);
+
+/// Those who wait with one address and account.
+#[derive(Debug)]
+struct Queue {
+    turn: Rc<Semaphore>,
+    waiting: usize,
+    failures: u32,
+    last: Instant,
+}
+
+/// A CONNECT's user name and password.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) address: IpAddr,
+    pub(super) account: String,
+    pub(super) password: Option<Vec<u8>>,
+}
+
+/// Why somebody does not get in.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) account: String,
+    pub(super) reason: Reason,
+    pub(super) why: &'static str,
+}
+
+impl Logins {
+    pub(super) fn new(credentials: Credentials, key: [u8; 16], watchdog: Option<Login>) -> Self {
+        Self {
+            credentials: RefCell::new(credentials),
+            key,
+            known: RefCell::default(),
+            queues: RefCell::default(),
+            hubs: Semaphore::new(1),
+            others: Semaphore::new(1),
+            watchdog,
+        }
+    }
+
+    /// Takes other accounts; returns those whose passwords changed.
+    pub(super) fn replace(&self, credentials: Credentials) -> Vec<Arc<str>> {
+        let before = self.credentials.replace(credentials);
+        let now = self.credentials.borrow();
+        let changed = before.accounts.iter().filter(|(name, old)| {
+            now.accounts.get(*name).is_some_and(|new| new.secret != old.secret)
+        });
+        changed.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns whether a CONNECT is the broker's own, which finds out whether it answers.
+    pub(super) fn is_watchdog(&self, connect: &Connect) -> bool {
+        self.watchdog.as_ref().is_some_and(|login| login.is(connect))
+    }
+
+    /// Checks a password; returns the account.
+    pub(super) async fn check(&self, attempt: Attempt) -> Result<Arc<str>, Refusal> {
+        let Attempt { address, account: name, password } = attempt;
+        let refuse = |reason, why| Refusal { account: name.clone(), reason, why };
+        let Some(password) = password else {
+            return Err(refuse(Reason::BadUserNameOrPassword, "no password"));
+        };
+        let found = self.credentials.borrow().accounts.get(name.as_str()).cloned();
+        if let Some(credential) = &found
+            && self.is_known(&credential.secret, &password)
+        {
+            return Ok(credential.account.name.clone());
+        }
+        // All names that there are not count as one, so that inventing names makes no queues.
+        let account = found.as_ref().map(|credential| credential.account.name.clone());
+        let key = (network(address), account.clone());
+        let Some(turn) = self.wait_in_line(&key) else {
+            let why = "too many logins at once; try again";
+            return Err(refuse(Reason::ConnectionRateExceeded, why));
+        };
+        let is_hub = found.as_ref().is_some_and(|it| it.account.role == Role::Hub);
+        let secret = found.map(|credential| credential.secret);
+        let right = self.verify(&turn, is_hub, secret.clone(), password.clone()).await;
+        let pause = self.leave_line(&key, right);
+        match account.filter(|_| right) {
+            Some(account) => {
+                if let Some(secret) = &secret {
+                    self.remember(secret, &password);
+                }
+                Ok(account)
+            }
+            None => {
+                // Whoever guesses waits, and nobody else does.
+                sleep(pause).await;
+                Err(refuse(Reason::BadUserNameOrPassword, "wrong user name or password"))
+            }
+        }
+    }
+
+    /// Returns whether a password is right without a check: it was before, or the broker has it in plain.
+    fn is_known(&self, secret: &Secret, password: &[u8]) -> bool {
+        let digest = self.digest(secret, password);
+        match secret {
+            Secret::Plain(plain) => digest == self.digest(secret, plain.as_bytes()),
+            Secret::Hash(_) => self.known.borrow().contains(&digest),
+        }
+    }
+
+    fn remember(&self, secret: &Secret, password: &[u8]) {
+        let digest = self.digest(secret, password);
+        let mut known = self.known.borrow_mut();
+        if known.len() >= MAX_KNOWN {
+            known.pop_front();
+        }
+        known.push_back(digest);
+    }
+
+    /// Returns what stands for a password and what it is checked against; nobody can turn it back.
+    fn digest(&self, secret: &Secret, password: &[u8]) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        if let Secret::Hash(hash) = secret {
+            hasher.write(hash.as_str().as_bytes());
+        }
+        hasher.write_u8(0);
+        hasher.write(password);
+        hasher.finish128().as_u128()
+    }
+
+    fn wait_in_line(&self, key: &QueueKey) -> Option<Rc<Semaphore>> {
+        let mut queues = self.queues.borrow_mut();
+        if queues.len() >= MAX_QUEUES {
+            queues.retain(|_, queue| queue.waiting > 0 || queue.last.elapsed() < FORGIVEN);
+        }
+        if queues.len() >= MAX_QUEUES && !queues.contains_key(key) {
+            return None;
+        }
+        let queue = queues.entry(key.clone()).or_insert_with(|| Queue {
+            turn: Rc::new(Semaphore::new(1)),
+            waiting: 0,
+            failures: 0,
+            last: Instant::now(),
+        });
+        if queue.waiting >= MAX_WAITING {
+            return None;
+        }
+        queue.waiting += 1;
+        Some(queue.turn.clone())
+    }
+
+    /// Returns how long a refusal takes.
+    fn leave_line(&self, key: &QueueKey, right: bool) -> Duration {
+        let mut queues = self.queues.borrow_mut();
+        let Some(queue) = queues.get_mut(key) else { return PAUSE };
+        queue.waiting -= 1;
+        if queue.last.elapsed() >= FORGIVEN || right {
+            queue.failures = 0;
+        }
+        queue.last = Instant::now();
+        queue.failures = queue.failures.saturating_add(u32::from(!right));
+        LONGEST_PAUSE.min(PAUSE * 2_u32.pow(queue.failures.min(8)))
+    }
+
+    /// Checks a password against what the account has; an unknown name takes as long as a wrong password.
+    async fn verify(
+        &self,
+        turn: &Semaphore,
+        is_hub: bool,
+        secret: Option<Secret>,
+        password: Vec<u8>,
+    ) -> bool {
+        let lane = if is_hub { &self.hubs } else { &self.others };
+        let (Ok(_turn), Ok(_lane)) = (turn.acquire().await, lane.acquire().await) else {
+            return false;
+        };
+        let check = tokio::task::spawn_blocking(move || match secret {
+            Some(Secret::Hash(hash)) => hash.verify(&password),
+            Some(Secret::Plain(_)) | None => {
+                if let Some(hash) = PasswordHash::parse(NOBODYS) {
+                    hash.verify(&password);
+                }
+                false
+            }
+        });
+        check.await.unwrap_or(false)
+    }
+}
+
+/// Returns what stands for an address: a device may choose any address of its network of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let mut segments = address.segments();
+            segments[4..].fill(0);
+            Ipv6Addr::from(segments).into()
+        }
+    }
+}
+
+/// A hash that no password is known for, as costly as those that the broker makes.
+const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBoYXNo$\
+                       uAC5bTzDXcmT2zk2GzYnX3u1xbhLZhZc1l8n1W0n1kE";
+/// Digests that are remembered.
+const MAX_KNOWN: usize = 256;
+/// Addresses and accounts that are told apart.
+const MAX_QUEUES: usize = 1_024;
+/// Logins of one address and account that wait.
+const MAX_WAITING: usize = 32;
+/// How long the first refusal takes.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// After so long without another try, failures are forgotten.
+const FORGIVEN: Duration = Duration::from_secs(300);

@@ -1,0 +1,99 @@
+//! The store's file: how it is opened, and where it goes when it cannot be used.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use redb::Database;
+use tracing::{error, warn};
+
+use super::{FILE, StoreError, failed};
+
+/// Opens the file, or makes it; nobody but its owner may read it.
+pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    file.map_err(|source| failed(path, redb::Error::Io(source)))?;
+    // A damaged file may take redb by surprise.
+    let opened =
+        std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).create(path));
+    match opened.map(|opened| opened.map_err(redb::Error::from)) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch)) => {
+            Err(StoreError::InUse(path.to_owned()))
+        }
+        Ok(Err(source)) => Err(failed(path, source)),
+        Err(_) => Err(failed(path, redb::Error::Corrupted("it cannot be read at all".into()))),
+    }
+}
+
+/// Makes a folder that nobody else may look into; one that is there is somebody's decision.
+pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Returns whether an error says that the file is no store, rather than that it cannot be reached.
+pub(super) fn is_damage(error: &StoreError) -> bool {
+    match error {
+        StoreError::File { source, .. } => match &**source {
+            redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::RepairAborted => true,
+            redb::Error::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+            }
+            _ => false,
+        },
+        StoreError::Folder { .. } | StoreError::InUse(_) | StoreError::Aside { .. } => false,
+    }
+}
+
+/// Moves a file that is no store aside, in the place of the one before it.
+pub(super) fn put_damaged_aside(path: &Path, why: &StoreError) -> Result<(), StoreError> {
+    let aside = path.with_extension("redb.damaged");
+    error!(
+        %why, aside = %aside.display(),
+        "the store is damaged and was put aside; sessions and retained messages begin anew"
+    );
+    fs::rename(path, aside).map_err(|source| StoreError::Aside { path: path.to_owned(), source })
+}
+
+/// Moves what the broker of another make kept in the folder aside; returns where to, if there was anything.
+///
+/// # Errors
+/// Where it cannot be moved.
+pub fn put_old_storage_aside(directory: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let failed = |source| StoreError::Aside { path: directory.to_owned(), source };
+    if directory.join(FILE).exists() || !directory.exists() {
+        return Ok(None);
+    }
+    let aside = directory.join(OLD);
+    let mut moved = false;
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name() == OLD {
+            continue;
+        }
+        private_folder(&aside).map_err(failed)?;
+        fs::rename(entry.path(), aside.join(entry.file_name())).map_err(failed)?;
+        moved = true;
+    }
+    if !moved {
+        return Ok(None);
+    }
+    warn!(
+        aside = %aside.display(),
+        "the sessions and retained messages of the broker before were put aside: they begin anew"
+    );
+    Ok(Some(aside))
+}
+
+/// Memory that redb keeps pages in: everything is read once, at the start.
+const CACHE_BYTES: usize = 1024 * 1024;
+/// Where the files of the broker before go.
+const OLD: &str = "before";
