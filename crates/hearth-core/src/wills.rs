@@ -1,5 +1,7 @@
 //! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -16,8 +18,8 @@ pub(crate) struct Wills {
     key: TokenKey,
     /// Prefixes that this connection has left: what was on its way may still come.
     left: Vec<KnownPrefix>,
-    /// What was decided in this life of the daemon.
-    fresh: Vec<Generation>,
+    /// What was decided lately, and until when it may be taken back.
+    fresh: Vec<(Generation, Duration)>,
 }
 
 /// Whether silence is evidence: a message could not have been lost unseen.
@@ -220,22 +222,26 @@ impl Wills {
         }
     }
 
-    /// There was a connection that the memory does not know: the store could not be written then, and what came to it may
-    /// be forgotten.
-    pub(crate) fn saw_stranger(&mut self, current: Generation) -> (bool, Vec<Absence>) {
-        self.doubt_silence(current)
-    }
-
-    /// Evidence may have been lost: missing copies of wills before the current one prove nothing any more, nor does
-    /// silence that was taken for an outcome since. Returns whether that is news, and the changed outcomes.
-    pub(crate) fn doubt_silence(&mut self, current: Generation) -> (bool, Vec<Absence>) {
+    /// Evidence may have been lost: with a message that cannot be read, or in a connection that the memory does not know
+    /// because the store could not be written then. Missing copies of wills before the current one prove nothing any more,
+    /// nor does silence that was lately taken for an outcome: whoever replays an old message later changes nothing.
+    ///
+    /// Returns whether that is news, and the changed outcomes.
+    pub(crate) fn doubt_silence(
+        &mut self,
+        current: Generation,
+        now: Duration,
+    ) -> (bool, Vec<Absence>) {
+        self.fresh.retain(|(_, until)| *until > now);
         let mut news = false;
         for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
             // A DISCONNECT may have been lost, and with it the copy of the will that would have told.
             news |= std::mem::take(&mut will.subscribed) | std::mem::take(&mut will.clean);
         }
         let mut changed = Vec::new();
-        let fresh = |absence: &&mut Absence| self.fresh.contains(&absence.generation);
+        let fresh = |absence: &&mut Absence| {
+            self.fresh.iter().any(|(generation, _)| *generation == absence.generation)
+        };
         for absence in self.memory.decided.iter_mut().filter(fresh) {
             news |= std::mem::take(&mut absence.session_kept);
             if matches!(absence.outcome, Outcome::Unconsumed | Outcome::NotPublished) {
@@ -360,12 +366,14 @@ impl Wills {
         (changed.is_some(), changed)
     }
 
-    /// Decides every open will but the current one, oldest first, by what has been seen.
+    /// Decides every open will but the current one, oldest first, by what has been seen; until `fresh_until`, what silence
+    /// proves may be taken back.
     pub(crate) fn decide(
         &mut self,
         current: Generation,
         view: View,
         decided_at: &str,
+        fresh_until: Duration,
     ) -> Vec<Absence> {
         let (open, past): (Vec<_>, Vec<_>) =
             self.memory.open.drain(..).partition(|will| will.generation == current);
@@ -388,7 +396,7 @@ impl Wills {
                 }
             })
             .collect();
-        self.fresh.extend(decided.iter().map(|absence| absence.generation));
+        self.fresh.extend(decided.iter().map(|absence| (absence.generation, fresh_until)));
         let mut earlier = self.memory.decided.len();
         self.memory.decided.extend(decided.iter().cloned());
         while self.memory.decided.len() > Memory::BOUND {
@@ -398,7 +406,7 @@ impl Wills {
             let oldest = self.memory.decided[..earlier].iter().position(dull);
             let forgotten = self.memory.decided.remove(oldest.unwrap_or(0));
             earlier = earlier.saturating_sub(1);
-            self.fresh.retain(|fresh| *fresh != forgotten.generation);
+            self.fresh.retain(|(fresh, _)| *fresh != forgotten.generation);
         }
         decided
     }

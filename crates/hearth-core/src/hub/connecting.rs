@@ -254,7 +254,8 @@ impl Hub {
             return;
         }
         let view = View { resumed, fenced: confirmed, watched };
-        let decided = self.wills.decide(generation, view, &rfc3339(now.unix));
+        let fresh_until = now.monotonic + self.config.will_delay + LATE;
+        let decided = self.wills.decide(generation, view, &rfc3339(now.unix), fresh_until);
         self.store_memory();
         for absence in decided {
             self.publish_absence(prefix.as_ref(), &absence);
@@ -381,5 +382,7 @@ const WILL_REFUSALS: [u8; 6] = [0x87, 0x90, 0x97, 0x99, 0x9A, 0x9B];
 const PASSING_REFUSALS: [u8; 3] = [0x80, 0x83, 0x97];
 /// How long a connection must have held before the next attempts count anew.
 const HELD: Duration = Duration::from_secs(60);
+/// How long after an outcome that silence proved, beyond the delay of a will, news of an unknown connection may come.
+const LATE: Duration = Duration::from_secs(60);
 /// How often in a row CONNACK may contradict itself before the hub waits.
 const CONTRADICTIONS: u32 = 2;

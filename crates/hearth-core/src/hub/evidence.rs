@@ -141,7 +141,7 @@ impl Hub {
     /// A will was published whose CONNACK the memory may not know of; returns whether that is news, and what it changes.
     fn note_unknown_connection(&mut self, generation: Generation) -> (bool, Vec<Absence>) {
         match self.generation().filter(|_| !self.wills.knows(generation)) {
-            Some(current) => self.wills.saw_stranger(current),
+            Some(current) => self.wills.doubt_silence(current, self.clock),
             None => (false, Vec::new()),
         }
     }
@@ -149,7 +149,7 @@ impl Hub {
     /// There was a connection that the memory does not know: what came to it may be forgotten.
     fn on_stranger(&mut self, delivery: Option<DeliveryId>) {
         let Some(current) = self.generation() else { return self.acknowledge_now(delivery) };
-        let (news, changed) = self.wills.saw_stranger(current);
+        let (news, changed) = self.wills.doubt_silence(current, self.clock);
         self.note_evidence(news, changed, delivery);
     }
 

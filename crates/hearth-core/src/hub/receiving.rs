@@ -82,7 +82,7 @@ impl Hub {
     }
 
     fn doubt_silence(&mut self, current: Generation) {
-        let (news, changed) = self.wills.doubt_silence(current);
+        let (news, changed) = self.wills.doubt_silence(current, self.clock);
         self.note_evidence(news, changed, None);
     }
 

@@ -181,6 +181,23 @@ fn what_tells_later_of_a_connection_that_the_store_does_not_hold_takes_back_what
 }
 
 #[test]
+fn an_old_message_that_somebody_replays_takes_no_outcome_back() {
+    let before = Rig::online();
+    let mut unstored = before.restarted(true);
+    unstored.fence();
+    unstored.settle();
+    let mut rig = before.restarted(true);
+    rig.receive(fired(&before));
+    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+    rig.take();
+    rig.advance(Duration::from_secs(600));
+    rig.receive(fired(&unstored));
+    rig.receive(unstored.online.clone().expect("the hub was online"));
+    assert!(rig.absences().is_empty());
+    assert_eq!(rig.memory.decided[0].outcome, Outcome::Unconsumed);
+}
+
+#[test]
 fn silence_is_evidence_only_on_a_connection_that_lives_at_the_end_of_it() {
     for (acknowledged, returns, outcome) in [
         (false, true, Outcome::Unconsumed),
