@@ -30,8 +30,10 @@ impl Broker {
         }
         if disconnect.reason == NORMAL
             && let Some(session) = self.sessions.get_mut(&id)
+            && session.will.take().is_some()
         {
-            session.will = None;
+            // Nobody waits for it, but a will that is taken back must not come after a restart.
+            self.mark(now, Key::Session(id));
         }
         self.outputs.push_back(super::Output::Close { link });
         self.lose(now, link);

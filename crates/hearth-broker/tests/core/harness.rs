@@ -384,3 +384,10 @@ pub(crate) fn accounts() -> AccountTable {
     let accounts = all.into_iter().map(|account| (account.name.clone(), account)).collect();
     AccountTable { home: "home".into(), accounts }
 }
+
+/// A client whose session lasts, and may read everything.
+pub(crate) fn reader() -> Client {
+    Client::new("old", "reader").durable()
+}
+
+pub(crate) const TOPIC: &str = "home/x";

@@ -9,12 +9,6 @@ use hearth_broker::{
 
 use crate::harness::*;
 
-const TOPIC: &str = "home/x";
-
-fn reader() -> Client {
-    Client::new("old", "reader").durable()
-}
-
 #[test]
 fn whatever_was_acknowledged_is_there_after_a_power_cut_at_any_write() {
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {

@@ -7,12 +7,6 @@ use hearth_broker::{
 
 use crate::harness::*;
 
-const TOPIC: &str = "home/x";
-
-fn reader() -> Client {
-    Client::new("old", "reader").durable()
-}
-
 #[test]
 fn an_absent_session_gets_what_came_in_the_meantime_in_order() {
     let mut world = World::new();

@@ -1,6 +1,6 @@
 //! Wills (MQTT 3.1.2.5).
 
-use hearth_broker::core::{Input, LinkId};
+use hearth_broker::core::{Input, Limits, LinkId};
 
 use crate::harness::*;
 
@@ -96,6 +96,20 @@ fn a_delayed_will_survives_a_restart_and_comes_on_time() {
     world.pass(seconds(100));
     let link = world.connect(phone().durable());
     assert!(world.connack(link).session_present);
+}
+
+#[test]
+fn a_will_that_is_taken_back_does_not_come_after_a_crash() {
+    for client in [phone(), phone().durable()] {
+        let (mut world, _) = watched();
+        let link = world.join(client.will(WILL, "gone", 0));
+        world.receive(link, goodbye(0));
+        world.pass(Limits::default().write_delay);
+        world.crash(seconds(1));
+        let watcher = world.join(Client::new("old", "watcher").durable());
+        world.pass(seconds(100));
+        assert!(world.payloads(watcher).is_empty());
+    }
 }
 
 #[test]
