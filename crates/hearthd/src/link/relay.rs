@@ -120,7 +120,7 @@ async fn connect(
     broker: &Broker,
     tls: Option<TlsConfiguration>,
 ) -> Result<Box<dyn Socket>, ConnectionError> {
-    let tcp = TcpStream::connect(format!("{}:{}", broker.host, broker.port)).await?;
+    let tcp = TcpStream::connect((broker.host.as_str(), broker.port)).await?;
     tcp.set_nodelay(true)?;
     let Some(TlsConfiguration::Rustls(tls)) = tls else { return Ok(Box::new(tcp)) };
     let name = ServerName::try_from(broker.host.clone()).map_err(TlsError::from)?;

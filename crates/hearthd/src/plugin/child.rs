@@ -1,13 +1,13 @@
 //! `hearthd plugin-host`: a process that runs plugins' code, each device on a thread of its own, and ends with the daemon.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::AsFd,
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex, mpsc},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::Limits,
     device::{
+        STACK_SIZE,
         host::HostCalls,
         instance::{Birth, Call, Fall},
         local::Local,
@@ -50,8 +51,8 @@ pub(crate) fn serve() -> ExitCode {
 struct Server {
     incoming: Wire,
     host: Host,
-    /// Where each device takes what is said to it.
-    devices: BTreeMap<u32, mpsc::Sender<Vec<u8>>>,
+    /// Where each device takes what is said to it, and its thread.
+    devices: BTreeMap<u32, (mpsc::Sender<Vec<u8>>, JoinHandle<()>)>,
 }
 
 /// What all devices of the process share.
@@ -113,29 +114,32 @@ impl Server {
 
     /// Gives a device what is said to it; the first of it starts its thread, and the last ends it.
     fn hand_on(&mut self, device: u32, frame: Vec<u8>) -> io::Result<()> {
-        let frames = match self.devices.entry(device) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let (sender, frames) = mpsc::channel();
-                let seat =
-                    Seat { number: device, host: self.host.clone(), device: None, saved: None };
-                let thread = thread::Builder::new().name(format!("device {device}"));
-                let serve = move || {
-                    if let Err(error) = seat.serve(&frames) {
-                        eprintln!("hearthd plugin-host: {error}");
-                        // The daemon does not keep to the protocol, or is gone: nothing is left to be done here.
-                        let _ = kill_process(getpid(), Signal::KILL);
-                    }
-                };
-                thread.stack_size(DEVICE_STACK).spawn(serve)?;
-                new.insert(sender)
-            }
-        };
+        if !self.devices.contains_key(&device) {
+            // However often devices are created anew, nothing stays of those before.
+            self.devices.retain(|_, (_, thread)| !thread.is_finished());
+            self.devices.insert(device, self.start_device(device)?);
+        }
         // One that has ended takes nothing more.
-        if frames.send(frame).is_err() {
+        if let Some((frames, _)) = self.devices.get(&device)
+            && frames.send(frame).is_err()
+        {
             self.devices.remove(&device);
         }
         Ok(())
+    }
+
+    fn start_device(&self, number: u32) -> io::Result<(mpsc::Sender<Vec<u8>>, JoinHandle<()>)> {
+        let (sender, frames) = mpsc::channel();
+        let seat = Seat { number, host: self.host.clone(), device: None, saved: None };
+        let serve = move || {
+            if let Err(error) = seat.serve(&frames) {
+                eprintln!("hearthd plugin-host: {error}");
+                // The daemon does not keep to the protocol, or is gone: nothing is left to be done here.
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
+        };
+        let thread = thread::Builder::new().name(format!("device {number}"));
+        Ok((sender, thread.stack_size(STACK_SIZE).spawn(serve)?))
     }
 }
 
@@ -367,5 +371,3 @@ impl HostCalls for Remote {
 }
 
 const WATCH_STACK: usize = 64 * 1024;
-/// The stack of a device's thread.
-const DEVICE_STACK: usize = 512 * 1024;
