@@ -1,6 +1,6 @@
 //! Makes a sample of what a hub stores, for the tests of later versions that take it over.
 //!
-//! `cargo run -p hearth-tests --example sample_store -- state.redb` writes one with the programs in `target/debug`.
+//! `cargo run -p hearthd-tests --example sample_store -- state.redb` writes one with the programs in `target/debug`.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, Message, Result,
     built::workspace, client::PATIENCE, process::eventually,
 };

@@ -87,7 +87,7 @@ impl Built {
 
     /// Returns a plugin's shared object.
     pub fn plugin(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("libhearth_{name}.so"))
+        self.folder.join(format!("libhearthd_{name}.so"))
     }
 
     /// Copies plugins into a folder of their own, so that nothing else there is loaded.
@@ -107,7 +107,7 @@ impl Built {
 
 /// What a measurement needs.
 const MEASURED: [&str; 5] =
-    ["hearthd", "hearth-broker", "hearth-load", "hearth-light", "hearth-thermostat"];
+    ["hearthd", "hearthd-broker", "hearthd-load", "hearthd-light", "hearthd-thermostat"];
 
 /// Returns the cargo that this was started by, in the workspace.
 pub fn cargo() -> Command {

@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Request, RequestId};
 use hearthd::{
     config::Config,
     device::{DeviceEvent, Devices},
     plugin::{Launcher, Plugins},
     reload::Reloader,
 };
+use hearthd_core::{Request, RequestId};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -145,9 +145,9 @@ fn lights(count: usize, isolation: &str) -> String {
 /// Builds the light plugin as this benchmark is built, and returns it.
 fn light() -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--release", "--package", "hearth-light"]);
-    assert!(build.status().expect("cargo runs").success(), "hearth-light is not built");
-    Path::new(env!("CARGO_BIN_EXE_hearthd")).with_file_name("libhearth_light.so")
+    build.args(["build", "--release", "--package", "hearthd-light"]);
+    assert!(build.status().expect("cargo runs").success(), "hearthd-light is not built");
+    Path::new(env!("CARGO_BIN_EXE_hearthd")).with_file_name("libhearthd_light.so")
 }
 
 /// Reads VmRSS in kB.

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::{
+use hearthd_core::{
     Guard,
     topic::{Prefix, Templates, TopicFilter},
 };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hearth_core::{
+use hearthd_core::{
     Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Kept, Now, Output, Request,
     RequestId, Status, Will,
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_core::{
+use hearthd_core::{
     Connack, Limits, Message, Will,
     topic::{Prefix, Template},
 };

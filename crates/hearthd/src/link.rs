@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::{
+use hearthd_core::{
     Connack, Delivery, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
 };
 use rumqttc::{

@@ -1,6 +1,6 @@
 //! Writes the hub's notices to the log.
 
-use hearth_core::{Disconnection, Lack, Notice, RequestFailure};
+use hearthd_core::{Disconnection, Lack, Notice, RequestFailure};
 use tracing::{debug, error, info, warn};
 
 use crate::{config::Broker, printable::printable_line};

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use hearth_core::{Answer, RequestId, Status};
+use hearthd_core::{Answer, RequestId, Status};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};

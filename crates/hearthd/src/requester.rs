@@ -8,7 +8,7 @@ mod tests;
 use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
-use hearth_core::{
+use hearthd_core::{
     Message, QoS,
     topic::{Prefix, PrefixError, check_name},
 };

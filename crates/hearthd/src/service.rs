@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::Notice;
+use hearthd_core::Notice;
 use sd_notify::NotifyState;
 use serde_json::{Value as Json, json};
 use tracing::debug;
@@ -275,7 +275,7 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use hearth_core::Disconnection;
+    use hearthd_core::Disconnection;
 
     use super::*;
     use crate::config::Config;
@@ -402,11 +402,11 @@ mod tests {
             (&rig.report()["online"], &rig.report()["prefix"]),
             (&json!(false), &Json::Null)
         );
-        let prefix = Some(hearth_core::topic::Prefix::parse("alice").unwrap());
+        let prefix = Some(hearthd_core::topic::Prefix::parse("alice").unwrap());
         rig.note(&Notice::PrefixLearned { prefix });
         rig.note(&Notice::Online { session_present: true });
         rig.service.store_changed(Some("No space left on device"));
-        rig.note(&Notice::Lacks(vec![hearth_core::Lack::Retain]));
+        rig.note(&Notice::Lacks(vec![hearthd_core::Lack::Retain]));
         let report = rig.report();
         for (key, value) in [
             ("online", json!(true)),

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::Change;
+use hearthd_core::Change;
 use redb::TableDefinition;
 use tracing::error;
 

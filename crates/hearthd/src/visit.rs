@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use hearth_core::{Connack, Disconnection, Limits, Message, PublishId, Subscription};
+use hearthd_core::{Connack, Disconnection, Limits, Message, PublishId, Subscription};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{

@@ -14,7 +14,7 @@ mod writes;
 
 use std::path::PathBuf;
 
-use hearth_tests::{Built, Doing, Result, built::workspace};
+use hearthd_tests::{Built, Doing, Result, built::workspace};
 
 /// How much to measure.
 #[derive(Clone, Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Doing, Failure, Result,
     built::workspace,
     chaos::{BrokerKind, Outcome, Run, table},

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use crate::provision::{is_root, provide, stdout_of};
 

@@ -1,6 +1,6 @@
 //! `cargo xtask counts`: what a request costs the core, in counts that are the same on every machine.
 
-use hearth_tests::{Result, built::cargo};
+use hearthd_tests::{Result, built::cargo};
 
 use crate::provision::{provide, succeed};
 
@@ -8,6 +8,6 @@ use crate::provision::{provide, succeed};
 pub(crate) fn counts() -> Result<()> {
     provide("counting instructions", &[("valgrind", "valgrind")])?;
     let mut cargo = cargo();
-    cargo.args(["test", "--profile", "profiling", "--package", "hearth-load", "--test", "counts"]);
+    cargo.args(["test", "--profile", "profiling", "--package", "hearthd-load", "--test", "counts"]);
     succeed(cargo.args(["--", "--nocapture"]))
 }

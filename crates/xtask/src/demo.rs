@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, Message, Result,
     client::PATIENCE,
 };

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Failure, Result,
     built::{cargo, workspace},
 };

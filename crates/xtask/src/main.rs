@@ -25,7 +25,7 @@ mod transcript;
 use std::{future::Future, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use hearth_tests::{Failure, Result};
+use hearthd_tests::{Failure, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The commands of this repository.

@@ -7,7 +7,7 @@ mod oldest;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use hearth_tests::{Failure, Result, built::cargo};
+use hearthd_tests::{Failure, Result, built::cargo};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {

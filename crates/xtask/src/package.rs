@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{Built, Doing, Failure, Result, built::workspace};
+use hearthd_tests::{Built, Doing, Failure, Result, built::workspace};
 
 pub(crate) use binaries::{Architecture, Profile, build, target_folder};
 use tree::Tree;
@@ -83,9 +83,9 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
     }
     for plugin in ["command", "light", "thermostat"] {
         let to = format!("usr/lib/hearthd/plugins/{plugin}.so");
-        put(&format!("libhearth_{plugin}.so"), &to, 0o644)?;
+        put(&format!("libhearthd_{plugin}.so"), &to, 0o644)?;
     }
-    let header = workspace().join("crates/hearth-sdk/include/hearth_plugin.h");
+    let header = workspace().join("crates/hearthd-sdk/include/hearth_plugin.h");
     tree.put(&header, "usr/include/hearth_plugin.h", 0o644)?;
     Ok(())
 }
@@ -138,7 +138,7 @@ fn put_manual(tree: &mut Tree, folder: &Path) -> Result<()> {
     built.build()?;
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder).doing(folder.display())?;
-    succeed(Command::new(built.binary("hearth-manual")).arg(folder))?;
+    succeed(Command::new(built.binary("hearthd-manual")).arg(folder))?;
     for entry in std::fs::read_dir(folder).doing(folder.display())? {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();

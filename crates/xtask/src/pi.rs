@@ -13,7 +13,7 @@ mod scenes;
 mod small;
 mod verdicts;
 
-use hearth_tests::{Doing, Result, built::workspace};
+use hearthd_tests::{Doing, Result, built::workspace};
 
 use self::{hub::Hub, parts::Parts, verdicts::Verdicts};
 use crate::package::{self, Architecture, Profile};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Failure, HearthBroker, Result, built::workspace,
 };
 

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 /// A program, and the package of Debian's that it comes in.
 pub(crate) type Need = (&'static str, &'static str);

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use hearth_tests::{Doing, Result};
+use hearthd_tests::{Doing, Result};
 
 use crate::{
     package,

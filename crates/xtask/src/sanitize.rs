@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use hearth_tests::{
+use hearthd_tests::{
     Doing, Failure, Result,
     built::{cargo, workspace},
 };
@@ -17,8 +17,8 @@ pub(crate) fn sanitize() -> Result<()> {
     let mut miri = nightly("miri");
     miri.args(["test", "--target-dir", "target/miri"]);
     // Only tests that stay inside the process: Miri starts no program.
-    miri.args(["--package", "hearth-sdk", "--test", "device"]);
-    miri.args(["--package", "hearth-light", "--test", "light"]);
+    miri.args(["--package", "hearthd-sdk", "--test", "device"]);
+    miri.args(["--package", "hearthd-light", "--test", "light"]);
     succeed(miri.env("MIRIFLAGS", MIRIFLAGS))?;
 
     println!("xtask: Miri, on the tables of the hub");
@@ -40,7 +40,7 @@ pub(crate) fn sanitize() -> Result<()> {
         cargo
     };
     let mut build = watched("build");
-    let plugins = ["hearth-light", "hearth-thermostat", "hearth-command", "hearth-wild"];
+    let plugins = ["hearthd-light", "hearthd-thermostat", "hearthd-command", "hearthd-rogue"];
     for package in ["hearthd"].into_iter().chain(plugins) {
         build.args(["--package", package]);
     }
@@ -52,12 +52,12 @@ pub(crate) fn sanitize() -> Result<()> {
     println!("xtask: AddressSanitizer, end to end with real shared objects");
     let folder = workspace().canonicalize()?.join("target/asan").join(&host).join("debug");
     let broker = "hearth-broker";
-    succeed(cargo().args(["build", "--package", broker, "--target-dir", "target"]))?;
+    succeed(cargo().args(["build", "--package", "hearthd-broker", "--target-dir", "target"]))?;
     let built = workspace().join("target/debug").join(broker);
     std::fs::copy(&built, folder.join(broker)).doing(built.display())?;
     let mut test = cargo();
     // What chaos tells is a matter of time, and the sanitizer takes its own; it also ends a process in its own way.
-    test.args(["test", "--package", "hearth-tests", "--test", "e2e", "--"]);
+    test.args(["test", "--package", "hearthd-tests", "--test", "e2e", "--"]);
     test.args(["--skip", "chaos::", "--skip", "isolation::"]);
     succeed(test.env("HEARTH_BUILT", &folder).env("ASAN_OPTIONS", OPTIONS))?;
     println!("\nxtask: nothing was found");

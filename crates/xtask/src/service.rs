@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use crate::{
     container,

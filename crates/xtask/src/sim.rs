@@ -1,6 +1,6 @@
 //! `cargo xtask sim`: the simulation of the core, in a release build.
 
-use hearth_tests::{Doing, Failure, Result, built::cargo};
+use hearthd_tests::{Doing, Failure, Result, built::cargo};
 
 use crate::provision::provide;
 
@@ -10,7 +10,7 @@ pub(crate) fn sim(arguments: &[String]) -> Result<()> {
         provide("making mutants", &[("patch", "patch")])?;
     }
     let mut cargo = cargo();
-    cargo.args(["run", "--release", "--package", "hearth-sim", "--"]).args(arguments);
+    cargo.args(["run", "--release", "--package", "hearthd-sim", "--"]).args(arguments);
     let status = cargo.status().doing("start cargo")?;
     // What failed has been told.
     if status.success() { Ok(()) } else { Err(Failure::new("the simulation has failed")) }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that can be tested on this machine, and nothing skipped.
 
-use hearth_tests::{Result, built};
+use hearthd_tests::{Result, built};
 
 use crate::provision::{Need, provide, succeed};
 

@@ -7,7 +7,7 @@ mod markdown;
 
 use std::process::Command;
 
-use hearth_tests::{Failure, Result, built::workspace};
+use hearthd_tests::{Failure, Result, built::workspace};
 
 use crate::provision::stdout_of;
 

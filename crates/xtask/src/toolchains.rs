@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, Message, Result,
     built::workspace,
 };

@@ -1,6 +1,6 @@
 //! What the demo prints: numbered steps, and under each who said what on which topic.
 
-use hearth_tests::{Failure, Message, Result};
+use hearthd_tests::{Failure, Message, Result};
 
 /// The steps so far.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hearth_sdk::{Problems, Property};
+use hearthd_sdk::{Problems, Property};
 use serde::Deserialize;
 
 use crate::reading::{Read, is_switch};

@@ -12,13 +12,13 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use hearth_sdk::{Answer, Changes, Context, Device, Failure, Problems, Property};
+use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Problems, Property};
 
 pub use crate::config::Config;
 use crate::config::PropertyConfig;
 use crate::worker::{Job, States, Worker, lock};
 
-hearth_sdk::export!(Command);
+hearthd_sdk::export!(Command);
 
 /// A device whose properties are read and set by programs.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hearth_program::excerpt;
-use hearth_sdk::{Failure, Value};
+use hearthd_program::excerpt;
+use hearthd_sdk::{Failure, Value};
 use serde::Deserialize;
 
 use crate::config::{Kind, PropertyConfig};

@@ -7,8 +7,8 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hearth_program::Runner;
-use hearth_sdk::{Context, Deferred, Failure, Value};
+use hearthd_program::Runner;
+use hearthd_sdk::{Context, Deferred, Failure, Value};
 
 use crate::config::{After, Config, PropertyConfig, VALUE};
 

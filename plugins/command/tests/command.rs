@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hearth_command::Command;
-use hearth_sdk::harness::{Bench, Reply};
+use hearthd_command::Command;
+use hearthd_sdk::harness::{Bench, Reply};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

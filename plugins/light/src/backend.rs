@@ -1,6 +1,6 @@
 //! What makes a lamp shine.
 
-use hearth_output::{Command, Wire};
+use hearthd_output::{Command, Wire};
 
 use crate::state::State;
 

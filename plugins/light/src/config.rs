@@ -1,8 +1,8 @@
 //! The `config` table of a light.
 
-use hearth_hardware::Root;
-use hearth_output::{Command, Gpio, Led, Pwm, Wire, Wiring};
-use hearth_sdk::Problems;
+use hearthd_hardware::Root;
+use hearthd_output::{Command, Gpio, Led, Pwm, Wire, Wiring};
+use hearthd_sdk::Problems;
 use serde::Deserialize;
 
 use crate::backend::{Backend, Curve};

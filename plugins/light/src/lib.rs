@@ -11,7 +11,7 @@ mod state;
 
 use std::time::Duration;
 
-use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property};
+use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property};
 
 use crate::backend::Backend;
 pub use crate::config::Config;
@@ -19,7 +19,7 @@ use crate::config::{AfterAbsence, Kelvin, PowerOn};
 use crate::ramp::Ramp;
 use crate::state::{MAX_TRANSITION, State};
 
-hearth_sdk::export!(Light);
+hearthd_sdk::export!(Light);
 
 /// The timer of a transition's next level.
 const STEP: u32 = 0;

@@ -1,6 +1,6 @@
 //! What a light shows, and how a command changes it.
 
-use hearth_sdk::{Changes, Failure};
+use hearthd_sdk::{Changes, Failure};
 use serde::{Deserialize, Serialize};
 
 /// The longest transition in seconds.

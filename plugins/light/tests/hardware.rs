@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hearth_light::Light;
-use hearth_machine::Machine;
-use hearth_sdk::harness::{Bench, Reply};
+use hearthd_light::Light;
+use hearthd_machine::Machine;
+use hearthd_sdk::harness::{Bench, Reply};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);

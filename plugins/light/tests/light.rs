@@ -1,7 +1,7 @@
 //! The light on the bench.
 
-use hearth_light::Light;
-use hearth_sdk::harness::{Bench, Reply};
+use hearthd_light::Light;
+use hearthd_sdk::harness::{Bench, Reply};
 use serde_json::{Value, json};
 
 fn full(after_absence: &str) -> Bench<Light> {

@@ -1,7 +1,7 @@
 //! The tables of the wiring page are tables that the light takes.
 
-use hearth_light::Light;
-use hearth_sdk::harness::Bench;
+use hearthd_light::Light;
+use hearthd_sdk::harness::Bench;
 
 #[test]
 fn every_table_of_the_readme_is_taken() {

@@ -4,9 +4,9 @@ mod check;
 
 use std::time::Duration;
 
-use hearth_hardware::{Root, Span, Thermometer};
-use hearth_output::{Command, Gpio, Led, Pwm, Wiring};
-use hearth_sdk::Problems;
+use hearthd_hardware::{Root, Span, Thermometer};
+use hearthd_output::{Command, Gpio, Led, Pwm, Wiring};
+use hearthd_sdk::Problems;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 

@@ -109,7 +109,7 @@ impl Controller {
         wish: Wish,
         now: Duration,
         local: Option<DateTime>,
-    ) -> Result<(), hearth_sdk::Failure> {
+    ) -> Result<(), hearthd_sdk::Failure> {
         let Rules { presets, schedule, .. } = &self.rules;
         self.setting = self.setting.changed(wish, &Moment { now, local, presets, schedule })?;
         Ok(())

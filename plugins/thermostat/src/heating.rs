@@ -4,9 +4,9 @@ use std::fmt::Debug;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use hearth_hardware::{Root, Thermometer};
-use hearth_output::{Command, Wire};
-use hearth_sdk::{Context, Failure};
+use hearthd_hardware::{Root, Thermometer};
+use hearthd_output::{Command, Wire};
+use hearthd_sdk::{Context, Failure};
 
 use crate::config::{Actuator, Config, Switch};
 use crate::room::Room;
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn a_panic_switches_the_heater_off() {
-        let machine = hearth_machine::Machine::new().with_led("boiler", 1, 0);
-        let wiring = hearth_output::Wiring::Led(hearth_output::Led { name: "boiler".into() });
+        let machine = hearthd_machine::Machine::new().with_led("boiler", 1, 0);
+        let wiring = hearthd_output::Wiring::Led(hearthd_output::Led { name: "boiler".into() });
         let wire = Wire::new(wiring, machine.root(), "test");
         let (_, readings) = sync_channel(1);
         let sensors = Sensors { triggers: Vec::new(), readings };

@@ -13,7 +13,7 @@ mod setting;
 
 use std::collections::BTreeMap;
 
-use hearth_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property, Value};
+use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property, Value};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -26,7 +26,7 @@ use crate::heating::Heating;
 use crate::preset::Preset;
 use crate::setting::{Mode, Moment, Setting, TARGET, TARGET_STEP, Wish};
 
-hearth_sdk::export!(Thermostat);
+hearthd_sdk::export!(Thermostat);
 
 /// A clock that says an earlier year was never set.
 const FIRST_YEAR: i16 = 2024;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hearth_sdk::Problems;
+use hearthd_sdk::Problems;
 use jiff::civil::{DateTime, Time};
 use jiff::{SignedDuration, ToSpan};
 use serde::Deserialize;

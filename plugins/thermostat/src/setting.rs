@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_sdk::Failure;
+use hearthd_sdk::Failure;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
@@ -216,7 +216,7 @@ impl Setting {
 
 #[cfg(test)]
 mod tests {
-    use hearth_sdk::Problems;
+    use hearthd_sdk::Problems;
     use jiff::civil::date;
     use serde_json::json;
 

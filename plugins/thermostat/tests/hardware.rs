@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hearth_machine::Machine;
-use hearth_sdk::harness::{Bench, Reply};
-use hearth_thermostat::Thermostat;
+use hearthd_machine::Machine;
+use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_thermostat::Thermostat;
 use serde_json::{Value, json};
 
 const PERIOD: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! The tables of the wiring page are tables that the thermostat takes.
 
-use hearth_sdk::harness::Bench;
-use hearth_thermostat::Thermostat;
+use hearthd_sdk::harness::Bench;
+use hearthd_thermostat::Thermostat;
 
 #[test]
 fn every_table_of_the_readme_is_taken() {

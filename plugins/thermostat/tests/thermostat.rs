@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hearth_sdk::harness::{Bench, Reply};
-use hearth_thermostat::Thermostat;
+use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_thermostat::Thermostat;
 use serde_json::{Value, json};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -5,10 +5,10 @@
 
 use std::{fs::File, io::Write, path::PathBuf};
 
-use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
+use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property};
 use serde::Deserialize;
 
-hearth_sdk::export!(Ledger);
+hearthd_sdk::export!(Ledger);
 
 /// A ledger.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The ledger through the real C tables.
 
-use hearth_ledger::Ledger;
-use hearth_sdk::harness::Bench;
+use hearthd_ledger::Ledger;
+use hearthd_sdk::harness::Bench;
 
 #[test]
 fn every_execution_is_a_line_of_the_file_and_a_second_device_goes_on_below() {

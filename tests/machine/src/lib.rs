@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use hearth_hardware::Root;
+use hearthd_hardware::Root;
 use tempfile::TempDir;
 
 /// A folder with the files of a machine; it goes when this is dropped.

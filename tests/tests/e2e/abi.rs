@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{Doing, Failure, Message, Result, built::workspace, process::run};
+use hearthd_tests::{Doing, Failure, Message, Result, built::workspace, process::run};
 
 use crate::home::{Home, Setup};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hearth_tests::{Client, Message, Result, client::PATIENCE};
+use hearthd_tests::{Client, Message, Result, client::PATIENCE};
 use serde_json::json;
 
 use crate::home::{Home, Setup};

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Doing, Failure, Process, Result,
     built::workspace,
     process::{Ran, eventually, run},
@@ -52,7 +52,7 @@ fn the_guide_shows_what_plugin_new_writes() {
     assert_eq!(template.split_once("\n#[cfg(test)]").map(|(code, _)| code), Some(&**shown));
     // The guide's example of a test is one of those that it writes.
     for line in blocks(GUIDE, "rust")[1].lines() {
-        let line = line.replace("hearth_sdk::harness::", "").replace("serde_json::", "");
+        let line = line.replace("hearthd_sdk::harness::", "").replace("serde_json::", "");
         assert!(template.contains(&line), "{line}");
     }
 }
@@ -163,19 +163,19 @@ async fn the_check_says_why_a_file_would_not_load() -> Result<()> {
 #[tokio::test]
 async fn a_plugin_that_crashes_or_hangs_when_it_is_asked_for_its_properties_does_not_load()
 -> Result<()> {
-    let wild = Built::for_this_test()?.plugin("wild");
+    let rogue = Built::for_this_test()?.plugin("rogue");
     let folder = tempfile::tempdir()?;
     let verdict = async |describe: &str| {
         let table = folder.path().join(describe);
         std::fs::write(&table, format!("describe = {describe:?}"))?;
-        let checked = check(&wild, &["--config", &table.display().to_string()]).await?;
+        let checked = check(&rogue, &["--config", &table.display().to_string()]).await?;
         assert_eq!(checked.code, Some(65), "{checked:?}");
         Result::Ok(checked.stdout.lines().last().unwrap_or_default().to_owned())
     };
     // At the same time, as both take all the time that there is.
     let (abort, hang, chatter) =
         tokio::try_join!(verdict("abort"), verdict("hang"), verdict("chatter"))?;
-    let start = "loads here: no: asked about this table for kind `wild`, its code";
+    let start = "loads here: no: asked about this table for kind `rogue`, its code";
     let end = "ends the process: signal: 6 (SIGABRT)";
     assert!(abort.starts_with(&format!("{start} {end}")), "{abort}");
     assert_eq!(hang, format!("{start} does not return within 10s"));
@@ -222,7 +222,7 @@ fn prefix_of(plugin: &[u8]) -> Result<usize> {
 async fn compile_c(code: &str, folder: &Path, object: &Path) -> Result<()> {
     let source = folder.join("plugin.c");
     std::fs::write(&source, code)?;
-    let include = workspace().join("crates/hearth-sdk/include");
+    let include = workspace().join("crates/hearthd-sdk/include");
     let options = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-shared", "-fPIC"];
     let mut arguments: Vec<OsString> = options.iter().map(OsString::from).collect();
     arguments.extend(["-I".into(), include.into(), "-o".into(), object.into(), source.into()]);

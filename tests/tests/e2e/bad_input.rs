@@ -1,6 +1,6 @@
 //! What the hub does about things that should not happen.
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Daemon, DaemonConfig, Mosquitto, Result, Shim, mosquitto::Kind,
     process::free_port,
 };
@@ -39,7 +39,7 @@ async fn malformed_response_information_is_refused_and_the_plain_topics_serve() 
     let access = shim.access("alice");
     let mut daemon = Daemon::prepare(&built, folder.path(), &DaemonConfig::new(access))?;
     let open = mosquitto.access(None);
-    let mut phone = hearth_tests::Client::connect(&open, "phone").await?;
+    let mut phone = hearthd_tests::Client::connect(&open, "phone").await?;
     daemon.start(&mut phone).await?;
     daemon.logged("the prefix contains '+'").await
 }
@@ -51,7 +51,7 @@ async fn required_response_information_that_does_not_come_ends_the_daemon() -> R
     home.daemon.spawn()?;
     let process = home.daemon.process()?;
     let deadline = std::time::Duration::from_secs(60);
-    let ended = hearth_tests::process::eventually("the end", deadline, || process.ended()).await?;
+    let ended = hearthd_tests::process::eventually("the end", deadline, || process.ended()).await?;
     assert!(!ended.success(), "{ended}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The bundled broker by itself, seen by its clients.
 
-use hearth_tests::{Built, Client, Doing, HearthBroker, Message, Result, mosquitto::mosquitto_sub};
+use hearthd_tests::{
+    Built, Client, Doing, HearthBroker, Message, Result, mosquitto::mosquitto_sub,
+};
 
 #[tokio::test]
 async fn every_account_learns_the_home_and_meets_the_others_below_it() -> Result<()> {

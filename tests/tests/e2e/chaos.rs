@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Result,
     chaos::{Asked, BrokerKind, Hub, Outcome, Run, Schedule, table},
 };

@@ -1,6 +1,6 @@
 //! The example that everybody knows, asked by clients that we did not write.
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Doing, Message, Mosquitto, Result, Shim,
     mosquitto::{Kind, mosquitto_rr, mosquitto_sub},
 };

@@ -1,6 +1,6 @@
 //! Programs behind properties, in the daemon.
 
-use hearth_tests::Result;
+use hearthd_tests::Result;
 
 use crate::home::{Home, Setup};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Client, Daemon, DaemonConfig, Doing, Result, process::Ran, process::run,
 };
 

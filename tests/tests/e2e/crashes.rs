@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{Daemon, Message, Result, process::eventually};
+use hearthd_tests::{Daemon, Message, Result, process::eventually};
 
 use crate::{
     home::{Home, Setup},
@@ -13,7 +13,7 @@ use crate::{
 async fn home_with(more: &str) -> Result<Home> {
     let change = |daemon: &mut Daemon| {
         let text = std::fs::read_to_string(daemon.config()).expect("it was just written");
-        let within = "[devices.within]\nplugin = \"wild\"\n";
+        let within = "[devices.within]\nplugin = \"rogue\"\n";
         assert!(text.contains(within), "{text}");
         let text = text
             .replace("max_failures = 2\n", "max_failures = 5\n")

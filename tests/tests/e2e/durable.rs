@@ -1,6 +1,6 @@
 //! What an answer has said is so, whatever happens to the hub the moment after.
 
-use hearth_tests::Result;
+use hearthd_tests::Result;
 
 use crate::home::{Home, Setup};
 

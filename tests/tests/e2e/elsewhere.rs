@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Doing, Message, Result,
     process::{Ran, run},
 };

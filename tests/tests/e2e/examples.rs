@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Authority, Built, Client, Daemon, Doing, Failure, HearthBroker, Mosquitto, Result,
     Shim, TlsFront, built::workspace, mosquitto::Kind, tls::Validity,
 };
@@ -77,7 +77,7 @@ async fn answers(mut daemon: Daemon, access: Access, information: Option<&str>) 
     let online = online.map_err(|failure| Failure(format!("{failure}\n{}", daemon.log())))?;
     assert_eq!(online.text(), "online");
     let topic = format!("{prefix}/cmnd/light-in-bedroom/power");
-    let request = hearth_tests::Message::new(topic, "ON").respond_to(response, "1");
+    let request = hearthd_tests::Message::new(topic, "ON").respond_to(response, "1");
     let answer = phone.request(request).await?;
     assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "ON"));
     Ok(())

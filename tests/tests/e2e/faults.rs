@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Client, Daemon, DaemonConfig, Fault, FaultProxy, HearthBroker, Message,
     Mosquitto, Result, Shim, client::PATIENCE, mosquitto::Kind,
 };

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Daemon, DaemonConfig, Doing, Failure, Result, Systemd,
     client::PATIENCE,
     process::{eventually, free_port},

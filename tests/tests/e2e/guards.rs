@@ -1,6 +1,6 @@
 //! Two hubs that guard each other.
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Message, Result, client::PATIENCE, daemon::under,
 };
 use serde_json::json;

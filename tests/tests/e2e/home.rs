@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Client, Daemon, DaemonConfig, HearthBroker, Message, Mosquitto, Result, Shim,
     daemon::under, mosquitto::Kind,
 };

@@ -2,11 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use hearth_tests::{Built, Daemon, Doing, Result, process::eventually};
+use hearthd_tests::{Built, Daemon, Doing, Result, process::eventually};
 
 use crate::home::{Home, Setup};
 
-/// A home with a wild device of each isolation, beside the light.
+/// A home with a rogue device of each isolation, beside the light.
 pub(crate) async fn wild_home(setup: Setup) -> Result<Home> {
     wild_home_with(setup, |_| {}).await
 }
@@ -18,9 +18,9 @@ pub(crate) async fn wild_home_with(setup: Setup, change: impl FnOnce(&mut Daemon
         config.devices += WILD;
     })
     .await?;
-    let wild = Built::for_this_test()?.plugin("wild");
+    let rogue = Built::for_this_test()?.plugin("rogue");
     let folder = home.daemon.config().parent().doing("the configuration is in a folder")?;
-    std::fs::copy(&wild, folder.join("plugins/wild.so")).doing(wild.display())?;
+    std::fs::copy(&rogue, folder.join("plugins/rogue.so")).doing(rogue.display())?;
     let text = std::fs::read_to_string(home.daemon.config())?;
     let text = text.replace("[plugins]\n", "[plugins]\nmax_failures = 2\n");
     std::fs::write(home.daemon.config(), text)?;
@@ -40,7 +40,7 @@ async fn a_crash_of_a_plugin_costs_its_device_alone_and_shows_on_its_status_topi
     assert_eq!(answer.status(), Some(503));
     let reason = "its process has ended: signal: 11 (SIGSEGV)";
     assert_eq!(answer.property("__stMsg"), Some(reason));
-    let restarting = |m: &hearth_tests::Message| m.topic == status && m.text() == "restarting";
+    let restarting = |m: &hearthd_tests::Message| m.topic == status && m.text() == "restarting";
     home.phone.expect(&status, PATIENCE, restarting).await?;
     let devices = home.daemon.command(&["devices"]).await?;
     let line = devices.stdout.lines().find(|line| line.starts_with("apart"));
@@ -209,12 +209,12 @@ pub(crate) fn children_of(parent: u32) -> Result<Vec<u32>> {
 
 const WILD: &str = r#"
 [devices.apart]
-plugin = "wild"
+plugin = "rogue"
 isolation = "process"
 deadline = "500ms"
 
 [devices.within]
-plugin = "wild"
+plugin = "rogue"
 "#;
 
 const PATIENCE: Duration = Duration::from_secs(60);

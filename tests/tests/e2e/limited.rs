@@ -1,6 +1,6 @@
 //! Brokers that offer less than the hub wants: it works with that, and says so.
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Message, Mosquitto, Result, client::PATIENCE,
 };
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Doing, Message, Result, client::PATIENCE, daemon::under,
     process::Signal,
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Message, OddBroker, Oddities, Result, client::PATIENCE,
 };
 use rumqttc::v5::mqttbytes::v5::Packet;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Message, Mosquitto, Result, Shim, mosquitto::Kind,
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hearth_tests::{
+use hearthd_tests::{
     Built, Client, Daemon, DaemonConfig, Message, Mosquitto, Result, client::PATIENCE,
 };
 

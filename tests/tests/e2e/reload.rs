@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use hearth_tests::{Client, Doing, Message, Result, process::Signal};
+use hearthd_tests::{Client, Doing, Message, Result, process::Signal};
 use serde_json::{Value, json};
 
 use crate::{
@@ -64,7 +64,7 @@ async fn thirty_reloads_with_a_new_plugin_lose_and_repeat_no_request() -> Result
     let responses = home.topic("response/tablet/reload");
     tablet.subscribe(&responses).await?;
     let reload = Message::new(home.topic("cmnd/hearthd-demo/reload"), "");
-    let plugin = home.daemon.config().with_file_name("plugins").join("wild.so");
+    let plugin = home.daemon.config().with_file_name("plugins").join("rogue.so");
     let reloads = async {
         for round in 0..RELOADS {
             replace_plugin(&plugin, round)?;

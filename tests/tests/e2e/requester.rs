@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Client, Daemon, DaemonConfig, Doing, Message, Mosquitto, Result, Shim,
     client::PATIENCE, daemon::under, mosquitto::Kind, process::Ran,
 };
@@ -49,7 +49,7 @@ async fn answered(
                 properties.fold(response, |all, (name, value)| all.with_property(name, value));
             phone.publish(response).await?;
         }
-        Ok::<Message, hearth_tests::Failure>(request)
+        Ok::<Message, hearthd_tests::Failure>(request)
     };
     let (ran, request) = tokio::join!(daemon.command(arguments), respond);
     Ok((ran?, request?))

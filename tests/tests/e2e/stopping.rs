@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use hearth_tests::{
+use hearthd_tests::{
     Doing, Message, Result,
     client::PATIENCE,
     process::{Signal, eventually},
@@ -71,7 +71,7 @@ async fn a_second_signal_ends_the_hub_at_once() -> Result<()> {
 async fn a_check_that_hangs_does_not_keep_the_hub_from_ending() -> Result<()> {
     let mut home = wild_home(Setup::Bundled).await?;
     let config = home.daemon.config().to_owned();
-    let hanging = "[devices.hanging]\nplugin = \"wild\"\nconfig.describe = \"chatter\"\n";
+    let hanging = "[devices.hanging]\nplugin = \"rogue\"\nconfig.describe = \"chatter\"\n";
     std::fs::write(&config, std::fs::read_to_string(&config)? + hanging)?;
     let request = home.ask("hearthd-demo/reload", "");
     home.phone.publish(request).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{
+use hearthd_tests::{
     Authority, Built, Client, Daemon, DaemonConfig, Mosquitto, Result, TlsFront, mosquitto::Kind,
     tls::Validity,
 };

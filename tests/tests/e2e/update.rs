@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hearth_tests::{Client, Doing, Message, Result, built::workspace, client::PATIENCE};
+use hearthd_tests::{Client, Doing, Message, Result, built::workspace, client::PATIENCE};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use tokio::time::Instant;
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{Access, Built, Daemon, DaemonConfig, Doing, Result, process::run};
+use hearthd_tests::{Access, Built, Daemon, DaemonConfig, Doing, Result, process::run};
 
 use crate::home::{Home, Setup};
 

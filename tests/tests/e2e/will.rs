@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{Client, Message, Result, client::PATIENCE};
+use hearthd_tests::{Client, Message, Result, client::PATIENCE};
 use serde_json::Value;
 
 use crate::home::{Broker, Home, Setup};

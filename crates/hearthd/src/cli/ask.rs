@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use hearth_core::{Acknowledgements, Outcome, Published};
+use hearthd_core::{Acknowledgements, Outcome, Published};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -6,8 +6,8 @@ use std::{
     process::ExitCode,
 };
 
-use hearth_core::property::Declaration;
-use hearth_sdk::abi;
+use hearthd_core::property::Declaration;
+use hearthd_sdk::abi;
 use serde_json::{Value, json};
 
 use super::{exit, fail};

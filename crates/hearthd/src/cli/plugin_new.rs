@@ -17,7 +17,7 @@ pub(super) struct New {
     /// The crate's folder; its name in the current folder where this is not given.
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// The SDK's sources, `crates/hearth-sdk` of a checkout; those that this program was built with where they are
+    /// The SDK's sources, `crates/hearthd-sdk` of a checkout; those that this program was built with where they are
     /// still there, else the published version.
     #[arg(long, value_name = "PATH")]
     sdk: Option<PathBuf>,
@@ -95,12 +95,12 @@ impl Sdk {
     fn find(given: Option<&Path>) -> Result<Self, Refusal> {
         let at = |path: &Path| {
             let manifest = read_manifest(path)?;
-            let is_sdk = manifest["package"]["name"].as_str() == Some("hearth-sdk");
+            let is_sdk = manifest["package"]["name"].as_str() == Some("hearthd-sdk");
             path.canonicalize().ok().filter(|_| is_sdk)
         };
         match given {
             Some(path) => at(path).map(Self::Sources).ok_or_else(|| {
-                let text = "no `hearth-sdk` is there; give crates/hearth-sdk of a checkout";
+                let text = "no `hearthd-sdk` is there; give crates/hearthd-sdk of a checkout";
                 (exit::NO_INPUT, format!("{}: {text}", path.display()))
             }),
             None => Ok(at(Path::new(BUILT_WITH)).map_or(Self::Published, Self::Sources)),
@@ -180,13 +180,13 @@ off_after = 3600    # seconds; never by itself, where this is not there",
     );
     if *sdk == Sdk::Published {
         text += "\n\nThe SDK's sources are not on this machine, so Cargo.toml asks for the published version. \
-                 Where that is not to be had,\ngive --sdk with crates/hearth-sdk of a checkout of hearthd.";
+                 Where that is not to be had,\ngive --sdk with crates/hearthd-sdk of a checkout of hearthd.";
     }
     text
 }
 
 /// The SDK's sources on the machine that this program was built on.
-const BUILT_WITH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hearth-sdk");
+const BUILT_WITH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hearthd-sdk");
 
 /// Keywords, folders of cargo's, and crates that it is built with.
 const TAKEN: [&str; 64] = [
@@ -215,7 +215,7 @@ const TAKEN: [&str; 64] = [
     "fn",
     "for",
     "gen",
-    "hearth-sdk",
+    "hearthd-sdk",
     "if",
     "impl",
     "in",
@@ -294,12 +294,12 @@ mod tests {
         let wrong =
             New { sdk: Some(folder.path().to_owned()), ..arguments(&folder.path().join("a")) };
         let (code, error) = write_crate(&wrong).unwrap_err();
-        assert!(code == exit::NO_INPUT && error.contains("no `hearth-sdk` is there"), "{error}");
+        assert!(code == exit::NO_INPUT && error.contains("no `hearthd-sdk` is there"), "{error}");
         let sources = Sdk::find(None).unwrap();
-        assert!(matches!(&sources, Sdk::Sources(path) if path.ends_with("hearth-sdk")));
+        assert!(matches!(&sources, Sdk::Sources(path) if path.ends_with("hearthd-sdk")));
         let published = manifest("garden-pump", &Sdk::Published, None);
         let table: toml::Table = toml::from_str(&published).unwrap();
-        assert_eq!(table["dependencies"]["hearth-sdk"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(table["dependencies"]["hearthd-sdk"].as_str(), Some(env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hearth_core::{
+use hearthd_core::{
     Guard,
     topic::{Prefix, Template, Templates},
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use hearth_core::topic::{Prefix, TopicFilter};
+use hearthd_core::topic::{Prefix, TopicFilter};
 use toml::de::{DeTable, DeValue};
 
 use super::{

@@ -1,6 +1,6 @@
 //! `[topics]`: templates of which every topic name matches one at most.
 
-use hearth_core::topic::{Prefix, Template, Templates};
+use hearthd_core::topic::{Prefix, Template, Templates};
 
 use super::reader::{Entry, Reader, Section, wrong_type};
 

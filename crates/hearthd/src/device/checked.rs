@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use hearth_core::property::Declaration;
+use hearthd_core::property::Declaration;
 use tracing::warn;
 
 use crate::{

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_sdk::abi::{self, Host, Slice};
+use hearthd_sdk::abi::{self, Host, Slice};
 
 use super::mailbox::Completion;
 use crate::plugin::library::bytes;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 use serde::{Deserialize, Serialize};
 
 use super::{

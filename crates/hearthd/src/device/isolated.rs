@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 
 use super::{
     host::HostCalls,

@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Instant};
 
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
 use super::{

@@ -4,7 +4,7 @@
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
-use hearth_sdk::abi::{self, Command, CreateArgs, ExtState, Growing};
+use hearthd_sdk::abi::{self, Command, CreateArgs, ExtState, Growing};
 
 use super::{
     host::{HostCalls, HostTable},

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::Request;
+use hearthd_core::Request;
 
 use super::{
     pool::{Pool, Seat},

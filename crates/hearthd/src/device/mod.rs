@@ -25,7 +25,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_core::{Absence, Answer, ContentType, Request, RequestId, Status};
+use hearthd_core::{Absence, Answer, ContentType, Request, RequestId, Status};
 use serde_json::{Value as Json, json};
 use tracing::warn;
 

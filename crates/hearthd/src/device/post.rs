@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Answer, RequestId};
+use hearthd_core::{Answer, RequestId};
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
@@ -47,7 +47,7 @@ pub(crate) struct State {
     pub(crate) device: String,
     pub(crate) property: String,
     pub(crate) payload: bytes::Bytes,
-    pub(crate) content_type: hearth_core::ContentType,
+    pub(crate) content_type: hearthd_core::ContentType,
     pub(crate) retain: bool,
 }
 
@@ -204,7 +204,7 @@ mod tests {
             device: "lamp".into(),
             property: property.into(),
             payload: payload.to_owned().into(),
-            content_type: hearth_core::ContentType::Text,
+            content_type: hearthd_core::ContentType::Text,
             retain: true,
         }
     }

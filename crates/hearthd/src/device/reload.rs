@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use hearth_core::{Answer, Status};
+use hearthd_core::{Answer, Status};
 use serde::Serialize;
 
 use super::{

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hearth_core::{
+use hearthd_core::{
     Answer, ContentType, Request, Status,
     property::{self, Access, Declaration, Rejection, Value},
 };
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 use serde_json::{Value as Json, json};
 
 use super::{lock, shared::Shared};

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{
+use hearthd_core::{
     Answer, ContentType, RequestId,
     property::{Declaration, Value},
 };
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 use tracing::{error, warn};
 
 use super::{

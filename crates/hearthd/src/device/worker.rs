@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Answer, Request, RequestId, Status};
-use hearth_sdk::abi;
+use hearthd_core::{Answer, Request, RequestId, Status};
+use hearthd_sdk::abi;
 use tracing::{error, info};
 
 use super::{

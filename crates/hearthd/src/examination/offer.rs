@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_core::{Connack, Message, topic::Prefix};
+use hearthd_core::{Connack, Message, topic::Prefix};
 
 use super::{Examination, Verdict, trials::arrival};
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hearth_core::{Message, Will};
+use hearthd_core::{Message, Will};
 use tokio::time::Instant;
 
 use super::{Examination, Verdict};

@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, pin::pin, time::Duration};
 
-use hearth_core::Disconnection;
+use hearthd_core::Disconnection;
 use rumqttc::{
     Outgoing, TlsConfiguration,
     v5::{

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use hearth_core::{Connack, Limits, Message, QoS, VOUCHES, Will};
+use hearthd_core::{Connack, Limits, Message, QoS, VOUCHES, Will};
 use rumqttc::{
     TlsConfiguration,
     v5::mqttbytes::{

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use hearth_core::property::Declaration;
-use hearth_sdk::abi;
+use hearthd_core::property::Declaration;
+use hearthd_sdk::abi;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Signal, getpid, kill_process},

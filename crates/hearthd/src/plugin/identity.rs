@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use hearth_sdk::{
+use hearthd_sdk::{
     abi::{self, Growing},
     export::BUILD,
 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 
 use super::wire::{NOBODY, ToChild, Wire};
 use crate::{config::Limits, device::lines::is_logged};

@@ -4,7 +4,7 @@
 
 use std::{error::Error, ffi::c_void, path::Path, sync::Arc};
 
-use hearth_sdk::abi::{self, Growing, Sink, Slice};
+use hearthd_sdk::abi::{self, Growing, Sink, Slice};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
 
 use crate::device::host::{HostCalls, HostTable};

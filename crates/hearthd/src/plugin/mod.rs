@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hearth_core::property::Declaration;
+use hearthd_core::property::Declaration;
 
 use crate::device::lock;
 pub use file::{PluginFile, WritableBy};

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_sdk::abi;
+use hearthd_sdk::abi;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{

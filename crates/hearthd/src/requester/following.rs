@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_core::Message;
+use hearthd_core::Message;
 use tokio::time::Instant;
 
 use super::{AskError, Asking, REFUSED};

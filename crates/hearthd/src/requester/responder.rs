@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hearth_core::{Message, QoS, topic::TopicFilter};
+use hearthd_core::{Message, QoS, topic::TopicFilter};
 use tokio::time::{Instant, timeout};
 
 use super::{Asking, REFUSED, check_level};

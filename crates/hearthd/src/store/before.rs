@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hearth_core::{Answer, ContentType, QoS, Record, Reply, RequestKey, Status};
+use hearthd_core::{Answer, ContentType, QoS, Record, Reply, RequestKey, Status};
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use serde::Deserialize;
 use tracing::warn;

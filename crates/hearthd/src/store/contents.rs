@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hearth_core::{Kept, Record, Served};
+use hearthd_core::{Kept, Record, Served};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
     TableHandle as _,

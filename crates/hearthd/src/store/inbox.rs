@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Change, Urgency};
+use hearthd_core::{Change, Urgency};
 
 use crate::device::{lock, wait};
 
@@ -105,7 +105,7 @@ const LAZY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use hearth_core::Memory;
+    use hearthd_core::Memory;
 
     use super::*;
     use crate::store::tests::record;

@@ -1,6 +1,6 @@
 //! What a power cut at any moment leaves: always a store that opens, with what was durable.
 
-use hearth_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey};
+use hearthd_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey};
 use redb::Database;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 /// A change of every table that is like no other.
 fn revision(n: u8) -> Pending {
     let mut pending = Pending::default();
-    let prefix = hearth_core::topic::Prefix::parse(&format!("home-{n}")).unwrap();
+    let prefix = hearthd_core::topic::Prefix::parse(&format!("home-{n}")).unwrap();
     let prefix = Some(KnownPrefix { prefix: Some(prefix) });
     pending.change(Change::Memory(Memory { prefix, ..Memory::default() }));
     // Of all sizes, so that pages split and the file grows.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hearth_core::RequestKey;
+use hearthd_core::RequestKey;
 
 /// The rows of the journal's table, from one write to the next in the order in which requests came.
 ///

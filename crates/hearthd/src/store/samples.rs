@@ -1,6 +1,6 @@
 //! What earlier versions have stored: `tests/samples` says how each file was made.
 
-use hearth_core::{
+use hearthd_core::{
     Acknowledgement, KnownPrefix, Outcome, Published, RequestKey, Status, topic::Prefix,
 };
 use serde_json::json;

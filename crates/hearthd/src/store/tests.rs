@@ -5,7 +5,7 @@ use std::{
     sync::mpsc,
 };
 
-use hearth_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey, Served};
+use hearthd_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey, Served};
 use redb::{Database, ReadableTable as _};
 
 use super::{disk::Disk, writer::Pending, *};

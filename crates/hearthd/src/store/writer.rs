@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_core::{Change, Memory, Record, RequestKey, Served};
+use hearthd_core::{Change, Memory, Record, RequestKey, Served};
 use redb::Database;
 use tracing::{error, info};
 

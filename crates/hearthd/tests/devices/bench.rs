@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_core::{Answer, Request, RequestId};
 use hearthd::{
     config::{Config, Limits},
     device::{DeviceEvent, Devices},
     plugin::{KindTable, Launcher, Plugins},
 };
+use hearthd_core::{Answer, Request, RequestId};
 use tokio::runtime::Runtime;
 
 use crate::{hearth_plugin_entry_v1, probe::Strings};

@@ -12,7 +12,7 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
         let profile = own.ancestors().nth(2).expect("the binary is in PROFILE/deps");
         if std::env::var_os("HEARTH_BUILT").is_none_or(|value| value != "1") {
             let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--package", "hearth-light", "--package", "hearth-wild"]);
+            build.args(["build", "--package", "hearthd-light", "--package", "hearthd-rogue"]);
             build.arg("--target-dir");
             build.arg(profile.parent().expect("the profile is in the target folder"));
             if profile.ends_with("release") {
@@ -22,7 +22,7 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
         }
         profile.to_owned()
     });
-    profile.join(format!("libhearth_{name}.so"))
+    profile.join(format!("libhearthd_{name}.so"))
 }
 
 /// Returns where these bytes are in a file.

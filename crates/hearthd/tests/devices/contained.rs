@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     bench::{PATIENCE, said},
     log,
-    wild::House,
+    rogue::House,
 };
 
 const EVERYWHERE: [&str; 3] = ["none", "auto", "process"];
@@ -79,7 +79,7 @@ fn too_many_crashes_lead_into_quarantine_and_a_restart_leads_out() {
 fn a_crash_while_it_is_created_counts_and_a_refusal_does_not() {
     let table = |id: &str, create: &str| {
         format!(
-            "[devices.{id}]\nplugin = \"wild\"\nisolation = \"process\"\nconfig.create = \"{create}\"\n"
+            "[devices.{id}]\nplugin = \"rogue\"\nisolation = \"process\"\nconfig.create = \"{create}\"\n"
         )
     };
     let mut house = House::start(&(table("a", "abort") + &table("b", "refuse")));
@@ -125,7 +125,8 @@ fn a_command_tells_each_state_once_however_often_it_changes() {
 fn a_flood_of_log_lines_is_cut_and_told() {
     log::keep();
     for (isolation, device) in [("none", "flooder-within"), ("process", "flooder-apart")] {
-        let table = format!("[devices.{device}]\nplugin = \"wild\"\nisolation = \"{isolation}\"\n");
+        let table =
+            format!("[devices.{device}]\nplugin = \"rogue\"\nisolation = \"{isolation}\"\n");
         let mut house = House::start(&table);
         assert_eq!(house.ask(&format!("{device}/job"), "flood lines"), "204");
         let lines = log::lines_with(&[device, "flood n="]);
@@ -170,7 +171,7 @@ fn timers_wakes_late_answers_and_absences_arrive() {
 fn a_device_gets_what_it_saved_in_an_earlier_life() {
     for isolation in EVERYWHERE {
         let saved = BTreeMap::from([("a".to_owned(), b"41".to_vec())]);
-        let table = format!("[devices.a]\nplugin = \"wild\"\nisolation = \"{isolation}\"\n");
+        let table = format!("[devices.a]\nplugin = \"rogue\"\nisolation = \"{isolation}\"\n");
         let mut house = House::start_with(&table, &saved);
         assert_eq!(house.ask("a/count", "1"), "200 42");
         house.wait_for_event("saved a: 42");

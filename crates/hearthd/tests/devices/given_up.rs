@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::{
     bench::{PATIENCE, PAUSE, told},
-    wild::House,
+    rogue::House,
 };
 
 /// A file that a call waits for.
@@ -73,7 +73,7 @@ fn of(said: &[String], start: &str) -> Vec<String> {
     said.iter().filter(|event| event.starts_with(start)).cloned().collect()
 }
 
-const TABLE: &str = "[devices.a]\nplugin = \"wild\"\nisolation = \"none\"\n";
+const TABLE: &str = "[devices.a]\nplugin = \"rogue\"\nisolation = \"none\"\n";
 const HASTY: &str = "deadline = \"50ms\"\n";
 const NONE: &str = "";
 
@@ -142,7 +142,7 @@ fn a_device_that_comes_back_while_the_one_before_still_hangs_keeps_what_it_saves
 
 #[test]
 fn the_end_of_a_process_takes_no_longer_than_its_grace() {
-    let table = "[devices.a]\nplugin = \"wild\"\nisolation = \"process\"\ndeadline = \"300ms\"\n";
+    let table = "[devices.a]\nplugin = \"rogue\"\nisolation = \"process\"\ndeadline = \"300ms\"\n";
     let mut house = House::start(table);
     assert_eq!(house.ask("a/job", "answer for ever when it ends"), "204");
     let begin = Instant::now();

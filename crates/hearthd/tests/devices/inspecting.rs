@@ -20,7 +20,7 @@ fn inspect(tables: &str) -> (Vec<Complaint>, Duration) {
     let folder = tempfile::tempdir().unwrap();
     let (path, staging) = (folder.path().join("plugins"), folder.path().join("staging"));
     fs::create_dir(&path).unwrap();
-    fs::copy(plugin("wild"), path.join("wild.so")).unwrap();
+    fs::copy(plugin("rogue"), path.join("rogue.so")).unwrap();
     fs::copy(plugin("light"), path.join("light.so")).unwrap();
     let begin = Instant::now();
     let launcher = launcher().with_patience(PATIENCE);
@@ -33,7 +33,7 @@ fn inspect(tables: &str) -> (Vec<Complaint>, Duration) {
 #[test]
 fn a_plugin_that_logs_now_and_then_is_not_waited_for_without_end() {
     for describe in ["chatter", "hang"] {
-        let table = format!("[devices.a]\nplugin = \"wild\"\nconfig.describe = \"{describe}\"\n");
+        let table = format!("[devices.a]\nplugin = \"rogue\"\nconfig.describe = \"{describe}\"\n");
         let (complaints, elapsed) = inspect(&table);
         let text = "its code does not return within 500ms";
         assert_eq!(complaints, [("a".into(), String::new(), text.into())]);
@@ -43,11 +43,11 @@ fn a_plugin_that_logs_now_and_then_is_not_waited_for_without_end() {
 
 #[test]
 fn however_many_devices_a_file_has_its_code_gets_one_time_and_other_files_have_theirs() {
-    let wild: String = (0..20)
-        .map(|n| format!("[devices.a{n}]\nplugin = \"wild\"\nconfig.describe = \"chatter\"\n"))
+    let rogue: String = (0..20)
+        .map(|n| format!("[devices.a{n}]\nplugin = \"rogue\"\nconfig.describe = \"chatter\"\n"))
         .collect();
     let light = "[devices.light]\nplugin = \"light\"\nconfig.nonsense = 1\n";
-    let (complaints, elapsed) = inspect(&(wild + light));
+    let (complaints, elapsed) = inspect(&(rogue + light));
     assert_eq!(complaints.len(), 21);
     let unknown = complaints.iter().find(|(device, ..)| device == "light").unwrap();
     assert!(unknown.2.contains("unknown field"), "{unknown:?}");

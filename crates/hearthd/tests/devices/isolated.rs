@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     bench::{PATIENCE, said},
-    wild::House,
+    rogue::House,
 };
 
 /// Does a job that ends the process, and returns the reason that its requester gets.
@@ -73,8 +73,8 @@ fn a_process_that_is_killed_from_outside_comes_back() {
 
 #[test]
 fn a_hang_ends_with_the_deadline() {
-    let table = "[devices.a]\nplugin = \"wild\"\nisolation = \"process\"\ndeadline = \"200ms\"\n\
-                 [devices.b]\nplugin = \"wild\"\nisolation = \"process\"\n";
+    let table = "[devices.a]\nplugin = \"rogue\"\nisolation = \"process\"\ndeadline = \"200ms\"\n\
+                 [devices.b]\nplugin = \"rogue\"\nisolation = \"process\"\n";
     let mut house = House::start(table);
     let process = process_of(&mut house, "a");
     let begin = Instant::now();
@@ -89,7 +89,7 @@ fn a_hang_ends_with_the_deadline() {
 
 #[test]
 fn a_process_that_burns_its_time_is_ended() {
-    let table = "limits.cpu = \"1s\"\n[devices.a]\nplugin = \"wild\"\nisolation = \"process\"\n";
+    let table = "limits.cpu = \"1s\"\n[devices.a]\nplugin = \"rogue\"\nisolation = \"process\"\n";
     let mut house = House::start(table);
     assert_eq!(house.ask("a/job", "cpu"), "204");
     house.wait_for("a", &["restarting"], |entry| {
@@ -154,7 +154,7 @@ fn devices_of_a_strangers_file_share_a_process_and_those_of_the_hubs_build_have_
     assert_eq!(process_of(&mut house, "b"), process);
     assert_ne!(process, std::process::id() as i32);
     assert_eq!(house.entry("a")["isolation"], "file");
-    let mut house = House::start("[devices.a]\nplugin = \"wild\"\n");
+    let mut house = House::start("[devices.a]\nplugin = \"rogue\"\n");
     assert_eq!(process_of(&mut house, "a"), std::process::id() as i32);
 }
 
@@ -185,7 +185,7 @@ fn a_crash_of_a_shared_process_is_held_against_the_device_whose_call_it_was() {
 fn a_hang_in_a_shared_process_holds_up_no_other_device_and_costs_one_of_them_at_most_an_instance() {
     let table = |id: &str, deadline: &str| {
         format!(
-            "[devices.{id}]\nplugin = \"wild\"\nisolation = \"auto\"\ndeadline = \"{deadline}\"\n"
+            "[devices.{id}]\nplugin = \"rogue\"\nisolation = \"auto\"\ndeadline = \"{deadline}\"\n"
         )
     };
     let mut house = House::start(&(table("a", "1s") + &table("b", "5s")));
@@ -214,7 +214,7 @@ fn a_shared_process_that_is_killed_from_outside_comes_back_with_all_its_devices(
 fn a_shared_process_ends_with_the_last_of_its_devices() {
     let mut house = House::two("auto");
     let process = process_of(&mut house, "a");
-    let table = "[devices.b]\nplugin = \"wild\"\nisolation = \"auto\"\n";
+    let table = "[devices.b]\nplugin = \"rogue\"\nisolation = \"auto\"\n";
     assert_eq!(house.reload_with(table).unwrap().removed, ["a"]);
     assert_eq!(process_of(&mut house, "b"), process);
     house.reload_with("").unwrap();

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hearth_core::{Absence, Acknowledgement, Acknowledgements, Generation, Outcome, Published};
 use hearthd::device::{self, Checked, Devices};
+use hearthd_core::{Absence, Acknowledgement, Acknowledgements, Generation, Outcome, Published};
 
 use crate::bench::{Bench, PATIENCE, config, plugins};
 

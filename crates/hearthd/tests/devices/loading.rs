@@ -82,7 +82,7 @@ fn a_folder_that_everybody_may_write_to_holds_no_plugins() {
 #[test]
 fn a_file_that_is_refused_runs_no_constructor() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, staging) = (folder.path().join("wild.so"), folder.path().join("staging"));
+    let (file, staging) = (folder.path().join("rogue.so"), folder.path().join("staging"));
     fs::create_dir(&staging).unwrap();
     let constructed = || {
         let names = [folder.path(), &staging].map(|folder| fs::read_dir(folder).unwrap());
@@ -90,16 +90,16 @@ fn a_file_that_is_refused_runs_no_constructor() {
             entry.unwrap().path().extension().is_some_and(|extension| extension == "constructed")
         })
     };
-    let wild = fs::read(plugin("wild")).unwrap();
-    let magic = find(&wild, b"HEARTHP\0");
+    let rogue = fs::read(plugin("rogue")).unwrap();
+    let magic = find(&rogue, b"HEARTHP\0");
     for (offset, value) in [(0, b'h'), (12, 2), (16, 9), (8, 1)] {
-        let mut other = wild.clone();
+        let mut other = rogue.clone();
         other[magic + offset] = value;
         fs::write(&file, other).unwrap();
         Plugins::load_file(&file, &staging, &launcher()).unwrap_err();
         assert!(!constructed(), "offset {offset}");
     }
-    fs::write(&file, &wild).unwrap();
+    fs::write(&file, &rogue).unwrap();
     Plugins::load_file(&file, &staging, &launcher()).unwrap();
     assert!(constructed(), "a file that is good does run it");
 }
@@ -109,14 +109,14 @@ fn a_plugin_that_aborts_on_panic_runs_only_in_a_process_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (plugins, staging) = (folder.path().join("plugins"), folder.path().join("staging"));
     fs::create_dir(&plugins).unwrap();
-    let mut wild = fs::read(plugin("wild")).unwrap();
-    let flags = find(&wild, b"HEARTHP\0") + 20;
-    wild[flags] |= 1;
-    fs::write(plugins.join("wild.so"), wild).unwrap();
+    let mut rogue = fs::read(plugin("rogue")).unwrap();
+    let flags = find(&rogue, b"HEARTHP\0") + 20;
+    rogue[flags] |= 1;
+    fs::write(plugins.join("rogue.so"), rogue).unwrap();
     let (plugins, errors) = Plugins::load(&[plugins], &staging, &launcher());
     assert!(errors.is_empty(), "{errors:?}");
     let check = |isolation: &str| {
-        let text = format!("[devices.a]\nplugin = \"wild\"\nisolation = \"{isolation}\"\n");
+        let text = format!("[devices.a]\nplugin = \"rogue\"\nisolation = \"{isolation}\"\n");
         device::check(&config(&text), &plugins, &Checked::default())
     };
     let complaints = check("none").unwrap_err();
@@ -126,7 +126,7 @@ fn a_plugin_that_aborts_on_panic_runs_only_in_a_process_of_its_own() {
 
 #[test]
 fn twenty_thousand_corrupted_files_are_read_without_a_crash() {
-    let wild = fs::read(plugin("wild")).unwrap();
+    let rogue = fs::read(plugin("rogue")).unwrap();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     // xorshift64: the same files on every run.
     let mut next = |below: usize| {
@@ -136,12 +136,12 @@ fn twenty_thousand_corrupted_files_are_read_without_a_crash() {
         usize::try_from(random % below as u64).unwrap()
     };
     let mut refused = 0;
-    let mut copy = wild.clone();
+    let mut copy = rogue.clone();
     for round in 0..20_000 {
-        let (mut length, mut kept) = (wild.len(), Vec::new());
+        let (mut length, mut kept) = (rogue.len(), Vec::new());
         match round % 4 {
-            0 => length = next(wild.len()),
-            1 => kept.push(next(wild.len())),
+            0 => length = next(rogue.len()),
+            1 => kept.push(next(rogue.len())),
             // The ELF header and the table of segments, which decide most.
             2 => kept.extend((0..1 + next(8)).map(|_| next(64))),
             _ => kept.extend((0..1 + next(8)).map(|_| 64 + next(56 * 12))),
@@ -151,10 +151,10 @@ fn twenty_thousand_corrupted_files_are_read_without_a_crash() {
         }
         refused += usize::from(Identity::parse(&copy[..length]).is_err());
         for at in kept {
-            copy[at] = wild[at];
+            copy[at] = rogue[at];
         }
     }
-    assert_eq!(copy, wild);
+    assert_eq!(copy, rogue);
     assert!(refused > 9000, "{refused} of 20,000 are refused");
 }
 

@@ -13,8 +13,8 @@ mod log;
 mod preflight;
 mod probe;
 mod reloading;
+mod rogue;
 mod saving;
 mod values;
-mod wild;
 
-hearth_sdk::export!(probe::Probe, probe::Misdeclared);
+hearthd_sdk::export!(probe::Probe, probe::Misdeclared);

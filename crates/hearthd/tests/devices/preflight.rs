@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use crate::{bench::launcher, built::plugin};
 
-/// Checks a configuration whose plugin folder has the wild one; lines begin after the folder's name.
+/// Checks a configuration whose plugin folder has the rogue one; lines begin after the folder's name.
 fn check(text: &str) -> Result<Accepted, Vec<String>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("plugins")).expect("a folder");
-    fs::copy(plugin("wild"), folder.path().join("plugins/wild.so")).expect("the plugin is built");
+    fs::copy(plugin("rogue"), folder.path().join("plugins/rogue.so")).expect("the plugin is built");
     check_in(&folder, text)
 }
 
@@ -37,21 +37,21 @@ fn every_mistake_is_told_in_one_run() {
         r#"[plugins]
 path = ["plugins"]
 [devices.a]
-plugin = "wlid"
+plugin = "rouge"
 deadline = 5
 [devices.b]
-plugin = "wild"
+plugin = "rogue"
 config = { mrak = 1 }
 [devices.c]
-plugin = "wild"
+plugin = "rogue"
 config = { mark = "5s" }
 [devices.d]
 plugin = "toaster"
 [devices.e]
-plugin = "wild"
+plugin = "rogue"
 config = { mark = nan }
 [devices.f]
-plugin = "wild"
+plugin = "rogue"
 name = bare
 config = { mrak = 1 }
 [requests]
@@ -61,13 +61,13 @@ queue = 0
     assert_eq!(
         problems.unwrap_err(),
         [
-            "c.toml:4:10: devices.a.plugin: no plugin provides `wlid`; did you mean `wild`?",
+            "c.toml:4:10: devices.a.plugin: no plugin provides `rouge`; did you mean `rogue`?",
             "c.toml:5:12: devices.a.deadline: must be a duration in quotes such as \"10s\", \"500ms\" \
              or \"7d\", not a whole number",
             "c.toml:8:19: devices.b.config.mrak: unknown field `mrak`; did you mean `mark`?",
             "c.toml:11:19: devices.c.config.mark: must be a whole number, not the text \"5s\"",
             "c.toml:13:10: devices.d.plugin: no plugin provides `toaster`; the kinds present are: \
-             wild",
+             rogue",
             "c.toml:16:19: devices.e.config.mark: must be a finite number",
             "c.toml:19:8: not TOML: string values must be quoted, expected literal string",
             "c.toml:22:9: requests.queue: 0 is out of range; write 1 to 65535",
@@ -97,16 +97,16 @@ fn where_the_plugins_are_is_not_known_no_device_is_called_unknown() {
         ("plugins.path = [plugins]\n", "c.toml:1:17: not TOML: "),
         ("[plugins\npath = [\"plugins\"]\n", "c.toml:1:9: not TOML: "),
     ] {
-        let problems = check(&format!("{text}[devices.a]\nplugin = \"wild\"\n")).unwrap_err();
+        let problems = check(&format!("{text}[devices.a]\nplugin = \"rogue\"\n")).unwrap_err();
         assert!(problems.len() == 1 && problems[0].starts_with(start), "{problems:#?}");
     }
 }
 
 #[test]
 fn a_good_configuration_is_accepted_with_its_devices() {
-    let text = "plugins.path = [\"plugins\"]\n[devices.a]\nplugin = \"wild\"\n";
+    let text = "plugins.path = [\"plugins\"]\n[devices.a]\nplugin = \"rogue\"\n";
     let accepted = check(text).expect("nothing is wrong");
     assert_eq!(accepted.config.devices.keys().collect::<Vec<_>>(), ["a"]);
-    assert!(accepted.plugins.kind("wild").is_some());
+    assert!(accepted.plugins.kind("rogue").is_some());
     assert!(Path::new(accepted.config.source.path()).ends_with("c.toml"));
 }

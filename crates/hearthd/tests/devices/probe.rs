@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_sdk::{
+use hearthd_sdk::{
     Absence, Answer, Changes, Context, Deferred, Device, Failure, Problems, Property,
 };
 use serde::Deserialize;

@@ -4,11 +4,11 @@ use std::{fs, io::Write};
 
 use hearthd::device::Difference;
 
-use crate::{bench::said, built::find, wild::House};
+use crate::{bench::said, built::find, rogue::House};
 
 fn table(id: &str, isolation: &str, mark: i64) -> String {
     format!(
-        "[devices.{id}]\nplugin = \"wild\"\nisolation = \"{isolation}\"\nconfig.mark = {mark}\n"
+        "[devices.{id}]\nplugin = \"rogue\"\nisolation = \"{isolation}\"\nconfig.mark = {mark}\n"
     )
 }
 
@@ -101,7 +101,7 @@ fn a_bad_configuration_or_plugin_leaves_all_as_it_was_and_says_why() {
         ),
         (good.clone() + "config.declare_status = true\n", &whole, "`status` is taken"),
         (good.clone() + "config.describe = \"abort\"\n", &whole, "signal: 6 (SIGABRT)"),
-        (good.replace("\"wild\"", "\"tame\""), &whole, "no plugin provides `tame`"),
+        (good.replace("\"rogue\"", "\"tame\""), &whole, "no plugin provides `tame`"),
         (good.clone(), cut, "truncated"),
         (good.clone(), b"text", "not an ELF shared object"),
     ] {
@@ -126,8 +126,8 @@ fn a_new_plugin_that_cannot_create_the_device_leaves_the_one_before_at_work() {
         let mut house = House::start(&table("a", isolation, 1));
         assert_eq!(house.ask("a/count", "1"), "200 1");
         let mut bad = fs::read(house.plugin()).unwrap();
-        let build = find(&bad, b"wild build: good");
-        bad[build + 12] = b'b';
+        let build = find(&bad, b"rogue build: good");
+        bad[build + 13] = b'b';
         replace(&house, &bad);
         assert_eq!(house.reload().unwrap().changed, ["a"]);
         assert_eq!(house.ask("a/count", "1"), "200 2", "{isolation}");
@@ -139,7 +139,7 @@ fn a_new_plugin_that_cannot_create_the_device_leaves_the_one_before_at_work() {
 
 #[test]
 fn a_reload_leads_out_of_quarantine_and_out_of_a_hang() {
-    let hung = "[devices.h]\nplugin = \"wild\"\ndeadline = \"50ms\"\n";
+    let hung = "[devices.h]\nplugin = \"rogue\"\ndeadline = \"50ms\"\n";
     let mut house = House::start(&(table("a", "none", 1) + hung));
     assert_eq!(house.ask("h/count", "1"), "200 1");
     for _ in 0..3 {

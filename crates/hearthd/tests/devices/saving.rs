@@ -1,6 +1,6 @@
 //! What a device saves goes ahead of the answer that tells of it, wherever its plugin runs.
 
-use crate::wild::House;
+use crate::rogue::House;
 
 const EVERYWHERE: [&str; 3] = ["none", "auto", "process"];
 

@@ -1,6 +1,6 @@
 //! What requests read and write.
 
-use hearth_core::{ContentType, Status};
+use hearthd_core::{ContentType, Status};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, said};

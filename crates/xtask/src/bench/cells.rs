@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hearth_tests::{Built, Result};
+use hearthd_tests::{Built, Result};
 
 use super::{
     Effort,

@@ -1,6 +1,6 @@
 //! What the journal costs: the same lights, asked what is journalled and what is not.
 
-use hearth_tests::{Built, Client, Daemon, DaemonConfig, Result};
+use hearthd_tests::{Built, Client, Daemon, DaemonConfig, Result};
 
 use super::{
     Effort, load,
@@ -27,7 +27,7 @@ pub(crate) struct Durability {
 pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Durability> {
     let folder = tempfile::tempdir()?;
     let (_mosquitto, port) = start_mosquitto(folder.path()).await?;
-    let access = hearth_tests::Access { port, login: None };
+    let access = hearthd_tests::Access { port, login: None };
     let mut config = DaemonConfig::new(access.clone());
     config.plugins = &["light"];
     config.devices = lights("light", LIGHTS, "none");

@@ -1,6 +1,6 @@
 //! What the daemon takes of a machine: memory at rest and after many requests, disk, dependencies.
 
-use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Result, built::cargo};
+use hearthd_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Result, built::cargo};
 
 use super::{
     Effort,

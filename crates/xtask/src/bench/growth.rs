@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Process, Result};
+use hearthd_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Process, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{
@@ -114,21 +114,21 @@ async fn with_queue(built: &Built, count: usize) -> Result<Queued> {
     let mut command = load::command(built, access, &question);
     // Without an expiry what has waited is stale.
     command.args(["--expiry", "600"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut asking = command.kill_on_drop(true).spawn().doing("start hearth-load")?;
+    let mut asking = command.kill_on_drop(true).spawn().doing("start hearthd-load")?;
     let mut said = BufReader::new(asking.stdout.take().doing("its output is piped")?).lines();
     if said.next_line().await?.as_deref() != Some("asked") {
-        return Err(Failure::new("hearth-load could not ask"));
+        return Err(Failure::new("hearthd-load could not ask"));
     }
     let begin = Instant::now();
     hub.spawn()?;
-    let line = said.next_line().await?.doing("hearth-load has ended without a word")?;
+    let line = said.next_line().await?.doing("hearthd-load has ended without a word")?;
     let answered_ms = begin.elapsed().as_secs_f64() * 1000.0;
     let peak_kb = memory_kb(hub.process()?.id(), "VmHWM")?;
     let json: serde_json::Value = serde_json::from_str(&line)?;
     let failed = json["failed"].as_f64().doing("no number of failures")?;
     let unanswered: f64 = json["unanswered"].as_f64().doing("no number of unanswered requests")?;
     hub.terminate().await?;
-    tokio::time::timeout(END, asking.wait()).await.doing("hearth-load does not end")??;
+    tokio::time::timeout(END, asking.wait()).await.doing("hearthd-load does not end")??;
     let answered_ms = (unanswered == 0.0).then_some(answered_ms);
     Ok(Queued { count, peak_kb, answered_ms, failed, unanswered })
 }

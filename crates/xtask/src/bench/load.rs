@@ -1,8 +1,8 @@
-//! The requester: `hearth-load`, a process of its own.
+//! The requester: `hearthd-load`, a process of its own.
 
 use std::{process::Stdio, time::Duration};
 
-use hearth_tests::{Access, Built, Doing, Failure, Result};
+use hearthd_tests::{Access, Built, Doing, Failure, Result};
 use tokio::process::Command;
 
 /// What to ask.
@@ -45,16 +45,16 @@ pub(crate) async fn ask(built: &Built, access: &Access, question: &Question) -> 
     let mut command = command(built, access, question);
     let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output())
         .await
-        .doing("hearth-load does not end")?
-        .doing("start hearth-load")?;
+        .doing("hearthd-load does not end")?
+        .doing("start hearthd-load")?;
     read(&question.topic, &output)
 }
 
 /// Makes the command; its last line of output is what [`read`] takes.
 pub(crate) fn command(built: &Built, access: &Access, question: &Question) -> Command {
-    let mut command = Command::new(built.binary("hearth-load"));
+    let mut command = Command::new(built.binary("hearthd-load"));
     command.arg("ask").args(login(access)).stdin(Stdio::null());
-    let response = hearth_tests::daemon::under(question.prefix.as_deref(), "response/load-{k}/r");
+    let response = hearthd_tests::daemon::under(question.prefix.as_deref(), "response/load-{k}/r");
     command.args(["--topic", &question.topic, "--response", &response]);
     for payload in &question.payloads {
         command.args(["--payload", payload]);
@@ -77,7 +77,7 @@ pub(crate) fn command(built: &Built, access: &Access, question: &Question) -> Co
     command
 }
 
-/// Returns the arguments with which `hearth-load` gets into a broker.
+/// Returns the arguments with which `hearthd-load` gets into a broker.
 pub(crate) fn login(access: &Access) -> Vec<String> {
     let mut arguments = vec!["--port".into(), access.port.to_string()];
     if let Some((user, password)) = &access.login {
@@ -86,14 +86,14 @@ pub(crate) fn login(access: &Access) -> Vec<String> {
     arguments
 }
 
-/// Reads what `hearth-load` said.
+/// Reads what `hearthd-load` said.
 pub(crate) fn read(what: &str, output: &std::process::Output) -> Result<Figures> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Failure(format!("{what}: {}", said.trim())));
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().last().doing("hearth-load said nothing")?;
+    let line = text.lines().last().doing("hearthd-load said nothing")?;
     let json: serde_json::Value = serde_json::from_str(line)?;
     let figure = |name| json[name].as_f64().doing(format!("no {name} in `{line}`"));
     Ok(Figures {

@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{Doing, Result, built::workspace};
+use hearthd_tests::{Doing, Result, built::workspace};
 
 use crate::provision::succeed;
 

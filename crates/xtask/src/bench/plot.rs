@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hearth_tests::{Doing, Result};
+use hearthd_tests::{Doing, Result};
 use plotters::prelude::*;
 
 use super::{

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, Process, Result,
     daemon::under,
     process::{eventually, free_port},
@@ -116,7 +116,7 @@ impl Stage {
         let mut observer = Client::connect(&broker.access("phone"), "observer").await?;
         hub.start(&mut observer).await?;
         let mut stage = Self { kind, broker, hub, _echoes: Vec::new(), _folder: folder };
-        let load = || Command::new(built.binary("hearth-load"));
+        let load = || Command::new(built.binary("hearthd-load"));
         let access = stage.broker.access("tablet");
         for (responder, mut command) in [
             (Responder::Rumqttc, load()),

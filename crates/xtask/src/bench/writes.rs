@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{Client, Daemon, Doing, Message, Result};
+use hearthd_tests::{Client, Daemon, Doing, Message, Result};
 
 /// Where the answers go.
 pub(crate) const RESPONSES: &str = "response/phone/bench";

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{Doing, Failure, Result, process::Signal};
+use hearthd_tests::{Doing, Failure, Result, process::Signal};
 use rustix::process::{Pid, kill_process_group};
 
 /// Runs a command to its end, which `line` names; where the wait is given up, the command and all that it runs are asked to end.

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{Doing, Result, built::workspace};
+use hearthd_tests::{Doing, Result, built::workspace};
 
 use super::child;
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use hearth_tests::{Failure, Result, built::workspace};
+use hearthd_tests::{Failure, Result, built::workspace};
 
 use super::child;
 use crate::provision::stdout_of;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use hearth_tests::{
+use hearthd_tests::{
     Doing, Result,
     built::{cargo, workspace},
 };
@@ -152,4 +152,4 @@ impl Architecture {
 }
 
 const PACKAGES: [&str; 5] =
-    ["hearthd", "hearth-broker", "hearth-command", "hearth-light", "hearth-thermostat"];
+    ["hearthd", "hearthd-broker", "hearthd-command", "hearthd-light", "hearthd-thermostat"];

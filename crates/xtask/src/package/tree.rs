@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use crate::provision::stdout_of;
 

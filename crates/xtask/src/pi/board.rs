@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use super::parts::Parts;
 use crate::provision::succeed;

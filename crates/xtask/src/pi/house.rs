@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use super::{
     board::{copy, ramdisk, write},

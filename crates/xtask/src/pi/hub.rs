@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{Failure, Result};
+use hearthd_tests::{Failure, Result};
 
 use super::machine::{Machine, Said};
 

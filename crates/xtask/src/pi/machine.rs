@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use hearth_tests::{Doing, Failure, Process, Result, process::eventually};
+use hearthd_tests::{Doing, Failure, Process, Result, process::eventually};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},

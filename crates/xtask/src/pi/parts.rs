@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use crate::provision::{mirror, provide, succeed};
 

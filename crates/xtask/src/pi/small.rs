@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_tests::{Doing, Result};
+use hearthd_tests::{Doing, Result};
 
 use super::{
     board::{put_libraries, ramdisk, write},

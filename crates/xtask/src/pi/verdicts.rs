@@ -1,6 +1,6 @@
 //! What was to be seen, and whether it was.
 
-use hearth_tests::{Failure, Result};
+use hearthd_tests::{Failure, Result};
 
 /// The table of verdicts, printed as it grows.
 #[derive(Debug, Default)]

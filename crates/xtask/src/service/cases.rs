@@ -1,6 +1,6 @@
 //! The life of the service: from its installation to its purge.
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use super::{Table, machine::Machine, sandbox};
 

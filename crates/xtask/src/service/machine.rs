@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_tests::{
+use hearthd_tests::{
     Doing, Failure, Process, Result,
     process::{Ran, eventually, run},
 };

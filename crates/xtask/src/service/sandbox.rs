@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 
 use super::machine::Machine;
 

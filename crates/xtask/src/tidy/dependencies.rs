@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use hearth_tests::{
+use hearthd_tests::{
     Doing, Result,
     built::{cargo, workspace},
 };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use hearth_tests::{Doing, Result, built::workspace};
+use hearthd_tests::{Doing, Result, built::workspace};
 
 use super::{Repository, markdown::Document};
 

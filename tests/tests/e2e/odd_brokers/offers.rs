@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hearth_tests::{Message, Result, client::PATIENCE};
+use hearthd_tests::{Message, Result, client::PATIENCE};
 use rumqttc::v5::mqttbytes::v5::Packet;
 
 use super::{HUB, Home};
@@ -35,7 +35,7 @@ async fn without_wildcards_each_declared_property_has_its_own_filter() -> Result
 
 #[tokio::test]
 async fn without_a_keep_alive_one_connection_holds() -> Result<()> {
-    let odd = |odd: &mut hearth_tests::Oddities| odd.connack.server_keep_alive = Some(0);
+    let odd = |odd: &mut hearthd_tests::Oddities| odd.connack.server_keep_alive = Some(0);
     let mut home = Home::prepare(odd, |config| config.keep_alive = "5s").await?;
     home.daemon.start(&mut home.phone).await?;
     let connected = home.broker.connections(HUB).len();

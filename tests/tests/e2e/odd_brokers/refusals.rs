@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hearth_tests::{
+use hearthd_tests::{
     Authority, Client, Message, OddPuback, Result, Subacks, TlsFront, client::PATIENCE,
     process::eventually, tls::Validity,
 };

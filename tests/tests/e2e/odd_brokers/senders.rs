@@ -1,6 +1,6 @@
 //! A broker that vouches for who has sent a message.
 
-use hearth_tests::{Client, Message, Result, client::PATIENCE};
+use hearthd_tests::{Client, Message, Result, client::PATIENCE};
 
 use super::Home;
 

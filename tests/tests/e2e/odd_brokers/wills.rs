@@ -1,6 +1,6 @@
 //! Wills at a broker that keeps less than was asked for, or changes them.
 
-use hearth_tests::{Client, Message, Oddities, Result, client::PATIENCE, process::eventually};
+use hearthd_tests::{Client, Message, Oddities, Result, client::PATIENCE, process::eventually};
 use rumqttc::v5::mqttbytes::QoS;
 
 use super::{HUB, Home};

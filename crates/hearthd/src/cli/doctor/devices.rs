@@ -6,7 +6,7 @@ mod tests;
 
 use std::{path::Path, process::ExitCode};
 
-use hearth_hardware::{
+use hearthd_hardware::{
     FoundThermometer, GpioChip, LedFound, PwmChip, Root, gpio_chips, leds, pwm_chips, thermometers,
 };
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_sdk::{Answer, Changes, Context, Device, Failure, Property};
+use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property};
 
 /// The table `[devices.ID.config]`.
 #[derive(serde::Deserialize)]
@@ -64,13 +64,13 @@ impl Lamp {
     }
 }
 
-hearth_sdk::export!(Lamp);
+hearthd_sdk::export!(Lamp);
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use hearth_sdk::harness::Bench;
+    use hearthd_sdk::harness::Bench;
     use serde_json::json;
 
     use super::Lamp;

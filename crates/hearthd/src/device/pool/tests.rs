@@ -10,8 +10,8 @@ use std::{
     },
 };
 
-use hearth_core::{Answer, Request, RequestId};
-use hearth_sdk::{Changes, Context, Device, Failure, NoConfig, Property};
+use hearthd_core::{Answer, Request, RequestId};
+use hearthd_sdk::{Changes, Context, Device, Failure, NoConfig, Property};
 
 use super::*;
 use crate::{
@@ -37,7 +37,7 @@ impl Device for Patient {
         Ok(Self { context })
     }
 
-    fn set(&mut self, changes: &Changes) -> Result<hearth_sdk::Answer, Failure> {
+    fn set(&mut self, changes: &Changes) -> Result<hearthd_sdk::Answer, Failure> {
         if changes.switch("wait").is_some() {
             let (_, go) = gate();
             let go = go.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +46,7 @@ impl Device for Patient {
         if let Some(on) = changes.switch("power") {
             self.context.publish("power", on);
         }
-        Ok(hearth_sdk::Answer::Done)
+        Ok(hearthd_sdk::Answer::Done)
     }
 }
 
@@ -78,7 +78,7 @@ fn pool(threads: usize) -> (Arc<Pool>, Allowed) {
 
 #[expect(unsafe_code, reason = "a kind is a C table")]
 fn start(pool: Arc<Pool>) -> Devices {
-    let table = hearth_sdk::export::kind::<Patient>();
+    let table = hearthd_sdk::export::kind::<Patient>();
     // SAFETY: the SDK makes tables of constants.
     let table = unsafe { &*table };
     // SAFETY: its tables follow the ABI.

@@ -1,6 +1,6 @@
 //! What the pins do when whoever drives them is killed.
 
-use hearth_tests::Result;
+use hearthd_tests::Result;
 
 use super::SOON;
 use crate::pi::{hub::Hub, outside::Pin, small, verdicts::Verdicts};
@@ -45,7 +45,7 @@ async fn killed(hub: &mut Hub) -> Result<()> {
         hub.machine.watch(line, pin, SOON).await?;
     }
     let now = hub.machine.outside.pwm(0).await?;
-    if now == strip { Ok(()) } else { Err(hearth_tests::Failure(format!("{now:?}"))) }
+    if now == strip { Ok(()) } else { Err(hearthd_tests::Failure(format!("{now:?}"))) }
 }
 
 async fn started_again(hub: &mut Hub) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::{Doing, Failure, Result};
+use hearthd_tests::{Doing, Failure, Result};
 use tokio::time::Instant;
 
 use super::{SOON, lights, thermostats};

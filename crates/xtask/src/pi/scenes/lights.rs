@@ -1,6 +1,6 @@
 //! Lights on GPIO lines, a kernel LED, and PWM channels.
 
-use hearth_tests::{Failure, Result};
+use hearthd_tests::{Failure, Result};
 
 use super::SOON;
 use crate::pi::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_tests::Result;
+use hearthd_tests::Result;
 
 use super::SOON;
 use crate::pi::{hub::Hub, outside::Pin, verdicts::Verdicts};

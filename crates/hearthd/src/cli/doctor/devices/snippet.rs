@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use hearth_hardware::{FoundThermometer, GpioChip};
+use hearthd_hardware::{FoundThermometer, GpioChip};
 use toml::{Table, Value};
 
 use super::Offer;

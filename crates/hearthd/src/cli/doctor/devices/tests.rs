@@ -1,7 +1,7 @@
 //! The doctor on a machine made of files.
 
-use hearth_hardware::Thermometer;
-use hearth_machine::Machine;
+use hearthd_hardware::Thermometer;
+use hearthd_machine::Machine;
 
 use super::*;
 

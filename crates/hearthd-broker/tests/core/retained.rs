@@ -1,0 +1,119 @@
+//! Retained messages (MQTT 3.3.1.3).
+
+use hearthd_broker::packet::QoS;
+
+use crate::harness::*;
+
+fn world() -> World {
+    let mut world = World::new();
+    let writer = world.join(Client::new("old", "writer"));
+    for (topic, payload) in
+        [("home/a", "1"), ("home/a/b", "2"), ("home/ab", "3"), ("home/c/b", "4")]
+    {
+        world.publish(writer, retained(message(topic, payload, QoS::AtLeastOnce, 1)));
+    }
+    world
+}
+
+#[test]
+fn a_subscriber_gets_what_its_filter_matches() {
+    for (filter, expected) in [
+        ("home/#", &["1", "2", "3", "4"][..]),
+        ("home/a", &["1"]),
+        ("home/a/#", &["1", "2"]),
+        ("home/+/b", &["2", "4"]),
+        ("home/+", &["1", "3"]),
+        ("home/none", &[]),
+    ] {
+        let mut world = world();
+        let reader = world.join(Client::new("old", "reader"));
+        let got = world.subscribe(reader, filter, 0);
+        assert_eq!(got[0], "SUBACK [00]");
+        let payloads: Vec<&str> =
+            got[1..].iter().map(|line| line.split(['=', ' ']).nth(1).unwrap()).collect();
+        assert_eq!(payloads, expected, "{filter}");
+        assert!(got[1..].iter().all(|line| line.ends_with("retained")), "{got:?}");
+    }
+}
+
+#[test]
+fn an_empty_message_removes_what_is_retained() {
+    let mut world = world();
+    let writer = world.join(Client::new("old", "other"));
+    world.publish(writer, retained(message("home/a", "", QoS::AtMostOnce, 0)));
+    let reader = world.join(Client::new("old", "reader"));
+    assert_eq!(world.subscribe(reader, "home/a", 0), ["SUBACK [00]"]);
+}
+
+#[test]
+fn retain_handling_says_when_they_come() {
+    for (handling, first, again) in [(0, true, true), (1, true, false), (2, false, false)] {
+        let mut world = world();
+        let reader = world.join(Client::new("old", "reader"));
+        for expected in [first, again] {
+            let mut wanted = options(0);
+            wanted.retain_handling = handling;
+            world.receive(reader, subscribe(1, &[("home/a", wanted)]));
+            assert_eq!(world.got(reader).len() == 2, expected, "{handling}");
+        }
+    }
+}
+
+#[test]
+fn retain_as_published_keeps_the_flag_of_what_comes_later() {
+    for as_published in [false, true] {
+        let mut world = World::new();
+        let reader = world.join(Client::new("old", "reader"));
+        let mut wanted = options(0);
+        wanted.retain_as_published = as_published;
+        world.receive(reader, subscribe(1, &[("home/#", wanted)]));
+        let writer = world.join(Client::new("old", "writer"));
+        world.publish(writer, retained(message("home/a", "1", QoS::AtMostOnce, 0)));
+        assert_eq!(world.deliveries(reader)[0].retain, as_published);
+    }
+}
+
+#[test]
+fn a_retained_message_ends_with_its_expiry() {
+    let mut world = World::new();
+    let writer = world.join(Client::new("old", "writer"));
+    let mut sent = retained(message("home/a", "1", QoS::AtMostOnce, 0));
+    sent.expiry = Some(100);
+    world.publish(writer, sent);
+    world.pass(seconds(40));
+    let reader = world.join(Client::new("old", "reader"));
+    world.receive(reader, subscribe(1, &[("home/#", options(0))]));
+    assert_eq!(world.deliveries(reader)[0].expiry, Some(60));
+    world.pass(seconds(120));
+    world.receive(reader, subscribe(1, &[("home/#", options(0))]));
+    assert_eq!(world.got(reader), ["SUBACK [00]"]);
+    assert!(world.broker.retained_topics().is_empty());
+    assert!(world.store.is_empty());
+}
+
+#[test]
+fn a_retained_copy_alone_costs_a_publisher_no_write() {
+    let mut world = World::new();
+    let writer = world.join(Client::new("old", "writer"));
+    let before = world.batches;
+    for id in 1..50 {
+        world.publish(writer, retained(message("home/a", "1", QoS::AtLeastOnce, id)));
+        assert_eq!(world.got(writer), [format!("PUBACK #{id} 10")]);
+        world.settle();
+    }
+    assert_eq!(world.batches, before);
+    world.pass(seconds(1));
+    assert_eq!(world.batches, before + 1);
+}
+
+#[test]
+fn many_retained_messages_all_come_however_small_the_queue() {
+    let mut world = World::new();
+    let writer = world.join(Client::new("old", "writer"));
+    for number in 0..1_000 {
+        let topic = format!("home/many/{number}");
+        world.publish(writer, retained(message(&topic, "1", QoS::AtMostOnce, 0)));
+    }
+    let reader = world.join(Client::new("old", "reader"));
+    assert_eq!(world.subscribe(reader, "home/many/+", 0).len(), 1_001);
+}

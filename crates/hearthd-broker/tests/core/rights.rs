@@ -1,0 +1,230 @@
+//! Who may do what: the table of roles, and how it is kept everywhere.
+
+use hearthd_broker::{
+    core::{Input, NoticeKind},
+    packet::{QoS, Reason},
+    rights::{Action, Extent, Kind, Role, extent},
+};
+
+use crate::harness::*;
+
+/// An account, a client of it, and for each topic what it may do: `w` publish, `r` publish retained, `s` subscribe.
+type Line = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const TABLE: &[Line] = &[
+    (
+        "hub",
+        "hearthd-demo",
+        &[
+            ("home/cmnd/lamp/power", "w s"),
+            ("home/state/lamp/power", "wrs"),
+            ("home/state/boiler/power", "  s"),
+            ("home/response/phone/x", "w s"),
+            ("home/hub/hearthd-demo/presence", "wrs"),
+            ("home/hub/attic/presence", "  s"),
+            ("home/hub/hearthd-demo/absence", "wrs"),
+            ("home/hub/attic/absence", "  s"),
+            ("home/event/lamp", "w s"),
+            ("home/else", "wrs"),
+            ("zigbee2mqtt/lamp", "   "),
+            ("$SYS/x", "   "),
+        ],
+    ),
+    (
+        "attic",
+        "attic",
+        &[
+            ("home/state/boiler/power", "wrs"),
+            ("home/state/lamp/power", "  s"),
+            ("home/hub/attic/presence", "wrs"),
+        ],
+    ),
+    (
+        "anna",
+        "phone",
+        &[
+            ("home/cmnd/lamp/power", "w s"),
+            ("home/state/lamp/power", "  s"),
+            ("home/response/phone/x", "w s"),
+            ("home/response/other/x", "  s"),
+            ("home/hub/phone/presence", "  s"),
+            ("home/hub/hearthd-demo/absence", "  s"),
+            ("home/event/lamp", "  s"),
+            ("home/else", "  s"),
+            ("homestead/else", "   "),
+        ],
+    ),
+    (
+        "visitor",
+        "guest",
+        &[
+            ("home/cmnd/hall-lamp/power", "w  "),
+            ("home/cmnd/lamp/power", "   "),
+            ("home/state/hall-lamp/power", "  s"),
+            ("home/state/hall-lamp", "  s"),
+            ("home/state/lamp/power", "   "),
+            ("home/response/guest/x", "w s"),
+            ("home/response/other/x", "   "),
+            ("home/hub/hearthd-demo/presence", "  s"),
+            ("home/hub/hearthd-demo/absence", "   "),
+            ("home/event/hall-lamp", "  s"),
+            ("home/event/lamp", "   "),
+            ("home/else", "   "),
+        ],
+    ),
+    (
+        "siren",
+        "siren-1",
+        &[
+            ("home/cmnd/siren/power", "  s"),
+            ("home/cmnd/lamp/power", "   "),
+            ("home/state/siren/power", "wrs"),
+            ("home/state/lamp/power", "   "),
+            ("home/response/phone/x", "w  "),
+            ("home/response/siren-1/x", "w s"),
+            ("home/hub/hearthd-demo/presence", "  s"),
+            ("home/hub/siren-1/presence", "  s"),
+            ("home/event/siren", "w s"),
+            ("home/else", "   "),
+        ],
+    ),
+    (
+        "zigbee2mqtt",
+        "z2m",
+        &[
+            ("zigbee2mqtt/lamp/set", "wrs"),
+            ("zigbee2mqtt", "wrs"),
+            ("homeassistant/x", "wrs"),
+            ("tasmota/x", "   "),
+            ("home/state/lamp/power", "   "),
+            ("home/cmnd/lamp/power", "   "),
+        ],
+    ),
+    (
+        "old",
+        "anything",
+        &[
+            ("home/state/lamp/power", "wrs"),
+            ("home/hub/hearthd-demo/presence", "wrs"),
+            ("home", "wrs"),
+            ("elsewhere", "   "),
+        ],
+    ),
+];
+
+#[test]
+fn every_role_may_do_what_the_table_says_and_nothing_else() {
+    for (account, client, topics) in TABLE {
+        let mut world = World::new();
+        let link = world.join(Client::new(account, client));
+        for (topic, may) in *topics {
+            let mut found = String::new();
+            world.publish(link, message(topic, "v", QoS::AtLeastOnce, 1));
+            world.publish(link, retained(message(topic, "v", QoS::AtLeastOnce, 1)));
+            let codes = world.got(link);
+            for (code, letter) in codes.iter().zip(["w", "r"]) {
+                found += if code == "PUBACK #1 87" { " " } else { letter };
+            }
+            let suback = &world.subscribe(link, topic, 1)[0];
+            found += if suback == "SUBACK [87]" { " " } else { "s" };
+            assert_eq!(&found, may, "{account} {topic}: {codes:?} {suback}");
+            // A will is a publication: retained or not.
+            for (retain, letter) in [(false, 'w'), (true, 'r')] {
+                let will = Client::new(account, client).will(topic, "gone", 0).with(|it| {
+                    it.will.as_mut().unwrap().retain = retain;
+                });
+                let other = world.connect(will);
+                let connack = world.connack(other);
+                let expected =
+                    if may.contains(letter) { Reason::Success } else { Reason::NotAuthorized };
+                assert_eq!(connack.reason, expected, "{account} {topic} will {retain}");
+                world.handle(Input::Closed { link: other });
+            }
+            world = World::new();
+            world.join(Client::new(account, client));
+        }
+    }
+}
+
+#[test]
+fn the_table_has_a_line_for_every_role() {
+    let roles: Vec<Role> = accounts().accounts.values().map(|account| account.role).collect();
+    for role in Role::GIVEN {
+        assert!(roles.contains(&role), "{role:?}");
+    }
+    // Only a hub writes presence and absence, whoever asks.
+    for role in [Role::Resident, Role::Guest, Role::Responder, Role::Device] {
+        for kind in [Kind::Presence, Kind::Absence] {
+            assert_eq!(extent(role, kind, Action::Publish), Extent::Never, "{role:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wildcard_is_granted_and_what_may_not_be_read_left_out() {
+    let mut world = World::new();
+    let guest = world.join(Client::new("visitor", "guest"));
+    for filter in ["#", "home/#", "home/state/+/power"] {
+        assert_eq!(world.subscribe(guest, filter, 0), ["SUBACK [00]"], "{filter}");
+    }
+    for filter in ["home/cmnd/#", "zigbee2mqtt/#", "$SYS/#", "home/else/+"] {
+        assert_eq!(world.subscribe(guest, filter, 0), ["SUBACK [87]"], "{filter}");
+    }
+    let hub = world.join(hub());
+    for topic in ["home/state/hall-lamp/power", "home/state/lamp/power", "home/else"] {
+        world.publish(hub, retained(message(topic, topic, QoS::AtMostOnce, 0)));
+    }
+    assert_eq!(world.payloads(guest), ["home/state/hall-lamp/power"]);
+    // The same for what is retained.
+    let again = world.join(Client::new("visitor", "guest-2"));
+    let got = world.subscribe(again, "home/#", 0);
+    assert_eq!(got[1..], ["home/state/hall-lamp/power=home/state/hall-lamp/power q0 retained"]);
+}
+
+#[test]
+fn a_refusal_says_why_to_the_client_and_to_the_log() {
+    let mut world = World::new();
+    let link = world.join(phone());
+    world.publish(link, message("home/state/lamp/power", "ON", QoS::AtLeastOnce, 1));
+    let notice = world.notices.pop().unwrap();
+    assert_eq!(notice.kind, NoticeKind::PublishRefused);
+    assert_eq!(notice.why, "account `anna` may not publish on `home/state/lamp/power`");
+    assert_eq!(&*notice.client_id, "phone");
+    let link = world.connect(Client::new("anna", "tv").will("tv/lwt", "Offline", 0));
+    let connack = world.connack(link);
+    assert_eq!(connack.reason, Reason::NotAuthorized);
+    let why = "account `anna` may not publish its will on `tv/lwt`";
+    assert_eq!(connack.text.as_deref(), Some(why));
+}
+
+#[test]
+fn a_hub_learns_who_sent_a_message_and_nobody_can_forge_it() {
+    let mut world = World::new();
+    let link = world.join(hub());
+    world.subscribe(link, "home/cmnd/#", 1);
+    let reader = world.join(Client::new("old", "reader"));
+    world.subscribe(reader, "home/cmnd/#", 1);
+    let phone = world.join(phone());
+    world.publish(phone, message("home/cmnd/lamp/power", "ON", QoS::AtMostOnce, 0));
+    let delivery = world.deliveries(link).remove(0);
+    assert!(delivery.vouched);
+    assert_eq!(&*delivery.message.sender.account, "anna");
+    assert_eq!(&*delivery.message.sender.client_id, "phone");
+    assert!(!world.deliveries(reader).remove(0).vouched);
+}
+
+#[test]
+fn rights_that_were_taken_away_hold_for_what_waits() {
+    let mut world = World::new();
+    let link = world.join(phone().durable());
+    world.subscribe(link, "home/#", 1);
+    world.handle(Input::Closed { link });
+    let hub = world.join(hub());
+    world.publish(hub, message("home/state/lamp/power", "secret", QoS::AtLeastOnce, 1));
+    let mut accounts = accounts();
+    accounts.accounts.get_mut("anna").unwrap().role = Role::Guest;
+    world.handle(Input::Accounts(accounts));
+    world.publish(hub, message("home/state/lamp/power", "secret", QoS::AtLeastOnce, 2));
+    let link = world.join(phone().durable());
+    assert!(world.payloads(link).is_empty());
+}

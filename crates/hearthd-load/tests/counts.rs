@@ -1,0 +1,265 @@
+//! What one request costs the core, in counts that are the same on every machine: allocations and instructions.
+//!
+//! A count above its budget is a regression; one far below it means that the budget can go down.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hearthd_core::{
+    Answer, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection, Hub, HubConfig, Input,
+    Kept, Message, Now, Output, QoS, topic::Templates,
+};
+
+#[test]
+fn a_request_allocates_no_more_than_its_budget() {
+    let mut wrong = Vec::new();
+    for (kind, budget) in [
+        (Kind::Set, 22),
+        (Kind::Change, 22),
+        (Kind::Toggle, 22),
+        (Kind::Read, 20),
+        (Kind::SetOnce, 18),
+    ] {
+        let mut home = Home::online(kind);
+        home.ask(kind, WARM_UP);
+        let requests = kind.requests(REQUESTS);
+        let counted = allocation_counter::measure(|| home.receive(requests));
+        home.check(WARM_UP + REQUESTS);
+        let each = counted.count_total / REQUESTS as u64;
+        wrong.extend(check_budget(kind, "allocations", each, budget));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Runs itself under callgrind, once with twice as many requests: the difference is theirs alone.
+///
+/// Only in an optimised build, as `cargo xtask counts` makes one: the checks of a debug build outweigh what is counted.
+#[cfg(not(debug_assertions))]
+#[test]
+fn a_request_takes_no_more_instructions_than_its_budget() {
+    let mut wrong = Vec::new();
+    for (kind, budget) in [
+        (Kind::Set, 43_500),
+        (Kind::Change, 47_000),
+        (Kind::Toggle, 49_000),
+        (Kind::Read, 37_500),
+        (Kind::SetOnce, 38_500),
+    ] {
+        let more = instructions(kind, 2 * REQUESTS) - instructions(kind, REQUESTS);
+        wrong.extend(check_budget(kind, "instructions", more / REQUESTS as u64, budget));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What the test above has callgrind watch; by itself it asks once.
+#[test]
+fn the_script() {
+    let kind = std::env::var("HEARTH_COUNT_KIND").map_or(Kind::Set, |name| Kind::named(&name));
+    let count = std::env::var("HEARTH_COUNT_REQUESTS").map_or(1, |count| count.parse().unwrap());
+    let mut home = Home::online(kind);
+    home.ask(kind, count);
+    home.check(count);
+}
+
+#[cfg(not(debug_assertions))]
+fn instructions(kind: Kind, requests: usize) -> u64 {
+    let program = std::env::current_exe().unwrap();
+    let mut valgrind = std::process::Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
+    valgrind.args(["--exact", "the_script"]);
+    valgrind.env("HEARTH_COUNT_KIND", format!("{kind:?}"));
+    valgrind.env("HEARTH_COUNT_REQUESTS", requests.to_string());
+    let output =
+        valgrind.output().expect("valgrind is installed (Debian: apt-get install valgrind)");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    let line = text.lines().find_map(|line| line.split_once("Collected :"));
+    line.expect("callgrind says what it collected").1.trim().parse().unwrap()
+}
+
+/// Returns what is wrong with a count.
+fn check_budget(kind: Kind, what: &str, count: u64, budget: u64) -> Option<String> {
+    println!("{kind:?}: {count} {what} (budget {budget})");
+    if count > budget {
+        Some(format!("{kind:?}: {count} {what} for a request, and {budget} are allowed"))
+    } else if count < budget * 3 / 4 {
+        Some(format!("{kind:?}: {count} {what} for a request; lower its budget of {budget}"))
+    } else {
+        None
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Its answer is journalled before PUBACK.
+    Set,
+    /// The device saves another state each time, which is stored with the answer.
+    Change,
+    /// Its intent is journalled, too.
+    Toggle,
+    Read,
+    /// At QoS 0.
+    SetOnce,
+}
+
+impl Kind {
+    fn named(name: &str) -> Self {
+        let all = [Self::Set, Self::Change, Self::Toggle, Self::Read, Self::SetOnce];
+        all.into_iter().find(|kind| format!("{kind:?}") == name).unwrap()
+    }
+
+    fn requests(self, count: usize) -> Vec<Message> {
+        let payload = match self {
+            Self::Set | Self::Change | Self::SetOnce => "ON",
+            Self::Toggle => "TOGGLE",
+            Self::Read => "",
+        };
+        let request = |n: usize| Message {
+            topic: "alice/cmnd/light-in-bedroom/power".into(),
+            payload: payload.into(),
+            qos: if let Self::SetOnce = self { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+            response_topic: Some("alice/response/phone/light".into()),
+            correlation_data: Some(Bytes::copy_from_slice(&n.to_be_bytes())),
+            ..Message::default()
+        };
+        (0..count).map(request).collect()
+    }
+}
+
+/// A hub whose broker, store and device do at once what it wants.
+struct Home {
+    hub: Hub,
+    /// Whether the device saves at each request.
+    saves: bool,
+    now: Duration,
+    inputs: VecDeque<Input>,
+    deliveries: u64,
+    answers: usize,
+    acknowledgements: usize,
+}
+
+impl Home {
+    fn online(kind: Kind) -> Self {
+        let hub = Hub::new(config(), Kept::default(), || [7; 16]);
+        let mut home = Self {
+            hub,
+            saves: matches!(kind, Kind::Change),
+            now: Duration::from_secs(1000),
+            inputs: VecDeque::from([Input::Elapsed]),
+            deliveries: 0,
+            answers: 0,
+            acknowledgements: 0,
+        };
+        home.settle();
+        // Until the outcome of the last will is decided.
+        while let Some(due) = home.hub.poll_timeout() {
+            home.now = due;
+            home.inputs.push_back(Input::Elapsed);
+            home.settle();
+        }
+        home.acknowledgements = 0;
+        home
+    }
+
+    fn ask(&mut self, kind: Kind, count: usize) {
+        self.receive(kind.requests(count));
+    }
+
+    fn receive(&mut self, requests: Vec<Message>) {
+        for request in requests {
+            self.now += Duration::from_millis(1);
+            let delivery = (request.qos == QoS::AtLeastOnce).then(|| self.delivery());
+            self.inputs.push_back(Input::Received { message: request, delivery });
+            self.settle();
+        }
+    }
+
+    fn check(&self, requests: usize) {
+        assert_eq!(self.answers, requests);
+        assert!(self.acknowledgements == requests || self.acknowledgements == 0);
+    }
+
+    fn delivery(&mut self) -> Delivery {
+        self.deliveries += 1;
+        let packet_id = u16::try_from(self.deliveries % 60_000).unwrap() + 1;
+        Delivery { id: DeliveryId(self.deliveries), packet_id }
+    }
+
+    /// Handles inputs, and what comes of them, until nothing is left.
+    fn settle(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            self.hub.handle(Now { monotonic: self.now, unix: Duration::ZERO }, input);
+            while let Some(output) = self.hub.poll_output() {
+                self.perform(output);
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        let input = match output {
+            Output::Connect { .. } => Input::Connected(Connack {
+                response_information: Some("alice".into()),
+                ..Connack::default()
+            }),
+            Output::Disconnect => Input::Disconnected(Disconnection::Requested),
+            Output::Protest => unreachable!("the broker keeps to the standard"),
+            Output::Subscribe(all) => Input::Subscribed { reason_codes: vec![1; all.len()] },
+            Output::Publish { id, message } => {
+                if message.topic.ends_with("/fence") {
+                    let delivery = Some(self.delivery());
+                    self.inputs.push_back(Input::Received { message, delivery });
+                } else {
+                    self.answers += usize::from(message.topic.ends_with("/light"));
+                }
+                Input::Published { id, reason_code: 0 }
+            }
+            Output::Store { revision, .. } => Input::Stored { revision },
+            Output::Execute(request) => {
+                if self.saves {
+                    let (device, state) = (request.device.to_string(), Bytes::from_static(b"on"));
+                    self.inputs.push_back(Input::Saved { device, state });
+                }
+                Input::Answered { request: request.id, answer: Answer::text("ON") }
+            }
+            Output::Acknowledge(_) => {
+                self.acknowledgements += 1;
+                return;
+            }
+            Output::Unsubscribe(_) | Output::Absence(_) | Output::Notice(_) => return,
+            Output::Stopped(result) => panic!("the hub has stopped: {result:?}"),
+        };
+        self.inputs.push_back(input);
+    }
+}
+
+fn config() -> HubConfig {
+    let light = DevicePolicy::new(Duration::from_secs(5));
+    HubConfig {
+        client_id: "hearthd-pi".into(),
+        topics: Templates::default(),
+        allow_responses: Vec::new(),
+        require_response_information: false,
+        fallback_prefix: None,
+        will_delay: Duration::from_secs(10),
+        settle: Duration::from_millis(300),
+        fence_timeout: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(20),
+        grace: Duration::from_secs(5),
+        devices: BTreeMap::from([("light-in-bedroom".to_owned(), light)]),
+        guards: Vec::new(),
+        broker: "127.0.0.1:1883".into(),
+        redelivery: Duration::from_secs(60),
+        receive_maximum: 1024,
+        deadline: Duration::from_secs(5),
+        queue: 64,
+        max_payload: 64 * 1024,
+    }
+}
+
+/// The journal is full after these, as it is in a hub that has been up for a while.
+const WARM_UP: usize = 2000;
+const REQUESTS: usize = 1000;

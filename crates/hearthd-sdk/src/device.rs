@@ -1,0 +1,202 @@
+//! The trait that a plugin author implements, and how it answers.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Absence, Changes, Context, Property};
+
+/// One kind of device; a value of the type is one device.
+///
+/// Calls on one device never overlap, but may come from different threads (T1). Each should return within
+/// milliseconds; what takes longer belongs on a thread of the device and is answered through
+/// [`Context::defer`]. A panic in any of them ends this device alone; the hub creates it anew.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kind of device",
+    label = "`hearthd_sdk::Device` is not implemented for it",
+    note = "write `impl hearthd_sdk::Device for {Self}` with its properties, `create` and `set`"
+)]
+pub trait Device: Sized + Send + 'static {
+    /// The name that `plugin = "..."` gives in the hub's configuration.
+    const KIND: &'static str;
+
+    /// The device's `config` table; should deny unknown fields.
+    type Config: DeserializeOwned;
+
+    /// Adds what is wrong with a configuration beyond its types; does no I/O.
+    fn check(_config: &Self::Config, _problems: &mut Problems) {}
+
+    /// Declares the properties of a device with this configuration; does no I/O.
+    fn properties(config: &Self::Config) -> Vec<Property>;
+
+    /// Makes a device and publishes the state of every readable property.
+    ///
+    /// `saved` is what [`save`](Self::save) last returned, before a restart of the hub or of the device.
+    ///
+    /// # Errors
+    ///
+    /// Where there can be no device now, such as hardware that is not there: the hub tries again with back-off, and
+    /// requesters get 503 with the message.
+    fn create(
+        config: Self::Config,
+        context: Context,
+        saved: Option<&[u8]>,
+    ) -> Result<Self, Failure>;
+
+    /// Applies all changes or none, and publishes every property whose state changed.
+    ///
+    /// The values are within what [`properties`](Self::properties) declared (C0). Reads do not come here: the hub
+    /// answers them with what was last published.
+    ///
+    /// # Errors
+    ///
+    /// Where the changes are not applied: the requester gets [`Failure`]'s status and message.
+    fn set(&mut self, changes: &Changes) -> Result<Answer, Failure>;
+
+    /// Handles a timer that [`Context::set_timer`] armed.
+    fn timer(&mut self, _id: u32) {}
+
+    /// Handles a call of [`Context::wake`].
+    fn wake(&mut self) {}
+
+    /// Handles what became of the hub's will (MQTT 3.1.2.5) while it was away (A1).
+    ///
+    /// May come again for one generation when late evidence changes the outcome.
+    fn absence(&mut self, _absence: &Absence) {}
+
+    /// Returns what [`create`](Self::create) of a successor should know, in a form of the author's choice.
+    ///
+    /// Asked for after every call, so that it survives a power cut as well; keep it cheap. Where it differs from what the
+    /// hub has, the hub stores it before it gives an answer that tells of it.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// The configuration of a kind that has none: an empty table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
+/// How a device answers changes that it accepts.
+///
+/// The answer goes to the request's Response Topic with its Correlation Data (MQTT 3.3.2.3.5, 3.3.2.3.6), and
+/// carries the state that the device last published of every property that the request named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The changes are applied.
+    Done,
+    /// A [`Deferred`](crate::Deferred) taken during this call answers.
+    Later,
+}
+
+/// Why a device does not do what it was asked to do.
+///
+/// The requester reads the status and the message in the user properties `__stat` and `__stMsg` of the answer
+/// (MQTT 3.3.2.3.7), and in its JSON payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    message: String,
+}
+
+impl Failure {
+    /// Says that the device tried and failed (status 500).
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Failed, message: message.into() }
+    }
+
+    /// Says that the values are not acceptable (status 422).
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Invalid, message: message.into() }
+    }
+
+    /// Says that the requester should try again later (status 429).
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Busy, message: message.into() }
+    }
+
+    /// Returns the kind.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// Returns the message for the requester.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+// Not an `Error` itself, else this would overlap with `From<T> for T`.
+impl<E: std::error::Error> From<E> for Failure {
+    /// Takes any error as [`Failure::failed`], so that `?` serves in every method of a device.
+    fn from(error: E) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// The kinds of [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The device tried and failed.
+    Failed,
+    /// The values are not acceptable.
+    Invalid,
+    /// The device is busy.
+    Busy,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is, such as `pid.kp` or `rooms[2].name`; empty for the table as a whole.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Everything wrong with a configuration.
+#[derive(Debug, Default)]
+pub struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Adds a problem.
+    pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.list.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Problem> {
+        self.list
+    }
+}
+
+/// Reads a configuration and checks it.
+pub(crate) fn read_config<D: Device>(json: &[u8]) -> Result<D::Config, Vec<Problem>> {
+    let json = if json.is_empty() { b"{}" } else { json };
+    let whole = |message: String| vec![Problem { path: String::new(), message }];
+    let table: serde_json::Value =
+        serde_json::from_slice(json).map_err(|error| whole(error.to_string()))?;
+    if !table.is_object() {
+        return Err(whole("a table is expected".to_owned()));
+    }
+    let config: D::Config = serde_path_to_error::deserialize(table).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        vec![Problem { path, message: error.inner().to_string() }]
+    })?;
+    let mut problems = Problems::default();
+    D::check(&config, &mut problems);
+    match problems.into_list() {
+        list if list.is_empty() => Ok(config),
+        list => Err(list),
+    }
+}

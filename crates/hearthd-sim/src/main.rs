@@ -1,0 +1,98 @@
+//! The command line of the simulation.
+
+mod mutants;
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use clap::Parser;
+use hearthd_sim::{Failure, Report};
+
+/// Drives the core against a model broker under faults
+#[derive(Parser)]
+struct Options {
+    /// How many seeds to play
+    #[arg(long, default_value_t = 100_000)]
+    seeds: u64,
+    /// How many steps each
+    #[arg(long, default_value_t = 200)]
+    steps: usize,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Play this one seed, shrink it where it fails, and show what happens
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only say which seed fails first
+    #[arg(long)]
+    brief: bool,
+    /// Take the protections of the core away one by one, and see that each is missed
+    #[arg(long)]
+    mutants: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.mutants {
+        return mutants::hunt(options.steps);
+    }
+    if let Some(seed) = options.seed {
+        let replay = hearthd_sim::replay(seed, options.steps);
+        print!("{replay}");
+        return exit(replay.violation.is_none());
+    }
+    let seeds = options.first..options.first.saturating_add(options.seeds);
+    if options.brief {
+        let report = hearthd_sim::run(seeds, options.steps, |_| ());
+        if let Some(failure) = report.failures.first() {
+            println!("{}", line(failure));
+        }
+        return exit(report.failures.is_empty());
+    }
+    let began = Instant::now();
+    let report = hearthd_sim::run(seeds, options.steps, progress(began, options.seeds));
+    println!("\r{report}  in {:.0?}", began.elapsed());
+    conclude(&report, &options)
+}
+
+fn conclude(report: &Report, options: &Options) -> ExitCode {
+    if let Some(failure) = report.failures.first() {
+        print!("\n{}", hearthd_sim::replay(failure.seed, options.steps));
+        println!("{}", line(failure));
+        println!("again: cargo xtask sim --seed {} --steps {}", failure.seed, options.steps);
+        return ExitCode::FAILURE;
+    }
+    let unreached = report.unreached();
+    if report.is_large() && !unreached.is_empty() {
+        println!("the simulation does not reach: {}", unreached.join(", "));
+        return ExitCode::FAILURE;
+    }
+    println!("every invariant held");
+    ExitCode::SUCCESS
+}
+
+/// Shows on a terminal how far the run is, about once a second.
+fn progress(began: Instant, all: u64) -> impl Fn(u64) + Sync {
+    let last = AtomicU64::new(0);
+    let shows = std::io::stdout().is_terminal();
+    move |done| {
+        let second = began.elapsed().as_secs();
+        if shows && last.swap(second, Ordering::Relaxed) != second {
+            print!("\r{done} of {all} seeds, {} per second ", done / second.max(1));
+            // A progress line that cannot be shown is no reason to stop.
+            let _ = std::io::stdout().flush();
+        }
+    }
+}
+
+fn line(failure: &Failure) -> String {
+    format!("seed {}: {}: {}", failure.seed, failure.invariant, failure.detail)
+}
+
+fn exit(success: bool) -> ExitCode {
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

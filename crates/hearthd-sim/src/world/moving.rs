@@ -1,0 +1,120 @@
+//! Devices that come, go and move from one hub to another.
+
+use std::time::Duration;
+
+use hearthd_core::Input;
+
+use super::World;
+use crate::{
+    devices::{self, MOVABLE},
+    link::HubId,
+    report::Reached,
+};
+
+/// One hub has a device, from a time on, until another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tenure {
+    hub: HubId,
+    device: &'static str,
+    from: Duration,
+    until: Option<Duration>,
+}
+
+impl World {
+    /// The hub gets a device; whoever had it has it no more.
+    pub(super) fn move_device(&mut self, hub: HubId, device: usize) {
+        let device = MOVABLE[device % MOVABLE.len()];
+        let moves = !self.hub(hub).devices.contains(device);
+        self.reach(if moves { Reached::Moved } else { Reached::Removed });
+        for other in self.hub_ids().filter(|other| *other != hub) {
+            self.take_device(other, device);
+        }
+        if moves {
+            self.give_device(hub, device);
+        }
+    }
+
+    /// Nobody has a device any more.
+    pub(super) fn remove_device(&mut self, device: usize) {
+        self.reach(Reached::Removed);
+        for hub in self.hub_ids() {
+            self.take_device(hub, MOVABLE[device % MOVABLE.len()]);
+        }
+    }
+
+    /// The hub gets a device that another one has as well, by mistake.
+    pub(super) fn share_device(&mut self, hub: HubId, device: usize) {
+        let device = MOVABLE[device % MOVABLE.len()];
+        let had = self.hub(hub).devices.contains(device);
+        let mut others = self.hubs.iter().filter(|other| other.devices.contains(device));
+        if !had && others.next().is_some() {
+            self.reach(Reached::Shared);
+            self.give_device(hub, device);
+        }
+    }
+
+    /// Notes who begins with what.
+    pub(super) fn begin_tenures(&mut self) {
+        for hub in self.hub_ids() {
+            for device in self.hub(hub).devices.clone() {
+                self.tenures.push(Tenure { hub, device, from: Duration::ZERO, until: None });
+            }
+        }
+    }
+
+    /// Whether a hub has had a device at any time from this one on.
+    pub(crate) fn had_since(&self, hub: HubId, device: &str, since: Duration) -> bool {
+        let mut tenures = self.tenures.iter();
+        device == hub.client_id()
+            || tenures.any(|tenure| {
+                tenure.hub == hub
+                    && tenure.device == device
+                    && tenure.until.is_none_or(|until| until > since)
+            })
+    }
+
+    /// Whether a hub has a device now, and has had it all along from this time on.
+    pub(crate) fn has_since(&self, hub: HubId, device: &str, since: Duration) -> bool {
+        let mut tenures = self.tenures.iter();
+        device == hub.client_id()
+            || tenures.any(|tenure| {
+                tenure.hub == hub
+                    && tenure.device == device
+                    && tenure.from <= since
+                    && tenure.until.is_none()
+            })
+    }
+
+    fn give_device(&mut self, hub: HubId, device: &'static str) {
+        self.note("home", || format!("{device} comes to {}", hub.client_id()));
+        self.tenures.push(Tenure { hub, device, from: self.now, until: None });
+        self.hub_mut(hub).devices.insert(device);
+        self.reload(hub);
+        self.save(hub, device);
+        self.report_all(hub, |other| other == device);
+    }
+
+    fn take_device(&mut self, hub: HubId, device: &'static str) {
+        if !self.hub_mut(hub).devices.remove(device) {
+            return;
+        }
+        self.note("home", || format!("{device} leaves {}", hub.client_id()));
+        let now = self.now;
+        let ended = |tenure: &&mut Tenure| {
+            tenure.hub == hub && tenure.device == device && tenure.until.is_none()
+        };
+        if let Some(tenure) = self.tenures.iter_mut().find(ended) {
+            tenure.until = Some(now);
+        }
+        self.reload(hub);
+    }
+
+    /// The configuration of a hub has changed; one that is not there reads it when it starts.
+    fn reload(&mut self, hub: HubId) {
+        let machine = self.hub(hub);
+        let away = machine.daemon.as_ref().is_none_or(|daemon| daemon.away.is_some());
+        let devices = devices::policies(&machine.devices, self.setup.executes_stale);
+        self.reach(if away { Reached::ChangedAway } else { Reached::Reloaded });
+        self.feed(hub, Input::Devices(devices));
+    }
+}

@@ -1,0 +1,79 @@
+//! What devices do: their effects and answers, and what they save in the store of their hub.
+
+use bytes::Bytes;
+use hearthd_core::Input;
+
+use super::{World, lossy};
+use crate::{devices::MOVABLE, invariants::Invariant, link::HubId, report::Reached, store::Damage};
+
+impl World {
+    /// Carries out what is due on the devices.
+    pub(super) fn devices_work(&mut self) {
+        while let Some((device, property, payload)) = self.devices.take_effect(self.now) {
+            self.note("device", || format!("{device}/{property} is {}", lossy(&payload)));
+            self.report(&device, &property, payload);
+        }
+        while let Some((life, device, request, answer)) = self.devices.take_answer(self.now) {
+            if life == self.hub(life.hub).life {
+                self.save(life.hub, &device);
+                self.feed(life.hub, Input::Answered { request, answer });
+            }
+        }
+    }
+
+    /// A device has its hub store what it is.
+    pub(super) fn save(&mut self, hub: HubId, device: &str) {
+        if MOVABLE.contains(&device) {
+            let state = self.devices.saved_form(device);
+            self.feed(hub, Input::Saved { device: device.to_owned(), state });
+        }
+    }
+
+    /// The devices that lived in a hub are what its store holds: whatever an answer has told is among that.
+    pub(super) fn devices_forget(&mut self, hub: HubId, damage: Damage) {
+        let machine = self.hub(hub);
+        let lost = damage == Damage::Lost || machine.life.store > 0;
+        let alone = |device: &str| {
+            self.hubs.iter().filter(|other| other.devices.contains(device)).count() == 1
+        };
+        let excused: Vec<&str> = machine
+            .devices
+            .iter()
+            .copied()
+            .filter(|device| lost || machine.ended_unwritten || !alone(device))
+            .collect();
+        for device in self.hub(hub).devices.clone() {
+            if !MOVABLE.contains(&device) {
+                continue;
+            }
+            let saved = self.hub(hub).store.saved.get(device).cloned().unwrap_or_default();
+            for (property, now, before) in self.devices.changes_to(device, &saved) {
+                self.reach(Reached::Forgotten);
+                self.note("device", || format!("{device}/{property} is {} again", lossy(&before)));
+                let told = self.devices.told_since(hub, device, &property, &before);
+                self.require(told.is_none() || excused.contains(&device), Invariant::Durable, || {
+                    let (told, now) = (lossy(&told.unwrap_or_default()), lossy(&now));
+                    format!(
+                        "{device}/{property} was {now}, {told} was answered, and it is {} again",
+                        lossy(&before)
+                    )
+                });
+                self.devices.forget_told(device, &property);
+                self.report(device, &property, before);
+            }
+        }
+    }
+
+    /// The broker has an answer that tells how a device is.
+    pub(crate) fn note_told(&mut self, hub: HubId, index: usize, payload: &Bytes) {
+        let asked = &self.ledger.asked[index];
+        if asked.sets && self.has_since(hub, asked.device, asked.first_sent) {
+            let (device, property) = (asked.device, asked.property);
+            let (property, state) = match property {
+                "set" => ("position", crate::devices::position(payload)),
+                property => (property, payload.clone()),
+            };
+            self.devices.note_told(hub, device, property, state);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A house of rogue devices: a real plugin file in a folder of its own, and a configuration that can change.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+};
+
+use hearthd::{
+    config::Config,
+    device::{Checked, Devices, Difference},
+    plugin::Plugins,
+    reload::{self, Reloader},
+};
+use hearthd_sdk::export::BUILD;
+use tempfile::TempDir;
+
+use crate::{
+    bench::{Bench, launcher},
+    built::plugin,
+};
+
+/// Devices on a bench, with their folder.
+#[derive(Debug)]
+pub(crate) struct House {
+    bench: Bench,
+    config: Config,
+    reloader: Reloader,
+    // After the bench, whose devices' processes are in it.
+    folder: TempDir,
+}
+
+impl House {
+    /// Starts devices from tables below `[devices]`, and waits until each was to be created.
+    pub(crate) fn start(devices: &str) -> Self {
+        Self::start_with(devices, &BTreeMap::new())
+    }
+
+    pub(crate) fn start_with(devices: &str, saved: &BTreeMap<String, Vec<u8>>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(folder.path().join("plugins")).expect("a folder");
+        let content = fs::read(plugin("rogue")).expect("the plugin is built");
+        let is_foreign = devices.contains("isolation = \"auto\"");
+        let content = if is_foreign { of_another_build(content) } else { content };
+        fs::write(plugin_in(folder.path()), content).expect("the folder can be written to");
+        write_config(folder.path(), devices);
+        let config = Config::load(&config_in(folder.path())).expect("the configuration is good");
+        let staging = folder.path().join("staging");
+        let launcher = launcher().with_limits(config.containment.limits);
+        let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
+        assert!(errors.is_empty(), "{errors:?}");
+        let devices = Devices::start(&config, &plugins, saved.clone()).expect("good tables");
+        let bench = Bench::of(devices, BTreeMap::new());
+        let ids: Vec<_> = config.devices.keys().cloned().collect();
+        for id in &ids {
+            let states = ["ready", "restarting", "failed", "quarantined"];
+            bench.wait_for(id, &states, |entry| entry["reason"] != "starting");
+        }
+        Self { bench, config, reloader: Reloader::new(plugins, staging), folder }
+    }
+
+    /// Starts the devices `a`, and `b` that nothing may happen to, both isolated or both not; with `auto` the plugin is
+    /// one of another build, and they share a process.
+    pub(crate) fn two(isolation: &str) -> Self {
+        Self::start(&format!(
+            "[devices.a]\nplugin = \"rogue\"\nisolation = \"{isolation}\"\n\
+             [devices.b]\nplugin = \"rogue\"\nisolation = \"{isolation}\"\n"
+        ))
+    }
+
+    /// Changes the configuration and reloads it.
+    pub(crate) fn reload_with(&mut self, devices: &str) -> Result<Difference, String> {
+        write_config(self.folder.path(), devices);
+        self.reload()
+    }
+
+    /// Reloads what there is.
+    pub(crate) fn reload(&mut self) -> Result<Difference, String> {
+        let before = self.bench.devices.checked();
+        let prepared = self.reloader.prepare(&self.config, &before)?;
+        let (summary, config) =
+            self.reloader.apply(&self.config, &mut self.bench.devices, prepared);
+        self.config = config;
+        Ok(summary.devices)
+    }
+
+    /// Says what `hearthd check` would.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let staging = tempfile::tempdir().expect("a temporary folder");
+        let none = Plugins::none(&launcher());
+        let file = config_in(self.folder.path());
+        reload::prepare(&file, &none, &Checked::default(), staging.path()).map(|_| ())
+    }
+
+    /// Returns the plugin file.
+    pub(crate) fn plugin(&self) -> PathBuf {
+        plugin_in(self.folder.path())
+    }
+
+    pub(crate) fn into_bench(self) -> (Bench, TempDir) {
+        (self.bench, self.folder)
+    }
+}
+
+impl Deref for House {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.bench
+    }
+}
+
+impl DerefMut for House {
+    fn deref_mut(&mut self) -> &mut Bench {
+        &mut self.bench
+    }
+}
+
+/// Makes a plugin one that was not built with the hub.
+fn of_another_build(mut content: Vec<u8>) -> Vec<u8> {
+    let build = &BUILD[..16];
+    let at = content.windows(build.len()).position(|bytes| bytes == build);
+    content[at.expect("it was built with the hub")] ^= 1;
+    content
+}
+
+fn write_config(folder: &Path, devices: &str) {
+    let text = format!("[plugins]\npath = [\"plugins\"]\nmax_failures = 3\n{devices}");
+    fs::write(config_in(folder), text).expect("the folder can be written to");
+}
+
+fn config_in(folder: &Path) -> PathBuf {
+    folder.join("hearthd.toml")
+}
+
+fn plugin_in(folder: &Path) -> PathBuf {
+    folder.join("plugins/rogue.so")
+}
