@@ -251,6 +251,8 @@ pub struct DeviceConfig {
     pub kind: String,
     /// Name for people.
     pub name: Option<String>,
+    /// The room that it is in, for people.
+    pub room: Option<String>,
     /// How long the device may take.
     pub deadline: Duration,
     /// See [`Stale`].

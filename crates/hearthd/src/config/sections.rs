@@ -270,6 +270,7 @@ fn device(
         id: id.to_owned(),
         kind,
         name: reader.text(section, "name").map(str::to_owned),
+        room: reader.text(section, "room").map(str::to_owned),
         deadline: deadline(reader, section).unwrap_or(requests.deadline),
         stale: reader.parsed(section, "stale", units::stale).unwrap_or(requests.stale),
         isolation: reader.parsed(section, "isolation", units::isolation).unwrap_or(Isolation::Auto),

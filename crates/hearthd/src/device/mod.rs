@@ -360,6 +360,9 @@ impl Devices {
             "state": shared.status(),
             "properties": properties,
         });
+        if let Some(room) = &config.room {
+            description["room"] = room.as_str().into();
+        }
         if let Some(reason) = shared.condition().reason() {
             description["reason"] = reason.into();
         }

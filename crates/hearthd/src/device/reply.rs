@@ -141,12 +141,16 @@ fn all_states(shared: &Shared) -> Json {
 fn describe(shared: &Shared) -> Json {
     let properties: serde_json::Map<_, _> =
         shared.declarations.iter().map(|(name, d)| (name.clone(), d.describe())).collect();
-    json!({
+    let mut description = json!({
         "id": shared.config.id,
         "name": shared.config.name.as_deref().unwrap_or(&shared.config.id),
         "kind": shared.config.kind,
         "properties": properties,
-    })
+    });
+    if let Some(room) = &shared.config.room {
+        description["room"] = room.as_str().into();
+    }
+    description
 }
 
 fn unknown(shared: &Shared, property: &str) -> Answer {

@@ -1,5 +1,7 @@
 //! What requests read and write.
 
+use std::collections::BTreeMap;
+
 use hearthd_core::{ContentType, Status};
 use serde_json::{Value, json};
 
@@ -45,6 +47,20 @@ fn get_and_describe_answer_with_json() {
     let description: Value = serde_json::from_slice(&answer.payload).unwrap();
     assert_eq!(description["kind"], "probe");
     assert_eq!(description["properties"]["level"]["max"].as_f64(), Some(100.0));
+}
+
+#[test]
+fn name_and_room_of_a_device_are_told_where_it_has_them() {
+    let lines = "name = \"Lamp\"\nroom = \"Bedroom\"";
+    let mut bench = Bench::start("", &[("a", lines, ""), ("b", "", "")], &BTreeMap::new());
+    for (device, name, room) in [("a", "Lamp", json!("Bedroom")), ("b", "b", Value::Null)] {
+        let answer = bench.ask_whole(&format!("{device}/describe"), "");
+        let description: Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert_eq!((&description["name"], &description["room"]), (&json!(name), &room));
+        let list = bench.devices.list();
+        let listed = list.as_array().unwrap().iter().find(|it| it["id"] == device).unwrap();
+        assert_eq!((&listed["name"], &listed["room"]), (&json!(name), &room));
+    }
 }
 
 #[test]
