@@ -2,12 +2,14 @@
 //!
 //! Each has its own process, port and folder, and ends when it is dropped, so tests run in parallel.
 
+pub mod browser;
 pub mod built;
 pub mod chaos;
 pub mod client;
 pub mod daemon;
 pub mod fault_proxy;
 pub mod hearth_broker;
+pub mod hearth_web;
 pub mod mosquitto;
 pub mod odd_broker;
 pub mod process;
@@ -16,11 +18,13 @@ pub mod systemd;
 pub mod tls;
 mod wire;
 
+pub use browser::Browser;
 pub use built::Built;
 pub use client::{Access, Client, Message};
 pub use daemon::{Daemon, DaemonConfig};
 pub use fault_proxy::{Fault, FaultProxy};
 pub use hearth_broker::HearthBroker;
+pub use hearth_web::HearthWeb;
 pub use mosquitto::Mosquitto;
 pub use odd_broker::{OddBroker, OddPuback, Oddities, Subacks};
 pub use process::Process;

@@ -1,0 +1,149 @@
+// Puts the page together: login, connection, home, view.
+
+import { Connection } from './connection.mjs';
+import { h, write } from './controls.mjs';
+import { asked } from './faces.mjs';
+import { Home } from './home.mjs';
+import { outcome, View } from './view.mjs';
+import { say, setLanguage } from './words.mjs';
+
+const $ = (id) => document.getElementById(id);
+
+// What is kept where: in `session` what a reload needs, in `kept` only what the user asks for.
+const session = store('sessionStorage'), kept = store('localStorage');
+
+function store(name) {
+  const open = (work) => {
+    // A browser may forbid it; then nothing is kept.
+    try { return work(window[name]); } catch { return null; }
+  };
+  return {
+    get: (key) => open((storage) => JSON.parse(storage.getItem(key))),
+    set: (key, value) => open((storage) => (value === null ? storage.removeItem(key) : storage.setItem(key, JSON.stringify(value)))),
+  };
+}
+
+const random = (length) => crypto.getRandomValues(new Uint8Array(length));
+const newClientId = () => `web-${[...random(8)].map((byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('')}`;
+
+let connection = null, view = null, account = '', clientId, dueUpdate = 0, etag = null;
+
+const home = new Home({
+  now: () => Date.now(),
+  random,
+  publish: (...message) => connection?.publish(...message) ?? false,
+  changed: () => { dueUpdate ||= requestAnimationFrame(update); },
+  told: (ask) => { write($('said'), `${asked(home, ask)}: ${outcome(ask)}`); },
+});
+
+function update() {
+  dueUpdate = 0;
+  session.set('home', home.saved());
+  view?.update();
+}
+
+function useClientId(id) {
+  clientId = id;
+  session.set('client', id);
+}
+
+function showWho() {
+  write($('who'), home.isOnline ? say('connected', account || say('anonymous')) : say('connecting'));
+}
+
+function logIn(login) {
+  connection?.end();
+  account = login.username;
+  home.clear();
+  home.restore(session.get('home') ?? {});
+  $('login').hidden = true;
+  $('home').hidden = $('bar').hidden = false;
+  view = new View(home, $('home'));
+  showWho();
+  connection = new Connection({
+    responseFilter: (prefix, id) => home.responseFilter(prefix, id),
+    filters: (prefix) => home.filters(prefix),
+    message: (packet) => home.message(packet),
+    published: (key, code, reason) => home.published(key, code, reason),
+    online: () => {
+      home.online();
+      showWho();
+      reloadIfNew();
+    },
+    offline: (reason, code) => {
+      // Another tab, made of this one, has the same client ID: this one takes another.
+      if (code === 0x8e) useClientId(newClientId());
+      home.offline();
+      showWho();
+      $('who').title = reason;
+    },
+    refused: (code, reason) => {
+      kept.set('login', null);
+      const words = { 0x86: 'bad-login', 0x8c: 'bad-login', 0x87: 'may-not' }[code];
+      askForLogin(say('refused', [words && say(words), reason].filter(Boolean).join(': ') || `0x${code.toString(16)}`));
+    },
+  }, {
+    open: () => new WebSocket(`${location.protocol === 'https:' ? 'wss:' : 'ws:'}//${location.host}/mqtt`, 'mqtt'),
+    login,
+    clientId: () => clientId,
+  });
+  view.update();
+}
+
+function askForLogin(words = '') {
+  connection?.end();
+  connection = view = null;
+  home.clear();
+  session.set('home', null);
+  $('home').replaceChildren();
+  $('home').hidden = $('bar').hidden = true;
+  $('login').hidden = false;
+  write($('refused'), words);
+  $('username').focus();
+}
+
+/** A page that stays open for months gets the newer one, once nothing is under way. */
+async function reloadIfNew() {
+  try {
+    const { headers } = await fetch('/app.mjs', { method: 'HEAD', cache: 'no-store' });
+    const now = headers.get('etag');
+    if (etag && now && now !== etag && !home.asks.some((ask) => ask.state === 'asking')) location.reload();
+    etag ??= now;
+  } catch { /* The connection is gone again: the next one looks. */ }
+}
+
+function translate() {
+  const language = setLanguage(kept.get('language') ?? navigator.language.slice(0, 2));
+  document.documentElement.lang = language;
+  document.title = say('title');
+  for (const element of document.querySelectorAll('[data-say]')) write(element, say(element.dataset.say));
+}
+
+translate();
+$('login').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const login = { username: $('username').value, password: $('password').value };
+  kept.set('login', $('keep').checked ? login : null);
+  $('password').value = '';
+  logIn(login);
+});
+$('logout').addEventListener('click', () => {
+  kept.set('login', null);
+  askForLogin();
+});
+$('language').addEventListener('click', () => {
+  kept.set('language', document.documentElement.lang === 'de' ? 'en' : 'de');
+  translate();
+  if (connection) {
+    view = new View(home, $('home'));
+    showWho();
+    view.update();
+  }
+});
+document.addEventListener('visibilitychange', () => { if (!document.hidden) connection?.wake(); });
+window.addEventListener('online', () => connection?.wake());
+setInterval(() => home.tick(), 500);
+
+useClientId(session.get('client') ?? newClientId());
+const login = kept.get('login');
+if (login) logIn(login); else askForLogin();

@@ -1,0 +1,303 @@
+// What the page knows of the home, and what became of each request. It draws nothing and owns no connection.
+//
+// A value is what the device's state topic says, never what was asked for. A request stays open until its one answer is here;
+// after a lost connection it goes out again under the same name, so that the hub gives the first answer and does nothing twice.
+
+const EXPIRY = 10;
+/** A request whose connection was lost waits longer: so late may it be carried out. */
+const LATEST = 30;
+const RING = 50;
+/** Requests of the page's own that are under way at a time. */
+const AT_ONCE = 8;
+
+const text = new TextDecoder();
+
+/**
+ * The home. `world` gives `now()` in milliseconds, `random(length)` bytes, `publish(key, topic, payload, properties)`,
+ * `changed(what)`, and `told(ask)` for each request of a person that has come to an end.
+ */
+export class Home {
+  hubs = new Map();
+  devices = new Map();
+  /** The last requests of people, newest first. */
+  asks = [];
+  /** The last events, newest first. */
+  events = [];
+  isOnline = false;
+  /** Since when there is no connection. */
+  since = null;
+  prefix = '';
+  clientId = '';
+  #world; #open = new Map(); #waiting = []; #next = new Map();
+
+  constructor(world) {
+    this.#world = world;
+    this.since = world.now();
+  }
+
+  topic(...levels) { return (this.prefix ? [this.prefix, ...levels] : levels).join('/'); }
+
+  responseFilter(prefix, clientId) {
+    this.prefix = prefix;
+    this.clientId = clientId;
+    return this.topic('response', clientId, '#');
+  }
+
+  filters(prefix) {
+    this.prefix = prefix;
+    return ['state/+/+', 'hub/+/presence', 'hub/+/absence', 'event/+'].map((filter) => this.topic(filter));
+  }
+
+  online() {
+    this.isOnline = true;
+    this.since = null;
+    for (const ask of this.#open.values()) this.#send(ask);
+    for (const id of this.hubs.keys()) this.#discover(id);
+    for (const id of this.devices.keys()) this.#describe(id);
+    this.#world.changed();
+  }
+
+  offline() {
+    if (this.isOnline) this.since = this.#world.now();
+    this.isOnline = false;
+    this.#world.changed();
+  }
+
+  /** Forgets all: another account sees other things. */
+  clear() {
+    for (const map of [this.hubs, this.devices, this.#open, this.#next]) map.clear();
+    for (const list of [this.asks, this.events, this.#waiting]) list.length = 0;
+    this.offline();
+  }
+
+  /** A person wants a property to have a value. While an earlier request for it is open, only the last wish is kept. */
+  want(device, property, payload) {
+    const place = `${device}/${property}`;
+    if (this.latest(device, property)?.state === 'asking') {
+      this.#next.set(place, payload);
+    } else {
+      this.#ask(device, property, payload, { person: true });
+    }
+    this.#world.changed();
+  }
+
+  /** Asks once more for what has failed: a new request. */
+  again(ask) { this.want(ask.device, ask.property, ask.payload); }
+
+  /** Returns the last request of a person for a property. */
+  latest(device, property) { return this.asks.find((ask) => ask.device === device && ask.property === property); }
+
+  /** Returns what is asked for once the open request for a property has ended. */
+  next(device, property) { return this.#next.get(`${device}/${property}`); }
+
+  /** Ends what has waited for too long. */
+  tick() {
+    const now = this.#world.now();
+    for (const ask of this.#open.values()) {
+      if (now < (this.isOnline ? ask.deadline : ask.sent + LATEST * 1000)) continue;
+      // What was sent may have been done, and its answer lost: nobody can tell.
+      if (ask.isSent) this.#finish(ask, 'unknown', 0, 'no-answer');
+      else this.#finish(ask, 'failed', 0, 'offline');
+    }
+  }
+
+  /** PUBACK says that the broker has the request, and no more (4.4); a code from 0x80 on, that it has not. */
+  published(key, code, reason) {
+    const ask = this.#open.get(key);
+    if (!ask) return;
+    if (code >= 0x80) this.#finish(ask, 'failed', code, reason ?? 'not-permitted');
+    else if (code === 0x10) this.#finish(ask, 'failed', code, 'nobody');
+  }
+
+  message({ topic, payload, properties, retain }) {
+    const start = this.topic('');
+    if (!topic.startsWith(start)) return;
+    const [kind, id, name, more] = topic.slice(start.length).split('/');
+    if (more !== undefined || !id) return;
+    const content = text.decode(payload);
+    if (kind === 'response' && id === this.clientId) this.#answered(properties, content);
+    else if (kind === 'state' && name) this.#state(id, name, content, properties);
+    else if (kind === 'hub' && name === 'presence') this.#presence(id, content, retain, properties);
+    else if (kind === 'hub' && name === 'absence') this.#absence(id, content);
+    else if (kind === 'event' && name === undefined) this.#event(id, content);
+    this.#world.changed();
+  }
+
+  /** Returns why a device cannot be asked: none where it can. */
+  away(device) {
+    const hub = this.hubs.get(device.hub);
+    if (hub && !hub.online) return 'hub-away';
+    return device.status && device.status !== 'ready' ? device.status : null;
+  }
+
+  saved() {
+    return { asks: [...this.#open.values()].filter((ask) => ask.person), clientId: this.clientId };
+  }
+
+  /** Takes up requests that were open when the page was left. */
+  restore({ asks = [] }) {
+    for (const ask of asks) {
+      if (this.#world.now() >= ask.sent + LATEST * 1000) continue;
+      this.#open.set(ask.key, ask);
+      this.asks.unshift(ask);
+    }
+  }
+
+  #ask(device, property, payload, { person = false, done } = {}) {
+    const key = [...this.#world.random(12)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    const sent = this.#world.now();
+    const ask = { key, device, property, payload, person, done, sent, deadline: sent + EXPIRY * 1000, state: 'asking' };
+    this.#open.set(key, ask);
+    if (person) {
+      this.asks.unshift(ask);
+      this.asks.length = Math.min(this.asks.length, RING);
+    }
+    this.#send(ask);
+  }
+
+  /** Sends a request for the first time, or once more; where there is no connection, the next one does it. */
+  #send(ask) {
+    const now = this.#world.now();
+    const isRepeat = ask.isSent;
+    ask.deadline = Math.min(now + EXPIRY * 1000, ask.sent + LATEST * 1000);
+    const left = Math.ceil((ask.deadline - now) / 1000);
+    if (left < 1) return;
+    ask.isSent = this.#world.publish(ask.key, this.topic('cmnd', ask.device, ask.property), ask.payload, {
+      payloadFormat: 1,
+      expiry: left,
+      responseTopic: this.topic('response', this.clientId, 'page'),
+      correlation: bytesOf(ask.key),
+      ...(isRepeat && { user: { retry: '1' } }),
+    }) || isRepeat;
+  }
+
+  #answered({ correlation, user }, content) {
+    const ask = correlation && this.#open.get(hexOf(correlation));
+    if (!ask) return;
+    const status = Number(user.get('__stat'));
+    const reason = user.get('reason');
+    const message = user.get('__stMsg') ?? '';
+    if (status >= 200 && status < 300) this.#finish(ask, 'done', status, content);
+    else if (reason === 'superseded') this.#finish(ask, 'done', status, message);
+    else this.#finish(ask, reason === 'indeterminate' ? 'unknown' : 'failed', status, message);
+  }
+
+  #finish(ask, state, status, message) {
+    Object.assign(ask, { state, status, message, ended: this.#world.now() });
+    this.#open.delete(ask.key);
+    ask.done?.(ask);
+    this.#start();
+    if (ask.person) {
+      this.#world.told(ask);
+      const place = `${ask.device}/${ask.property}`;
+      const next = this.#next.get(place);
+      if (this.#next.delete(place) && next !== ask.payload) this.#ask(ask.device, ask.property, next, { person: true });
+    }
+    this.#world.changed();
+  }
+
+  // What the page asks by itself waits for its turn, so that a large home is not asked all at once.
+  #look(device, property, done) {
+    if (this.#waiting.some((it) => it.device === device && it.property === property)) return;
+    this.#waiting.push({ device, property, done });
+    this.#start();
+  }
+
+  #start() {
+    let under = [...this.#open.values()].filter((ask) => !ask.person).length;
+    for (; this.isOnline && under < AT_ONCE && this.#waiting.length; under++) {
+      const { device, property, done } = this.#waiting.shift();
+      this.#ask(device, property, '', { done: (ask) => ask.state === 'done' && done(JSON.parse(ask.message)) });
+    }
+  }
+
+  #discover(hub) {
+    if (!this.hubs.get(hub)?.online) return;
+    this.#look(hub, 'devices', (list) => {
+      for (const { id, state, reason, properties, room } of list) {
+        const device = this.#device(id);
+        Object.assign(device, { hub, status: state, reason, room: room ?? device.room });
+        for (const [name, value] of Object.entries(properties)) {
+          if (!device.values.has(name)) device.values.set(name, typeof value === 'string' ? value : JSON.stringify(value));
+        }
+      }
+    });
+    this.#look(hub, 'absences', (list) => { this.hubs.get(hub).absences = list.reverse(); });
+  }
+
+  #describe(id) {
+    this.#look(id, 'describe', ({ name, kind, room, properties }) => {
+      const device = this.devices.get(id);
+      if (device) Object.assign(device, { name, kind, room, properties, version: (device.version ?? 0) + 1 });
+    });
+  }
+
+  #device(id) {
+    if (!this.devices.has(id)) {
+      this.devices.set(id, { id, name: id, values: new Map(), properties: null, problem: '' });
+      this.#describe(id);
+    }
+    return this.devices.get(id);
+  }
+
+  #state(id, name, content, { user }) {
+    if (name === 'status') {
+      if (!content) return this.devices.delete(id);
+      const device = this.#device(id);
+      const changed = device.status !== content;
+      Object.assign(device, { status: content, hub: user.get('hub') ?? device.hub });
+      // Why it is not ready, the hub says in its list.
+      if (changed) device.reason = '';
+      if (changed && content !== 'ready' && device.hub) this.#discover(device.hub);
+    } else if (this.devices.has(id) || content) {
+      const device = this.#device(id);
+      if (name === 'problem') device.problem = content;
+      else {
+        device.values.set(name, content);
+        if (device.properties && !(name in device.properties)) this.#describe(id);
+      }
+    }
+  }
+
+  #presence(id, content, retain, { user }) {
+    if (!content) return this.hubs.delete(id);
+    const hub = this.hubs.get(id) ?? { absences: [] };
+    const [was, online] = [hub.online, content === 'online'];
+    this.hubs.set(id, Object.assign(hub, { online }));
+    if (online) {
+      hub.since = null;
+      if (!was) {
+        this.#discover(id);
+        for (const device of this.devices.values()) if (device.hub === id && device.properties) this.#describe(device.id);
+      }
+    } else if (was !== false) {
+      // A retained message does not say when it was published, but for that of a hub that has ended in order.
+      const at = Date.parse(user.get('at') ?? '');
+      hub.since = Number.isNaN(at) ? this.#world.now() : at;
+      hub.isExact = !retain || !Number.isNaN(at);
+    }
+  }
+
+  #absence(id, content) {
+    const hub = this.hubs.get(id) ?? { absences: [] };
+    this.hubs.set(id, hub);
+    const absence = content && parsed(content);
+    if (!absence) return;
+    hub.absences = [absence, ...hub.absences.filter((it) => it.generation !== absence.generation)].slice(0, RING);
+  }
+
+  #event(device, content) {
+    this.events.unshift({ at: this.#world.now(), device, ...(parsed(content) ?? { event: content }) });
+    this.events.length = Math.min(this.events.length, RING);
+  }
+}
+
+function parsed(content) {
+  try {
+    const value = JSON.parse(content);
+    return value && typeof value === 'object' ? value : null;
+  } catch { return null; }
+}
+
+const hexOf = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+const bytesOf = (hex) => Uint8Array.from(hex.match(/../g), (byte) => parseInt(byte, 16));

@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{Config, Problems},
+    server::{self, ServerError},
+};
+
+/// Runs the command line and returns the process's exit code (sysexits.h).
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            // Nothing is left to tell anyone where the terminal is gone.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    start_log();
+    let outcome = match &arguments.command {
+        Some(Command::Check { config }) => Config::load(config).map(drop).map_err(Failure::from),
+        None => run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code().into()
+        }
+    }
+}
+
+/// Returns what the command line takes, for the manual pages and the shells' completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// The page for the phone, and the WebSocket through which it reaches the broker.
+#[derive(Debug, Parser)]
+#[command(name = "hearth-web", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Address to listen on instead of those in the file; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says everything that is wrong with a configuration.
+    Check {
+        /// Configuration file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+}
+
+/// Why the command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error("hearth-web: {0}")]
+    Server(#[from] ServerError),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => EX_CONFIG,
+            Self::Server(error) => error.exit_code(),
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut config = Config::load(&arguments.config)?;
+    if !arguments.listen.is_empty() {
+        config.listen.clone_from(&arguments.listen);
+    }
+    Ok(server::run(&config)?)
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // systemd's journal has the time itself.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init()
+    } else {
+        log.init()
+    }
+}
+
+/// Where the package puts the configuration.
+const CONFIG: &str = "/etc/hearthd/hearth-web.toml";
+const EX_USAGE: u8 = 64;
+const EX_CONFIG: u8 = 78;

@@ -1,0 +1,7 @@
+//! The page for the phone, and the WebSocket through which it reaches the broker.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hearthd_web::cli::main()
+}

@@ -1,0 +1,193 @@
+//! Chromium without a window, driven by the protocol of its developer tools.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
+
+use crate::{Doing, Failure, Process, Result, process::eventually};
+
+/// A running browser with one page; dropping it ends it.
+#[derive(Debug)]
+pub struct Browser {
+    _process: Process,
+    socket: WebSocketStream<TcpStream>,
+    session: String,
+    last: u64,
+}
+
+impl Browser {
+    /// Starts the browser with its profile in `folder`.
+    ///
+    /// # Errors
+    /// Where there is none, with Debian's package that has it, or it does not start.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let program = program()?;
+        std::fs::create_dir_all(folder).doing(folder.display())?;
+        let profile = folder.join("profile");
+        let mut command = Command::new(program);
+        // Its own sandbox wants what a container and root do not have; it sees no page but ours.
+        command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
+        command.args(["--disable-dev-shm-usage", "--disable-background-networking", "--lang=en"]);
+        command.args(["--remote-debugging-port=0", "about:blank"]);
+        command.arg(format!("--user-data-dir={}", profile.display()));
+        let mut process = Process::start(&mut command, &folder.join("chromium.log"))?;
+        let place = eventually("the browser's address", START, || {
+            if let Some(status) = process.ended()? {
+                return Err(Failure(format!("chromium ended: {status}\n{}", process.log())));
+            }
+            let said = std::fs::read_to_string(profile.join("DevToolsActivePort"));
+            Ok(said.ok().and_then(|said| {
+                let (port, path) = said.split_once('\n')?;
+                Some(format!("ws://127.0.0.1:{}{}", port.trim(), path.trim()))
+            }))
+        })
+        .await?;
+        let stream = TcpStream::connect(place[5..].split('/').next().unwrap_or_default()).await?;
+        let builder = ClientBuilder::new().uri(&place).doing(&place)?;
+        let (socket, _) = builder.connect_on(stream).await.doing("connect to the browser")?;
+        let mut browser = Self { _process: process, socket, session: String::new(), last: 0 };
+        let target =
+            browser.command("Target.createTarget", json!({ "url": "about:blank" })).await?;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = browser.command("Target.attachToTarget", attach).await?;
+        browser.session = attached["sessionId"].as_str().unwrap_or_default().to_owned();
+        Ok(browser)
+    }
+
+    /// Opens an address.
+    ///
+    /// # Errors
+    /// Where nothing comes from there.
+    pub async fn open(&mut self, url: &str) -> Result<()> {
+        let opened = self.command("Page.navigate", json!({ "url": url })).await?;
+        match opened["errorText"].as_str() {
+            Some(error) => Err(Failure(format!("open {url}: {error}"))),
+            None => self.until("the page", "document.readyState === 'complete'").await.map(drop),
+        }
+    }
+
+    /// Returns what an expression of JavaScript comes to on the page.
+    ///
+    /// # Errors
+    /// Where it throws.
+    pub async fn evaluate(&mut self, expression: &str) -> Result<Value> {
+        let how = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let said = self.command("Runtime.evaluate", how).await?;
+        match said.get("exceptionDetails") {
+            Some(thrown) => Err(Failure(format!("{expression}: {thrown}"))),
+            None => Ok(said["result"]["value"].clone()),
+        }
+    }
+
+    /// Waits until an expression is neither false, null, 0 nor empty, and returns what it is then.
+    ///
+    /// # Errors
+    /// Where it never is, with what the page shows.
+    pub async fn until(&mut self, what: &str, expression: &str) -> Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let value = self.evaluate(expression).await?;
+            let is_nothing = matches!(&value, Value::Null | Value::Bool(false))
+                || value == 0
+                || value.as_str().is_some_and(str::is_empty);
+            if !is_nothing {
+                return Ok(value);
+            }
+            if Instant::now() > end {
+                let shown = self.evaluate("document.body.innerText").await?;
+                let shown = shown.as_str().unwrap_or_default();
+                return Err(Failure(format!("the page never had {what}: {expression}\n{shown}")));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Presses a key, as a keyboard does.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub async fn press(&mut self, key: &str) -> Result<()> {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            " " => (32, " "),
+            "Tab" => (9, ""),
+            "ArrowRight" => (39, ""),
+            "ArrowLeft" => (37, ""),
+            _ => return Err(Failure(format!("no key {key:?}"))),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event =
+                json!({ "type": kind, "key": key, "windowsVirtualKeyCode": code, "text": text });
+            self.command("Input.dispatchKeyEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the page as wide as a phone's, in CSS pixels, and dark or light.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub async fn look(&mut self, width: u32, height: u32, scale: u32, dark: bool) -> Result<()> {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": true });
+        self.command("Emulation.setDeviceMetricsOverride", size).await?;
+        let scheme = if dark { "dark" } else { "light" };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.command("Emulation.setEmulatedMedia", media).await.map(drop)
+    }
+
+    /// Writes what the whole page looks like into a PNG file.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub async fn screenshot(&mut self, file: &Path) -> Result<()> {
+        let how = json!({ "format": "png", "captureBeyondViewport": true });
+        let shot = self.command("Page.captureScreenshot", how).await?;
+        let bytes = BASE64.decode(shot["data"].as_str().unwrap_or_default()).doing("a picture")?;
+        std::fs::write(file, bytes).doing(file.display())
+    }
+
+    async fn command(&mut self, method: &str, parameters: Value) -> Result<Value> {
+        self.last += 1;
+        let mut command = json!({ "id": self.last, "method": method, "params": parameters });
+        if !self.session.is_empty() {
+            command["sessionId"] = self.session.clone().into();
+        }
+        self.socket.send(Message::text(command.to_string())).await.doing(method)?;
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await;
+            let message = message.doing(format!("{method} takes too long"))?;
+            let message =
+                message.doing(format!("{method}: the browser has gone"))?.doing(method)?;
+            let Some(text) = message.as_text() else { continue };
+            let said: Value = serde_json::from_str(text)?;
+            if said["id"] == self.last {
+                return match said.get("error") {
+                    Some(error) => Err(Failure(format!("{method}: {error}"))),
+                    None => Ok(said["result"].clone()),
+                };
+            }
+        }
+    }
+}
+
+fn program() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|program| program.is_file());
+    found.doing("a browser is needed: run `apt-get install chromium` as root")
+}
+
+const START: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
