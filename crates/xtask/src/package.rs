@@ -142,8 +142,9 @@ fn put_manual(tree: &mut Tree, folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).doing(folder.display())? {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".1") {
-            tree.put_compressed(&std::fs::read(&file)?, &format!("usr/share/man/man1/{name}.gz"))?;
+        if let Some(section) = ["1", "5"].iter().find(|it| name.ends_with(&format!(".{it}"))) {
+            let to = format!("usr/share/man/man{section}/{name}.gz");
+            tree.put_compressed(&std::fs::read(&file)?, &to)?;
         } else if let Some(program) = name.strip_suffix(".bash") {
             let to = format!("usr/share/bash-completion/completions/{program}");
             tree.put(&file, &to, 0o644)?;
