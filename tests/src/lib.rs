@@ -11,6 +11,7 @@ pub mod hearth_broker;
 pub mod mosquitto;
 pub mod odd_broker;
 pub mod process;
+pub mod sdk;
 pub mod shim;
 pub mod systemd;
 pub mod tls;

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use hearthd_tests::{Built, Doing, Failure, Result, built::workspace};
+use hearthd_tests::{Built, Doing, Failure, Result, built::workspace, sdk::write_sdk};
 
 pub(crate) use binaries::{Architecture, Profile, build, target_folder};
 use tree::Tree;
@@ -87,7 +87,8 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
     }
     let header = workspace().join("crates/hearthd-sdk/include/hearth_plugin.h");
     tree.put(&header, "usr/include/hearth_plugin.h", 0o644)?;
-    Ok(())
+    // Where `hearthd plugin new` looks for it.
+    write_sdk(&tree.root().join("usr/share/hearthd/sdk"))
 }
 
 /// Refuses a file that needs more than the libraries in `Depends`, which are written by hand: a build on a newer system
