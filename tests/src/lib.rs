@@ -13,6 +13,7 @@ pub mod hearth_web;
 pub mod mosquitto;
 pub mod odd_broker;
 pub mod process;
+pub mod sdk;
 pub mod shim;
 pub mod systemd;
 pub mod tls;

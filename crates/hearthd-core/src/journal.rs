@@ -155,24 +155,34 @@ impl Journal {
     /// Makes room for one more request of a sender where it can; returns what it forgets, and whether there is room.
     ///
     /// What goes first is the oldest entry of a sender that has more than its share. Between two connections nothing
-    /// may be forgotten, so what the broker delivers then finds room above what is kept, and no sender takes it all.
+    /// may be forgotten, so what the broker delivers then finds room above what is kept. There a sender may have as
+    /// much as is still free (a dynamic threshold, as in a switch's buffer): one alone may have half of all, and however
+    /// many have taken all they can, another one finds as much.
     pub(crate) fn make_room(&mut self, sender: Option<&Arc<str>>) -> (Vec<RequestKey>, bool) {
         let mut forgotten = Vec::new();
-        while self.settled.cost >= KEPT || self.cost >= MOST {
+        let sender = sender.cloned();
+        while self.settled.cost >= KEPT || !self.has_room(&sender) {
             let share = KEPT / self.settled.costs.len().max(1);
+            let owner =
+                |id: &EntryId| self.get(*id).and_then(|entry| entry.record.key.sender()).cloned();
             let is_above = |id: &EntryId| {
-                let owner = self.get(*id).and_then(|entry| entry.record.key.sender());
-                self.settled.costs.get(&owner.cloned()).is_some_and(|cost| *cost >= share)
+                self.settled.costs.get(&owner(id)).is_some_and(|cost| *cost >= share)
             };
-            let by_time = &self.settled.by_time;
-            let oldest = by_time.iter().map(|(_, id)| *id).find(is_above);
+            let is_own = |id: &EntryId| !self.has_room(&sender) && owner(id) == sender;
+            let by_time = || self.settled.by_time.iter().map(|(_, id)| *id);
+            let oldest = by_time().find(is_above).or_else(|| by_time().find(is_own));
             // Whoever has less than its share gives way only where there is no room at all.
-            let any = by_time.first().map(|(_, id)| *id).filter(|_| self.cost >= MOST);
-            let Some(id) = oldest.or(any) else { break };
+            let Some(id) = oldest.or_else(|| by_time().next().filter(|_| self.cost >= MOST)) else {
+                break;
+            };
             forgotten.extend(self.remove(id));
         }
-        let own = self.costs.get(&sender.cloned()).copied().unwrap_or(0);
-        (forgotten, self.cost < MOST && own < MOST - KEPT)
+        (forgotten, self.has_room(&sender))
+    }
+
+    /// Whether a sender has taken less than is free.
+    fn has_room(&self, sender: &Option<Arc<str>>) -> bool {
+        self.cost + self.costs.get(sender).copied().unwrap_or(0) < MOST
     }
 
     /// Adds a request, in the place of an older one with the same key.
@@ -412,5 +422,5 @@ impl Entry {
 
 /// How much the journal keeps for requesters that ask again: 1,024 usual requests.
 const KEPT: usize = 1024 * ENTRY;
-/// How much it holds at most; one sender may have three quarters of it.
-const MOST: usize = 4 * KEPT;
+/// How much it holds at most; one sender may have half of it.
+const MOST: usize = 6 * KEPT;

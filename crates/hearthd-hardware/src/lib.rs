@@ -6,12 +6,10 @@
 mod census;
 mod found;
 mod root;
-mod span;
 mod thermometer;
 mod w1;
 
 pub use census::{GpioChip, LedFound, PwmChip, gpio_chips, leds, pwm_chips};
 pub use found::{FoundThermometer, thermometers};
 pub use root::{Class, HardwareError, LEDS, PWM, Root, read_number};
-pub use span::Span;
 pub use thermometer::{Hwmon, Iio, PlainFile, Source, Thermometer};

@@ -2,9 +2,20 @@
 //!
 //! A program of its own, so that the daemon does not carry what only a package needs.
 
-use std::{io, path::Path, process::ExitCode};
+mod file_format;
+mod sections;
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap_complete::Shell;
+
+use file_format::FileFormat;
+use sections::{HEARTH_BROKER, HEARTHD};
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1) else {
@@ -21,13 +32,20 @@ fn main() -> ExitCode {
 }
 
 fn write_all(folder: &Path) -> io::Result<()> {
-    for command in [hearthd::cli::command(), hearthd_broker::cli::command()] {
+    let programs =
+        [(hearthd::cli::command(), &HEARTHD), (hearthd_broker::cli::command(), &HEARTH_BROKER)];
+    for (command, sections) in programs {
         let mut command = without_help(command);
         let name = command.get_name().to_owned();
         for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
             clap_complete::generate_to(shell, &mut command, &name, folder)?;
         }
         clap_mangen::generate_to(command, folder)?;
+        let page = folder.join(format!("{name}.1"));
+        OpenOptions::new().append(true).open(page)?.write_all(sections.roff().as_bytes())?;
+    }
+    for file in &FILES {
+        std::fs::write(folder.join(format!("{}.5", file.name)), file.page())?;
     }
     Ok(())
 }
@@ -37,4 +55,61 @@ fn without_help(command: clap::Command) -> clap::Command {
     command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
+const FILES: [FileFormat; 2] = [
+    FileFormat {
+        name: "hearthd.toml",
+        text: include_str!("../../../config/hearthd.toml"),
+        summary: "configuration of the smart-home hub hearthd",
+        path: "/etc/hearthd/hearthd.toml",
+        see_also: "hearthd(1), hearth-broker.toml(5)",
+    },
+    FileFormat {
+        name: "hearth-broker.toml",
+        text: include_str!("../../../config/hearth-broker.toml"),
+        summary: "configuration of the bundled broker of one home",
+        path: "/etc/hearthd/hearth-broker.toml",
+        see_also: "hearth-broker(1), hearthd.toml(5)",
+    },
+];
+
 const EX_USAGE: u8 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_tell_every_key_every_exit_code_and_where_the_files_are() {
+        let folder = tempfile::tempdir().unwrap();
+        write_all(folder.path()).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        for file in &FILES {
+            let page = read(&format!("{}.5", file.name));
+            let mut keys = 0;
+            for line in file.text.lines() {
+                let key = line.strip_prefix("# ").unwrap_or(line);
+                if file_format::is_key(key) {
+                    let name = key.split(' ').next().unwrap();
+                    assert!(page.contains(&format!("\\fB{name} = ")), "{name}:\n{page}");
+                    keys += 1;
+                }
+            }
+            assert!(keys > 10, "{}", file.name);
+        }
+        let readme = include_str!("../../../README.md");
+        for (name, sections) in [("hearthd", &HEARTHD), ("hearth-broker", &HEARTH_BROKER)] {
+            let page = read(&format!("{name}.1"));
+            for heading in ["\"EXIT STATUS\"", "FILES", "EXAMPLES", "\"SEE ALSO\""] {
+                assert!(page.contains(&format!("\n.SH {heading}\n")), "{name}, {heading}:\n{page}");
+            }
+            for (code, _) in sections.exit_status {
+                let told = |line: &str| {
+                    let codes = line.strip_prefix("| ").and_then(|line| line.split(" |").next());
+                    codes
+                        .is_some_and(|codes| codes.split(", ").any(|told| told == code.to_string()))
+                };
+                assert!(readme.lines().any(told), "the README says nothing of exit code {code}");
+            }
+        }
+    }
+}

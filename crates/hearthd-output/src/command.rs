@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use hearthd_hardware::Span;
 use hearthd_program::{ProgramError, Runner};
+use hearthd_sdk::Span;
 use serde::Deserialize;
 
 use crate::Problem;

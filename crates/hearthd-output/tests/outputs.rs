@@ -117,7 +117,7 @@ fn nonsense_in_a_table_names_its_place() {
     let command = Command {
         program: "relay".into(),
         arguments: vec!["{power}".into(), "{colour}".into()],
-        timeout: hearthd_hardware::Span::seconds(60),
+        timeout: hearthd_sdk::Span::seconds(60),
     };
     let places: Vec<&str> = command.problems(&["power"]).into_iter().map(|(at, _)| at).collect();
     assert_eq!(places, ["command.program", "command.timeout", "command.arguments"]);

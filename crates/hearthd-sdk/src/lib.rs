@@ -73,12 +73,14 @@ pub mod harness;
 mod log;
 mod property;
 mod scope;
+mod span;
 mod value;
 
 pub use absence::{Absence, Acknowledgement, Outcome};
 pub use context::{Context, Deferred};
 pub use device::{Answer, Device, Failure, FailureKind, NoConfig, Problem, Problems};
 pub use property::Property;
+pub use span::Span;
 pub use value::{Changes, Value};
 
 #[doc(hidden)]

@@ -229,4 +229,4 @@ const LAZY: Duration = Duration::from_secs(1);
 /// How long after a failure the store is written again.
 const RETRY: Duration = Duration::from_secs(5);
 /// How many requests may wait for a store that cannot be written, before all of them are given up.
-const JOURNAL_BOUND: usize = 4096;
+const JOURNAL_BOUND: usize = 6144;

@@ -1,17 +1,12 @@
 //! The configuration, checked: what `hearthd.toml` comes to.
 
 mod complaint;
-mod diagnostics;
 mod draft;
 mod guards;
 mod password;
-mod places;
-mod reader;
-mod regular;
 mod sections;
-mod syntax;
 mod topics;
-mod units;
+mod values;
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +20,8 @@ use hearthd_core::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use diagnostics::{Problem, Problems, Source};
 pub use draft::Draft;
+pub use hearthd_config::{Problem, Problems, Source};
 
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug)]
@@ -128,7 +123,7 @@ impl Broker {
     /// # Errors
     /// Where this is no URL of a broker.
     pub fn move_to(&mut self, url: &str) -> Result<(), String> {
-        let units::Address { host, port, tls } = units::address(url)?;
+        let values::Address { host, port, tls } = values::address(url)?;
         let none = Tls { ca_file: None, client_auth: None };
         let known = self.tls.take();
         self.tls = tls.then(|| known.unwrap_or(none));

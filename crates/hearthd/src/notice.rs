@@ -3,7 +3,9 @@
 use hearthd_core::{Disconnection, Lack, Notice, RequestFailure};
 use tracing::{debug, error, info, warn};
 
-use crate::{config::Broker, printable::printable_line};
+use hearthd_config::printable_line;
+
+use crate::config::Broker;
 
 /// Logs one notice.
 pub fn log(notice: &Notice, broker: &Broker) {

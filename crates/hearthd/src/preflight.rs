@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use hearthd_config::most_similar;
+
 use crate::{
     config::{Config, Draft, Problems},
     device::{self, Checked},
     plugin::Plugins,
-    similar::most_similar,
 };
 
 /// A configuration that can be used, with its plugins.

@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use hearthd_tests::{Built, Doing, Failure, Result, built::workspace};
+use hearthd_tests::{Built, Doing, Failure, Result, built::workspace, sdk::write_sdk};
 
 pub(crate) use binaries::{Architecture, Profile, build, target_folder};
 use tree::Tree;
@@ -87,7 +87,8 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
     }
     let header = workspace().join("crates/hearthd-sdk/include/hearth_plugin.h");
     tree.put(&header, "usr/include/hearth_plugin.h", 0o644)?;
-    Ok(())
+    // Where `hearthd plugin new` looks for it.
+    write_sdk(&tree.root().join("usr/share/hearthd/sdk"))
 }
 
 /// Refuses a file that needs more than the libraries in `Depends`, which are written by hand: a build on a newer system
@@ -142,8 +143,9 @@ fn put_manual(tree: &mut Tree, folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).doing(folder.display())? {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".1") {
-            tree.put_compressed(&std::fs::read(&file)?, &format!("usr/share/man/man1/{name}.gz"))?;
+        if let Some(section) = ["1", "5"].iter().find(|it| name.ends_with(&format!(".{it}"))) {
+            let to = format!("usr/share/man/man{section}/{name}.gz");
+            tree.put_compressed(&std::fs::read(&file)?, &to)?;
         } else if let Some(program) = name.strip_suffix(".bash") {
             let to = format!("usr/share/bash-completion/completions/{program}");
             tree.put(&file, &to, 0o644)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hearthd_sdk::{Problems, Property};
+use hearthd_sdk::{Problems, Property, Span};
 use serde::Deserialize;
 
 use crate::reading::{Read, is_switch};
@@ -12,9 +12,9 @@ use crate::reading::{Read, is_switch};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Seconds that a program may take.
+    /// How long a program may take.
     #[serde(default = "four_seconds")]
-    timeout: f64,
+    timeout: Span,
     /// What the programs find in their environment, beside PATH, HOME, LANG and TZ of the hub.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
@@ -89,8 +89,8 @@ pub(crate) enum After {
 pub(crate) struct Get {
     /// The program and its arguments.
     pub(crate) run: Vec<String>,
-    /// Seconds between two readings; without it, the property is read at the start and after it was set.
-    pub(crate) every: Option<f64>,
+    /// The time between two readings; without it, the property is read at the start and after it was set.
+    pub(crate) every: Option<Span>,
     /// The exit codes with which the output counts.
     #[serde(default = "zero")]
     pub(crate) exit: Vec<i32>,
@@ -98,13 +98,14 @@ pub(crate) struct Get {
 
 impl Config {
     pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_secs_f64(self.timeout)
+        self.timeout.0
     }
 
     pub(crate) fn check(&self, problems: &mut Problems) {
-        if !(0.01..=3600.0).contains(&self.timeout) {
-            problems
-                .add("timeout", format!("{} is no timeout (0.01 to 3600 seconds)", self.timeout));
+        if !(SHORTEST_TIMEOUT..=LONGEST_TIMEOUT).contains(&self.timeout) {
+            let message =
+                format!("{} is not from {SHORTEST_TIMEOUT} to {LONGEST_TIMEOUT}", self.timeout);
+            problems.add("timeout", message);
         }
         if self.properties.is_empty() {
             problems.add("properties", "there is none, and a device has one at least");
@@ -217,8 +218,12 @@ impl PropertyConfig {
             if get.run.iter().any(|argument| argument.contains(VALUE)) {
                 complain("get.run", format!("there is no {VALUE} to read with"));
             }
-            if get.every.is_some_and(|every| !(0.1..=86_400.0).contains(&every)) {
-                complain("get.every", "an interval is of 0.1 to 86400 seconds".into());
+            if let Some(every) = get.every
+                && !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&every)
+            {
+                let message =
+                    format!("{every} is not from {SHORTEST_INTERVAL} to {LONGEST_INTERVAL}");
+                complain("get.every", message);
             }
         }
     }
@@ -256,9 +261,14 @@ fn check_run(run: &[String], key: &str, complain: &mut impl FnMut(&str, String))
     }
 }
 
-fn four_seconds() -> f64 {
-    4.0
+fn four_seconds() -> Span {
+    Span::seconds(4)
 }
+
+const SHORTEST_TIMEOUT: Span = Span(Duration::from_millis(10));
+const LONGEST_TIMEOUT: Span = Span::hours(1);
+const SHORTEST_INTERVAL: Span = Span(Duration::from_millis(100));
+const LONGEST_INTERVAL: Span = Span::hours(24);
 
 fn yes() -> bool {
     true

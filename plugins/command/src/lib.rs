@@ -11,6 +11,7 @@ use std::io::PipeWriter;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Problems, Property};
 
@@ -109,7 +110,7 @@ impl Command {
         };
         let Some(jobs) = &self.jobs else { return };
         if let Err(TrySendError::Full(_)) = jobs.try_send(Job::Get(index)) {
-            worker::arm(&self.context, index, get.every.unwrap_or(RETRY));
+            worker::arm(&self.context, index, get.every.map_or(RETRY, |every| every.0));
         }
     }
 }
@@ -143,5 +144,5 @@ fn restored(saved: Option<&[u8]>, config: &Config) -> States {
 /// Programs that may wait for their turn.
 const QUEUE: usize = 16;
 
-/// Seconds until a first reading is tried again that found no place in the queue.
-const RETRY: f64 = 1.0;
+/// The time until a first reading is tried again that found no place in the queue.
+const RETRY: Duration = Duration::from_secs(1);

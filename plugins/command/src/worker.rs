@@ -73,7 +73,7 @@ impl Worker {
                     let (name, property) = &properties[index];
                     self.refresh(name, property);
                     if let Some(every) = property.get.as_ref().and_then(|get| get.every) {
-                        arm(&self.context, index, every);
+                        arm(&self.context, index, every.0);
                     }
                 }
             }
@@ -144,9 +144,9 @@ impl Worker {
 }
 
 /// Arms the timer of a property; an interval is checked with the configuration.
-pub(crate) fn arm(context: &Context, index: usize, seconds: f64) {
+pub(crate) fn arm(context: &Context, index: usize, wait: Duration) {
     let id = u32::try_from(index).expect("a table has fewer properties than that");
-    context.set_timer(id, Duration::from_secs_f64(seconds));
+    context.set_timer(id, wait);
 }
 
 /// Takes the states; they are whole whatever happened to whoever had them.

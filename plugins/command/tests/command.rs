@@ -83,7 +83,7 @@ fn a_reading_is_cut_out_of_what_a_program_prints_and_repeated() {
     std::fs::write(&file, "temp=48.3'C\n").unwrap();
     let mut bench = bench(json!({"temperature": {
         "type": "number", "unit": "°C", "min": -40, "max": 150,
-        "get": {"run": ["cat", file], "every": 30.0},
+        "get": {"run": ["cat", file], "every": "30s"},
         "read": {"after": "temp=", "before": "'"},
     }}));
     wait_for(&bench, "temperature", "48.3");
@@ -132,7 +132,7 @@ fn at_the_timeout_the_program_and_all_that_it_started_is_killed() {
     let pids = folder.path().join("pids");
     let run = json!(["sh", "-c", "sleep 1000 & echo $! >\"$0\"; echo $$ >>\"$0\"; wait", pids]);
     let mut bench = Bench::<Command>::new(json!({
-        "timeout": 3.0, "properties": {"pump": {"type": "switch", "set": {"run": run}}},
+        "timeout": "3s", "properties": {"pump": {"type": "switch", "set": {"run": run}}},
     }));
     let said = failure(set(&mut bench, "pump", "ON"));
     assert_eq!(said, "sh: not done after 3s, ended");

@@ -4,9 +4,10 @@ mod check;
 
 use std::time::Duration;
 
-use hearthd_hardware::{Root, Span, Thermometer};
+use hearthd_hardware::{Root, Thermometer};
 use hearthd_output::{Command, Gpio, Led, Pwm, Wiring};
 use hearthd_sdk::Problems;
+use hearthd_sdk::Span;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 

@@ -1,6 +1,6 @@
 //! Named temperatures.
 
-use hearthd_hardware::Span;
+use hearthd_sdk::Span;
 use serde::{Deserialize, Serialize};
 
 /// A named temperature, or none where the target was set by hand.

@@ -11,6 +11,7 @@ use hearthd_tests::{
     Built, Doing, Failure, Process, Result,
     built::workspace,
     process::{Ran, eventually, run},
+    sdk::write_sdk,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,6 +43,21 @@ async fn the_guide_leads_from_nothing_to_an_answering_device() -> Result<()> {
         Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
     });
     assert_eq!(answered.await.doing(processes[1].log())?, "ON\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plugin_is_written_with_what_the_package_installs_and_no_checkout() -> Result<()> {
+    let walk = Walk::begin()?;
+    let sdk = walk.outside.path().join("sdk");
+    write_sdk(&sdk)?;
+    walk.run(&format!("hearthd plugin new pump --sdk '{}'", sdk.display())).await?;
+    walk.share_target("pump")?;
+    let built = walk.run("cd pump && cargo test && cargo build").await?;
+    assert!(built.stdout.contains("test result: ok. 3 passed"), "{built:?}");
+    let checked = walk.run("hearthd plugin check pump/target/debug/libpump.so").await?;
+    // It is not of the hub's own build, so a process of its own contains it.
+    assert!(checked.stdout.contains("runs in a process"), "{checked:?}");
     Ok(())
 }
 
@@ -275,6 +291,8 @@ impl Walk {
         let mut shell = Command::new("sh");
         // The dependencies are those of this workspace, and so are there already.
         shell.args(["-ec", step]).env("PATH", path).env("CARGO_NET_OFFLINE", "true");
+        // It is set for what is built in the workspace.
+        shell.env_remove("HEARTHD_WORKSPACE");
         shell.current_dir(self.folder());
         shell
     }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::{Args, Subcommand, ValueEnum};
-use toml::Spanned;
 
 use super::{
     Failure,
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     accounts::PasswordHash,
-    config::{Outline, RawAccount, RawRight},
+    config::{Outline, WrittenAccount, WrittenRight},
     rights::Role,
 };
 
@@ -158,13 +157,13 @@ impl AccountsFile {
         };
         rights.extend(add.topics.iter().map(|filter| right(filter, None)));
         let hash = ask_for_hash(name)?;
-        self.outline.made.push(RawAccount {
-            name: plain(name),
-            role: Some(plain(role.name())),
-            password_hash: Some(plain(hash.as_str())),
+        self.outline.made.push(WrittenAccount {
+            name: name.clone(),
+            role: Some(role.name().to_owned()),
+            password_hash: Some(hash.as_str().to_owned()),
             password_file: None,
-            client_ids: add.client_id.iter().map(|id| plain(id)).collect(),
-            devices: add.device.iter().map(|device| plain(device)).collect(),
+            client_ids: add.client_id.clone(),
+            devices: add.device.clone(),
             rights,
         });
         self.write()
@@ -177,17 +176,13 @@ impl AccountsFile {
             lines.push(format!("{name:<20} in {}", self.config.display()));
         }
         for account in &self.outline.made {
-            let role = account.role.as_ref().map_or("none", |role| role.get_ref());
-            let mut line = format!("{:<20} {role}", account.name.get_ref());
-            let texts = |list: &[Spanned<String>]| {
-                list.iter().map(|text| text.get_ref().as_str()).collect::<Vec<_>>().join(", ")
-            };
-            let rights: Vec<_> =
-                account.rights.iter().map(|right| right.filter.get_ref().as_str()).collect();
+            let role = account.role.as_deref().unwrap_or("none");
+            let mut line = format!("{:<20} {role}", account.name);
+            let rights: Vec<_> = account.rights.iter().map(|right| right.filter.as_str()).collect();
             for (what, list) in [
                 ("topics", rights.join(", ")),
-                ("devices", texts(&account.devices)),
-                ("client IDs", texts(&account.client_ids)),
+                ("devices", account.devices.join(", ")),
+                ("client IDs", account.client_ids.join(", ")),
             ] {
                 if !list.is_empty() {
                     line += &format!("; {what}: {list}");
@@ -208,13 +203,13 @@ impl AccountsFile {
         let place = self.place(name)?;
         let hash = ask_for_hash(name)?;
         let account = &mut self.outline.made[place];
-        account.password_hash = Some(plain(hash.as_str()));
+        account.password_hash = Some(hash.as_str().to_owned());
         account.password_file = None;
         self.write()
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.outline.made.iter().position(|account| account.name.get_ref() == name)
+        self.outline.made.iter().position(|account| account.name == name)
     }
 
     fn place(&self, name: &str) -> Result<usize, AccountError> {
@@ -276,10 +271,6 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// Creates one of `rights`.
-pub(super) fn right(filter: &str, access: Option<&str>) -> RawRight {
-    RawRight { filter: plain(filter), access: access.map(plain) }
-}
-
-fn plain(text: &str) -> Spanned<String> {
-    Spanned::new(0..0, text.to_owned())
+pub(super) fn right(filter: &str, access: Option<&str>) -> WrittenRight {
+    WrittenRight { filter: filter.to_owned(), access: access.map(str::to_owned) }
 }

@@ -7,11 +7,12 @@ mod preset;
 use std::{
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use hearthd_config::Problems;
 use tracing_subscriber::EnvFilter;
 
 use account::AccountError;
@@ -19,7 +20,7 @@ use password::PasswordError;
 
 use crate::{
     accounts::{HashError, PasswordHash},
-    config::{Config, Problems},
+    config::Config,
     driver::{self, BrokerError},
     memory::keep_no_large_blocks,
 };
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Account(arguments)) => account::run(arguments),
-        Some(Command::Check { config }) => Config::load(config).map(drop).map_err(Failure::from),
+        Some(Command::Check { config }) => check(config),
         None => run(&arguments),
     };
     match outcome {
@@ -114,10 +115,21 @@ impl Failure {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     keep_no_large_blocks();
     let mut config = Config::load(&arguments.config)?;
+    for warning in &config.warnings {
+        tracing::warn!(%warning, "the configuration is unwise");
+    }
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);
     }
     Ok(driver::run(&config, &arguments.config)?)
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    for warning in &config.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(())
 }
 
 fn hash_password() -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::account::right;
-use crate::{config::RawRight, rights::Role};
+use crate::{config::WrittenRight, rights::Role};
 
 /// A program that connects beside the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,11 +22,11 @@ pub(super) enum Preset {
 
 impl Preset {
     /// Returns the role and the rights beside it.
-    pub(super) fn grant(self, home: &str, account: &str) -> (Role, Vec<RawRight>) {
+    pub(super) fn grant(self, home: &str, account: &str) -> (Role, Vec<WrittenRight>) {
         // Where a device answers a hub that gives it a response topic: a level below the hub's own.
         let answers = |below: &str| right(&format!("{home}/response/+/+{below}"), Some("write"));
         let both = |filters: &[&str]| filters.iter().map(|filter| right(filter, None)).collect();
-        let mut rights: Vec<RawRight> = match self {
+        let mut rights: Vec<WrittenRight> = match self {
             Self::HomeAssistant => both(&["homeassistant/#"]),
             Self::Zigbee2mqtt => both(&["zigbee2mqtt/#", "homeassistant/#"]),
             Self::Tasmota => both(&["cmnd/#", "stat/#", "tele/#", "tasmota/discovery/#"]),
@@ -110,9 +110,9 @@ mod tests {
         for (preset, name, publishes, subscribes) in NEEDS {
             let (role, raw) = preset.grant("home", name);
             let rights = raw.iter().map(|right| {
-                let access = right.access.as_ref().map(|access| access.get_ref().as_str());
+                let access = right.access.as_deref();
                 Right {
-                    filter: right.filter.get_ref().clone(),
+                    filter: right.filter.clone(),
                     read: access != Some("write"),
                     write: access != Some("read"),
                 }

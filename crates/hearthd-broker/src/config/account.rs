@@ -1,181 +1,181 @@
 //! `[[account]]`, in the configuration and in the accounts file.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use hearthd_config::{Entry, Reader, Section, secret, wrong_type};
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
-use super::Check;
 use crate::{
     accounts::{Credential, PasswordHash, Secret},
     rights::{Account, NamePattern, Right, Role, filter_fault},
 };
 
-/// The accounts file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawAccounts {
-    /// `[[account]]`.
-    #[serde(default)]
-    pub account: Vec<Spanned<RawAccount>>,
+/// Accounts by their names.
+pub(super) type Accounts = BTreeMap<Arc<str>, Credential>;
+
+/// Whether the files with passwords are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passwords {
+    Read,
+    /// For whoever only wants to know which accounts there are.
+    Skip,
 }
 
-/// One `[[account]]`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawAccount {
+/// The accounts file, as `hearth-broker account` writes it.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct WrittenAccounts {
+    /// `[[account]]`.
+    #[serde(default)]
+    pub(super) account: Vec<WrittenAccount>,
+}
+
+/// One `[[account]]` of the accounts file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct WrittenAccount {
     /// User name.
-    pub name: Spanned<String>,
+    pub name: String,
     /// What the account is in the home.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Spanned<String>>,
+    pub role: Option<String>,
     /// Argon2 hash of the password.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_hash: Option<Spanned<String>>,
+    pub password_hash: Option<String>,
     /// File with the password or its hash.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<Spanned<PathBuf>>,
+    pub password_file: Option<String>,
     /// Client IDs that belong to the account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub client_ids: Vec<Spanned<String>>,
+    pub client_ids: Vec<String>,
     /// Devices that belong to the account, or are given to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub devices: Vec<Spanned<String>>,
+    pub devices: Vec<String>,
     /// Topics beside those of the role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rights: Vec<RawRight>,
+    pub rights: Vec<WrittenRight>,
 }
 
 /// One of `rights`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawRight {
+pub struct WrittenRight {
     /// A topic filter; `*` at the end of a level stands for any rest of it.
-    pub filter: Spanned<String>,
+    pub filter: String,
     /// `read`, `write`, or both where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access: Option<Spanned<String>>,
+    pub access: Option<String>,
 }
 
-impl Check<'_> {
-    /// Checks accounts and adds them to those of other files.
-    pub(super) fn accounts(
-        &mut self,
-        raw: &[Spanned<RawAccount>],
-        accounts: &mut BTreeMap<Arc<str>, Credential>,
-    ) {
-        for raw in raw {
-            let name = raw.get_ref().name.get_ref().as_str();
-            let at = raw.get_ref().name.span().start;
-            if name.is_empty() || name.chars().any(char::is_control) {
-                self.problem(at, "account.name: must be a name without control characters");
-            } else if accounts.contains_key(name) {
-                self.problem(at, &format!("account.name: `{name}` is there twice"));
-            }
-            if let Some(credential) = self.account(raw) {
-                accounts.insert(credential.account.name.clone(), credential);
-            }
+/// Reads an account and adds it to those that there are.
+pub(super) fn accounts(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    accounts: &mut Accounts,
+    passwords: Passwords,
+) {
+    let taken = |name: &str| {
+        let known = accounts.contains_key(name);
+        if known { Err(format!("`{name}` is there twice")) } else { Ok(()) }
+    };
+    let name = reader.parsed(section, "name", |value| {
+        let name = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err("must be a name without control characters".into());
         }
+        taken(name).map(|()| name.to_owned())
+    });
+    if section.exists() && !section.has("name") {
+        reader.problem(section.at, &section.path, "name is missing");
     }
+    let role = reader.parsed(section, "role", |value| {
+        let known = || Role::GIVEN.map(Role::name).join(", ");
+        let name = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
+        Role::parse(name).ok_or_else(|| format!("`{name}` is none of {}", known()))
+    });
+    let client_ids = names(reader, section, "client_ids");
+    let devices = names(reader, section, "devices");
+    let rights = reader.sections(section, "rights");
+    let rights = rights.into_iter().filter_map(|section| right(reader, section)).collect();
+    let secret = password(reader, section, passwords);
+    let role = if section.has("role") { role } else { Some(Role::Everything) };
+    if let (Some(name), Some(role), Some(secret)) = (name, role, secret) {
+        let name: Arc<str> = name.into();
+        let account = Account { name: name.clone(), role, client_ids, devices, rights };
+        accounts.insert(name, Credential { account, secret });
+    }
+}
 
-    fn account(&mut self, raw: &Spanned<RawAccount>) -> Option<Credential> {
-        let at = raw.span().start;
-        let raw = raw.get_ref();
-        let role = match &raw.role {
-            None => Role::Everything,
-            Some(role) => self.role(role)?,
-        };
-        let client_ids = self.names(&raw.client_ids, "client_ids");
-        let devices = self.names(&raw.devices, "devices");
-        let rights = raw.rights.iter().filter_map(|right| self.right(right)).collect();
-        let (place, secret) = match (&raw.password_hash, &raw.password_file) {
-            (Some(hash), None) => (hash.span().start, parse_hash(hash.get_ref())),
-            (None, Some(file)) => (file.span().start, read_password(&self.resolve(file.get_ref()))),
-            (Some(_), Some(file)) => (
-                file.span().start,
-                Err("password_file: password_hash is there too; keep one of them".into()),
-            ),
-            (None, None) => (
-                at,
-                Err("give password_hash (`hearth-broker hash-password`) or password_file".into()),
-            ),
-        };
-        match secret {
-            Ok(secret) => {
-                let name = raw.name.get_ref().as_str().into();
-                let account = Account { name, role, client_ids, devices, rights };
-                Some(Credential { account, secret })
-            }
-            Err(what) => {
-                self.problem(place, &format!("account.{what}"));
-                None
-            }
+/// Reads the password or its hash.
+fn password(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    passwords: Passwords,
+) -> Option<Secret> {
+    let hash = reader.entry(section, "password_hash");
+    let file = reader.entry(section, "password_file");
+    let (entry, secret) = match (hash, file) {
+        (Some(_), Some(file)) => {
+            (file, Err("password_hash is there too; keep one of them".to_owned()))
         }
-    }
-
-    fn role(&mut self, raw: &Spanned<String>) -> Option<Role> {
-        let role = Role::parse(raw.get_ref());
-        if role.is_none() {
-            let known = Role::GIVEN.map(Role::name).join(", ");
-            let what = format!("account.role: `{}` is none of {known}", raw.get_ref());
-            self.problem(raw.span().start, &what);
+        (Some(hash), None) => {
+            let secret = parse_hash(reader.entry_text(&hash)?);
+            (hash, secret)
         }
-        role
-    }
-
-    fn names(&mut self, raw: &[Spanned<String>], key: &str) -> Vec<NamePattern> {
-        let mut names = Vec::new();
-        for raw in raw {
-            match NamePattern::parse(raw.get_ref()) {
-                Ok(name) => names.push(name),
-                Err(error) => {
-                    let what = format!("account.{key}: `{}` {error}", raw.get_ref());
-                    self.problem(raw.span().start, &what);
-                }
-            }
+        (None, Some(_)) if passwords == Passwords::Skip => {
+            return Some(Secret::Plain(String::new().into()));
         }
-        names
-    }
-
-    fn right(&mut self, raw: &RawRight) -> Option<Right> {
-        let filter = raw.filter.get_ref();
-        if let Some(fault) = filter_fault(filter) {
-            let what = format!("account.rights: `{filter}`: {fault}");
-            self.problem(raw.filter.span().start, &what);
+        (None, Some(file)) => {
+            let path = reader.entry_path(&file)?;
+            let secret = read_password(reader, &file, &path);
+            (file, secret.map_err(|what| format!("{}: {what}", path.display())))
+        }
+        (None, None) => {
+            let what = "give password_hash (`hearth-broker hash-password`) or password_file";
+            reader.problem(section.at, &section.path, what);
             return None;
         }
-        let (read, write) = match raw.access.as_ref().map(|access| access.get_ref().as_str()) {
-            None => (true, true),
-            Some("read") => (true, false),
-            Some("write") => (false, true),
-            Some(_) => {
-                let at = raw.access.as_ref().map_or(0, |access| access.span().start);
-                self.problem(at, "account.rights: access is `read`, `write`, or left out for both");
-                return None;
-            }
-        };
-        Some(Right { filter: filter.clone(), read, write })
+    };
+    secret.map_err(|what| reader.problem(entry.at, &entry.path, what)).ok()
+}
+
+fn names(reader: &mut Reader, section: &mut Section<'_>, key: &'static str) -> Vec<NamePattern> {
+    let mut names = Vec::new();
+    for (entry, text) in reader.texts(section, key).unwrap_or_default() {
+        match NamePattern::parse(text) {
+            Ok(name) => names.push(name),
+            Err(error) => reader.problem(entry.at, &entry.path, format!("`{text}` {error}")),
+        }
     }
+    names
+}
+
+fn right(reader: &mut Reader, mut section: Section<'_>) -> Option<Right> {
+    let filter = reader.parsed(&mut section, "filter", |value| {
+        let filter = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
+        match filter_fault(filter) {
+            Some(fault) => Err(format!("`{filter}`: {fault}")),
+            None => Ok(filter.to_owned()),
+        }
+    });
+    if section.exists() && !section.has("filter") {
+        reader.problem(section.at, &section.path, "filter is missing");
+    }
+    let access = reader.parsed(&mut section, "access", |value| match value.as_str() {
+        Some("read") => Ok((true, false)),
+        Some("write") => Ok((false, true)),
+        _ => Err("must be \"read\" or \"write\"; leave it out for both".into()),
+    });
+    let (read, write) = if section.has("access") { access? } else { (true, true) };
+    reader.finish(section);
+    Some(Right { filter: filter?, read, write })
 }
 
 fn parse_hash(text: &str) -> Result<Secret, String> {
-    PasswordHash::parse(text).map(Secret::Hash).ok_or_else(|| {
-        "password_hash: is no argon2 hash; `hearth-broker hash-password` makes one".into()
-    })
+    PasswordHash::parse(text)
+        .map(Secret::Hash)
+        .ok_or_else(|| "is no argon2 hash; `hearth-broker hash-password` makes one".into())
 }
 
-fn read_password(path: &Path) -> Result<Secret, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("password_file: {}: {error}", path.display()))?;
-    // The mark of UTF-8 at its start is no part of it, for the hub neither.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("password_file: {} is empty", path.display())),
-        hash if hash.starts_with("$argon2") => parse_hash(hash),
-        password => Ok(Secret::Plain(password.into())),
-    }
+fn read_password(reader: &mut Reader, entry: &Entry<'_>, path: &Path) -> Result<Secret, String> {
+    let (text, metadata) = secret::read(path)?;
+    secret::warn_of_readers(reader, entry, path, &metadata);
+    if text.starts_with("$argon2") { parse_hash(&text) } else { Ok(Secret::Plain(text.into())) }
 }

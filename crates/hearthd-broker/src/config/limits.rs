@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use toml::Spanned;
+use hearthd_config::{Reader, Section, units};
 
-use super::Check;
 use crate::core::Limits;
 
 /// What the driver keeps to.
@@ -38,101 +36,43 @@ impl Default for DriverLimits {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawLimits {
-    connections: Option<Spanned<usize>>,
-    strangers: Option<Spanned<usize>>,
-    strangers_of_address: Option<Spanned<usize>>,
-    packet_before_login: Option<Spanned<String>>,
-    packet: Option<Spanned<String>>,
-    receiving: Option<Spanned<String>>,
-    session_queue: Option<Spanned<String>>,
-    queues: Option<Spanned<String>>,
-    retained: Option<Spanned<String>>,
-    sessions: Option<Spanned<usize>>,
-    sessions_of_account: Option<Spanned<usize>>,
-    subscriptions: Option<Spanned<usize>>,
-    session_expiry: Option<Spanned<String>>,
-}
-
-impl Check<'_> {
-    pub(super) fn limits(&mut self, raw: &RawLimits) -> (Limits, DriverLimits) {
-        let (mut core, mut driver) = (Limits::default(), DriverLimits::default());
-        for (key, raw, value) in [
-            ("connections", &raw.connections, &mut driver.connections),
-            ("strangers", &raw.strangers, &mut driver.strangers),
-            ("strangers_of_address", &raw.strangers_of_address, &mut driver.strangers_of_address),
-            ("sessions", &raw.sessions, &mut core.sessions),
-            ("sessions_of_account", &raw.sessions_of_account, &mut core.sessions_of_account),
-            ("subscriptions", &raw.subscriptions, &mut core.subscriptions),
-        ] {
-            let Some(raw) = raw else { continue };
-            *value = *raw.get_ref();
-            if *value == 0 {
-                self.problem(raw.span().start, &format!("limits.{key}: must be at least 1"));
-            }
-        }
-        let mut packet = core.packet as usize;
-        for (key, raw, value) in [
-            ("packet_before_login", &raw.packet_before_login, &mut driver.packet_before_login),
-            ("packet", &raw.packet, &mut packet),
-            ("receiving", &raw.receiving, &mut driver.receiving),
-            ("session_queue", &raw.session_queue, &mut core.session_queue),
-            ("queues", &raw.queues, &mut core.queues),
-            ("retained", &raw.retained, &mut core.retained),
-        ] {
-            let Some(raw) = raw else { continue };
-            match parse_size(raw.get_ref()) {
-                Some(size) if size >= SMALLEST => *value = size,
-                _ => {
-                    let what = format!("limits.{key}: must be a size of 1KiB or more, like 4MiB");
-                    self.problem(raw.span().start, &what);
-                }
-            }
-        }
-        core.packet = u32::try_from(packet).unwrap_or(LARGEST_PACKET).min(LARGEST_PACKET);
-        if let Some(raw) = &raw.session_expiry {
-            match parse_duration(raw.get_ref()) {
-                Some(duration) => core.session_expiry = duration,
-                None => self.problem(
-                    raw.span().start,
-                    "limits.session_expiry: must be a time, like 90d, 12h, 30m or 60s",
-                ),
-            }
-        }
-        (core, driver)
+/// Reads `[limits]`.
+pub(super) fn limits(reader: &mut Reader, root: &mut Section<'_>) -> (Limits, DriverLimits) {
+    let (mut core, mut driver) = (Limits::default(), DriverLimits::default());
+    let mut section = reader.section(root, "limits");
+    for (key, value) in [
+        ("connections", &mut driver.connections),
+        ("strangers", &mut driver.strangers),
+        ("strangers_of_address", &mut driver.strangers_of_address),
+        ("sessions", &mut core.sessions),
+        ("sessions_of_account", &mut core.sessions_of_account),
+        ("subscriptions", &mut core.subscriptions),
+    ] {
+        let number = reader.parsed(&mut section, key, |v| units::whole_number(v, 1, MOST));
+        *value = number.unwrap_or(*value);
     }
-}
-
-fn parse_size(text: &str) -> Option<usize> {
-    let (number, unit) = split_unit(text)?;
-    let factor = match unit {
-        "B" => 1,
-        "KiB" => 1024,
-        "MiB" => 1024 * 1024,
-        _ => return None,
-    };
-    usize::try_from(number).ok()?.checked_mul(factor)
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 24 * 3_600,
-        _ => return None,
-    };
-    number.checked_mul(factor).map(Duration::from_secs)
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit())?;
-    Some((text[..end].parse().ok()?, &text[end..]))
+    let mut packet = core.packet as usize;
+    for (key, value, most) in [
+        ("packet_before_login", &mut driver.packet_before_login, LARGEST_PACKET),
+        ("packet", &mut packet, LARGEST_PACKET),
+        ("receiving", &mut driver.receiving, MOST),
+        ("session_queue", &mut core.session_queue, MOST),
+        ("queues", &mut core.queues, MOST),
+        ("retained", &mut core.retained, MOST),
+    ] {
+        let size = reader.parsed(&mut section, key, |v| units::size(v, SMALLEST, most));
+        *value = size.unwrap_or(*value);
+    }
+    core.packet = u32::try_from(packet).unwrap_or(core.packet);
+    core.session_expiry = reader
+        .parsed(&mut section, "session_expiry", |v| units::whole_seconds(v, 1, u32::MAX))
+        .unwrap_or(core.session_expiry);
+    reader.finish(section);
+    (core, driver)
 }
 
 const SMALLEST: usize = 1024;
-/// MQTT has none larger (MQTT 2.1.4).
-const LARGEST_PACKET: u32 = 268_435_455 + 5;
+/// 256 MiB, more than which MQTT has no packet of (MQTT 2.1.4).
+const LARGEST_PACKET: usize = 256 * 1024 * 1024;
+/// More is a slip of the pen: 2 GiB.
+const MOST: usize = 2 * 1024 * 1024 * 1024;

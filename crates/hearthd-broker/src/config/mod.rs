@@ -6,22 +6,21 @@ mod outline;
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use serde::Deserialize;
-use toml::Spanned;
+use hearthd_config::{Problem, Problems, Reader, Section, Source, read, wrong_type};
 
 use crate::accounts::Credentials;
 
-pub use account::{RawAccount, RawAccounts, RawRight};
+pub use account::{WrittenAccount, WrittenRight};
 pub use limits::DriverLimits;
 pub use outline::Outline;
 
-use limits::RawLimits;
+use account::{Accounts, Passwords, accounts};
 
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug)]
@@ -42,6 +41,8 @@ pub struct Config {
     pub limits: crate::core::Limits,
     /// `[limits]`, what the driver keeps to.
     pub driver_limits: DriverLimits,
+    /// What is unwise, and works.
+    pub warnings: Vec<Problem>,
 }
 
 /// `[tls]`.
@@ -59,179 +60,131 @@ impl Config {
     /// Reads a file, and the accounts file that it names where that is there.
     ///
     /// # Errors
-    /// Every problem of the files at once; where one is no TOML or has an unknown key, the first.
+    /// Every problem of the files at once.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems(vec![format!("{}: {error}; give --config FILE", path.display())])
-        })?;
-        Self::parse(path, &text)
+        Self::check(&Source::read(path)?)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
-        let mut check = Check { path, text, problems: Vec::new() };
-        let raw: RawConfig = check.toml()?;
-        let mut config = check.config(&raw);
-        let mut problems = check.problems;
-        match std::fs::read_to_string(&config.accounts_file) {
-            Ok(text) => {
-                let path = config.accounts_file.clone();
-                let mut check = Check { path: &path, text: &text, problems: Vec::new() };
-                let made: RawAccounts = check.toml()?;
-                check.accounts(&made.account, &mut config.credentials.accounts);
-                problems.append(&mut check.problems);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => problems.push(format!("{}: {error}", config.accounts_file.display())),
+    fn check(source: &Source) -> Result<Self, Problems> {
+        let (mut config, mut problems) = config_file(source, Passwords::Read);
+        if let Some(source) = accounts_file(&config.accounts_file)? {
+            let accounts = &mut config.credentials.accounts;
+            let (_, outcome) = read(&source, None, |reader, root| {
+                accounts_of(reader, root, accounts, Passwords::Read)
+            });
+            problems.extend(outcome.problems);
+            config.warnings.extend(outcome.warnings);
         }
         if config.credentials.accounts.is_empty() && problems.is_empty() {
-            let path = path.display();
-            problems.push(format!(
-                "{path}:1:1: account: nobody could log in; add an [[account]] or run \
-                 `hearth-broker account add NAME --role resident`"
-            ));
+            let what = "nobody could log in; add an [[account]] or run `hearth-broker account add \
+                        NAME --role resident`";
+            problems.push(source.problem_at(Some((1, 1)), "account", what));
         }
-        if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+        if problems.is_empty() { Ok(config) } else { Err(problems.into()) }
     }
 }
 
-/// Everything that is wrong with a configuration, one problem on each line.
-#[derive(Debug)]
-pub struct Problems(pub(crate) Vec<String>);
+/// Reads the configuration file alone; where something is wrong, stand-ins are in its place.
+fn config_file(source: &Source, passwords: Passwords) -> (Config, Vec<Problem>) {
+    let (mut config, outcome) =
+        read(source, Some(other_name), |reader, root| config(reader, root, passwords));
+    config.warnings = outcome.warnings;
+    (config, outcome.problems)
+}
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+/// Reads the text of the accounts file, where there is one.
+fn accounts_file(path: &Path) -> Result<Option<Source>, Problems> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        _ => Source::read(path).map(Some),
     }
 }
 
-impl std::error::Error for Problems {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConfig {
-    #[serde(default = "default_listen")]
-    listen: Spanned<Vec<Spanned<String>>>,
-    home: Spanned<String>,
-    #[serde(default = "default_accounts_file")]
-    accounts_file: PathBuf,
-    tls: Option<RawTls>,
-    #[serde(default)]
-    unix: RawUnix,
-    #[serde(default)]
-    storage: RawStorage,
-    #[serde(default)]
-    limits: RawLimits,
-    #[serde(default)]
-    account: Vec<Spanned<RawAccount>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTls {
-    listen: Spanned<Vec<Spanned<String>>>,
-    certificate_file: PathBuf,
-    key_file: PathBuf,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawUnix {
-    socket: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawStorage {
-    directory: PathBuf,
-}
-
-impl Default for RawStorage {
-    fn default() -> Self {
-        Self { directory: "/var/lib/hearth-broker".into() }
+fn config(reader: &mut Reader, root: &mut Section<'_>, passwords: Passwords) -> Config {
+    let listen = addresses(reader, root, "listen");
+    let home = reader.parsed(root, "home", |value| {
+        let home = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
+        check_home(home).map(|()| home.to_owned())
+    });
+    if !root.has("home") {
+        let what = "home is missing; name the user whose home it is: home = \"home\"";
+        reader.problem(root.at, &root.path, what);
+    }
+    let accounts_file = reader.path(root, "accounts_file");
+    let accounts_file =
+        accounts_file.unwrap_or_else(|| reader.source().resolve("hearth-broker-accounts.toml"));
+    let tls = tls(reader, root);
+    let mut unix = reader.section(root, "unix");
+    let socket = reader.path(&mut unix, "socket");
+    reader.finish(unix);
+    let mut storage = reader.section(root, "storage");
+    let storage_directory = reader.path(&mut storage, "directory");
+    reader.finish(storage);
+    let (limits, driver_limits) = limits::limits(reader, root);
+    let mut accounts = BTreeMap::new();
+    accounts_of(reader, root, &mut accounts, passwords);
+    Config {
+        listen: listen.unwrap_or_else(|| vec![SocketAddr::from(([127, 0, 0, 1], 1883))]),
+        tls,
+        socket,
+        storage_directory: storage_directory.unwrap_or_else(|| "/var/lib/hearth-broker".into()),
+        credentials: Credentials { home: Arc::from(home.unwrap_or_default()), accounts },
+        accounts_file,
+        limits,
+        driver_limits,
+        warnings: Vec::new(),
     }
 }
 
-fn default_listen() -> Spanned<Vec<Spanned<String>>> {
-    Spanned::new(0..0, vec![Spanned::new(0..0, "127.0.0.1:1883".into())])
+fn accounts_of(
+    reader: &mut Reader,
+    root: &mut Section<'_>,
+    found: &mut Accounts,
+    passwords: Passwords,
+) {
+    for mut section in reader.sections(root, "account") {
+        accounts(reader, &mut section, found, passwords);
+        reader.finish(section);
+    }
 }
 
-fn default_accounts_file() -> PathBuf {
-    "hearth-broker-accounts.toml".into()
-}
-
-/// One file that is being checked.
-struct Check<'a> {
-    path: &'a Path,
-    text: &'a str,
-    problems: Vec<String>,
-}
-
-impl Check<'_> {
-    fn toml<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Problems> {
-        toml::from_str(self.text).map_err(|error| {
-            self.problem(error.span().map_or(0, |span| span.start), error.message());
-            Problems(std::mem::take(&mut self.problems))
-        })
-    }
-
-    fn problem(&mut self, at: usize, what: &str) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        let what = what.trim_end().replace('\n', "; ");
-        self.problems.push(format!("{}:{line}:{column}: {what}", self.path.display()));
-    }
-
-    fn config(&mut self, raw: &RawConfig) -> Config {
-        let listen = self.addresses(&raw.listen, "listen");
-        let home = raw.home.get_ref();
-        if let Err(what) = check_home(home) {
-            self.problem(raw.home.span().start, &format!("home: {what}"));
-        }
-        let tls = raw.tls.as_ref().map(|tls| Tls {
-            listen: self.addresses(&tls.listen, "tls.listen"),
-            certificate_file: self.resolve(&tls.certificate_file),
-            key_file: self.resolve(&tls.key_file),
-        });
-        let mut accounts = BTreeMap::new();
-        self.accounts(&raw.account, &mut accounts);
-        let (limits, driver_limits) = self.limits(&raw.limits);
-        Config {
-            listen,
-            tls,
-            socket: raw.unix.socket.as_deref().map(|socket| self.resolve(socket)),
-            storage_directory: self.resolve(&raw.storage.directory),
-            credentials: Credentials { home: Arc::from(home.as_str()), accounts },
-            accounts_file: self.resolve(&raw.accounts_file),
-            limits,
-            driver_limits,
-        }
-    }
-
-    fn addresses(&mut self, raw: &Spanned<Vec<Spanned<String>>>, key: &str) -> Vec<SocketAddr> {
-        if raw.get_ref().is_empty() {
-            let what = format!("{key}: names no address; try 127.0.0.1:1883");
-            self.problem(raw.span().start, &what);
-        }
-        let mut addresses = Vec::new();
-        for address in raw.get_ref() {
-            match address.get_ref().parse() {
-                Ok(address) => addresses.push(address),
-                Err(_) => self.problem(
-                    address.span().start,
-                    &format!(
-                        "{key}: must be an IP address and a port, like 127.0.0.1:1883 or [::1]:1883"
-                    ),
-                ),
+fn tls(reader: &mut Reader, root: &mut Section<'_>) -> Option<Tls> {
+    let mut section = reader.section(root, "tls");
+    let listen = addresses(reader, &mut section, "listen");
+    let certificate_file = reader.path(&mut section, "certificate_file");
+    let key_file = reader.path(&mut section, "key_file");
+    if section.exists() {
+        for key in ["listen", "certificate_file", "key_file"] {
+            if !section.has(key) {
+                reader.problem(section.at, &section.path, format!("{key} is missing"));
             }
         }
-        addresses
     }
+    reader.finish(section);
+    Some(Tls { listen: listen?, certificate_file: certificate_file?, key_file: key_file? })
+}
 
-    /// Relative paths start at the configuration file's folder.
-    fn resolve(&self, path: &Path) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+fn addresses(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    key: &'static str,
+) -> Option<Vec<SocketAddr>> {
+    let texts = reader.texts(section, key)?;
+    if texts.is_empty() {
+        let at = section.place_of(key).unwrap_or(section.at);
+        reader.problem(at, &section.path_of(key), "names no address; try 127.0.0.1:1883");
     }
+    let mut addresses = Vec::new();
+    for (entry, text) in texts {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                let what = "must be an IP address and a port, like 127.0.0.1:1883 or [::1]:1883";
+                reader.problem(entry.at, &entry.path, what);
+            }
+        }
+    }
+    Some(addresses)
 }
 
 fn check_home(home: &str) -> Result<(), String> {
@@ -245,6 +198,16 @@ fn check_home(home: &str) -> Result<(), String> {
         Some(bad) => Err(format!("may not contain {bad:?}")),
         None => Ok(()),
     }
+}
+
+/// Returns the key for what people expect under another name.
+fn other_name(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "port" | "bind" | "address" => "listen = [\"127.0.0.1:1883\"]",
+        "tls.cert_file" | "tls.certfile" => "certificate_file = \"FILE\"",
+        "tls.keyfile" => "key_file = \"FILE\"",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

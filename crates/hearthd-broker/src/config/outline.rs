@@ -5,9 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use hearthd_config::{Problems, Source, read};
 
-use super::{Check, Problems, RawAccount, RawAccounts, RawConfig};
+use super::{
+    WrittenAccount,
+    account::{Passwords, WrittenAccounts},
+    accounts_file, accounts_of, config_file,
+};
 
 /// The accounts, without their passwords.
 #[derive(Debug)]
@@ -19,34 +23,26 @@ pub struct Outline {
     /// The accounts file.
     pub accounts_file: PathBuf,
     /// The accounts in it.
-    pub made: Vec<RawAccount>,
+    pub made: Vec<WrittenAccount>,
 }
 
 impl Outline {
     /// Reads the configuration file and the accounts file.
     ///
     /// # Errors
-    /// Where one cannot be read or is no TOML.
+    /// Every problem of the files.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems(vec![format!("{}: {error}; give --config FILE", path.display())])
-        })?;
-        let mut check = Check { path, text: &text, problems: Vec::new() };
-        let raw: RawConfig = check.toml()?;
-        let accounts_file = check.resolve(&raw.accounts_file);
-        let made = match std::fs::read_to_string(&accounts_file) {
-            Ok(text) => {
-                let mut check = Check { path: &accounts_file, text: &text, problems: Vec::new() };
-                let made: RawAccounts = check.toml()?;
-                made.account.into_iter().map(toml::Spanned::into_inner).collect()
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                return Err(Problems(vec![format!("{}: {error}", accounts_file.display())]));
-            }
+        let (config, problems) = config_file(&Source::read(path)?, Passwords::Skip);
+        if !problems.is_empty() {
+            return Err(problems.into());
+        }
+        let made = match accounts_file(&config.accounts_file)? {
+            Some(source) => accounts_in(&source)?,
+            None => Vec::new(),
         };
-        let names = raw.account.iter().map(|it| it.get_ref().name.get_ref().clone()).collect();
-        Ok(Self { home: raw.home.into_inner(), names, accounts_file, made })
+        let names = config.credentials.accounts.keys().map(|name| name.to_string()).collect();
+        let home = config.credentials.home.to_string();
+        Ok(Self { home, names, accounts_file: config.accounts_file, made })
     }
 
     /// Returns the text of the accounts file.
@@ -54,19 +50,29 @@ impl Outline {
     /// # Errors
     /// Where the broker would refuse it.
     pub fn text(&self) -> Result<String, Problems> {
-        #[derive(Serialize)]
-        struct Written<'a> {
-            account: &'a [RawAccount],
-        }
         let path = &self.accounts_file;
-        let written = toml::to_string(&Written { account: &self.made })
-            .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
+        let written = WrittenAccounts { account: self.made.clone() };
+        let written = toml::to_string(&written).map_err(|error| {
+            vec![Source::new(path, "").problem_at(None, "account", &error.to_string())]
+        })?;
         let text = format!("{HEAD}{written}");
-        let mut check = Check { path, text: &text, problems: Vec::new() };
-        let raw: RawAccounts = check.toml()?;
-        check.accounts(&raw.account, &mut BTreeMap::new());
-        if check.problems.is_empty() { Ok(text) } else { Err(Problems(check.problems)) }
+        accounts_in(&Source::new(path, &text))?;
+        Ok(text)
     }
+}
+
+/// Reads the accounts of the accounts file as they are written.
+fn accounts_in(source: &Source) -> Result<Vec<WrittenAccount>, Problems> {
+    let (_, outcome) = read(source, None, |reader, root| {
+        accounts_of(reader, root, &mut BTreeMap::new(), Passwords::Skip);
+    });
+    if !outcome.problems.is_empty() {
+        return Err(outcome.problems.into());
+    }
+    let written: Result<WrittenAccounts, _> = toml::from_str(source.text());
+    let written =
+        written.map_err(|error| vec![source.problem_at(None, "account", error.message())])?;
+    Ok(written.account)
 }
 
 const HEAD: &str =

@@ -3,8 +3,16 @@ use crate::{accounts::Secret, rights::Role};
 
 const CREDENTIALS: &str = "/run/credentials/hearth-broker.service/";
 
+fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    Config::check(&Source::new(path, text))
+}
+
 fn problems(text: &str) -> Vec<String> {
-    Config::parse(Path::new("b.toml"), text).unwrap_err().0
+    told(&parse(Path::new("b.toml"), text).unwrap_err())
+}
+
+fn told(problems: &Problems) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -56,7 +64,7 @@ fn an_account_without_a_role_is_what_it_was() {
     let text = "home = \"alice\"\n[[account]]\nname = \"x\"\npassword_file = \"p\"\n";
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("p"), "secret\n").unwrap();
-    let config = Config::parse(&folder.path().join("b.toml"), text).unwrap();
+    let config = parse(&folder.path().join("b.toml"), text).unwrap();
     let credential = &config.credentials.accounts["x"];
     assert_eq!(credential.account.role, Role::Everything);
     assert_eq!(credential.secret, Secret::Plain("secret".into()));
@@ -76,11 +84,14 @@ fn accounts_of_both_files_are_taken_and_no_name_twice() {
     let path = folder.path().join("b.toml");
     let made = folder.path().join("hearth-broker-accounts.toml");
     std::fs::write(&made, account("two")).unwrap();
-    let config = Config::parse(&path, &text).unwrap();
+    let config = parse(&path, &text).unwrap();
     assert_eq!(config.credentials.accounts.len(), 2);
     std::fs::write(&made, account("one")).unwrap();
-    let found = Config::parse(&path, &text).unwrap_err().0;
-    assert!(found[0].contains("hearth-broker-accounts.toml:2:8: account.name: `one`"), "{found:?}");
+    let found = told(&parse(&path, &text).unwrap_err());
+    assert!(
+        found[0].contains("hearth-broker-accounts.toml:2:8: account[0].name: `one`"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -90,13 +101,17 @@ fn every_problem_is_told_with_its_line() {
          password_hash = \"secret\"\n[[account]]\nname = \"y\"\nclient_ids = [\"*\"]\nrole = \"king\"\n",
     );
     let places: Vec<&str> = found.iter().map(|p| p.split(": ").next().unwrap()).collect();
-    assert_eq!(places, ["b.toml:1:11", "b.toml:2:8", "b.toml:5:17", "b.toml:9:8"], "{found:#?}");
+    assert_eq!(
+        places,
+        ["b.toml:1:11", "b.toml:2:8", "b.toml:5:17", "b.toml:6:1", "b.toml:8:15", "b.toml:9:8"],
+        "{found:#?}"
+    );
 }
 
 #[test]
 fn an_unknown_key_is_refused_where_it_stands() {
     let found = problems("home = \"alice\"\npasword = 1\n");
-    assert!(found[0].starts_with("b.toml:2:1: unknown field `pasword`"), "{found:?}");
+    assert!(found[0].starts_with("b.toml:2:1: pasword: unknown key; known here"), "{found:?}");
 }
 
 #[test]
@@ -105,8 +120,32 @@ fn a_file_without_accounts_is_refused() {
 }
 
 #[test]
-fn a_size_has_a_unit() {
-    let found = problems("home = \"a\"\n[limits]\nretained = \"12\"\nqueues = \"1GiB\"\n");
-    assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[1].starts_with("b.toml:3:12: limits.retained: must be a size"), "{found:?}");
+fn a_size_or_a_time_out_of_range_is_refused() {
+    let found = problems(
+        "home = \"a\"\n[limits]\nretained = 12\nqueues = \"3GiB\"\nsession_expiry = \"1 week ago\"\n",
+    );
+    let size = |key: &str| {
+        format!("limits.{key}: is no size from 1KiB to 2GiB; write one such as \"64KiB\"")
+    };
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(
+        found[0],
+        "b.toml:3:12: limits.retained: 12 is out of range; write 1024 to 2147483648"
+    );
+    assert_eq!(found[1], format!("b.toml:4:10: {}", size("queues")));
+    assert!(found[2].starts_with("b.toml:5:18: limits.session_expiry: "), "{found:?}");
+}
+
+#[test]
+fn a_misspelled_key_gets_the_one_that_was_meant_beside_all_else_that_is_wrong() {
+    let found = problems("home = \"a\"\n[tls]\ncertfile = \"x\"\n[storge]\n[limits]\nqeues = 1\n");
+    let wanted = [
+        "b.toml:2:2: tls: listen is missing",
+        "b.toml:2:2: tls: certificate_file is missing",
+        "b.toml:2:2: tls: key_file is missing",
+        "b.toml:3:1: tls.certfile: unknown key; write certificate_file = \"FILE\"",
+        "b.toml:4:2: storge: unknown key; did you mean `storage`?",
+        "b.toml:6:1: limits.qeues: unknown key; did you mean `queues`?",
+    ];
+    assert_eq!(found, wanted);
 }

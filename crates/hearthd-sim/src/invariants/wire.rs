@@ -155,4 +155,4 @@ pub(crate) fn own_topic(
 }
 
 /// How many requests the journal holds at most.
-const JOURNAL_BOUND: usize = 4096;
+const JOURNAL_BOUND: usize = 6144;

@@ -30,7 +30,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use asking::Asking;
 use tracing_subscriber::filter::Targets;
 
-use crate::printable::printable;
+use hearthd_config::printable;
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]

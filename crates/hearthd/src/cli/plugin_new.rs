@@ -17,8 +17,8 @@ pub(super) struct New {
     /// The crate's folder; its name in the current folder where this is not given.
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// The SDK's sources, `crates/hearthd-sdk` of a checkout; those that this program was built with where they are
-    /// still there, else the published version.
+    /// The SDK's sources, `crates/hearthd-sdk` of a checkout; else those that this program was built with, or those of
+    /// the package, /usr/share/hearthd/sdk.
     #[arg(long, value_name = "PATH")]
     sdk: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ fn write_crate(new: &New) -> Result<String, Refusal> {
     let folder = new.path.clone().unwrap_or_else(|| name.into());
     let refuse = |path: &Path, error| (exit::CANNOT_CREATE, format!("{}: {error}", path.display()));
     let folder = absolute(&folder).map_err(|error| refuse(&folder, error.to_string()))?;
-    let sdk = Sdk::find(new.sdk.as_deref())?;
+    let sdk = find_sdk(new.sdk.as_deref(), USUAL.map(Path::new))?;
     let workspace = Workspace::around(&folder);
     let files = [
         ("Cargo.toml", manifest(name, &sdk, workspace.as_ref())),
@@ -63,7 +63,7 @@ fn write_crate(new: &New) -> Result<String, Refusal> {
             .and_then(|mut file| file.write_all(content.as_bytes()))
             .map_err(|error| refuse(&path, error.to_string()))?;
     }
-    Ok(next_steps(name, &folder, &sdk, workspace.as_ref()))
+    Ok(next_steps(name, &folder, workspace.as_ref()))
 }
 
 /// Checks that a name can be a crate's, a kind's and a plugin's (L1: at most 31 bytes).
@@ -84,27 +84,24 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Where the crate gets the SDK from.
-#[derive(Debug, PartialEq)]
-enum Sdk {
-    Sources(PathBuf),
-    Published,
-}
-
-impl Sdk {
-    fn find(given: Option<&Path>) -> Result<Self, Refusal> {
-        let at = |path: &Path| {
-            let manifest = read_manifest(path)?;
-            let is_sdk = manifest["package"]["name"].as_str() == Some("hearthd-sdk");
-            path.canonicalize().ok().filter(|_| is_sdk)
-        };
-        match given {
-            Some(path) => at(path).map(Self::Sources).ok_or_else(|| {
-                let text = "no `hearthd-sdk` is there; give crates/hearthd-sdk of a checkout";
-                (exit::NO_INPUT, format!("{}: {text}", path.display()))
-            }),
-            None => Ok(at(Path::new(BUILT_WITH)).map_or(Self::Published, Self::Sources)),
-        }
+/// Returns where the crate gets the SDK from: never from a registry, where anybody may have its name.
+fn find_sdk(given: Option<&Path>, usual: [&Path; 2]) -> Result<PathBuf, Refusal> {
+    let at = |path: &Path| {
+        let manifest = read_manifest(path)?;
+        let name = manifest.get("package")?.get("name")?.as_str();
+        path.canonicalize().ok().filter(|_| name == Some("hearthd-sdk"))
+    };
+    let missing = |place: String, remedy: &str| {
+        (exit::NO_INPUT, format!("{place}: no `hearthd-sdk` is there; {remedy}"))
+    };
+    match given {
+        Some(path) => at(path).ok_or_else(|| {
+            missing(path.display().to_string(), "give crates/hearthd-sdk of a checkout")
+        }),
+        None => usual.into_iter().find_map(at).ok_or_else(|| {
+            let places = usual.map(|path| path.display().to_string()).join(", ");
+            missing(places, "give --sdk with crates/hearthd-sdk of a checkout of hearthd")
+        }),
     }
 }
 
@@ -138,13 +135,8 @@ fn read_manifest(folder: &Path) -> Option<toml::Table> {
     Some(table)
 }
 
-fn manifest(name: &str, sdk: &Sdk, workspace: Option<&Workspace>) -> String {
-    let sdk = match sdk {
-        Sdk::Sources(path) => {
-            format!("{{ path = {} }}", toml::Value::from(path.display().to_string()))
-        }
-        Sdk::Published => format!("\"{}\"", env!("CARGO_PKG_VERSION")),
-    };
+fn manifest(name: &str, sdk: &Path, workspace: Option<&Workspace>) -> String {
+    let sdk = format!("{{ path = {} }}", toml::Value::from(sdk.display().to_string()));
     let apart = match workspace {
         Some(Workspace { is_member: false, .. }) => {
             "\n# Apart from the workspace around it.\n[workspace]\n"
@@ -157,12 +149,12 @@ fn manifest(name: &str, sdk: &Sdk, workspace: Option<&Workspace>) -> String {
         .replace("# {apart}\n", apart)
 }
 
-fn next_steps(name: &str, folder: &Path, sdk: &Sdk, workspace: Option<&Workspace>) -> String {
+fn next_steps(name: &str, folder: &Path, workspace: Option<&Workspace>) -> String {
     let member = workspace.filter(|workspace| workspace.is_member);
     let home = member.map_or(folder, |workspace| &workspace.root).display();
     let package = if member.is_some() { format!(" -p {name}") } else { String::new() };
     let object = format!("target/release/lib{}.so", name.replace('-', "_"));
-    let mut text = format!(
+    format!(
         "{name} is in {folder}. Next:
 
     cd {home}
@@ -177,16 +169,12 @@ plugin = \"{name}\"
 [devices.{name}.config]
 off_after = 3600    # seconds; never by itself, where this is not there",
         folder = folder.display()
-    );
-    if *sdk == Sdk::Published {
-        text += "\n\nThe SDK's sources are not on this machine, so Cargo.toml asks for the published version. \
-                 Where that is not to be had,\ngive --sdk with crates/hearthd-sdk of a checkout of hearthd.";
-    }
-    text
+    )
 }
 
-/// The SDK's sources on the machine that this program was built on.
-const BUILT_WITH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hearthd-sdk");
+/// The SDK's sources on the machine that this program was built on, and those of the package.
+const USUAL: [&str; 2] =
+    [concat!(env!("CARGO_MANIFEST_DIR"), "/../hearthd-sdk"), "/usr/share/hearthd/sdk"];
 
 /// Keywords, folders of cargo's, and crates that it is built with.
 const TAKEN: [&str; 64] = [
@@ -295,11 +283,13 @@ mod tests {
             New { sdk: Some(folder.path().to_owned()), ..arguments(&folder.path().join("a")) };
         let (code, error) = write_crate(&wrong).unwrap_err();
         assert!(code == exit::NO_INPUT && error.contains("no `hearthd-sdk` is there"), "{error}");
-        let sources = Sdk::find(None).unwrap();
-        assert!(matches!(&sources, Sdk::Sources(path) if path.ends_with("hearthd-sdk")));
-        let published = manifest("garden-pump", &Sdk::Published, None);
-        let table: toml::Table = toml::from_str(&published).unwrap();
-        assert_eq!(table["dependencies"]["hearthd-sdk"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+        let nothing = folder.path();
+        let sources = find_sdk(None, [nothing, Path::new(USUAL[0])]).unwrap();
+        assert!(sources.ends_with("crates/hearthd-sdk"), "{sources:?}");
+        let (code, error) = find_sdk(None, [nothing, nothing]).unwrap_err();
+        assert!(code == exit::NO_INPUT && error.ends_with("of a checkout of hearthd"), "{error}");
+        let table: toml::Table = toml::from_str(&manifest("pump", &sources, None)).unwrap();
+        assert_eq!(table["dependencies"]["hearthd-sdk"]["path"].as_str(), sources.to_str());
     }
 
     #[test]

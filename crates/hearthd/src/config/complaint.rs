@@ -2,7 +2,7 @@
 //!
 //! Plugins in Rust read their table with serde, whose messages speak of Rust's types.
 
-use crate::similar::most_similar;
+use hearthd_config::most_similar;
 
 /// Puts a message into words where it is one of serde's; others stay as they are.
 pub(super) fn in_words(message: &str) -> String {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{Config, Problem, Problems, Source, sections, syntax::Mistakes};
+use hearthd_config::Mistakes;
+
+use super::{Config, Problem, Problems, Source, sections};
 
 /// A file as far as it can be read, and everything that is wrong with it so far.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Draft {
     pub fn knows_plugin_path(&self) -> bool {
         let source = &self.config.source;
         let is_explained = |at| self.mistakes.explain(source, at);
-        !self.mistakes.is_shapeless
+        !self.mistakes.hide_tables()
             && !self.plugin_path.is_some_and(is_explained)
             && !self.problems.iter().any(|problem| problem.key.starts_with("plugins.path"))
     }

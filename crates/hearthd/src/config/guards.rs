@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use hearthd_config::{Reader, Section, wrong_type};
 use hearthd_core::{
     Guard,
     topic::{Prefix, Template, Templates},
 };
 use toml::de::DeValue;
 
-use super::{
-    DeviceConfig,
-    reader::{Reader, Section, wrong_type},
-    topics::common_name,
-};
+use super::{DeviceConfig, topics::common_name};
 
 /// What this hub's own topics are made of.
 pub(super) struct Own<'c> {

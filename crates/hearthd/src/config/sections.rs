@@ -2,18 +2,17 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use hearthd_config::{Outcome, Reader, Section, check_id, read, sanitised, units, wrong_type};
 use hearthd_core::topic::{Prefix, TopicFilter};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::{
     Broker, Config, Containment, DeviceConfig, Draft, Isolation, Limits, Problems, Requests,
     ResponseInformation, Source, Stale, Tls,
     guards::{Own, guards},
     password::account,
-    reader::{Reader, Section, find, wrong_type},
-    syntax::Mistakes,
     topics::{possible_prefixes, topics},
-    units,
+    values,
 };
 
 /// Reads and checks a whole file.
@@ -24,46 +23,38 @@ pub(super) fn parse(source: Source) -> Result<Config, Problems> {
 
 /// Reads what can be read of a file, and notes everything that is wrong with it.
 pub(super) fn draft(source: Source) -> Draft {
-    let mut reader = Reader::new(source.clone());
-    let (root, errors) = DeTable::parse_recoverable(source.text());
-    let mut config = config(&mut reader, root.get_ref());
-    let mistakes = Mistakes::new(&source, &errors);
-    config.warnings = reader.take_warnings();
-    let problems = reader.into_problems(&mistakes);
-    let plugins = find(root.get_ref(), "plugins").and_then(|(_, table)| table.get_ref().as_table());
-    let plugin_path =
-        plugins.and_then(|table| find(table, "path")).map(|(key, _)| key.span().start);
+    let ((mut config, plugin_path), outcome) = read(&source, Some(other_name), config);
+    let Outcome { problems, warnings, mistakes, .. } = outcome;
+    config.warnings = warnings;
     Draft { config, problems, mistakes, plugin_path }
 }
 
-/// Reads every section; where the reader has problems, some values are stand-ins.
-pub(super) fn config(reader: &mut Reader, root: &DeTable<'_>) -> Config {
-    let mut root = Section::root(root);
-    let broker = broker(reader, &mut root);
-    let requests = requests(reader, &mut root);
-    let devices = devices(reader, &mut root, &requests, &broker.client_id);
-    let response_information = response_information(reader, &mut root);
+/// Reads every section, and where `[plugins] path` stands; where the reader has problems, some values are stand-ins.
+pub(super) fn config(reader: &mut Reader, root: &mut Section<'_>) -> (Config, Option<usize>) {
+    let broker = broker(reader, root);
+    let requests = requests(reader, root);
+    let devices = devices(reader, root, &requests, &broker.client_id);
+    let response_information = response_information(reader, root);
     let prefixes = possible_prefixes(response_information.fallback.as_ref());
-    let topics = topics(reader, &mut root, &prefixes);
-    let (plugin_path, containment) = plugins(reader, &mut root);
+    let topics = topics(reader, root, &prefixes);
+    let (plugin_path, plugin_path_at, containment) = plugins(reader, root);
     let own = Own { topics: &topics, client_id: &broker.client_id, prefixes: &prefixes };
     let config = Config {
-        guards: guards(reader, &mut root, &own, &devices),
+        guards: guards(reader, root, &own, &devices),
         response_information,
         topics,
-        allow_responses: allow_responses(reader, &mut root),
-        will_delay: will_delay(reader, &mut root, broker.session_expiry),
+        allow_responses: allow_responses(reader, root),
+        will_delay: will_delay(reader, root, broker.session_expiry),
         plugin_path,
         containment,
-        state_directory: state_directory(reader, &mut root),
+        state_directory: state_directory(reader, root),
         warnings: Vec::new(),
-        source: reader.source.clone(),
+        source: reader.source().clone(),
         broker,
         requests,
         devices,
     };
-    reader.finish(root);
-    config
+    (config, plugin_path_at)
 }
 
 fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
@@ -71,13 +62,13 @@ fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
     let address = reader
         .parsed(&mut section, "url", |value| {
             let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
-            units::address(text)
+            values::address(text)
         })
-        .unwrap_or(units::Address { host: "127.0.0.1".into(), port: 1883, tls: false });
+        .unwrap_or(values::Address { host: "127.0.0.1".into(), port: 1883, tls: false });
     let client_id = reader
         .parsed(&mut section, "client_id", |value| {
             let id = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
-            units::check_id(id).map(|()| id.to_owned())
+            check_id(id).map(|()| id.to_owned())
         })
         .unwrap_or_else(default_client_id);
     let tls = tls(reader, &mut section, address.tls);
@@ -105,9 +96,9 @@ fn tls(reader: &mut Reader, broker: &mut Section<'_>, wanted: bool) -> Option<Tl
     if section.exists() && !wanted {
         reader.problem(section.at, &section.path, "needs a url that starts with mqtts://");
     }
-    let ca_file = reader.readable_file(&mut section, "ca_file");
-    let certificate = reader.readable_file(&mut section, "client_cert_file");
-    let key = reader.readable_file(&mut section, "client_key_file");
+    let ca_file = reader.readable_file(&mut section, "ca_file", false);
+    let certificate = reader.readable_file(&mut section, "client_cert_file", false);
+    let key = reader.readable_file(&mut section, "client_key_file", true);
     let client_auth = match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
@@ -172,11 +163,11 @@ fn requests(reader: &mut Reader, root: &mut Section<'_>) -> Requests {
     let mut section = reader.section(root, "requests");
     let requests = Requests {
         deadline: deadline(reader, &mut section).unwrap_or(Duration::from_secs(5)),
-        stale: reader.parsed(&mut section, "stale", units::stale).unwrap_or(Stale::Refuse),
+        stale: reader.parsed(&mut section, "stale", values::stale).unwrap_or(Stale::Refuse),
         queue: reader
             .parsed(&mut section, "queue", |value| units::whole_number(value, 1, MAX_QUEUE))
             .unwrap_or(64),
-        max_payload: reader.parsed(&mut section, "max_payload", units::size).unwrap_or(64 * 1024),
+        max_payload: reader.parsed(&mut section, "max_payload", values::size).unwrap_or(64 * 1024),
     };
     reader.finish(section);
     requests
@@ -186,10 +177,13 @@ fn deadline(reader: &mut Reader, section: &mut Section<'_>) -> Option<Duration> 
     reader.parsed(section, "deadline", |v| units::duration(v, Duration::from_millis(1)))
 }
 
-fn plugins(reader: &mut Reader, root: &mut Section<'_>) -> (Vec<PathBuf>, Containment) {
+fn plugins(
+    reader: &mut Reader,
+    root: &mut Section<'_>,
+) -> (Vec<PathBuf>, Option<usize>, Containment) {
     let mut section = reader.section(root, "plugins");
     let path = match reader.texts(&mut section, "path") {
-        Some(texts) => texts.iter().map(|(_, text)| reader.source.resolve(text)).collect(),
+        Some(texts) => texts.iter().map(|(_, text)| reader.source().resolve(text)).collect(),
         None => vec!["/usr/lib/hearthd/plugins".into()],
     };
     let containment = Containment {
@@ -201,15 +195,16 @@ fn plugins(reader: &mut Reader, root: &mut Section<'_>) -> (Vec<PathBuf>, Contai
             .unwrap_or(Duration::from_secs(10 * 60)),
         limits: limits(reader, &mut section),
     };
+    let place = section.place_of("path");
     reader.finish(section);
-    (path, containment)
+    (path, place, containment)
 }
 
 fn limits(reader: &mut Reader, plugins: &mut Section<'_>) -> Limits {
     let mut section = reader.section(plugins, "limits");
     let default = Limits::default();
     let limits = Limits {
-        memory: reader.parsed(&mut section, "memory", units::memory).unwrap_or(default.memory),
+        memory: reader.parsed(&mut section, "memory", values::memory).unwrap_or(default.memory),
         cpu: reader
             .parsed(&mut section, "cpu", |v| units::whole_seconds(v, 1, 60))
             .unwrap_or(default.cpu),
@@ -237,7 +232,7 @@ fn devices(
     let all = reader.section(root, "devices");
     let mut devices = BTreeMap::new();
     for (id, mut section) in reader.named_sections(&all) {
-        if let Err(what) = units::check_id(id) {
+        if let Err(what) = check_id(id) {
             reader.problem(section.at, &section.path, what);
         } else if id == client_id {
             let what = "is the hub's client_id as well; give the device another ID";
@@ -272,8 +267,10 @@ fn device(
         name: reader.text(section, "name").map(str::to_owned),
         room: reader.text(section, "room").map(str::to_owned),
         deadline: deadline(reader, section).unwrap_or(requests.deadline),
-        stale: reader.parsed(section, "stale", units::stale).unwrap_or(requests.stale),
-        isolation: reader.parsed(section, "isolation", units::isolation).unwrap_or(Isolation::Auto),
+        stale: reader.parsed(section, "stale", values::stale).unwrap_or(requests.stale),
+        isolation: reader
+            .parsed(section, "isolation", values::isolation)
+            .unwrap_or(Isolation::Auto),
         config: device_table(reader, section),
     }
 }
@@ -285,7 +282,7 @@ fn device_table(reader: &mut Reader, section: &mut Section<'_>) -> serde_json::V
         reader.wrong_type(entry.at, &entry.path, "a table", entry.value);
         return empty();
     }
-    units::json(entry.value, entry.at, &entry.path).unwrap_or_else(|(at, path, what)| {
+    values::json(entry.value, entry.at, &entry.path).unwrap_or_else(|(at, path, what)| {
         reader.problem(at, &path, what);
         empty()
     })
@@ -293,7 +290,18 @@ fn device_table(reader: &mut Reader, section: &mut Section<'_>) -> serde_json::V
 
 fn default_client_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("hearthd-{}", units::sanitised(host.trim(), "hub"))
+    format!("hearthd-{}", sanitised(host.trim(), "hub"))
+}
+
+/// Returns the key for what people expect under another name.
+fn other_name(path: &str) -> Option<&'static str> {
+    Some(match path {
+        // A secret in the file itself would be readable by whoever may read the configuration.
+        "broker.password" => "password_file = \"FILE\" with the password in that file",
+        "broker.user" => "username = \"NAME\"",
+        "broker.host" | "broker.port" => "url = \"mqtt://HOST:PORT\"",
+        _ => return None,
+    })
 }
 
 /// Requests that may wait for one device, whatever the configuration says.

@@ -2,7 +2,7 @@
 
 use hearthd_core::topic::{Prefix, Template, Templates};
 
-use super::reader::{Entry, Reader, Section, wrong_type};
+use hearthd_config::{Entry, Reader, Section, wrong_type};
 
 /// Lists the prefixes to check topics under: none, the configured one, and stand-ins for what a broker may offer.
 ///

@@ -33,7 +33,9 @@ use super::{
     poll::Polled,
     words::unreadable,
 };
-use crate::{config::Broker, driver::random_bytes, printable::printable_line};
+use hearthd_config::printable_line;
+
+use crate::{config::Broker, driver::random_bytes};
 
 /// A relay of one connection; dropping it closes that.
 pub(super) struct Relay {

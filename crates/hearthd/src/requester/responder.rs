@@ -6,7 +6,9 @@ use hearthd_core::{Message, QoS, topic::TopicFilter};
 use tokio::time::{Instant, timeout};
 
 use super::{Asking, REFUSED, check_level};
-use crate::{driver::random_bytes, similar::most_similar, visit::VisitError};
+use hearthd_config::most_similar;
+
+use crate::{driver::random_bytes, visit::VisitError};
 
 /// What is known of whoever serves a device.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What is wrong with a configuration beyond its types.
 
-use hearthd_hardware::Span;
 use hearthd_sdk::Problems;
+use hearthd_sdk::Span;
 
 use super::{Actuator, BackendName, Config, SimulatedRoom, Switch, WindowTable};
 use crate::preset::Presets;

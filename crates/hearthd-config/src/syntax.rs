@@ -4,22 +4,22 @@ use std::{collections::BTreeSet, ops::Range};
 
 use toml::de::Error;
 
-use super::{Source, units};
+use crate::{Source, sanitised};
 
 /// The mistakes of a text as TOML.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes {
+pub struct Mistakes {
     /// Place and what is wrong.
-    pub(super) found: Vec<(usize, String)>,
+    pub(crate) found: Vec<(usize, String)>,
     /// The lines of the tables with mistakes: what else is odd there may come of them.
     tables: Vec<Range<usize>>,
     /// Nobody can tell which keys belong to which table.
-    pub(super) is_shapeless: bool,
+    pub(crate) is_shapeless: bool,
 }
 
 impl Mistakes {
     /// Reads what the parser has found.
-    pub(super) fn new(source: &Source, errors: &[Error]) -> Self {
+    pub(crate) fn new(source: &Source, errors: &[Error]) -> Self {
         let mut mistakes = Self::default();
         let mut seen = BTreeSet::new();
         let headers = headers(source);
@@ -43,8 +43,13 @@ impl Mistakes {
         mistakes
     }
 
+    /// Returns whether nobody can tell which keys belong to which table.
+    pub fn hide_tables(&self) -> bool {
+        self.is_shapeless
+    }
+
     /// Returns whether something that is odd at this place may come of a mistake.
-    pub(super) fn explain(&self, source: &Source, at: usize) -> bool {
+    pub fn explain(&self, source: &Source, at: usize) -> bool {
         let line = source.line(at);
         let after = self.tables.partition_point(|table| table.start <= line);
         self.is_shapeless
@@ -66,7 +71,7 @@ fn in_words(source: &Source, error: &Error) -> String {
     }
     if LETTERS.is_in(error) {
         let key = word_around(source.text(), span.start);
-        let instead = units::sanitised(key, "light-in-bedroom");
+        let instead = sanitised(key, "light-in-bedroom");
         return format!(
             "not TOML: `{key}` is no key; use letters a to z, digits, `_` and `-`, such as `{instead}`"
         );

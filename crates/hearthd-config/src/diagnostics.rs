@@ -6,8 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{places::Places, regular};
-use crate::printable::{printable, printable_line};
+use crate::{places::Places, printable, printable_line, regular};
 
 /// Everything that is wrong with a configuration file; it prints one problem on each line, the first hundred of them.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ impl Problems {
     /// The exit code for a wrong configuration (sysexits.h, `EX_CONFIG`).
     pub const EXIT_CODE: u8 = 78;
 
-    /// Returns the problems in the file's order.
+    /// Returns the problems in the order of the files and their lines.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }
@@ -25,7 +24,7 @@ impl Problems {
 
 impl From<Vec<Problem>> for Problems {
     fn from(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| problem.place);
+        problems.sort_by(|one, other| (&one.file, one.place).cmp(&(&other.file, other.place)));
         Self(problems)
     }
 }
@@ -98,7 +97,11 @@ impl Source {
         &self.path
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, Problems> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is not UTF-8.
+    pub fn read(path: &Path) -> Result<Self, Problems> {
         let (bytes, _) = regular::read(path, MAX_FILE)
             .map_err(|what| {
                 let what = format!("cannot be read: {what}; give --config FILE");
@@ -118,51 +121,48 @@ impl Source {
         }
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// Returns the text.
+    pub fn text(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn problem_at(
-        &self,
-        place: Option<(usize, usize)>,
-        key: &str,
-        what: &str,
-    ) -> Problem {
+    /// Creates a problem; its place is line and column from 1.
+    pub fn problem_at(&self, place: Option<(usize, usize)>, key: &str, what: &str) -> Problem {
         let file = self.path.to_path_buf();
         Problem { file, place, key: key.to_owned(), what: what.to_owned() }
     }
 
     /// Relative paths start at the file's folder.
-    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+    pub fn resolve(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
     /// Returns the line of a byte, from 0.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.lines.partition_point(|start| *start <= at) - 1
     }
 
     /// Returns a line without its end.
-    pub(super) fn line_text(&self, line: usize) -> &str {
+    pub(crate) fn line_text(&self, line: usize) -> &str {
         let end = self.lines.get(line + 1).map_or(self.text.len(), |next| next - 1);
         &self.text[self.lines[line]..end]
     }
 
     /// Returns line and column, from 1, of a byte.
-    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+    pub fn place(&self, at: usize) -> (usize, usize) {
         let line = self.line(at);
         let before = self.text.get(self.lines[line]..at).unwrap_or_default();
         (line + 1, before.chars().count() + 1)
     }
 
     /// Begins to look up places from the file's beginning to its end.
-    pub(super) fn cursor(&self) -> Cursor<'_> {
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor { source: self, at: 0, place: (1, 1) }
     }
 
     /// Returns where a key of a device stands, such as `config.rooms[2].name`, or the nearest around it that is there;
     /// none for an unknown device.
-    pub(super) fn find(&self, device: &str, path: &str) -> Option<usize> {
+    pub fn find(&self, device: &str, path: &str) -> Option<usize> {
         self.places.get_or_init(|| Places::of_devices(&self.text)).find(device, path)
     }
 }
@@ -174,7 +174,7 @@ impl fmt::Debug for Source {
 }
 
 /// Looks up one place after the other, so that many in a long line are not each counted from its beginning.
-pub(super) struct Cursor<'s> {
+pub(crate) struct Cursor<'s> {
     source: &'s Source,
     at: usize,
     place: (usize, usize),
@@ -182,7 +182,7 @@ pub(super) struct Cursor<'s> {
 
 impl Cursor<'_> {
     /// Returns line and column, from 1, of a byte that is not before the last one.
-    pub(super) fn place(&mut self, at: usize) -> (usize, usize) {
+    pub(crate) fn place(&mut self, at: usize) -> (usize, usize) {
         let line = self.source.line(at) + 1;
         let between = self.source.text.get(self.at..at).filter(|_| line == self.place.0);
         self.place = match between {

@@ -7,22 +7,57 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-use super::{
-    diagnostics::{Problem, Source},
-    password::warn_of_readers,
-    regular,
-    syntax::Mistakes,
-};
-use crate::similar::most_similar;
+use crate::{Mistakes, Problem, Source, most_similar, regular, secret};
+
+/// Says under which key what people expect at another path is written, such as `username = "NAME"` for `broker.user`.
+pub type OtherNames = fn(path: &str) -> Option<&'static str>;
 
 /// Collects the problems of one file.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) source: Source,
+pub struct Reader {
+    source: Source,
     found: Vec<Found>,
     warnings: Vec<Problem>,
     /// The paths of all keys that were asked for.
-    pub(super) known: Vec<String>,
+    known: Vec<String>,
+    other_names: Option<OtherNames>,
+}
+
+/// What there is to say of a file that was read.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Everything that is wrong, in the file's order.
+    pub problems: Vec<Problem>,
+    /// What is unwise, and works.
+    pub warnings: Vec<Problem>,
+    /// What is no TOML, which is among the problems.
+    pub mistakes: Mistakes,
+    /// The paths of all keys that were asked for.
+    pub known: Vec<String>,
+}
+
+/// Reads a file from its root; where something is wrong, what is read there are stand-ins.
+pub fn read<T>(
+    source: &Source,
+    other_names: Option<OtherNames>,
+    read: impl FnOnce(&mut Reader, &mut Section<'_>) -> T,
+) -> (T, Outcome) {
+    let mut reader = Reader {
+        source: source.clone(),
+        found: Vec::new(),
+        warnings: Vec::new(),
+        known: Vec::new(),
+        other_names,
+    };
+    let (table, errors) = DeTable::parse_recoverable(source.text());
+    let mut root = Section::root(table.get_ref());
+    let read = read(&mut reader, &mut root);
+    reader.finish(root);
+    let mistakes = Mistakes::new(source, &errors);
+    let (warnings, known) =
+        (std::mem::take(&mut reader.warnings), std::mem::take(&mut reader.known));
+    let problems = reader.into_problems(&mistakes);
+    (read, Outcome { problems, warnings, mistakes, known })
 }
 
 /// A problem whose place is not looked up yet.
@@ -35,45 +70,45 @@ struct Found {
 
 /// A table of the file, or the absence of one.
 #[derive(Debug)]
-pub(super) struct Section<'t> {
+pub struct Section<'t> {
     /// Path of the table, empty for the file's root.
-    pub(super) path: String,
+    pub path: String,
     /// Where its name stands.
-    pub(super) at: usize,
+    pub at: usize,
     table: Option<&'t DeTable<'t>>,
     asked: Vec<&'static str>,
 }
 
 /// A value with its path and place.
 #[derive(Clone, Debug)]
-pub(super) struct Entry<'t> {
-    pub(super) path: String,
-    pub(super) at: usize,
-    pub(super) value: &'t DeValue<'t>,
+pub struct Entry<'t> {
+    /// Its path.
+    pub path: String,
+    /// Where it stands.
+    pub at: usize,
+    /// The value.
+    pub value: &'t DeValue<'t>,
 }
 
 impl Reader {
-    pub(super) fn new(source: Source) -> Self {
-        Self { source, found: Vec::new(), warnings: Vec::new(), known: Vec::new() }
+    /// Returns the file.
+    pub fn source(&self) -> &Source {
+        &self.source
     }
 
-    pub(super) fn problem(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
+    /// Notes that something is wrong, and where.
+    pub fn problem(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
         self.found.push(Found { at, path: path.to_owned(), what: what.as_ref().to_owned() });
     }
 
     /// Notes what is unwise, and works.
-    pub(super) fn warn(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
+    pub fn warn(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
         let place = Some(self.source.place(at));
         self.warnings.push(self.source.problem_at(place, path, what.as_ref()));
     }
 
-    /// Returns what is unwise.
-    pub(super) fn take_warnings(&mut self) -> Vec<Problem> {
-        std::mem::take(&mut self.warnings)
-    }
-
     /// Returns all problems with their places, but for those that may come of a mistake that is told already.
-    pub(super) fn into_problems(self, mistakes: &Mistakes) -> Vec<Problem> {
+    fn into_problems(self, mistakes: &Mistakes) -> Vec<Problem> {
         let Self { source, mut found, .. } = self;
         found.retain(|found| !mistakes.explain(&source, found.at));
         let syntax = mistakes.found.iter();
@@ -89,11 +124,7 @@ impl Reader {
     }
 
     /// Returns a key's value, if the key is there.
-    pub(super) fn entry<'t>(
-        &mut self,
-        section: &mut Section<'t>,
-        key: &'static str,
-    ) -> Option<Entry<'t>> {
+    pub fn entry<'t>(&mut self, section: &mut Section<'t>, key: &'static str) -> Option<Entry<'t>> {
         section.asked.push(key);
         let path = join(&section.path, key);
         self.known.push(path.clone());
@@ -102,11 +133,7 @@ impl Reader {
     }
 
     /// Returns a table; an empty one where it is missing or something else.
-    pub(super) fn section<'t>(
-        &mut self,
-        parent: &mut Section<'t>,
-        key: &'static str,
-    ) -> Section<'t> {
+    pub fn section<'t>(&mut self, parent: &mut Section<'t>, key: &'static str) -> Section<'t> {
         parent.asked.push(key);
         let path = join(&parent.path, key);
         match parent.table.and_then(|table| find(table, key)) {
@@ -116,10 +143,7 @@ impl Reader {
     }
 
     /// Returns the tables below a table whose keys are names that people choose.
-    pub(super) fn named_sections<'t>(
-        &mut self,
-        parent: &Section<'t>,
-    ) -> Vec<(&'t str, Section<'t>)> {
+    pub fn named_sections<'t>(&mut self, parent: &Section<'t>) -> Vec<(&'t str, Section<'t>)> {
         let Some(table) = parent.table else { return Vec::new() };
         table
             .iter()
@@ -132,7 +156,7 @@ impl Reader {
     }
 
     /// Returns the tables of an array of tables; none where it is missing or something else.
-    pub(super) fn sections<'t>(
+    pub fn sections<'t>(
         &mut self,
         parent: &mut Section<'t>,
         key: &'static str,
@@ -162,7 +186,7 @@ impl Reader {
     }
 
     /// Reads a value with a function that says what is wrong with it.
-    pub(super) fn parsed<T>(
+    pub fn parsed<T>(
         &mut self,
         section: &mut Section<'_>,
         key: &'static str,
@@ -178,22 +202,20 @@ impl Reader {
         }
     }
 
-    pub(super) fn text<'t>(
-        &mut self,
-        section: &mut Section<'t>,
-        key: &'static str,
-    ) -> Option<&'t str> {
+    /// Returns a text that is not empty.
+    pub fn text<'t>(&mut self, section: &mut Section<'t>, key: &'static str) -> Option<&'t str> {
         let entry = self.entry(section, key)?;
         self.entry_text(&entry)
     }
 
-    pub(super) fn path(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
+    /// Returns a path; a relative one starts at the file's folder.
+    pub fn path(&mut self, section: &mut Section<'_>, key: &'static str) -> Option<PathBuf> {
         let entry = self.entry(section, key)?;
         self.entry_path(&entry)
     }
 
     /// Returns the texts of an array, each with its path and place.
-    pub(super) fn texts<'t>(
+    pub fn texts<'t>(
         &mut self,
         section: &mut Section<'t>,
         key: &'static str,
@@ -214,7 +236,8 @@ impl Reader {
         Some(texts)
     }
 
-    pub(super) fn entry_text<'t>(&mut self, entry: &Entry<'t>) -> Option<&'t str> {
+    /// Returns an entry's text that is not empty.
+    pub fn entry_text<'t>(&mut self, entry: &Entry<'t>) -> Option<&'t str> {
         match entry.value.as_str() {
             Some("") => self.problem(entry.at, &entry.path, "is empty; write a text or delete it"),
             None => self.wrong_type(entry.at, &entry.path, "a text in quotes", entry.value),
@@ -223,21 +246,23 @@ impl Reader {
         None
     }
 
-    pub(super) fn entry_path(&mut self, entry: &Entry<'_>) -> Option<PathBuf> {
+    /// Returns an entry's path; a relative one starts at the file's folder.
+    pub fn entry_path(&mut self, entry: &Entry<'_>) -> Option<PathBuf> {
         self.entry_text(entry).map(|text| self.source.resolve(text))
     }
 
-    /// Reads a path that must lead to a file.
-    pub(super) fn readable_file(
+    /// Reads a path that must lead to a file; of a secret one it warns where everybody can read it.
+    pub fn readable_file(
         &mut self,
         section: &mut Section<'_>,
         key: &'static str,
+        is_secret: bool,
     ) -> Option<PathBuf> {
         let entry = self.entry(section, key)?;
         let path = self.entry_path(&entry)?;
         match regular::open(&path) {
-            Ok((_, metadata)) if key == "client_key_file" => {
-                warn_of_readers(self, &entry, &path, &metadata);
+            Ok((_, metadata)) if is_secret => {
+                secret::warn_of_readers(self, &entry, &path, &metadata);
             }
             Ok(_) => {}
             Err(what) => {
@@ -247,12 +272,13 @@ impl Reader {
         Some(path)
     }
 
-    pub(super) fn wrong_type(&mut self, at: usize, path: &str, wanted: &str, found: &DeValue<'_>) {
+    /// Notes that a value has the wrong type.
+    pub fn wrong_type(&mut self, at: usize, path: &str, wanted: &str, found: &DeValue<'_>) {
         self.problem(at, path, wrong_type(wanted, found));
     }
 
     /// Reports the keys of a section that nobody asked for.
-    pub(super) fn finish(&mut self, section: Section<'_>) {
+    pub fn finish(&mut self, section: Section<'_>) {
         for (name, _) in section.table.into_iter().flatten() {
             let key = name.get_ref().as_ref();
             if section.asked.contains(&key) {
@@ -260,7 +286,8 @@ impl Reader {
             }
             let path = join(&section.path, key);
             let known = section.asked.iter().copied();
-            let what = match (other_name(&path), most_similar(key, known)) {
+            let other_name = self.other_names.and_then(|other_name| other_name(&path));
+            let what = match (other_name, most_similar(key, known)) {
                 (Some(other), _) => format!("unknown key; write {other}"),
                 (None, Some(similar)) => format!("unknown key; did you mean `{similar}`?"),
                 (None, None) => format!("unknown key; known here: {}", section.asked.join(", ")),
@@ -271,21 +298,33 @@ impl Reader {
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn root(table: &'t DeTable<'t>) -> Self {
+    fn root(table: &'t DeTable<'t>) -> Self {
         Self { path: String::new(), at: 0, table: Some(table), asked: Vec::new() }
     }
 
-    pub(super) fn exists(&self) -> bool {
+    /// Whether the file has it.
+    pub fn exists(&self) -> bool {
         self.table.is_some()
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.table.is_some_and(|table| find(table, key).is_some())
+    /// Whether the file has this key in it.
+    pub fn has(&self, key: &str) -> bool {
+        self.place_of(key).is_some()
+    }
+
+    /// Returns the path of a key in it.
+    pub fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
+    /// Returns where a key stands.
+    pub fn place_of(&self, key: &str) -> Option<usize> {
+        find(self.table?, key).map(|(name, _)| name.span().start)
     }
 }
 
 /// Returns a key of a table with its place, and its value.
-pub(super) fn find<'t>(
+pub fn find<'t>(
     table: &'t DeTable<'t>,
     key: &str,
 ) -> Option<(&'t Spanned<DeString<'t>>, &'t Spanned<DeValue<'t>>)> {
@@ -293,7 +332,7 @@ pub(super) fn find<'t>(
 }
 
 /// Says that a value has the wrong type.
-pub(super) fn wrong_type(wanted: &str, found: &DeValue<'_>) -> String {
+pub fn wrong_type(wanted: &str, found: &DeValue<'_>) -> String {
     let found = match found {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",
@@ -308,15 +347,4 @@ pub(super) fn wrong_type(wanted: &str, found: &DeValue<'_>) -> String {
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-/// Returns the key for what people expect under another name.
-fn other_name(path: &str) -> Option<&'static str> {
-    Some(match path {
-        // A secret in the file itself would be readable by whoever may read the configuration.
-        "broker.password" => "password_file = \"FILE\" with the password in that file",
-        "broker.user" => "username = \"NAME\"",
-        "broker.host" | "broker.port" => "url = \"mqtt://HOST:PORT\"",
-        _ => return None,
-    })
 }

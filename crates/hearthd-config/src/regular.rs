@@ -11,7 +11,7 @@ use std::{
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub(super) fn open(path: &Path) -> Result<(File, Metadata), String> {
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
     // Without the flag, opening a FIFO waits for somebody who writes to it.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| error.to_string())?;
@@ -33,7 +33,7 @@ pub(super) fn open(path: &Path) -> Result<(File, Metadata), String> {
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub(super) fn read(path: &Path, most: usize) -> Result<(Vec<u8>, Metadata), String> {
+pub(crate) fn read(path: &Path, most: usize) -> Result<(Vec<u8>, Metadata), String> {
     let (file, metadata) = open(path)?;
     let mut bytes = Vec::new();
     let read = file.take(most as u64 + 1).read_to_end(&mut bytes);

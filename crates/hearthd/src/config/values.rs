@@ -1,83 +1,20 @@
-//! Durations, sizes, identifiers and the broker's address, as people write them.
+//! What is the hub's own among the values of its configuration: the broker's address, policies, and plugins' tables.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::net::Ipv6Addr;
 
+use hearthd_config::units;
 use toml::de::DeValue;
 
-use super::{Isolation, Stale, reader::wrong_type};
+use super::{Isolation, Stale};
 
-/// Reads a duration of at least `least`.
-pub(super) fn duration(value: &DeValue<'_>, least: Duration) -> Result<Duration, String> {
-    const WANTED: &str = "a duration in quotes such as \"10s\", \"500ms\" or \"7d\"";
-    let text = value.as_str().ok_or_else(|| wrong_type(WANTED, value))?;
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is no duration; write one such as \"10s\" or \"7d\""))?;
-    if duration < least {
-        let least = humantime::format_duration(least);
-        return Err(format!("`{text}` is too short; the least is {least}"));
-    }
-    Ok(duration)
-}
-
-/// Reads a duration that goes over the wire in whole seconds, `least` and `most` included.
-pub(super) fn whole_seconds(
-    value: &DeValue<'_>,
-    least: u32,
-    most: u32,
-) -> Result<Duration, String> {
-    let duration = duration(value, Duration::from_secs(least.into()))?;
-    if duration.subsec_nanos() != 0 {
-        return Err("MQTT counts it in whole seconds; leave the fraction out".into());
-    }
-    if duration.as_secs() > u64::from(most) {
-        return Err(format!("is too long; the most is {most}s"));
-    }
-    Ok(duration)
-}
-
-/// Reads a number of bytes: `"64KiB"`, `"1MiB"`, or a plain number.
+/// Reads the size of a payload.
 pub(super) fn size(value: &DeValue<'_>) -> Result<usize, String> {
-    let bytes = match value {
-        DeValue::Integer(_) => return whole_number(value, 1, MAX_SIZE),
-        DeValue::String(text) => parse_size(text),
-        _ => return Err(wrong_type("a size such as \"64KiB\" or a number of bytes", value)),
-    };
-    bytes
-        .filter(|bytes| (1..=MAX_SIZE).contains(bytes))
-        .ok_or_else(|| "is no size from 1 byte to 512KiB; write one such as \"64KiB\"".into())
+    units::size(value, 1, MAX_SIZE)
 }
 
 /// Reads the memory of a plugin's process.
 pub(super) fn memory(value: &DeValue<'_>) -> Result<u64, String> {
-    let text = value.as_str().ok_or_else(|| wrong_type("a size such as \"64MiB\"", value))?;
-    parse_size(text)
-        .filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes))
-        .map(|bytes| bytes as u64)
-        .ok_or_else(|| "is no size from 4MiB to 1024MiB; write one such as \"64MiB\"".into())
-}
-
-fn parse_size(text: &str) -> Option<usize> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match text[digits.len()..].trim() {
-        "" | "B" => 1,
-        "KiB" => 1024,
-        "MiB" => 1024 * 1024,
-        _ => return None,
-    };
-    digits.parse::<usize>().ok()?.checked_mul(unit)
-}
-
-/// Reads a whole number, `least` and `most` included.
-pub(super) fn whole_number(
-    value: &DeValue<'_>,
-    least: usize,
-    most: usize,
-) -> Result<usize, String> {
-    let number = value.as_integer().ok_or_else(|| wrong_type("a whole number", value))?;
-    usize::from_str_radix(number.as_str(), number.radix())
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("{number} is out of range; write {least} to {most}"))
+    units::size(value, LEAST_MEMORY, MOST_MEMORY).map(|bytes| bytes as u64)
 }
 
 /// Reads what happens to stale requests.
@@ -97,54 +34,6 @@ pub(super) fn isolation(value: &DeValue<'_>) -> Result<Isolation, String> {
         Some("process") => Ok(Isolation::Process),
         _ => Err("must be \"auto\", \"none\" or \"process\"".into()),
     }
-}
-
-/// Checks a hub or device ID: one topic level of `[a-z0-9_-]`.
-pub(super) fn check_id(id: &str) -> Result<(), String> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-    if id.is_empty() || id.len() > MAX_ID || !id.chars().all(allowed) {
-        return Err(format!(
-            "`{id}` is no ID; use 1 to {MAX_ID} of a-z, 0-9, `_` and `-`, such as `{}`",
-            sanitised(id, "light-in-bedroom")
-        ));
-    }
-    Ok(())
-}
-
-/// Turns a text into an ID; `fallback` where nothing is left of it.
-pub(super) fn sanitised(text: &str, fallback: &str) -> String {
-    let lower = text.to_lowercase();
-    let letters = lower.chars().flat_map(|c| spelled(c).chars().chain(kept(c)));
-    let id: String = letters.take(MAX_ID / 2).collect();
-    let id = id.trim_matches('-');
-    if id.is_empty() { fallback.to_owned() } else { id.to_owned() }
-}
-
-/// Spells a letter that an ID cannot have.
-fn spelled(c: char) -> &'static str {
-    match c {
-        'ä' | 'æ' => "ae",
-        'ö' | 'ø' => "oe",
-        'ü' => "ue",
-        'ß' => "ss",
-        'à'..='ã' | 'å' => "a",
-        'ç' => "c",
-        'è'..='ë' => "e",
-        'ì'..='ï' => "i",
-        'ñ' => "n",
-        'ò'..='õ' => "o",
-        'ù'..='û' => "u",
-        'ý' | 'ÿ' => "y",
-        _ => "",
-    }
-}
-
-/// Returns what stands for a character that is not spelled.
-fn kept(c: char) -> Option<char> {
-    if !spelled(c).is_empty() {
-        return None;
-    }
-    Some(if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
 }
 
 /// The broker's address.
@@ -264,5 +153,3 @@ const LEAST_MEMORY: usize = 4 * 1024 * 1024;
 const MOST_MEMORY: usize = 1024 * 1024 * 1024;
 /// Letters in the name of a network interface (IFNAMSIZ without its end).
 const LONGEST_INTERFACE: usize = 15;
-/// Letters in an ID.
-const MAX_ID: usize = 64;

@@ -7,15 +7,15 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::reader;
+use crate::reader;
 
 /// The place of each key, by device and path: a table is found by its key, everything else by its value.
 #[derive(Debug, Default)]
-pub(super) struct Places(HashMap<String, HashMap<String, usize>>);
+pub(crate) struct Places(HashMap<String, HashMap<String, usize>>);
 
 impl Places {
     /// Looks at the devices of a text; where that is no TOML, at what can be read of it.
-    pub(super) fn of_devices(text: &str) -> Self {
+    pub(crate) fn of_devices(text: &str) -> Self {
         let (root, _) = DeTable::parse_recoverable(text);
         let devices = reader::find(root.get_ref(), "devices");
         let devices = devices.and_then(|(_, devices)| devices.get_ref().as_table());
@@ -32,7 +32,7 @@ impl Places {
 
     /// Returns where a key of a device's table stands, such as `config.rooms[2].name`, or the nearest around it that is
     /// there; none for an unknown device.
-    pub(super) fn find(&self, device: &str, path: &str) -> Option<usize> {
+    pub(crate) fn find(&self, device: &str, path: &str) -> Option<usize> {
         let places = self.0.get(device)?;
         let mut path = path;
         loop {

@@ -1,10 +1,7 @@
 //! The name that somebody may have meant.
 
 /// Returns the name that differs least from `wanted`, or one that begins with it; none where none is like it.
-pub(crate) fn most_similar<'n>(
-    wanted: &str,
-    names: impl Iterator<Item = &'n str>,
-) -> Option<&'n str> {
+pub fn most_similar<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let wanted: Vec<char> = wanted.to_lowercase().chars().collect();
     let most = (wanted.len() / 3).clamp(1, MOST_EDITS);
     let rank = |name: &&str| {

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-/// A duration written as text, such as `"90s"` or `"1h 30m"`, or as a number of seconds.
+/// A duration in a device's table, written as text, such as `"90s"` or `"1h 30m"`, or as a number of seconds.
+///
+/// A field of a device's configuration that has this type is written as durations are everywhere in the hub's file.
+/// [`Span::0`] is the duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 

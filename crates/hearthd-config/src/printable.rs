@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 /// Writes the characters that command a terminal, or that nobody sees, as `\u{1b}`; line breaks and tabs stay.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     replace(text, |c| is_hidden(c) && !matches!(c, '\n' | '\t'))
 }
 
 /// Does the same for a text that shall stay one line.
-pub(crate) fn printable_line(text: &str) -> Cow<'_, str> {
+pub fn printable_line(text: &str) -> Cow<'_, str> {
     replace(text, is_hidden)
 }
 

@@ -1,0 +1,75 @@
+//! Secrets, which stand in files of their own and never in a configuration.
+
+use std::{fs::Metadata, os::unix::fs::PermissionsExt as _, path::Path};
+
+use crate::{Entry, Reader, regular};
+
+/// Reads a file with a secret: one line of text, of as many bytes as MQTT carries (MQTT 1.5.6).
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub fn read(path: &Path) -> Result<(String, Metadata), String> {
+    let (text, metadata) = read_text(path)?;
+    Ok((without_frame(text)?, metadata))
+}
+
+/// Warns of a secret that every account of this machine can read.
+pub fn warn_of_readers(reader: &mut Reader, entry: &Entry<'_>, path: &Path, metadata: &Metadata) {
+    if is_readable_by_all(path, metadata) {
+        let path = path.display();
+        let what = format!("{path} is readable by everybody here; run `chmod o-rwx {path}`");
+        reader.warn(entry.at, &entry.path, what);
+    }
+}
+
+/// Takes off what editors put around a password: the mark of UTF-8, and the line's end.
+///
+/// # Errors
+/// Where nothing is left, or more than MQTT carries.
+pub fn without_frame(text: String) -> Result<String, String> {
+    let password = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let password = password.trim_end_matches(['\r', '\n']);
+    if password.trim().is_empty() {
+        return Err("is empty".into());
+    }
+    check_length(password).map(|()| password.to_owned())
+}
+
+/// Checks that MQTT can carry a text (MQTT 1.5.4, 1.5.6).
+///
+/// # Errors
+/// Where it is too long.
+pub fn check_length(text: &str) -> Result<(), String> {
+    match text.len() {
+        length if length > LONGEST => {
+            Err(format!("has {length} bytes; MQTT carries {LONGEST} at the most"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_text(path: &Path) -> Result<(String, Metadata), String> {
+    let (bytes, metadata) = regular::read(path, MAX_FILE)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("is not UTF-8, in line {line}")
+    })?;
+    Ok((text, metadata))
+}
+
+/// Returns whether others may read a file, and may go through every folder on the way to it.
+fn is_readable_by_all(path: &Path, metadata: &Metadata) -> bool {
+    const READ: u32 = 0o004;
+    const ENTER: u32 = 0o001;
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_open = |folder: &Path| {
+        folder.metadata().is_ok_and(|folder| folder.permissions().mode() & ENTER != 0)
+    };
+    metadata.permissions().mode() & READ != 0 && path.ancestors().skip(1).all(is_open)
+}
+
+/// Bytes of a user name or a password.
+const LONGEST: usize = u16::MAX as usize;
+/// A file of more bytes holds no password that could be sent, however many line breaks end it.
+const MAX_FILE: usize = 2 * LONGEST;

@@ -1,0 +1,119 @@
+//! What a program's page tells beside its command line: exit status, files, examples.
+
+use clap_mangen::roff::{Roff, bold, italic, roman};
+
+/// The further sections of one program's page.
+pub(crate) struct Sections {
+    pub(crate) exit_status: &'static [(u8, &'static str)],
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// What a command does, and the command.
+    pub(crate) examples: &'static [(&'static str, &'static str)],
+    pub(crate) see_also: &'static str,
+}
+
+impl Sections {
+    /// Writes them.
+    pub(crate) fn roff(&self) -> String {
+        let mut page = Roff::new();
+        page.control("SH", ["EXIT STATUS"]);
+        for (code, meaning) in self.exit_status {
+            page.control("TP", []);
+            page.text([bold(code.to_string())]);
+            page.text([roman(*meaning)]);
+        }
+        page.control("SH", ["FILES"]);
+        for (path, what) in self.files {
+            page.control("TP", []);
+            page.text([italic(*path)]);
+            page.text([roman(*what)]);
+        }
+        page.control("SH", ["EXAMPLES"]);
+        for (what, command) in self.examples {
+            page.control("TP", []);
+            page.text([roman(*what)]);
+            page.text([bold(*command)]);
+        }
+        page.control("SH", ["SEE ALSO"]);
+        page.text([roman(self.see_also)]);
+        page.render()
+    }
+}
+
+pub(crate) const HEARTHD: Sections = Sections {
+    exit_status: &[
+        (0, "Done; of a request, the device has carried it out."),
+        (1, "The device answered that it did not: its status and reason are printed."),
+        (64, "The command line is wrong."),
+        (65, "A file holds something else than it should, such as a plugin that would not load."),
+        (66, "A file that was named cannot be read."),
+        (69, "No connection to the broker, or nobody there who serves the device."),
+        (70, "A fault of hearthd itself."),
+        (73, "A file cannot be created."),
+        (74, "Reading or writing failed."),
+        (
+            75,
+            "No answer in time; the same again may help. Of the daemon: another one has the state directory.",
+        ),
+        (77, "The broker does not let the account in, or do what is asked."),
+        (78, "The configuration is wrong; each problem is a line with its place."),
+    ],
+    files: &[
+        (
+            "/etc/hearthd/hearthd.toml",
+            "The configuration; hearthd.toml(5). The variable HEARTHD_CONFIG names another one.",
+        ),
+        (
+            "/etc/hearthd/mqtt-password",
+            "The password of the hub's account, handed over by systemd.",
+        ),
+        (
+            "/var/lib/hearthd/state.redb",
+            "What survives a restart: sessions, wills, requests, the states of the devices.",
+        ),
+        ("/usr/lib/hearthd/plugins/*.so", "The plugins."),
+    ],
+    examples: &[
+        ("Switch a lamp, and see what it says:", "hearthd request light-in-bedroom power ON"),
+        ("List the devices and how they are:", "hearthd devices"),
+        ("What became of the hub's last wills:", "hearthd will"),
+        (
+            "Everything that is wrong with a configuration:",
+            "hearthd check --config /etc/hearthd/hearthd.toml",
+        ),
+        ("What the broker really does:", "hearthd doctor"),
+        ("A plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
+    ],
+    see_also: "hearthd.toml(5), hearth-broker(1), systemctl(1), /usr/share/doc/hearthd/README.md",
+};
+
+pub(crate) const HEARTH_BROKER: Sections = Sections {
+    exit_status: &[
+        (0, "Done, or ended by SIGTERM."),
+        (64, "The command line is wrong."),
+        (65, "An account is there already, or is not there."),
+        (69, "An address cannot be listened on."),
+        (70, "A fault of hearth-broker itself."),
+        (71, "A fault of the system, such as no random numbers."),
+        (73, "The accounts file or the storage cannot be written."),
+        (74, "Reading or writing failed."),
+        (78, "The configuration is wrong; each problem is a line with its place."),
+    ],
+    files: &[
+        ("/etc/hearthd/hearth-broker.toml", "The configuration; hearth-broker.toml(5)."),
+        (
+            "/etc/hearthd/hearth-broker-accounts.toml",
+            "The accounts that `hearth-broker account` makes.",
+        ),
+        ("/var/lib/hearth-broker", "Sessions, queued and retained messages."),
+    ],
+    examples: &[
+        ("An account for a phone:", "hearth-broker account add phone --role resident"),
+        (
+            "An account for Zigbee2MQTT, with the topics of its default set-up:",
+            "hearth-broker account add zigbee2mqtt --for zigbee2mqtt",
+        ),
+        ("Who may log in:", "hearth-broker account list"),
+        ("Everything that is wrong with a configuration:", "hearth-broker check"),
+    ],
+    see_also: "hearth-broker.toml(5), hearthd(1), mosquitto_pub(1), mosquitto_rr(1)",
+};
