@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -23,7 +28,7 @@ pub fn main() -> ExitCode {
     };
     start_log();
     let outcome = match &arguments.command {
-        Some(Command::Check { config }) => Config::load(config).map(drop).map_err(Failure::from),
+        Some(Command::Check { config }) => load(config).map(drop),
         None => run(&arguments),
     };
     match outcome {
@@ -82,8 +87,17 @@ impl Failure {
     }
 }
 
+/// Reads the configuration, and says what is unwise in it.
+fn load(path: &Path) -> Result<Config, Failure> {
+    let config = Config::load(path)?;
+    for warning in &config.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(config)
+}
+
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut config = Config::load(&arguments.config)?;
+    let mut config = load(&arguments.config)?;
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);
     }

@@ -1,16 +1,15 @@
 //! The configuration file: read, checked, and every problem in it told with its place.
 
-mod reader;
-mod units;
+mod values;
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use reader::{Reader, Section};
+pub use hearthd_config::{Problem, Problems};
+use hearthd_config::{Reader, Section, Source, read, units, wrong_type};
 
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +24,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// `[limits]`.
     pub limits: Limits,
+    /// What is unwise, and works.
+    pub warnings: Vec<Problem>,
 }
 
 /// `[broker] url`, with `ca_file` where it is `mqtts://`.
@@ -103,53 +104,36 @@ impl Config {
     /// # Errors
     /// Every problem of the file at once.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems(vec![format!("{}: {error}; give --config FILE", path.display())])
-        })?;
-        Self::parse(path, &text)
+        Self::check(&Source::read(path)?)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Problems> {
-        let mut reader = Reader::new(path, text);
-        let (root, mistakes) = toml::de::DeTable::parse_recoverable(text);
-        for mistake in &mistakes {
-            let at = mistake.span().map_or(text.len(), |span| span.start);
-            reader.problem(at, "", format!("not TOML: {}", mistake.message()));
-        }
-        let mut root = Section::root(root.get_ref());
-        let config = Self {
-            listen: listen(&mut reader, &mut root),
-            names: names(&mut reader, &mut root),
-            broker: broker(&mut reader, &mut root),
-            tls: tls(&mut reader, &mut root),
-            limits: limits(&mut reader, &mut root),
-        };
-        reader.finish(&root);
-        let problems = reader.into_problems();
-        if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+    fn check(source: &Source) -> Result<Self, Problems> {
+        let (mut config, outcome) = read(source, Some(other_name), config);
+        config.warnings = outcome.warnings;
+        if outcome.problems.is_empty() { Ok(config) } else { Err(outcome.problems.into()) }
     }
 }
 
-/// Everything that is wrong with a configuration, one problem on each line.
-#[derive(Debug)]
-pub struct Problems(pub(crate) Vec<String>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+fn config(reader: &mut Reader, root: &mut Section<'_>) -> Config {
+    Config {
+        listen: listen(reader, root),
+        names: names(reader, root),
+        broker: broker(reader, root),
+        tls: tls(reader, root),
+        limits: limits(reader, root),
+        warnings: Vec::new(),
     }
 }
 
-impl std::error::Error for Problems {}
-
-fn listen(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Vec<SocketAddr> {
+fn listen(reader: &mut Reader, root: &mut Section<'_>) -> Vec<SocketAddr> {
     let Some(texts) = reader.texts(root, "listen") else { return vec![DEFAULT_LISTEN] };
     if texts.is_empty() {
-        reader.problem_of_key(root, "listen", "names no address; try \"[::]:8080\"");
+        let at = root.place_of("listen").unwrap_or(root.at);
+        reader.problem(at, "listen", "names no address; try \"[::]:8080\"");
     }
     let mut addresses = Vec::new();
-    for entry in texts {
-        match entry.value.parse() {
+    for (entry, text) in texts {
+        match text.parse() {
             Ok(address) => addresses.push(address),
             Err(_) => {
                 let what = "must be an IP address and a port, like 192.168.1.5:8080 or [::]:8080";
@@ -160,10 +144,10 @@ fn listen(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Vec<SocketAddr> {
     addresses
 }
 
-fn names(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Vec<String> {
+fn names(reader: &mut Reader, root: &mut Section<'_>) -> Vec<String> {
     let mut names = Vec::new();
-    for entry in reader.texts(root, "names").unwrap_or_default() {
-        match units::host_name(entry.value) {
+    for (entry, text) in reader.texts(root, "names").unwrap_or_default() {
+        match values::host_name(text) {
             Ok(name) => names.push(name),
             Err(what) => reader.problem(entry.at, &entry.path, what),
         }
@@ -171,55 +155,42 @@ fn names(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Vec<String> {
     names
 }
 
-fn broker(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Broker {
+fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
     let mut section = reader.section(root, "broker");
-    let url = reader.text(&mut section, "url");
-    let broker = match &url {
-        None => Broker::Unix(DEFAULT_SOCKET.into()),
-        Some(url) => units::broker(url.value).unwrap_or_else(|what| {
-            reader.problem(url.at, &url.path, what);
-            Broker::Unix(DEFAULT_SOCKET.into())
-        }),
+    let broker = reader.parsed(&mut section, "url", |value| {
+        let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
+        values::broker(text)
+    });
+    let ca_file = reader.readable_file(&mut section, "ca_file", false);
+    let broker = match broker.unwrap_or_else(|| Broker::Unix(DEFAULT_SOCKET.into())) {
+        Broker::Unix(path) => Broker::Unix(reader.source().resolve(&path.to_string_lossy())),
+        Broker::Tls { authority, .. } => Broker::Tls { authority, ca_file },
+        Broker::Tcp(authority) => Broker::Tcp(authority),
     };
-    let ca_file = reader.text(&mut section, "ca_file");
-    let broker = match (broker, ca_file) {
-        (Broker::Unix(path), None) => Broker::Unix(reader.resolve(&path)),
-        (Broker::Tls { authority, .. }, ca_file) => {
-            let ca_file = ca_file.map(|file| reader.resolve(Path::new(file.value)));
-            Broker::Tls { authority, ca_file }
-        }
-        (broker, None) => broker,
-        (broker, Some(ca_file)) => {
-            reader.problem(ca_file.at, &ca_file.path, "needs a url that starts with mqtts://");
-            broker
-        }
-    };
-    reader.finish(&section);
+    if let Some(at) = section.place_of("ca_file")
+        && !matches!(broker, Broker::Tls { .. })
+    {
+        let what = "needs a url that starts with mqtts://";
+        reader.problem(at, &section.path_of("ca_file"), what);
+    }
+    reader.finish(section);
     broker
 }
 
-fn tls(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Option<Tls> {
+fn tls(reader: &mut Reader, root: &mut Section<'_>) -> Option<Tls> {
     let mut section = reader.section(root, "tls");
-    let certificate = reader.text(&mut section, "certificate_file");
-    let key = reader.text(&mut section, "key_file");
-    let files = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(Tls {
-            certificate_file: reader.resolve(Path::new(certificate.value)),
-            key_file: reader.resolve(Path::new(key.value)),
-        }),
-        _ => {
-            if section.exists() {
-                let what = "needs certificate_file and key_file";
-                reader.problem(section.at, &section.path, what);
-            }
-            None
+    let certificate_file = reader.readable_file(&mut section, "certificate_file", false);
+    let key_file = reader.readable_file(&mut section, "key_file", true);
+    for key in ["certificate_file", "key_file"] {
+        if section.exists() && !section.has(key) {
+            reader.problem(section.at, &section.path, format!("{key} is missing"));
         }
-    };
-    reader.finish(&section);
-    files
+    }
+    reader.finish(section);
+    Some(Tls { certificate_file: certificate_file?, key_file: key_file? })
 }
 
-fn limits(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Limits {
+fn limits(reader: &mut Reader, root: &mut Section<'_>) -> Limits {
     let mut section = reader.section(root, "limits");
     let mut limits = Limits::default();
     for (key, value) in [
@@ -227,29 +198,42 @@ fn limits(reader: &mut Reader<'_>, root: &mut Section<'_>) -> Limits {
         ("strangers", &mut limits.strangers),
         ("strangers_of_address", &mut limits.strangers_of_address),
     ] {
-        if let Some(number) = reader.parsed(&mut section, key, |it| units::number(it, MOST_SOCKETS))
-        {
-            *value = number;
-        }
+        let number =
+            reader.parsed(&mut section, key, |value| units::whole_number(value, 1, MOST_SOCKETS));
+        *value = number.unwrap_or(*value);
     }
-    if let Some(size) = reader.parsed(&mut section, "frame", units::size) {
-        limits.frame = size;
-    }
+    let frame = reader
+        .parsed(&mut section, "frame", |value| units::size(value, SMALLEST_FRAME, LARGEST_FRAME));
+    limits.frame = frame.unwrap_or(limits.frame);
     for (key, value) in [
         ("login_time", &mut limits.login_time),
         ("silence", &mut limits.silence),
         ("stall", &mut limits.stall),
     ] {
-        if let Some(duration) = reader.parsed(&mut section, key, units::duration) {
-            *value = duration;
-        }
+        let least = Duration::from_secs(1);
+        let duration = reader.parsed(&mut section, key, |value| units::duration(value, least));
+        *value = duration.unwrap_or(*value);
     }
-    let wrong = reader.parsed(&mut section, "wrong_passwords", |it| units::number(it, MOST_WRONG));
-    if let Some(wrong) = wrong {
-        limits.wrong_passwords = u32::try_from(wrong).unwrap_or(u32::MAX);
-    }
-    reader.finish(&section);
+    let wrong = reader.parsed(&mut section, "wrong_passwords", |value| {
+        units::whole_number(value, 1, MOST_WRONG).map(|number| number as u32)
+    });
+    limits.wrong_passwords = wrong.unwrap_or(limits.wrong_passwords);
+    reader.finish(section);
     limits
+}
+
+/// Returns the key for what people expect under another name.
+fn other_name(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "port" | "bind" | "address" => "listen = [\"[::]:8080\"]",
+        "host" | "hosts" | "origins" => "names = [\"hub.example.org\"]",
+        "tls.cert_file" | "tls.certfile" => "certificate_file = \"FILE\"",
+        "tls.keyfile" => "key_file = \"FILE\"",
+        "broker.username" | "broker.password" | "broker.password_file" => {
+            "no account: the page logs in with that of whoever uses it"
+        }
+        _ => return None,
+    })
 }
 
 /// All addresses of this machine, of both kinds.
@@ -259,6 +243,8 @@ const DEFAULT_LISTEN: SocketAddr =
 const DEFAULT_SOCKET: &str = "/run/hearth-clients/broker.sock";
 const MOST_SOCKETS: usize = 100_000;
 const MOST_WRONG: usize = 10_000;
+const SMALLEST_FRAME: usize = 1024;
+const LARGEST_FRAME: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

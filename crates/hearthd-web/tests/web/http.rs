@@ -138,7 +138,7 @@ async fn a_configuration_is_checked_with_all_its_problems_and_exit_codes_say_wha
     let (code, said) = run(&file, &[]).await;
     assert_eq!(code, Some(78));
     assert!(
-        said.contains("w.toml:1:11: listen: ") && said.contains("w.toml:3:9: limits.frame: "),
+        said.contains("w.toml:1:11: listen[0]: ") && said.contains("w.toml:3:9: limits.frame: "),
         "{said}"
     );
     let check = |text: &'static str| {

@@ -1,8 +1,4 @@
-//! Values of the configuration: URLs, names, sizes and times.
-
-use std::time::Duration;
-
-use toml::de::DeValue;
+//! Values of the configuration: URLs and names.
 
 use super::{Authority, Broker};
 
@@ -60,45 +56,4 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
         return Ok(name.to_owned());
     }
     Err("must be a host name without port or scheme, like hub.example.org".into())
-}
-
-/// Reads a count.
-pub(super) fn number(value: &DeValue<'_>, most: usize) -> Result<usize, String> {
-    let wrong = || format!("must be a whole number from 1 to {most}");
-    let DeValue::Integer(number) = value else { return Err(wrong()) };
-    let read = usize::from_str_radix(number.as_str(), number.radix()).ok();
-    read.filter(|number| (1..=most).contains(number)).ok_or_else(wrong)
-}
-
-/// Reads `256KiB`.
-pub(super) fn size(value: &DeValue<'_>) -> Result<usize, String> {
-    let wrong = "must be a size from 1KiB to 16MiB, like 256KiB";
-    let (number, unit) = value.as_str().and_then(split_unit).ok_or(wrong)?;
-    let factor: usize = match unit {
-        "B" => 1,
-        "KiB" => 1024,
-        "MiB" => 1024 * 1024,
-        _ => return Err(wrong.into()),
-    };
-    let size = usize::try_from(number).ok().and_then(|number| number.checked_mul(factor));
-    size.filter(|size| (1024..=16 * 1024 * 1024).contains(size)).ok_or_else(|| wrong.into())
-}
-
-/// Reads `10s`.
-pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
-    let wrong = "must be a time from 1s to 24h, like 30s, 5m or 1h";
-    let (number, unit) = value.as_str().and_then(split_unit).ok_or(wrong)?;
-    let factor: u64 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => return Err(wrong.into()),
-    };
-    let seconds = number.checked_mul(factor).filter(|seconds| (1..=86_400).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| wrong.into())
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit())?;
-    Some((text[..end].parse().ok()?, &text[end..]))
 }
