@@ -14,6 +14,7 @@ async fn what_the_package_installs_answers_beside_the_bundled_broker() -> Result
     let broker = broker.replace("/run/credentials/hearth-broker.service/", &hub.path(""));
     let state = format!("{:?}", hub.path("broker-state"));
     let broker = with(&broker, "directory", &state)?;
+    let broker = with(&broker, "socket", &format!("{:?}", hub.path("clients.sock")))?;
     for credential in ["mqtt-password", "home-password"] {
         fs::write(hub.path(credential), "secret\n")?;
     }

@@ -1,10 +1,11 @@
 //! Takes connections in, no more than there is room for.
 
 use std::{
+    fs::Permissions,
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::PermissionsExt as _},
     path::Path,
     rc::Rc,
     time::{Duration, Instant},
@@ -153,6 +154,8 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Makes the socket of programs of this machine, in the place of one that was left behind.
+///
+/// Its group may connect, whatever the umask says: who that is, the folder decides, which may hand its own group down.
 pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -161,11 +164,14 @@ pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         return Err(io::ErrorKind::AddrInUse.into());
     }
     let _ = std::fs::remove_file(path);
-    UnixListener::bind(path)
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(OWNER_AND_GROUP))?;
+    Ok(listener)
 }
 
 /// How long the log is silent after a line about connections that found no place.
 const SILENCE: Duration = Duration::from_secs(60);
 const AFTER_AN_ERROR: Duration = Duration::from_millis(100);
+const OWNER_AND_GROUP: u32 = 0o660;
 const IDLE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_secs(20);

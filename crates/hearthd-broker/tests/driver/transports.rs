@@ -1,6 +1,11 @@
 //! TLS, and the socket of programs that connect for others.
 
-use std::{io::Write as _, os::unix::net::UnixStream, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::CertificateDer,
@@ -15,6 +20,9 @@ use crate::{
 fn a_program_on_the_socket_tells_for_whom_it_comes() {
     let broker = Broker::start_with("[unix]\nsocket = \"clients.sock\"");
     let path = broker.folder.path().join("clients.sock");
+    // Owner and group may connect, and nobody else.
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
     let open = || {
         let stream = UnixStream::connect(&path).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
