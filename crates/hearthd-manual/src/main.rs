@@ -1,4 +1,4 @@
-//! Writes the manual pages and the shells' completions of `hearthd` and `hearth-broker` into a folder.
+//! Writes the manual pages and the shells' completions of `hearthd`, `hearth-broker` and `hearth-web` into a folder.
 //!
 //! A program of its own, so that the daemon does not carry what only a package needs.
 
@@ -15,7 +15,7 @@ use std::{
 use clap_complete::Shell;
 
 use file_format::FileFormat;
-use sections::{HEARTH_BROKER, HEARTHD};
+use sections::{HEARTH_BROKER, HEARTH_WEB, HEARTHD};
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1) else {
@@ -32,8 +32,11 @@ fn main() -> ExitCode {
 }
 
 fn write_all(folder: &Path) -> io::Result<()> {
-    let programs =
-        [(hearthd::cli::command(), &HEARTHD), (hearthd_broker::cli::command(), &HEARTH_BROKER)];
+    let programs = [
+        (hearthd::cli::command(), &HEARTHD),
+        (hearthd_broker::cli::command(), &HEARTH_BROKER),
+        (hearthd_web::cli::command(), &HEARTH_WEB),
+    ];
     for (command, sections) in programs {
         let mut command = without_help(command);
         let name = command.get_name().to_owned();
@@ -55,7 +58,7 @@ fn without_help(command: clap::Command) -> clap::Command {
     command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
-const FILES: [FileFormat; 2] = [
+const FILES: [FileFormat; 3] = [
     FileFormat {
         name: "hearthd.toml",
         text: include_str!("../../../config/hearthd.toml"),
@@ -69,6 +72,13 @@ const FILES: [FileFormat; 2] = [
         summary: "configuration of the bundled broker of one home",
         path: "/etc/hearthd/hearth-broker.toml",
         see_also: "hearth-broker(1), hearthd.toml(5)",
+    },
+    FileFormat {
+        name: "hearth-web.toml",
+        text: include_str!("../../../config/hearth-web.toml"),
+        summary: "configuration of the page for phones",
+        path: "/etc/hearthd/hearth-web.toml",
+        see_also: "hearth-web(1), hearth-broker.toml(5)",
     },
 ];
 
@@ -97,7 +107,9 @@ mod tests {
             assert!(keys > 10, "{}", file.name);
         }
         let readme = include_str!("../../../README.md");
-        for (name, sections) in [("hearthd", &HEARTHD), ("hearth-broker", &HEARTH_BROKER)] {
+        for (name, sections) in
+            [("hearthd", &HEARTHD), ("hearth-broker", &HEARTH_BROKER), ("hearth-web", &HEARTH_WEB)]
+        {
             let page = read(&format!("{name}.1"));
             for heading in ["\"EXIT STATUS\"", "FILES", "EXAMPLES", "\"SEE ALSO\""] {
                 assert!(page.contains(&format!("\n.SH {heading}\n")), "{name}, {heading}:\n{page}");

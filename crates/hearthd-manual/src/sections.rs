@@ -117,3 +117,26 @@ pub(crate) const HEARTH_BROKER: Sections = Sections {
     ],
     see_also: "hearth-broker.toml(5), hearthd(1), mosquitto_pub(1), mosquitto_rr(1)",
 };
+
+pub(crate) const HEARTH_WEB: Sections = Sections {
+    exit_status: &[
+        (0, "Done, or ended by SIGTERM."),
+        (64, "The command line is wrong."),
+        (69, "An address cannot be listened on."),
+        (71, "A fault of the system."),
+        (78, "The configuration or a certificate is wrong; each problem is a line with its place."),
+    ],
+    files: &[
+        ("/etc/hearthd/hearth-web.toml", "The configuration; hearth-web.toml(5)."),
+        (
+            "/etc/hearthd/web-certificate.pem, /etc/hearthd/web-key.pem",
+            "For HTTPS, where the configuration has [tls]; root alone needs to read them.",
+        ),
+        ("/run/hearth-clients/broker.sock", "The broker's socket."),
+    ],
+    examples: &[
+        ("Serve the page from now on:", "systemctl enable --now hearth-web"),
+        ("Everything that is wrong with a configuration:", "hearth-web check"),
+    ],
+    see_also: "hearth-web.toml(5), hearth-broker(1), hearthd(1)",
+};

@@ -3,6 +3,7 @@
 mod child;
 mod fresh;
 mod oldest;
+mod phone;
 
 use std::time::Instant;
 
@@ -37,6 +38,8 @@ enum Job {
     TestArm,
     /// `test-pi`, as root.
     TestPi,
+    /// The page for the phone in a browser, which is installed where it is missing.
+    Phone,
     /// `demo` and `test` on a Debian with nothing but Rust, gcc and git, as root.
     Fresh,
 }
@@ -80,6 +83,7 @@ impl Job {
             Self::TestArm => &["test-arm"],
             Self::TestPi => &["test-pi"],
             Self::OldestRust => return oldest::oldest_rust().await,
+            Self::Phone => return phone::phone().await,
             Self::Fresh => return fresh::fresh().await,
         };
         let line = format!("cargo xtask {}", arguments.join(" "));

@@ -1,4 +1,4 @@
-//! `cargo xtask package`: a Debian package of the hub, its broker and its plugins, also for other processors.
+//! `cargo xtask package`: a Debian package of the hub, its broker, its page and its plugins, also for other processors.
 //!
 //! The tree is assembled here and packed by `dpkg-deb`, which is on every Debian: nothing has to be built to build it.
 
@@ -78,7 +78,7 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
         succeed(target.tool("strip").arg("--strip-unneeded").arg(&to))?;
         require_old_libraries(target, &to)
     };
-    for program in ["hearthd", "hearth-broker"] {
+    for program in ["hearthd", "hearth-broker", "hearth-web"] {
         put(program, &format!("usr/bin/{program}"), 0o755)?;
     }
     for plugin in ["command", "light", "thermostat"] {
@@ -123,10 +123,13 @@ fn put_services(tree: &mut Tree) -> Result<()> {
     for (from, to) in [
         ("systemd/hearthd.service", "usr/lib/systemd/system/hearthd.service"),
         ("systemd/hearth-broker.service", "usr/lib/systemd/system/hearth-broker.service"),
+        ("systemd/hearth-web.service", "usr/lib/systemd/system/hearth-web.service"),
         ("systemd/hearthd.sysusers", "usr/lib/sysusers.d/hearthd.conf"),
+        ("systemd/hearthd.tmpfiles", "usr/lib/tmpfiles.d/hearthd.conf"),
         ("systemd/60-hearthd.rules", "usr/lib/udev/rules.d/60-hearthd.rules"),
         ("config/hearthd.toml", "etc/hearthd/hearthd.toml"),
         ("config/hearth-broker.toml", "etc/hearthd/hearth-broker.toml"),
+        ("config/hearth-web.toml", "etc/hearthd/hearth-web.toml"),
     ] {
         tree.put(&workspace().join(from), to, 0o644)?;
     }

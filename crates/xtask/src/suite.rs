@@ -19,6 +19,8 @@ const NEEDS: &[Need] = &[
     ("mosquitto", "mosquitto"),
     ("mosquitto_rr", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
+    // The page's own tests are in JavaScript.
+    ("node", "nodejs"),
     // The plugin header is tried with both languages.
     ("c++", "g++"),
     // Thermostats of the tests live in Berlin.

@@ -151,5 +151,11 @@ impl Architecture {
     }
 }
 
-const PACKAGES: [&str; 5] =
-    ["hearthd", "hearthd-broker", "hearthd-command", "hearthd-light", "hearthd-thermostat"];
+const PACKAGES: [&str; 6] = [
+    "hearthd",
+    "hearthd-broker",
+    "hearthd-web",
+    "hearthd-command",
+    "hearthd-light",
+    "hearthd-thermostat",
+];

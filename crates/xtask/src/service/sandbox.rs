@@ -6,10 +6,15 @@ use hearthd_tests::{Doing, Failure, Result};
 
 use super::machine::Machine;
 
-/// Puts the program that tries it all where the machine finds it.
+/// Puts the programs that try it all, and the page's login, where the machine finds them.
 pub(super) fn give(given: &Path) -> Result<()> {
-    let probe = given.join("probe.pl");
-    std::fs::write(&probe, include_str!("probe.pl")).doing(probe.display())
+    for (name, text) in
+        [("probe.pl", include_str!("probe.pl")), ("page.pl", include_str!("page.pl"))]
+    {
+        let file = given.join(name);
+        std::fs::write(&file, text).doing(file.display())?;
+    }
+    Ok(())
 }
 
 /// Has the same program try the same things in a plain unit, where all succeed, and in one with every line of the
