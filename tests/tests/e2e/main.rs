@@ -21,6 +21,7 @@ mod isolation;
 mod limited;
 mod neighbours;
 mod odd_brokers;
+mod page;
 mod privacy;
 mod receive_maximum;
 mod reload;
