@@ -79,6 +79,9 @@ export function kindOf(name, { type, access, values, min, max, step }) {
   }
 }
 
+/** So long after the last key a slider is sent, in milliseconds. */
+const PAUSE = 400;
+
 const stepOf = ({ type, step }) => step ?? (type === 'integer' ? 1 : 'any');
 
 const INPUTS = {
@@ -105,7 +108,7 @@ const INPUTS = {
   slider(id, declaration, want) {
     const { min, max } = declaration;
     const output = h('output', { for: id, class: 'value' });
-    let confirmed, isHeld = false;
+    let confirmed, isHeld = false, isKeyed = false, timer = 0;
     const show = () => {
       isHeld = false;
       input.value = confirmed ?? min;
@@ -114,9 +117,18 @@ const INPUTS = {
     };
     const input = h('input', { type: 'range', id, min, max, step: stepOf(declaration), 'aria-describedby': `${id}-note`,
       oninput: () => { isHeld = true; write(output, inWords(declaration, input.value)); },
-      // Sent once it is let go; what is shown goes back to what is confirmed until the answer is here.
-      onchange: () => { const { value } = input; show(); if (value !== confirmed) want(value); },
-      onblur: show });
+      onkeydown: () => { isKeyed = true; },
+      onpointerdown: () => { isKeyed = false; },
+      // Keys come in a row, and make one request.
+      onchange: () => { clearTimeout(timer); timer = setTimeout(send, isKeyed ? PAUSE : 0); },
+      onblur: () => { if (isHeld) send(); } });
+    // Sent once it is let go; what is shown goes back to what is confirmed until the answer is here.
+    const send = () => {
+      clearTimeout(timer);
+      const { value } = input;
+      show();
+      if (value !== confirmed) want(value);
+    };
     const update = (value, isUsable) => {
       confirmed = value;
       input.disabled = !isUsable;
@@ -181,7 +193,6 @@ function field(id, attributes, want, declaration, unit) {
   const form = h('form', { class: 'field', onsubmit: (event) => {
     event.preventDefault();
     if (input.value === '' && declaration.type !== 'text') return;
-    // An empty payload reads, so an empty text is sent as JSON's.
     want(input.value);
     input.value = '';
   } }, input, unit && h('span', {}, unit), send);

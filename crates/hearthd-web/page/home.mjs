@@ -9,6 +9,10 @@ const LATEST = 30;
 const RING = 50;
 /** Requests of the page's own that are under way at a time. */
 const AT_ONCE = 8;
+/** How soon a device that could not be described is asked again. */
+const AGAIN = 15;
+/** Longest value that is shown. */
+const LONGEST = 2000;
 
 const text = new TextDecoder();
 
@@ -28,7 +32,7 @@ export class Home {
   since = null;
   prefix = '';
   clientId = '';
-  #world; #open = new Map(); #waiting = []; #next = new Map();
+  #world; #open = new Map(); #waiting = []; #next = new Map(); #lookAgain = 0;
 
   constructor(world) {
     this.#world = world;
@@ -99,6 +103,11 @@ export class Home {
       if (ask.isSent) this.#finish(ask, 'unknown', 0, 'no-answer');
       else this.#finish(ask, 'failed', 0, 'offline');
     }
+    if (!this.isOnline || now < this.#lookAgain) return;
+    this.#lookAgain = now + AGAIN * 1000;
+    for (const device of this.devices.values()) {
+      if (!device.properties && device.status && !this.away(device)) this.#describe(device.id);
+    }
   }
 
   /** PUBACK says that the broker has the request, and no more (4.4); a code from 0x80 on, that it has not. */
@@ -114,13 +123,21 @@ export class Home {
     if (!topic.startsWith(start)) return;
     const [kind, id, name, more] = topic.slice(start.length).split('/');
     if (more !== undefined || !id) return;
-    const content = text.decode(payload);
+    try {
+      this.#take(kind, id, name, text.decode(payload), retain, properties);
+    } catch (error) {
+      // One who writes nonsense below the prefix must not take the page away from all others.
+      if (!(error instanceof TypeError)) throw error;
+    }
+    this.#world.changed();
+  }
+
+  #take(kind, id, name, content, retain, properties) {
     if (kind === 'response' && id === this.clientId) this.#answered(properties, content);
     else if (kind === 'state' && name) this.#state(id, name, content, properties);
     else if (kind === 'hub' && name === 'presence') this.#presence(id, content, retain, properties);
     else if (kind === 'hub' && name === 'absence') this.#absence(id, content);
     else if (kind === 'event' && name === undefined) this.#event(id, content);
-    this.#world.changed();
   }
 
   /** Returns why a device cannot be asked: none where it can. */
@@ -162,8 +179,11 @@ export class Home {
     ask.deadline = Math.min(now + EXPIRY * 1000, ask.sent + LATEST * 1000);
     const left = Math.ceil((ask.deadline - now) / 1000);
     if (left < 1) return;
-    ask.isSent = this.#world.publish(ask.key, this.topic('cmnd', ask.device, ask.property), ask.payload, {
+    // An empty payload reads, so a person's empty text is written as JSON.
+    const isEmpty = ask.person && ask.payload === '';
+    ask.isSent = this.#world.publish(ask.key, this.topic('cmnd', ask.device, ask.property), isEmpty ? '""' : ask.payload, {
       payloadFormat: 1,
+      ...(isEmpty && { contentType: 'application/json' }),
       expiry: left,
       responseTopic: this.topic('response', this.clientId, 'page'),
       correlation: bytesOf(ask.key),
@@ -198,7 +218,8 @@ export class Home {
 
   // What the page asks by itself waits for its turn, so that a large home is not asked all at once.
   #look(device, property, done) {
-    if (this.#waiting.some((it) => it.device === device && it.property === property)) return;
+    const isSame = (it) => it.device === device && it.property === property && !it.person;
+    if (this.#waiting.some(isSame) || [...this.#open.values()].some(isSame)) return;
     this.#waiting.push({ device, property, done });
     this.#start();
   }
@@ -207,7 +228,10 @@ export class Home {
     let under = [...this.#open.values()].filter((ask) => !ask.person).length;
     for (; this.isOnline && under < AT_ONCE && this.#waiting.length; under++) {
       const { device, property, done } = this.#waiting.shift();
-      this.#ask(device, property, '', { done: (ask) => ask.state === 'done' && done(JSON.parse(ask.message)) });
+      this.#ask(device, property, '', { done: (ask) => {
+        const said = ask.state === 'done' && parsed(ask.message);
+        if (said) done(said);
+      } });
     }
   }
 
@@ -228,7 +252,11 @@ export class Home {
   #describe(id) {
     this.#look(id, 'describe', ({ name, kind, room, properties }) => {
       const device = this.devices.get(id);
-      if (device) Object.assign(device, { name, kind, room, properties, version: (device.version ?? 0) + 1 });
+      if (!device) return;
+      const before = JSON.stringify([device.name, device.kind, device.room, device.properties]);
+      Object.assign(device, { name: String(name ?? id), kind, room: room && String(room), properties: understood(properties) });
+      const now = JSON.stringify([device.name, device.kind, device.room, device.properties]);
+      if (now !== before) device.version = (device.version ?? 0) + 1;
     });
   }
 
@@ -253,7 +281,7 @@ export class Home {
       const device = this.#device(id);
       if (name === 'problem') device.problem = content;
       else {
-        device.values.set(name, content);
+        device.values.set(name, content.slice(0, LONGEST));
         if (device.properties && !(name in device.properties)) this.#describe(id);
       }
     }
@@ -290,6 +318,15 @@ export class Home {
     this.events.unshift({ at: this.#world.now(), device, ...(parsed(content) ?? { event: content }) });
     this.events.length = Math.min(this.events.length, RING);
   }
+}
+
+/** Returns the declarations that make sense. */
+function understood(properties) {
+  const isNumber = (value) => value === undefined || typeof value === 'number';
+  const makesSense = ({ type, access, values, min, max, step }) => ['switch', 'integer', 'number', 'enum', 'text', 'json'].includes(type)
+    && ['r', 'w', 'rw'].includes(access) && [min, max, step].every(isNumber)
+    && (type !== 'enum' || (Array.isArray(values) && values.every((value) => typeof value === 'string')));
+  return Object.fromEntries(Object.entries(properties).filter(([, declaration]) => declaration && makesSense(declaration)));
 }
 
 function parsed(content) {

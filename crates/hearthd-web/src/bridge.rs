@@ -72,8 +72,13 @@ impl Bridge {
             // The library has said it already where a message was too large.
             let _ = page.send(Message::close(Some(ending.0), ending.1)).await;
             let _ = page.flush().await;
-            // What is still on its way is read: to close a socket with something unread breaks the connection, and the
-            // reason would be lost.
+            // To close a socket with something unread breaks the connection, and the reason would be lost: what is on its
+            // way is read, until the page has answered. A browser waits for this end to close first.
+            while let Some(Ok(message)) = page.next().await {
+                if message.is_close() {
+                    return;
+                }
+            }
             let mut rest = [0; 1024];
             while page.get_mut().read(&mut rest).await.is_ok_and(|read| read > 0) {}
         };

@@ -96,12 +96,12 @@ async fn cuts_at_any_moment_leave_each_request_done_once_and_told_right() -> Res
     let mut random = fastrand::Rng::with_seed(seed);
     let rounds = 40;
     for round in 1..=rounds {
-        scene
-            .browser
-            .until("a connection", &format!("!{job}.querySelector('button').disabled"))
-            .await?;
-        let click = format!("{job}.querySelectorAll('.choice')[{}].click()", round % 2);
-        scene.browser.evaluate(&click).await?;
+        let click = format!(
+            "(() => {{ const choice = {job}.querySelectorAll('.choice')[{}]; \
+               if (choice.disabled) return false; choice.click(); return true; }})()",
+            round % 2
+        );
+        scene.browser.until("a connection, to ask over", &click).await?;
         tokio::time::sleep(std::time::Duration::from_micros(random.u64(0..30_000))).await;
         scene.proxy.cut();
         scene.browser.until("an end", &format!("{ENDED} === {round}")).await?;

@@ -260,3 +260,37 @@ test('without a prefix the level vanishes', () => {
   home.message({ topic: 'state/lamp/status', payload: encoder.encode('ready'), retain: true, properties: { user: new Map([['hub', 'pi']]) } });
   assert.equal(home.devices.get('lamp').hub, 'pi');
 });
+
+test('whoever writes nonsense below the prefix takes nothing from the others', () => {
+  const { home, message, answer, asked } = withLamp();
+  message('state/odd/status', 'ready', { hub: 'pi' });
+  for (const nonsense of ['null', '[1]', '{"properties":7}', '{"properties":{"a":null,"b":{"type":"enum","access":"rw"},"c":{"type":"number","access":"rw","min":"x"}}}', '{']) {
+    message('state/odd/status', '');
+    message('state/odd/status', 'ready', { hub: 'pi' });
+    answer(asked('odd/describe').at(-1), nonsense, { __stat: '200' });
+  }
+  message('hub/pi/absence', '3');
+  message('event/lamp', 'null');
+  answer(asked('pi/devices')[0], '{"a":1}', { __stat: '200' });
+  home.want('lamp', 'power', 'ON');
+  answer(asked('lamp/power')[0], 'ON', { __stat: '200' });
+  assert.equal(home.latest('lamp', 'power').state, 'done');
+});
+
+test('an empty text is written, and not taken for a read', () => {
+  const { home, asked } = withLamp();
+  home.want('lamp', 'say', '');
+  const [sent] = asked('lamp/say');
+  assert.deepEqual([sent.payload, sent.properties.contentType], ['""', 'application/json']);
+});
+
+test('a device that could not be described is asked again', () => {
+  const { home, message, asked, world } = start();
+  message('hub/pi/presence', 'online');
+  message('state/lamp/status', 'ready', { hub: 'pi' });
+  for (let second = 0; second < 20; second++) {
+    world.time += 1_000;
+    home.tick();
+  }
+  assert.equal(asked('lamp/describe').length, 2);
+});
