@@ -1,6 +1,6 @@
 //! What the page looks like on a small screen, in the dark, enlarged, and to a keyboard.
 
-use hearthd_tests::Result;
+use hearthd_tests::{Doing, Result};
 
 use crate::scene::{Scene, Way, control};
 
@@ -85,6 +85,34 @@ async fn a_keyboard_and_a_screen_reader_get_everywhere() -> Result<()> {
         before.as_str().unwrap_or_default()
     );
     scene.browser.until("another brightness", &moved).await?;
+    Ok(())
+}
+
+/// `HEARTH_AXE` names the script of axe-core, which `cargo xtask nightly phone` gets.
+#[tokio::test]
+async fn axe_finds_no_violation_of_the_rules_for_accessibility() -> Result<()> {
+    let file = std::env::var_os("HEARTH_AXE").doing("run `cargo xtask nightly phone`")?;
+    let axe = std::fs::read_to_string(file)?;
+    let run = "axe.run(document).then((it) => it.violations.map((found) => \
+               `${found.id}: ${found.nodes.map((node) => node.html).join(' ')}`).join('; '))";
+    let mut scene = Scene::start(Way::Socket).await?;
+    scene.browser.evaluate(&axe).await?;
+    assert_eq!(scene.browser.evaluate(run).await?, "", "the login");
+    scene.log_in().await?;
+    let job = control("printer", "job");
+    scene.browser.evaluate(&format!("{job}.querySelectorAll('.choice')[2].click()")).await?;
+    scene.browser.until("a failure", &format!("{job}.dataset.state === 'failed'")).await?;
+    scene.browser.evaluate("document.querySelector('details').open = true").await?;
+    for dark in [false, true] {
+        scene.browser.look(390, 844, 1, dark).await?;
+        assert_eq!(scene.browser.evaluate(run).await?, "", "dark: {dark}");
+    }
+    scene.hub.kill9()?;
+    scene
+        .browser
+        .until("a hub that is away", "document.querySelector('.banner').checkVisibility()")
+        .await?;
+    assert_eq!(scene.browser.evaluate(run).await?, "", "a hub that is away");
     Ok(())
 }
 
