@@ -40,7 +40,7 @@ struct Arguments {
 enum Command {
     /// Build, and play one evening at home: requests, answers, a crash, a will.
     Demo,
-    /// Start a broker and the daemon to play with by hand.
+    /// Start a broker, the daemon and the page for the phone, to play with by hand.
     Run,
     /// Run every test, the end-to-end ones against real brokers.
     Test,
