@@ -204,6 +204,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Bodies => "bodies",
         Table::Entries => "entries",
         Table::Retained => "retained",
+        Table::Cursors => "cursors",
     })
 }
 
