@@ -82,6 +82,28 @@ impl Check<'_> {
         }
     }
 
+    /// Checks that one hub at most names no devices: another one could write the states of its devices.
+    pub(super) fn hubs(&mut self, raw: &[Spanned<RawAccount>], of_the_rest: &mut Option<String>) {
+        for raw in raw {
+            let account = raw.get_ref();
+            let is_hub = account.role.as_ref().is_some_and(|role| role.get_ref() == "hub");
+            if !is_hub || !account.devices.is_empty() {
+                continue;
+            }
+            let name = account.name.get_ref();
+            match of_the_rest {
+                None => *of_the_rest = Some(name.clone()),
+                Some(other) => {
+                    let what = format!(
+                        "account.devices: hub `{other}` names no devices either, so each could write \
+                         the states of the other's; name those of `{name}`"
+                    );
+                    self.problem(account.name.span().start, &what);
+                }
+            }
+        }
+    }
+
     fn account(&mut self, raw: &Spanned<RawAccount>) -> Option<Credential> {
         let at = raw.span().start;
         let raw = raw.get_ref();

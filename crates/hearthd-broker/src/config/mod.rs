@@ -71,6 +71,8 @@ impl Config {
         let mut check = Check { path, text, problems: Vec::new() };
         let raw: RawConfig = check.toml()?;
         let mut config = check.config(&raw);
+        let mut hub_of_the_rest = None;
+        check.hubs(&raw.account, &mut hub_of_the_rest);
         let mut problems = check.problems;
         match std::fs::read_to_string(&config.accounts_file) {
             Ok(text) => {
@@ -78,6 +80,7 @@ impl Config {
                 let mut check = Check { path: &path, text: &text, problems: Vec::new() };
                 let made: RawAccounts = check.toml()?;
                 check.accounts(&made.account, &mut config.credentials.accounts);
+                check.hubs(&made.account, &mut hub_of_the_rest);
                 problems.append(&mut check.problems);
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -16,6 +16,8 @@ pub struct Outline {
     pub home: String,
     /// The accounts of the configuration file.
     pub names: Vec<String>,
+    /// The hub of the configuration file that names no devices.
+    hub_of_the_rest: Option<String>,
     /// The accounts file.
     pub accounts_file: PathBuf,
     /// The accounts in it.
@@ -46,7 +48,10 @@ impl Outline {
             }
         };
         let names = raw.account.iter().map(|it| it.get_ref().name.get_ref().clone()).collect();
-        Ok(Self { home: raw.home.into_inner(), names, accounts_file, made })
+        let mut hub_of_the_rest = None;
+        check.hubs(&raw.account, &mut hub_of_the_rest);
+        let home = raw.home.into_inner();
+        Ok(Self { home, names, hub_of_the_rest, accounts_file, made })
     }
 
     /// Returns the text of the accounts file.
@@ -65,6 +70,7 @@ impl Outline {
         let mut check = Check { path, text: &text, problems: Vec::new() };
         let raw: RawAccounts = check.toml()?;
         check.accounts(&raw.account, &mut BTreeMap::new());
+        check.hubs(&raw.account, &mut self.hub_of_the_rest.clone());
         if check.problems.is_empty() { Ok(text) } else { Err(Problems(check.problems)) }
     }
 }

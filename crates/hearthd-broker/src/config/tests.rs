@@ -110,3 +110,22 @@ fn a_size_has_a_unit() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[1].starts_with("b.toml:3:12: limits.retained: must be a size"), "{found:?}");
 }
+
+#[test]
+fn two_hubs_without_devices_are_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p"), "secret\n").unwrap();
+    let hub = |name: &str, more: &str| {
+        format!("[[account]]\nname = \"{name}\"\nrole = \"hub\"\npassword_file = \"p\"\n{more}\n")
+    };
+    let parse = |text: &str| Config::parse(&folder.path().join("b.toml"), text);
+    let first = "home = \"a\"\n".to_owned() + &hub("one", "");
+    parse(&(first.clone() + &hub("two", "devices = [\"boiler\"]"))).unwrap();
+    let found = parse(&(first.clone() + &hub("two", ""))).unwrap_err().0;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("b.toml:8:8: account.devices: hub `one`"), "{found:?}");
+    // The accounts file counts as well.
+    std::fs::write(folder.path().join("hearth-broker-accounts.toml"), hub("two", "")).unwrap();
+    let found = parse(&first).unwrap_err().0;
+    assert!(found[0].contains("accounts.toml:2:8: account.devices: hub `one`"), "{found:?}");
+}

@@ -132,7 +132,7 @@ impl Broker {
             let ready = |member: &&&Subscriber| is_online(member) && has_room(member);
             let preferences: [&dyn Fn(&&&Subscriber) -> bool; 3] = [&ready, &has_room, &is_online];
             let chosen = preferences.into_iter().map(|preferred| {
-                able.iter().copied().filter(|member| preferred(&member)).collect::<Vec<_>>()
+                able.iter().copied().filter(|member| preferred(member)).collect::<Vec<_>>()
             });
             let choice = chosen.into_iter().find(|some| !some.is_empty()).unwrap_or(able);
             if let Some(member) = choice.get(turn % choice.len().max(1)) {

@@ -80,6 +80,7 @@ impl Store {
             }
             other => other?,
         };
+        let database = file::compacted(database, &path, size_of(&records))?;
         Ok((Self { path, database }, records))
     }
 
@@ -206,6 +207,10 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Retained => "retained",
         Table::Cursors => "cursors",
     })
+}
+
+fn size_of(records: &Records) -> u64 {
+    records.iter().map(|(_, key, value)| (key.len() + value.len()) as u64).sum()
 }
 
 fn failed(path: &Path, source: redb::Error) -> StoreError {
