@@ -7,7 +7,7 @@ use super::{
     delivery::{Delivery, SENDER_ACCOUNT, SENDER_CLIENT_ID},
     journal::Key,
     link::PendingReply,
-    session::{Entry, Progress, SessionId},
+    session::{Entry, Progress, Session, SessionId},
 };
 use crate::{
     packet::{Ack, Answer, QoS, Reason, Reply},
@@ -75,9 +75,9 @@ impl Broker {
             if !retained.is_empty()
                 && let Some(session) = self.sessions.get_mut(&session)
             {
-                for cursor in retained {
-                    session.retained.retain(|other| other.filter != cursor.filter);
-                    session.retained.push_back(cursor);
+                let cursors = session.retained.iter_mut();
+                for cursor in cursors.filter(|cursor| retained.contains(&cursor.filter)) {
+                    cursor.ready = true;
                 }
                 self.pump(now, link);
             }
@@ -202,19 +202,33 @@ impl Broker {
             if session.queue.len() >= RETAINED_AHEAD {
                 return;
             }
-            let Some(cursor) = session.retained.front_mut() else { return };
+            let Some(cursor) = session.retained.front_mut().filter(|cursor| cursor.ready) else {
+                return;
+            };
             let next = self.retained.next_matching(&cursor.filter, cursor.after.as_ref());
-            let Some(message) = next else {
+            let subscription = session.subscriptions.get(&cursor.filter).copied();
+            let filter = cursor.filter.clone();
+            let (Some(message), Some(subscription)) = (next, subscription) else {
                 session.retained.pop_front();
+                self.mark_cursor(now, id, filter);
                 continue;
             };
             cursor.after = Some(message.topic.clone());
             let readable = session.grant.may_read(&message.topic);
-            if !readable || message.is_expired(now.monotonic) {
+            let goes = readable && !message.is_expired(now.monotonic);
+            // In the same batch as the message, so that a restart neither leaves one out nor repeats it.
+            self.mark_cursor(now, id, filter);
+            if !goes {
                 continue;
             }
-            let entry = Self::retained_entry(message, &cursor.subscription);
+            let entry = Self::retained_entry(message, &subscription);
             self.push_retained(now, id, entry);
+        }
+    }
+
+    fn mark_cursor(&mut self, now: Now, id: SessionId, filter: Arc<str>) {
+        if self.sessions.get(&id).is_some_and(Session::is_durable) {
+            self.mark_lazily(now, Key::Cursor(id, filter));
         }
     }
 

@@ -119,6 +119,7 @@ impl Broker {
         let filters: Vec<_> = session.subscriptions.keys().cloned().collect();
         for filter in filters {
             self.remove_subscription(id, &filter);
+            self.mark_lazily(now, Key::Cursor(id, filter.clone()));
             self.mark_lazily(now, Key::Subscription(id, filter));
         }
         let Some(mut session) = self.sessions.remove(&id) else { return };

@@ -9,6 +9,7 @@ mod journal;
 mod limits;
 mod link;
 mod message;
+mod overflow;
 mod publishing;
 mod record;
 mod recovery;
@@ -67,6 +68,12 @@ pub struct Broker {
     last_body: u64,
     /// Memory of all queues.
     queued: usize,
+    /// Sessions that too much waits for: they end with the input.
+    overfull: BTreeSet<SessionId>,
+    /// The batch without the sessions that ended because they were full.
+    ///
+    /// A session that came back by a power cut would lack the messages that were acknowledged since then.
+    ended_in: u64,
     /// Messages whose acknowledgement waits for that of their receivers.
     publications: BTreeMap<u64, Publication>,
     last_publication: u64,
@@ -94,6 +101,7 @@ struct Body {
 #[derive(Debug)]
 struct Publication {
     link: LinkId,
+    /// Receivers that have not acknowledged it, and one while there may come more of them.
     remaining: usize,
     batch: u64,
 }
@@ -118,6 +126,8 @@ impl Broker {
             bodies: BTreeMap::new(),
             last_body: 0,
             queued: 0,
+            overfull: BTreeSet::new(),
+            ended_in: 0,
             publications: BTreeMap::new(),
             last_publication: 0,
             timers,
@@ -158,6 +168,9 @@ impl Broker {
         }
         while let Some(timer) = self.timers.take_due(now.monotonic) {
             self.fire(now, timer);
+        }
+        while let Some(id) = self.overfull.pop_first() {
+            self.end_overfull(now, id);
         }
         while let Some(link) = self.waiting.pop_first() {
             self.reply_and_pump(now, link);

@@ -9,7 +9,7 @@ use super::{
     record::{
         Change, EntryRecord, MessageRecord, SessionRecord, Table, decode, encode, key_of, split_key,
     },
-    session::{Progress, Session, SessionId, Subscription},
+    session::{Progress, RetainedCursor, Session, SessionId, Subscription},
 };
 use crate::{packet::Version, rights::AccountTable};
 
@@ -75,6 +75,15 @@ impl Broker {
                 let message = decode::<MessageRecord>(value)?.restore(now)?;
                 (message.topic.as_bytes() == key).then_some(())?;
                 self.retained.put(Arc::new(message));
+                Some(())
+            }
+            Table::Cursors => {
+                let (id, filter) = split_key(key)?;
+                let filter: Arc<str> = std::str::from_utf8(filter).ok()?.into();
+                let after = decode::<Option<String>>(value)?.map(Arc::from);
+                let session = self.sessions.get_mut(&id)?;
+                session.subscriptions.get(&filter)?;
+                session.retained.push_back(RetainedCursor { filter, after, ready: true });
                 Some(())
             }
         }
@@ -173,6 +182,14 @@ impl Broker {
                 let key = key_of(id, filter.as_bytes());
                 Change { table: Table::Subscriptions, key, value: subscription.map(encode) }
             }
+            Key::Cursor(id, filter) => {
+                let session = self.sessions.get(&id).filter(|session| session.is_durable());
+                let mut cursors = session.into_iter().flat_map(|session| &session.retained);
+                let cursor = cursors.find(|cursor| cursor.filter == filter);
+                let value = cursor.map(|cursor| encode(&cursor.after.as_deref()));
+                let key = key_of(id, filter.as_bytes());
+                Change { table: Table::Cursors, key, value }
+            }
             Key::Received(id, packet_id) => {
                 let session = self.sessions.get(&id);
                 let known = session.is_some_and(|it| it.received.contains_key(&packet_id));
@@ -256,6 +273,7 @@ fn broken_key(table: Table, key: &[u8]) -> Option<Key> {
         Table::Bodies => Some(Key::Body(number()?)),
         Table::Entries => Some(Key::Entry(id, u64::from_be_bytes(rest.try_into().ok()?))),
         Table::Retained => Some(Key::Retained(text(key)?)),
+        Table::Cursors => Some(Key::Cursor(id, text(rest)?)),
     }
 }
 
