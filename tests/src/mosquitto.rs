@@ -140,10 +140,7 @@ impl Mosquitto {
             // The interval is a number of changes then.
             text += "autosave_on_changes true\nautosave_interval 1\n";
         }
-        // What a full queue has no room for is dropped without a word; where things break for minutes, a hub that is
-        // killed every few seconds has more waiting than a home ever will.
-        text +=
-            if self.persistent { "max_queued_messages 0\n" } else { "max_queued_messages 1000\n" };
+        text += "max_queued_messages 1000\n";
         if let Some(receive_maximum) = self.receive_maximum {
             let _ = writeln!(text, "max_inflight_messages {receive_maximum}");
         }
