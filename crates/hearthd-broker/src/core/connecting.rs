@@ -255,6 +255,7 @@ impl Session {
             link: None,
             expiry: 0,
             ended: None,
+            was_connected: false,
             will: None,
             subscriptions: Default::default(),
             queue: Default::default(),

@@ -11,7 +11,10 @@ use super::{
     },
     session::{Progress, RetainedCursor, Session, SessionId, Subscription},
 };
-use crate::{packet::Version, rights::AccountTable};
+use crate::{
+    packet::{QoS, Version},
+    rights::AccountTable,
+};
 
 impl Broker {
     /// Creates a broker that goes on where the one before it ended, from what the store has: each table with its
@@ -100,6 +103,7 @@ impl Broker {
         if let Some(will) = record.will {
             session.will = Some(will.restore(now)?);
         }
+        session.was_connected = record.ended.is_none();
         // A connection that the broker's own end cut ended when it is back: nothing else is known.
         let ended = record.ended.map_or(now.monotonic, |ended| now.at_unix(ended));
         session.ended = Some(ended.min(now.monotonic));
@@ -123,8 +127,10 @@ impl Broker {
         let body = self.bodies.get_mut(&record.body)?;
         let session = self.sessions.get_mut(&id)?;
         let mut entry = record.restore(number, body.message.clone())?;
-        if entry.packet_id.is_some() && entry.progress == Progress::Waiting {
-            // Its identifier was stored ahead of it, so it may have been sent.
+        // At QoS 2 the identifier is stored ahead of the message; at QoS 1 it may be lost with the mark that it was sent.
+        let may_be_sent =
+            entry.packet_id.is_some() || (entry.qos == QoS::AtLeastOnce && session.was_connected);
+        if may_be_sent && entry.progress == Progress::Waiting {
             entry.progress = Progress::Sent;
         }
         body.holders += 1;
@@ -162,6 +168,10 @@ impl Broker {
                 // It ended with the broker; its will is published after its delay, which is none (MQTT 3.1.3.2.2).
                 self.end_session(now, id);
             } else {
+                if session.was_connected {
+                    // Another restart must not put off what is due after the end of that connection.
+                    self.mark(now, Key::Session(id));
+                }
                 self.set_deadlines(now, id);
             }
         }

@@ -31,6 +31,8 @@ pub(super) struct Session {
     pub(super) expiry: u32,
     /// When the last connection ended.
     pub(super) ended: Option<Duration>,
+    /// The broker ended while the client was connected: what waits may have been sent.
+    pub(super) was_connected: bool,
     pub(super) will: Option<PendingWill>,
     pub(super) subscriptions: BTreeMap<Arc<str>, Subscription>,
     /// Messages that wait to be sent, those to be sent again first.
