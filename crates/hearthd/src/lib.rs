@@ -1,5 +1,6 @@
 //! The daemon: configuration, plugins, devices, the link to the broker, and the command line.
 
+pub(crate) mod boundary;
 pub mod cli;
 pub mod config;
 pub mod device;
@@ -16,4 +17,5 @@ pub mod requester;
 pub mod service;
 pub(crate) mod similar;
 pub mod store;
+pub(crate) mod sync;
 pub mod visit;

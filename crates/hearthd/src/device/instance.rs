@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use hearthd_sdk::abi;
-use serde::{Deserialize, Serialize};
 
-use super::{
-    crashes::calls::Work, host::HostCalls, isolated::Isolated, local::Local, shared::Shared,
-};
+use super::{isolated::Isolated, shared::Shared};
 use crate::{
+    boundary::{
+        call::{Birth, Call, Fall, PANICKED},
+        host::HostCalls,
+        local::Local,
+    },
     config::Isolation,
     plugin::{Kind, Launcher},
 };
@@ -20,64 +22,6 @@ pub(crate) enum Instance {
     Local(Local),
     /// In another process.
     Isolated(Isolated),
-}
-
-/// A call into the plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Call<'a> {
-    /// Set properties (C0).
-    Command {
-        token: u64,
-        deadline_ms: u64,
-        /// The property; none for a set of several.
-        property: Option<&'a str>,
-        payload: &'a str,
-    },
-    /// A timer has fired.
-    Timer(u32),
-    /// The plugin asked for it.
-    Wake,
-    /// What became of the hub's will (A1).
-    Absence(&'a str),
-}
-
-impl Call<'_> {
-    /// Returns what the plugin is called for.
-    pub(crate) fn work(&self) -> Work {
-        match self {
-            Self::Command { .. } => Work::Command,
-            Self::Timer(_) => Work::Timer,
-            Self::Wake => Work::Wake,
-            Self::Absence(_) => Work::Absence,
-        }
-    }
-}
-
-/// What an instance is made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Birth<'a> {
-    pub(crate) device: &'a str,
-    /// The device's own table, as JSON.
-    pub(crate) config: &'a str,
-    pub(crate) saved: Option<&'a [u8]>,
-}
-
-/// Why there is no instance, or none any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Fall {
-    /// The plugin said that it cannot create the device now.
-    Refused(String),
-    /// The plugin has panicked, or its process has ended.
-    Crashed(String),
-    /// Its process has ended, and another device of it was to blame.
-    Bereft(String),
-}
-
-impl Fall {
-    pub(crate) fn reason(&self) -> &str {
-        let (Self::Refused(reason) | Self::Crashed(reason) | Self::Bereft(reason)) = self;
-        reason
-    }
 }
 
 impl Instance {
@@ -140,6 +84,3 @@ impl Instance {
         }
     }
 }
-
-/// The reason of a panic that was caught at the boundary.
-pub(crate) const PANICKED: &str = "its plugin has panicked";

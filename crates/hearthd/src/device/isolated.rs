@@ -7,13 +7,12 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::{
-    host::HostCalls,
-    instance::{Birth, Call, Fall, PANICKED},
-    mailbox::Completion,
-    shared::Shared,
-};
+use super::shared::Shared;
 use crate::{
+    boundary::{
+        call::{Birth, Call, Fall, PANICKED},
+        host::{Completion, HostCalls},
+    },
     config::Isolation,
     plugin::{
         HostProcess, Kind, Launcher, NO_PROCESS,

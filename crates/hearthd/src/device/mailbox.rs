@@ -13,6 +13,10 @@ use super::{
     pool::{Pool, Seat},
     worker::Successor,
 };
+use crate::{
+    boundary::host::{Completion, TIMER_BOUND},
+    sync,
+};
 
 /// The mailbox of one device.
 #[derive(Debug)]
@@ -42,14 +46,6 @@ struct Inner {
     requests_first: bool,
     stopping: bool,
     stopped: bool,
-}
-
-/// An answer that the plugin gave through its host.
-#[derive(Debug)]
-pub(crate) struct Completion {
-    pub(crate) token: u64,
-    pub(crate) status: i32,
-    pub(crate) payload: Vec<u8>,
 }
 
 /// What became of a request that was pushed.
@@ -226,7 +222,7 @@ impl Mailbox {
             if left.is_zero() {
                 return false;
             }
-            inner = super::wait(&self.changed, inner, Some(left));
+            inner = sync::wait(&self.changed, inner, Some(left));
         }
         true
     }
@@ -266,7 +262,7 @@ impl Mailbox {
             if left.is_some_and(|left| left.is_zero()) {
                 break;
             }
-            inner = super::wait(&self.changed, inner, left);
+            inner = sync::wait(&self.changed, inner, left);
         }
         inner.asleep = false;
     }
@@ -284,7 +280,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        super::lock(&self.inner)
+        sync::lock(&self.inner)
     }
 }
 
@@ -334,5 +330,3 @@ impl Inner {
 }
 
 const ABSENCE_BOUND: usize = 8;
-/// Timers that one device may have armed.
-pub(crate) const TIMER_BOUND: usize = 256;

@@ -2,13 +2,10 @@
 
 mod checked;
 pub mod crashes;
-pub(crate) mod host;
-pub(crate) mod instance;
+mod health;
+mod instance;
 mod isolated;
-pub(crate) mod lines;
-pub(crate) mod local;
-pub(crate) mod mailbox;
-mod pace;
+mod mailbox;
 mod pool;
 mod post;
 mod record;
@@ -19,7 +16,7 @@ mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -30,16 +27,17 @@ use serde_json::{Value as Json, json};
 use tracing::warn;
 
 use crate::{
+    boundary::local::STACK_SIZE,
     config::{Config, Isolation},
     plugin::{Launcher, Plugins, STATUS},
     service::Census,
+    sync::lock,
 };
 use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
 use mailbox::{Mailbox, Pushed};
 use pool::Pool;
-pub(crate) use pool::STACK_SIZE;
 use post::Post;
 pub use reload::Difference;
 use shared::{Bounds, Shared, Ties};
@@ -100,23 +98,6 @@ pub struct Devices {
 #[derive(Debug)]
 struct Device {
     shared: Arc<Shared>,
-}
-
-/// Takes a lock; a panic elsewhere leaves the data as whole as each assignment left it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits on a condition, no longer than `most`.
-pub(crate) fn wait<'m, T>(
-    condition: &Condvar,
-    guard: MutexGuard<'m, T>,
-    most: Option<Duration>,
-) -> MutexGuard<'m, T> {
-    match most {
-        Some(most) => condition.wait_timeout(guard, most).unwrap_or_else(PoisonError::into_inner).0,
-        None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
-    }
 }
 
 impl Devices {

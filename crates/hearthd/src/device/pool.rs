@@ -21,9 +21,10 @@ use std::{
 
 use tracing::{error, info};
 
-use super::{
-    wait,
-    worker::{Turn, Worker},
+use super::worker::{Turn, Worker};
+use crate::{
+    boundary::local::STACK_SIZE,
+    sync::{lock, wait},
 };
 
 /// The threads, and the devices that they run.
@@ -220,7 +221,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        super::lock(&self.inner)
+        lock(&self.inner)
     }
 }
 
@@ -317,5 +318,3 @@ const SLOW: Duration = Duration::from_millis(2);
 const LOST: Duration = Duration::from_secs(1);
 /// Threads that wait for something to do: one to do it, and one to see that it comes to an end.
 const SPARE: usize = 2;
-/// The stack of a thread that calls plugins.
-pub(crate) const STACK_SIZE: usize = 512 * 1024;

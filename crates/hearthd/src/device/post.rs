@@ -13,9 +13,10 @@ use hearthd_core::{Answer, RequestId};
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
-use super::{
-    DeviceEvent, lock,
-    pace::{Bucket, Rate, Tally},
+use super::DeviceEvent;
+use crate::{
+    boundary::rate_limit::{Bucket, Rate, Tally},
+    sync::lock,
 };
 
 /// The way from all devices to the driver.

@@ -6,10 +6,8 @@ use hearthd_core::{Answer, Status};
 use serde::Serialize;
 
 use super::{
-    Checked, CheckedDevice, Device, Devices, bounds,
-    mailbox::Change,
-    shared::{Condition, Ties},
-    worker::Successor,
+    Checked, CheckedDevice, Device, Devices, bounds, health::Condition, mailbox::Change,
+    shared::Ties, worker::Successor,
 };
 use crate::{config::Config, plugin::Launcher};
 

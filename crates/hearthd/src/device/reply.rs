@@ -9,7 +9,8 @@ use hearthd_core::{
 use hearthd_sdk::abi;
 use serde_json::{Value as Json, json};
 
-use super::{lock, shared::Shared};
+use super::shared::Shared;
+use crate::sync::lock;
 
 /// What a request comes to.
 #[derive(Debug)]

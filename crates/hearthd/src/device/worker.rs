@@ -12,15 +12,19 @@ use tracing::{error, info};
 
 use super::{
     crashes::calls::{self, Work},
-    host::monotonic_ms,
-    instance::{Call, Fall, Instance},
-    lines,
-    mailbox::{Change, Completion, Mailbox, Next, Ready},
+    health::Condition,
+    instance::Instance,
+    mailbox::{Change, Mailbox, Next, Ready},
     record::Record,
     reply::{self, Verb, Wish},
-    shared::{Condition, Shared},
+    shared::Shared,
 };
 use crate::{
+    boundary::{
+        call::{Call, Fall, PANICKED},
+        host::{Completion, monotonic_ms},
+        plugin_log,
+    },
     config::Isolation,
     plugin::{Kind, Launcher},
 };
@@ -255,12 +259,12 @@ impl Worker {
             abi::OK => reply::given(completion.payload),
             status => {
                 let message = String::from_utf8_lossy(&completion.payload);
-                reply::failed(status, lines::excerpt(&message))
+                reply::failed(status, plugin_log::excerpt(&message))
             }
         };
         if status == abi::ERR_PANIC {
             self.shared.answer(pending.request, answer);
-            return self.fail(&Fall::Crashed(super::instance::PANICKED.into()));
+            return self.fail(&Fall::Crashed(PANICKED.into()));
         }
         let saved = self.keep(Instance::save_between_calls);
         self.conclude(pending.request, answer, saved);
@@ -315,7 +319,7 @@ impl Worker {
 
     fn call(&mut self, call: Call<'_>) {
         let Some(instance) = &mut self.instance else { return };
-        let result = self.shared.busy(call.work(), || instance.call(call));
+        let result = self.shared.busy(Work::of(&call), || instance.call(call));
         if let Err(fall) = result.and_then(|_| self.save()) {
             self.fail(&fall);
         }

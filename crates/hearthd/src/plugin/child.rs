@@ -20,21 +20,18 @@ use rustix::{
 };
 
 use super::{
-    declarations, examine,
-    library::{self, KindTable},
-    system,
+    declarations, examine, system,
     wire::{Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
 };
 use crate::{
-    config::Limits,
-    device::{
-        STACK_SIZE,
-        host::HostCalls,
-        instance::{Birth, Call, Fall},
-        local::Local,
-        lock,
-        mailbox::{Completion, TIMER_BOUND},
+    boundary::{
+        call::{Birth, Call, Fall},
+        host::{Completion, HostCalls, TIMER_BOUND},
+        library::{self, KindTable},
+        local::{Local, STACK_SIZE},
     },
+    config::Limits,
+    sync::lock,
 };
 
 /// Serves the daemon until it says stop or is gone.

@@ -14,10 +14,15 @@ use super::{
     PluginError,
     identity::{Identity, IdentityError},
     launch::Launcher,
-    library::{self, KindTable},
     process::HostProcess,
 };
-use crate::device::{lines::Lines, lock};
+use crate::{
+    boundary::{
+        library::{self, KindTable},
+        plugin_log::Lines,
+    },
+    sync::lock,
+};
 
 /// A plugin file that has been looked at; its private copy goes with it.
 #[derive(Debug)]

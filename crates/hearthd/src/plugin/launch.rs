@@ -11,7 +11,7 @@ use std::{
 use hearthd_sdk::abi;
 
 use super::wire::{NOBODY, ToChild, Wire};
-use crate::{config::Limits, device::lines::is_logged};
+use crate::{boundary::plugin_log::is_logged, config::Limits};
 
 /// How processes that run plugins are started.
 #[derive(Clone, Debug)]

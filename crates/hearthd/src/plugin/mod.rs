@@ -8,7 +8,6 @@ mod filter;
 pub mod identity;
 mod inspection;
 pub(crate) mod launch;
-pub mod library;
 pub(crate) mod process;
 pub(crate) mod system;
 pub(crate) mod wire;
@@ -22,13 +21,13 @@ use std::{
 
 use hearthd_core::property::Declaration;
 
-use crate::device::lock;
+pub use crate::boundary::library::KindTable;
+use crate::sync::lock;
 pub use file::{PluginFile, WritableBy};
 use identity::IdentityError;
 use inspection::Inspection;
 pub(crate) use inspection::Objection;
 pub use launch::Launcher;
-pub use library::KindTable;
 pub(crate) use process::HostProcess;
 use wire::Examination;
 

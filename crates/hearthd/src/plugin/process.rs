@@ -24,8 +24,9 @@ use super::{
     wire::{Decoder, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
 };
 use crate::{
+    boundary::{call::Fall, plugin_log::Lines},
     config::Limits,
-    device::{instance::Fall, lines::Lines, lock},
+    sync::lock,
 };
 
 /// A running process; dropping it kills it.

@@ -14,11 +14,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    boundary::call::{Birth, Call, Fall},
     config::Limits,
-    device::{
-        instance::{Birth, Call, Fall},
-        lock,
-    },
+    sync::lock,
 };
 
 /// What the daemon says.

@@ -7,10 +7,11 @@ use std::{ffi::c_void, ptr, sync::Arc};
 use hearthd_sdk::abi::{self, Command, CreateArgs, ExtState, Growing};
 
 use super::{
+    call::{Birth, Call, Fall, PANICKED},
     host::{HostCalls, HostTable},
-    instance::{Birth, Call, Fall, PANICKED},
+    library::KindTable,
+    pairs::{Pairs, sink, slice, text},
 };
-use crate::plugin::library::{KindTable, Pairs, sink, slice, text};
 
 /// A living instance; dropping it destroys it.
 #[derive(Debug)]
@@ -137,3 +138,6 @@ fn describe_failure(status: i32, problems: Pairs) -> String {
 fn size_u32<T>() -> u32 {
     u32::try_from(size_of::<T>()).expect("ABI structs are small")
 }
+
+/// The stack of a thread that calls plugins.
+pub(crate) const STACK_SIZE: usize = 512 * 1024;

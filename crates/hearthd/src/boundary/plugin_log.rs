@@ -6,11 +6,10 @@ use hearthd_sdk::abi;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
 use super::{
-    host::HostCalls,
-    lock,
-    mailbox::Completion,
-    pace::{Bucket, Rate, Tally},
+    host::{Completion, HostCalls},
+    rate_limit::{Bucket, Rate, Tally},
 };
+use crate::sync::lock;
 
 /// The log of one device, or of a plugin's own threads.
 #[derive(Debug)]
