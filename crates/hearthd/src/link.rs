@@ -4,12 +4,12 @@
 //! connection: a fresh client, dropped on any error. It sends nothing by itself but PINGREQ, keeps no
 //! message, and never blocks; what has to be sent again is its user's to remember.
 
+mod convert;
 mod packets;
 mod poll;
 mod relay;
 #[cfg(test)]
 mod tests;
-mod wire;
 mod words;
 
 use std::{
@@ -37,12 +37,12 @@ use tokio::{
 };
 
 use crate::config::Broker;
-use poll::{Ended, Polled, Poller, Receipt, Relaying, Unhurried, Waiting};
-use relay::Relay;
-use wire::{
+use convert::{
     asked_expiry, connect_properties, last_will, puback_code, read_connack, read_message,
     subscribe_code, tls_configuration,
 };
+use poll::{Ended, Polled, Poller, Receipt, Relaying, Unhurried, Waiting};
+use relay::Relay;
 
 /// What one CONNECT says.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{places::Places, regular};
+use super::{locate::Places, regular};
 use crate::printable::{printable, printable_line};
 
 /// Everything that is wrong with a configuration file; it prints one problem on each line, the first hundred of them.

@@ -16,8 +16,8 @@ use crate::{
     config::Isolation,
     plugin::{
         HostProcess, Kind, Launcher, NO_PROCESS,
+        ipc::{HostCall, ToChild},
         process::{Return, Tenant},
-        wire::{HostCall, ToChild},
     },
 };
 

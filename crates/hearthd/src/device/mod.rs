@@ -2,12 +2,12 @@
 
 mod checked;
 pub mod crashes;
+mod events;
 mod health;
 mod instance;
 mod isolated;
 mod mailbox;
 mod pool;
-mod post;
 mod record;
 mod reload;
 mod reply;
@@ -36,9 +36,9 @@ use crate::{
 use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
+use events::Post;
 use mailbox::{Mailbox, Pushed};
 use pool::Pool;
-use post::Post;
 pub use reload::Difference;
 use shared::{Bounds, Shared, Ties};
 use worker::Worker;

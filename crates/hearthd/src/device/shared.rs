@@ -18,9 +18,9 @@ use tracing::{error, warn};
 
 use super::{
     crashes::calls::{Calls, Slot, Work},
+    events::{Post, State},
     health::{Calling, Condition, Health, STALLED},
     mailbox::Mailbox,
-    post::{Post, State},
 };
 use crate::{
     boundary::{

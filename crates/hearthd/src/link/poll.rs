@@ -21,8 +21,8 @@ use tokio::{
 
 use super::{
     CONNECT_TIMEOUT,
+    convert::{connect_code, disconnect_code},
     relay::{Refusal, Relay},
-    wire::{connect_code, disconnect_code},
     words::{describe, who_answers},
 };
 use crate::config::Broker;

@@ -33,7 +33,7 @@ use super::{
     poll::Polled,
     words::unreadable,
 };
-use crate::{config::Broker, driver::random_bytes, printable::printable_line};
+use crate::{config::Broker, printable::printable_line, random::random_bytes};
 
 /// A relay of one connection; dropping it closes that.
 pub(super) struct Relay {

@@ -20,8 +20,9 @@ use rustix::{
 };
 
 use super::{
-    declarations, examine, system,
-    wire::{Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
+    declarations, examine,
+    ipc::{Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
+    system,
 };
 use crate::{
     boundary::{

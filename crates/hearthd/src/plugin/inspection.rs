@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     Launcher,
+    ipc::{Decoder, FromChild, NOBODY, Problems, Properties, ToChild, Wire, parse},
     launch::Process,
-    wire::{Decoder, FromChild, NOBODY, Problems, Properties, ToChild, Wire, parse},
 };
 
 /// A process that is started when it is needed, and again after a plugin has ended it.

@@ -10,7 +10,7 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::wire::{NOBODY, ToChild, Wire};
+use super::ipc::{NOBODY, ToChild, Wire};
 use crate::{boundary::plugin_log::is_logged, config::Limits};
 
 /// How processes that run plugins are started.

@@ -7,10 +7,10 @@ mod file;
 mod filter;
 pub mod identity;
 mod inspection;
+pub(crate) mod ipc;
 pub(crate) mod launch;
 pub(crate) mod process;
 pub(crate) mod system;
-pub(crate) mod wire;
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +27,9 @@ pub use file::{PluginFile, WritableBy};
 use identity::IdentityError;
 use inspection::Inspection;
 pub(crate) use inspection::Objection;
+use ipc::Examination;
 pub use launch::Launcher;
 pub(crate) use process::HostProcess;
-use wire::Examination;
 
 /// The kinds of every plugin that may be used.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ use hearthd_sdk::abi;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
+    ipc::{Decoder, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
     launch::{Launcher, Process},
-    wire::{Decoder, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
 };
 use crate::{
     boundary::{call::Fall, plugin_log::Lines},
