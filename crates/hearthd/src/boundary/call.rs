@@ -23,7 +23,7 @@ pub(crate) enum Call<'a> {
 
 /// What an instance is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Birth<'a> {
+pub(crate) struct CreateArguments<'a> {
     pub(crate) device: &'a str,
     /// The device's own table, as JSON.
     pub(crate) config: &'a str,
@@ -32,18 +32,18 @@ pub(crate) struct Birth<'a> {
 
 /// Why there is no instance, or none any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Fall {
+pub(crate) enum InstanceError {
     /// The plugin said that it cannot create the device now.
     Refused(String),
     /// The plugin has panicked, or its process has ended.
     Crashed(String),
     /// Its process has ended, and another device of it was to blame.
-    Bereft(String),
+    ProcessLost(String),
 }
 
-impl Fall {
+impl InstanceError {
     pub(crate) fn reason(&self) -> &str {
-        let (Self::Refused(reason) | Self::Crashed(reason) | Self::Bereft(reason)) = self;
+        let (Self::Refused(reason) | Self::Crashed(reason) | Self::ProcessLost(reason)) = self;
         reason
     }
 }

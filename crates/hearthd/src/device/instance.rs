@@ -7,12 +7,12 @@ use hearthd_sdk::abi;
 use super::{isolated::Isolated, shared::Shared};
 use crate::{
     boundary::{
-        call::{Birth, Call, Fall, PANICKED},
+        call::{Call, CreateArguments, InstanceError, PANICKED},
         host::HostCalls,
         local::Local,
     },
     config::Isolation,
-    plugin::{Kind, Launcher},
+    plugin::{DeviceKind, Launcher},
 };
 
 /// A living instance; dropping it ends it.
@@ -27,33 +27,37 @@ pub(crate) enum Instance {
 impl Instance {
     /// Creates an instance with what its predecessor saved, in a place that may be another than the configured one.
     pub(crate) fn create(
-        kind: &Kind,
+        kind: &DeviceKind,
         launcher: &Launcher,
         shared: &Arc<Shared>,
         isolation: Isolation,
         saved: Option<&[u8]>,
-    ) -> Result<Self, Fall> {
+    ) -> Result<Self, InstanceError> {
         let config = shared.config.config.to_string();
-        let birth = Birth { device: &shared.config.id, config: &config, saved };
+        let arguments = CreateArguments { device: &shared.config.id, config: &config, saved };
         if isolation.is_here() {
-            let table = kind.table().map_err(Fall::Refused)?;
+            let table = kind.table().map_err(InstanceError::Refused)?;
             let calls: Arc<dyn HostCalls> = Arc::clone(shared) as _;
-            return Local::create(table, calls, birth).map(Self::Local);
+            return Local::create(table, calls, arguments).map(Self::Local);
         }
-        Isolated::create(kind, launcher, shared, isolation, birth).map(Self::Isolated)
+        Isolated::create(kind, launcher, shared, isolation, arguments).map(Self::Isolated)
     }
 
     /// Calls the plugin; an error means that the instance is of no use any more (F2).
-    pub(crate) fn call(&mut self, call: Call<'_>) -> Result<i32, Fall> {
+    pub(crate) fn call(&mut self, call: Call<'_>) -> Result<i32, InstanceError> {
         let status = match self {
             Self::Local(local) => local.call(call),
             Self::Isolated(isolated) => isolated.call(call)?,
         };
-        if status == abi::ERR_PANIC { Err(Fall::Crashed(PANICKED.into())) } else { Ok(status) }
+        if status == abi::ERR_PANIC {
+            Err(InstanceError::Crashed(PANICKED.into()))
+        } else {
+            Ok(status)
+        }
     }
 
     /// Asks for what a successor should know, after a call; an isolated one has told before the call returned.
-    pub(crate) fn save(&mut self) -> Result<Option<Vec<u8>>, Fall> {
+    pub(crate) fn save(&mut self) -> Result<Option<Vec<u8>>, InstanceError> {
         match self {
             Self::Local(local) => local.save(),
             Self::Isolated(_) => Ok(None),
@@ -61,7 +65,7 @@ impl Instance {
     }
 
     /// As [`Instance::save`], where a thread of the plugin's own may have changed something since the last call.
-    pub(crate) fn save_between_calls(&mut self) -> Result<Option<Vec<u8>>, Fall> {
+    pub(crate) fn save_between_calls(&mut self) -> Result<Option<Vec<u8>>, InstanceError> {
         match self {
             Self::Local(local) => local.save(),
             Self::Isolated(isolated) => isolated.save().map(|()| None),
@@ -77,7 +81,7 @@ impl Instance {
     }
 
     /// Returns why the instance is gone, if it went by itself.
-    pub(crate) fn gone(&mut self) -> Option<Fall> {
+    pub(crate) fn gone(&mut self) -> Option<InstanceError> {
         match self {
             Self::Local(_) => None,
             Self::Isolated(isolated) => isolated.gone(),

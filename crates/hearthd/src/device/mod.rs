@@ -3,12 +3,12 @@
 mod checked;
 pub mod crashes;
 mod events;
+mod failures;
 mod health;
 mod instance;
 mod isolated;
 mod mailbox;
 mod pool;
-mod record;
 mod reload;
 mod reply;
 mod shared;
@@ -36,11 +36,11 @@ use crate::{
 use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
-use events::Post;
+use events::EventQueue;
 use mailbox::{Mailbox, Pushed};
 use pool::Pool;
 pub use reload::Difference;
-use shared::{Bounds, Shared, Ties};
+use shared::{Bounds, DeviceHandles, Shared};
 use worker::Worker;
 
 /// What a device says.
@@ -83,7 +83,7 @@ pub struct Devices {
     leaving: Vec<(String, Device)>,
     /// Devices with requests that do not know of them yet.
     asleep: Vec<Arc<Mailbox>>,
-    post: Arc<Post>,
+    events: Arc<EventQueue>,
     pool: Arc<Pool>,
     checked: Arc<Checked>,
     launcher: Launcher,
@@ -143,7 +143,7 @@ impl Devices {
             by_id: BTreeMap::new(),
             leaving: Vec::new(),
             asleep: Vec::new(),
-            post: Arc::default(),
+            events: Arc::default(),
             pool,
             checked: Arc::clone(&checked),
             launcher: plugins.launcher().clone(),
@@ -154,10 +154,11 @@ impl Devices {
             looked: Instant::now(),
         };
         for (id, device) in &checked.devices {
-            let ties = Ties::new(id, devices.queue, &devices.post, &devices.crashes.calls);
+            let handles =
+                DeviceHandles::new(id, devices.queue, &devices.events, &devices.crashes.calls);
             let saved = devices.saved.get(id).cloned();
             let crashes = devices.crashes.of(id);
-            let started = devices.begin(&device.after(&crashes), ties, saved, &crashes);
+            let started = devices.begin(&device.after(&crashes), handles, saved, &crashes);
             devices.by_id.insert(id.clone(), started);
         }
         Ok(devices)
@@ -183,11 +184,11 @@ impl Devices {
     pub fn request(&mut self, request: Request) {
         let Some(device) = self.by_id.get(&*request.device) else {
             let text = format!("there is no device `{}`", request.device);
-            return self.post.answer(request.id, Answer::failure(Status::NotFound, text));
+            return self.events.answer(request.id, Answer::failure(Status::NotFound, text));
         };
         let shared = &device.shared;
         if *request.property == *STATUS {
-            return self.post.answer(request.id, answer_status(shared, &request));
+            return self.events.answer(request.id, answer_status(shared, &request));
         }
         // What is not idempotent has an intent in the journal, and is not here again.
         let declaration = shared.declarations.get(&*request.property);
@@ -195,17 +196,17 @@ impl Devices {
         if declaration.is_none_or(|declaration| declaration.idempotent)
             && let Some(reason) = self.crashes.refuse(&request.device, identity)
         {
-            return self.post.answer(request.id, Answer::failure(Status::Failed, reason));
+            return self.events.answer(request.id, Answer::failure(Status::Failed, reason));
         }
         if shared.is_stalled() {
             let text =
                 format!("`{}` is stalled: a call into its plugin does not end", request.device);
-            return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
+            return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
-        if shared.mailbox.seat().is_some() && self.pool.stands() {
+        if shared.mailbox.member().is_some() && self.pool.stands() {
             let text =
                 format!("`{}` waits for a thread that the system does not start", request.device);
-            return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
+            return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         let id = request.id;
         match shared.mailbox.push(request) {
@@ -213,7 +214,7 @@ impl Devices {
             Pushed::Asleep => self.asleep.push(Arc::clone(&shared.mailbox)),
             Pushed::Full => {
                 let text = format!("`{}` has too many requests waiting", shared.config.id);
-                self.post.answer(id, Answer::failure(Status::Busy, text));
+                self.events.answer(id, Answer::failure(Status::Busy, text));
             }
         }
     }
@@ -223,8 +224,8 @@ impl Devices {
         if self.asleep.is_empty() {
             return;
         }
-        self.pool.wake(self.asleep.iter().filter_map(|mailbox| mailbox.seat()));
-        let own_threads = self.asleep.drain(..).filter(|mailbox| mailbox.seat().is_none());
+        self.pool.wake(self.asleep.iter().filter_map(|mailbox| mailbox.member()));
+        let own_threads = self.asleep.drain(..).filter(|mailbox| mailbox.member().is_none());
         own_threads.for_each(|mailbox| mailbox.notify());
     }
 
@@ -247,13 +248,13 @@ impl Devices {
             if let Some(event) = self.try_next() {
                 return event;
             }
-            self.post.wait(LOOK_INTERVAL).await;
+            self.events.wait(LOOK_INTERVAL).await;
         }
     }
 
     /// Returns what a device has said, if there is anything.
     pub fn try_next(&mut self) -> Option<DeviceEvent> {
-        let event = self.post.take()?;
+        let event = self.events.take()?;
         if let DeviceEvent::Saved { device, state } = &event {
             self.saved.insert(device.clone(), state.clone());
         }
@@ -296,18 +297,18 @@ impl Devices {
                 warn!(device = id, "the device does not end");
             }
         }
-        std::iter::from_fn(|| self.post.take()).collect()
+        std::iter::from_fn(|| self.events.take()).collect()
     }
 
     /// Starts one device: with a thread of its own where its calls wait for another process, if there is one to have.
     fn begin(
         &self,
         device: &CheckedDevice,
-        ties: Ties,
+        handles: DeviceHandles,
         saved: Option<Vec<u8>>,
         crashes: &[Instant],
     ) -> Device {
-        let shared = Arc::new(self.shared(device, ties, saved));
+        let shared = Arc::new(self.shared(device, handles, saved));
         let worker = || {
             let (kind, launcher) = (device.kind.clone(), self.launcher.clone());
             Worker::new(kind, launcher, Arc::clone(&shared), crashes)
@@ -318,14 +319,19 @@ impl Devices {
             thread.stack_size(STACK_SIZE).spawn(move || worker.run()).is_ok()
         };
         if !has_thread {
-            self.pool.seat(worker());
+            self.pool.add(worker());
         }
         Device { shared }
     }
 
-    fn shared(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Shared {
+    fn shared(
+        &self,
+        device: &CheckedDevice,
+        handles: DeviceHandles,
+        saved: Option<Vec<u8>>,
+    ) -> Shared {
         let CheckedDevice { config, declarations, .. } = device.clone();
-        Shared::new(config, declarations, saved, ties, self.bounds)
+        Shared::new(config, declarations, saved, handles, self.bounds)
     }
 
     fn describe(&self, shared: &Shared) -> Json {
@@ -349,7 +355,7 @@ impl Devices {
             Isolation::File => description["isolation"] = "file".into(),
             Isolation::Auto | Isolation::None => {}
         }
-        let (states, lines) = (self.post.left_out(&config.id), shared.lines.left_out());
+        let (states, lines) = (self.events.left_out(&config.id), shared.log.left_out());
         if states + lines > 0 {
             description["left_out"] = json!({ "states": states, "log_lines": lines });
         }

@@ -18,14 +18,14 @@ use tracing::{error, warn};
 
 use super::{
     crashes::calls::{Calls, Slot, Work},
-    events::{Post, State},
+    events::{EventQueue, PropertyState},
     health::{Calling, Condition, Health, STALLED},
     mailbox::Mailbox,
 };
 use crate::{
     boundary::{
         host::{Completion, HostCalls},
-        plugin_log::{self, Lines},
+        plugin_log::{self, PluginLog},
     },
     config::DeviceConfig,
     plugin::STATUS,
@@ -38,8 +38,8 @@ pub(crate) struct Shared {
     pub(crate) config: DeviceConfig,
     pub(crate) declarations: BTreeMap<String, Declaration>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) post: Arc<Post>,
-    pub(crate) lines: Arc<Lines>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) log: Arc<PluginLog>,
     /// Where a crash of the daemon finds the call that is under way.
     pub(crate) slot: Arc<Slot>,
     health: Health,
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     /// The states last published.
     pub(crate) states: Mutex<BTreeMap<String, Value>>,
     /// States reported during a command, which follow its answer; none while no command runs.
-    held: Mutex<Option<Vec<State>>>,
+    held: Mutex<Option<Vec<PropertyState>>>,
     /// What a successor should know.
     saved: Mutex<Option<Vec<u8>>>,
     voice: Arc<Mutex<Voice>>,
@@ -57,10 +57,10 @@ pub(crate) struct Shared {
 
 /// What stays with a device when a reload changes it.
 #[derive(Clone, Debug)]
-pub(crate) struct Ties {
+pub(crate) struct DeviceHandles {
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) post: Arc<Post>,
-    pub(crate) lines: Arc<Lines>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) log: Arc<PluginLog>,
     slot: Arc<Slot>,
     calling: Calling,
     voice: Arc<Mutex<Voice>>,
@@ -88,18 +88,18 @@ impl Shared {
         config: DeviceConfig,
         declarations: Vec<Declaration>,
         saved: Option<Vec<u8>>,
-        ties: Ties,
+        handles: DeviceHandles,
         bounds: Bounds,
     ) -> Self {
-        let Ties { mailbox, post, lines, slot, calling, voice } = ties;
+        let DeviceHandles { mailbox, events, log, slot, calling, voice } = handles;
         let health =
             Health::new(Condition::Restarting("starting".into()), calling, config.deadline);
         Self {
             config,
             declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
             mailbox,
-            post,
-            lines,
+            events,
+            log,
             slot,
             health,
             bounds,
@@ -111,11 +111,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn ties(&self) -> Ties {
-        Ties {
+    pub(crate) fn handles(&self) -> DeviceHandles {
+        DeviceHandles {
             mailbox: Arc::clone(&self.mailbox),
-            post: Arc::clone(&self.post),
-            lines: Arc::clone(&self.lines),
+            events: Arc::clone(&self.events),
+            log: Arc::clone(&self.log),
             slot: Arc::clone(&self.slot),
             calling: self.health.calling(),
             voice: Arc::clone(&self.voice),
@@ -127,14 +127,14 @@ impl Shared {
     }
 
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
-        self.post.answer(id, answer);
+        self.events.answer(id, answer);
     }
 
     /// Keeps what a successor should know, and has it saved where it has changed.
     pub(crate) fn keep(&self, state: Vec<u8>) {
         if state.len() > SAVED_BOUND {
             let (device, bytes) = (&self.config.id, state.len());
-            if self.lines.may_write() {
+            if self.log.may_write() {
                 warn!(device, bytes, most = SAVED_BOUND, "saved state refused: it is too large");
             }
             return;
@@ -142,7 +142,7 @@ impl Shared {
         let mut saved = lock(&self.saved);
         let voice = lock(&self.voice);
         if !voice.disowned && saved.as_ref() != Some(&state) {
-            self.post.saved(&self.config.id, state.clone());
+            self.events.saved(&self.config.id, state.clone());
             *saved = Some(state);
         }
     }
@@ -164,7 +164,7 @@ impl Shared {
 
     /// Has the broker retain a text of the hub's own.
     fn retain(&self, property: &str, text: &'static str) {
-        self.post.requested_state(State {
+        self.events.requested_state(PropertyState {
             device: self.config.id.clone(),
             property: property.to_owned(),
             payload: text.into(),
@@ -207,7 +207,7 @@ impl Shared {
     pub(crate) fn release_states(&self) {
         let mut held = lock(&self.held);
         let states = held.take().into_iter().flatten();
-        self.speak(|| states.for_each(|state| self.post.requested_state(state)));
+        self.speak(|| states.for_each(|state| self.events.requested_state(state)));
     }
 
     pub(crate) fn set_condition(&self, condition: Condition) {
@@ -261,7 +261,7 @@ impl Shared {
     /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
     ///
     /// Returns whether anybody shall hear of it.
-    fn report(&self, state: State) -> bool {
+    fn report(&self, state: PropertyState) -> bool {
         let mut held = lock(&self.held);
         self.speak(|| match &mut *held {
             Some(held) => {
@@ -269,12 +269,12 @@ impl Shared {
                 held.retain(|other| other.property != state.property);
                 held.push(state);
             }
-            None => self.post.state(state),
+            None => self.events.state(state),
         })
     }
 
     fn refuse_state(&self, property: &str, reason: &str) {
-        if self.lines.may_write() {
+        if self.log.may_write() {
             let (device, property) = (&self.config.id, plugin_log::excerpt(property));
             warn!(device, property, reason = plugin_log::excerpt(reason), "state refused");
         }
@@ -283,7 +283,7 @@ impl Shared {
 
 impl HostCalls for Shared {
     fn log(&self, level: i32, target: &str, message: &str) {
-        self.lines.write(level, target, message);
+        self.log.write(level, target, message);
     }
 
     fn is_logged(&self, level: i32) -> bool {
@@ -311,7 +311,7 @@ impl HostCalls for Shared {
             return abi::OK;
         }
         // Sent under the lock, so that two threads' states arrive in the order in which they are kept.
-        let state = State {
+        let state = PropertyState {
             device: self.config.id.clone(),
             property: property.to_owned(),
             payload: value.as_text().to_owned().into(),
@@ -339,12 +339,12 @@ impl HostCalls for Shared {
     }
 }
 
-impl Ties {
-    pub(crate) fn new(device: &str, queue: usize, post: &Arc<Post>, calls: &Calls) -> Self {
+impl DeviceHandles {
+    pub(crate) fn new(device: &str, queue: usize, events: &Arc<EventQueue>, calls: &Calls) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(queue)),
-            post: Arc::clone(post),
-            lines: Arc::new(Lines::new(device)),
+            events: Arc::clone(events),
+            log: Arc::new(PluginLog::new(device)),
             slot: Arc::new(calls.slot(device)),
             calling: Calling::default(),
             voice: Arc::default(),
