@@ -22,12 +22,12 @@ use tracing_subscriber::{Layer, layer::Context};
 
 /// The journal of this machine.
 #[derive(Debug)]
-pub struct Journal {
+pub struct Journald {
     socket: UnixDatagram,
     address: PathBuf,
 }
 
-impl Journal {
+impl Journald {
     /// Connects to the journal where standard error leads there; elsewhere, and where it does not answer, there is none.
     pub fn behind_standard_error() -> Option<Self> {
         let stream = std::env::var_os("JOURNAL_STREAM")?;
@@ -49,7 +49,7 @@ impl Journal {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
+impl<S: Subscriber> Layer<S> for Journald {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line::default();
         event.record(&mut line);
@@ -174,7 +174,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let address = folder.path().join("socket");
         let journald = UnixDatagram::bind(&address).unwrap();
-        let journal = Journal::at(&address).unwrap();
+        let journal = Journald::at(&address).unwrap();
         assert_eq!(receive(&journald), []);
         let log = tracing_subscriber::registry().with(journal);
         tracing::subscriber::with_default(log, || {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_journal_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Journal::at(&folder.path().join("socket")).is_err());
+        assert!(Journald::at(&folder.path().join("socket")).is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) fn describe<D: Device>(config: &[u8]) -> (i32, Pairs) {
 }
 
 /// One instance behind the table; dropping it destroys the instance.
-pub(crate) struct Rig {
+pub(crate) struct TestInstance {
     kind: &'static Kind,
     instance: *mut c_void,
     line: &'static Line,
@@ -49,7 +49,7 @@ struct Line {
     gone: AtomicBool,
 }
 
-impl Rig {
+impl TestInstance {
     /// Creates an instance, or returns the status and the errors.
     pub(crate) fn create<D: Device>(
         script: Arc<dyn Script>,
@@ -136,7 +136,7 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
+impl Drop for TestInstance {
     fn drop(&mut self) {
         let destroy = self.kind.destroy.expect("the glue provides it");
         // SAFETY: the instance is live, and nobody can call it after.

@@ -15,10 +15,10 @@ use hearthd_core::{
 use tokio::time::Instant;
 
 use crate::{
+    client::connection::{self, Connection, ConnectionError},
     config::{Config, ResponseInformation},
-    driver::random_bytes,
     link::ConnectOptions,
-    visit::{self, Visit, VisitError},
+    random::random_bytes,
 };
 use responder::{Breadth, Known};
 
@@ -59,7 +59,7 @@ impl Response {
 pub enum AskError {
     /// There is no connection, or not any more.
     #[error(transparent)]
-    Visit(#[from] VisitError),
+    Connection(#[from] ConnectionError),
     /// The configuration requires Response Information, and the broker's cannot be used.
     #[error("the broker's Response Information cannot be used: {0}")]
     ResponseInformation(#[from] PrefixError),
@@ -119,14 +119,14 @@ pub async fn ask(config: &Config, question: &Question) -> Result<Vec<Response>, 
         Known::Away(away) => Err(away.into()),
         known => asking.exchange(question, &known).await,
     };
-    asking.visit.end().await;
+    asking.connection.end().await;
     answers
 }
 
 /// A connection that is ready to ask.
 struct Asking<'c> {
     config: &'c Config,
-    visit: Visit,
+    connection: Connection,
     prefix: Option<Prefix>,
     response_topic: String,
     deadline: Instant,
@@ -151,7 +151,7 @@ impl<'c> Asking<'c> {
     }
 
     async fn connect(config: &'c Config, deadline: Instant) -> Result<Self, AskError> {
-        let client_id = visit::client_id(config, "cli");
+        let client_id = connection::client_id(config, "cli");
         let options = ConnectOptions {
             broker: &config.broker,
             client_id: &client_id,
@@ -160,16 +160,16 @@ impl<'c> Asking<'c> {
             relayed: false,
         };
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let (mut visit, connack) = Visit::begin(&options, remaining).await?;
+        let (mut connection, connack) = Connection::begin(&options, remaining).await?;
         let offered = connack.response_information.as_deref();
         let prefix = resolve_prefix(&config.response_information, offered)?;
         let values = [("client_id", client_id.as_str()), ("purpose", "request")];
         let response_topic = config.topics.response.build(prefix.as_ref(), &values);
-        if visit.subscribe(&response_topic, false).await? >= REFUSED {
+        if connection.subscribe(&response_topic, false).await? >= REFUSED {
             let what = format!("a subscription to {response_topic}");
-            return Err(VisitError::NotAuthorized(what).into());
+            return Err(ConnectionError::NotAuthorized(what).into());
         }
-        Ok(Self { config, visit, prefix, response_topic, deadline })
+        Ok(Self { config, connection, prefix, response_topic, deadline })
     }
 
     /// Sends the request and collects its answers.
@@ -179,7 +179,7 @@ impl<'c> Asking<'c> {
         known: &Known,
     ) -> Result<Vec<Response>, AskError> {
         let request = self.request(question);
-        match self.visit.publish(&request).await? {
+        match self.connection.publish(&request).await? {
             NO_MATCHING_SUBSCRIBERS => {
                 let device = question.device.clone();
                 return Err(AskError::NoResponder { device, hint: known.hint_for_nobody() });
@@ -187,7 +187,7 @@ impl<'c> Asking<'c> {
             0..REFUSED => {}
             _ => {
                 let what = format!("a request on {}", request.topic);
-                return Err(VisitError::NotAuthorized(what).into());
+                return Err(ConnectionError::NotAuthorized(what).into());
             }
         }
         let answers = self.answers(&request, question.all).await?;
@@ -220,12 +220,16 @@ impl<'c> Asking<'c> {
     /// Waits for one answer, or for `all` until the time is over.
     ///
     /// A 404 may come from a hub that has nothing to do with the device: whoever has it may answer a moment later.
-    async fn answers(&mut self, request: &Message, all: bool) -> Result<Vec<Response>, VisitError> {
+    async fn answers(
+        &mut self,
+        request: &Message,
+        all: bool,
+    ) -> Result<Vec<Response>, ConnectionError> {
         let mut answers: Vec<Response> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut end = self.deadline;
         loop {
-            let message = match self.visit.receive_until(end).await {
+            let message = match self.connection.receive_until(end).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Ok(answers),
                 // What has been answered stays so.

@@ -7,14 +7,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     config::Config,
-    driver::random_bytes,
     link::{ConnectOptions, Link, LinkEvent},
     notice,
+    random::random_bytes,
 };
 
 /// A connection of a command, from CONNECT to DISCONNECT.
 #[derive(Debug)]
-pub struct Visit {
+pub struct Connection {
     link: Link,
     /// Host and port, for people.
     broker: String,
@@ -24,16 +24,16 @@ pub struct Visit {
     received: VecDeque<Message>,
 }
 
-/// Why a visit has not begun.
+/// Why there is no connection.
 struct NotConnected {
-    error: VisitError,
+    error: ConnectionError,
     /// A relayed connection would tell more.
     wants_relay: bool,
 }
 
-/// Why a visit has ended.
+/// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
-pub enum VisitError {
+pub enum ConnectionError {
     /// The broker refuses the account, or what it wants to do.
     #[error("the broker refuses: {0}")]
     NotAuthorized(String),
@@ -48,7 +48,7 @@ pub enum VisitError {
     Indistinct(String),
 }
 
-impl Visit {
+impl Connection {
     /// Connects.
     ///
     /// # Errors
@@ -56,9 +56,9 @@ impl Visit {
     pub async fn begin(
         options: &ConnectOptions<'_>,
         timeout: Duration,
-    ) -> Result<(Self, Connack), VisitError> {
+    ) -> Result<(Self, Connack), ConnectionError> {
         let deadline = Instant::now() + timeout;
-        let (visit, connack) = Self::connect_or_hear_why(options, deadline).await?;
+        let (connection, connack) = Self::connect_or_hear_why(options, deadline).await?;
         if let Some(assigned) = &connack.assigned_client_id
             && assigned != options.client_id
         {
@@ -68,17 +68,17 @@ impl Visit {
             let (second, same) = Self::connect_or_hear_why(&again, deadline).await?;
             second.end().await;
             if same.assigned_client_id == connack.assigned_client_id {
-                return Err(VisitError::Indistinct(assigned.clone()));
+                return Err(ConnectionError::Indistinct(assigned.clone()));
             }
         }
-        Ok((visit, connack))
+        Ok((connection, connack))
     }
 
     /// Connects; where the broker refuses, once more, to hear what it has to say about it.
     async fn connect_or_hear_why(
         options: &ConnectOptions<'_>,
         deadline: Instant,
-    ) -> Result<(Self, Connack), VisitError> {
+    ) -> Result<(Self, Connack), ConnectionError> {
         match Self::connect(options, deadline).await {
             Err(refusal) if refusal.wants_relay && !options.relayed => {
                 let again = ConnectOptions { relayed: true, ..options.clone() };
@@ -100,16 +100,16 @@ impl Visit {
         })?;
         let received = VecDeque::new();
         let limits = Limits::default();
-        let mut visit = Self { link, broker, limits, deadline, published: 0, received };
-        let connack = visit.answer(|event| match event {
+        let mut connection = Self { link, broker, limits, deadline, published: 0, received };
+        let connack = connection.answer(|event| match event {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
         });
         let connack = connack
             .await
-            .map_err(|error| NotConnected { error, wants_relay: visit.link.wants_relay() })?;
-        visit.limits = connack.limits;
-        Ok((visit, connack))
+            .map_err(|error| NotConnected { error, wants_relay: connection.link.wants_relay() })?;
+        connection.limits = connack.limits;
+        Ok((connection, connack))
     }
 
     /// Gives the steps that follow this much time.
@@ -121,7 +121,7 @@ impl Visit {
     ///
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
-    pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, VisitError> {
+    pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, ConnectionError> {
         let filter = filter.to_owned();
         let subscription = Subscription { filter, retained, no_local: false };
         self.link.subscribe(&[subscription]).map_err(|_| self.unavailable(FULL))?;
@@ -136,7 +136,7 @@ impl Visit {
     ///
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
-    pub async fn publish(&mut self, message: &Message) -> Result<u8, VisitError> {
+    pub async fn publish(&mut self, message: &Message) -> Result<u8, ConnectionError> {
         self.published += 1;
         let id = PublishId(self.published);
         let mut message = message.clone();
@@ -153,15 +153,18 @@ impl Visit {
     ///
     /// # Errors
     /// Where the connection ends first.
-    pub async fn receive(&mut self) -> Result<Option<Message>, VisitError> {
+    pub async fn receive(&mut self) -> Result<Option<Message>, ConnectionError> {
         self.receive_until(self.deadline).await
     }
 
-    /// Waits for a message; none when `end` has come, or the time of the visit is over.
+    /// Waits for a message; none when `end` has come, or the time of the connection is over.
     ///
     /// # Errors
     /// Where the connection ends first.
-    pub async fn receive_until(&mut self, end: Instant) -> Result<Option<Message>, VisitError> {
+    pub async fn receive_until(
+        &mut self,
+        end: Instant,
+    ) -> Result<Option<Message>, ConnectionError> {
         let end = end.min(self.deadline);
         loop {
             if let Some(message) = self.received.pop_front() {
@@ -179,7 +182,10 @@ impl Visit {
     }
 
     /// Waits for what a packet is answered with; messages that come before it are kept.
-    async fn answer<T>(&mut self, pick: impl Fn(&LinkEvent) -> Option<T>) -> Result<T, VisitError> {
+    async fn answer<T>(
+        &mut self,
+        pick: impl Fn(&LinkEvent) -> Option<T>,
+    ) -> Result<T, ConnectionError> {
         loop {
             let event = self.next(self.deadline).await?;
             let event = event.ok_or_else(|| self.unavailable(SILENT))?;
@@ -200,7 +206,7 @@ impl Visit {
     }
 
     /// Waits for the next event; none when `end` has come.
-    async fn next(&mut self, end: Instant) -> Result<Option<LinkEvent>, VisitError> {
+    async fn next(&mut self, end: Instant) -> Result<Option<LinkEvent>, ConnectionError> {
         match timeout_at(end, self.link.next()).await {
             Err(_) => Ok(None),
             Ok(LinkEvent::Closed(cause)) => Err(self.ended(&cause)),
@@ -208,17 +214,17 @@ impl Visit {
         }
     }
 
-    fn ended(&self, cause: &Disconnection) -> VisitError {
+    fn ended(&self, cause: &Disconnection) -> ConnectionError {
         let text = notice::describe(cause);
         match cause {
             Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C, .. } => {
-                VisitError::NotAuthorized(format!("{text}, at {}", self.broker))
+                ConnectionError::NotAuthorized(format!("{text}, at {}", self.broker))
             }
             _ => self.unavailable(&text),
         }
     }
 
-    fn unavailable(&self, cause: &str) -> VisitError {
+    fn unavailable(&self, cause: &str) -> ConnectionError {
         unavailable(&self.broker, cause)
     }
 }
@@ -229,8 +235,8 @@ pub fn client_id(config: &Config, purpose: &str) -> String {
     format!("{}-{purpose}-{:08x}", config.broker.client_id, u32::from_be_bytes([a, b, c, d]))
 }
 
-fn unavailable(broker: &str, cause: &str) -> VisitError {
-    VisitError::Unavailable(format!("{broker}: {cause}"))
+fn unavailable(broker: &str, cause: &str) -> ConnectionError {
+    ConnectionError::Unavailable(format!("{broker}: {cause}"))
 }
 
 const SILENT: &str = "the broker does not answer";

@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Devices under test.
 #[derive(Debug)]
-pub(crate) struct Bench {
+pub(crate) struct TestDevices {
     pub(crate) devices: Devices,
     runtime: Runtime,
     strings: BTreeMap<String, Strings>,
@@ -32,10 +32,10 @@ pub(crate) struct Bench {
     last_id: u64,
 }
 
-/// A device of a bench: its ID, and further lines of its table and of its `config` table.
+/// A device under test: its ID, and further lines of its table and of its `config` table.
 pub(crate) type Lines<'a> = (&'a str, &'a str, &'a str);
 
-impl Bench {
+impl TestDevices {
     /// Starts the devices `a` and `b`, and waits until they are there.
     pub(crate) fn two() -> Self {
         Self::start("", &[("a", "", ""), ("b", "", "")], &BTreeMap::new())
@@ -47,32 +47,32 @@ impl Bench {
         devices: &[Lines<'_>],
         saved: &BTreeMap<String, Vec<u8>>,
     ) -> Self {
-        static BENCHES: AtomicU64 = AtomicU64::new(0);
-        let bench = BENCHES.fetch_add(1, Ordering::Relaxed);
+        static TESTS: AtomicU64 = AtomicU64::new(0);
+        let test = TESTS.fetch_add(1, Ordering::Relaxed);
         let mut toml = format!("[requests]\n{requests}\n");
         let mut strings = BTreeMap::new();
         for (id, table, config) in devices {
             write!(toml, "[devices.{id}]\nplugin = \"probe\"\n{table}\n")
                 .expect("a String takes everything");
-            write!(toml, "[devices.{id}.config]\nbench = {bench}\n{config}\n")
+            write!(toml, "[devices.{id}.config]\ntest = {test}\n{config}\n")
                 .expect("a String takes everything");
-            strings.insert((*id).to_owned(), Strings::attach(bench, id));
+            strings.insert((*id).to_owned(), Strings::attach(test, id));
         }
         let devices = Devices::start(&config(&toml), &plugins(), saved.clone());
-        let mut bench = Self::of(devices.expect("the tables are good"), strings);
-        for (id, strings) in &bench.strings {
+        let mut running = Self::of(devices.expect("the tables are good"), strings);
+        for (id, strings) in &running.strings {
             let expected =
                 saved.get(id).map_or("create".into(), |s| format!("create with {}", text(s)));
             assert_eq!(strings.next(), expected);
-            bench.wait_for(id, &["ready", "restarting", "failed"], |entry| {
+            running.wait_for(id, &["ready", "restarting", "failed"], |entry| {
                 entry["reason"] != "starting"
             });
         }
-        bench.take_trace();
-        bench
+        running.take_trace();
+        running
     }
 
-    /// Puts devices on a bench.
+    /// Takes devices that run already.
     pub(crate) fn of(devices: Devices, strings: BTreeMap<String, Strings>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.expect("the system can make a runtime");
@@ -87,7 +87,7 @@ impl Bench {
 
     /// Returns the devices, and the wires to `a` and `b`.
     pub(crate) fn into_parts(mut self) -> (Devices, Strings, Strings) {
-        let mut wire = |id| self.strings.remove(id).expect("the bench has this device");
+        let mut wire = |id| self.strings.remove(id).expect("there is such a device");
         let (a, b) = (wire("a"), wire("b"));
         (self.devices, a, b)
     }
@@ -137,7 +137,7 @@ impl Bench {
         said(&self.answer(id))
     }
 
-    /// As [`Bench::ask`], for the whole answer.
+    /// As [`TestDevices::ask`], for the whole answer.
     #[track_caller]
     pub(crate) fn ask_whole(&mut self, topic: &str, payload: &str) -> Answer {
         let id = self.post(topic, payload);

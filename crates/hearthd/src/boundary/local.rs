@@ -7,10 +7,11 @@ use std::{ffi::c_void, ptr, sync::Arc};
 use hearthd_sdk::abi::{self, Command, CreateArgs, ExtState, Growing};
 
 use super::{
+    call::{Call, CreateArguments, InstanceError, PANICKED},
     host::{HostCalls, HostTable},
-    instance::{Birth, Call, Fall, PANICKED},
+    library::KindTable,
+    pairs::{Pairs, sink, slice, text},
 };
-use crate::plugin::library::{KindTable, Pairs, sink, slice, text};
 
 /// A living instance; dropping it destroys it.
 #[derive(Debug)]
@@ -29,17 +30,17 @@ impl Local {
     pub(crate) fn create(
         kind: KindTable,
         calls: Arc<dyn HostCalls>,
-        birth: Birth<'_>,
-    ) -> Result<Self, Fall> {
+        arguments: CreateArguments<'_>,
+    ) -> Result<Self, InstanceError> {
         let host = HostTable::leak(calls);
         let mut problems = Pairs::new();
         let args = CreateArgs {
             struct_size: size_u32::<CreateArgs>(),
             reserved: 0,
             host: host.as_ptr(),
-            device_id: slice(birth.device.as_bytes()),
-            config: slice(birth.config.as_bytes()),
-            saved_state: slice(birth.saved.unwrap_or_default()),
+            device_id: slice(arguments.device.as_bytes()),
+            config: slice(arguments.config.as_bytes()),
+            saved_state: slice(arguments.saved.unwrap_or_default()),
             errors: sink(&mut problems),
         };
         let create = kind.table().create.expect("checked when the kind was made");
@@ -51,8 +52,8 @@ impl Local {
         }
         host.end();
         Err(match status {
-            abi::ERR_PANIC => Fall::Crashed(PANICKED.into()),
-            _ => Fall::Refused(describe_failure(status, problems)),
+            abi::ERR_PANIC => InstanceError::Crashed(PANICKED.into()),
+            _ => InstanceError::Refused(describe_failure(status, problems)),
         })
     }
 
@@ -89,14 +90,14 @@ impl Local {
     }
 
     /// Asks for what a successor should know.
-    pub(crate) fn save(&mut self) -> Result<Option<Vec<u8>>, Fall> {
+    pub(crate) fn save(&mut self) -> Result<Option<Vec<u8>>, InstanceError> {
         let Some(state) = &self.state else { return Ok(None) };
         let mut pairs = Pairs::new();
         // SAFETY: the handle is alive, calls do not overlap (T1), and the sink outlives the call.
         let status = unsafe { (state.save)(self.handle, sink(&mut pairs)) };
         match status {
             abi::OK => Ok(pairs.pop().map(|(_, value)| value)),
-            abi::ERR_PANIC => Err(Fall::Crashed(PANICKED.into())),
+            abi::ERR_PANIC => Err(InstanceError::Crashed(PANICKED.into())),
             _ => Ok(None),
         }
     }
@@ -137,3 +138,6 @@ fn describe_failure(status: i32, problems: Pairs) -> String {
 fn size_u32<T>() -> u32 {
     u32::try_from(size_of::<T>()).expect("ABI structs are small")
 }
+
+/// The stack of a thread that calls plugins.
+pub(crate) const STACK_SIZE: usize = 512 * 1024;

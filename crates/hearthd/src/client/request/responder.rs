@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::{Asking, REFUSED, check_level};
 use hearthd_config::most_similar;
 
-use crate::{driver::random_bytes, visit::VisitError};
+use crate::{client::connection::ConnectionError, random::random_bytes};
 
 /// What is known of whoever serves a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,13 +126,13 @@ impl Asking<'_> {
         &mut self,
         device: &str,
         breadth: Breadth,
-    ) -> Result<Known, VisitError> {
+    ) -> Result<Known, ConnectionError> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         let found = timeout(LOOK_TIMEOUT.min(remaining / 3), self.look(device, breadth)).await;
-        found.unwrap_or_else(|_| Err(VisitError::Unavailable("no answer".into())))
+        found.unwrap_or_else(|_| Err(ConnectionError::Unavailable("no answer".into())))
     }
 
-    async fn look(&mut self, device: &str, breadth: Breadth) -> Result<Known, VisitError> {
+    async fn look(&mut self, device: &str, breadth: Breadth) -> Result<Known, ConnectionError> {
         let is_own_hub = device == self.config.broker.client_id;
         let statuses = if is_own_hub { None } else { self.statuses(device, breadth).await? };
         let status = statuses.as_ref().and_then(|all| all.get(&self.status_topic(device)));
@@ -171,7 +171,7 @@ impl Asking<'_> {
         &mut self,
         device: &str,
         breadth: Breadth,
-    ) -> Result<Option<Retained>, VisitError> {
+    ) -> Result<Option<Retained>, ConnectionError> {
         let topic = self.status_topic(device);
         if breadth == Breadth::AllDevices {
             let statuses = self.retained(&self.status_topic("+"), &topic).await?;
@@ -183,7 +183,7 @@ impl Asking<'_> {
     }
 
     /// Reads a hub's presence: none where the broker does not tell, and none inside where the hub has none.
-    async fn presence(&mut self, hub: &str) -> Result<Option<Option<Message>>, VisitError> {
+    async fn presence(&mut self, hub: &str) -> Result<Option<Option<Message>>, ConnectionError> {
         let values = [("client_id", hub)];
         let topic = self.config.topics.presence.build(self.prefix.as_ref(), &values);
         let retained = self.retained(&topic, &topic).await?;
@@ -200,8 +200,8 @@ impl Asking<'_> {
         &mut self,
         filter: &str,
         wanted: &str,
-    ) -> Result<Option<Retained>, VisitError> {
-        if self.visit.subscribe(filter, true).await? >= REFUSED {
+    ) -> Result<Option<Retained>, ConnectionError> {
+        if self.connection.subscribe(filter, true).await? >= REFUSED {
             return Ok(None);
         }
         let matching = TopicFilter::parse(filter).ok();
@@ -213,13 +213,13 @@ impl Asking<'_> {
             correlation_data: Some(random_bytes().to_vec().into()),
             ..Message::default()
         };
-        let is_on_its_way = self.visit.publish(&marker).await? < REFUSED;
+        let is_on_its_way = self.connection.publish(&marker).await? < REFUSED;
         let patience = if is_on_its_way { MARKER_TIMEOUT } else { SETTLE };
         let mut retained = Retained::new();
         let mut is_back = false;
         let mut end = Instant::now() + patience;
         while !retained.contains_key(wanted) {
-            let Some(message) = self.visit.receive_until(end).await? else { break };
+            let Some(message) = self.connection.receive_until(end).await? else { break };
             let is_marker = message.topic == marker.topic
                 && message.correlation_data == marker.correlation_data;
             if is_marker {

@@ -6,15 +6,18 @@ use bytes::Bytes;
 use hearthd_core::{Message, Will};
 use tokio::time::Instant;
 
-use super::{Examination, Verdict};
+use super::{BrokerCheck, Verdict};
 use crate::{
+    client::connection::{Connection, ConnectionError},
     plugin::STATUS,
-    visit::{Visit, VisitError},
 };
 
-impl Examination<'_> {
+impl BrokerCheck<'_> {
     /// Looks whether another hub tells of a device of this one.
-    pub(super) async fn devices(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
+    pub(super) async fn devices(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "devices";
         let mut others = Vec::new();
         for device in self.config.devices.keys() {
@@ -51,7 +54,10 @@ impl Examination<'_> {
     }
 
     /// Tries what the account may do on the topics of the hub.
-    pub(super) async fn permissions(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
+    pub(super) async fn permissions(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
         let topics = &self.config.topics;
         let property = if self.wildcards { "+" } else { "doctor" };
         let requests = self.topic(&topics.request, &[("device", &self.id), ("property", property)]);
@@ -90,7 +96,10 @@ impl Examination<'_> {
     }
 
     /// Sends itself an answer, as a device's would go.
-    pub(super) async fn round_trip(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
+    pub(super) async fn round_trip(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "answers";
         let topic = self.response_topic("request");
         observer.extend(self.timeout);
@@ -123,10 +132,10 @@ impl Examination<'_> {
     /// Tells how long an answer takes: the shortest of a few, because one says little.
     pub(super) async fn answer_came_back(
         &mut self,
-        observer: &mut Visit,
+        observer: &mut Connection,
         first: Duration,
         topic: &str,
-    ) -> Result<(), VisitError> {
+    ) -> Result<(), ConnectionError> {
         let mut shortest = first;
         for _ in 0..4 {
             let message = self.message(topic);
@@ -151,7 +160,10 @@ impl Examination<'_> {
     }
 
     /// Leaves a retained message for a later subscriber, and takes it away again.
-    pub(super) async fn retained(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
+    pub(super) async fn retained(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "retained messages";
         let values = [("device", self.id.as_str()), ("property", "doctor")];
         let topic = self.topic(&self.config.topics.state, &values);
@@ -184,7 +196,10 @@ impl Examination<'_> {
     }
 
     /// Goes away, and looks whether the session has kept what came meanwhile.
-    pub(super) async fn session(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
+    pub(super) async fn session(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "session";
         let topic = self.response_topic("session");
         let (mut absent, _) = self.connect("-absent", true, None).await?;
@@ -210,7 +225,7 @@ impl Examination<'_> {
     }
 
     /// Dies with a will, and looks when and how it is published.
-    pub(super) async fn will(&mut self, observer: &mut Visit) -> Result<(), VisitError> {
+    pub(super) async fn will(&mut self, observer: &mut Connection) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "will";
         // Its own presence, as a hub's will is: a broker may let nobody write another's.
         let dying = format!("{}{DYING}", self.id);
@@ -226,7 +241,7 @@ impl Examination<'_> {
         // Without a session there is nothing that a delay could wait for (MQTT 3.1.3.2.2).
         let (dying, _) = match self.connect(DYING, true, Some(&will)).await {
             Ok(connected) => connected,
-            Err(VisitError::NotAuthorized(error)) => {
+            Err(ConnectionError::NotAuthorized(error)) => {
                 self.tell(Verdict::Bad, SUBJECT, format!("refused: {error}"));
                 return Ok(());
             }
@@ -261,10 +276,10 @@ impl Examination<'_> {
 
 /// Waits for the message with this Correlation Data.
 pub(super) async fn arrival(
-    visit: &mut Visit,
+    connection: &mut Connection,
     sent: &Message,
-) -> Result<Option<Message>, VisitError> {
-    while let Some(message) = visit.receive().await? {
+) -> Result<Option<Message>, ConnectionError> {
+    while let Some(message) = connection.receive().await? {
         if message.topic == sent.topic && message.correlation_data == sent.correlation_data {
             return Ok(Some(message));
         }

@@ -1,4 +1,4 @@
-//! What the devices have to say, on its way to the driver: in order, bounded, and paced.
+//! What the devices have to say, on its way to the driver: in order, bounded, and at a limited rate.
 //!
 //! An answer is never held up. A state that comes too fast waits, and a newer one of the same property takes its
 //! place; so the last state always arrives, and a plugin that floods costs its own watchers alone.
@@ -13,37 +13,38 @@ use hearthd_core::{Answer, RequestId};
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
-use super::{
-    DeviceEvent, lock,
-    pace::{Bucket, Rate, Tally},
+use super::DeviceEvent;
+use crate::{
+    boundary::rate_limit::{Bucket, Rate, Tally},
+    sync::lock,
 };
 
 /// The way from all devices to the driver.
 #[derive(Debug, Default)]
-pub(crate) struct Post {
+pub(crate) struct EventQueue {
     inner: Mutex<Inner>,
     arrived: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    queue: VecDeque<Letter>,
-    lanes: BTreeMap<String, Lane>,
-    /// The devices whose states wait for their pace.
+    queue: VecDeque<QueuedEvent>,
+    by_device: BTreeMap<String, DeviceQueue>,
+    /// The devices whose states wait until their rate allows them.
     held: BTreeSet<String>,
 }
 
 #[derive(Debug)]
-enum Letter {
+enum QueuedEvent {
     Answer(RequestId, Answer),
-    State(State),
-    /// The device's newest saved state, which its lane keeps.
+    State(PropertyState),
+    /// The device's newest saved state, which its queue keeps.
     Saved(String),
 }
 
 /// The state of one property.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct PropertyState {
     pub(crate) device: String,
     pub(crate) property: String,
     pub(crate) payload: bytes::Bytes,
@@ -53,20 +54,20 @@ pub(crate) struct State {
 
 /// What one device has under way.
 #[derive(Debug)]
-struct Lane {
-    pace: Bucket,
+struct DeviceQueue {
+    bucket: Bucket,
     /// States in the queue.
     queued: usize,
     /// States that wait, one for each property, the longest wait first.
-    held: VecDeque<State>,
+    held: VecDeque<PropertyState>,
     saved: Option<Vec<u8>>,
     left_out: Tally,
 }
 
-impl Lane {
+impl DeviceQueue {
     fn new() -> Self {
         Self {
-            pace: Bucket::new(STATES, Instant::now()),
+            bucket: Bucket::new(STATES, Instant::now()),
             queued: 0,
             held: VecDeque::new(),
             saved: None,
@@ -75,20 +76,20 @@ impl Lane {
     }
 }
 
-impl Post {
+impl EventQueue {
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
-        lock(&self.inner).queue.push_back(Letter::Answer(id, answer));
+        lock(&self.inner).queue.push_back(QueuedEvent::Answer(id, answer));
         self.arrived.notify_one();
     }
 
     /// Reports a state that nobody asked for.
-    pub(crate) fn state(&self, state: State) {
+    pub(crate) fn state(&self, state: PropertyState) {
         lock(&self.inner).add_state(state, true, Instant::now());
         self.arrived.notify_one();
     }
 
-    /// Reports a state that a request has brought about: requests set its pace.
-    pub(crate) fn requested_state(&self, state: State) {
+    /// Reports a state that a request has brought about: the requests limit its rate.
+    pub(crate) fn requested_state(&self, state: PropertyState) {
         lock(&self.inner).add_state(state, false, Instant::now());
         self.arrived.notify_one();
     }
@@ -96,8 +97,8 @@ impl Post {
     /// Has a device's state saved; a newer one takes the place of one that waits.
     pub(crate) fn saved(&self, device: &str, state: Vec<u8>) {
         let mut inner = lock(&self.inner);
-        if inner.lane(device).saved.replace(state).is_none() {
-            inner.queue.push_back(Letter::Saved(device.to_owned()));
+        if inner.of_device(device).saved.replace(state).is_none() {
+            inner.queue.push_back(QueuedEvent::Saved(device.to_owned()));
         }
         drop(inner);
         self.arrived.notify_one();
@@ -105,7 +106,7 @@ impl Post {
 
     /// Returns how many states of a device were left out.
     pub(crate) fn left_out(&self, device: &str) -> u64 {
-        lock(&self.inner).lanes.get(device).map_or(0, |lane| lane.left_out.total())
+        lock(&self.inner).by_device.get(device).map_or(0, |of_device| of_device.left_out.total())
     }
 
     /// Returns what has been said; none where nothing may be delivered now.
@@ -113,7 +114,7 @@ impl Post {
         lock(&self.inner).take(Instant::now())
     }
 
-    /// Waits until [`Post::take`] may have something, no longer than `most`.
+    /// Waits until [`EventQueue::take`] may have something, no longer than `most`.
     pub(crate) async fn wait(&self, most: Duration) {
         let due = lock(&self.inner).due();
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
@@ -125,47 +126,53 @@ impl Post {
 }
 
 impl Inner {
-    fn lane(&mut self, device: &str) -> &mut Lane {
-        if !self.lanes.contains_key(device) {
-            self.lanes.insert(device.to_owned(), Lane::new());
+    fn of_device(&mut self, device: &str) -> &mut DeviceQueue {
+        if !self.by_device.contains_key(device) {
+            self.by_device.insert(device.to_owned(), DeviceQueue::new());
         }
-        self.lanes.get_mut(device).expect("it is there or was just made")
+        self.by_device.get_mut(device).expect("it is there or was just made")
     }
 
-    fn add_state(&mut self, state: State, paced: bool, now: Instant) {
-        let lane = self.lane(&state.device);
-        let before = lane.held.len();
-        lane.held.retain(|held| held.property != state.property);
-        if lane.held.len() < before
-            && let Some(states) = lane.left_out.count(now)
+    fn add_state(&mut self, state: PropertyState, limited: bool, now: Instant) {
+        let of_device = self.of_device(&state.device);
+        let before = of_device.held.len();
+        of_device.held.retain(|held| held.property != state.property);
+        if of_device.held.len() < before
+            && let Some(states) = of_device.left_out.count(now)
         {
             warn!(device = state.device, states, "the device floods the hub; states left out");
         }
-        let room = lane.queued < QUEUED_BOUND;
-        if room && (!paced || (lane.held.is_empty() && lane.pace.take(now))) {
-            lane.queued += 1;
-            if lane.held.is_empty() && before > 0 {
+        let room = of_device.queued < QUEUED_BOUND;
+        if room && (!limited || (of_device.held.is_empty() && of_device.bucket.take(now))) {
+            of_device.queued += 1;
+            if of_device.held.is_empty() && before > 0 {
                 self.held.remove(&state.device);
             }
-            self.queue.push_back(Letter::State(state));
+            self.queue.push_back(QueuedEvent::State(state));
         } else {
             if before == 0 {
                 self.held.insert(state.device.clone());
             }
-            self.lane(&state.device).held.push_back(state);
+            self.of_device(&state.device).held.push_back(state);
         }
     }
 
     fn take(&mut self, now: Instant) -> Option<DeviceEvent> {
         self.release(now);
         Some(match self.queue.pop_front()? {
-            Letter::Answer(id, answer) => DeviceEvent::Answered { id, answer },
-            Letter::State(State { device, property, payload, content_type, retain }) => {
-                self.lane(&device).queued -= 1;
+            QueuedEvent::Answer(id, answer) => DeviceEvent::Answered { id, answer },
+            QueuedEvent::State(PropertyState {
+                device,
+                property,
+                payload,
+                content_type,
+                retain,
+            }) => {
+                self.of_device(&device).queued -= 1;
                 DeviceEvent::State { device, property, payload, content_type, retain }
             }
-            Letter::Saved(device) => {
-                let state = self.lane(&device).saved.take().unwrap_or_default();
+            QueuedEvent::Saved(device) => {
+                let state = self.of_device(&device).saved.take().unwrap_or_default();
                 DeviceEvent::Saved { device, state }
             }
         })
@@ -173,20 +180,23 @@ impl Inner {
 
     /// Lets go what has waited long enough.
     fn release(&mut self, now: Instant) {
-        let Self { queue, lanes, held } = self;
+        let Self { queue, by_device, held } = self;
         held.retain(|device| {
-            let Some(lane) = lanes.get_mut(device) else { return false };
-            while lane.queued < QUEUED_BOUND && !lane.held.is_empty() && lane.pace.take(now) {
-                let state = lane.held.pop_front().expect("it is not empty");
-                lane.queued += 1;
-                queue.push_back(Letter::State(state));
+            let Some(of_device) = by_device.get_mut(device) else { return false };
+            while of_device.queued < QUEUED_BOUND
+                && !of_device.held.is_empty()
+                && of_device.bucket.take(now)
+            {
+                let state = of_device.held.pop_front().expect("it is not empty");
+                of_device.queued += 1;
+                queue.push_back(QueuedEvent::State(state));
             }
-            !lane.held.is_empty()
+            !of_device.held.is_empty()
         });
     }
 
     fn due(&self) -> Option<Instant> {
-        self.held.iter().filter_map(|device| Some(self.lanes.get(device)?.pace.next())).min()
+        self.held.iter().filter_map(|device| Some(self.by_device.get(device)?.bucket.next())).min()
     }
 }
 
@@ -199,8 +209,8 @@ const QUEUED_BOUND: usize = 256;
 mod tests {
     use super::*;
 
-    fn state(property: &str, payload: &str) -> State {
-        State {
+    fn state(property: &str, payload: &str) -> PropertyState {
+        PropertyState {
             device: "lamp".into(),
             property: property.into(),
             payload: payload.to_owned().into(),
@@ -226,32 +236,32 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_states_is_paced_and_its_last_state_arrives() {
+    fn a_flood_of_states_is_limited_and_its_last_state_arrives() {
         let (mut inner, start) = (Inner::default(), Instant::now());
-        inner.lane("lamp").pace = Bucket::new(STATES, start);
+        inner.of_device("lamp").bucket = Bucket::new(STATES, start);
         for n in 0..100_000 {
             inner.add_state(state("level", &n.to_string()), true, start);
         }
         inner.add_state(state("power", "ON"), true, start);
         assert_eq!(drain(&mut inner, start).len(), STATES.burst as usize);
-        assert_eq!(inner.lanes["lamp"].held.len(), 2, "one for each property");
+        assert_eq!(inner.by_device["lamp"].held.len(), 2, "one for each property");
         let due = inner.due().expect("something waits");
         assert!(due > start);
         let later = start + Duration::from_secs(1);
         assert_eq!(drain(&mut inner, later), ["level 99999", "power ON"]);
-        assert_eq!(inner.lanes["lamp"].left_out.total(), 100_000 - 200 - 1);
+        assert_eq!(inner.by_device["lamp"].left_out.total(), 100_000 - 200 - 1);
         assert_eq!((inner.held.len(), inner.due()), (0, None));
     }
 
     #[test]
     fn answers_and_what_they_bring_about_overtake_a_flood() {
         let (mut inner, start) = (Inner::default(), Instant::now());
-        inner.lane("lamp").pace = Bucket::new(STATES, start);
+        inner.of_device("lamp").bucket = Bucket::new(STATES, start);
         for n in 0..1000 {
             inner.add_state(state("level", &n.to_string()), true, start);
         }
         drain(&mut inner, start);
-        inner.queue.push_back(Letter::Answer(RequestId(1), Answer::no_content()));
+        inner.queue.push_back(QueuedEvent::Answer(RequestId(1), Answer::no_content()));
         inner.add_state(state("level", "asked"), false, start);
         assert_eq!(drain(&mut inner, start), ["answer 1", "level asked"]);
         let later = start + Duration::from_secs(60);
@@ -264,18 +274,18 @@ mod tests {
         for n in 0..10_000 {
             inner.add_state(state("level", &n.to_string()), false, start);
         }
-        assert_eq!((inner.queue.len(), inner.lanes["lamp"].held.len()), (QUEUED_BOUND, 1));
+        assert_eq!((inner.queue.len(), inner.by_device["lamp"].held.len()), (QUEUED_BOUND, 1));
         assert_eq!(inner.held.len(), 1);
     }
 
     #[test]
     fn of_several_saved_states_the_newest_arrives() {
-        let post = Post::default();
-        post.saved("lamp", b"1".to_vec());
-        post.saved("lamp", b"2".to_vec());
-        assert_eq!(post.take().map(told), Some("saved 2".into()));
-        assert_eq!(post.take(), None);
-        post.saved("lamp", b"3".to_vec());
-        assert_eq!(post.take().map(told), Some("saved 3".into()));
+        let events = EventQueue::default();
+        events.saved("lamp", b"1".to_vec());
+        events.saved("lamp", b"2".to_vec());
+        assert_eq!(events.take().map(told), Some("saved 2".into()));
+        assert_eq!(events.take(), None);
+        events.saved("lamp", b"3".to_vec());
+        assert_eq!(events.take().map(told), Some("saved 3".into()));
     }
 }

@@ -1,4 +1,4 @@
-//! What goes over the wire between the daemon and a process that runs a plugin: frames with their length and the number
+//! What goes between the daemon and a process that runs a plugin: frames with their length and the number
 //! of the device that they are about.
 
 use std::{
@@ -14,11 +14,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    boundary::call::{Call, CreateArguments, InstanceError},
     config::Limits,
-    device::{
-        instance::{Birth, Call, Fall},
-        lock,
-    },
+    sync::lock,
 };
 
 /// What the daemon says.
@@ -35,7 +33,7 @@ pub(crate) enum ToChild<'a> {
     /// Is this table good, and what does such a device declare?
     Examine { file: &'a str, kind: &'a str, config: &'a str },
     /// Create the device of this number.
-    Create { file: &'a str, kind: &'a str, birth: Birth<'a> },
+    Create { file: &'a str, kind: &'a str, arguments: CreateArguments<'a> },
     /// Call it, and save.
     Call(Call<'a>),
     /// Save.
@@ -54,7 +52,7 @@ pub(crate) enum FromChild<'a> {
     /// The answer to `Examine`.
     Examined(Examination),
     /// The answer to `Create`.
-    Created(Result<(), Fall>),
+    Created(Result<(), InstanceError>),
     /// The answer to `Call` and to `Save`.
     Returned(i32),
     /// The answer to `Stop`.
@@ -76,20 +74,20 @@ pub(crate) enum HostCall<'a> {
 }
 
 /// What a table comes to.
-pub(crate) type Examination = Result<Properties, Problems>;
+pub(crate) type Examination = Result<Properties, TableProblems>;
 /// Name and JSON declaration of each property.
 pub(crate) type Properties = Vec<(String, String)>;
 /// Path and message of each problem of a table.
-pub(crate) type Problems = Vec<(String, String)>;
+pub(crate) type TableProblems = Vec<(String, String)>;
 
-/// One end of the wire; its frames never mix.
+/// One end of the channel; its frames never mix.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct Channel {
     stream: UnixStream,
     sending: Mutex<()>,
 }
 
-impl Wire {
+impl Channel {
     /// Takes one end of a pair of sockets.
     pub(crate) fn new(socket: impl Into<OwnedFd>) -> Self {
         Self { stream: UnixStream::from(socket.into()), sending: Mutex::new(()) }
@@ -122,19 +120,19 @@ impl Wire {
     }
 }
 
-impl Read for Wire {
+impl Read for Channel {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
 
-/// Cuts what comes over the wire into frames.
+/// Cuts what comes over the channel into frames.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     bytes: Vec<u8>,
@@ -199,14 +197,14 @@ mod tests {
     #[test]
     fn frames_come_out_as_they_went_in_however_they_are_cut() {
         let (near, far) = UnixStream::pair().unwrap();
-        let near = Wire::new(near);
+        let near = Channel::new(near);
         let command =
             Call::Command { token: 7, deadline_ms: 9, property: Some("power"), payload: "ON" };
         near.send(7, &ToChild::Call(command)).unwrap();
         near.send(8, &ToChild::Stop).unwrap();
         drop(near);
         let mut bytes = Vec::new();
-        Wire::new(far).read_to_end(&mut bytes).unwrap();
+        Channel::new(far).read_to_end(&mut bytes).unwrap();
         for cut in 0..bytes.len() {
             let mut decoder = Decoder::default();
             let mut seen = Vec::new();

@@ -18,10 +18,10 @@ use hearthd_core::{
 use tokio::time::Instant;
 
 use crate::{
+    client::connection::{self, Connection, ConnectionError},
     config::{Broker, Config},
-    driver::random_bytes,
     link::ConnectOptions,
-    visit::{self, Visit, VisitError},
+    random::random_bytes,
 };
 
 /// One thing that was found out.
@@ -46,34 +46,34 @@ pub enum Verdict {
     Bad,
 }
 
-/// Examines the broker of a configuration, and tells each finding as soon as it is there.
+/// Checks the broker of a configuration, and tells each finding as soon as it is there.
 ///
 /// Each step may take as long as `timeout`.
 ///
 /// # Errors
 /// Where there is no connection, or not any more.
-pub async fn examine(
+pub async fn check(
     config: &Config,
     timeout: Duration,
     tell: &mut dyn FnMut(Finding),
-) -> Result<(), VisitError> {
+) -> Result<(), ConnectionError> {
     let (verdict, text) = clock(SystemTime::now());
     tell(Finding { verdict, subject: "clock", text });
-    // A session that a broken examination leaves behind goes soon.
+    // A session that a broken check leaves behind goes soon.
     let broker = Broker { session_expiry: SESSION_EXPIRY, ..config.broker.clone() };
-    let id = visit::client_id(config, "doctor");
+    let id = connection::client_id(config, "doctor");
     let (prefix, limits) = (None, Limits::default());
     let (step, wildcards) = ("connection", true);
-    let mut examination =
-        Examination { config, broker, id, timeout, prefix, limits, wildcards, step, tell };
-    let ended = examination.take_steps().await;
+    let mut check =
+        BrokerCheck { config, broker, id, timeout, prefix, limits, wildcards, step, tell };
+    let ended = check.take_steps().await;
     if let Err(error) = &ended {
-        examination.tell(Verdict::Bad, examination.step, error.to_string());
+        check.tell(Verdict::Bad, check.step, error.to_string());
     }
     ended
 }
 
-struct Examination<'e> {
+struct BrokerCheck<'e> {
     config: &'e Config,
     broker: Broker,
     id: String,
@@ -88,8 +88,8 @@ struct Examination<'e> {
     tell: &'e mut dyn FnMut(Finding),
 }
 
-impl Examination<'_> {
-    async fn take_steps(&mut self) -> Result<(), VisitError> {
+impl BrokerCheck<'_> {
+    async fn take_steps(&mut self) -> Result<(), ConnectionError> {
         let begin = Instant::now();
         let (mut observer, connack) = self.connect("", false, None).await?;
         self.connection(begin.elapsed(), &connack);
@@ -130,7 +130,7 @@ impl Examination<'_> {
         suffix: &str,
         keep_session: bool,
         will: Option<&Will>,
-    ) -> Result<(Visit, Connack), VisitError> {
+    ) -> Result<(Connection, Connack), ConnectionError> {
         let client_id = format!("{}{suffix}", self.id);
         let options = ConnectOptions {
             broker: &self.broker,
@@ -139,7 +139,7 @@ impl Examination<'_> {
             will,
             relayed: false,
         };
-        Visit::begin(&options, self.timeout).await
+        Connection::begin(&options, self.timeout).await
     }
 
     fn topic(&self, template: &Template, values: &[(&str, &str)]) -> String {

@@ -14,8 +14,7 @@ use std::{
 
 use hearthd_sdk::abi::{self, Host, Slice};
 
-use super::mailbox::Completion;
-use crate::plugin::library::bytes;
+use super::pairs::bytes;
 
 /// Where a plugin's calls go: to its device, or over the wire to the process that has the device.
 pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
@@ -31,6 +30,14 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32;
     /// Queues a wake (C2).
     fn wake(&self) -> i32;
+}
+
+/// An answer that the plugin gave through its host.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: u64,
+    pub(crate) status: i32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// One host table; it is never freed, and answers GONE once its instance has ended (M3).
@@ -154,3 +161,6 @@ unsafe extern "C" fn now_ms(_host: *const Host) -> u64 {
 unsafe extern "C" fn get_extension(_host: *const Host, _id: *const c_char) -> *const c_void {
     ptr::null()
 }
+
+/// Timers that one device may have armed.
+pub(crate) const TIMER_BOUND: usize = 256;

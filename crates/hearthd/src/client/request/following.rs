@@ -6,7 +6,7 @@ use hearthd_core::Message;
 use tokio::time::Instant;
 
 use super::{AskError, Asking, REFUSED};
-use crate::{config::Config, visit::VisitError};
+use crate::{client::connection::ConnectionError, config::Config};
 
 /// Hands over every event of a device from now on; returns only with the reason why it cannot go on.
 pub async fn follow(
@@ -29,12 +29,12 @@ async fn try_follow(
 ) -> Result<std::convert::Infallible, AskError> {
     let mut asking = Asking::connect(config, Instant::now() + timeout).await?;
     let topic = config.topics.event.build(asking.prefix.as_ref(), &[("device", device)]);
-    if asking.visit.subscribe(&topic, false).await? >= REFUSED {
-        return Err(VisitError::NotAuthorized(format!("a subscription to {topic}")).into());
+    if asking.connection.subscribe(&topic, false).await? >= REFUSED {
+        return Err(ConnectionError::NotAuthorized(format!("a subscription to {topic}")).into());
     }
     loop {
-        asking.visit.extend(A_LONG_TIME);
-        if let Some(message) = asking.visit.receive().await?
+        asking.connection.extend(A_LONG_TIME);
+        if let Some(message) = asking.connection.receive().await?
             && message.topic == topic
         {
             take(&message);

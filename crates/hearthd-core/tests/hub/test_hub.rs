@@ -1,4 +1,4 @@
-//! A hub on a bench: the test plays broker, store, devices and clock.
+//! A hub under test: the test plays broker, store, devices and clock.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,8 +19,8 @@ use hearthd_core::{
 pub(crate) const CLIENT_ID: &str = "hub";
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
-pub(crate) struct Rig {
-    pub(crate) hub: Hub,
+pub(crate) struct TestHub {
+    pub(crate) inner: Hub,
     pub(crate) now: Duration,
     /// What the system believes the time to be.
     pub(crate) unix: Duration,
@@ -33,7 +33,7 @@ pub(crate) struct Rig {
     /// The last `online`.
     pub(crate) online: Option<Message>,
     pub(crate) saved: BTreeMap<String, Bytes>,
-    /// Outputs that the rig does not perform by itself.
+    /// Outputs that the test hub does not perform by itself.
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
     pub(crate) store_works: bool,
@@ -87,7 +87,7 @@ pub(crate) fn refused(reason_code: u8) -> Disconnection {
     Disconnection::Refused { reason_code, reason_string: None, server_reference: None }
 }
 
-impl Rig {
+impl TestHub {
     pub(crate) fn new(config: HubConfig, memory: Memory) -> Self {
         Self::with_journal(config, memory, BTreeMap::new())
     }
@@ -119,9 +119,9 @@ impl Rig {
             journal: journal.values().cloned().collect(),
             served: served.values().cloned().collect(),
         };
-        let hub = Hub::new(config, kept, entropy);
-        let mut rig = Self {
-            hub,
+        let inner = Hub::new(config, kept, entropy);
+        let mut hub = Self {
+            inner,
             now: Duration::from_secs(1000),
             unix: Duration::from_secs(1_700_000_000),
             memory,
@@ -135,18 +135,18 @@ impl Rig {
             store_fails: false,
             next_delivery: 0,
         };
-        rig.handle(Input::Elapsed);
-        rig
+        hub.handle(Input::Elapsed);
+        hub
     }
 
     /// A hub that is `online` below `alice`, for the first time.
     pub(crate) fn online() -> Self {
-        let mut rig = Self::new(config(), Memory::default());
-        rig.connect(connack(Some("alice"), false));
-        rig.handle(Input::Disconnected(Disconnection::Requested));
-        rig.go_online(true);
-        rig.take();
-        rig
+        let mut hub = Self::new(config(), Memory::default());
+        hub.connect(connack(Some("alice"), false));
+        hub.handle(Input::Disconnected(Disconnection::Requested));
+        hub.go_online(true);
+        hub.take();
+        hub
     }
 
     /// The same hub after SIGKILL and a restart, connected but not yet fenced.
@@ -157,11 +157,11 @@ impl Rig {
     /// Likewise, with another configuration.
     pub(crate) fn restarted_with(&self, config: HubConfig, session_present: bool) -> Self {
         let (memory, journal) = (self.memory.clone(), self.journal.clone());
-        let mut rig = Self::with_kept(config, memory, journal, self.served.clone());
-        rig.now = self.now;
-        rig.handle(Input::Elapsed);
-        rig.go_online_unfenced(session_present);
-        rig
+        let mut hub = Self::with_kept(config, memory, journal, self.served.clone());
+        hub.now = self.now;
+        hub.handle(Input::Elapsed);
+        hub.go_online_unfenced(session_present);
+        hub
     }
 
     pub(crate) fn go_online_unfenced(&mut self, session_present: bool) {
@@ -224,16 +224,16 @@ impl Rig {
 
     pub(crate) fn handle(&mut self, input: Input) {
         let now = Now { monotonic: self.now, unix: self.unix };
-        self.hub.handle(now, input);
-        while let Some(output) = self.hub.poll_output() {
+        self.inner.handle(now, input);
+        while let Some(output) = self.inner.poll_output() {
             match output {
                 Output::Store { revision, .. } if self.store_fails => {
                     let error = "disk full".to_owned();
-                    self.hub.handle(now, Input::StoreFailed { revision, error });
+                    self.inner.handle(now, Input::StoreFailed { revision, error });
                 }
                 Output::Store { revision, change } if self.store_works => {
                     self.write(change);
-                    self.hub.handle(now, Input::Stored { revision });
+                    self.inner.handle(now, Input::Stored { revision });
                 }
                 output => {
                     match &output {

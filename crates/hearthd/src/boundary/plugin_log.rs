@@ -6,29 +6,31 @@ use hearthd_sdk::abi;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
 use super::{
-    host::HostCalls,
-    lock,
-    mailbox::Completion,
-    pace::{Bucket, Rate, Tally},
+    host::{Completion, HostCalls},
+    rate_limit::{Bucket, Rate, Tally},
 };
+use crate::sync::lock;
 
 /// The log of one device, or of a plugin's own threads.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct PluginLog {
     name: String,
     gate: Mutex<Gate>,
 }
 
 #[derive(Debug)]
 struct Gate {
-    pace: Bucket,
+    bucket: Bucket,
     left_out: Tally,
 }
 
-impl Lines {
+impl PluginLog {
     pub(crate) fn new(name: &str) -> Self {
-        let pace = Bucket::new(LINES, Instant::now());
-        Self { name: name.to_owned(), gate: Mutex::new(Gate { pace, left_out: Tally::default() }) }
+        let bucket = Bucket::new(RATE, Instant::now());
+        Self {
+            name: name.to_owned(),
+            gate: Mutex::new(Gate { bucket, left_out: Tally::default() }),
+        }
     }
 
     /// Writes a line of the plugin's, unless there are too many.
@@ -51,7 +53,7 @@ impl Lines {
     pub(crate) fn may_write(&self) -> bool {
         let now = Instant::now();
         let mut gate = lock(&self.gate);
-        if gate.pace.take(now) {
+        if gate.bucket.take(now) {
             return true;
         }
         if let Some(lines) = gate.left_out.count(now) {
@@ -67,7 +69,7 @@ impl Lines {
 }
 
 /// A plugin as a whole has a log and no device.
-impl HostCalls for Lines {
+impl HostCalls for PluginLog {
     fn log(&self, level: i32, target: &str, message: &str) {
         self.write(level, target, message);
     }
@@ -111,5 +113,5 @@ pub(crate) fn excerpt(text: &str) -> &str {
     &text[..end.unwrap_or_default()]
 }
 
-const LINES: Rate = Rate { per_second: 10, burst: 100 };
+const RATE: Rate = Rate { per_second: 10, burst: 100 };
 const LONGEST: usize = 2048;

@@ -9,14 +9,14 @@ use super::shared::Shared;
 
 /// How often the device has failed.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct FailureHistory {
     /// Failures since the last instance that lived for a while.
     pub(crate) failures: u32,
     /// Crashes that count.
     crashes: VecDeque<Instant>,
 }
 
-impl Record {
+impl FailureHistory {
     /// Begins with crashes of an earlier life.
     pub(crate) fn new(crashes: &[Instant]) -> Self {
         Self { failures: 0, crashes: crashes.iter().copied().collect() }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use hearthd_core::{Connack, Message, topic::Prefix};
 
-use super::{Examination, Verdict, trials::arrival};
+use super::{BrokerCheck, Verdict, trials::arrival};
 use crate::{
+    client::connection::{Connection, ConnectionError},
     config::Broker,
     notice,
-    visit::{Visit, VisitError},
 };
 
-impl Examination<'_> {
+impl BrokerCheck<'_> {
     pub(super) fn connection(&mut self, took: Duration, connack: &Connack) {
         let Broker { host, port, tls, username, .. } = &self.broker;
         let how = if tls.is_some() { "MQTT 5 over TLS" } else { "MQTT 5" };
@@ -39,7 +39,7 @@ impl Examination<'_> {
     }
 
     /// Asks for the session that the hub will ask for, and tells whatever the broker does not offer.
-    pub(super) async fn offer(&mut self) -> Result<(), VisitError> {
+    pub(super) async fn offer(&mut self) -> Result<(), ConnectionError> {
         let real = self.config.broker.session_expiry;
         let short = std::mem::replace(&mut self.broker.session_expiry, real);
         let connected = self.connect("-offer", true, None).await;
@@ -114,9 +114,9 @@ impl Examination<'_> {
     /// Finds out whether the broker adds an expiry to messages that have none.
     pub(super) async fn message_expiry(
         &mut self,
-        observer: &mut Visit,
+        observer: &mut Connection,
         topic: &str,
-    ) -> Result<(), VisitError> {
+    ) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "message expiry";
         let lasting = Message { expiry: None, ..self.message(topic) };
         observer.extend(self.timeout);
