@@ -1,8 +1,10 @@
 //! The command line.
 
 mod account;
+mod certificate;
 mod password;
 mod preset;
+mod private;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -15,6 +17,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use account::AccountError;
+use certificate::CertificateError;
 use password::PasswordError;
 
 use crate::{
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Account(arguments)) => account::run(arguments),
+        Some(Command::Certificate(arguments)) => certificate::run(arguments),
         Some(Command::Check { config }) => Config::load(config).map(drop).map_err(Failure::from),
         None => run(&arguments),
     };
@@ -76,6 +80,8 @@ enum Command {
     HashPassword,
     /// Adds, lists and removes accounts, beside a running broker.
     Account(account::Arguments),
+    /// Makes certificates for `[tls]`, by an authority of the home's own.
+    Certificate(certificate::Arguments),
     /// Says everything that is wrong with a configuration.
     Check {
         /// Configuration file.
@@ -93,6 +99,8 @@ enum Failure {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("hash the password: {0}")]
     Hash(HashError),
     #[error("write the hash: {0}")]
@@ -106,6 +114,7 @@ impl Failure {
             Self::Broker(error) => error.exit_code(),
             Self::Output(_) => EX_IOERR,
             Self::Account(error) => account_exit_code(error),
+            Self::Certificate(error) => certificate_exit_code(error),
             Self::Hash(_) => EX_SOFTWARE,
         }
     }
@@ -148,6 +157,16 @@ fn account_exit_code(error: &AccountError) -> u8 {
         AccountError::Password(PasswordError::Input(_)) => EX_IOERR,
         AccountError::Password(_) => EX_DATAERR,
         AccountError::File { .. } => EX_CANTCREAT,
+    }
+}
+
+fn certificate_exit_code(error: &CertificateError) -> u8 {
+    match error {
+        CertificateError::NoTls(_) => EX_CONFIG,
+        CertificateError::Name(_) => EX_USAGE,
+        CertificateError::Clock | CertificateError::Authority { .. } => EX_DATAERR,
+        CertificateError::File { .. } => EX_CANTCREAT,
+        CertificateError::Make(_) => EX_SOFTWARE,
     }
 }
 

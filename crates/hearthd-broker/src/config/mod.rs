@@ -191,11 +191,7 @@ impl Check<'_> {
         if let Err(what) = check_home(home) {
             self.problem(raw.home.span().start, &format!("home: {what}"));
         }
-        let tls = raw.tls.as_ref().map(|tls| Tls {
-            listen: self.addresses(&tls.listen, "tls.listen"),
-            certificate_file: self.resolve(&tls.certificate_file),
-            key_file: self.resolve(&tls.key_file),
-        });
+        let tls = raw.tls.as_ref().map(|tls| self.tls(tls));
         let mut accounts = BTreeMap::new();
         self.accounts(&raw.account, &mut accounts);
         let (limits, driver_limits) = self.limits(&raw.limits);
@@ -208,6 +204,14 @@ impl Check<'_> {
             accounts_file: self.resolve(&raw.accounts_file),
             limits,
             driver_limits,
+        }
+    }
+
+    fn tls(&mut self, raw: &RawTls) -> Tls {
+        Tls {
+            listen: self.addresses(&raw.listen, "tls.listen"),
+            certificate_file: self.resolve(&raw.certificate_file),
+            key_file: self.resolve(&raw.key_file),
         }
     }
 

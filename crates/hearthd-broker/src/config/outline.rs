@@ -7,13 +7,15 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Check, Problems, RawAccount, RawAccounts, RawConfig};
+use super::{Check, Problems, RawAccount, RawAccounts, RawConfig, Tls};
 
 /// The accounts, without their passwords.
 #[derive(Debug)]
 pub struct Outline {
     /// The home.
     pub home: String,
+    /// `[tls]`, whose files need not be there.
+    pub tls: Option<Tls>,
     /// The accounts of the configuration file.
     pub names: Vec<String>,
     /// The hub of the configuration file that names no devices.
@@ -50,8 +52,12 @@ impl Outline {
         let names = raw.account.iter().map(|it| it.get_ref().name.get_ref().clone()).collect();
         let mut hub_of_the_rest = None;
         check.hubs(&raw.account, &mut hub_of_the_rest);
+        let tls = raw.tls.as_ref().map(|tls| check.tls(tls));
+        if !check.problems.is_empty() {
+            return Err(Problems(check.problems));
+        }
         let home = raw.home.into_inner();
-        Ok(Self { home, names, hub_of_the_rest, accounts_file, made })
+        Ok(Self { home, tls, names, hub_of_the_rest, accounts_file, made })
     }
 
     /// Returns the text of the accounts file.
