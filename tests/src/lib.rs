@@ -10,6 +10,7 @@ pub mod fault_proxy;
 pub mod hearth_broker;
 pub mod mosquitto;
 pub mod odd_broker;
+pub mod peers;
 pub mod process;
 pub mod sdk;
 pub mod shim;

@@ -21,6 +21,10 @@ const NEEDS: &[Need] = &[
     ("mosquitto_sub", "mosquitto-clients"),
     // The plugin header is tried with both languages.
     ("c++", "g++"),
+    // Clients of other makes are installed below the build folder.
+    ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     // Thermostats of the tests live in Berlin.
     ("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
 ];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hearthd_config::{Problems, Source, read};
 
 use super::{
-    WrittenAccount,
+    Tls, WrittenAccount,
     account::{Accounts, Passwords, WrittenAccounts},
     accounts_file, accounts_of, config_file,
 };
@@ -15,6 +15,8 @@ use super::{
 pub struct Outline {
     /// The home.
     pub home: String,
+    /// `[tls]`, whose files need not be there.
+    pub tls: Option<Tls>,
     /// The accounts of the configuration file.
     pub names: Vec<String>,
     /// The accounts file.
@@ -42,7 +44,8 @@ impl Outline {
         let configured = config.credentials.accounts;
         let names = configured.keys().map(|name| name.to_string()).collect();
         let home = config.credentials.home.to_string();
-        Ok(Self { home, names, accounts_file: config.accounts_file, made, configured })
+        let (tls, accounts_file) = (config.tls, config.accounts_file);
+        Ok(Self { home, tls, names, accounts_file, made, configured })
     }
 
     /// Returns the text of the accounts file.

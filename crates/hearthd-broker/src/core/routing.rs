@@ -56,7 +56,16 @@ impl Broker {
             return Routed::Refused(Reason::QuotaExceeded, why);
         }
         if retain && let Err(why) = self.retain(now, &message) {
-            return Routed::Refused(Reason::QuotaExceeded, why);
+            if message.qos > QoS::AtMostOnce {
+                return Routed::Refused(Reason::QuotaExceeded, why);
+            }
+            // Its publisher cannot be told, so the one before it is not retained any longer either (MQTT 3.1.1, 3.3.1.3).
+            if self.retained.remove(&message.topic) {
+                self.mark_lazily(now, Key::Retained(message.topic.clone()));
+            }
+            if let Some((_, id)) = from {
+                self.notice(id, NoticeKind::Dropped, why);
+            }
         }
         if targets.is_empty() {
             return Routed::Unmatched;

@@ -444,30 +444,30 @@ fn the_journal_has_a_bound_and_what_does_not_fit_is_busy() {
 
 #[test]
 fn one_who_fills_the_journal_while_nothing_may_be_forgotten_leaves_others_their_room() {
-    let mut config = crate::rig::config();
+    let mut config = crate::test_hub::config();
     config.queue = 10_000;
     config.receive_maximum = 10_000;
-    let mut rig = Rig::new(config, hearthd_core::Memory::default());
-    rig.connect(connack(Some("alice"), false));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.go_online(true);
-    rig.take();
-    let is_taken_on = |rig: &mut Rig, sender: &str, data: Vec<u8>| {
-        let before = rig.executed().len();
-        rig.receive(Message {
+    let mut hub = TestHub::new(config, hearthd_core::Memory::default());
+    hub.connect(connack(Some("alice"), false));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online(true);
+    hub.take();
+    let is_taken_on = |hub: &mut TestHub, sender: &str, data: Vec<u8>| {
+        let before = hub.executed().len();
+        hub.receive(Message {
             response_topic: Some(format!("alice/response/{sender}/1")),
             correlation_data: Some(data.into()),
             ..step(b"")
         });
-        let new = rig.executed().into_iter().nth(before);
-        new.map(|asked| rig.answer(&asked, Answer::text("1"))).is_some()
+        let new = hub.executed().into_iter().nth(before);
+        new.map(|asked| hub.answer(&asked, Answer::text("1"))).is_some()
     };
     // The broker takes no answer, so the long Correlation Data is kept with each.
-    let taken = (0..200).filter(|&n| is_taken_on(&mut rig, "hostile", vec![n; 60_000])).count();
+    let taken = (0..200).filter(|&n| is_taken_on(&mut hub, "hostile", vec![n; 60_000])).count();
     assert!((10..100).contains(&taken), "{taken} requests of 60 kB were taken on");
     for sender in ["phone", "tablet"] {
         let taken = (0..700_u32)
-            .filter(|n| is_taken_on(&mut rig, sender, n.to_be_bytes().to_vec()))
+            .filter(|n| is_taken_on(&mut hub, sender, n.to_be_bytes().to_vec()))
             .count();
         assert_eq!(taken, 700, "requests of the {sender}");
     }
