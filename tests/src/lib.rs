@@ -12,6 +12,7 @@ pub mod hearth_broker;
 pub mod hearth_web;
 pub mod mosquitto;
 pub mod odd_broker;
+pub mod peers;
 pub mod process;
 pub mod sdk;
 pub mod shim;

@@ -1,6 +1,6 @@
 //! Debian's Mosquitto, and its clients.
 
-use std::{fmt::Write, net::TcpStream, process::Command, time::Duration};
+use std::{collections::BTreeSet, fmt::Write, net::TcpStream, process::Command, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -21,6 +21,7 @@ pub struct Mosquitto {
     /// Asks a persistent broker to save; ends with the process.
     saver: Option<JoinSet<()>>,
     persistent: bool,
+    dropped_for: BTreeSet<String>,
     receive_maximum: Option<u16>,
     /// A configuration of the caller's.
     given: Option<String>,
@@ -76,6 +77,7 @@ impl Mosquitto {
             kind,
             saver: None,
             persistent,
+            dropped_for: BTreeSet::new(),
             receive_maximum: None,
             given: None,
         })
@@ -99,7 +101,22 @@ impl Mosquitto {
     /// Where it had ended by itself.
     pub fn stop(&mut self) -> Result<()> {
         self.saver = None;
+        self.note_dropped();
         self.process.take().doing("mosquitto is not running")?.kill9()
+    }
+
+    /// Returns the clients whose queue was full at times, so that messages for them were dropped.
+    pub fn dropped_for(&mut self) -> &BTreeSet<String> {
+        self.note_dropped();
+        &self.dropped_for
+    }
+
+    fn note_dropped(&mut self) {
+        const DROPPED: &str = "Outgoing messages are being dropped for client ";
+        let log = self.process.as_ref().map(Process::log).unwrap_or_default();
+        let clients = log.lines().filter_map(|line| line.split_once(DROPPED));
+        let clients = clients.map(|(_, client)| client.trim_end_matches('.').to_owned());
+        self.dropped_for.extend(clients);
     }
 
     /// Sets what CONNACK says after the next [`Mosquitto::start_again`].
@@ -140,10 +157,7 @@ impl Mosquitto {
             // The interval is a number of changes then.
             text += "autosave_on_changes true\nautosave_interval 1\n";
         }
-        // What a full queue has no room for is dropped without a word; where things break for minutes, a hub that is
-        // killed every few seconds has more waiting than a home ever will.
-        text +=
-            if self.persistent { "max_queued_messages 0\n" } else { "max_queued_messages 1000\n" };
+        text += "max_queued_messages 1000\n";
         if let Some(receive_maximum) = self.receive_maximum {
             let _ = writeln!(text, "max_inflight_messages {receive_maximum}");
         }

@@ -312,6 +312,11 @@ impl<'t> Section<'t> {
         self.place_of(key).is_some()
     }
 
+    /// Returns where the value of a key stands.
+    pub fn value_at(&self, key: &str) -> Option<usize> {
+        find(self.table?, key).map(|(_, value)| value.span().start)
+    }
+
     /// Returns the path of a key in it.
     pub fn path_of(&self, key: &str) -> String {
         join(&self.path, key)

@@ -11,6 +11,7 @@ mod absence;
 mod alphabet;
 mod answer;
 mod backoff;
+mod expiry;
 mod hub;
 mod journal;
 mod message;

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Delivery, Message, QoS, outbox::later, token::TokenKey};
+use crate::{Answer, Delivery, Message, QoS, expiry::later, token::TokenKey};
 
 /// What makes two requests the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! A bench on which a device runs without a hub: through the real tables, on a virtual clock.
+//! Runs a device without a hub, for its tests: through the real tables, on a virtual clock.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::glue::{Rig, Script, check_config, describe};
+use crate::glue::{Script, TestInstance, check_config, describe};
 use crate::value::declared;
 use crate::{Device, Failure, Problem, Property, Value, abi, device};
 
 /// A device under test, and the hub that it sees.
 ///
-/// The bench holds the device to its declaration: a published value that [`Device::properties`] does not allow
-/// makes the next call of the bench panic.
-pub struct Bench<D: Device> {
-    rig: Option<Rig>,
+/// The harness holds the device to its declaration: a published value that [`Device::properties`] does not allow
+/// makes the next call panic.
+pub struct TestDevice<D: Device> {
+    instance: Option<TestInstance>,
     hub: Arc<Hub>,
     config: Vec<u8>,
     properties: Vec<Property>,
@@ -34,7 +34,7 @@ pub enum Reply {
     Pending,
     /// The changes are not applied.
     Failed(Failure),
-    /// The device panicked; [`Bench::restart`] makes a new one.
+    /// The device panicked; [`TestDevice::restart`] makes a new one.
     Panicked,
 }
 
@@ -45,8 +45,8 @@ impl Reply {
     }
 }
 
-impl<D: Device> Bench<D> {
-    /// Makes a device with the ID `bench`.
+impl<D: Device> TestDevice<D> {
+    /// Makes a device with the ID `test`.
     ///
     /// # Panics
     ///
@@ -55,7 +55,7 @@ impl<D: Device> Bench<D> {
         Self::try_new(config).unwrap_or_else(|problems| panic!("no device: {problems:?}"))
     }
 
-    /// Makes a device with the ID `bench`, or returns why there is none; the path of a wrong declaration is the
+    /// Makes a device with the ID `test`, or returns why there is none; the path of a wrong declaration is the
     /// property's name.
     pub fn try_new(config: serde_json::Value) -> Result<Self, Vec<Problem>> {
         let problems = Self::problems(&config);
@@ -72,10 +72,10 @@ impl<D: Device> Bench<D> {
         assert_eq!(status, abi::OK, "describe");
         assert_eq!(described.len(), properties.len(), "describe is pure");
         let hub = Arc::new(Hub { properties: properties.clone(), state: Mutex::default() });
-        let rig = Rig::create::<D>(hub.clone(), "bench", &config, &[])
+        let instance = TestInstance::create::<D>(hub.clone(), "test", &config, &[])
             .map_err(|(_, errors)| problems_of(errors))?;
-        let mut bench = Self {
-            rig: Some(rig),
+        let mut device = Self {
+            instance: Some(instance),
             hub,
             config,
             properties,
@@ -84,8 +84,8 @@ impl<D: Device> Bench<D> {
             deadline: None,
             device: PhantomData,
         };
-        bench.settle();
-        Ok(bench)
+        device.settle();
+        Ok(device)
     }
 
     /// Returns what is wrong with a configuration.
@@ -123,7 +123,7 @@ impl<D: Device> Bench<D> {
         }
     }
 
-    /// Sets when the answers to the commands to come are due, on the bench's clock; at first there is no deadline.
+    /// Sets when the answers to the commands to come are due, on the harness's clock; at first there is no deadline.
     pub fn set_deadline(&mut self, deadline: Option<Duration>) {
         self.deadline = deadline;
     }
@@ -135,7 +135,7 @@ impl<D: Device> Bench<D> {
 
     /// Waits in real time until the last command has ended, for devices that answer from their own thread.
     pub fn wait_for_reply(&self, at_most: Duration) -> Reply {
-        self.wait_until(at_most, |bench| bench.reply() != Reply::Pending);
+        self.wait_until(at_most, |device| device.reply() != Reply::Pending);
         self.reply()
     }
 
@@ -163,7 +163,7 @@ impl<D: Device> Bench<D> {
                 self.hub.state().now_ms = until;
                 return;
             };
-            let status = self.rig().timer(id);
+            let status = self.instance().timer(id);
             self.accept(status);
         }
         panic!("the device arms its timers without end");
@@ -172,7 +172,7 @@ impl<D: Device> Bench<D> {
     /// Delivers a queued wake and checks what the device's own threads published.
     pub fn settle(&mut self) {
         while std::mem::take(&mut self.hub.state().woken) {
-            let status = self.rig().wake();
+            let status = self.instance().wake();
             self.accept_status(status);
         }
         let refused = std::mem::take(&mut self.hub.state().refused);
@@ -181,7 +181,7 @@ impl<D: Device> Bench<D> {
 
     /// Tells the device what became of the hub's will, given as the JSON of rule A1.
     pub fn absence(&mut self, absence: serde_json::Value) {
-        let status = self.rig().absence(absence.to_string().as_bytes());
+        let status = self.instance().absence(absence.to_string().as_bytes());
         self.accept(status);
     }
 
@@ -190,18 +190,19 @@ impl<D: Device> Bench<D> {
         if !matches!(self.reply(), Reply::Panicked) {
             self.saved = self.saved_state().unwrap_or_default();
         }
-        self.rig = None;
+        self.instance = None;
         self.hub.state().timers.clear();
-        let rig = Rig::create::<D>(self.hub.clone(), "bench", &self.config, &self.saved)
-            .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
-        self.rig = Some(rig);
+        let instance =
+            TestInstance::create::<D>(self.hub.clone(), "test", &self.config, &self.saved)
+                .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
+        self.instance = Some(instance);
         self.token += 1;
         self.settle();
     }
 
     /// Returns what the device would hand to its successor.
     pub fn saved_state(&mut self) -> Option<Vec<u8>> {
-        let (status, pairs) = self.rig().save();
+        let (status, pairs) = self.instance().save();
         assert_eq!(status, abi::OK, "save: {:?}", self.logs());
         pairs.into_iter().next().map(|(_, state)| state)
     }
@@ -255,7 +256,7 @@ impl<D: Device> Bench<D> {
         let token = self.token;
         self.hub.state().replies.insert(token, Reply::Pending);
         let deadline = self.deadline.unwrap_or_default();
-        match self.rig().command(token, deadline, flags, name, payload.as_bytes()) {
+        match self.instance().command(token, deadline, flags, name, payload.as_bytes()) {
             abi::PENDING => {}
             abi::ERR_PANIC => {
                 self.hub.state().replies.insert(token, Reply::Panicked);
@@ -279,25 +280,25 @@ impl<D: Device> Bench<D> {
         assert_eq!(status, abi::OK, "the device failed: {:?}", self.logs());
     }
 
-    fn rig(&mut self) -> &mut Rig {
-        self.rig.as_mut().expect("the last restart made a device")
+    fn instance(&mut self) -> &mut TestInstance {
+        self.instance.as_mut().expect("the last restart made a device")
     }
 }
 
-impl<D: Device> fmt::Debug for Bench<D> {
+impl<D: Device> fmt::Debug for TestDevice<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bench").field("kind", &D::KIND).finish_non_exhaustive()
+        f.debug_struct("TestDevice").field("kind", &D::KIND).finish_non_exhaustive()
     }
 }
 
 /// The hub as the device sees it.
 struct Hub {
     properties: Vec<Property>,
-    state: Mutex<State>,
+    state: Mutex<TestState>,
 }
 
 #[derive(Default)]
-struct State {
+struct TestState {
     now_ms: u64,
     timers: BTreeMap<u32, u64>,
     woken: bool,
@@ -309,7 +310,7 @@ struct State {
 }
 
 impl Hub {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TestState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -33,9 +33,9 @@
 //!
 //! hearthd_sdk::export!(Plug);
 //!
-//! let mut bench = hearthd_sdk::harness::Bench::<Plug>::new(serde_json::json!({}));
-//! assert!(bench.set("power", "ON").is_done());
-//! assert_eq!(bench.published("power").as_deref(), Some("ON"));
+//! let mut device = hearthd_sdk::harness::TestDevice::<Plug>::new(serde_json::json!({}));
+//! assert!(device.set("power", "ON").is_done());
+//! assert_eq!(device.published("power").as_deref(), Some("ON"));
 //! ```
 //!
 //! `hearthd plugin new` writes such a crate.

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_sdk::harness::{Reply, TestDevice};
 use hearthd_sdk::{
     Absence, Answer, Changes, Context, Deferred, Device, Failure, FailureKind, NoConfig, Outcome,
     Problem, Problems, Property,
@@ -141,8 +141,8 @@ impl Device for Probe {
 
 hearthd_sdk::export!(Probe);
 
-fn bench() -> Bench<Probe> {
-    Bench::new(json!({}))
+fn device() -> TestDevice<Probe> {
+    TestDevice::new(json!({}))
 }
 
 fn failed(reply: Reply) -> (FailureKind, String) {
@@ -190,7 +190,7 @@ fn a_declaration_is_the_json_of_rule_d1() {
 #[test]
 fn a_config_problem_names_its_place() {
     let paths = |config| -> Vec<String> {
-        Bench::<Probe>::problems(&config).into_iter().map(|problem| problem.path).collect()
+        TestDevice::<Probe>::problems(&config).into_iter().map(|problem| problem.path).collect()
     };
     assert_eq!(paths(json!({"limits": {"least": "x"}})), ["limits.least"]);
     assert_eq!(paths(json!({"limits": {"lest": 1}})), ["limits.lest"]);
@@ -198,40 +198,40 @@ fn a_config_problem_names_its_place() {
     assert_eq!(paths(json!(3)), [""]);
     let message = "-1 is not a count (0 or more)".to_owned();
     assert_eq!(
-        Bench::<Probe>::problems(&json!({"limits": {"least": -1}})),
+        TestDevice::<Probe>::problems(&json!({"limits": {"least": -1}})),
         [Problem { path: "limits.least".to_owned(), message }]
     );
 }
 
 #[test]
 fn values_arrive_typed_and_go_out_as_text() {
-    let mut bench = bench();
-    assert!(bench.set("level", "21.5").is_done());
-    assert_eq!(bench.published("level").as_deref(), Some("21.5"));
-    assert!(bench.set_all(json!({"count": 7, "level": 22})).is_done());
-    assert_eq!(bench.published("count").as_deref(), Some("7"));
-    assert_eq!(bench.published("level").as_deref(), Some("22"));
-    assert_eq!(failed(bench.set("count", "101")).0, FailureKind::Invalid);
-    assert_eq!(failed(bench.set("report", "1")).0, FailureKind::Invalid);
-    assert_eq!(failed(bench.set("colour", "red")).0, FailureKind::Invalid);
+    let mut device = device();
+    assert!(device.set("level", "21.5").is_done());
+    assert_eq!(device.published("level").as_deref(), Some("21.5"));
+    assert!(device.set_all(json!({"count": 7, "level": 22})).is_done());
+    assert_eq!(device.published("count").as_deref(), Some("7"));
+    assert_eq!(device.published("level").as_deref(), Some("22"));
+    assert_eq!(failed(device.set("count", "101")).0, FailureKind::Invalid);
+    assert_eq!(failed(device.set("report", "1")).0, FailureKind::Invalid);
+    assert_eq!(failed(device.set("colour", "red")).0, FailureKind::Invalid);
 }
 
 #[test]
 fn a_panic_ends_the_command_and_not_the_process() {
-    let mut bench = bench();
-    bench.set("count", "9");
-    assert_eq!(bench.set("mode", "panic"), Reply::Panicked);
-    assert!(bench.logs().iter().any(|line| line.starts_with("ERROR panic: no such luck at=")));
-    bench.restart();
-    assert!(bench.set("count", "1").is_done());
-    assert_eq!(bench.set("mode", "panic while held"), Reply::Panicked);
+    let mut device = device();
+    device.set("count", "9");
+    assert_eq!(device.set("mode", "panic"), Reply::Panicked);
+    assert!(device.logs().iter().any(|line| line.starts_with("ERROR panic: no such luck at=")));
+    device.restart();
+    assert!(device.set("count", "1").is_done());
+    assert_eq!(device.set("mode", "panic while held"), Reply::Panicked);
 }
 
 #[test]
 #[should_panic(expected = "the device failed")]
 fn a_panic_in_a_timer_fails_the_test() {
-    let mut bench = Bench::<Nine>::new(json!({}));
-    bench.advance(Duration::from_secs(1));
+    let mut device = TestDevice::<Nine>::new(json!({}));
+    device.advance(Duration::from_secs(1));
 }
 
 /// Panics in a timer.
@@ -261,100 +261,100 @@ impl Device for Nine {
 
 #[test]
 fn a_failure_carries_its_kind_and_message() {
-    assert_eq!(failed(bench().set("mode", "busy")), (FailureKind::Busy, "in motion".to_owned()));
+    assert_eq!(failed(device().set("mode", "busy")), (FailureKind::Busy, "in motion".to_owned()));
 }
 
 #[test]
 fn a_thread_answers_later() {
-    let mut bench = bench();
-    bench.set("mode", "thread");
-    assert_eq!(bench.wait_for_reply(Duration::from_secs(10)), Reply::Done);
-    assert_eq!(bench.published("mode").as_deref(), Some("thread"));
+    let mut device = device();
+    device.set("mode", "thread");
+    assert_eq!(device.wait_for_reply(Duration::from_secs(10)), Reply::Done);
+    assert_eq!(device.published("mode").as_deref(), Some("thread"));
 }
 
 #[test]
 fn a_timer_answers_later() {
-    let mut bench = bench();
-    bench.set("mode", "timers");
-    assert_eq!(bench.set("mode", "hold"), Reply::Pending);
-    bench.advance(Duration::from_secs(2));
-    assert_eq!(failed(bench.reply()), (FailureKind::Failed, "timed out".to_owned()));
+    let mut device = device();
+    device.set("mode", "timers");
+    assert_eq!(device.set("mode", "hold"), Reply::Pending);
+    device.advance(Duration::from_secs(2));
+    assert_eq!(failed(device.reply()), (FailureKind::Failed, "timed out".to_owned()));
 }
 
 #[test]
 fn every_deferred_command_is_answered_once() {
     let dropped = (FailureKind::Failed, "dropped".to_owned());
-    let mut bench = bench();
-    assert_eq!(failed(bench.set("mode", "drop")), dropped);
-    assert!(bench.set("mode", "change of mind").is_done());
+    let mut device = device();
+    assert_eq!(failed(device.set("mode", "drop")), dropped);
+    assert!(device.set("mode", "change of mind").is_done());
     assert_eq!(
-        failed(bench.set("mode", "fail after all")),
+        failed(device.set("mode", "fail after all")),
         (FailureKind::Invalid, "after all".to_owned())
     );
-    assert_eq!(failed(bench.set("mode", "promise")).0, FailureKind::Failed);
-    assert_eq!(bench.set("mode", "hold"), Reply::Pending);
+    assert_eq!(failed(device.set("mode", "promise")).0, FailureKind::Failed);
+    assert_eq!(device.set("mode", "hold"), Reply::Pending);
 }
 
 #[test]
 fn timers_fire_in_order_on_the_virtual_clock() {
-    let mut bench = bench();
-    bench.set("mode", "timers");
-    bench.advance(Duration::from_secs(10));
-    let reports: Vec<String> = bench.published_all().into_iter().map(|(_, text)| text).collect();
+    let mut device = device();
+    device.set("mode", "timers");
+    device.advance(Duration::from_secs(10));
+    let reports: Vec<String> = device.published_all().into_iter().map(|(_, text)| text).collect();
     assert_eq!(reports, [r#"{"now":2,"timer":2}"#, r#"{"now":3,"timer":1}"#]);
-    assert_eq!(bench.now(), Duration::from_secs(10));
+    assert_eq!(device.now(), Duration::from_secs(10));
 }
 
 #[test]
 fn several_wakes_make_one_call() {
-    let mut bench = bench();
-    bench.set("mode", "wake");
-    assert_eq!(bench.take_published(), [("report".to_owned(), "\"awake\"".to_owned())]);
+    let mut device = device();
+    device.set("mode", "wake");
+    assert_eq!(device.take_published(), [("report".to_owned(), "\"awake\"".to_owned())]);
 }
 
 #[test]
 fn an_absence_arrives_parsed() {
-    let mut bench = bench();
-    bench.absence(json!({
+    let mut device = device();
+    device.absence(json!({
         "generation": "00ff", "outcome": "consumed", "clean": false,
         "acknowledgements": [{"responder": "guard", "payload": "ok", "status": 200, "before_fence": true}],
     }));
-    assert_eq!(bench.published("power").as_deref(), Some("ON"));
-    bench
+    assert_eq!(device.published("power").as_deref(), Some("ON"));
+    device
         .absence(json!({"generation": "00ff", "outcome": "not-published", "acknowledgements": []}));
-    assert_eq!(bench.published("power").as_deref(), Some("OFF"));
+    assert_eq!(device.published("power").as_deref(), Some("OFF"));
 }
 
 #[test]
 fn state_survives_a_restart() {
-    let mut bench = bench();
-    bench.set("count", "42");
-    bench.restart();
-    assert_eq!(bench.saved_state(), Some(vec![42]));
+    let mut device = device();
+    device.set("count", "42");
+    device.restart();
+    assert_eq!(device.saved_state(), Some(vec![42]));
 }
 
 #[test]
 #[should_panic(expected = "published against its declaration")]
 fn a_value_outside_of_its_declaration_fails_the_test() {
-    bench().set("mode", "mistake");
+    device().set("mode", "mistake");
 }
 
 #[test]
 fn events_reach_the_log_with_their_fields() {
-    assert_eq!(bench().logs(), ["INFO created id=bench"]);
+    assert_eq!(device().logs(), ["INFO created id=device"]);
 }
 
 #[test]
 fn a_thread_of_the_device_logs_and_any_error_is_a_failure() {
-    let mut bench = bench();
-    let failure = failed(bench.set("mode", "worker"));
+    let mut device = device();
+    let failure = failed(device.set("mode", "worker"));
     assert_eq!(failure, (FailureKind::Failed, "number too large to fit in target type".to_owned()));
-    assert_eq!(bench.logs().last().map(String::as_str), Some("INFO at work"));
+    assert_eq!(device.logs().last().map(String::as_str), Some("INFO at work"));
 }
 
 #[test]
 fn a_declaration_that_the_hub_would_refuse_fails_the_test() {
-    let problems = Bench::<Misdeclared>::try_new(json!({})).expect_err("six mistakes");
+    let problems = TestDevice::<Misdeclared>::try_new(json!({})).expect_err("six mistakes");
     let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, ["Power", "get", "level", "speed", "mode", "fine"]);
 }

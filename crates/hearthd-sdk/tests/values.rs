@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_sdk::harness::{Reply, TestDevice};
 use hearthd_sdk::{Answer, Changes, Context, Device, Failure, NoConfig, Property};
 use serde_json::{Value, json};
 
@@ -48,10 +48,10 @@ impl Device for Table {
 }
 
 /// Returns the state that a command has led to.
-fn state_after(property: &str, command: impl FnOnce(&mut Bench<Table>) -> Reply) -> String {
-    let mut bench = Bench::<Table>::new(json!({}));
-    match command(&mut bench) {
-        Reply::Done => bench.published(property).expect("it publishes what is set"),
+fn state_after(property: &str, command: impl FnOnce(&mut TestDevice<Table>) -> Reply) -> String {
+    let mut device = TestDevice::<Table>::new(json!({}));
+    match command(&mut device) {
+        Reply::Done => device.published(property).expect("it publishes what is set"),
         Reply::Failed(_) => "refused".into(),
         other => panic!("{property}: {other:?}"),
     }
@@ -64,17 +64,18 @@ fn the_table_of_values_holds_in_every_form() {
         let [property, written, value] = row.split(" | ").collect::<Vec<_>>()[..] else {
             panic!("three columns, not {row}");
         };
-        assert_eq!(state_after(property, |bench| bench.set(property, written)), value, "{row}");
-        let text = |bench: &mut Bench<Table>| bench.set_all(json!({ property: written }));
+        assert_eq!(state_after(property, |device| device.set(property, written)), value, "{row}");
+        let text = |device: &mut TestDevice<Table>| device.set_all(json!({ property: written }));
         assert_eq!(state_after(property, text), value, "{row} as JSON text");
         let literal = serde_json::from_str::<Value>(written).ok();
         if let Some(literal) = literal.filter(|_| property != "text") {
-            let literal = |bench: &mut Bench<Table>| bench.set_all(json!({ property: literal }));
+            let literal =
+                |device: &mut TestDevice<Table>| device.set_all(json!({ property: literal }));
             assert_eq!(state_after(property, literal), value, "{row} as JSON");
         }
         let published = catch_unwind(AssertUnwindSafe(|| {
             let report = json!({ property: written }).to_string();
-            state_after(property, |bench| bench.set("report", &report))
+            state_after(property, |device| device.set("report", &report))
         }));
         let is_state = !written.eq_ignore_ascii_case("TOGGLE");
         let expected = if is_state { value } else { "refused" };

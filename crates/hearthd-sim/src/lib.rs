@@ -14,6 +14,7 @@ mod faults;
 mod invariants;
 mod ledger;
 mod link;
+mod pair;
 mod plan;
 mod report;
 mod shrink;
@@ -28,6 +29,7 @@ use std::{
     },
 };
 
+pub use pair::{PairReport, play_pair, run_pairs};
 use plan::Plan;
 pub use report::{Failure, Report};
 pub use shrink::{Replay, replay};

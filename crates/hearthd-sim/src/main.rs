@@ -30,6 +30,9 @@ struct Options {
     /// Only say which seed fails first
     #[arg(long)]
     brief: bool,
+    /// Play hub and broker together, both as they are
+    #[arg(long)]
+    together: bool,
     /// Take the protections of the core away one by one, and see that each is missed
     #[arg(long)]
     mutants: bool,
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if options.mutants {
         return mutants::hunt(options.steps);
+    }
+    if options.together {
+        return together(&options);
     }
     if let Some(seed) = options.seed {
         let replay = hearthd_sim::replay(seed, options.steps);
@@ -57,6 +63,29 @@ fn main() -> ExitCode {
     let report = hearthd_sim::run(seeds, options.steps, progress(began, options.seeds));
     println!("\r{report}  in {:.0?}", began.elapsed());
     conclude(&report, &options)
+}
+
+/// Plays hub and broker together.
+fn together(options: &Options) -> ExitCode {
+    if let Some(seed) = options.seed {
+        let mut tell = |line: String| println!("{line}");
+        let report = hearthd_sim::play_pair(seed, options.steps, Some(&mut tell));
+        return exit(report.failure.is_none());
+    }
+    let began = Instant::now();
+    let seeds = options.first..options.first.saturating_add(options.seeds);
+    let report = hearthd_sim::run_pairs(seeds, options.steps, progress(began, options.seeds));
+    println!("\r{} homes, hub and broker together, in {:.0?}", report.seeds, began.elapsed());
+    for (what, count) in &report.counts {
+        println!("{count:12} {what}");
+    }
+    if let Some((seed, what)) = &report.failure {
+        println!("seed {seed}: {what}");
+        println!("again: cargo xtask sim --together --seed {seed} --steps {}", options.steps);
+        return ExitCode::FAILURE;
+    }
+    println!("every invariant held");
+    ExitCode::SUCCESS
 }
 
 fn conclude(report: &Report, options: &Options) -> ExitCode {

@@ -16,3 +16,28 @@ fn a_seed_always_plays_the_same() {
     assert!(first.len() > 200, "a trace of {} lines", first.len());
     assert_eq!(first, trace());
 }
+
+#[test]
+fn hub_and_broker_keep_their_promises_together() {
+    let report = hearthd_sim::run_pairs(0..120, 60, |_| ());
+    if let Some((seed, what)) = &report.failure {
+        let mut trace = String::new();
+        let mut tell = |line: String| trace += &format!("{line}\n");
+        hearthd_sim::play_pair(*seed, 60, Some(&mut tell));
+        panic!("{trace}seed {seed}: {what}");
+    }
+    for what in [
+        "power cut of the broker",
+        "crash of the broker",
+        "a hub is killed",
+        "a hub stops",
+        "cut",
+        "a slow reader",
+        "a phone sleeps",
+        "a flood",
+        "a will seen",
+        "an outcome",
+    ] {
+        assert!(report.counts.get(what).is_some_and(|count| *count > 10), "{what}: {report:?}");
+    }
+}

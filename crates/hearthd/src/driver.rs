@@ -25,6 +25,7 @@ use crate::{
     notice,
     plugin::STATUS,
     preflight::Accepted,
+    random::random_bytes,
     reload::Reloader,
     service::Service,
     store::{Store, StoreEvent},
@@ -427,13 +428,6 @@ async fn sleep_until(timeout: Option<Duration>) {
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     Duration::try_from(time).expect("a time since boot is not negative")
-}
-
-/// Returns random bytes, for a generation or Correlation Data.
-pub(crate) fn random_bytes() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system has a source of randomness");
-    bytes
 }
 
 /// How many inputs are handled before the link, the devices and signals get their turn.

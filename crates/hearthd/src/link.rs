@@ -4,12 +4,12 @@
 //! connection: a fresh client, dropped on any error. It sends nothing by itself but PINGREQ, keeps no
 //! message, and never blocks; what has to be sent again is its user's to remember.
 
+mod convert;
 mod packets;
 mod poll;
 mod relay;
 #[cfg(test)]
 mod tests;
-mod wire;
 mod words;
 
 use std::{
@@ -37,12 +37,12 @@ use tokio::{
 };
 
 use crate::config::Broker;
-use poll::{Ended, Polled, Poller, Receipt, Relaying, Unhurried, Waiting};
-use relay::Relay;
-use wire::{
+use convert::{
     asked_expiry, connect_properties, last_will, puback_code, read_connack, read_message,
     subscribe_code, tls_configuration,
 };
+use poll::{Ended, Polled, Poller, QueuedPacket, Receipt, Relaying, Waiting};
+use relay::Relay;
 
 /// What one CONNECT says.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub enum LinkEvent {
 pub struct Link {
     client: AsyncClient,
     /// What goes out between messages: a PUBACK at most for each message that the broker has in flight, and DISCONNECT.
-    unhurried: mpsc::UnboundedSender<Unhurried>,
+    packets: mpsc::UnboundedSender<QueuedPacket>,
     /// The one task that polls rumqttc: its poll must not be cancelled, or packets are lost.
     _poller: JoinSet<()>,
     events: mpsc::Receiver<Polled>,
@@ -148,7 +148,7 @@ impl Link {
         }
         let (client, event_loop) = AsyncClient::new(mqtt, REQUEST_CAPACITY);
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
-        let (unhurried, waiting) = mpsc::unbounded_channel();
+        let (packets, waiting) = mpsc::unbounded_channel();
         let waiting = Waiting { client: client.clone(), packets: waiting };
         let relaying = relay.map(|name| Relaying { name, tls });
         let poller =
@@ -157,7 +157,7 @@ impl Link {
         tasks.spawn(poller.run());
         Ok(Self {
             client,
-            unhurried,
+            packets,
             _poller: tasks,
             events,
             unnumbered: VecDeque::new(),
@@ -282,7 +282,7 @@ impl Link {
     pub fn acknowledge(&mut self, delivery: DeliveryId) {
         if let Some(receipt) = self.deliveries.remove(&delivery.0) {
             // It fails where the connection is over, which the next event says.
-            let _ = self.unhurried.send(Unhurried::Acknowledge(receipt));
+            let _ = self.packets.send(QueuedPacket::Acknowledge(receipt));
         }
     }
 
@@ -290,7 +290,7 @@ impl Link {
     pub fn disconnect(&mut self) {
         self.disconnecting = true;
         self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
-        let _ = self.unhurried.send(Unhurried::Disconnect);
+        let _ = self.packets.send(QueuedPacket::Disconnect);
     }
 
     /// Ends the connection over a broker that breaks the standard: with DISCONNECT 0x82, which rumqttc cannot write, so the
@@ -299,7 +299,7 @@ impl Link {
         self.disconnecting = true;
         self.wants_relay = true;
         self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
-        let _ = self.unhurried.send(Unhurried::Protest);
+        let _ = self.packets.send(QueuedPacket::Protest);
     }
 
     /// Returns whether the next connection should be relayed, once this one is over: that yields what the broker says with

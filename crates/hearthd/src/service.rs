@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    struct Rig {
+    struct TestService {
         service: Service,
         told: Arc<Mutex<Vec<String>>>,
         broker: Broker,
@@ -288,7 +288,7 @@ mod tests {
         served: bool,
     }
 
-    impl Rig {
+    impl TestService {
         fn new(watchdog: Option<Duration>) -> Self {
             let told = Arc::new(Mutex::new(Vec::new()));
             let sink = Arc::clone(&told);
@@ -326,88 +326,88 @@ mod tests {
 
     #[test]
     fn the_service_is_ready_with_the_first_online_and_only_then() {
-        let mut rig = Rig::new(None);
+        let mut test = TestService::new(None);
         let cause = Disconnection::Unreachable { error: "connection refused".into() };
-        rig.note(&Notice::Offline { cause, retry_in: Duration::from_millis(3500) });
-        rig.service.reloading();
-        rig.turn(0);
+        test.note(&Notice::Offline { cause, retry_in: Duration::from_millis(3500) });
+        test.service.reloading();
+        test.turn(0);
         let offline = "STATUS=offline: connection refused, again in 4 s; devices: 3 ready";
-        assert_eq!(rig.told(), [offline]);
+        assert_eq!(test.told(), [offline]);
         let online = Notice::Online { session_present: true };
-        rig.note(&online);
+        test.note(&online);
         let status = "STATUS=online as hub at 127.0.0.1:1883, connection 1; devices: 3 ready";
-        assert_eq!(rig.told(), ["READY=1", status]);
-        rig.turn(1000);
-        assert_eq!(rig.told(), [""; 0], "nothing has changed");
-        rig.note(&online);
-        rig.turn(2000);
-        assert_eq!(rig.told(), [status.replace("connection 1", "connection 2")]);
+        assert_eq!(test.told(), ["READY=1", status]);
+        test.turn(1000);
+        assert_eq!(test.told(), [""; 0], "nothing has changed");
+        test.note(&online);
+        test.turn(2000);
+        assert_eq!(test.told(), [status.replace("connection 1", "connection 2")]);
     }
 
     #[test]
     fn a_storm_of_changes_is_told_once_a_second_and_the_last_one_always() {
-        let mut rig = Rig::new(None);
-        rig.note(&Notice::Online { session_present: true });
-        rig.told();
+        let mut test = TestService::new(None);
+        test.note(&Notice::Online { session_present: true });
+        test.told();
         for failed in 1..=2000 {
-            rig.devices = Census::from([("failed", failed), ("ready", 1)]);
-            rig.service.devices_changed();
-            rig.turn(failed as u64);
+            test.devices = Census::from([("failed", failed), ("ready", 1)]);
+            test.service.devices_changed();
+            test.turn(failed as u64);
         }
-        assert_eq!(rig.service.due(), Some(Duration::from_millis(2001)));
-        rig.turn(2001);
-        let told = rig.told();
+        assert_eq!(test.service.due(), Some(Duration::from_millis(2001)));
+        test.turn(2001);
+        let told = test.told();
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[2].ends_with("; devices: 2000 failed, 1 ready"), "{}", told[2]);
-        assert_eq!(rig.service.due(), None);
+        assert_eq!(test.service.due(), None);
     }
 
     #[test]
     fn signs_of_life_come_from_a_loop_that_goes_round_and_from_nothing_else() {
-        let mut rig = Rig::new(Some(Duration::from_secs(20)));
-        rig.note(&Notice::Online { session_present: true });
-        rig.turn(0);
-        rig.told();
+        let mut test = TestService::new(Some(Duration::from_secs(20)));
+        test.note(&Notice::Online { session_present: true });
+        test.turn(0);
+        test.told();
         for second in (10..=60).step_by(10) {
-            assert_eq!(rig.service.due(), Some(Duration::from_secs(second)), "idle until then");
-            rig.turn(second * 1000 - 1);
-            assert_eq!(rig.told(), [""; 0]);
-            rig.turn(second * 1000);
-            assert_eq!(rig.told(), ["WATCHDOG=1"]);
+            assert_eq!(test.service.due(), Some(Duration::from_secs(second)), "idle until then");
+            test.turn(second * 1000 - 1);
+            assert_eq!(test.told(), [""; 0]);
+            test.turn(second * 1000);
+            assert_eq!(test.told(), ["WATCHDOG=1"]);
         }
         // A loop that stands still says nothing, and one that is late says it once.
-        rig.turn(500_000);
-        rig.turn(500_001);
-        assert_eq!(rig.told(), ["WATCHDOG=1"]);
+        test.turn(500_000);
+        test.turn(500_001);
+        assert_eq!(test.told(), ["WATCHDOG=1"]);
     }
 
     #[test]
     fn a_hub_whose_devices_are_not_served_gives_no_sign_of_life_until_they_are() {
-        let mut rig = Rig::new(Some(Duration::from_secs(20)));
-        rig.note(&Notice::Online { session_present: true });
-        rig.turn(0);
-        rig.told();
-        rig.served = false;
-        rig.turn(10_000);
-        assert_eq!((rig.told(), rig.service.due()), (Vec::new(), Some(Duration::from_secs(11))));
-        rig.served = true;
-        rig.turn(11_000);
-        assert_eq!(rig.told(), ["WATCHDOG=1"]);
+        let mut test = TestService::new(Some(Duration::from_secs(20)));
+        test.note(&Notice::Online { session_present: true });
+        test.turn(0);
+        test.told();
+        test.served = false;
+        test.turn(10_000);
+        assert_eq!((test.told(), test.service.due()), (Vec::new(), Some(Duration::from_secs(11))));
+        test.served = true;
+        test.turn(11_000);
+        assert_eq!(test.told(), ["WATCHDOG=1"]);
     }
 
     #[test]
     fn a_report_has_each_fact_by_itself() {
-        let mut rig = Rig::new(None);
+        let mut test = TestService::new(None);
         assert_eq!(
-            (&rig.report()["online"], &rig.report()["prefix"]),
+            (&test.report()["online"], &test.report()["prefix"]),
             (&json!(false), &Json::Null)
         );
         let prefix = Some(hearthd_core::topic::Prefix::parse("alice").unwrap());
-        rig.note(&Notice::PrefixLearned { prefix });
-        rig.note(&Notice::Online { session_present: true });
-        rig.service.store_changed(Some("No space left on device"));
-        rig.note(&Notice::Lacks(vec![hearthd_core::Lack::Retain]));
-        let report = rig.report();
+        test.note(&Notice::PrefixLearned { prefix });
+        test.note(&Notice::Online { session_present: true });
+        test.service.store_changed(Some("No space left on device"));
+        test.note(&Notice::Lacks(vec![hearthd_core::Lack::Retain]));
+        let report = test.report();
         for (key, value) in [
             ("online", json!(true)),
             ("version", json!(env!("CARGO_PKG_VERSION"))),
@@ -422,31 +422,31 @@ mod tests {
         }
         assert!(report["uptime_s"].is_u64(), "{report}");
         let cause = Disconnection::Lost { error: "gone".into() };
-        rig.note(&Notice::Offline { cause, retry_in: Duration::from_secs(1) });
-        assert_eq!(rig.report()["online"], json!(false));
+        test.note(&Notice::Offline { cause, retry_in: Duration::from_secs(1) });
+        assert_eq!(test.report()["online"], json!(false));
     }
 
     #[test]
     fn what_ends_says_so_last() {
-        let mut rig = Rig::new(None);
-        rig.note(&Notice::Online { session_present: true });
-        rig.told();
-        rig.service.stopping();
-        rig.service.devices_changed();
-        rig.turn(9000);
-        assert_eq!(rig.told(), ["STOPPING=1", "STATUS=stopping"]);
+        let mut test = TestService::new(None);
+        test.note(&Notice::Online { session_present: true });
+        test.told();
+        test.service.stopping();
+        test.service.devices_changed();
+        test.turn(9000);
+        assert_eq!(test.told(), ["STOPPING=1", "STATUS=stopping"]);
     }
 
     #[test]
     fn a_store_that_cannot_be_written_shows_until_it_can() {
-        let mut rig = Rig::new(None);
-        rig.service.store_changed(Some("No space left on device"));
-        rig.turn(0);
+        let mut test = TestService::new(None);
+        test.service.store_changed(Some("No space left on device"));
+        test.turn(0);
         let failing = "STATUS=connecting; devices: 3 ready; the state cannot be written: \
                        No space left on device";
-        assert_eq!(rig.told(), [failing]);
-        rig.service.store_changed(None);
-        rig.turn(1000);
-        assert_eq!(rig.told(), ["STATUS=connecting; devices: 3 ready"]);
+        assert_eq!(test.told(), [failing]);
+        test.service.store_changed(None);
+        test.turn(1000);
+        assert_eq!(test.told(), ["STATUS=connecting; devices: 3 ready"]);
     }
 }

@@ -100,7 +100,9 @@ A number marked `!` must be 0. Who lost what is decided by the proxies before th
 - never sent to hub: no copy of the request left the broker for the hub, and the broker was killed
   within 20 s after its PUBACK to the requester;
 - write-behind: the broker was killed within 1 s after the PUBACK with which it took over what is
-  missing, the request from its requester or the answer from the hub.
+  missing, the request from its requester or the answer from the hub;
+- dropped: the broker's log says that messages for this hub were dropped, because too many waited. On a
+  machine that does other things as well, a hub that is killed every few seconds catches up slowly.
 A will's outcome is excused where the broker was killed about when a watcher saw the will or had
 its acknowledgement taken. Whoever has seen a will can acknowledge it, and these brokers vouch for
 nobody: the hostile requester does so with a quarter of the wills, and forges the rest.

@@ -1,9 +1,10 @@
-//! The commands of the README: `cargo xtask demo | run | test | tidy | deny | bench | counts | sim | chaos | toolchains |
-//! sanitize | package | test-arm | test-service | test-pi | nightly`.
+//! The commands of the README: `cargo xtask demo | run | test | tidy | deny | bench | counts | conformance | sim | chaos |
+//! toolchains | sanitize | package | test-arm | test-service | test-pi | nightly`.
 
 mod arm;
 mod bench;
 mod chaos;
+mod conformance;
 mod container;
 mod counts;
 mod demo;
@@ -50,6 +51,8 @@ enum Command {
     Deny(deny::Options),
     /// Measure the daemon beside the alternatives.
     Bench(bench::Options),
+    /// Write the table of the statements of the MQTT standards that the broker is tested against.
+    Conformance,
     /// Hold what a request costs the core, in allocations and instructions, against its budget.
     Counts,
     /// Kill hub and broker and break their link, and count what became of every request and will.
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::tidy(),
         Command::Deny(options) => deny::deny(&options),
         Command::Bench(options) => block_on(unless_interrupted(bench::bench(options))),
+        Command::Conformance => conformance::write(),
         Command::Counts => counts::counts(),
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
         Command::Sim { arguments } => sim::sim(&arguments),

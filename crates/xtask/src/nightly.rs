@@ -22,6 +22,8 @@ pub(crate) struct Options {
 enum Job {
     /// `sim` with a million seeds.
     Sim,
+    /// `sim --together`: hub and broker, a hundred thousand seeds.
+    Together,
     /// `sim --mutants`: each protection of the core taken away.
     Mutants,
     /// `toolchains`.
@@ -75,6 +77,7 @@ impl Job {
     async fn run(self) -> Result<()> {
         let arguments: &[&str] = match self {
             Self::Sim => &["sim", "--seeds", "1000000"],
+            Self::Together => &["sim", "--together", "--seeds", "100000", "--steps", "60"],
             Self::Mutants => &["sim", "--mutants"],
             Self::Toolchains => &["toolchains"],
             Self::Deny => &["deny"],

@@ -19,10 +19,12 @@ const NEEDS: &[Need] = &[
     ("mosquitto", "mosquitto"),
     ("mosquitto_rr", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
-    // The page's own tests are in JavaScript.
-    ("node", "nodejs"),
     // The plugin header is tried with both languages.
     ("c++", "g++"),
+    // Clients of other makes are installed below the build folder; the page's own tests are in JavaScript.
+    ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     // Thermostats of the tests live in Berlin.
     ("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
 ];

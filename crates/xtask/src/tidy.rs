@@ -9,12 +9,13 @@ use std::process::Command;
 
 use hearthd_tests::{Failure, Result, built::workspace};
 
-use crate::provision::stdout_of;
+use crate::{conformance, provision::stdout_of};
 
 /// Tells every problem, and fails where there is one.
 pub(crate) fn tidy() -> Result<()> {
     let mut problems = documents::check(&Repository::new()?)?;
     problems.extend(dependencies::check()?);
+    problems.extend(conformance::check()?);
     for problem in &problems {
         eprintln!("{problem}");
     }

@@ -1,23 +1,23 @@
-//! The command on the bench, with real programs.
+//! The command on the device, with real programs.
 
 use std::path::Path;
 use std::time::Duration;
 
 use hearthd_command::Command;
-use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_sdk::harness::{Reply, TestDevice};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Far more than any of these programs takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn bench(properties: Value) -> Bench<Command> {
-    Bench::new(json!({"timeout": 10.0, "properties": properties}))
+fn device(properties: Value) -> TestDevice<Command> {
+    TestDevice::new(json!({"timeout": 10.0, "properties": properties}))
 }
 
-fn set(bench: &mut Bench<Command>, property: &str, value: &str) -> Reply {
-    match bench.set(property, value) {
-        Reply::Pending => bench.wait_for_reply(PATIENCE),
+fn set(device: &mut TestDevice<Command>, property: &str, value: &str) -> Reply {
+    match device.set(property, value) {
+        Reply::Pending => device.wait_for_reply(PATIENCE),
         reply => reply,
     }
 }
@@ -31,9 +31,9 @@ fn failure(reply: Reply) -> String {
 }
 
 #[track_caller]
-fn wait_for(bench: &Bench<Command>, property: &str, value: &str) {
-    let there = |bench: &Bench<Command>| bench.published(property).as_deref() == Some(value);
-    assert!(bench.wait_until(PATIENCE, there), "{property}: {:?}", bench.published(property));
+fn wait_for(device: &TestDevice<Command>, property: &str, value: &str) {
+    let there = |device: &TestDevice<Command>| device.published(property).as_deref() == Some(value);
+    assert!(device.wait_until(PATIENCE, there), "{property}: {:?}", device.published(property));
 }
 
 fn script(text: &str) -> Value {
@@ -42,7 +42,7 @@ fn script(text: &str) -> Value {
 
 fn paths(properties: Value) -> Vec<String> {
     let config = json!({"properties": properties});
-    Bench::<Command>::problems(&config).into_iter().map(|problem| problem.path).collect()
+    TestDevice::<Command>::problems(&config).into_iter().map(|problem| problem.path).collect()
 }
 
 #[test]
@@ -50,11 +50,11 @@ fn a_value_is_one_argument_and_never_seen_by_a_shell() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("said");
     let run = json!(["sh", "-c", "printf '%s|' \"$@\" >\"$0\"", file, "-v", "say: {value}!"]);
-    let mut bench = bench(json!({"message": {"type": "text", "set": {"run": run}}}));
+    let mut device = device(json!({"message": {"type": "text", "set": {"run": run}}}));
     let text = "$(touch x); 'two  words' \"`id`\"";
-    assert_eq!(set(&mut bench, "message", text), Reply::Done);
+    assert_eq!(set(&mut device, "message", text), Reply::Done);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("-v|say: {text}!|"));
-    assert_eq!(bench.published("message").as_deref(), Some(text));
+    assert_eq!(device.published("message").as_deref(), Some(text));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_switch_is_set_by_words_and_read_back_by_words() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state");
     std::fs::write(&file, "inactive\n").unwrap();
-    let mut bench = bench(json!({"running": {
+    let mut device = device(json!({"running": {
         "type": "switch",
         "set": {
             "run": ["sh", "-c", "case $1 in start) echo active ;; stop) echo inactive ;; esac >\"$0\"", file, "{value}"],
@@ -71,9 +71,9 @@ fn a_switch_is_set_by_words_and_read_back_by_words() {
         "get": {"run": ["sh", "-c", "cat \"$0\"; grep -qx active \"$0\" || exit 3", file], "exit": [0, 3]},
         "read": {"words": {"active": "ON", "inactive": "OFF"}},
     }}));
-    wait_for(&bench, "running", "OFF");
-    assert_eq!(set(&mut bench, "running", "ON"), Reply::Done);
-    assert_eq!(bench.published("running").as_deref(), Some("ON"));
+    wait_for(&device, "running", "OFF");
+    assert_eq!(set(&mut device, "running", "ON"), Reply::Done);
+    assert_eq!(device.published("running").as_deref(), Some("ON"));
 }
 
 #[test]
@@ -81,49 +81,49 @@ fn a_reading_is_cut_out_of_what_a_program_prints_and_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("temperature");
     std::fs::write(&file, "temp=48.3'C\n").unwrap();
-    let mut bench = bench(json!({"temperature": {
+    let mut device = device(json!({"temperature": {
         "type": "number", "unit": "°C", "min": -40, "max": 150,
         "get": {"run": ["cat", file], "every": "30s"},
         "read": {"after": "temp=", "before": "'"},
     }}));
-    wait_for(&bench, "temperature", "48.3");
+    wait_for(&device, "temperature", "48.3");
     std::fs::write(&file, "temp=51'C\n").unwrap();
     // The timer is armed by the worker, after it has published.
-    let again = |bench: &mut Bench<Command>| {
-        bench.advance(Duration::from_secs(30));
-        bench.wait_until(Duration::from_millis(100), |b| {
+    let again = |device: &mut TestDevice<Command>| {
+        device.advance(Duration::from_secs(30));
+        device.wait_until(Duration::from_millis(100), |b| {
             b.published("temperature").as_deref() == Some("51")
         })
     };
-    assert!((0..200).any(|_| again(&mut bench)), "{:?}", bench.published_all());
-    assert!(matches!(bench.set("temperature", "20"), Reply::Failed(_)), "it is read-only");
+    assert!((0..200).any(|_| again(&mut device)), "{:?}", device.published_all());
+    assert!(matches!(device.set("temperature", "20"), Reply::Failed(_)), "it is read-only");
 }
 
 #[test]
 fn what_a_setting_program_prints_is_the_state_where_it_is_configured() {
     let run = script("echo \"  $(( $0 * 2 ))  \"; head -c 100000 /dev/zero");
     let run = json!([run[0], run[1], run[2], "{value}"]);
-    let mut bench = bench(json!({"level": {
+    let mut device = device(json!({"level": {
         "type": "integer", "min": 0, "max": 100, "set": {"run": run, "state": "output"},
         "read": {"before": "\n"},
     }}));
-    assert_eq!(set(&mut bench, "level", "21"), Reply::Done);
-    assert_eq!(bench.published("level").as_deref(), Some("42"));
-    assert!(failure(set(&mut bench, "level", "51")).contains("`102` is no value"));
-    assert_eq!(bench.published("level").as_deref(), Some("42"));
+    assert_eq!(set(&mut device, "level", "21"), Reply::Done);
+    assert_eq!(device.published("level").as_deref(), Some("42"));
+    assert!(failure(set(&mut device, "level", "51")).contains("`102` is no value"));
+    assert_eq!(device.published("level").as_deref(), Some("42"));
 }
 
 #[test]
 fn a_program_that_fails_is_answered_with_what_it_says() {
-    let mut bench = bench(json!({
+    let mut device = device(json!({
         "a": {"type": "switch", "set": {"run": script("echo 'no such' >&2; echo pin >&2; exit 4")}},
         "b": {"type": "switch", "set": {"run": ["/nowhere/gpio"]}},
         "c": {"type": "switch", "set": {"run": script("kill -9 $$")}},
     }));
-    assert_eq!(failure(set(&mut bench, "a", "ON")), "sh: exit status: 4: no such pin");
-    assert!(failure(set(&mut bench, "b", "ON")).starts_with("start /nowhere/gpio: No such file"));
-    assert!(failure(set(&mut bench, "c", "ON")).starts_with("sh: signal: 9"));
-    assert_eq!(bench.published_all(), []);
+    assert_eq!(failure(set(&mut device, "a", "ON")), "sh: exit status: 4: no such pin");
+    assert!(failure(set(&mut device, "b", "ON")).starts_with("start /nowhere/gpio: No such file"));
+    assert!(failure(set(&mut device, "c", "ON")).starts_with("sh: signal: 9"));
+    assert_eq!(device.published_all(), []);
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn at_the_timeout_the_program_and_all_that_it_started_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let run = json!(["sh", "-c", "sleep 1000 & echo $! >\"$0\"; echo $$ >>\"$0\"; wait", pids]);
-    let mut bench = Bench::<Command>::new(json!({
+    let mut device = TestDevice::<Command>::new(json!({
         "timeout": "3s", "properties": {"pump": {"type": "switch", "set": {"run": run}}},
     }));
-    let said = failure(set(&mut bench, "pump", "ON"));
+    let said = failure(set(&mut device, "pump", "ON"));
     assert_eq!(said, "sh: not done after 3s, ended");
-    wait_until_gone(&bench, &pids);
+    wait_until_gone(&device, &pids);
 }
 
 #[test]
@@ -144,15 +144,15 @@ fn the_end_of_the_device_ends_its_program() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let run = json!(["sh", "-c", "echo $$ >\"$0.new\"; mv \"$0.new\" \"$0\"; sleep 1000", pids]);
-    let mut bench = bench(json!({"pump": {"type": "switch", "set": {"run": run}}}));
-    assert_eq!(bench.set("pump", "ON"), Reply::Pending);
-    assert!(bench.wait_until(PATIENCE, |_| pids.exists()), "the program has started");
-    bench.restart();
-    wait_until_gone(&bench, &pids);
+    let mut device = device(json!({"pump": {"type": "switch", "set": {"run": run}}}));
+    assert_eq!(device.set("pump", "ON"), Reply::Pending);
+    assert!(device.wait_until(PATIENCE, |_| pids.exists()), "the program has started");
+    device.restart();
+    wait_until_gone(&device, &pids);
 }
 
 #[track_caller]
-fn wait_until_gone(bench: &Bench<Command>, pids: &Path) {
+fn wait_until_gone(device: &TestDevice<Command>, pids: &Path) {
     let pids = std::fs::read_to_string(pids).unwrap();
     for pid in pids.lines() {
         // One whose parent has gone may wait as a zombie for whoever takes it over.
@@ -160,7 +160,7 @@ fn wait_until_gone(bench: &Bench<Command>, pids: &Path) {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
             stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
         };
-        assert!(bench.wait_until(PATIENCE, |_| !lives()), "process {pid} lives on");
+        assert!(device.wait_until(PATIENCE, |_| !lives()), "process {pid} lives on");
     }
 }
 
@@ -169,11 +169,11 @@ fn a_background_process_does_not_hold_up_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");
     let run = json!(["sh", "-c", "sleep 1000 & echo $! >\"$0\"; echo done", pid]);
-    let mut bench = bench(json!({
+    let mut device = device(json!({
         "job": {"type": "text", "set": {"run": run, "state": "output"}},
     }));
-    assert_eq!(set(&mut bench, "job", "x"), Reply::Done);
-    assert_eq!(bench.published("job").as_deref(), Some("done"));
+    assert_eq!(set(&mut device, "job", "x"), Reply::Done);
+    assert_eq!(device.published("job").as_deref(), Some("done"));
     let pid = std::fs::read_to_string(&pid).unwrap();
     let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).expect("it was left alone");
@@ -182,13 +182,13 @@ fn a_background_process_does_not_hold_up_the_answer() {
 #[test]
 fn one_property_is_set_at_a_time_and_too_many_wait_for_none() {
     let run = script("sleep 1000");
-    let mut bench = bench(json!({
+    let mut device = device(json!({
         "a": {"type": "switch", "set": {"run": run}},
         "b": {"type": "switch", "set": {"run": run}},
     }));
-    let several = failure(bench.set_all(json!({"a": true, "b": true})));
+    let several = failure(device.set_all(json!({"a": true, "b": true})));
     assert_eq!(several, "a command sets one property at a time");
-    let replies: Vec<_> = (0..40).map(|_| bench.set("a", "ON")).collect();
+    let replies: Vec<_> = (0..40).map(|_| device.set("a", "ON")).collect();
     assert!(matches!(replies[0], Reply::Pending));
     assert_eq!(failure(replies[39].clone()), "too many commands wait");
 }
@@ -197,53 +197,53 @@ fn one_property_is_set_at_a_time_and_too_many_wait_for_none() {
 fn what_waited_past_its_deadline_does_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ran");
-    let mut bench = bench(json!({"a": {"type": "switch", "set": {"run": ["touch", file]}}}));
-    bench.advance(Duration::from_secs(9));
-    bench.set_deadline(Some(Duration::from_secs(9)));
-    assert!(failure(set(&mut bench, "a", "ON")).contains("did not run"));
+    let mut device = device(json!({"a": {"type": "switch", "set": {"run": ["touch", file]}}}));
+    device.advance(Duration::from_secs(9));
+    device.set_deadline(Some(Duration::from_secs(9)));
+    assert!(failure(set(&mut device, "a", "ON")).contains("did not run"));
     assert!(!file.exists());
 }
 
 #[test]
 fn a_state_that_no_program_tells_is_remembered() {
-    let mut bench = bench(json!({
+    let mut device = device(json!({
         "scene": {"type": "choice", "values": ["day", "night"], "set": {"run": ["true"]}},
         "bell": {"type": "switch", "set": {"run": ["true"], "state": "none"}},
     }));
-    assert_eq!(bench.published_all(), []);
-    assert_eq!(set(&mut bench, "scene", "night"), Reply::Done);
-    assert_eq!(set(&mut bench, "bell", "ON"), Reply::Done);
-    bench.take_published();
-    bench.restart();
-    assert_eq!(bench.take_published(), [("scene".to_owned(), "night".to_owned())]);
+    assert_eq!(device.published_all(), []);
+    assert_eq!(set(&mut device, "scene", "night"), Reply::Done);
+    assert_eq!(set(&mut device, "bell", "ON"), Reply::Done);
+    device.take_published();
+    device.restart();
+    assert_eq!(device.take_published(), [("scene".to_owned(), "night".to_owned())]);
 }
 
 #[test]
 fn a_program_sees_little_of_the_hubs_environment() {
-    let mut bench = Bench::<Command>::new(json!({
+    let mut device = TestDevice::<Command>::new(json!({
         "timeout": 10.0,
         "environment": {"CHIP": "gpiochip0"},
         "properties": {"seen": {"type": "text", "set": {"run": ["env"], "state": "output"}}},
     }));
-    assert_eq!(set(&mut bench, "seen", "x"), Reply::Done);
-    let seen = bench.published("seen").unwrap();
+    assert_eq!(set(&mut device, "seen", "x"), Reply::Done);
+    let seen = device.published("seen").unwrap();
     assert!(seen.contains("CHIP=gpiochip0") && seen.contains("PATH="), "{seen}");
     assert!(!seen.contains("CARGO"), "{seen}");
 }
 
 #[test]
 fn a_reading_that_fails_is_logged_once() {
-    let mut bench = bench(json!({
+    let mut device = device(json!({
         "a": {"type": "number", "get": {"run": ["echo", "warm"], "every": 1.0}},
         "b": {"type": "text", "set": {"run": ["true"]}},
     }));
     for _ in 0..3 {
-        bench.advance(Duration::from_secs(1));
+        device.advance(Duration::from_secs(1));
         // One worker: what is asked for first has been done before this is answered.
-        assert_eq!(set(&mut bench, "b", "x"), Reply::Done);
+        assert_eq!(set(&mut device, "b", "x"), Reply::Done);
     }
     let warnings: Vec<_> =
-        bench.logs().into_iter().filter(|line| line.starts_with("WARN")).collect();
+        device.logs().into_iter().filter(|line| line.starts_with("WARN")).collect();
     assert_eq!(warnings, ["WARN not read property=a error=`warm` is no value of this property"]);
 }
 
@@ -282,7 +282,7 @@ fn every_mistake_in_a_table_is_named_with_its_place() {
     assert_eq!(paths(json!({"get": {"type": "text", "get": run}})), ["properties.get"]);
     assert_eq!(paths(json!({})), ["properties"]);
     let timeout = json!({"timeout": 0, "properties": {"a": {"type": "text", "get": run}}});
-    assert_eq!(Bench::<Command>::problems(&timeout)[0].path, "timeout");
+    assert_eq!(TestDevice::<Command>::problems(&timeout)[0].path, "timeout");
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn the_tables_of_the_readme_are_good() {
         for (name, device) in table["devices"].as_table().unwrap() {
             assert_eq!(device["plugin"].as_str(), Some("command"), "{name}");
             let config = serde_json::to_value(&device["config"]).unwrap();
-            assert_eq!(Bench::<Command>::problems(&config), [], "{name}");
+            assert_eq!(TestDevice::<Command>::problems(&config), [], "{name}");
             devices += 1;
         }
     }
@@ -309,7 +309,7 @@ fn the_outputs_of_the_readme_are_read() {
         ("volume: 35%   repeat: off", "integer", json!({"after": "volume:", "before": "%"}), "35"),
     ] {
         let get = json!({"run": ["echo", printed]});
-        let bench = bench(json!({"a": {"type": kind, "get": get, "read": read}}));
-        wait_for(&bench, "a", value);
+        let device = device(json!({"a": {"type": kind, "get": get, "read": read}}));
+        wait_for(&device, "a", value);
     }
 }

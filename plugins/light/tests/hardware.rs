@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearthd_light::Light;
 use hearthd_machine::Machine;
-use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_sdk::harness::{Reply, TestDevice};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,29 +36,29 @@ fn config(machine: &Machine, extra: Value) -> Value {
     config
 }
 
-fn bench(machine: &Machine, extra: Value) -> Bench<Light> {
-    Bench::new(config(machine, extra))
+fn device(machine: &Machine, extra: Value) -> TestDevice<Light> {
+    TestDevice::new(config(machine, extra))
 }
 
 #[test]
 fn an_led_shows_what_the_light_says() {
     let machine = with_lamp(machine());
-    let mut bench = bench(&machine, json!({}));
-    assert_eq!((shown(&machine), bench.published("alert")), (0, Some("none".into())));
-    assert!(bench.set("brightness", "40").is_done());
+    let mut device = device(&machine, json!({}));
+    assert_eq!((shown(&machine), device.published("alert")), (0, Some("none".into())));
+    assert!(device.set("brightness", "40").is_done());
     assert_eq!(shown(&machine), 102);
-    assert!(bench.set("power", "OFF").is_done());
+    assert!(device.set("power", "OFF").is_done());
     assert_eq!(shown(&machine), 0);
-    assert!(bench.set("power", "ON").is_done());
+    assert!(device.set("power", "ON").is_done());
     assert_eq!(shown(&machine), 102);
 }
 
 #[test]
 fn a_perceptual_led_gives_less_light_in_the_middle() {
     let machine = with_lamp(machine());
-    let mut bench = bench(&machine, json!({"curve": "perceptual"}));
+    let mut device = device(&machine, json!({"curve": "perceptual"}));
     let mut at = |brightness: &str| {
-        bench.set("brightness", brightness);
+        device.set("brightness", brightness);
         shown(&machine)
     };
     assert_eq!(["0", "1", "50", "100"].map(&mut at), [0, 1, 47, 255]);
@@ -67,50 +67,50 @@ fn a_perceptual_led_gives_less_light_in_the_middle() {
 #[test]
 fn a_transition_takes_its_time_and_the_state_says_the_end_at_once() {
     let machine = with_lamp(machine());
-    let mut bench = bench(&machine, json!({}));
-    assert!(bench.set_all(json!({"brightness": 100, "transition": 4})).is_done());
-    assert_eq!((bench.published("brightness"), shown(&machine)), (Some("100".into()), 0));
+    let mut device = device(&machine, json!({}));
+    assert!(device.set_all(json!({"brightness": 100, "transition": 4})).is_done());
+    assert_eq!((device.published("brightness"), shown(&machine)), (Some("100".into()), 0));
     let mut levels = Vec::new();
     for _ in 0..4 {
-        bench.advance(SECOND);
+        device.advance(SECOND);
         levels.push(shown(&machine));
     }
     assert_eq!(levels, [64, 128, 191, 255]);
-    bench.set("power", "OFF");
-    bench.advance(SECOND);
-    bench.set("brightness", "75");
+    device.set("power", "OFF");
+    device.advance(SECOND);
+    device.set("brightness", "75");
     assert_eq!(shown(&machine), 191, "turned round on the way");
-    bench.take_published();
-    bench.advance(60 * SECOND);
-    assert_eq!((shown(&machine), bench.take_published()), (191, vec![]));
+    device.take_published();
+    device.advance(60 * SECOND);
+    assert_eq!((shown(&machine), device.take_published()), (191, vec![]));
 }
 
 #[test]
 fn a_lamp_that_comes_late_is_taken_when_it_comes() {
     let machine = machine();
-    let mut bench = bench(&machine, json!({"power_on": "on"}));
-    let alert = bench.published("alert").expect("an alert");
+    let mut device = device(&machine, json!({"power_on": "on"}));
+    let alert = device.published("alert").expect("an alert");
     assert!(alert.starts_with("no such LED `lamp`"), "{alert}");
-    assert!(matches!(bench.set("brightness", "50"), Reply::Failed(_)));
-    assert_eq!(bench.published("brightness").as_deref(), Some("100"), "nothing has changed");
+    assert!(matches!(device.set("brightness", "50"), Reply::Failed(_)));
+    assert_eq!(device.published("brightness").as_deref(), Some("100"), "nothing has changed");
     let machine = with_lamp(machine);
-    bench.advance(31 * SECOND);
-    assert_eq!((shown(&machine), bench.published("alert")), (255, Some("none".into())));
-    assert!(bench.set("brightness", "50").is_done());
+    device.advance(31 * SECOND);
+    assert_eq!((shown(&machine), device.published("alert")), (255, Some("none".into())));
+    assert!(device.set("brightness", "50").is_done());
 }
 
 #[test]
 fn a_lamp_that_is_lost_is_told_and_found_again() {
     let machine = with_lamp(machine());
-    let mut bench = bench(&machine, json!({}));
-    bench.set("power", "ON");
+    let mut device = device(&machine, json!({}));
+    device.set("power", "ON");
     std::fs::remove_dir_all(machine.path("sys")).expect("removed");
-    assert!(matches!(bench.set("power", "OFF"), Reply::Failed(_)));
-    assert_ne!(bench.published("alert").as_deref(), Some("none"));
+    assert!(matches!(device.set("power", "OFF"), Reply::Failed(_)));
+    assert_ne!(device.published("alert").as_deref(), Some("none"));
     let machine = with_lamp(machine);
-    bench.advance(31 * SECOND);
-    assert_eq!((shown(&machine), bench.published("alert")), (255, Some("none".into())));
-    assert_eq!(bench.published("power").as_deref(), Some("ON"));
+    device.advance(31 * SECOND);
+    assert_eq!((shown(&machine), device.published("alert")), (255, Some("none".into())));
+    assert_eq!(device.published("power").as_deref(), Some("ON"));
 }
 
 #[test]
@@ -118,16 +118,16 @@ fn power_on_decides_after_a_boot_and_not_after_a_restart_of_the_daemon() {
     for (power_on, before, after) in [("off", "ON", 0), ("on", "OFF", 255), ("restore", "ON", 255)]
     {
         let machine = with_lamp(machine());
-        let mut bench = bench(&machine, json!({"power_on": power_on}));
-        bench.set("power", before);
-        bench.restart();
+        let mut device = device(&machine, json!({"power_on": power_on}));
+        device.set("power", before);
+        device.restart();
         let kept = if before == "ON" { 255 } else { 0 };
         assert_eq!(shown(&machine), kept, "{power_on}: the daemon alone began anew");
         machine.write(BOOT, "second\n");
-        bench.restart();
+        device.restart();
         assert_eq!(shown(&machine), after, "{power_on}");
         let power = if after == 0 { "OFF" } else { "ON" };
-        assert_eq!(bench.published("power").as_deref(), Some(power));
+        assert_eq!(device.published("power").as_deref(), Some(power));
     }
 }
 
@@ -138,22 +138,22 @@ fn a_program_gets_the_whole_state() {
     let script = "echo \"$2 $3 $4\" >> \"$1\"; test \"$3\" != 13";
     let arguments =
         json!(["-c", script, "sh", log, "{power}", "{brightness}", "{color_temperature}"]);
-    let mut bench = Bench::<Light>::new(json!({
+    let mut device = TestDevice::<Light>::new(json!({
         "backend": "command",
         "command": {"program": "/bin/sh", "arguments": arguments},
         "brightness": true,
         "color_temperature": {"min": 2000, "max": 6500},
     }));
     assert!(
-        bench
+        device
             .set_all(json!({"brightness": 40, "color_temperature": 2700, "transition": 9}))
             .is_done()
     );
-    let refused = bench.set("brightness", "13");
+    let refused = device.set("brightness", "13");
     assert!(
         matches!(&refused, Reply::Failed(failure) if failure.message() == "/bin/sh: exit status: 1")
     );
-    assert_eq!(bench.published("brightness").as_deref(), Some("40"));
+    assert_eq!(device.published("brightness").as_deref(), Some("40"));
     assert_eq!(
         std::fs::read_to_string(&log).expect("a log"),
         "off 100 2000\non 40 2700\non 13 2700\n"
@@ -164,7 +164,7 @@ fn a_program_gets_the_whole_state() {
 fn nonsense_in_the_tables_names_its_place() {
     let machine = machine();
     let problems = |extra: Value| -> Vec<String> {
-        let problems = Bench::<Light>::problems(&config(&machine, extra));
+        let problems = TestDevice::<Light>::problems(&config(&machine, extra));
         problems.into_iter().map(|problem| problem.path).collect()
     };
     assert_eq!(problems(json!({})), [""; 0]);

@@ -1,7 +1,7 @@
 //! The tables of the wiring page are tables that the light takes.
 
 use hearthd_light::Light;
-use hearthd_sdk::harness::Bench;
+use hearthd_sdk::harness::TestDevice;
 
 #[test]
 fn every_table_of_the_readme_is_taken() {
@@ -12,6 +12,6 @@ fn every_table_of_the_readme_is_taken() {
     for snippet in snippets {
         let whole: serde_json::Value = toml::from_str(snippet).expect("TOML");
         let config = &whole["devices"]["light-in-bedroom"]["config"];
-        assert_eq!(Bench::<Light>::problems(config), [], "{snippet}");
+        assert_eq!(TestDevice::<Light>::problems(config), [], "{snippet}");
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hearthd_machine::Machine;
-use hearthd_sdk::harness::{Bench, Reply};
+use hearthd_sdk::harness::{Reply, TestDevice};
 use hearthd_thermostat::Thermostat;
 use serde_json::{Value, json};
 
@@ -37,82 +37,82 @@ fn config(machine: &Machine) -> Value {
 }
 
 /// Waits until the device has published a value; the sensors have threads of their own.
-fn until(bench: &mut Bench<Thermostat>, property: &str, wanted: impl Fn(&str) -> bool) {
+fn until(device: &mut TestDevice<Thermostat>, property: &str, wanted: impl Fn(&str) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        bench.settle();
-        let published = bench.published(property).unwrap_or_default();
+        device.settle();
+        let published = device.published(property).unwrap_or_default();
         if wanted(&published) {
             return;
         }
-        assert!(Instant::now() < deadline, "{property} stays `{published}`: {:?}", bench.logs());
+        assert!(Instant::now() < deadline, "{property} stays `{published}`: {:?}", device.logs());
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn until_is(bench: &mut Bench<Thermostat>, property: &str, wanted: &str) {
-    until(bench, property, |published| published == wanted);
+fn until_is(device: &mut TestDevice<Thermostat>, property: &str, wanted: &str) {
+    until(device, property, |published| published == wanted);
 }
 
 #[test]
 fn a_cold_room_is_heated_and_a_lost_sensor_switches_off_within_a_period() {
     let machine = with_relay(machine("18.0"));
-    let mut bench = Bench::<Thermostat>::new(config(&machine));
+    let mut device = TestDevice::<Thermostat>::new(config(&machine));
     assert_eq!(relay(&machine), "0", "off before anything else");
-    until_is(&mut bench, "current_temperature", "18");
-    assert!(bench.set_all(json!({"mode": "heat", "target_temperature": 21})).is_done());
-    assert_eq!((relay(&machine), bench.published("action")), ("1".into(), Some("heating".into())));
+    until_is(&mut device, "current_temperature", "18");
+    assert!(device.set_all(json!({"mode": "heat", "target_temperature": 21})).is_done());
+    assert_eq!((relay(&machine), device.published("action")), ("1".into(), Some("heating".into())));
 
     std::fs::remove_file(machine.path("run/room")).expect("removed");
-    bench.advance(PERIOD);
-    until(&mut bench, "alert", |alert| {
+    device.advance(PERIOD);
+    until(&mut device, "alert", |alert| {
         alert.starts_with("sensors[0]: ") && alert.ends_with("run/room: no such file")
     });
-    assert_eq!((relay(&machine), bench.published("action")), ("0".into(), Some("off".into())));
+    assert_eq!((relay(&machine), device.published("action")), ("0".into(), Some("off".into())));
 
     machine.write("run/room", "18.5");
-    bench.advance(PERIOD);
-    until_is(&mut bench, "alert", "none");
-    assert_eq!((relay(&machine), bench.published("action")), ("1".into(), Some("heating".into())));
+    device.advance(PERIOD);
+    until_is(&mut device, "alert", "none");
+    assert_eq!((relay(&machine), device.published("action")), ("1".into(), Some("heating".into())));
 }
 
 #[test]
 fn the_relay_is_off_when_the_device_ends_and_before_it_begins() {
     let machine = with_relay(machine("18.0"));
-    let mut bench = Bench::<Thermostat>::new(config(&machine));
-    until_is(&mut bench, "current_temperature", "18");
-    bench.set("mode", "heat");
+    let mut device = TestDevice::<Thermostat>::new(config(&machine));
+    until_is(&mut device, "current_temperature", "18");
+    device.set("mode", "heat");
     assert_eq!(relay(&machine), "1");
     // Without its sensor, so that the successor's thread cannot be quicker than this test.
     std::fs::remove_file(machine.path("run/room")).expect("removed");
-    bench.restart();
+    device.restart();
     assert_eq!(relay(&machine), "0", "the successor waits for its first reading");
     machine.write("run/room", "18.0");
-    bench.advance(PERIOD);
-    until_is(&mut bench, "action", "heating");
+    device.advance(PERIOD);
+    until_is(&mut device, "action", "heating");
     assert_eq!(relay(&machine), "1");
-    drop(bench);
+    drop(device);
     assert_eq!(relay(&machine), "0");
 }
 
 #[test]
 fn a_sensor_that_hangs_in_the_kernel_switches_off_and_holds_up_nothing() {
     let machine = with_relay(machine("18.0"));
-    let mut bench = Bench::<Thermostat>::new(config(&machine));
-    until_is(&mut bench, "current_temperature", "18");
-    bench.set("mode", "heat");
+    let mut device = TestDevice::<Thermostat>::new(config(&machine));
+    until_is(&mut device, "current_temperature", "18");
+    device.set("mode", "heat");
     assert_eq!(relay(&machine), "1");
     // Opening a pipe that nobody writes to never returns.
     let room = machine.path("run/room");
     std::fs::remove_file(&room).expect("removed");
     assert!(Command::new("mkfifo").arg(&room).status().expect("mkfifo").success());
-    bench.advance(PERIOD);
-    bench.advance(PERIOD);
+    device.advance(PERIOD);
+    device.advance(PERIOD);
     assert_eq!(relay(&machine), "0");
-    until_is(&mut bench, "alert", "sensors[0]: no answer for 20 s");
-    assert!(bench.set("target_temperature", "25").is_done(), "requests are answered meanwhile");
+    until_is(&mut device, "alert", "sensors[0]: no answer for 20 s");
+    assert!(device.set("target_temperature", "25").is_done(), "requests are answered meanwhile");
     release(&room);
-    until(&mut bench, "alert", |alert| alert.contains("`` is not a number"));
+    until(&mut device, "alert", |alert| alert.contains("`` is not a number"));
 }
 
 /// Ends the reading of a pipe.
@@ -123,37 +123,37 @@ fn release(pipe: &Path) {
 #[test]
 fn a_relay_that_is_not_there_yet_is_taken_when_it_comes() {
     let machine = machine("18.0");
-    let mut bench = Bench::<Thermostat>::new(config(&machine));
-    until(&mut bench, "alert", |alert| alert.starts_with("actuator: no such LED `boiler`"));
-    until_is(&mut bench, "current_temperature", "18");
-    let refused = bench.set("mode", "heat");
+    let mut device = TestDevice::<Thermostat>::new(config(&machine));
+    until(&mut device, "alert", |alert| alert.starts_with("actuator: no such LED `boiler`"));
+    until_is(&mut device, "current_temperature", "18");
+    let refused = device.set("mode", "heat");
     assert!(
         matches!(&refused, Reply::Failed(failure) if failure.message().contains("no such LED"))
     );
-    assert_eq!(bench.published("mode").as_deref(), Some("off"), "all or nothing");
+    assert_eq!(device.published("mode").as_deref(), Some("off"), "all or nothing");
     let machine = with_relay(machine);
-    bench.advance(PERIOD);
-    until_is(&mut bench, "alert", "none");
+    device.advance(PERIOD);
+    until_is(&mut device, "alert", "none");
     assert_eq!(relay(&machine), "0");
-    assert!(bench.set("mode", "heat").is_done());
+    assert!(device.set("mode", "heat").is_done());
     assert_eq!(relay(&machine), "1");
 }
 
 #[test]
 fn a_relay_that_fails_while_on_is_switched_off_as_soon_as_it_can_be() {
     let machine = with_relay(machine("18.0"));
-    let mut bench = Bench::<Thermostat>::new(config(&machine));
-    until_is(&mut bench, "current_temperature", "18");
-    bench.set("mode", "heat");
+    let mut device = TestDevice::<Thermostat>::new(config(&machine));
+    until_is(&mut device, "current_temperature", "18");
+    device.set("mode", "heat");
     std::fs::remove_dir_all(machine.path("sys")).expect("removed");
-    assert!(matches!(bench.set("mode", "off"), Reply::Failed(_)));
-    assert_eq!(bench.published("mode").as_deref(), Some("off"), "the wish stays");
-    assert_eq!(bench.published("action").as_deref(), Some("heating"), "it may still be on");
+    assert!(matches!(device.set("mode", "off"), Reply::Failed(_)));
+    assert_eq!(device.published("mode").as_deref(), Some("off"), "the wish stays");
+    assert_eq!(device.published("action").as_deref(), Some("heating"), "it may still be on");
     let machine = with_relay(machine);
     assert_eq!(relay(&machine), "1");
-    bench.advance(PERIOD);
+    device.advance(PERIOD);
     assert_eq!(relay(&machine), "0");
-    assert_eq!(bench.published("action").as_deref(), Some("off"));
+    assert_eq!(device.published("action").as_deref(), Some("off"));
 }
 
 #[test]
@@ -165,10 +165,10 @@ fn a_program_switches_the_heater() {
         "program": "/bin/sh",
         "arguments": ["-c", "echo \"$2\" >> \"$1\"", "sh", log, "{power}"],
     }});
-    let mut bench = Bench::<Thermostat>::new(config);
-    until_is(&mut bench, "current_temperature", "18");
-    assert!(bench.set("mode", "heat").is_done());
-    drop(bench);
+    let mut device = TestDevice::<Thermostat>::new(config);
+    until_is(&mut device, "current_temperature", "18");
+    assert!(device.set("mode", "heat").is_done());
+    drop(device);
     assert_eq!(std::fs::read_to_string(log).expect("a log"), "off\non\noff\n");
 }
 
@@ -178,7 +178,7 @@ fn nonsense_in_the_hardware_tables_names_its_place() {
     let problems = |key: &str, value: Value| -> Vec<String> {
         let mut config = config(&machine);
         config[key] = value;
-        let problems = Bench::<Thermostat>::problems(&config);
+        let problems = TestDevice::<Thermostat>::problems(&config);
         problems.into_iter().map(|problem| problem.path).collect()
     };
     assert_eq!(problems("sensors", json!([])), ["sensors"]);

@@ -1,6 +1,6 @@
 //! The tables of the wiring page are tables that the thermostat takes.
 
-use hearthd_sdk::harness::Bench;
+use hearthd_sdk::harness::TestDevice;
 use hearthd_thermostat::Thermostat;
 
 #[test]
@@ -12,6 +12,6 @@ fn every_table_of_the_readme_is_taken() {
     for snippet in snippets {
         let whole: serde_json::Value = toml::from_str(snippet).expect("TOML");
         let config = &whole["devices"]["living-room"]["config"];
-        assert_eq!(Bench::<Thermostat>::problems(config), [], "{snippet}");
+        assert_eq!(TestDevice::<Thermostat>::problems(config), [], "{snippet}");
     }
 }

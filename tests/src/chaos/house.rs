@@ -1,6 +1,7 @@
 //! The parts of a run: a broker that can be killed, and two hubs, each behind a proxy of its own.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -241,6 +242,18 @@ impl Broker {
                 Self::Mosquitto(mosquitto, shim)
             }
         })
+    }
+
+    /// Returns the hubs for which it has dropped messages, because too many waited.
+    pub(super) fn dropped_for(&mut self) -> BTreeSet<Hub> {
+        match self {
+            Self::Hearth(_) => BTreeSet::new(),
+            Self::Mosquitto(broker, _) => {
+                let clients = broker.dropped_for();
+                let is_of = |hub: &Hub| clients.contains(hub.client_id());
+                Hub::BOTH.into_iter().filter(is_of).collect()
+            }
+        }
     }
 
     pub(super) fn stop(&mut self) -> Result<()> {

@@ -108,6 +108,7 @@ impl Run {
         }
         let mut record = notebook.open().clone();
         record.unrest = unrest;
+        record.queue_was_full = house.broker.dropped_for();
         record.lines = house.lines()?;
         record.relayed = house.relayed()?;
         let file = folder.join("record.txt");

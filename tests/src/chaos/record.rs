@@ -1,7 +1,7 @@
 //! What everybody writes down while the run goes on.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,6 +20,8 @@ pub struct Record {
     pub wills: BTreeMap<String, WillSeen>,
     /// When the broker was killed.
     pub broker_kills: Vec<Duration>,
+    /// The hubs for which the broker has dropped messages, because too many waited.
+    pub queue_was_full: BTreeSet<Hub>,
     /// How often each hub was killed.
     pub hub_kills: BTreeMap<Hub, usize>,
     /// How often each hub was started, whether it was killed before or restarted in order.

@@ -77,6 +77,7 @@ fn requests(record: &Record, tally: &Tally) -> Vec<Row> {
         bar("  unanswered", tally.unanswered.len()),
         count("  lost by the killed broker, never sent to hub", tally.lost_unsent.len()),
         count("  lost by the killed broker, write-behind", tally.lost_by_broker.len()),
+        count("  dropped by the broker, whose queue was full", tally.lost_by_full_queue.len()),
         count("    longest from PUBACK to kill, ms", gap),
     ];
     for (kind, times) in &tally.first_answers {

@@ -29,6 +29,7 @@ mod requester;
 mod service;
 mod stopping;
 mod tls;
+mod unmodified;
 mod update;
 mod usage;
 mod will;

@@ -1,9 +1,8 @@
 //! `hearth-broker account`: accounts that take effect at once, in a file of their own.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +12,7 @@ use super::{
     Failure,
     password::{self, PasswordError},
     preset::Preset,
+    private::{Readers, folder, replace},
 };
 use crate::{
     accounts::PasswordHash,
@@ -227,47 +227,13 @@ impl AccountsFile {
         let path = &self.outline.accounts_file;
         let text = self.outline.text()?;
         let failed = |source| AccountError::File { path: path.clone(), source };
-        let draft = path.with_extension("toml.new");
-        let written = write_private(&draft, path, &text).and_then(|()| {
-            fs::rename(&draft, path)?;
-            File::open(folder(path))?.sync_all()
-        });
-        Ok(written.map_err(failed)?)
+        Ok(replace(path, &text, Readers::Broker).map_err(failed)?)
     }
-}
-
-/// Writes a file that root owns and the broker alone may read.
-fn write_private(draft: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let _ = fs::remove_file(draft);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
-    if let Some(group) = group_of(path) {
-        // Without root's rights the file stays the caller's own.
-        let _ = fchown(&file, None, Some(group));
-    }
-    file.set_permissions(fs::Permissions::from_mode(0o640))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// Returns the group of the file that there is, else that of the broker's user.
-fn group_of(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    if let Ok(metadata) = fs::metadata(path) {
-        return Some(metadata.gid());
-    }
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    groups
-        .lines()
-        .find_map(|line| line.strip_prefix("hearth-broker:")?.split(':').nth(1)?.parse().ok())
 }
 
 fn ask_for_hash(name: &str) -> Result<PasswordHash, Failure> {
     let password = password::ask(&format!("Password of {name}: ")).map_err(AccountError::from)?;
     PasswordHash::of(&password).map_err(Failure::Hash)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Creates one of `rights`.

@@ -1,8 +1,10 @@
 //! The command line.
 
 mod account;
+mod certificate;
 mod password;
 mod preset;
+mod private;
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -16,6 +18,7 @@ use hearthd_config::Problems;
 use tracing_subscriber::EnvFilter;
 
 use account::AccountError;
+use certificate::CertificateError;
 use password::PasswordError;
 
 use crate::{
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Account(arguments)) => account::run(arguments),
         Some(Command::Check { config }) => check(config),
+        Some(Command::Certificate(arguments)) => certificate::run(arguments),
         None => run(&arguments),
     };
     match outcome {
@@ -77,6 +81,8 @@ enum Command {
     HashPassword,
     /// Adds, lists and removes accounts, beside a running broker.
     Account(account::Arguments),
+    /// Makes certificates for `[tls]`, by an authority of the home's own.
+    Certificate(certificate::Arguments),
     /// Says everything that is wrong with a configuration.
     Check {
         /// Configuration file.
@@ -94,6 +100,8 @@ enum Failure {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("hash the password: {0}")]
     Hash(HashError),
     #[error("write the hash: {0}")]
@@ -107,6 +115,7 @@ impl Failure {
             Self::Broker(error) => error.exit_code(),
             Self::Output(_) => EX_IOERR,
             Self::Account(error) => account_exit_code(error),
+            Self::Certificate(error) => certificate_exit_code(error),
             Self::Hash(_) => EX_SOFTWARE,
         }
     }
@@ -160,6 +169,16 @@ fn account_exit_code(error: &AccountError) -> u8 {
         AccountError::Password(PasswordError::Input(_)) => EX_IOERR,
         AccountError::Password(_) => EX_DATAERR,
         AccountError::File { .. } => EX_CANTCREAT,
+    }
+}
+
+fn certificate_exit_code(error: &CertificateError) -> u8 {
+    match error {
+        CertificateError::NoTls(_) => EX_CONFIG,
+        CertificateError::Name(_) => EX_USAGE,
+        CertificateError::Clock | CertificateError::Authority { .. } => EX_DATAERR,
+        CertificateError::File { .. } => EX_CANTCREAT,
+        CertificateError::Make(_) => EX_SOFTWARE,
     }
 }
 

@@ -96,6 +96,21 @@ pub(super) fn accounts(
     let rights = rights.into_iter().filter_map(|section| right(reader, section)).collect();
     let secret = password(reader, section, passwords);
     let role = if section.has("role") { role } else { Some(Role::Everything) };
+    // A hub that names no devices writes the states of all that no other one names.
+    let has_the_rest = |it: &&Account| it.role == Role::Hub && it.devices.is_empty();
+    let other = accounts.values().map(|known| &known.account).find(has_the_rest);
+    if role == Some(Role::Hub)
+        && devices.is_empty()
+        && let Some(other) = other
+    {
+        let what = format!(
+            "hub `{}` names no devices either, so each could write the states of the other's; name \
+             the devices of this one",
+            other.name
+        );
+        let at = section.value_at("name").unwrap_or(section.at);
+        reader.problem(at, &section.path_of("devices"), what);
+    }
     if let (Some(name), Some(role), Some(secret)) = (name, role, secret) {
         let name: Arc<str> = name.into();
         let account = Account { name: name.clone(), role, client_ids, devices, rights };

@@ -1,15 +1,12 @@
 //! What the command line needs of the configuration to change accounts: no password is read.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use hearthd_config::{Problems, Source, read};
 
 use super::{
-    WrittenAccount,
-    account::{Passwords, WrittenAccounts},
+    Tls, WrittenAccount,
+    account::{Accounts, Passwords, WrittenAccounts},
     accounts_file, accounts_of, config_file,
 };
 
@@ -18,12 +15,16 @@ use super::{
 pub struct Outline {
     /// The home.
     pub home: String,
+    /// `[tls]`, whose files need not be there.
+    pub tls: Option<Tls>,
     /// The accounts of the configuration file.
     pub names: Vec<String>,
     /// The accounts file.
     pub accounts_file: PathBuf,
     /// The accounts in it.
     pub made: Vec<WrittenAccount>,
+    /// The accounts of the configuration file, beside which those of the other must be right.
+    configured: Accounts,
 }
 
 impl Outline {
@@ -37,12 +38,14 @@ impl Outline {
             return Err(problems.into());
         }
         let made = match accounts_file(&config.accounts_file)? {
-            Some(source) => accounts_in(&source)?,
+            Some(source) => accounts_in(&source, &config.credentials.accounts)?,
             None => Vec::new(),
         };
-        let names = config.credentials.accounts.keys().map(|name| name.to_string()).collect();
+        let configured = config.credentials.accounts;
+        let names = configured.keys().map(|name| name.to_string()).collect();
         let home = config.credentials.home.to_string();
-        Ok(Self { home, names, accounts_file: config.accounts_file, made })
+        let (tls, accounts_file) = (config.tls, config.accounts_file);
+        Ok(Self { home, tls, names, accounts_file, made, configured })
     }
 
     /// Returns the text of the accounts file.
@@ -56,15 +59,15 @@ impl Outline {
             vec![Source::new(path, "").problem_at(None, "account", &error.to_string())]
         })?;
         let text = format!("{HEAD}{written}");
-        accounts_in(&Source::new(path, &text))?;
+        accounts_in(&Source::new(path, &text), &self.configured)?;
         Ok(text)
     }
 }
 
 /// Reads the accounts of the accounts file as they are written.
-fn accounts_in(source: &Source) -> Result<Vec<WrittenAccount>, Problems> {
+fn accounts_in(source: &Source, beside: &Accounts) -> Result<Vec<WrittenAccount>, Problems> {
     let (_, outcome) = read(source, None, |reader, root| {
-        accounts_of(reader, root, &mut BTreeMap::new(), Passwords::Skip);
+        accounts_of(reader, root, &mut beside.clone(), Passwords::Skip);
     });
     if !outcome.problems.is_empty() {
         return Err(outcome.problems.into());

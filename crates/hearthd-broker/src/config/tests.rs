@@ -149,3 +149,22 @@ fn a_misspelled_key_gets_the_one_that_was_meant_beside_all_else_that_is_wrong() 
     ];
     assert_eq!(found, wanted);
 }
+
+#[test]
+fn two_hubs_without_devices_are_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p"), "secret\n").unwrap();
+    let hub = |name: &str, more: &str| {
+        format!("[[account]]\nname = \"{name}\"\nrole = \"hub\"\npassword_file = \"p\"\n{more}\n")
+    };
+    let parse = |text: &str| parse(&folder.path().join("b.toml"), text);
+    let first = "home = \"a\"\n".to_owned() + &hub("one", "");
+    parse(&(first.clone() + &hub("two", "devices = [\"boiler\"]"))).unwrap();
+    let found = told(&parse(&(first.clone() + &hub("two", ""))).unwrap_err());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("b.toml:8:8: account[1].devices: hub `one`"), "{found:?}");
+    // The accounts file counts as well.
+    std::fs::write(folder.path().join("hearth-broker-accounts.toml"), hub("two", "")).unwrap();
+    let found = told(&parse(&first).unwrap_err());
+    assert!(found[0].contains("accounts.toml:2:8: account[0].devices: hub `one`"), "{found:?}");
+}

@@ -135,6 +135,8 @@ pub enum NoticeKind {
     SubscribeRefused,
     /// A message was not kept for a session that has too much waiting.
     Dropped,
+    /// A session was ended because too much waits for it.
+    SessionFull,
     /// A will was not published.
     WillRefused,
     /// The client broke the protocol, or was silent for too long.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Broker, LinkId, NoticeKind, Now, Output,
+    Broker, LinkId, NoticeKind, Now, Outgoing, Output,
     alphabet::Notice,
     delivery::VOUCHES,
     journal::Key,
@@ -13,7 +13,9 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    packet::{Answer, Connack, Connect, Reason, Reply, Version, Will, remove_user_properties},
+    packet::{
+        Answer, Connack, Connect, Reason, Reply, Version, Will, fitting, remove_user_properties,
+    },
     rights::{Grant, MAX_LEVELS, Role},
 };
 
@@ -46,8 +48,13 @@ impl Broker {
         if !connect.client_id.is_empty() || !may {
             return None;
         }
-        self.assigned += 1;
-        connect.client_id = format!("auto-{:08x}-{}", self.seed as u32, self.assigned);
+        loop {
+            self.assigned += 1;
+            connect.client_id = format!("auto-{:08x}-{}", self.seed as u32, self.assigned);
+            if !self.clients.contains_key(connect.client_id.as_str()) {
+                break;
+            }
+        }
         Some(connect.client_id.clone())
     }
 
@@ -119,7 +126,10 @@ impl Broker {
         why: String,
     ) {
         let connack = Connack { reason, text: Some(why.clone()), ..Connack::default() };
-        self.send(link, Reply::Connack(Box::new(connack)));
+        let reply = Reply::Connack(Box::new(connack));
+        if let Some(reply) = fitting(reply, connect.version, connect.largest_packet()) {
+            self.outputs.push_back(Output::Send { link, packet: Outgoing::Reply(reply) });
+        }
         self.outputs.push_back(Output::Close { link });
         let client_id = connect.client_id.as_str().into();
         let notice = Notice { kind: NoticeKind::ConnectRefused, client_id, account, why };
@@ -192,9 +202,7 @@ impl Broker {
             open: false,
             keep_alive,
             last_received: now.monotonic,
-            maximum_packet_size: connect
-                .maximum_packet_size
-                .map_or(usize::MAX, |most| most as usize),
+            maximum_packet_size: connect.largest_packet(),
             window,
             wants_reasons: connect.wants_problem_information,
             expires_at_once: connect.session_expiry == 0,
@@ -255,6 +263,7 @@ impl Session {
             link: None,
             expiry: 0,
             ended: None,
+            was_connected: false,
             will: None,
             subscriptions: Default::default(),
             queue: Default::default(),

@@ -7,10 +7,10 @@ use super::{
     delivery::{Delivery, SENDER_ACCOUNT, SENDER_CLIENT_ID},
     journal::Key,
     link::PendingReply,
-    session::{Entry, Progress, SessionId},
+    session::{Entry, Progress, Session, SessionId},
 };
 use crate::{
-    packet::{Ack, Answer, QoS, Reason, Reply},
+    packet::{Ack, Answer, QoS, Reason, Reply, remove_reason_string},
     rights::Role,
 };
 
@@ -63,21 +63,24 @@ impl Broker {
             if matches!(reply, Reply::Puback(_)) {
                 state.unacknowledged = state.unacknowledged.saturating_sub(1);
             }
-            if !state.wants_reasons || state.maximum_packet_size < ROOM_FOR_REASONS {
+            if !state.wants_reasons {
                 remove_reason_string(&mut reply);
             }
             let session = state.session;
             let is_connack = matches!(reply, Reply::Connack(_));
-            self.send(link, reply);
+            if !self.send(link, reply) {
+                let why = "the client takes no packet as large as its reply";
+                return self.fail(now, link, Reason::PacketTooLarge, why);
+            }
             if is_connack {
                 self.opened(now, link);
             }
             if !retained.is_empty()
                 && let Some(session) = self.sessions.get_mut(&session)
             {
-                for cursor in retained {
-                    session.retained.retain(|other| other.filter != cursor.filter);
-                    session.retained.push_back(cursor);
+                let cursors = session.retained.iter_mut();
+                for cursor in cursors.filter(|cursor| retained.contains(&cursor.filter)) {
+                    cursor.ready = true;
                 }
                 self.pump(now, link);
             }
@@ -113,7 +116,8 @@ impl Broker {
 
     fn next_step(&self, now: Now, link: LinkId, id: SessionId, entry: &Entry) -> Next {
         let (state, session) = (&self.links[&link], &self.sessions[&id]);
-        let begun = entry.qos == QoS::ExactlyOnce && entry.progress == Progress::Sent;
+        // What was sent once is sent again (MQTT 4.4); that nothing is left of its expiry tells its receiver.
+        let begun = entry.progress == Progress::Sent;
         if entry.message.is_expired(now.monotonic) && !begun {
             return Next::Drop;
         }
@@ -202,19 +206,33 @@ impl Broker {
             if session.queue.len() >= RETAINED_AHEAD {
                 return;
             }
-            let Some(cursor) = session.retained.front_mut() else { return };
+            let Some(cursor) = session.retained.front_mut().filter(|cursor| cursor.ready) else {
+                return;
+            };
             let next = self.retained.next_matching(&cursor.filter, cursor.after.as_ref());
-            let Some(message) = next else {
+            let subscription = session.subscriptions.get(&cursor.filter).copied();
+            let filter = cursor.filter.clone();
+            let (Some(message), Some(subscription)) = (next, subscription) else {
                 session.retained.pop_front();
+                self.mark_cursor(now, id, filter);
                 continue;
             };
             cursor.after = Some(message.topic.clone());
             let readable = session.grant.may_read(&message.topic);
-            if !readable || message.is_expired(now.monotonic) {
+            let goes = readable && !message.is_expired(now.monotonic);
+            // In the same batch as the message, so that a restart neither leaves one out nor repeats it.
+            self.mark_cursor(now, id, filter);
+            if !goes {
                 continue;
             }
-            let entry = Self::retained_entry(message, &cursor.subscription);
+            let entry = Self::retained_entry(message, &subscription);
             self.push_retained(now, id, entry);
+        }
+    }
+
+    fn mark_cursor(&mut self, now: Now, id: SessionId, filter: Arc<str>) {
+        if self.sessions.get(&id).is_some_and(Session::is_durable) {
+            self.mark_lazily(now, Key::Cursor(id, filter));
         }
     }
 
@@ -342,22 +360,9 @@ impl Broker {
     }
 }
 
-fn remove_reason_string(reply: &mut Reply) {
-    match reply {
-        Reply::Puback(answer)
-        | Reply::Pubrec(answer)
-        | Reply::Pubrel(answer)
-        | Reply::Pubcomp(answer) => answer.text = None,
-        Reply::Suback(answers) | Reply::Unsuback(answers) => answers.text = None,
-        Reply::Connack(_) | Reply::Pingresp | Reply::Disconnect { .. } => {}
-    }
-}
-
 /// User properties that only the broker sets.
 pub(super) const SENDERS: &[&str] = &[SENDER_ACCOUNT, SENDER_CLIENT_ID];
 /// Reason codes from here on are failures.
 const FAILURE: u8 = 0x80;
-/// A client that takes no larger packets gets no Reason Strings.
-const ROOM_FOR_REASONS: usize = 1024;
 /// Retained messages in a queue that were not sent.
 const RETAINED_AHEAD: usize = 32;

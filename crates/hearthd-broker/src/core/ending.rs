@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Broker, LinkId, NoticeKind, Now,
     journal::Key,
+    link::Link,
     message::Expiry,
     session::{Session, SessionId},
     timers::Timer,
@@ -119,6 +120,7 @@ impl Broker {
         let filters: Vec<_> = session.subscriptions.keys().cloned().collect();
         for filter in filters {
             self.remove_subscription(id, &filter);
+            self.mark_lazily(now, Key::Cursor(id, filter.clone()));
             self.mark_lazily(now, Key::Subscription(id, filter));
         }
         let Some(mut session) = self.sessions.remove(&id) else { return };
@@ -194,7 +196,8 @@ impl Broker {
     pub(super) fn stop(&mut self, now: Now) {
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
-            if self.links.get(&link).is_some_and(|state| state.version == Version::V5) {
+            let told = |state: &Link| state.version == Version::V5 && state.open;
+            if self.links.get(&link).is_some_and(told) {
                 let reason = Reason::ServerShuttingDown;
                 self.send(link, Reply::Disconnect { reason, text: None });
             }

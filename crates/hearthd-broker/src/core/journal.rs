@@ -22,6 +22,7 @@ pub(super) struct Journal {
 pub(super) enum Key {
     Session(SessionId),
     Subscription(SessionId, Arc<str>),
+    Cursor(SessionId, Arc<str>),
     Received(SessionId, NonZeroU16),
     Body(u64),
     Entry(SessionId, u64),

@@ -41,8 +41,8 @@ pub(super) struct PendingReply {
     pub(super) batch: u64,
     /// The publication that makes the batch needless once all its receivers acknowledged it.
     pub(super) publication: Option<u64>,
-    /// Retained messages to hand out after it.
-    pub(super) retained: Vec<super::session::RetainedCursor>,
+    /// Filters whose retained messages are handed out after it.
+    pub(super) retained: Vec<Arc<str>>,
 }
 
 impl PendingReply {

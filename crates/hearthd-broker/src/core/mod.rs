@@ -9,6 +9,7 @@ mod journal;
 mod limits;
 mod link;
 mod message;
+mod overflow;
 mod publishing;
 mod record;
 mod recovery;
@@ -32,14 +33,14 @@ pub use message::{Expiry, Message, Sender};
 pub use record::{Change, Table};
 
 use journal::{Journal, Key};
-use link::Link;
+use link::{Link, PendingReply};
 use retained::Retained;
 use session::{Session, SessionId};
 use timers::{Timer, Timers};
 use tree::Tree;
 
 use crate::{
-    packet::{Reason, Received, Reply, Version},
+    packet::{Reason, Received, Reply, Version, fitting},
     rights::{AccountTable, Grant, Rules},
 };
 
@@ -67,6 +68,12 @@ pub struct Broker {
     last_body: u64,
     /// Memory of all queues.
     queued: usize,
+    /// Sessions that too much waits for: they end with the input.
+    overfull: BTreeSet<SessionId>,
+    /// The batch without the sessions that ended because they were full.
+    ///
+    /// A session that came back by a power cut would lack the messages that were acknowledged since then.
+    ended_in: u64,
     /// Messages whose acknowledgement waits for that of their receivers.
     publications: BTreeMap<u64, Publication>,
     last_publication: u64,
@@ -94,6 +101,7 @@ struct Body {
 #[derive(Debug)]
 struct Publication {
     link: LinkId,
+    /// Receivers that have not acknowledged it, and one while there may come more of them.
     remaining: usize,
     batch: u64,
 }
@@ -118,6 +126,8 @@ impl Broker {
             bodies: BTreeMap::new(),
             last_body: 0,
             queued: 0,
+            overfull: BTreeSet::new(),
+            ended_in: 0,
             publications: BTreeMap::new(),
             last_publication: 0,
             timers,
@@ -159,6 +169,9 @@ impl Broker {
         while let Some(timer) = self.timers.take_due(now.monotonic) {
             self.fire(now, timer);
         }
+        while let Some(id) = self.overfull.pop_first() {
+            self.end_overfull(now, id);
+        }
         while let Some(link) = self.waiting.pop_first() {
             self.reply_and_pump(now, link);
         }
@@ -191,7 +204,7 @@ impl Broker {
             Received::Pubcomp(ack) => self.pubcomp(now, link, ack),
             Received::Subscribe(subscribe) => self.subscribe(now, link, subscribe),
             Received::Unsubscribe(unsubscribe) => self.unsubscribe(now, link, unsubscribe),
-            Received::Pingreq => self.send(link, Reply::Pingresp),
+            Received::Pingreq => self.answer_ping(now, link),
             Received::Disconnect(disconnect) => self.disconnect(now, link, disconnect),
             Received::Connect(_) => {
                 self.fail(now, link, Reason::ProtocolError, "a second CONNECT");
@@ -199,6 +212,15 @@ impl Broker {
             Received::Auth => {
                 self.fail(now, link, Reason::ProtocolError, "AUTH without enhanced authentication");
             }
+        }
+    }
+
+    /// Answers at once, but for CONNACK, which is the first packet (MQTT 3.2).
+    fn answer_ping(&mut self, now: Now, link: LinkId) {
+        if self.links.get(&link).is_some_and(|state| state.open) {
+            self.send(link, Reply::Pingresp);
+        } else {
+            self.reply(now, link, PendingReply::now(Reply::Pingresp));
         }
     }
 
@@ -272,9 +294,14 @@ impl Broker {
         }
     }
 
-    /// Sends a packet at once, ahead of the replies that wait.
-    fn send(&mut self, link: LinkId, reply: Reply) {
+    /// Sends a packet at once, ahead of the replies that wait; returns whether the client takes one of its size.
+    fn send(&mut self, link: LinkId, reply: Reply) -> bool {
+        let Some(state) = self.links.get(&link) else { return false };
+        let Some(reply) = fitting(reply, state.version, state.maximum_packet_size) else {
+            return false;
+        };
         self.outputs.push_back(Output::Send { link, packet: Outgoing::Reply(reply) });
+        true
     }
 
     /// Ends a connection for a reason, which an MQTT 5 client is told (MQTT 4.13).
@@ -282,7 +309,8 @@ impl Broker {
         let Some(state) = self.links.get(&link) else { return };
         let session = &self.sessions[&state.session];
         let (client_id, account) = (session.client_id.clone(), session.account.clone());
-        if state.version == Version::V5 {
+        // Nothing comes before CONNACK (MQTT 3.14).
+        if state.version == Version::V5 && state.open {
             self.send(link, Reply::Disconnect { reason, text: Some(why.to_owned()) });
         }
         self.outputs.push_back(Output::Close { link });

@@ -44,6 +44,9 @@ impl Broker {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 state.unacknowledged += 1;
                 let (answer, batch, publication) = self.accept(now, link, id, topic, publish);
+                if self.cannot_be_told(now, link, &answer) {
+                    return;
+                }
                 let mut reply = PendingReply::after(
                     Reply::Puback(Answer { packet_id, reason: answer.0, text: answer.1 }),
                     batch,
@@ -96,6 +99,11 @@ impl Broker {
         }
         let ((reason, text), mut batch, mut publication) =
             self.accept(now, link, id, topic, publish);
+        let answer = (reason, text);
+        if self.cannot_be_told(now, link, &answer) {
+            return;
+        }
+        let (reason, text) = answer;
         if !reason.is_failure() {
             let durable = self.sessions.get(&id).is_some_and(Session::is_durable);
             if durable {
@@ -110,6 +118,22 @@ impl Broker {
         let mut reply = PendingReply::after(pubrec(reason, text), batch);
         reply.publication = publication;
         self.reply(now, link, reply);
+    }
+
+    /// Ends the connection of an MQTT 3.1.1 client whose message finds no room: its acknowledgements always mean success,
+    /// and it sends the message again on its next connection.
+    fn cannot_be_told(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        (reason, why): &(Reason, Option<String>),
+    ) -> bool {
+        let version = self.links.get(&link).map(|state| state.version);
+        let ends = *reason == Reason::QuotaExceeded && version == Some(Version::V3);
+        if ends {
+            self.fail(now, link, *reason, why.as_deref().unwrap_or_default());
+        }
+        ends
     }
 
     /// Checks a message and hands it on; returns the reason code and string, and what their sending waits for.
@@ -142,9 +166,10 @@ impl Broker {
         };
         match self.route(now, message, publish.retain, Some((link, id))) {
             Routed::Accepted { batch, publication } => {
-                ((Reason::Success, None), batch, publication)
+                let publication = publication.filter(|_| self.journal.has(self.ended_in));
+                ((Reason::Success, None), batch.max(self.ended_in), publication)
             }
-            Routed::Unmatched => ((Reason::NoMatchingSubscribers, None), 0, None),
+            Routed::Unmatched => ((Reason::NoMatchingSubscribers, None), self.ended_in, None),
             Routed::Refused(reason, why) => {
                 self.notice(id, NoticeKind::PublishRefused, why.clone());
                 ((reason, Some(why)), 0, None)

@@ -38,17 +38,20 @@ pub enum Table {
     Entries,
     /// Retained messages by topic.
     Retained,
+    /// How far the retained messages of new subscriptions were handed out, by session and filter.
+    Cursors,
 }
 
 impl Table {
     /// All of them, in the order in which they are read.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Sessions,
         Self::Subscriptions,
         Self::Received,
         Self::Bodies,
         Self::Entries,
         Self::Retained,
+        Self::Cursors,
     ];
 }
 

@@ -9,9 +9,12 @@ use super::{
     record::{
         Change, EntryRecord, MessageRecord, SessionRecord, Table, decode, encode, key_of, split_key,
     },
-    session::{Progress, Session, SessionId, Subscription},
+    session::{Progress, RetainedCursor, Session, SessionId, Subscription},
 };
-use crate::{packet::Version, rights::AccountTable};
+use crate::{
+    packet::{QoS, Version},
+    rights::AccountTable,
+};
 
 impl Broker {
     /// Creates a broker that goes on where the one before it ended, from what the store has: each table with its
@@ -77,6 +80,15 @@ impl Broker {
                 self.retained.put(Arc::new(message));
                 Some(())
             }
+            Table::Cursors => {
+                let (id, filter) = split_key(key)?;
+                let filter: Arc<str> = std::str::from_utf8(filter).ok()?.into();
+                let after = decode::<Option<String>>(value)?.map(Arc::from);
+                let session = self.sessions.get_mut(&id)?;
+                session.subscriptions.get(&filter)?;
+                session.retained.push_back(RetainedCursor { filter, after, ready: true });
+                Some(())
+            }
         }
     }
 
@@ -91,6 +103,7 @@ impl Broker {
         if let Some(will) = record.will {
             session.will = Some(will.restore(now)?);
         }
+        session.was_connected = record.ended.is_none();
         // A connection that the broker's own end cut ended when it is back: nothing else is known.
         let ended = record.ended.map_or(now.monotonic, |ended| now.at_unix(ended));
         session.ended = Some(ended.min(now.monotonic));
@@ -114,8 +127,10 @@ impl Broker {
         let body = self.bodies.get_mut(&record.body)?;
         let session = self.sessions.get_mut(&id)?;
         let mut entry = record.restore(number, body.message.clone())?;
-        if entry.packet_id.is_some() && entry.progress == Progress::Waiting {
-            // Its identifier was stored ahead of it, so it may have been sent.
+        // At QoS 2 the identifier is stored ahead of the message; at QoS 1 it may be lost with the mark that it was sent.
+        let may_be_sent =
+            entry.packet_id.is_some() || (entry.qos == QoS::AtLeastOnce && session.was_connected);
+        if may_be_sent && entry.progress == Progress::Waiting {
             entry.progress = Progress::Sent;
         }
         body.holders += 1;
@@ -153,6 +168,10 @@ impl Broker {
                 // It ended with the broker; its will is published after its delay, which is none (MQTT 3.1.3.2.2).
                 self.end_session(now, id);
             } else {
+                if session.was_connected {
+                    // Another restart must not put off what is due after the end of that connection.
+                    self.mark(now, Key::Session(id));
+                }
                 self.set_deadlines(now, id);
             }
         }
@@ -172,6 +191,14 @@ impl Broker {
                 let subscription = session.and_then(|session| session.subscriptions.get(&filter));
                 let key = key_of(id, filter.as_bytes());
                 Change { table: Table::Subscriptions, key, value: subscription.map(encode) }
+            }
+            Key::Cursor(id, filter) => {
+                let session = self.sessions.get(&id).filter(|session| session.is_durable());
+                let mut cursors = session.into_iter().flat_map(|session| &session.retained);
+                let cursor = cursors.find(|cursor| cursor.filter == filter);
+                let value = cursor.map(|cursor| encode(&cursor.after.as_deref()));
+                let key = key_of(id, filter.as_bytes());
+                Change { table: Table::Cursors, key, value }
             }
             Key::Received(id, packet_id) => {
                 let session = self.sessions.get(&id);
@@ -256,6 +283,7 @@ fn broken_key(table: Table, key: &[u8]) -> Option<Key> {
         Table::Bodies => Some(Key::Body(number()?)),
         Table::Entries => Some(Key::Entry(id, u64::from_be_bytes(rest.try_into().ok()?))),
         Table::Retained => Some(Key::Retained(text(key)?)),
+        Table::Cursors => Some(Key::Cursor(id, text(rest)?)),
     }
 }
 

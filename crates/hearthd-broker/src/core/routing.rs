@@ -9,10 +9,7 @@ use super::{
     session::{Entry, Progress, SessionId, Subscription},
     tree::Subscriber,
 };
-use crate::{
-    packet::{QoS, Reason},
-    rights::Role,
-};
+use crate::packet::{QoS, Reason};
 
 /// What became of a message.
 #[derive(Debug)]
@@ -32,9 +29,9 @@ pub(super) enum Routed {
 
 /// A session that is to have a message.
 #[derive(Debug)]
-struct Target {
-    session: SessionId,
-    qos: QoS,
+pub(super) struct Target {
+    pub(super) session: SessionId,
+    pub(super) qos: QoS,
     retain_as_published: bool,
     identifiers: Vec<u32>,
 }
@@ -51,16 +48,31 @@ impl Broker {
         from: Option<(LinkId, SessionId)>,
     ) -> Routed {
         let message = Arc::new(message);
-        if retain && let Err(why) = self.retain(now, &message) {
+        let targets = self.targets(&message, from.map(|(_, session)| session));
+        if from.is_some()
+            && let Some(hub) = self.full_hub(now, &targets, &message)
+        {
+            let why = format!("too much waits for hub `{hub}`");
             return Routed::Refused(Reason::QuotaExceeded, why);
         }
-        let targets = self.targets(&message, from.map(|(_, session)| session));
+        if retain && let Err(why) = self.retain(now, &message) {
+            if message.qos > QoS::AtMostOnce {
+                return Routed::Refused(Reason::QuotaExceeded, why);
+            }
+            // Its publisher cannot be told, so the one before it is not retained any longer either (MQTT 3.1.1, 3.3.1.3).
+            if self.retained.remove(&message.topic) {
+                self.mark_lazily(now, Key::Retained(message.topic.clone()));
+            }
+            if let Some((_, id)) = from {
+                self.notice(id, NoticeKind::Dropped, why);
+            }
+        }
         if targets.is_empty() {
             return Routed::Unmatched;
         }
         let publication = from.filter(|_| message.qos > QoS::AtMostOnce).map(|(link, _)| {
             self.last_publication += 1;
-            let publication = Publication { link, remaining: 0, batch: 0 };
+            let publication = Publication { link, remaining: 1, batch: 0 };
             self.publications.insert(self.last_publication, publication);
             self.last_publication
         });
@@ -80,6 +92,7 @@ impl Broker {
     fn start_publication(&mut self, number: u64, batch: u64) {
         if let Some(publication) = self.publications.get_mut(&number) {
             publication.batch = batch;
+            publication.remaining -= 1;
             if publication.remaining == 0 {
                 self.publications.remove(&number);
             }
@@ -117,19 +130,24 @@ impl Broker {
         targets.sort_by_key(|target| target.session);
         targets.dedup_by(|next, kept| kept.merge(next));
         for (share, members) in shared {
-            let turn = self.shares.entry(share.clone()).or_default();
+            let turn = self.shares.get(share).copied().unwrap_or_default();
             let reads = |member: &&&Subscriber| {
                 let session = self.sessions.get(&member.session);
                 session.is_some_and(|session| session.grant.may_read(&message.topic))
             };
             let able: Vec<&&Subscriber> = members.iter().filter(reads).collect();
-            let is_online = |member: &&&&Subscriber| self.sessions[&member.session].link.is_some();
-            let online: Vec<&&Subscriber> = able.iter().filter(is_online).copied().collect();
-            let choice = if online.is_empty() { able } else { online };
-            if let Some(member) = choice.get(*turn % choice.len().max(1)) {
+            let is_online = |member: &&&Subscriber| self.sessions[&member.session].link.is_some();
+            let has_room = |member: &&&Subscriber| self.fits(member.session, message);
+            let ready = |member: &&&Subscriber| is_online(member) && has_room(member);
+            let preferences: [&dyn Fn(&&&Subscriber) -> bool; 3] = [&ready, &has_room, &is_online];
+            let chosen = preferences.into_iter().map(|preferred| {
+                able.iter().copied().filter(|member| preferred(member)).collect::<Vec<_>>()
+            });
+            let choice = chosen.into_iter().find(|some| !some.is_empty()).unwrap_or(able);
+            if let Some(member) = choice.get(turn % choice.len().max(1)) {
                 targets.push(Target::of(member, message.qos));
             }
-            *turn = turn.wrapping_add(1);
+            self.shares.insert(share.clone(), turn.wrapping_add(1));
         }
         targets.retain(|target| {
             let session = self.sessions.get(&target.session);
@@ -194,7 +212,13 @@ impl Broker {
         if link.is_none() && !lasting {
             return 0;
         }
-        if !self.make_room(now, id, &entry) {
+        if self.overfull.contains(&id) {
+            return self.ended_in;
+        }
+        if !self.make_room(now, id, entry.qos, &entry.message) {
+            if entry.qos > QoS::AtMostOnce {
+                return self.give_up(now, id);
+            }
             let topic = &entry.message.topic;
             let why = format!("too much waits for the client; a message on `{topic}` is not kept");
             self.notice(id, NoticeKind::Dropped, why);
@@ -248,34 +272,6 @@ impl Broker {
         }
         number
     }
-
-    /// Sees to it that an entry fits, at the cost of QoS 0 messages; returns whether it does.
-    fn make_room(&mut self, now: Now, id: SessionId, entry: &Entry) -> bool {
-        let size = entry.memory();
-        let fits = |broker: &Self| {
-            let session = &broker.sessions[&id];
-            let queued = session.queued + size;
-            // Sleepers that use up the room of all take none from hubs, nor from whoever is there and reads.
-            let reserved = session.grant.role() == Some(Role::Hub)
-                || (session.link.is_some() && queued <= RESERVED);
-            queued <= broker.limits.session_queue
-                && (reserved || broker.queued + size <= broker.limits.queues)
-        };
-        if fits(self) {
-            return true;
-        }
-        if entry.qos == QoS::AtMostOnce {
-            return false;
-        }
-        // Looked through only where there is something to find: a full queue must not make every message dear.
-        if self.sessions[&id].giving_way > 0 {
-            self.drop_entries(now, id, |entry, _| entry.qos == QoS::AtMostOnce);
-        }
-        while !fits(self) && self.sessions[&id].starts_expired(now.monotonic) {
-            self.drop_first(now, id);
-        }
-        fits(self)
-    }
 }
 
 impl Target {
@@ -300,6 +296,3 @@ impl Target {
         true
     }
 }
-
-/// What a connected session may always have waiting.
-const RESERVED: usize = 16 * 1024;

@@ -31,6 +31,8 @@ pub(super) struct Session {
     pub(super) expiry: u32,
     /// When the last connection ended.
     pub(super) ended: Option<Duration>,
+    /// The broker ended while the client was connected: what waits may have been sent.
+    pub(super) was_connected: bool,
     pub(super) will: Option<PendingWill>,
     pub(super) subscriptions: BTreeMap<Arc<str>, Subscription>,
     /// Messages that wait to be sent, those to be sent again first.
@@ -63,9 +65,10 @@ pub(super) struct Subscription {
 #[derive(Debug)]
 pub(super) struct RetainedCursor {
     pub(super) filter: Arc<str>,
-    pub(super) subscription: Subscription,
     /// The last topic that was handed out.
     pub(super) after: Option<Arc<str>>,
+    /// The SUBACK is out, so they may follow it.
+    pub(super) ready: bool,
 }
 
 /// A will that was not published (MQTT 3.1.2.5).
@@ -153,6 +156,9 @@ impl Session {
         for entry in again {
             self.queue.push_front(entry);
         }
+        for cursor in &mut self.retained {
+            cursor.ready = true;
+        }
     }
 }
 
@@ -164,7 +170,12 @@ impl Entry {
 
     /// Returns the memory that the entry takes, about, its message as if it were the only one.
     pub(super) fn memory(&self) -> usize {
-        ENTRY + self.message.memory()
+        Self::memory_of(&self.message)
+    }
+
+    /// Returns the memory that an entry of a message takes.
+    pub(super) fn memory_of(message: &Message) -> usize {
+        ENTRY + message.memory()
     }
 }
 

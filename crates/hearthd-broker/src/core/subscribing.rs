@@ -32,13 +32,17 @@ impl Broker {
                 Ok(()) => {
                     let filter: Arc<str> = filter.into();
                     let is_new = self.add_subscription(id, &filter, subscription);
-                    if self.sessions[&id].is_durable() {
+                    let durable = self.sessions[&id].is_durable();
+                    if durable {
                         batch = self.mark(now, Key::Subscription(id, filter.clone()));
                     }
                     let wanted =
                         options.retain_handling == 0 || (options.retain_handling == 1 && is_new);
-                    if wanted && !filter.starts_with(SHARE) {
-                        retained.push(RetainedCursor { filter, subscription, after: None });
+                    if wanted && !filter.starts_with(SHARE) && self.start_retained(id, &filter) {
+                        if durable {
+                            self.mark(now, Key::Cursor(id, filter.clone()));
+                        }
+                        retained.push(filter);
                     }
                     let qos = QoS::from_bits(options.qos).unwrap_or(QoS::AtMostOnce);
                     reasons.push(Reason::granted(qos));
@@ -55,6 +59,19 @@ impl Broker {
         let mut reply = PendingReply::after(Reply::Suback(answers), batch);
         reply.retained = retained;
         self.reply(now, link, reply);
+    }
+
+    /// Has the retained messages of a subscription handed out from the start, after its SUBACK; returns whether there
+    /// are any.
+    fn start_retained(&mut self, id: SessionId, filter: &Arc<str>) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        if self.retained.next_matching(filter, None).is_none() {
+            return false;
+        }
+        session.retained.retain(|other| other.filter != *filter);
+        let filter = filter.clone();
+        session.retained.push_back(RetainedCursor { filter, after: None, ready: false });
+        true
     }
 
     fn check_subscription(&self, id: SessionId, filter: &str) -> Result<(), (Reason, String)> {
@@ -113,6 +130,7 @@ impl Broker {
             }
             reasons.push(Reason::Success);
             if self.sessions[&id].is_durable() {
+                self.mark(now, Key::Cursor(id, filter.clone()));
                 batch = self.mark(now, Key::Subscription(id, filter));
             }
         }

@@ -25,7 +25,9 @@ use super::{
 use crate::{
     config::DriverLimits,
     core::{Input, LinkId, Notice, NoticeKind, Outgoing},
-    packet::{Connack, Connect, Reason, Received, Reply, Version, WireError, decode, next_frame},
+    packet::{
+        Connack, Connect, Reason, Received, Reply, Version, WireError, decode, fitting, next_frame,
+    },
 };
 
 /// What all connections share.
@@ -142,7 +144,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         if error.reason == Reason::UnsupportedProtocolVersion {
             self.outbox.version.set(Version::V3);
         }
-        if matches!(error.reason, Reason::UnsupportedProtocolVersion | Reason::PacketTooLarge) {
+        // MQTT 3.1.1 has no CONNACK for a packet that is too large (MQTT 3.1.1, 3.1.4).
+        let told = match error.reason {
+            Reason::UnsupportedProtocolVersion => true,
+            Reason::PacketTooLarge => !is_of_mqtt_3(&self.received),
+            _ => false,
+        };
+        if told {
             let text = Some(error.what.to_owned());
             let connack = Connack { reason: error.reason, text, ..Connack::default() };
             self.put(Reply::Connack(Box::new(connack)));
@@ -152,7 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     fn refuse(&self, connect: &Connect, reason: Reason, why: &str) {
         let text = Some(why.to_owned());
-        self.put(Reply::Connack(Box::new(Connack { reason, text, ..Connack::default() })));
+        let connack = Reply::Connack(Box::new(Connack { reason, text, ..Connack::default() }));
+        if let Some(reply) = fitting(connack, connect.version, connect.largest_packet()) {
+            self.put(reply);
+        }
         self.tell(&connect.client_id, connect.username.as_deref().unwrap_or_default(), why);
     }
 
@@ -250,6 +261,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
         let _ = self.writer.shutdown().await;
     }
+}
+
+/// Returns whether the start of a CONNECT says MQTT 3.1.1; its Remaining Length has one to four bytes.
+fn is_of_mqtt_3(received: &[u8]) -> bool {
+    let header = b"\0\x04MQTT\x04";
+    (2..=5).any(|start| received.get(start..).is_some_and(|rest| rest.starts_with(header)))
 }
 
 /// Reads what there is; returns false at the end of the stream.

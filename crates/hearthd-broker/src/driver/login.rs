@@ -35,6 +35,8 @@ pub(super) struct Logins {
     queues: RefCell<HashMap<QueueKey, Queue>>,
     hubs: Semaphore,
     others: Semaphore,
+    /// The memory of Argon2, which one check at a time has; the lanes take turns.
+    memory: Semaphore,
     /// The broker itself, when it tries whether it answers.
     watchdog: Option<Login>,
 }
@@ -76,6 +78,7 @@ impl Logins {
             queues: RefCell::default(),
             hubs: Semaphore::new(1),
             others: Semaphore::new(1),
+            memory: Semaphore::new(1),
             watchdog,
         }
     }
@@ -209,6 +212,7 @@ impl Logins {
         let (Ok(_turn), Ok(_lane)) = (turn.acquire().await, lane.acquire().await) else {
             return false;
         };
+        let Ok(_memory) = self.memory.acquire().await else { return false };
         let check = tokio::task::spawn_blocking(move || match secret {
             Some(Secret::Hash(hash)) => hash.verify(&password),
             Some(Secret::Plain(_)) | None => {

@@ -53,6 +53,7 @@ impl NoticeLog {
                 warn!(account, client_id, why, left_out, "subscription refused");
             }
             NoticeKind::Dropped => warn!(account, client_id, why, left_out, "message dropped"),
+            NoticeKind::SessionFull => warn!(account, client_id, why, left_out, "session ended"),
             NoticeKind::WillRefused => {
                 warn!(account, client_id, why, left_out, "will not published");
             }

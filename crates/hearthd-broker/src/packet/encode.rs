@@ -44,6 +44,40 @@ pub fn encode(reply: &Reply, version: Version, out: &mut BytesMut) {
     }
 }
 
+/// Returns a reply that a client takes, without Reason String and user properties where they make it too large; none where
+/// it is too large even so (MQTT 3.1.2.11.4).
+pub fn fitting(mut reply: Reply, version: Version, maximum: usize) -> Option<Reply> {
+    let fits = |reply: &Reply| {
+        let mut bytes = BytesMut::new();
+        encode(reply, version, &mut bytes);
+        bytes.len() <= maximum
+    };
+    if maximum >= LARGEST_REPLY || fits(&reply) {
+        return Some(reply);
+    }
+    remove_reason_string(&mut reply);
+    if let Reply::Connack(connack) = &mut reply {
+        connack.text = None;
+        connack.user_properties.clear();
+    }
+    if let Reply::Disconnect { text, .. } = &mut reply {
+        *text = None;
+    }
+    fits(&reply).then_some(reply)
+}
+
+/// Removes what a client that wants no problem information gets in CONNACK and DISCONNECT alone (MQTT 3.1.2.11.7).
+pub fn remove_reason_string(reply: &mut Reply) {
+    match reply {
+        Reply::Puback(answer)
+        | Reply::Pubrec(answer)
+        | Reply::Pubrel(answer)
+        | Reply::Pubcomp(answer) => answer.text = None,
+        Reply::Suback(answers) | Reply::Unsuback(answers) => answers.text = None,
+        Reply::Connack(_) | Reply::Pingresp | Reply::Disconnect { .. } => {}
+    }
+}
+
 impl OutgoingPublish<'_> {
     /// Writes the PUBLISH (MQTT 3.3).
     pub fn encode(&self, version: Version, out: &mut BytesMut) {
@@ -226,3 +260,5 @@ fn variable_size(value: usize) -> usize {
 }
 
 const MAX_FIXED_HEADER: usize = 5;
+/// No reply is larger: a SUBACK has a byte for each filter of a packet of 1 MiB at most, each of which takes more.
+const LARGEST_REPLY: usize = 1024 * 1024;

@@ -16,7 +16,7 @@ use std::num::NonZeroU16;
 use bytes::Bytes;
 
 pub use decode::decode;
-pub use encode::{encode, publish_size};
+pub use encode::{encode, fitting, publish_size, remove_reason_string};
 pub use frame::{Frame, next_frame};
 pub use properties::{Forwarded, remove_user_properties};
 
@@ -108,6 +108,13 @@ pub struct Connect {
     pub wants_problem_information: bool,
     /// Authentication Method of enhanced authentication.
     pub authentication_method: Option<String>,
+}
+
+impl Connect {
+    /// Returns the size of the largest packet that the client takes, in bytes.
+    pub fn largest_packet(&self) -> usize {
+        self.maximum_packet_size.map_or(usize::MAX, |most| most as usize)
+    }
 }
 
 impl std::fmt::Debug for Connect {

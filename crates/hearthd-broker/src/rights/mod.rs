@@ -71,7 +71,8 @@ pub struct Account {
     pub role: Role,
     /// Client IDs that belong to the account; empty means any that no other account claims.
     pub client_ids: Vec<NamePattern>,
-    /// Devices that belong to the account, or are given to it.
+    /// Devices that belong to the account, or are given to it. One hub of the home may leave them out: it has those that
+    /// no other account claims.
     pub devices: Vec<NamePattern>,
     /// Topics beside those of the role.
     pub rights: Vec<Right>,
@@ -179,7 +180,7 @@ impl AccountTable {
     fn own(&self, rules: &mut Vec<Rule>, account: &Account, kind: Kind) {
         match kind.owner() {
             Owner::Client => rules.push(self.rule(kind, CLIENT, true)),
-            Owner::Device if account.role == Role::Hub && account.devices.is_empty() => {
+            Owner::Device if self.has_the_rest(account) => {
                 let others = self.accounts.values().filter(|other| other.name != account.name);
                 for device in others.flat_map(Account::serves) {
                     rules.push(self.rule(kind, device.as_str(), false));
@@ -196,6 +197,12 @@ impl AccountTable {
         rules.push(self.rule(kind, "+", false));
     }
 
+    /// Returns whether all devices belong to a hub that no other account claims: it names none, and no other hub does so.
+    fn has_the_rest(&self, account: &Account) -> bool {
+        let others = self.accounts.values().filter(|other| other.name != account.name);
+        account.is_hub_of_the_rest() && !others.into_iter().any(Account::is_hub_of_the_rest)
+    }
+
     fn rule(&self, kind: Kind, owner: &str, allow: bool) -> Rule {
         let below = kind.template().replace("{}", owner);
         Rule { pattern: Pattern::of_kind(&format!("{}/{below}", self.home)), allow }
@@ -203,6 +210,11 @@ impl AccountTable {
 }
 
 impl Account {
+    /// Returns whether the account is a hub that names no devices.
+    pub fn is_hub_of_the_rest(&self) -> bool {
+        self.role == Role::Hub && self.devices.is_empty()
+    }
+
     /// Returns the devices whose state the account writes and no other does.
     fn serves(&self) -> &[NamePattern] {
         match self.role {

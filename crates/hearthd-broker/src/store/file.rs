@@ -8,7 +8,7 @@ use std::{
 };
 
 use redb::Database;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{FILE, StoreError, failed};
 
@@ -26,6 +26,31 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
         }
         Ok(Err(source)) => Err(failed(path, source)),
         Err(_) => Err(failed(path, redb::Error::Corrupted("it cannot be read at all".into()))),
+    }
+}
+
+/// Gives the room that nothing uses back to the file system, where there is much of it: a file that grew stays large.
+pub(super) fn compacted(
+    mut database: Database,
+    path: &Path,
+    used: u64,
+) -> Result<Database, StoreError> {
+    let size = || fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let before = size();
+    if before < SMALL || before / WASTE < used {
+        return Ok(database);
+    }
+    match database.compact() {
+        Ok(_) => {
+            info!(before, after = size(), "the store was compacted");
+            Ok(database)
+        }
+        Err(error) => {
+            // Nothing is lost by it; but after an error of the disk redb wants the file opened anew.
+            warn!(%error, "the store could not be compacted");
+            drop(database);
+            open(path)
+        }
     }
 }
 
@@ -95,5 +120,9 @@ pub fn put_old_storage_aside(directory: &Path) -> Result<Option<PathBuf>, StoreE
 
 /// Memory that redb keeps pages in: everything is read once, at the start.
 const CACHE_BYTES: usize = 1024 * 1024;
+/// A file below this size is not worth the time.
+const SMALL: u64 = 8 * 1024 * 1024;
+/// A file so many times as large as what is in it is compacted.
+const WASTE: u64 = 4;
 /// Where the files of the broker before go.
 const OLD: &str = "before";

@@ -80,6 +80,7 @@ impl Store {
             }
             other => other?,
         };
+        let database = file::compacted(database, &path, size_of(&records))?;
         Ok((Self { path, database }, records))
     }
 
@@ -204,7 +205,12 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Bodies => "bodies",
         Table::Entries => "entries",
         Table::Retained => "retained",
+        Table::Cursors => "cursors",
     })
+}
+
+fn size_of(records: &Records) -> u64 {
+    records.iter().map(|(_, key, value)| (key.len() + value.len()) as u64).sum()
 }
 
 fn failed(path: &Path, source: redb::Error) -> StoreError {

@@ -70,3 +70,28 @@ fn the_files_of_the_broker_before_are_put_aside_once() {
     assert_eq!(put_old_storage_aside(folder.path()).unwrap(), None);
     assert!(folder.path().join(FILE).exists());
 }
+
+#[test]
+fn a_file_that_grew_is_small_again_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = || std::fs::metadata(folder.path().join(FILE)).unwrap().len();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    let keys: Vec<[u8; 4]> = (0..20_000_u32).map(u32::to_be_bytes).collect();
+    let many: Vec<Change> = keys.iter().map(|key| change(key, Some(&[7; 1_000]))).collect();
+    store.write(&many).unwrap();
+    drop(store);
+    let grown = size();
+    let (store, records) = Store::open(folder.path()).unwrap();
+    assert_eq!(records.len(), keys.len());
+    assert!(size() > grown / 2, "what is in use is left alone");
+    let gone: Vec<Change> = keys[10..].iter().map(|key| change(key, None)).collect();
+    store.write(&gone).unwrap();
+    drop(store);
+    assert!(size() > grown / 2);
+    let (store, records) = Store::open(folder.path()).unwrap();
+    assert_eq!(records.len(), 10);
+    assert!(size() < grown / 4, "{} of {grown}", size());
+    store.write(&[change(b"a", Some(b"1"))]).unwrap();
+    drop(store);
+    assert_eq!(Store::open(folder.path()).unwrap().1.len(), 11);
+}

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hearthd_broker::{
     core::{Broker, Change, Delivery, Input, Limits, LinkId, Notice, Now, Outgoing, Output, Table},
     packet::{
         Ack, Connack, Connect, Disconnect, Publish, QoS, Received, Reply, Subscribe,
-        SubscriptionOptions, Unsubscribe, Version, Will,
+        SubscriptionOptions, Unsubscribe, Version, Will, encode,
     },
     rights::{Account, AccountTable, NamePattern, Right, Role},
 };
@@ -89,7 +89,10 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.broker.poll_output() {
             match output {
-                Output::Send { link, packet } => self.sent.entry(link).or_default().push(packet),
+                Output::Send { link, packet } => {
+                    require_listed_codes(&packet);
+                    self.sent.entry(link).or_default().push(packet);
+                }
                 Output::Close { link } => drop(self.closed.insert(link)),
                 Output::Write { batch, changes } => {
                     self.batches += 1;
@@ -182,6 +185,19 @@ impl World {
         self.sent.remove(&link).unwrap_or_default().iter().map(told).collect()
     }
 
+    /// Takes what was sent on a connection, as sizes in bytes on the wire.
+    pub(crate) fn sizes(&mut self, link: LinkId, version: Version) -> Vec<usize> {
+        let size = |packet: &Outgoing| match packet {
+            Outgoing::Publish(delivery) => delivery.size(version),
+            Outgoing::Reply(reply) => {
+                let mut bytes = BytesMut::new();
+                encode(reply, version, &mut bytes);
+                bytes.len()
+            }
+        };
+        self.sent.remove(&link).unwrap_or_default().iter().map(size).collect()
+    }
+
     /// Takes the messages that were sent on a connection.
     pub(crate) fn deliveries(&mut self, link: LinkId) -> Vec<Delivery> {
         let sent = self.sent.remove(&link).unwrap_or_default().into_iter();
@@ -209,6 +225,38 @@ pub(crate) fn apply(store: &mut Store, changes: Vec<Change>) {
 
 pub(crate) fn payload(delivery: &Delivery) -> String {
     String::from_utf8_lossy(&delivery.message.payload).into_owned()
+}
+
+/// Requires that a packet has a reason code that the standard lists for it.
+fn require_listed_codes(packet: &Outgoing) {
+    let Outgoing::Reply(reply) = packet else { return };
+    let (codes, listed): (Vec<u8>, &[u8]) = match reply {
+        Reply::Connack(connack) => (
+            vec![connack.reason as u8],
+            &[
+                0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90,
+                0x95, 0x97, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
+            ],
+        ),
+        Reply::Puback(it) | Reply::Pubrec(it) => {
+            (vec![it.reason as u8], &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+        }
+        Reply::Pubrel(it) | Reply::Pubcomp(it) => (vec![it.reason as u8], &[0x00, 0x92]),
+        Reply::Suback(it) => (
+            codes(&it.reasons),
+            &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2],
+        ),
+        Reply::Unsuback(it) => (codes(&it.reasons), &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91]),
+        Reply::Pingresp => return,
+        Reply::Disconnect { reason, .. } => (
+            vec![*reason as u8],
+            &[
+                0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94,
+                0x95, 0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+            ],
+        ),
+    };
+    assert!(codes.iter().all(|code| listed.contains(code)), "{reply:?}");
 }
 
 /// Writes a packet in one line: what it is, its identifier, its reason codes.

@@ -9,4 +9,5 @@ mod retained;
 mod rights;
 mod sessions;
 mod sharing;
+mod standard;
 mod wills;

@@ -236,3 +236,23 @@ fn a_refusal_of_the_receiver_ends_an_exactly_once_message() {
     world.settle();
     assert!(world.got(reader).is_empty());
 }
+
+#[test]
+fn a_puback_waits_for_the_store_where_another_receiver_takes_no_message_of_that_size() {
+    let mut world = World::new();
+    let small = reader().with(|connect| {
+        connect.client_id = "a small one".to_owned();
+        connect.maximum_packet_size = Some(20);
+    });
+    for client in [small, reader()] {
+        let link = world.join(client);
+        world.subscribe(link, "home/#", 1);
+    }
+    let writer = world.join(Client::new("old", "writer"));
+    world.writes = false;
+    world.publish(writer, message(TOPIC, &"x".repeat(100), QoS::AtLeastOnce, 1));
+    assert!(world.got(writer).is_empty());
+    world.settle();
+    world.write();
+    assert_eq!(world.got(writer), ["PUBACK #1 00"]);
+}

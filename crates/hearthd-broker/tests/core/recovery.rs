@@ -1,10 +1,10 @@
 //! What survives: a power cut after any write, and before any acknowledgement.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU16};
 
 use hearthd_broker::{
     core::{Input, LinkId, Table},
-    packet::{QoS, Received},
+    packet::{Connect, QoS, Received},
 };
 
 use crate::harness::*;
@@ -212,5 +212,36 @@ fn damaged_records_are_left_out_told_and_removed() {
             world.publish(writer, message("home/else", "alive", QoS::AtMostOnce, 0));
             assert!(world.payloads(link).contains(&"alive".to_owned()), "{key:?} {damage}");
         }
+    }
+}
+
+#[test]
+fn what_may_have_been_sent_before_a_power_cut_is_marked_as_a_repeat_and_what_cannot_have_been_is_not()
+ {
+    for stays_connected in [true, false] {
+        let mut world = World::new();
+        let one_at_a_time = |it: &mut Connect| it.receive_maximum = NonZeroU16::new(1);
+        let link = world.join(reader().with(one_at_a_time));
+        world.subscribe(link, "home/#", 1);
+        let writer = world.join(Client::new("old", "writer"));
+        for id in [1, 2] {
+            world.publish(writer, message(TOPIC, &id.to_string(), QoS::AtLeastOnce, id));
+        }
+        world.settle();
+        assert_eq!(world.payloads(link), ["1"], "the other waits, and is on the disk like that");
+        if stays_connected {
+            // That it is sent is written in a while, because nobody waits for that.
+            world.ack(link, Received::Puback, 1);
+            assert_eq!(world.payloads(link), ["2"]);
+        } else {
+            world.handle(Input::Closed { link });
+            world.pass(seconds(3));
+        }
+        world.crash(seconds(1));
+        let link = world.join(reader());
+        world.settle();
+        let again: Vec<_> = world.deliveries(link).iter().map(|it| (payload(it), it.dup)).collect();
+        let second = ("2".to_owned(), stays_connected);
+        assert_eq!(again.last(), Some(&second), "{again:?}");
     }
 }

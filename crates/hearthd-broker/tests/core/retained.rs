@@ -1,6 +1,9 @@
 //! Retained messages (MQTT 3.3.1.3).
 
-use hearthd_broker::packet::QoS;
+use hearthd_broker::{
+    core::Input,
+    packet::{QoS, Received},
+};
 
 use crate::harness::*;
 
@@ -104,6 +107,78 @@ fn a_retained_copy_alone_costs_a_publisher_no_write() {
     assert_eq!(world.batches, before);
     world.pass(seconds(1));
     assert_eq!(world.batches, before + 1);
+}
+
+#[test]
+fn a_hand_out_that_a_restart_interrupts_goes_on_after_it() {
+    for quality in [0, 1] {
+        for cut in 0..12 {
+            let mut world = World::new();
+            let writer = world.join(Client::new("old", "writer"));
+            for number in 100..200 {
+                let topic = format!("home/many/{number}");
+                let payload = number.to_string();
+                world.publish(writer, retained(message(&topic, &payload, QoS::AtLeastOnce, 1)));
+            }
+            world.pass(seconds(2));
+            let link = world.join(reader());
+            // Only some are sent: the client acknowledges nothing more, or does not read.
+            world.receive(link, subscribe(1, &[("home/many/+", options(quality))]));
+            world.settle();
+            let got = world.got(link);
+            assert_eq!(got[0], "SUBACK [0".to_owned() + &quality.to_string() + "]");
+            let mut received: Vec<String> = got[1..].iter().map(|line| number_of(line)).collect();
+            for id in 0..cut {
+                world.ack(link, Received::Puback, id + 1);
+                world.handle(Input::Drained { link });
+                received.extend(world.payloads(link));
+            }
+            if cut % 2 == 0 {
+                world.handle(Input::Closed { link });
+            }
+            world.pass(seconds(u64::from(cut % 3)));
+            world.crash(seconds(1));
+            let link = world.connect(reader());
+            world.settle();
+            assert!(world.connack(link).session_present);
+            for id in 1..=1_000 {
+                received.extend(world.payloads(link));
+                world.ack(link, Received::Puback, id);
+                world.handle(Input::Drained { link });
+            }
+            received.sort();
+            received.dedup();
+            let lost = if quality == 0 { RETAINED_AHEAD } else { 0 };
+            assert!(received.len() >= 100 - lost, "{quality} {cut}: {} came", received.len());
+        }
+    }
+}
+
+/// Messages of QoS 0 that a restart may cost: those that were taken from the store to be sent.
+const RETAINED_AHEAD: usize = 32;
+
+fn number_of(line: &str) -> String {
+    line.split(['=', ' ']).nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_hand_out_begins_after_a_restart_where_the_suback_did_not_go_out() {
+    let mut world = World::new();
+    let writer = world.join(Client::new("old", "writer"));
+    world.publish(writer, retained(message("home/a", "1", QoS::AtLeastOnce, 1)));
+    world.pass(seconds(2));
+    let link = world.join(reader());
+    world.writes = false;
+    world.receive(link, subscribe(1, &[("home/a", options(1))]));
+    world.settle();
+    assert!(world.got(link).is_empty());
+    // The disk has it, and nobody was told.
+    let (_, changes) = world.unwritten.remove(0);
+    apply(&mut world.store, changes);
+    world.crash(seconds(1));
+    world.writes = true;
+    let link = world.join(reader());
+    assert_eq!(world.payloads(link), ["1"]);
 }
 
 #[test]

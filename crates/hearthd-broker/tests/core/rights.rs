@@ -228,3 +228,16 @@ fn rights_that_were_taken_away_hold_for_what_waits() {
     let link = world.join(phone().durable());
     assert!(world.payloads(link).is_empty());
 }
+
+#[test]
+fn no_hub_writes_the_state_of_anothers_devices() {
+    let mut accounts = accounts();
+    accounts.accounts.get_mut("attic").unwrap().devices.clear();
+    let mut world = World::with(hearthd_broker::core::Limits::default(), accounts);
+    // Neither names its devices, so none is known to be its own.
+    for client in [Client::new("hub", "hearthd-demo"), Client::new("attic", "attic")] {
+        let link = world.join(client);
+        world.publish(link, message("home/state/lamp/power", "v", QoS::AtLeastOnce, 1));
+        assert_eq!(world.got(link), ["PUBACK #1 87"]);
+    }
+}

@@ -147,3 +147,18 @@ fn a_stop_is_no_goodbye_of_the_clients() {
     let watcher = world.join(Client::new("old", "watcher").durable());
     assert_eq!(world.payloads(watcher), ["gone"]);
 }
+
+#[test]
+fn restarts_do_not_put_off_a_will() {
+    let mut world = World::new();
+    let watcher = world.join(reader());
+    world.subscribe(watcher, "home/#", 1);
+    world.join(hub().will("home/hub/hearthd-demo/presence", "offline", 10));
+    world.settle();
+    world.crash(seconds(1));
+    world.pass(seconds(6));
+    world.crash(seconds(1));
+    let watcher = world.join(reader());
+    world.pass(seconds(5));
+    assert_eq!(world.payloads(watcher), ["offline"], "ten seconds after the first end");
+}

@@ -49,6 +49,7 @@ fn what_cannot_be_done_is_told() {
         (&["account", "remove", "nobody"], 65, "there is no account `nobody`"),
         (&["account", "remove", "anna"], 65, "stands in"),
         (&["account", "add", "x", "--role", "device", "--topics", "a/#/b"], 78, "last level"),
+        (&["account", "add", "x", "--role", "hub"], 78, "hub `hub` names no devices either"),
     ] {
         let ran = broker.command(arguments, "secret\n");
         assert_eq!(ran.status.code(), Some(code), "{arguments:?} {ran:?}");

@@ -36,6 +36,8 @@ fn four_hundred_wrong_logins_do_not_keep_a_right_one_waiting() {
     }
     println!("the longest of the right logins took {longest:?}");
     assert!(longest < Duration::from_secs(2), "{longest:?}");
+    // Argon2 takes 19 MiB for each check.
+    assert!(broker.peak() < 40 * 1024, "{} KiB: more than one check at a time", broker.peak());
     drop(wrong);
 }
 

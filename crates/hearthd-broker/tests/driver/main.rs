@@ -2,6 +2,7 @@
 
 mod accounts;
 mod broker;
+mod certificates;
 mod kept;
 mod load;
 mod logins;

@@ -85,6 +85,15 @@ fn tls(
     port: u16,
     trusted: &CertificateDer<'static>,
 ) -> StreamOwned<ClientConnection, std::net::TcpStream> {
+    tls_as(port, trusted, "localhost")
+}
+
+/// Connects and expects the certificate of a name or an address.
+pub(crate) fn tls_as(
+    port: u16,
+    trusted: &CertificateDer<'static>,
+    name: &str,
+) -> StreamOwned<ClientConnection, std::net::TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -94,7 +103,7 @@ fn tls(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connection =
-        ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        ClientConnection::new(Arc::new(config), name.to_owned().try_into().unwrap()).unwrap();
     let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
@@ -102,6 +111,6 @@ fn tls(
     stream
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

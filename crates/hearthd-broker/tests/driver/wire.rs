@@ -58,6 +58,22 @@ fn a_connect_above_the_bound_is_refused_by_its_header() {
 }
 
 #[test]
+fn nothing_that_follows_a_refused_connect_is_taken() {
+    let broker = Broker::start();
+    let mut watch = broker.client("old", "watch");
+    watch.subscribe("home/x");
+    for refused in [connect("x", "old", "wrong", 0), connect("hearthd-x", "nobody", "secret", 0)] {
+        let mut raw = broker.raw();
+        let message = publish("home/x", b"refused", 0, false);
+        raw.send(&[refused, message.clone(), message].concat());
+        raw.expect_connack(0x86);
+        assert!(raw.receive().is_err());
+    }
+    watch.send(&publish("home/x", b"taken", 0, false));
+    assert_eq!(watch.message().1, b"taken");
+}
+
+#[test]
 fn packets_that_nobody_meant_disturb_nobody_else() {
     let broker = Broker::start();
     let mut quiet = broker.client("old", "quiet");

@@ -135,6 +135,11 @@ fn mqtt_3_1_1_has_fewer_options_and_no_auth() {
         ("no topic", publish(0x30, &[&text("")])),
         ("a reason code", packet(0x40, &[0, 7, 0])),
         ("a password without a name", connect(4, 0x42, &[0, 0, 0, 0])),
+        ("packet identifier 0", publish(0x32, &[&topic, &[0, 0]])),
+        ("SUBSCRIBE without filters", packet(0x82, &[0, 7])),
+        ("SUBSCRIBE at QoS 3", packet(0x82, &[&[0, 7][..], &topic, &[3]].concat())),
+        ("reserved options", packet(0x82, &[&[0, 7][..], &topic, &[0x80]].concat())),
+        ("UNSUBSCRIBE without filters", packet(0xA2, &[0, 7])),
     ] {
         assert!(reason(&bytes, Version::V3).is_some(), "{what}");
     }
@@ -155,4 +160,127 @@ fn a_packet_above_the_limit_is_refused_by_its_header_alone() {
     let mut buffer = [0x30, 0xFF, 0xFF, 0x7F][..].into();
     let error = hearthd_broker::packet::next_frame(&mut buffer, 1_000, true).unwrap_err();
     assert_eq!(error.reason, Reason::PacketTooLarge);
+}
+
+#[test]
+fn fields_of_a_connect_are_there_as_its_flags_say() {
+    let client = text("c");
+    let fields = |flags: u8, fields: &[&[u8]], version: u8| {
+        let will = if version == 5 && flags & 0x04 != 0 { &[0][..] } else { &[] };
+        let properties = if version == 5 { &[0][..] } else { &[] };
+        connect(version, flags, &[properties, &client, will, &fields.concat()].concat())
+    };
+    let (name, password) = (&text("name")[..], &text("password")[..]);
+    let (topic, will) =
+        (&text("will/topic")[..], &[text("will/topic"), text("payload")].concat()[..]);
+    for (version, level) in [(Version::V5, 5), (Version::V3, 4)] {
+        let read = |flags, given: &[&[u8]]| reason(&fields(flags, given, level), version);
+        for (what, flags, given) in [
+            ("nothing", 0x02, &[][..]),
+            ("a name", 0x82, &[name]),
+            ("both", 0xC2, &[name, password]),
+            ("all", 0xE6, &[will, name, password]),
+        ] {
+            assert_eq!(read(flags, given), None, "{what} {version:?}");
+        }
+        for (what, flags, given) in [
+            ("a name without its flag", 0x02, &[name][..]),
+            ("no name with its flag", 0x82, &[]),
+            ("a password without its flag", 0x82, &[name, password]),
+            ("no password with its flag", 0xC2, &[name]),
+            ("a will without its flag", 0x02, &[will]),
+            ("no will with its flag", 0x06, &[]),
+            ("a will without its payload", 0x06, &[topic]),
+            ("will QoS without a will", 0x0A, &[]),
+            ("will retain without a will", 0x22, &[]),
+            ("will QoS 3", 0x1E, &[will]),
+            ("the reserved flag", 0x03, &[]),
+        ] {
+            let found = read(flags, given);
+            assert_eq!(found, Some(Reason::MalformedPacket), "{what} {version:?}");
+        }
+        let empty = packet(
+            0x10,
+            &[&text("MQTT")[..], &[level, 2, 0, 0], if level == 5 { &[0] } else { &[] }].concat(),
+        );
+        assert_eq!(reason(&empty, version), Some(Reason::MalformedPacket), "no client ID");
+    }
+}
+
+/// Strings that are none: a byte that UTF-8 has not, a surrogate, a sequence that is cut, NUL.
+const BAD: [&[u8]; 4] = [b"a\xFF", b"\xED\xA0\x80", b"\xC3", b"a\0"];
+
+fn string(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
+}
+
+#[test]
+fn strings_of_a_connect_are_utf_8() {
+    let good = text("good");
+    for bad in BAD.map(string) {
+        for (version, level) in [(Version::V5, 5), (Version::V3, 4)] {
+            for place in 0..3 {
+                let [client, topic, name] =
+                    [0, 1, 2].map(|at| if at == place { bad.as_slice() } else { &good });
+                let none: &[u8] = if level == 5 { &[0] } else { &[] };
+                let body = [none, client, none, topic, &good, name].concat();
+                let found = reason(&connect(level, 0x86, &body), version);
+                assert_eq!(found, Some(Reason::MalformedPacket), "{place} {bad:02x?} {version:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn strings_of_other_packets_are_utf_8() {
+    let topic = text("a");
+    for bad in BAD.map(string) {
+        let property = |id: u8| {
+            let length = [1 + bad.len() as u8];
+            publish(0x30, &[&topic, &length, &[id], &bad])
+        };
+        for (what, bytes) in [
+            ("topic", publish(0x30, &[&bad, &[0]])),
+            ("content type", property(0x03)),
+            ("response topic", property(0x08)),
+            ("filter", packet(0x82, &[&[0, 7, 0][..], &bad, &[0]].concat())),
+            ("filter to end", packet(0xA2, &[&[0, 7, 0][..], &bad].concat())),
+        ] {
+            let found = reason(&bytes, Version::V5);
+            assert_eq!(found, Some(Reason::MalformedPacket), "{what} {bad:02x?}");
+        }
+        for bytes in [
+            publish(0x30, &[&bad]),
+            packet(0x82, &[&[0, 7][..], &bad, &[0]].concat()),
+            packet(0xA2, &[&[0, 7][..], &bad].concat()),
+        ] {
+            assert!(reason(&bytes, Version::V3).is_some(), "{bytes:02x?}");
+        }
+    }
+}
+
+#[test]
+fn a_user_property_is_two_strings() {
+    let good = text("good");
+    for bad in BAD.map(string) {
+        for pair in [[&bad, &good], [&good, &bad]] {
+            let properties = [&[0x26][..], pair[0], pair[1]].concat();
+            let bytes = publish(0x30, &[&text("a"), &[properties.len() as u8], &properties]);
+            assert_eq!(reason(&bytes, Version::V5), Some(Reason::MalformedPacket));
+        }
+    }
+}
+
+#[test]
+fn reserved_flags_of_every_packet_are_checked() {
+    for version in [Version::V5, Version::V3] {
+        for (kind, right) in
+            [(1, 0), (4, 0), (5, 0), (6, 2), (7, 0), (8, 2), (10, 2), (12, 0), (14, 0), (15, 0)]
+        {
+            for flags in (0..16_u8).filter(|flags| *flags != right) {
+                let found = reason(&packet(kind << 4 | flags, &[0; 20]), version);
+                assert_eq!(found, Some(Reason::MalformedPacket), "{kind} {flags}");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Hub, Inbound, Next, Phase, receiving::Address};
+use super::{Hub, Inbound, Next, Phase, address::Address};
 use crate::{Delivery, Message, Notice, Now, outbox::ANSWERS};
 
 /// A message as it came.

@@ -1,17 +1,20 @@
 //! The hub: one state machine over connection, session, wills, requests and outbox.
 
+mod address;
 mod admitting;
 mod config;
 mod connecting;
 mod denied;
 mod events;
 mod evidence;
+mod fence;
 mod filters;
 mod guarding;
 mod holding;
 mod limits;
 mod policy;
 mod presence;
+mod publishing;
 mod receiving;
 mod requesting;
 mod responding;
@@ -19,7 +22,9 @@ mod rivals;
 mod serving;
 mod states;
 mod stopping;
+mod storing;
 mod subscribing;
+mod taking_back;
 mod telling;
 mod values;
 
@@ -38,6 +43,7 @@ pub use serving::Served;
 
 use denied::Denied;
 use events::Told;
+use fence::Fence;
 use filters::Filters;
 use holding::Arrival;
 use presence::Presence;
@@ -47,11 +53,10 @@ use serving::Serving;
 use values::Values;
 
 use crate::{
-    Change, DeliveryId, Fatal, Generation, Input, Lack, Memory, Message, Notice, Now, Output,
-    PublishId, Record, RequestKey, Urgency,
+    DeliveryId, Fatal, Generation, Input, Lack, Memory, Message, Notice, Now, Output, Record,
     backoff::Backoff,
     journal::{EntryId, Journal},
-    outbox::{Kind, Outbox, Taken, Window},
+    outbox::{Outbox, Window},
     requests::Requests,
     topic::Prefix,
     wills::Wills,
@@ -185,29 +190,6 @@ struct Connection {
     echoed: bool,
     /// When CONNACK came.
     since: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fence {
-    /// Not sent yet.
-    Unsent,
-    /// Sent; given up at this time, which moves on while the broker delivers, but not past the latest.
-    Sent { until: Duration, latest: Duration },
-    /// Back; late copies are waited for until this time.
-    Settling { until: Duration },
-    /// Sent once more: what is decided is decided on a connection that lives. Given up at this time.
-    Confirming { until: Duration },
-    /// The outcomes are decided; the fence may still come.
-    Decided { fenced: bool },
-}
-
-impl Fence {
-    fn is_back(self) -> bool {
-        matches!(
-            self,
-            Self::Settling { .. } | Self::Confirming { .. } | Self::Decided { fenced: true }
-        )
-    }
 }
 
 /// An inbound QoS 1 message that has no PUBACK yet.
@@ -407,64 +389,6 @@ impl Hub {
         }
     }
 
-    fn send(
-        &mut self,
-        message: Message,
-        kind: Kind,
-        expires: Option<Duration>,
-    ) -> Option<PublishId> {
-        match self.outbox.push(message, kind, expires) {
-            Ok(id) => Some(id),
-            Err((kind, topic)) => {
-                self.notice(Notice::QueueFull { topic });
-                if let Kind::Response { deliveries, .. } = kind {
-                    self.finish_deliveries(&deliveries);
-                }
-                None
-            }
-        }
-    }
-
-    /// Hands over what the window allows.
-    fn pump(&mut self, now: Now) {
-        let Phase::Online(connection) = &self.phase else { return };
-        let window = connection.window;
-        let window = if self.denied.is_careful { window.of_one() } else { window };
-        while let Some(taken) = self.outbox.take(now.monotonic, window, &self.denied.aside) {
-            match taken {
-                Taken::Publish(id, message) => {
-                    self.outputs.push_back(Output::Publish { id, message });
-                }
-                Taken::Dropped(id, kind, topic) => {
-                    self.let_go(id, kind);
-                    self.notice(Notice::MessageDropped { topic });
-                }
-                Taken::LeftOut(id, kind, topic) => self.leave_out(now, id, kind, topic),
-            }
-        }
-        self.end_care();
-    }
-
-    fn store_memory(&mut self) -> u64 {
-        self.store(Change::Memory(self.wills.memory().clone()))
-    }
-
-    fn store(&mut self, change: Change) -> u64 {
-        self.revision += 1;
-        if change.urgency() != Urgency::Whenever {
-            self.awaited = self.revision;
-        }
-        self.outputs.push_back(Output::Store { revision: self.revision, change });
-        self.revision
-    }
-
-    /// Has the store forget what the journal has forgotten.
-    fn forget(&mut self, keys: Vec<RequestKey>) {
-        for key in keys {
-            self.store(Change::Forget(key));
-        }
-    }
-
     fn notice(&mut self, notice: Notice) {
         self.outputs.push_back(Output::Notice(notice));
     }
@@ -511,17 +435,6 @@ impl Hub {
     fn finish_deliveries(&mut self, deliveries: &[DeliveryId]) {
         for &delivery in deliveries {
             self.acknowledge(delivery);
-        }
-    }
-
-    /// A message has left the outbox, for whatever reason.
-    fn let_go(&mut self, id: PublishId, kind: Kind) {
-        self.presence.published(id);
-        if let Kind::Response { entry, deliveries } = kind {
-            if let Some(entry) = entry {
-                self.mark_delivered(entry, Some(id));
-            }
-            self.finish_deliveries(&deliveries);
         }
     }
 }

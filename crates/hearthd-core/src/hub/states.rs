@@ -1,6 +1,6 @@
 //! What the hub publishes retained: the states of its devices, and what became of its last will.
 
-use super::{DevicePolicy, Hub, Phase, State, receiving::STATUS};
+use super::{DevicePolicy, Hub, Phase, State, address::STATUS};
 use crate::{Absence, Message, QoS, outbox::Kind, topic::Prefix};
 
 impl Hub {

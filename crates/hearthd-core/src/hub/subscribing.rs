@@ -103,12 +103,6 @@ impl Hub {
         self.publish_everything();
     }
 
-    /// Publishes what comes back to the hub behind all that the broker had for it by then.
-    pub(super) fn send_fence(&mut self) {
-        let fence = self.own_message("fence", Purpose::Fence);
-        self.send(fence, Kind::Connection, None);
-    }
-
     /// Called once the fence is decided: clears `unproven`.
     pub(super) fn note_proof(&mut self) {
         if self.wills.memory().unproven {

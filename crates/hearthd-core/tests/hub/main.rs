@@ -8,7 +8,7 @@ mod journal;
 mod limits;
 mod repeats;
 mod requests;
-mod rig;
 mod saving;
 mod serving;
+mod test_hub;
 mod wills;

@@ -6,25 +6,25 @@ use hearthd_core::{
     Answer, ContentType, Disconnection, Input, Message, Notice, Output, QoS, SENDER_ACCOUNT,
 };
 
-use crate::rig::{Rig, config, connack, request, retry, status};
+use crate::test_hub::{TestHub, config, connack, request, retry, status};
 
 /// Lets the lamp answer whatever it was told, and the broker take it.
-fn finish(rig: &mut Rig, state: &'static str) {
-    for asked in rig.executed() {
-        rig.answer(&asked, Answer::text(state));
+fn finish(hub: &mut TestHub, state: &'static str) {
+    for asked in hub.executed() {
+        hub.answer(&asked, Answer::text(state));
     }
-    rig.accept_all();
+    hub.accept_all();
 }
 
-fn ask(rig: &mut Rig, message: Message) -> Vec<Message> {
-    rig.take();
+fn ask(hub: &mut TestHub, message: Message) -> Vec<Message> {
+    hub.take();
     let payload = match &message.payload[..] {
         b"OFF" => "OFF",
         _ => "ON",
     };
-    rig.receive(message);
-    finish(rig, payload);
-    rig.published().into_iter().filter(|m| m.user_property("__stat").is_some()).collect()
+    hub.receive(message);
+    finish(hub, payload);
+    hub.published().into_iter().filter(|m| m.user_property("__stat").is_some()).collect()
 }
 
 fn toggle() -> Message {
@@ -33,45 +33,45 @@ fn toggle() -> Message {
 
 #[test]
 fn equal_requests_without_a_mark_are_carried_out_again() {
-    let mut rig = Rig::online();
+    let mut hub = TestHub::online();
     for _ in 0..2 {
-        let answers = ask(&mut rig, request("ON", b"1"));
+        let answers = ask(&mut hub, request("ON", b"1"));
         assert_eq!(answers.len(), 1);
         assert_eq!(answers[0].user_property("repeated"), None);
-        assert_eq!(rig.executed().len(), 1);
+        assert_eq!(hub.executed().len(), 1);
     }
 }
 
 #[test]
 fn on_off_on_by_a_counter_that_starts_again_leaves_the_lamp_on() {
-    let mut rig = Rig::online();
-    ask(&mut rig, request("ON", b"1"));
-    ask(&mut rig, request("OFF", b"2"));
-    let answers = ask(&mut rig, request("ON", b"1"));
-    assert_eq!(rig.executed().len(), 1);
+    let mut hub = TestHub::online();
+    ask(&mut hub, request("ON", b"1"));
+    ask(&mut hub, request("OFF", b"2"));
+    let answers = ask(&mut hub, request("ON", b"1"));
+    assert_eq!(hub.executed().len(), 1);
     assert_eq!(&answers[0].payload[..], b"ON");
 }
 
 #[test]
 fn what_may_be_done_once_is_a_repeat_without_a_mark() {
-    let mut rig = Rig::online();
-    ask(&mut rig, toggle());
-    let answers = ask(&mut rig, toggle());
-    assert!(rig.executed().is_empty());
+    let mut hub = TestHub::online();
+    ask(&mut hub, toggle());
+    let answers = ask(&mut hub, toggle());
+    assert!(hub.executed().is_empty());
     assert_eq!(answers[0].user_property("repeated"), Some("2023-11-14T22:13:20Z"));
     assert_eq!(&answers[0].payload[..], b"ON");
 }
 
 #[test]
 fn a_marked_repeat_gets_the_first_answer_as_long_as_it_is_true() {
-    let mut rig = Rig::online();
-    ask(&mut rig, request("ON", b"1"));
-    let answers = ask(&mut rig, retry(request("ON", b"1")));
-    assert!(rig.executed().is_empty());
+    let mut hub = TestHub::online();
+    ask(&mut hub, request("ON", b"1"));
+    let answers = ask(&mut hub, retry(request("ON", b"1")));
+    assert!(hub.executed().is_empty());
     assert!(answers[0].user_property("repeated").is_some());
-    ask(&mut rig, request("OFF", b"2"));
-    let answers = ask(&mut rig, retry(request("ON", b"1")));
-    assert!(rig.executed().is_empty());
+    ask(&mut hub, request("OFF", b"2"));
+    let answers = ask(&mut hub, retry(request("ON", b"1")));
+    assert!(hub.executed().is_empty());
     let answer = &answers[0];
     assert_eq!((status(answer), answer.user_property("reason")), ("409", Some("superseded")));
     assert_eq!(answer.user_property("__propVal"), Some("OFF"));
@@ -80,43 +80,43 @@ fn a_marked_repeat_gets_the_first_answer_as_long_as_it_is_true() {
 
 #[test]
 fn a_device_at_rest_that_tells_another_state_supersedes_the_first_answer() {
-    let mut rig = Rig::online();
-    ask(&mut rig, request("ON", b"1"));
-    rig.handle(Input::State {
+    let mut hub = TestHub::online();
+    ask(&mut hub, request("ON", b"1"));
+    hub.handle(Input::State {
         device: "lamp".into(),
         property: "power".into(),
         payload: "OFF".into(),
         content_type: ContentType::Text,
         retain: true,
     });
-    let answers = ask(&mut rig, retry(request("ON", b"1")));
+    let answers = ask(&mut hub, retry(request("ON", b"1")));
     assert_eq!(answers[0].user_property("reason"), Some("superseded"));
 }
 
 #[test]
 fn a_read_whose_answer_waits_is_read_anew_only_where_that_is_not_so_any_more() {
-    let mut rig = Rig::online();
-    rig.receive(request("", b"r"));
-    let asked = rig.executed().remove(0);
-    rig.answer(&asked, Answer::text("ON"));
-    rig.take();
-    rig.receive(retry(request("", b"r")));
-    assert!(rig.executed().is_empty() && rig.published().is_empty(), "the answer is on its way");
-    rig.handle(Input::State {
+    let mut hub = TestHub::online();
+    hub.receive(request("", b"r"));
+    let asked = hub.executed().remove(0);
+    hub.answer(&asked, Answer::text("ON"));
+    hub.take();
+    hub.receive(retry(request("", b"r")));
+    assert!(hub.executed().is_empty() && hub.published().is_empty(), "the answer is on its way");
+    hub.handle(Input::State {
         device: "lamp".into(),
         property: "power".into(),
         payload: "OFF".into(),
         content_type: ContentType::Text,
         retain: true,
     });
-    let answers = ask(&mut rig, retry(request("", b"r")));
-    assert_eq!(rig.executed().len(), 1);
+    let answers = ask(&mut hub, retry(request("", b"r")));
+    assert_eq!(hub.executed().len(), 1);
     assert_eq!((answers.len(), status(&answers[0])), (1, "200"));
 }
 
 #[test]
 fn a_state_that_was_read_and_found_no_room_is_not_told_on_a_later_connection() {
-    let mut rig = Rig::online();
+    let mut hub = TestHub::online();
     let read = |n: u16| Message {
         qos: QoS::AtMostOnce,
         correlation_data: Some(n.to_be_bytes().to_vec().into()),
@@ -124,18 +124,18 @@ fn a_state_that_was_read_and_found_no_room_is_not_told_on_a_later_connection() {
     };
     let last = 1030_u16;
     for n in 0..=last {
-        rig.take();
-        rig.handle(Input::Received { message: read(n), delivery: None });
-        let asked = rig.executed().remove(0);
-        rig.answer(&asked, Answer::text("ON"));
+        hub.take();
+        hub.handle(Input::Received { message: read(n), delivery: None });
+        let asked = hub.executed().remove(0);
+        hub.answer(&asked, Answer::text("ON"));
     }
     let full = |output: &Output| matches!(output, Output::Notice(Notice::QueueFull { .. }));
-    assert!(rig.outputs.iter().any(full));
-    rig.take();
-    rig.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
-    rig.advance(Duration::from_secs(2));
-    rig.go_online(true);
-    let answered = rig.published().into_iter().filter(|m| m.user_property("__stat").is_some());
+    assert!(hub.outputs.iter().any(full));
+    hub.take();
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.advance(Duration::from_secs(2));
+    hub.go_online(true);
+    let answered = hub.published().into_iter().filter(|m| m.user_property("__stat").is_some());
     let answered: Vec<_> = answered.filter_map(|answer| answer.correlation_data).collect();
     assert!(!answered.is_empty());
     assert!(!answered.contains(&last.to_be_bytes().to_vec().into()));
@@ -147,46 +147,46 @@ fn a_set_of_several_is_superseded_by_any_of_them() {
         topic: "alice/cmnd/lamp/set".into(),
         ..request(payload, data)
     };
-    let mut rig = Rig::online();
-    rig.receive(set(r#"{"power":"ON","brightness":50}"#, b"1"));
+    let mut hub = TestHub::online();
+    hub.receive(set(r#"{"power":"ON","brightness":50}"#, b"1"));
     let states = serde_json::json!({ "power": "ON", "brightness": 50 });
-    let asked = rig.executed().remove(0);
-    rig.answer(&asked, Answer::json(&states));
-    rig.accept_all();
-    rig.take();
-    rig.receive(retry(set(r#"{"power":"ON","brightness":50}"#, b"1")));
-    assert_eq!(status(&rig.published()[0]), "200");
-    rig.accept_all();
-    ask(&mut rig, request("OFF", b"2"));
-    rig.take();
-    rig.receive(retry(set(r#"{"power":"ON","brightness":50}"#, b"1")));
-    let answer = rig.published().remove(0);
+    let asked = hub.executed().remove(0);
+    hub.answer(&asked, Answer::json(&states));
+    hub.accept_all();
+    hub.take();
+    hub.receive(retry(set(r#"{"power":"ON","brightness":50}"#, b"1")));
+    assert_eq!(status(&hub.published()[0]), "200");
+    hub.accept_all();
+    ask(&mut hub, request("OFF", b"2"));
+    hub.take();
+    hub.receive(retry(set(r#"{"power":"ON","brightness":50}"#, b"1")));
+    let answer = hub.published().remove(0);
     assert_eq!(answer.user_property("reason"), Some("superseded"));
     assert_eq!(answer.user_property("__propName"), Some("power"));
 }
 
 #[test]
 fn what_was_superseded_is_known_after_a_restart() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     ask(&mut before, toggle());
     before.advance(Duration::from_secs(1));
     before.unix += Duration::from_secs(1);
     ask(&mut before, request("OFF", b"2"));
-    let mut rig = before.restarted(true);
-    rig.receive(Message { dup: true, ..toggle() });
-    rig.accept_all();
-    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some());
+    let mut hub = before.restarted(true);
+    hub.receive(Message { dup: true, ..toggle() });
+    hub.accept_all();
+    let answer = hub.published().into_iter().find(|m| m.user_property("__stat").is_some());
     assert_eq!(answer.unwrap().user_property("reason"), Some("superseded"));
 }
 
 #[test]
 fn a_read_is_never_answered_from_the_journal() {
-    let mut rig = Rig::online();
+    let mut hub = TestHub::online();
     for mark in [false, true] {
         let read = request("", b"r");
         let read = if mark { retry(read) } else { read };
-        ask(&mut rig, read);
-        assert_eq!(rig.executed().len(), 1);
+        ask(&mut hub, read);
+        assert_eq!(hub.executed().len(), 1);
     }
 }
 
@@ -200,15 +200,15 @@ fn another_account_with_the_same_topic_and_data_is_another_sender() {
         ..request("ON", b"1")
     };
     for vouches in [true, false] {
-        let mut rig = Rig::new(config(), Rig::online().memory);
-        rig.connect(hearthd_core::Connack { vouches, ..connack(Some("alice"), false) });
-        rig.grant();
-        rig.fence();
-        rig.settle();
-        rig.accept_all();
-        ask(&mut rig, from("phone"));
-        ask(&mut rig, from("tablet"));
-        assert_eq!(rig.executed().len(), usize::from(vouches));
+        let mut hub = TestHub::new(config(), TestHub::online().memory);
+        hub.connect(hearthd_core::Connack { vouches, ..connack(Some("alice"), false) });
+        hub.grant();
+        hub.fence();
+        hub.settle();
+        hub.accept_all();
+        ask(&mut hub, from("phone"));
+        ask(&mut hub, from("tablet"));
+        assert_eq!(hub.executed().len(), usize::from(vouches));
     }
 }
 
@@ -216,60 +216,61 @@ fn another_account_with_the_same_topic_and_data_is_another_sender() {
 fn long_correlation_data_is_kept_as_a_digest_and_still_names_its_request() {
     let data: &'static [u8] = Box::leak(vec![b'x'; 60_000].into_boxed_slice());
     let other: &'static [u8] = Box::leak([&[b'x'; 59_999][..], b"y"].concat().into_boxed_slice());
-    let mut rig = Rig::online();
-    let answers = ask(&mut rig, Message { correlation_data: Some(data.into()), ..toggle() });
+    let mut hub = TestHub::online();
+    let answers = ask(&mut hub, Message { correlation_data: Some(data.into()), ..toggle() });
     assert_eq!(answers[0].correlation_data.as_deref(), Some(data), "verbatim, whatever its length");
-    let record = rig.journal.values().next().unwrap();
+    let record = hub.journal.values().next().unwrap();
     assert!(format!("{record:?}").len() < 2000);
-    ask(&mut rig, Message { correlation_data: Some(data.into()), ..toggle() });
-    assert!(rig.executed().is_empty());
-    ask(&mut rig, Message { correlation_data: Some(other.into()), ..toggle() });
-    assert_eq!(rig.executed().len(), 1);
+    ask(&mut hub, Message { correlation_data: Some(data.into()), ..toggle() });
+    assert!(hub.executed().is_empty());
+    ask(&mut hub, Message { correlation_data: Some(other.into()), ..toggle() });
+    assert_eq!(hub.executed().len(), 1);
 }
 
 #[test]
 fn a_sender_with_much_pushes_out_its_own_entries_and_nobody_elses() {
-    let mut rig = Rig::new(hearthd_core::HubConfig { queue: 64, ..config() }, Rig::online().memory);
-    rig.go_online(false);
-    ask(&mut rig, Message { response_topic: Some("alice/response/tablet/1".into()), ..toggle() });
+    let mut hub =
+        TestHub::new(hearthd_core::HubConfig { queue: 64, ..config() }, TestHub::online().memory);
+    hub.go_online(false);
+    ask(&mut hub, Message { response_topic: Some("alice/response/tablet/1".into()), ..toggle() });
     for n in 0..3000_u32 {
-        rig.receive(Message {
+        hub.receive(Message {
             correlation_data: Some(n.to_be_bytes().to_vec().into()),
             ..request("TOGGLE", b"")
         });
-        finish(&mut rig, "ON");
-        rig.take();
+        finish(&mut hub, "ON");
+        hub.take();
     }
-    ask(&mut rig, Message { response_topic: Some("alice/response/tablet/1".into()), ..toggle() });
-    assert!(rig.executed().is_empty(), "the tablet's request is remembered");
+    ask(&mut hub, Message { response_topic: Some("alice/response/tablet/1".into()), ..toggle() });
+    assert!(hub.executed().is_empty(), "the tablet's request is remembered");
 }
 
 #[test]
 fn large_requests_to_a_slow_device_leave_room_for_others() {
     let data: &'static [u8] = Box::leak(vec![b'x'; 60_000].into_boxed_slice());
-    let mut rig = Rig::online();
+    let mut hub = TestHub::online();
     for _ in 0..100 {
-        rig.receive(Message { correlation_data: Some(data.into()), ..request("ON", b"") });
+        hub.receive(Message { correlation_data: Some(data.into()), ..request("ON", b"") });
     }
-    let busy = rig.published();
+    let busy = hub.published();
     assert!(busy.iter().all(|answer| status(answer) == "429"), "its own share is used up");
     assert!(!busy.is_empty());
-    rig.accept_all();
-    rig.take();
+    hub.accept_all();
+    hub.take();
     let blinds = Message {
         topic: "alice/cmnd/blinds/position".into(),
         response_topic: Some("alice/response/tablet/1".into()),
         ..request("50", b"b")
     };
-    rig.receive(blinds);
-    assert_eq!(rig.executed().len(), 1);
+    hub.receive(blinds);
+    assert_eq!(hub.executed().len(), 1);
 }
 
 #[test]
 fn what_waited_through_an_outage_is_held_back_and_all_carried_out() {
-    let mut rig = Rig::online().restarted(true);
+    let mut hub = TestHub::online().restarted(true);
     for n in 0..1000_u32 {
-        rig.receive(Message {
+        hub.receive(Message {
             expiry: Some(600),
             correlation_data: Some(n.to_be_bytes().to_vec().into()),
             ..request("ON", b"")
@@ -277,138 +278,138 @@ fn what_waited_through_an_outage_is_held_back_and_all_carried_out() {
     }
     let mut carried_out = 0;
     loop {
-        let executed = rig.executed();
-        rig.take();
+        let executed = hub.executed();
+        hub.take();
         if executed.is_empty() {
             break;
         }
         assert!(executed.len() <= 2, "no more than the device is given at a time");
         carried_out += executed.len();
-        rig.now += Duration::from_millis(10);
+        hub.now += Duration::from_millis(10);
         for asked in executed {
-            rig.answer(&asked, Answer::text("ON"));
+            hub.answer(&asked, Answer::text("ON"));
         }
-        let published = rig.published();
+        let published = hub.published();
         assert!(published.iter().all(|m| m.user_property("__stat").is_none_or(|s| s == "200")));
-        let executed: Vec<_> = rig.executed();
-        rig.accept_all();
-        rig.outputs.retain(|output| matches!(output, hearthd_core::Output::Execute(_)));
-        assert!(executed.len() <= rig.executed().len());
+        let executed: Vec<_> = hub.executed();
+        hub.accept_all();
+        hub.outputs.retain(|output| matches!(output, hearthd_core::Output::Execute(_)));
+        assert!(executed.len() <= hub.executed().len());
     }
     assert_eq!(carried_out, 1000);
 }
 
 #[test]
 fn an_answer_that_is_refused_for_now_goes_again() {
-    let mut rig = Rig::online();
-    rig.receive(request("ON", b"1"));
-    let asked = rig.executed().remove(0);
-    rig.answer(&asked, Answer::text("ON"));
-    let id = |rig: &Rig| {
-        let publish = rig.outputs.iter().rev().find_map(|output| match output {
+    let mut hub = TestHub::online();
+    hub.receive(request("ON", b"1"));
+    let asked = hub.executed().remove(0);
+    hub.answer(&asked, Answer::text("ON"));
+    let id = |hub: &TestHub| {
+        let publish = hub.outputs.iter().rev().find_map(|output| match output {
             hearthd_core::Output::Publish { id, .. } => Some(*id),
             _ => None,
         });
         publish.unwrap()
     };
-    let first = id(&rig);
-    rig.handle(Input::Published { id: first, reason_code: 0x97 });
-    assert!(rig.acknowledged().is_empty(), "the request waits for its answer");
-    rig.take();
-    rig.advance(Duration::from_secs(2));
-    assert_eq!(rig.published().len(), 1);
-    rig.handle(Input::Published { id: first, reason_code: 0 });
-    assert_eq!(rig.acknowledged().len(), 1);
+    let first = id(&hub);
+    hub.handle(Input::Published { id: first, reason_code: 0x97 });
+    assert!(hub.acknowledged().is_empty(), "the request waits for its answer");
+    hub.take();
+    hub.advance(Duration::from_secs(2));
+    assert_eq!(hub.published().len(), 1);
+    hub.handle(Input::Published { id: first, reason_code: 0 });
+    assert_eq!(hub.acknowledged().len(), 1);
 }
 
 #[test]
 fn a_broker_that_adds_an_expiry_makes_no_old_request_look_dated() {
-    let mut before = Rig::online().restarted(true);
+    let mut before = TestHub::online().restarted(true);
     let fence = before.published().into_iter().find(|m| m.topic.ends_with("/fence")).unwrap();
     assert_eq!(fence.expiry, None);
     before.receive(Message { expiry: Some(86_400), ..fence });
     before.advance(Duration::from_millis(300));
     before.accept_all();
     assert!(before.memory.adds_expiry);
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.subscribe("alice", true);
-    rig.receive(Message { expiry: Some(86_300), ..request("ON", b"1") });
-    let answer = rig.published().into_iter().find(|m| m.user_property("__stat").is_some());
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.subscribe("alice", true);
+    hub.receive(Message { expiry: Some(86_300), ..request("ON", b"1") });
+    let answer = hub.published().into_iter().find(|m| m.user_property("__stat").is_some());
     assert_eq!(answer.unwrap().user_property("reason"), Some("stale"));
     let marked = Message {
         expiry: Some(30),
         user_properties: vec![("expiry".into(), "60".into())],
         ..request("ON", b"2")
     };
-    rig.receive(marked);
-    assert_eq!(rig.executed().len(), 1);
+    hub.receive(marked);
+    assert_eq!(hub.executed().len(), 1);
 }
 
 #[test]
 fn a_command_that_nobody_is_answered_about_leaves_a_trace() {
-    let event = |rig: &mut Rig, message: Message| -> serde_json::Value {
-        rig.take();
-        rig.receive(Message { response_topic: None, ..message });
-        for asked in rig.executed() {
-            rig.answer(&asked, Answer::failure(hearthd_core::Status::Unprocessable, "too bright"));
+    let event = |hub: &mut TestHub, message: Message| -> serde_json::Value {
+        hub.take();
+        hub.receive(Message { response_topic: None, ..message });
+        for asked in hub.executed() {
+            hub.answer(&asked, Answer::failure(hearthd_core::Status::Unprocessable, "too bright"));
         }
         let events: Vec<_> =
-            rig.published().into_iter().filter(|m| m.topic == "alice/event/lamp").collect();
+            hub.published().into_iter().filter(|m| m.topic == "alice/event/lamp").collect();
         assert_eq!(events.len(), 1);
         assert!(!events[0].retain);
-        rig.accept_all();
-        rig.advance(Duration::from_secs(1));
+        hub.accept_all();
+        hub.advance(Duration::from_secs(1));
         serde_json::from_slice(&events[0].payload).unwrap()
     };
-    let mut rig = Rig::online();
-    let wrong = event(&mut rig, request("999", b"1"));
+    let mut hub = TestHub::online();
+    let wrong = event(&mut hub, request("999", b"1"));
     assert_eq!(
         (wrong["status"].as_u64(), wrong["message"].as_str()),
         (Some(422), Some("too bright"))
     );
     assert_eq!(wrong["property"], "power");
-    let retained = event(&mut rig, Message { retain: true, ..request("ON", b"2") });
+    let retained = event(&mut hub, Message { retain: true, ..request("ON", b"2") });
     assert_eq!(retained["status"], 400);
     assert_eq!(retained["payload"], "ON");
-    let late = event(&mut rig, Message { expiry: Some(0), ..request("ON", b"3") });
+    let late = event(&mut hub, Message { expiry: Some(0), ..request("ON", b"3") });
     assert_eq!(late["status"], 408);
-    let mut rig = Rig::online().restarted(true);
-    let stale = event(&mut rig, request("ON", b"4"));
+    let mut hub = TestHub::online().restarted(true);
+    let stale = event(&mut hub, request("ON", b"4"));
     assert_eq!(stale["reason"], "stale");
 }
 
 #[test]
 fn a_flood_of_bad_commands_is_told_now_and_then() {
-    let mut rig = Rig::online();
+    let mut hub = TestHub::online();
     for _ in 0..1000 {
-        rig.receive(Message { response_topic: None, retain: true, ..request("ON", b"1") });
+        hub.receive(Message { response_topic: None, retain: true, ..request("ON", b"1") });
     }
-    rig.accept_all();
-    assert!(rig.published().len() <= 11, "{}", rig.published().len());
+    hub.accept_all();
+    assert!(hub.published().len() <= 11, "{}", hub.published().len());
     let notices =
-        rig.outputs.iter().filter(|o| matches!(o, hearthd_core::Output::Notice(_))).count();
+        hub.outputs.iter().filter(|o| matches!(o, hearthd_core::Output::Notice(_))).count();
     assert!(notices < 1020, "one for each answer at debug, and few more: {notices}");
 }
 
 #[test]
 fn without_a_prefix_answers_go_where_responses_go_and_nowhere_else() {
-    let mut rig = Rig::new(config(), hearthd_core::Memory::default());
-    rig.connect(connack(None, false));
-    rig.handle(Input::Disconnected(hearthd_core::Disconnection::Requested));
-    rig.connect(connack(None, true));
-    rig.grant();
-    rig.fence();
-    rig.accept_all();
+    let mut hub = TestHub::new(config(), hearthd_core::Memory::default());
+    hub.connect(connack(None, false));
+    hub.handle(Input::Disconnected(hearthd_core::Disconnection::Requested));
+    hub.connect(connack(None, true));
+    hub.grant();
+    hub.fence();
+    hub.accept_all();
     let mut ask = |topic: &str| {
-        rig.take();
-        rig.receive(Message {
+        hub.take();
+        hub.receive(Message {
             topic: "cmnd/lamp/power".into(),
             response_topic: Some(topic.into()),
             ..request("ON", b"1")
         });
-        let executed = rig.executed();
-        executed.iter().for_each(|asked| rig.answer(asked, Answer::text("ON")));
-        rig.accept_all();
+        let executed = hub.executed();
+        executed.iter().for_each(|asked| hub.answer(asked, Answer::text("ON")));
+        hub.accept_all();
         executed.len()
     };
     assert_eq!(ask("response/phone/1"), 1);
@@ -420,25 +421,26 @@ fn without_a_prefix_answers_go_where_responses_go_and_nowhere_else() {
 
 #[test]
 fn a_name_that_is_used_again_with_other_contents_takes_no_requests_place() {
-    let mut rig = Rig::online();
-    ask(&mut rig, toggle());
-    ask(&mut rig, Message { topic: "alice/cmnd/blinds/step".into(), ..request("1", b"t") });
-    assert_eq!(rig.executed().len(), 1);
-    ask(&mut rig, retry(toggle()));
-    assert!(rig.executed().is_empty(), "the first is still known");
+    let mut hub = TestHub::online();
+    ask(&mut hub, toggle());
+    ask(&mut hub, Message { topic: "alice/cmnd/blinds/step".into(), ..request("1", b"t") });
+    assert_eq!(hub.executed().len(), 1);
+    ask(&mut hub, retry(toggle()));
+    assert!(hub.executed().is_empty(), "the first is still known");
 }
 
 #[test]
 fn large_requests_under_way_push_nobodys_entries_out() {
     let data: &'static [u8] = Box::leak(vec![b'x'; 50_000].into_boxed_slice());
-    let mut rig = Rig::new(hearthd_core::HubConfig { queue: 64, ..config() }, Rig::online().memory);
-    rig.go_online(false);
-    ask(&mut rig, toggle());
-    rig.take();
+    let mut hub =
+        TestHub::new(hearthd_core::HubConfig { queue: 64, ..config() }, TestHub::online().memory);
+    hub.go_online(false);
+    ask(&mut hub, toggle());
+    hub.take();
     for n in 0..40_u8 {
         let mut name = data.to_vec();
         name.push(n);
-        rig.receive(Message {
+        hub.receive(Message {
             topic: "alice/cmnd/blinds/step".into(),
             response_topic: Some(format!("alice/response/stranger-{n}/1")),
             correlation_data: Some(name.into()),
@@ -446,7 +448,7 @@ fn large_requests_under_way_push_nobodys_entries_out() {
         });
     }
     let other = Message { response_topic: Some("alice/response/tablet/1".into()), ..toggle() };
-    ask(&mut rig, other);
-    ask(&mut rig, retry(toggle()));
-    assert!(rig.executed().is_empty(), "the first is still known");
+    ask(&mut hub, other);
+    ask(&mut hub, retry(toggle()));
+    assert!(hub.executed().is_empty(), "the first is still known");
 }

@@ -7,7 +7,7 @@ use hearthd_core::{
     Output, QoS, Subscription,
 };
 
-use crate::rig::{Rig, config, connack, request};
+use crate::test_hub::{TestHub, config, connack, request};
 
 fn without(device: &str) -> HubConfig {
     let mut config = config();
@@ -36,28 +36,28 @@ fn retained(topic: &str, payload: &'static str, hub: &str) -> Message {
     }
 }
 
-fn subscribed(rig: &Rig) -> Vec<Subscription> {
-    let packets = rig.outputs.iter().filter_map(|output| match output {
+fn subscribed(hub: &TestHub) -> Vec<Subscription> {
+    let packets = hub.outputs.iter().filter_map(|output| match output {
         Output::Subscribe(filters) => Some(filters.clone()),
         _ => None,
     });
     packets.flatten().collect()
 }
 
-fn filters(rig: &Rig) -> Vec<String> {
-    subscribed(rig).into_iter().map(|subscription| subscription.filter).collect()
+fn filters(hub: &TestHub) -> Vec<String> {
+    subscribed(hub).into_iter().map(|subscription| subscription.filter).collect()
 }
 
-fn unsubscribed(rig: &Rig) -> Vec<String> {
-    let packets = rig.outputs.iter().filter_map(|output| match output {
+fn unsubscribed(hub: &TestHub) -> Vec<String> {
+    let packets = hub.outputs.iter().filter_map(|output| match output {
         Output::Unsubscribe(filters) => Some(filters.clone()),
         _ => None,
     });
     packets.flatten().collect()
 }
 
-fn notices(rig: &Rig) -> Vec<Notice> {
-    let notices = rig.outputs.iter().filter_map(|output| match output {
+fn notices(hub: &TestHub) -> Vec<Notice> {
+    let notices = hub.outputs.iter().filter_map(|output| match output {
         Output::Notice(notice) => Some(notice.clone()),
         _ => None,
     });
@@ -65,15 +65,15 @@ fn notices(rig: &Rig) -> Vec<Notice> {
 }
 
 /// Answers the hub's probe behind what the broker has retained, and lets the time for late copies pass.
-fn pass_retained(rig: &mut Rig) {
-    let probe = rig.published().into_iter().rev().find(|m| m.topic.ends_with("/retained"));
-    rig.receive(probe.expect("the hub asks for what comes behind the retained messages"));
-    rig.advance(Duration::from_millis(300));
+fn pass_retained(hub: &mut TestHub) {
+    let probe = hub.published().into_iter().rev().find(|m| m.topic.ends_with("/retained"));
+    hub.receive(probe.expect("the hub asks for what comes behind the retained messages"));
+    hub.advance(Duration::from_millis(300));
 }
 
 #[test]
 fn the_hub_subscribes_to_its_own_devices_and_to_nobody_elses() {
-    let rig = Rig::online().restarted(true);
+    let hub = TestHub::online().restarted(true);
     let expected = [
         "alice/response/hub/+",
         "alice/hub/hub/presence",
@@ -83,17 +83,17 @@ fn the_hub_subscribes_to_its_own_devices_and_to_nobody_elses() {
         "alice/cmnd/lamp/+",
         "alice/state/lamp/status",
     ];
-    assert_eq!(filters(&rig), expected);
-    let status = subscribed(&rig).pop().unwrap();
+    assert_eq!(filters(&hub), expected);
+    let status = subscribed(&hub).pop().unwrap();
     assert!(status.no_local && !status.retained, "{status:?}");
 }
 
 #[test]
 fn without_wildcards_each_declared_property_has_a_filter() {
-    let mut rig = Rig::new(config(), Rig::online().memory);
-    rig.connect(Connack { wildcards: false, ..connack(Some("alice"), true) });
-    rig.grant();
-    let filters = filters(&rig);
+    let mut hub = TestHub::new(config(), TestHub::online().memory);
+    hub.connect(Connack { wildcards: false, ..connack(Some("alice"), true) });
+    hub.grant();
+    let filters = filters(&hub);
     assert!(filters.iter().all(|filter| !filter.contains(['+', '#'])), "{filters:?}");
     for filter in [
         "alice/response/hub/will",
@@ -118,256 +118,256 @@ fn big_home() -> HubConfig {
 
 #[test]
 fn a_big_homes_filters_go_one_packet_after_the_other() {
-    let mut rig = Rig::new(big_home(), Rig::online().memory);
-    rig.connect(hearthd_core::Connack {
+    let mut hub = TestHub::new(big_home(), TestHub::online().memory);
+    hub.connect(hearthd_core::Connack {
         maximum_packet_size: Some(300),
         ..connack(Some("alice"), true)
     });
     let mut packets = 0;
-    while let Some(asked) = rig.asked.pop_front() {
-        assert!(rig.asked.is_empty(), "one at a time");
+    while let Some(asked) = hub.asked.pop_front() {
+        assert!(hub.asked.is_empty(), "one at a time");
         assert!(11 + asked.iter().map(|asked| 3 + asked.filter.len()).sum::<usize>() <= 300);
         packets += 1;
-        rig.handle(Input::Subscribed { reason_codes: vec![1; asked.len()] });
+        hub.handle(Input::Subscribed { reason_codes: vec![1; asked.len()] });
     }
     assert!(packets > 40, "{packets}");
-    assert_eq!(filters(&rig).len(), 3 + 2 * 202);
-    assert!(rig.published().iter().any(|message| message.topic.ends_with("/fence")));
+    assert_eq!(filters(&hub).len(), 3 + 2 * 202);
+    assert!(hub.published().iter().any(|message| message.topic.ends_with("/fence")));
 }
 
 #[test]
 fn a_broker_that_never_answers_several_filters_gets_one_at_a_time() {
-    let mut rig = Rig::new(config(), Rig::online().memory);
-    rig.connect(connack(Some("alice"), true));
-    assert_eq!(rig.asked.len(), 1);
-    rig.advance(Duration::from_secs(10));
-    assert!(rig.outputs.contains(&Output::Disconnect));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.take();
-    rig.connect(connack(Some("alice"), true));
-    while let Some(asked) = rig.asked.pop_front() {
+    let mut hub = TestHub::new(config(), TestHub::online().memory);
+    hub.connect(connack(Some("alice"), true));
+    assert_eq!(hub.asked.len(), 1);
+    hub.advance(Duration::from_secs(10));
+    assert!(hub.outputs.contains(&Output::Disconnect));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.take();
+    hub.connect(connack(Some("alice"), true));
+    while let Some(asked) = hub.asked.pop_front() {
         assert_eq!(asked.len(), 1);
-        rig.handle(Input::Subscribed { reason_codes: vec![1] });
+        hub.handle(Input::Subscribed { reason_codes: vec![1] });
     }
-    assert!(rig.published().iter().any(|message| message.topic.ends_with("/fence")));
+    assert!(hub.published().iter().any(|message| message.topic.ends_with("/fence")));
 }
 
 #[test]
 fn a_refused_filter_is_asked_for_again_and_told_once() {
-    let mut rig = Rig::new(config(), Rig::online().memory);
-    rig.connect(connack(Some("alice"), true));
-    rig.grant_but(|filter| if filter == "alice/cmnd/lamp/+" { 0x97 } else { 1 });
+    let mut hub = TestHub::new(config(), TestHub::online().memory);
+    hub.connect(connack(Some("alice"), true));
+    hub.grant_but(|filter| if filter == "alice/cmnd/lamp/+" { 0x97 } else { 1 });
     for seconds in [10, 20, 40] {
-        rig.advance(Duration::from_secs(seconds));
-        let asked = rig.asked.pop_front().expect("it is asked for again");
+        hub.advance(Duration::from_secs(seconds));
+        let asked = hub.asked.pop_front().expect("it is asked for again");
         assert_eq!(asked.len(), 1);
-        rig.handle(Input::Subscribed { reason_codes: vec![0x97] });
+        hub.handle(Input::Subscribed { reason_codes: vec![0x97] });
     }
     let refused = |notice: &&Notice| matches!(notice, Notice::SubscriptionRefused { .. });
-    assert_eq!(notices(&rig).iter().filter(refused).count(), 1);
+    assert_eq!(notices(&hub).iter().filter(refused).count(), 1);
 }
 
 #[test]
 fn the_session_of_version_0_1_0_takes_requests_for_all_devices_no_longer() {
-    let mut memory = Rig::online().memory;
+    let mut memory = TestHub::online().memory;
     memory.takes_its_own = false;
-    let mut rig = Rig::new(config(), memory);
-    rig.go_online_unfenced(true);
-    assert_eq!(unsubscribed(&rig), ["alice/cmnd/+/+"]);
-    assert!(!rig.memory.takes_its_own, "nobody knows yet whether the broker has it");
-    rig.fence();
-    assert!(rig.memory.takes_its_own);
+    let mut hub = TestHub::new(config(), memory);
+    hub.go_online_unfenced(true);
+    assert_eq!(unsubscribed(&hub), ["alice/cmnd/+/+"]);
+    assert!(!hub.memory.takes_its_own, "nobody knows yet whether the broker has it");
+    hub.fence();
+    assert!(hub.memory.takes_its_own);
 }
 
 #[test]
 fn a_device_that_goes_is_taken_back_and_only_what_carries_the_hubs_name() {
-    let mut rig = Rig::online();
-    rig.handle(state("lamp", "power", "ON"));
-    rig.accept_all();
-    rig.take();
-    rig.handle(Input::Devices(without("lamp").devices));
-    assert_eq!(unsubscribed(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
-    rig.grant();
-    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
-    rig.receive(retained("alice/state/lamp/status", "ready", "annex"));
-    pass_retained(&mut rig);
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "power", "ON"));
+    hub.accept_all();
+    hub.take();
+    hub.handle(Input::Devices(without("lamp").devices));
+    assert_eq!(unsubscribed(&hub), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
+    hub.grant();
+    hub.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    hub.receive(retained("alice/state/lamp/status", "ready", "annex"));
+    pass_retained(&mut hub);
     let cleared: Vec<_> =
-        rig.published().into_iter().filter(|m| m.retain && m.payload.is_empty()).collect();
+        hub.published().into_iter().filter(|m| m.retain && m.payload.is_empty()).collect();
     assert_eq!(cleared.len(), 1, "{cleared:#?}");
     assert_eq!(cleared[0].topic, "alice/state/lamp/power");
-    assert!(rig.served.contains_key("lamp"), "the broker has not acknowledged yet");
-    rig.accept_all();
-    assert!(!rig.served.contains_key("lamp"));
-    let left = unsubscribed(&rig);
+    assert!(hub.served.contains_key("lamp"), "the broker has not acknowledged yet");
+    hub.accept_all();
+    assert!(!hub.served.contains_key("lamp"));
+    let left = unsubscribed(&hub);
     assert!(left.contains(&"alice/state/lamp/power".to_owned()), "{left:?}");
 }
 
 /// Lists the states that the hub clears.
-fn cleared(rig: &Rig) -> Vec<String> {
-    let clears = rig.published().into_iter().filter(|m| m.retain && m.payload.is_empty());
+fn cleared(hub: &TestHub) -> Vec<String> {
+    let clears = hub.published().into_iter().filter(|m| m.retain && m.payload.is_empty());
     clears.map(|message| message.topic).collect()
 }
 
 /// A hub without the lamp, of which it has seen a retained state.
-fn with_leftover(mut rig: Rig) -> Rig {
-    rig.handle(Input::Devices(without("lamp").devices));
-    rig.grant();
-    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
-    rig
+fn with_leftover(mut hub: TestHub) -> TestHub {
+    hub.handle(Input::Devices(without("lamp").devices));
+    hub.grant();
+    hub.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    hub
 }
 
 /// Refuses what the hub has published on a topic, for now.
-fn refuse_for_now(rig: &mut Rig, topic: &str) {
-    let ids = rig.outputs.iter().filter_map(|output| match output {
+fn refuse_for_now(hub: &mut TestHub, topic: &str) {
+    let ids = hub.outputs.iter().filter_map(|output| match output {
         Output::Publish { id, message } if message.topic == topic => Some(*id),
         _ => None,
     });
     for id in ids.collect::<Vec<_>>() {
-        rig.handle(Input::Published { id, reason_code: 0x97 });
+        hub.handle(Input::Published { id, reason_code: 0x97 });
     }
 }
 
 #[test]
 fn what_clears_a_state_is_not_sent_again_on_another_connection() {
-    let mut rig = with_leftover(Rig::online());
-    assert_eq!(cleared(&rig), ["alice/state/lamp/power"]);
-    rig.take();
-    rig.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
-    rig.advance(Duration::from_secs(2));
-    rig.go_online_unfenced(true);
-    assert!(cleared(&rig).is_empty(), "another hub may have the lamp by now");
-    rig.fence();
-    rig.grant();
-    rig.receive(retained("alice/state/lamp/power", "ON", "annex"));
-    pass_retained(&mut rig);
-    rig.accept_all();
-    assert!(cleared(&rig).is_empty());
-    assert!(!rig.served.contains_key("lamp"));
+    let mut hub = with_leftover(TestHub::online());
+    assert_eq!(cleared(&hub), ["alice/state/lamp/power"]);
+    hub.take();
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.advance(Duration::from_secs(2));
+    hub.go_online_unfenced(true);
+    assert!(cleared(&hub).is_empty(), "another hub may have the lamp by now");
+    hub.fence();
+    hub.grant();
+    hub.receive(retained("alice/state/lamp/power", "ON", "annex"));
+    pass_retained(&mut hub);
+    hub.accept_all();
+    assert!(cleared(&hub).is_empty());
+    assert!(!hub.served.contains_key("lamp"));
 }
 
 #[test]
 fn a_state_that_the_broker_does_not_clear_for_now_is_looked_at_again() {
-    let mut rig = with_leftover(Rig::online());
-    refuse_for_now(&mut rig, "alice/state/lamp/power");
-    assert!(unsubscribed(&rig).contains(&"alice/state/lamp/power".to_owned()));
-    pass_retained(&mut rig);
-    rig.accept_all();
-    rig.take();
-    rig.advance(Duration::from_secs(30));
-    assert!(cleared(&rig).is_empty(), "nobody knows whose it is by then");
-    rig.advance(Duration::from_secs(31));
-    assert_eq!(filters(&rig), ["alice/state/lamp/power"]);
-    rig.grant();
-    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
-    pass_retained(&mut rig);
-    assert_eq!(cleared(&rig), ["alice/state/lamp/power"]);
-    rig.accept_all();
-    assert!(!rig.served.contains_key("lamp"));
+    let mut hub = with_leftover(TestHub::online());
+    refuse_for_now(&mut hub, "alice/state/lamp/power");
+    assert!(unsubscribed(&hub).contains(&"alice/state/lamp/power".to_owned()));
+    pass_retained(&mut hub);
+    hub.accept_all();
+    hub.take();
+    hub.advance(Duration::from_secs(30));
+    assert!(cleared(&hub).is_empty(), "nobody knows whose it is by then");
+    hub.advance(Duration::from_secs(31));
+    assert_eq!(filters(&hub), ["alice/state/lamp/power"]);
+    hub.grant();
+    hub.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    pass_retained(&mut hub);
+    assert_eq!(cleared(&hub), ["alice/state/lamp/power"]);
+    hub.accept_all();
+    assert!(!hub.served.contains_key("lamp"));
 }
 
 /// A hub without the lamp, whose clearing of a state waits behind a message without PUBACK.
-fn with_clearing_that_waits() -> Rig {
+fn with_clearing_that_waits() -> TestHub {
     let config = HubConfig { receive_maximum: 1, ..config() };
-    let mut rig = Rig::new(config, Memory::default());
-    rig.connect(connack(Some("alice"), false));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.connect(Connack { receive_maximum: 2, ..connack(Some("alice"), true) });
-    rig.grant();
-    rig.accept_all();
-    rig.return_to_session();
-    rig.fence();
-    rig.advance(Duration::from_millis(300));
-    rig.accept_all();
-    rig.take();
-    rig.handle(state("blinds", "position", "40"));
-    with_leftover(rig)
+    let mut hub = TestHub::new(config, Memory::default());
+    hub.connect(connack(Some("alice"), false));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.connect(Connack { receive_maximum: 2, ..connack(Some("alice"), true) });
+    hub.grant();
+    hub.accept_all();
+    hub.return_to_session();
+    hub.fence();
+    hub.advance(Duration::from_millis(300));
+    hub.accept_all();
+    hub.take();
+    hub.handle(state("blinds", "position", "40"));
+    with_leftover(hub)
 }
 
 #[test]
 fn what_clears_a_state_is_withdrawn_where_another_hub_says_that_it_is_its_own() {
-    let mut rig = with_clearing_that_waits();
-    rig.receive(retained("alice/state/lamp/power", "OFF", "annex"));
-    assert!(unsubscribed(&rig).contains(&"alice/state/lamp/power".to_owned()));
-    rig.accept_all();
-    assert!(cleared(&rig).is_empty());
+    let mut hub = with_clearing_that_waits();
+    hub.receive(retained("alice/state/lamp/power", "OFF", "annex"));
+    assert!(unsubscribed(&hub).contains(&"alice/state/lamp/power".to_owned()));
+    hub.accept_all();
+    assert!(cleared(&hub).is_empty());
 }
 
 #[test]
 fn what_clears_a_state_is_withdrawn_also_where_what_another_hub_says_waits_to_be_taken_in() {
-    let mut rig = with_clearing_that_waits();
+    let mut hub = with_clearing_that_waits();
     let step = |data| Message { topic: "alice/cmnd/blinds/step".into(), ..request("1", data) };
-    rig.receive(step(b"1"));
-    rig.receive(step(b"2"));
-    rig.receive(retained("alice/state/lamp/power", "OFF", "annex"));
-    assert_eq!(rig.executed().len(), 1, "the second waits, and what came behind it");
-    rig.accept_all();
-    assert!(cleared(&rig).is_empty());
+    hub.receive(step(b"1"));
+    hub.receive(step(b"2"));
+    hub.receive(retained("alice/state/lamp/power", "OFF", "annex"));
+    assert_eq!(hub.executed().len(), 1, "the second waits, and what came behind it");
+    hub.accept_all();
+    assert!(cleared(&hub).is_empty());
 }
 
 #[test]
 fn a_device_that_goes_and_comes_back_before_suback_is_asked_for_again() {
-    let before = Rig::online();
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.connect(connack(Some("alice"), true));
-    assert!(filters(&rig).contains(&"alice/cmnd/lamp/+".to_owned()));
-    rig.take();
-    rig.handle(Input::Devices(without("lamp").devices));
-    assert_eq!(unsubscribed(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
-    rig.handle(Input::Devices(config().devices));
-    rig.grant();
-    assert_eq!(filters(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
+    let before = TestHub::online();
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.connect(connack(Some("alice"), true));
+    assert!(filters(&hub).contains(&"alice/cmnd/lamp/+".to_owned()));
+    hub.take();
+    hub.handle(Input::Devices(without("lamp").devices));
+    assert_eq!(unsubscribed(&hub), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
+    hub.handle(Input::Devices(config().devices));
+    hub.grant();
+    assert_eq!(filters(&hub), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
 }
 
 #[test]
 fn a_device_that_went_while_the_hub_was_down_is_taken_back() {
-    let mut rig = Rig::online().restarted_with(without("lamp"), true);
-    assert_eq!(unsubscribed(&rig), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
-    rig.fence();
-    rig.grant();
-    rig.receive(retained("alice/state/lamp/status", "ready", "hub"));
-    pass_retained(&mut rig);
-    rig.accept_all();
+    let mut hub = TestHub::online().restarted_with(without("lamp"), true);
+    assert_eq!(unsubscribed(&hub), ["alice/cmnd/lamp/+", "alice/state/lamp/status"]);
+    hub.fence();
+    hub.grant();
+    hub.receive(retained("alice/state/lamp/status", "ready", "hub"));
+    pass_retained(&mut hub);
+    hub.accept_all();
     let clears = |m: &Message| m.topic == "alice/state/lamp/status" && m.payload.is_empty();
-    assert!(rig.published().iter().any(clears));
-    assert!(!rig.served.contains_key("lamp"));
+    assert!(hub.published().iter().any(clears));
+    assert!(!hub.served.contains_key("lamp"));
 }
 
 #[test]
 fn what_comes_back_of_an_earlier_look_does_not_end_the_next() {
-    let mut rig = Rig::online();
-    rig.handle(state("lamp", "power", "ON"));
-    rig.accept_all();
-    rig.handle(Input::Devices(without("lamp").devices));
-    rig.grant();
-    let probe = |rig: &Rig| {
-        rig.published().into_iter().rev().find(|m| m.topic.ends_with("/retained")).unwrap()
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "power", "ON"));
+    hub.accept_all();
+    hub.handle(Input::Devices(without("lamp").devices));
+    hub.grant();
+    let probe = |hub: &TestHub| {
+        hub.published().into_iter().rev().find(|m| m.topic.ends_with("/retained")).unwrap()
     };
-    let late = probe(&rig);
-    rig.advance(Duration::from_secs(10));
-    rig.advance(Duration::from_secs(60));
-    rig.grant();
-    let second = probe(&rig);
-    rig.receive(late);
-    rig.advance(Duration::from_millis(300));
-    rig.receive(retained("alice/state/lamp/power", "ON", "hub"));
-    rig.receive(second);
-    let cleared = rig.published().into_iter().any(|m| m.retain && m.payload.is_empty());
+    let late = probe(&hub);
+    hub.advance(Duration::from_secs(10));
+    hub.advance(Duration::from_secs(60));
+    hub.grant();
+    let second = probe(&hub);
+    hub.receive(late);
+    hub.advance(Duration::from_millis(300));
+    hub.receive(retained("alice/state/lamp/power", "ON", "hub"));
+    hub.receive(second);
+    let cleared = hub.published().into_iter().any(|m| m.retain && m.payload.is_empty());
     assert!(cleared);
 }
 
 #[test]
 fn a_state_of_a_device_that_comes_back_is_not_given_up_with_the_one_before() {
-    let mut rig = Rig::online();
-    rig.handle(state("lamp", "power", "ON"));
-    rig.handle(Input::Devices(without("lamp").devices));
-    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
-    rig.handle(Input::Devices(config().devices));
-    rig.handle(state("lamp", "power", "OFF"));
-    rig.take();
-    rig.advance(Duration::from_secs(60));
-    rig.go_online_unfenced(true);
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "power", "ON"));
+    hub.handle(Input::Devices(without("lamp").devices));
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.handle(Input::Devices(config().devices));
+    hub.handle(state("lamp", "power", "OFF"));
+    hub.take();
+    hub.advance(Duration::from_secs(60));
+    hub.go_online_unfenced(true);
     let power = |m: &&Message| m.topic == "alice/state/lamp/power";
-    let published: Vec<_> = rig.published();
+    let published: Vec<_> = hub.published();
     let states: Vec<_> = published.iter().filter(power).map(|m| &m.payload[..]).collect();
     assert_eq!(states, [b"OFF"]);
 }
@@ -376,84 +376,84 @@ fn a_state_of_a_device_that_comes_back_is_not_given_up_with_the_one_before() {
 fn a_property_that_goes_is_taken_back_alone() {
     let mut config = config();
     config.devices.get_mut("lamp").unwrap().properties.remove("brightness");
-    let mut rig = Rig::online().restarted_with(config, true);
-    assert!(unsubscribed(&rig).is_empty());
-    rig.fence();
-    assert_eq!(filters(&rig).last().unwrap(), "alice/state/lamp/brightness");
-    rig.grant();
-    rig.receive(retained("alice/state/lamp/brightness", "50", "hub"));
-    pass_retained(&mut rig);
-    rig.accept_all();
-    let names: Vec<_> = rig.served["lamp"].properties.iter().map(|name| &**name).collect();
+    let mut hub = TestHub::online().restarted_with(config, true);
+    assert!(unsubscribed(&hub).is_empty());
+    hub.fence();
+    assert_eq!(filters(&hub).last().unwrap(), "alice/state/lamp/brightness");
+    hub.grant();
+    hub.receive(retained("alice/state/lamp/brightness", "50", "hub"));
+    pass_retained(&mut hub);
+    hub.accept_all();
+    let names: Vec<_> = hub.served["lamp"].properties.iter().map(|name| &**name).collect();
     assert_eq!(names, ["power", "status"]);
 }
 
 #[test]
 fn a_state_is_published_only_once_the_store_knows_that_it_is() {
-    let mut rig = Rig::online();
+    let mut hub = TestHub::online();
     let mut devices = config().devices;
     let lamp = devices["lamp"].clone();
     devices.insert("shelf".into(), lamp);
-    rig.store_works = false;
-    rig.handle(Input::Devices(devices));
-    rig.handle(state("shelf", "power", "ON"));
+    hub.store_works = false;
+    hub.handle(Input::Devices(devices));
+    hub.handle(state("shelf", "power", "ON"));
     let published =
-        |rig: &Rig| rig.published().iter().any(|m| m.topic == "alice/state/shelf/power");
-    assert!(!published(&rig));
-    rig.store_catches_up();
-    assert!(published(&rig));
+        |hub: &TestHub| hub.published().iter().any(|m| m.topic == "alice/state/shelf/power");
+    assert!(!published(&hub));
+    hub.store_catches_up();
+    assert!(published(&hub));
 }
 
 #[test]
 fn what_a_device_says_that_is_not_there_any_more_comes_too_late() {
-    let mut rig = Rig::online();
-    rig.handle(Input::Devices(without("lamp").devices));
-    rig.take();
-    rig.handle(state("lamp", "power", "ON"));
-    assert!(rig.published().is_empty());
+    let mut hub = TestHub::online();
+    hub.handle(Input::Devices(without("lamp").devices));
+    hub.take();
+    hub.handle(state("lamp", "power", "ON"));
+    assert!(hub.published().is_empty());
 }
 
 #[test]
 fn two_hubs_with_one_device_both_say_so_once() {
-    let mut rig = Rig::online();
-    rig.handle(state("lamp", "status", "ready"));
-    rig.accept_all();
-    rig.take();
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "status", "ready"));
+    hub.accept_all();
+    hub.take();
     for _ in 0..3 {
-        rig.receive(retained("alice/state/lamp/status", "ready", "annex"));
+        hub.receive(retained("alice/state/lamp/status", "ready", "annex"));
     }
-    rig.advance(Duration::from_secs(1));
+    hub.advance(Duration::from_secs(1));
     let rival = Notice::Rival { device: "lamp".into(), hub: Some("annex".into()) };
-    assert_eq!(notices(&rig), [rival]);
-    let again = rig.published().into_iter().filter(|m| m.topic == "alice/state/lamp/status");
+    assert_eq!(notices(&hub), [rival]);
+    let again = hub.published().into_iter().filter(|m| m.topic == "alice/state/lamp/status");
     assert_eq!(again.count(), 1, "the other one hears of this hub");
-    rig.receive(retained("alice/state/lamp/status", "", "annex"));
-    assert_eq!(notices(&rig)[1], Notice::RivalGone { device: "lamp".into() });
+    hub.receive(retained("alice/state/lamp/status", "", "annex"));
+    assert_eq!(notices(&hub)[1], Notice::RivalGone { device: "lamp".into() });
 }
 
 #[test]
 fn states_carry_the_name_of_the_hub() {
-    let mut rig = Rig::online();
-    rig.handle(state("lamp", "power", "ON"));
-    assert_eq!(rig.published()[0].user_property("hub"), Some("hub"));
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "power", "ON"));
+    assert_eq!(hub.published()[0].user_property("hub"), Some("hub"));
 }
 
 #[test]
 fn a_connection_that_does_not_hold_makes_the_pause_grow() {
-    let mut rig = Rig::new(config(), Memory::default());
-    rig.connect(connack(Some("alice"), false));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
+    let mut hub = TestHub::new(config(), Memory::default());
+    hub.connect(connack(Some("alice"), false));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        rig.go_online(true);
-        rig.take();
-        rig.handle(Input::Disconnected(Disconnection::Lost { error: "closed".into() }));
-        let offline = notices(&rig).into_iter().find_map(|notice| match notice {
+        hub.go_online(true);
+        hub.take();
+        hub.handle(Input::Disconnected(Disconnection::Lost { error: "closed".into() }));
+        let offline = notices(&hub).into_iter().find_map(|notice| match notice {
             Notice::Offline { retry_in, .. } => Some(retry_in),
             _ => None,
         });
         pauses.extend(offline);
-        rig.advance(Duration::from_secs(60));
+        hub.advance(Duration::from_secs(60));
     }
     assert!(pauses[0] < Duration::from_millis(300), "{pauses:?}");
     assert!(pauses[11] >= Duration::from_secs(30), "{pauses:?}");

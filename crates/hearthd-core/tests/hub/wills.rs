@@ -6,11 +6,11 @@ use hearthd_core::{
     Change, Disconnection, HubConfig, Input, Message, Outcome, Output, Published, QoS,
 };
 
-use crate::rig::{Rig, config, connack};
+use crate::test_hub::{TestHub, config, connack};
 
 /// The will as the broker publishes it, with RETAIN as published.
-fn fired(rig: &Rig) -> Message {
-    let generation = rig.generation();
+fn fired(hub: &TestHub) -> Message {
+    let generation = hub.generation();
     Message {
         topic: "alice/hub/hub/presence".into(),
         payload: "offline".into(),
@@ -33,29 +33,29 @@ fn acknowledgement(will: &Message, responder: &str) -> Message {
     }
 }
 
-fn decide(rig: &mut Rig) -> Vec<Outcome> {
-    rig.fence();
-    rig.settle();
-    rig.absences().iter().map(|absence| absence.outcome).collect()
+fn decide(hub: &mut TestHub) -> Vec<Outcome> {
+    hub.fence();
+    hub.settle();
+    hub.absences().iter().map(|absence| absence.outcome).collect()
 }
 
 #[test]
 fn an_acknowledged_will_is_consumed() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
-    rig.receive(will.clone());
-    rig.receive(acknowledgement(&will, "guardian"));
-    rig.receive(acknowledgement(&will, "neighbour"));
-    assert_eq!(decide(&mut rig), [Outcome::Consumed]);
-    let absence = rig.absences().remove(0);
+    let mut hub = before.restarted(true);
+    hub.receive(will.clone());
+    hub.receive(acknowledgement(&will, "guardian"));
+    hub.receive(acknowledgement(&will, "neighbour"));
+    assert_eq!(decide(&mut hub), [Outcome::Consumed]);
+    let absence = hub.absences().remove(0);
     assert_eq!(absence.generation, before.generation());
     let responders: Vec<_> =
         absence.acknowledgements.iter().map(|a| a.responder.as_deref().unwrap()).collect();
     assert_eq!(responders, ["guardian", "neighbour"]);
     assert!(absence.acknowledgements[0].before_fence);
-    rig.accept_all();
-    let published = rig.published().into_iter().find(|m| m.topic == "alice/hub/hub/absence");
+    hub.accept_all();
+    let published = hub.published().into_iter().find(|m| m.topic == "alice/hub/hub/absence");
     let published = published.expect("the outcome is published");
     assert!(published.retain);
     let facts: serde_json::Value = serde_json::from_slice(&published.payload).unwrap();
@@ -64,19 +64,19 @@ fn an_acknowledged_will_is_consumed() {
 
 #[test]
 fn an_acknowledgement_counts_without_a_copy_of_the_will() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(false);
-    rig.receive(acknowledgement(&will, "guardian"));
-    assert_eq!(decide(&mut rig), [Outcome::Consumed]);
+    let mut hub = before.restarted(false);
+    hub.receive(acknowledgement(&will, "guardian"));
+    assert_eq!(decide(&mut hub), [Outcome::Consumed]);
 }
 
 #[test]
 fn a_will_that_nobody_acknowledged_is_unconsumed() {
-    let before = Rig::online();
-    let mut rig = before.restarted(true);
-    rig.receive(fired(&before));
-    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+    let before = TestHub::online();
+    let mut hub = before.restarted(true);
+    hub.receive(fired(&before));
+    assert_eq!(decide(&mut hub), [Outcome::Unconsumed]);
 }
 
 #[test]
@@ -87,114 +87,114 @@ fn what_could_not_be_read_may_have_been_an_acknowledgement() {
         ("", Outcome::Unknown),
         ("alice/cmnd/lamp/power", Outcome::Unconsumed),
     ] {
-        let before = Rig::online();
-        let mut rig = before.restarted(true);
-        rig.receive(fired(&before));
-        rig.handle(Input::Unreadable { topic: topic.into(), error: "malformed".into() });
-        assert_eq!(decide(&mut rig), [outcome], "{topic}");
+        let before = TestHub::online();
+        let mut hub = before.restarted(true);
+        hub.receive(fired(&before));
+        hub.handle(Input::Unreadable { topic: topic.into(), error: "malformed".into() });
+        assert_eq!(decide(&mut hub), [outcome], "{topic}");
         // Nothing of this connection's own will can have come yet.
-        let mut next = rig.restarted(true);
-        next.receive(fired(&rig));
+        let mut next = hub.restarted(true);
+        next.receive(fired(&hub));
         assert_eq!(decide(&mut next), [Outcome::Unconsumed], "{topic}");
     }
 }
 
 #[test]
 fn the_retained_copy_in_a_fresh_session_proves_that_the_will_was_published_and_no_more() {
-    let before = Rig::online();
-    let mut rig = before.restarted(false);
-    rig.receive(fired(&before));
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
-    assert_eq!(rig.absences()[0].published, Published::Yes);
+    let before = TestHub::online();
+    let mut hub = before.restarted(false);
+    hub.receive(fired(&before));
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
+    assert_eq!(hub.absences()[0].published, Published::Yes);
 }
 
 #[test]
 fn a_return_within_the_delay_is_not_published() {
-    let mut rig = Rig::online().restarted(true);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    let mut hub = TestHub::online().restarted(true);
+    assert_eq!(decide(&mut hub), [Outcome::NotPublished]);
 }
 
 /// The same hub after a restart, whose broker refuses it the subscription to its own presence.
-fn unwatched(before: &Rig) -> Rig {
-    let mut rig = Rig::with_journal(config(), before.memory.clone(), before.journal.clone());
-    rig.handle(Input::Elapsed);
-    rig.connect(connack(Some("alice"), true));
-    rig.grant_but(|filter| if filter.ends_with("presence") { 0x97 } else { 1 });
-    rig.return_to_session();
-    rig
+fn unwatched(before: &TestHub) -> TestHub {
+    let mut hub = TestHub::with_journal(config(), before.memory.clone(), before.journal.clone());
+    hub.handle(Input::Elapsed);
+    hub.connect(connack(Some("alice"), true));
+    hub.grant_but(|filter| if filter.ends_with("presence") { 0x97 } else { 1 });
+    hub.return_to_session();
+    hub
 }
 
 #[test]
 fn a_presence_that_cannot_be_seen_leaves_the_outcome_unknown() {
-    let mut rig = unwatched(&Rig::online());
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = unwatched(&TestHub::online());
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn an_end_in_order_proves_nothing_where_the_will_would_not_come_back() {
-    let mut rig = unwatched(&Rig::online());
-    decide(&mut rig);
-    rig.accept_all();
-    rig.handle(Input::Shutdown);
-    rig.accept_all();
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    let mut rig = rig.restarted(true);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = unwatched(&TestHub::online());
+    decide(&mut hub);
+    hub.accept_all();
+    hub.handle(Input::Shutdown);
+    hub.accept_all();
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    let mut hub = hub.restarted(true);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn what_tells_of_a_connection_that_the_store_does_not_hold_leaves_the_outcome_unknown() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let mut unstored = before.restarted(true);
     unstored.fence();
     unstored.settle();
     let another = fired(&unstored);
     for evidence in [another.clone(), acknowledgement(&another, "guardian")] {
-        let mut rig = before.restarted(true);
-        rig.receive(evidence);
-        assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+        let mut hub = before.restarted(true);
+        hub.receive(evidence);
+        assert_eq!(decide(&mut hub), [Outcome::Unknown]);
     }
 }
 
 #[test]
 fn what_tells_later_of_a_connection_that_the_store_does_not_hold_takes_back_what_silence_proved() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let mut unstored = before.restarted(true);
     unstored.fence();
     unstored.settle();
     let another = fired(&unstored);
     for (seen, decided) in [(true, Outcome::Unconsumed), (false, Outcome::NotPublished)] {
-        let mut rig = before.restarted(true);
+        let mut hub = before.restarted(true);
         if seen {
-            rig.receive(fired(&before));
+            hub.receive(fired(&before));
         }
-        assert_eq!(decide(&mut rig), [decided]);
-        rig.take();
-        rig.receive(another.clone());
-        let absences = rig.absences();
+        assert_eq!(decide(&mut hub), [decided]);
+        hub.take();
+        hub.receive(another.clone());
+        let absences = hub.absences();
         assert_eq!(absences[0].outcome, Outcome::Unknown);
         let published = if seen { Published::Yes } else { Published::NotKnown };
         assert_eq!(absences[0].published, published);
-        rig.receive(acknowledgement(&fired(&before), "guardian"));
-        assert_eq!(rig.absences().last().unwrap().outcome, Outcome::Consumed);
+        hub.receive(acknowledgement(&fired(&before), "guardian"));
+        assert_eq!(hub.absences().last().unwrap().outcome, Outcome::Consumed);
     }
 }
 
 #[test]
 fn an_old_message_that_somebody_replays_takes_no_outcome_back() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let mut unstored = before.restarted(true);
     unstored.fence();
     unstored.settle();
-    let mut rig = before.restarted(true);
-    rig.receive(fired(&before));
-    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
-    rig.take();
-    rig.advance(Duration::from_secs(600));
-    rig.receive(fired(&unstored));
-    rig.receive(unstored.online.clone().expect("the hub was online"));
-    assert!(rig.absences().is_empty());
-    assert_eq!(rig.memory.decided[0].outcome, Outcome::Unconsumed);
+    let mut hub = before.restarted(true);
+    hub.receive(fired(&before));
+    assert_eq!(decide(&mut hub), [Outcome::Unconsumed]);
+    hub.take();
+    hub.advance(Duration::from_secs(600));
+    hub.receive(fired(&unstored));
+    hub.receive(unstored.online.clone().expect("the hub was online"));
+    assert!(hub.absences().is_empty());
+    assert_eq!(hub.memory.decided[0].outcome, Outcome::Unconsumed);
 }
 
 #[test]
@@ -204,122 +204,122 @@ fn silence_is_evidence_only_on_a_connection_that_lives_at_the_end_of_it() {
         (true, true, Outcome::Consumed),
         (false, false, Outcome::Unknown),
     ] {
-        let before = Rig::online();
-        let mut rig = before.restarted(true);
-        rig.receive(fired(&before));
-        rig.fence();
-        rig.advance(Duration::from_millis(300));
-        assert!(rig.absences().is_empty(), "the connection may have been dead meanwhile");
+        let before = TestHub::online();
+        let mut hub = before.restarted(true);
+        hub.receive(fired(&before));
+        hub.fence();
+        hub.advance(Duration::from_millis(300));
+        assert!(hub.absences().is_empty(), "the connection may have been dead meanwhile");
         if acknowledged {
-            rig.receive(acknowledgement(&fired(&before), "guardian"));
+            hub.receive(acknowledgement(&fired(&before), "guardian"));
         }
         if returns {
-            rig.fence();
+            hub.fence();
         } else {
-            rig.advance(Duration::from_secs(60));
+            hub.advance(Duration::from_secs(60));
         }
-        assert_eq!(rig.absences()[0].outcome, outcome);
+        assert_eq!(hub.absences()[0].outcome, outcome);
     }
 }
 
 #[test]
 fn a_lost_session_leaves_the_outcome_unknown() {
-    let mut rig = Rig::online().restarted(false);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = TestHub::online().restarted(false);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn a_retained_online_of_a_lost_session_proves_nothing() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let online = before.online.clone().expect("the hub is online");
-    let mut rig = before.restarted(false);
-    rig.receive(online);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = before.restarted(false);
+    hub.receive(online);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn a_clean_end_is_not_published() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     before.handle(Input::Shutdown);
     before.accept_all();
     before.handle(Input::Disconnected(Disconnection::Requested));
-    let mut rig = before.restarted(false);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
-    assert!(rig.absences()[0].clean);
+    let mut hub = before.restarted(false);
+    assert_eq!(decide(&mut hub), [Outcome::NotPublished]);
+    assert!(hub.absences()[0].clean);
 }
 
 #[test]
 fn a_clean_end_does_not_hide_a_will_that_was_seen() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     let will = fired(&before);
     before.handle(Input::Shutdown);
     before.accept_all();
     before.handle(Input::Disconnected(Disconnection::Requested));
-    let mut rig = before.restarted(true);
-    rig.receive(will);
-    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+    let mut hub = before.restarted(true);
+    hub.receive(will);
+    assert_eq!(decide(&mut hub), [Outcome::Unconsumed]);
 }
 
 #[test]
 fn without_the_fence_nothing_is_concluded_from_silence() {
-    let mut rig = Rig::online().restarted(true);
-    rig.advance(Duration::from_secs(10));
-    assert_eq!(rig.absences()[0].outcome, Outcome::Unknown);
+    let mut hub = TestHub::online().restarted(true);
+    hub.advance(Duration::from_secs(10));
+    assert_eq!(hub.absences()[0].outcome, Outcome::Unknown);
 }
 
 #[test]
 fn late_evidence_upgrades_the_outcome() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
-    rig.take();
-    rig.receive(will.clone());
-    assert_eq!(rig.absences()[0].outcome, Outcome::Unconsumed);
-    rig.take();
-    rig.receive(acknowledgement(&will, "guardian"));
-    let absence = rig.absences().remove(0);
+    let mut hub = before.restarted(true);
+    assert_eq!(decide(&mut hub), [Outcome::NotPublished]);
+    hub.take();
+    hub.receive(will.clone());
+    assert_eq!(hub.absences()[0].outcome, Outcome::Unconsumed);
+    hub.take();
+    hub.receive(acknowledgement(&will, "guardian"));
+    let absence = hub.absences().remove(0);
     assert_eq!(absence.outcome, Outcome::Consumed);
     assert!(!absence.acknowledgements[0].before_fence);
-    assert_eq!(rig.memory.decided[0], absence);
+    assert_eq!(hub.memory.decided[0], absence);
 }
 
 #[test]
 fn each_unclean_generation_keeps_its_own_outcome() {
-    let first = Rig::online();
+    let first = TestHub::online();
     let first_will = fired(&first);
     let mut second = first.restarted(true);
     second.store_works = true;
     let second_will = fired(&second);
-    let mut rig = second.restarted(true);
-    rig.receive(first_will.clone());
-    rig.receive(acknowledgement(&second_will, "guardian"));
-    assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::Consumed]);
-    assert_eq!(rig.absences()[0].published, Published::Yes);
+    let mut hub = second.restarted(true);
+    hub.receive(first_will.clone());
+    hub.receive(acknowledgement(&second_will, "guardian"));
+    assert_eq!(decide(&mut hub), [Outcome::Unknown, Outcome::Consumed]);
+    assert_eq!(hub.absences()[0].published, Published::Yes);
 }
 
 #[test]
 fn evidence_is_stored_before_it_is_acknowledged() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
-    rig.store_works = false;
-    let delivery = rig.receive(acknowledgement(&will, "guardian"));
-    assert!(!rig.acknowledged().contains(&delivery));
+    let mut hub = before.restarted(true);
+    hub.store_works = false;
+    let delivery = hub.receive(acknowledgement(&will, "guardian"));
+    assert!(!hub.acknowledged().contains(&delivery));
     let Some(Output::Store { revision, change: Change::Memory(memory) }) =
-        rig.outputs.iter().rev().find(|output| matches!(output, Output::Store { .. })).cloned()
+        hub.outputs.iter().rev().find(|output| matches!(output, Output::Store { .. })).cloned()
     else {
         panic!("the evidence is stored")
     };
     assert_eq!(memory.open[0].acknowledgements.len(), 1);
-    rig.handle(Input::Stored { revision });
-    assert!(rig.acknowledged().contains(&delivery));
+    hub.handle(Input::Stored { revision });
+    assert!(hub.acknowledged().contains(&delivery));
 }
 
 #[test]
 fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_crash() {
     for farewell in [false, true] {
-        let mut before = Rig::online();
+        let mut before = TestHub::online();
         let will = fired(&before);
         before.store_fails = true;
         before.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
@@ -337,75 +337,75 @@ fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_
         let presence = before.published().into_iter().rev();
         let retained = presence.clone().find(|m| m.topic == "alice/hub/hub/presence").unwrap();
         assert_eq!(retained.payload, if farewell { "offline" } else { "online" });
-        let mut rig = before.restarted(true);
-        rig.receive(retained);
-        assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+        let mut hub = before.restarted(true);
+        hub.receive(retained);
+        assert_eq!(decide(&mut hub), [Outcome::Unknown]);
     }
 }
 
 #[test]
 fn an_offline_that_replaces_the_hubs_online_is_replaced_in_turn() {
-    let mut rig = Rig::online();
-    let late_will = fired(&rig);
-    rig.receive(rig.online.clone().expect("the hub is online"));
-    rig.receive(late_will);
-    rig.advance(Duration::from_secs(1));
-    let restored = rig.published().pop().expect("the hub speaks up");
+    let mut hub = TestHub::online();
+    let late_will = fired(&hub);
+    hub.receive(hub.online.clone().expect("the hub is online"));
+    hub.receive(late_will);
+    hub.advance(Duration::from_secs(1));
+    let restored = hub.published().pop().expect("the hub speaks up");
     assert_eq!(&restored.payload[..], b"online");
 }
 
 #[test]
 fn acknowledgements_under_the_old_prefix_still_count() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.connect(connack(Some("bob"), true));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.go_online_below("bob", true);
-    rig.receive(acknowledgement(&will, "guardian"));
-    let outcomes = decide(&mut rig);
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.connect(connack(Some("bob"), true));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online_below("bob", true);
+    hub.receive(acknowledgement(&will, "guardian"));
+    let outcomes = decide(&mut hub);
     assert_eq!(outcomes[0], Outcome::Consumed);
 }
 
 #[test]
 fn a_session_that_another_client_had_proves_nothing() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     let taken_over =
         Disconnection::ByBroker { reason_code: 0x8E, reason_string: None, server_reference: None };
     before.handle(Input::Disconnected(taken_over));
-    let mut rig = before.restarted(true);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = before.restarted(true);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn what_one_broker_kept_says_nothing_about_a_will_at_another() {
-    let before = Rig::online();
-    let mut rig =
-        Rig::new(HubConfig { broker: "another".into(), ..config() }, before.memory.clone());
-    assert_eq!(rig.take(), [Output::Connect { will: None }], "the prefix is another broker's");
-    rig.connect(connack(Some("alice"), true));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.go_online_unfenced(true);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
-    assert_eq!(rig.memory.broker.as_deref(), Some("another"));
+    let before = TestHub::online();
+    let mut hub =
+        TestHub::new(HubConfig { broker: "another".into(), ..config() }, before.memory.clone());
+    assert_eq!(hub.take(), [Output::Connect { will: None }], "the prefix is another broker's");
+    hub.connect(connack(Some("alice"), true));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online_unfenced(true);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
+    assert_eq!(hub.memory.broker.as_deref(), Some("another"));
 }
 
 #[test]
 fn the_session_leaves_an_old_prefix_once_its_wills_are_decided() {
-    let before = Rig::online();
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.connect(connack(Some("bob"), true));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.go_online_below("bob", true);
-    let left = |rig: &Rig| {
-        rig.outputs.iter().find_map(|output| match output {
+    let before = TestHub::online();
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.connect(connack(Some("bob"), true));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online_below("bob", true);
+    let left = |hub: &TestHub| {
+        hub.outputs.iter().find_map(|output| match output {
             Output::Unsubscribe(filters) => Some(filters.clone()),
             _ => None,
         })
     };
-    assert_eq!(left(&rig), None, "acknowledgements may still come under the old prefix");
-    decide(&mut rig);
-    let filters = left(&rig).expect("UNSUBSCRIBE");
+    assert_eq!(left(&hub), None, "acknowledgements may still come under the old prefix");
+    decide(&mut hub);
+    let filters = left(&hub).expect("UNSUBSCRIBE");
     let expected = [
         "alice/cmnd/+/+",
         "alice/cmnd/blinds/+",
@@ -417,123 +417,123 @@ fn the_session_leaves_an_old_prefix_once_its_wills_are_decided() {
         "alice/state/lamp/status",
     ];
     assert_eq!(filters, expected);
-    assert_eq!(rig.memory.past, []);
+    assert_eq!(hub.memory.past, []);
 }
 
 #[test]
 fn the_fence_may_take_longer_while_the_broker_still_delivers() {
-    let mut rig = Rig::online().restarted(true);
+    let mut hub = TestHub::online().restarted(true);
     for _ in 0..9 {
-        rig.advance(Duration::from_secs(6));
-        rig.receive(crate::rig::request("", b"a backlog"));
-        assert!(rig.absences().is_empty());
+        hub.advance(Duration::from_secs(6));
+        hub.receive(crate::test_hub::request("", b"a backlog"));
+        assert!(hub.absences().is_empty());
     }
-    rig.advance(Duration::from_secs(6));
-    assert_eq!(rig.absences()[0].outcome, Outcome::Unknown, "but not for ever");
+    hub.advance(Duration::from_secs(6));
+    assert_eq!(hub.absences()[0].outcome, Outcome::Unknown, "but not for ever");
 }
 
 #[test]
 fn a_fence_that_never_comes_does_not_make_every_request_stale() {
-    let mut rig = Rig::online().restarted(true);
-    rig.receive(crate::rig::request("ON", b"1"));
-    assert!(rig.executed().is_empty());
-    rig.advance(Duration::from_secs(10));
-    rig.receive(crate::rig::request("ON", b"2"));
-    assert_eq!(rig.executed().len(), 1);
+    let mut hub = TestHub::online().restarted(true);
+    hub.receive(crate::test_hub::request("ON", b"1"));
+    assert!(hub.executed().is_empty());
+    hub.advance(Duration::from_secs(10));
+    hub.receive(crate::test_hub::request("ON", b"2"));
+    assert_eq!(hub.executed().len(), 1);
 }
 
 #[test]
 fn a_session_that_was_made_anew_proves_nothing_whatever_connack_says() {
-    let before = Rig::online();
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.subscribe("alice", true);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let before = TestHub::online();
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.subscribe("alice", true);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn a_connection_that_ended_before_it_knew_its_session_leaves_only_its_own_will_to_conclude_on() {
-    let before = Rig::online();
-    let mut between = Rig::new(config(), before.memory.clone());
+    let before = TestHub::online();
+    let mut between = TestHub::new(config(), before.memory.clone());
     between.subscribe("alice", true);
-    let mut rig = between.restarted(true);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown, Outcome::NotPublished]);
+    let mut hub = between.restarted(true);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown, Outcome::NotPublished]);
 
-    let mut again = Rig::new(config(), between.memory.clone());
+    let mut again = TestHub::new(config(), between.memory.clone());
     again.subscribe("alice", true);
-    let mut rig = again.restarted(true);
-    rig.receive(fired(&before));
-    rig.receive(fired(&between));
-    rig.receive(fired(&again));
+    let mut hub = again.restarted(true);
+    hub.receive(fired(&before));
+    hub.receive(fired(&between));
+    hub.receive(fired(&again));
     let outcomes = [Outcome::Unknown, Outcome::Unknown, Outcome::Unconsumed];
-    assert_eq!(decide(&mut rig), outcomes);
+    assert_eq!(decide(&mut hub), outcomes);
 }
 
 #[test]
 fn a_session_that_is_lost_while_the_prefix_is_learned_is_lost() {
-    let before = Rig::online();
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.connect(connack(Some("bob"), false));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.go_online_below("bob", true);
-    assert_eq!(decide(&mut rig)[0], Outcome::Unknown);
+    let before = TestHub::online();
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.connect(connack(Some("bob"), false));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online_below("bob", true);
+    assert_eq!(decide(&mut hub)[0], Outcome::Unknown);
 }
 
 #[test]
 fn the_echo_of_the_hubs_own_online_is_no_evidence_later() {
-    let mut rig = Rig::online();
-    rig.receive(rig.online.clone().expect("the hub is online"));
-    rig.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
-    rig.advance(Duration::from_secs(60));
-    rig.go_online_unfenced(false);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = TestHub::online();
+    hub.receive(hub.online.clone().expect("the hub is online"));
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.advance(Duration::from_secs(60));
+    hub.go_online_unfenced(false);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn a_farewell_whose_disconnect_was_not_written_is_no_clean_end() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     before.handle(Input::Shutdown);
     before.accept_all();
     assert!(before.take().contains(&Output::Disconnect));
     assert!(!before.memory.open[0].clean, "a crash now would make it a lie");
     before.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
     assert!(before.take().contains(&Output::Stopped(Ok(()))));
-    let mut rig = before.restarted(false);
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = before.restarted(false);
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
 }
 
 #[test]
 fn subscribe_waits_until_the_store_holds_what_it_makes_of_the_evidence() {
     for session_present in [true, false] {
-        let before = Rig::online();
-        let mut rig = Rig::new(config(), before.memory.clone());
-        rig.store_works = false;
-        rig.connect(connack(Some("alice"), session_present));
+        let before = TestHub::online();
+        let mut hub = TestHub::new(config(), before.memory.clone());
+        hub.store_works = false;
+        hub.connect(connack(Some("alice"), session_present));
         let subscribed =
-            |rig: &Rig| rig.outputs.iter().any(|output| matches!(output, Output::Subscribe(_)));
-        assert!(!subscribed(&rig));
-        rig.store_catches_up();
-        assert!(subscribed(&rig));
-        assert_eq!(rig.memory.unproven, session_present);
-        assert_eq!(rig.memory.open[0].subscribed, session_present);
+            |hub: &TestHub| hub.outputs.iter().any(|output| matches!(output, Output::Subscribe(_)));
+        assert!(!subscribed(&hub));
+        hub.store_catches_up();
+        assert!(subscribed(&hub));
+        assert_eq!(hub.memory.unproven, session_present);
+        assert_eq!(hub.memory.open[0].subscribed, session_present);
     }
 }
 
 #[test]
 fn late_evidence_under_a_prefix_that_was_just_left_still_counts() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.connect(connack(Some("bob"), true));
-    rig.handle(Input::Disconnected(Disconnection::Requested));
-    rig.go_online_below("bob", true);
-    decide(&mut rig);
-    rig.take();
-    rig.receive(acknowledgement(&will, "guardian"));
-    assert_eq!(rig.absences()[0].outcome, Outcome::Consumed);
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.connect(connack(Some("bob"), true));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online_below("bob", true);
+    decide(&mut hub);
+    hub.take();
+    hub.receive(acknowledgement(&will, "guardian"));
+    assert_eq!(hub.absences()[0].outcome, Outcome::Consumed);
 }
 
 /// The hub's next life, after an end in order.
-fn after_a_clean_end(mut before: Rig) -> Rig {
+fn after_a_clean_end(mut before: TestHub) -> TestHub {
     before.handle(Input::Shutdown);
     before.accept_all();
     before.handle(Input::Disconnected(Disconnection::Requested));
@@ -542,57 +542,58 @@ fn after_a_clean_end(mut before: Rig) -> Rig {
 
 #[test]
 fn the_generation_is_text_that_a_shell_can_echo_and_is_seen_nowhere_but_in_the_will() {
-    let mut rig = Rig::online().restarted(true);
-    rig.fence();
-    rig.accept_all();
-    let generation = rig.generation().0;
+    let mut hub = TestHub::online().restarted(true);
+    hub.fence();
+    hub.accept_all();
+    let generation = hub.generation().0;
     assert!(generation.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')));
-    assert_eq!(rig.will().correlation_data.as_deref(), Some(&generation[..]));
-    for message in rig.published() {
+    assert_eq!(hub.will().correlation_data.as_deref(), Some(&generation[..]));
+    for message in hub.published() {
         assert_ne!(message.correlation_data.as_deref(), Some(&generation[..]), "{message:?}");
     }
 }
 
 #[test]
 fn what_is_told_of_an_absence_does_not_let_anybody_acknowledge_the_will() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = after_a_clean_end(before);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    let mut hub = after_a_clean_end(before);
+    assert_eq!(decide(&mut hub), [Outcome::NotPublished]);
     let generation = String::from_utf8(will.correlation_data.clone().unwrap().to_vec()).unwrap();
-    let told = rig.published().into_iter().find(|m| m.topic.ends_with("/absence")).unwrap();
+    let told = hub.published().into_iter().find(|m| m.topic.ends_with("/absence")).unwrap();
     let told: serde_json::Value = serde_json::from_slice(&told.payload).unwrap();
     assert_eq!(told["generation"], generation[..8]);
-    rig.accept_all();
-    let ask = Message { topic: "alice/cmnd/hub/absences".into(), ..crate::rig::request("", b"1") };
-    rig.receive(ask);
+    hub.accept_all();
+    let ask =
+        Message { topic: "alice/cmnd/hub/absences".into(), ..crate::test_hub::request("", b"1") };
+    hub.receive(ask);
     let answer =
-        rig.published().into_iter().find(|m| m.topic == "alice/response/phone/lamp").unwrap();
+        hub.published().into_iter().find(|m| m.topic == "alice/response/phone/lamp").unwrap();
     assert!(!String::from_utf8_lossy(&answer.payload).contains(&generation), "{answer:?}");
-    rig.take();
+    hub.take();
     let name = told["generation"].as_str().unwrap().to_owned();
     let forged =
         Message { correlation_data: Some(name.into()), ..acknowledgement(&will, "reader") };
-    rig.receive(forged);
-    assert!(rig.absences().is_empty());
+    hub.receive(forged);
+    assert!(hub.absences().is_empty());
 }
 
 #[test]
 fn what_is_said_of_a_will_while_its_connection_lives_counts_for_nothing() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     let will = fired(&before);
     before.receive(acknowledgement(&will, "stranger"));
     before.receive(will.clone());
     let memory = before.memory.open.last().unwrap();
     assert!(memory.acknowledgements.is_empty() && !memory.seen);
-    let mut rig = after_a_clean_end(before);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
-    assert_eq!(rig.absences()[0].published, Published::No);
+    let mut hub = after_a_clean_end(before);
+    assert_eq!(decide(&mut hub), [Outcome::NotPublished]);
+    assert_eq!(hub.absences()[0].published, Published::No);
 }
 
 #[test]
 fn whoever_has_seen_all_that_the_hub_publishes_can_neither_forge_its_will_nor_acknowledge_it() {
-    let mut before = Rig::online();
+    let mut before = TestHub::online();
     let online = before.online.clone().unwrap();
     before = before.restarted(true);
     before.fence();
@@ -601,7 +602,7 @@ fn whoever_has_seen_all_that_the_hub_publishes_can_neither_forge_its_will_nor_ac
         before.published().into_iter().filter_map(|message| message.correlation_data).collect();
     seen.extend(online.correlation_data);
     seen.push(vec![0; 16].into());
-    let mut rig = after_a_clean_end(before);
+    let mut hub = after_a_clean_end(before);
     for data in seen {
         let forged = Message {
             topic: "alice/hub/hub/presence".into(),
@@ -611,48 +612,48 @@ fn whoever_has_seen_all_that_the_hub_publishes_can_neither_forge_its_will_nor_ac
             correlation_data: Some(data),
             ..Message::default()
         };
-        rig.receive(acknowledgement(&forged, "stranger"));
-        rig.receive(forged);
+        hub.receive(acknowledgement(&forged, "stranger"));
+        hub.receive(forged);
     }
-    assert!(!decide(&mut rig).contains(&Outcome::Consumed));
-    assert!(!rig.absences().iter().any(|absence| absence.published == Published::Yes));
+    assert!(!decide(&mut hub).contains(&Outcome::Consumed));
+    assert!(!hub.absences().iter().any(|absence| absence.published == Published::Yes));
 }
 
 #[test]
 fn an_offline_without_correlation_data_changes_nothing() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let anonymous = Message { correlation_data: None, response_topic: None, ..fired(&before) };
-    let mut rig = before.restarted(true);
-    rig.receive(anonymous);
-    assert_eq!(decide(&mut rig), [Outcome::NotPublished]);
+    let mut hub = before.restarted(true);
+    hub.receive(anonymous);
+    assert_eq!(decide(&mut hub), [Outcome::NotPublished]);
 }
 
 #[test]
 fn unconsumed_needs_a_session_that_would_have_kept_an_acknowledgement() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
     // The probe does not come back: the session is not the one of before.
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.subscribe("alice", true);
-    rig.receive(will.clone());
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
-    assert_eq!(rig.absences()[0].published, Published::Yes);
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.subscribe("alice", true);
+    hub.receive(will.clone());
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
+    assert_eq!(hub.absences()[0].published, Published::Yes);
     // It does, and the broker grants no more than QoS 0 to what would tell.
-    let mut rig = Rig::new(config(), before.memory.clone());
-    rig.connect(connack(Some("alice"), true));
-    rig.grant_but(|filter| u8::from(!filter.contains("/response/hub/")));
-    rig.return_to_session();
-    rig.receive(will.clone());
-    assert_eq!(decide(&mut rig), [Outcome::Unknown]);
+    let mut hub = TestHub::new(config(), before.memory.clone());
+    hub.connect(connack(Some("alice"), true));
+    hub.grant_but(|filter| u8::from(!filter.contains("/response/hub/")));
+    hub.return_to_session();
+    hub.receive(will.clone());
+    assert_eq!(decide(&mut hub), [Outcome::Unknown]);
     // All is as it should be.
-    let mut rig = before.restarted(true);
-    rig.receive(will);
-    assert_eq!(decide(&mut rig), [Outcome::Unconsumed]);
+    let mut hub = before.restarted(true);
+    hub.receive(will);
+    assert_eq!(decide(&mut hub), [Outcome::Unconsumed]);
 }
 
 #[test]
 fn a_subscription_that_was_granted_at_qos_0_proves_nothing_later() {
-    let mut before = Rig::new(config(), Rig::online().memory);
+    let mut before = TestHub::new(config(), TestHub::online().memory);
     before.connect(connack(Some("alice"), true));
     before.grant_but(|filter| u8::from(!filter.contains("/response/hub/")));
     before.return_to_session();
@@ -660,27 +661,27 @@ fn a_subscription_that_was_granted_at_qos_0_proves_nothing_later() {
     before.settle();
     before.accept_all();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
-    rig.receive(will);
-    assert_eq!(decide(&mut rig).last(), Some(&Outcome::Unknown));
+    let mut hub = before.restarted(true);
+    hub.receive(will);
+    assert_eq!(decide(&mut hub).last(), Some(&Outcome::Unknown));
 }
 
 #[test]
 fn junk_does_not_crowd_the_real_answer_out() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
+    let mut hub = before.restarted(true);
     for n in 0..20 {
         let junk = Message {
             payload: format!("{n}{}", "x".repeat(60_000)).into(),
             ..acknowledgement(&will, &format!("junk-{n}-{}", "y".repeat(1000)))
         };
-        rig.receive(junk);
+        hub.receive(junk);
     }
-    rig.receive(acknowledgement(&will, "guardian"));
-    rig.receive(acknowledgement(&will, "guardian"));
-    assert_eq!(decide(&mut rig), [Outcome::Consumed]);
-    let absence = rig.absences().remove(0);
+    hub.receive(acknowledgement(&will, "guardian"));
+    hub.receive(acknowledgement(&will, "guardian"));
+    assert_eq!(decide(&mut hub), [Outcome::Consumed]);
+    let absence = hub.absences().remove(0);
     let real =
         absence.acknowledgements.iter().filter(|a| a.responder.as_deref() == Some("guardian"));
     assert_eq!(real.count(), 1);
@@ -690,28 +691,28 @@ fn junk_does_not_crowd_the_real_answer_out() {
 
 #[test]
 fn one_responder_has_no_more_than_its_share() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
+    let mut hub = before.restarted(true);
     for n in 0..20 {
         let payload = format!("{n}").into();
-        rig.receive(Message { payload, ..acknowledgement(&will, "chatty") });
+        hub.receive(Message { payload, ..acknowledgement(&will, "chatty") });
     }
-    decide(&mut rig);
-    assert_eq!(rig.absences()[0].acknowledgements.len(), 2);
+    decide(&mut hub);
+    assert_eq!(hub.absences()[0].acknowledgements.len(), 2);
 }
 
 #[test]
 fn the_account_that_the_broker_vouches_for_goes_before_what_an_answer_says_of_itself() {
     for vouches in [true, false] {
-        let before = Rig::online();
+        let before = TestHub::online();
         let mut answer = acknowledgement(&fired(&before), "the fire brigade");
         answer.user_properties.push((hearthd_core::SENDER_ACCOUNT.into(), "phone".into()));
-        let mut rig = Rig::new(config(), before.memory.clone());
-        rig.connect(hearthd_core::Connack { vouches, ..connack(Some("alice"), true) });
-        rig.grant();
-        rig.receive(answer);
-        let answer = rig.memory.open[0].acknowledgements[0].clone();
+        let mut hub = TestHub::new(config(), before.memory.clone());
+        hub.connect(hearthd_core::Connack { vouches, ..connack(Some("alice"), true) });
+        hub.grant();
+        hub.receive(answer);
+        let answer = hub.memory.open[0].acknowledgements[0].clone();
         let expected = if vouches { "phone" } else { "the fire brigade" };
         assert_eq!((answer.responder.as_deref(), answer.vouched), (Some(expected), vouches));
     }
@@ -719,13 +720,13 @@ fn the_account_that_the_broker_vouches_for_goes_before_what_an_answer_says_of_it
 
 #[test]
 fn whatever_takes_the_place_of_online_is_replaced_once_a_second_at_most() {
-    let mut rig = Rig::online();
-    rig.receive(rig.online.clone().unwrap());
-    rig.advance(Duration::from_secs(1));
-    rig.take();
+    let mut hub = TestHub::online();
+    hub.receive(hub.online.clone().unwrap());
+    hub.advance(Duration::from_secs(1));
+    hub.take();
     for payload in ["offline", "", "nonsense", "online"] {
         for _ in 0..50 {
-            rig.receive(Message {
+            hub.receive(Message {
                 topic: "alice/hub/hub/presence".into(),
                 payload: payload.into(),
                 retain: true,
@@ -733,47 +734,47 @@ fn whatever_takes_the_place_of_online_is_replaced_once_a_second_at_most() {
                 ..Message::default()
             });
         }
-        assert_eq!(rig.published().len(), 1, "{payload:?}");
-        rig.advance(Duration::from_secs(5));
-        assert_eq!(rig.published().len(), 1, "one is under way");
-        rig.accept_all();
-        rig.advance(Duration::from_secs(1));
-        rig.accept_all();
-        rig.take();
+        assert_eq!(hub.published().len(), 1, "{payload:?}");
+        hub.advance(Duration::from_secs(5));
+        assert_eq!(hub.published().len(), 1, "one is under way");
+        hub.accept_all();
+        hub.advance(Duration::from_secs(1));
+        hub.accept_all();
+        hub.take();
     }
 }
 
 #[test]
 fn one_real_crash_outlives_many_ends_in_order() {
-    let before = Rig::online();
+    let before = TestHub::online();
     let will = fired(&before);
-    let mut rig = before.restarted(true);
-    rig.receive(will.clone());
-    rig.receive(acknowledgement(&will, "guardian"));
-    decide(&mut rig);
-    rig.accept_all();
+    let mut hub = before.restarted(true);
+    hub.receive(will.clone());
+    hub.receive(acknowledgement(&will, "guardian"));
+    decide(&mut hub);
+    hub.accept_all();
     for _ in 0..12 {
-        rig = after_a_clean_end(rig);
-        decide(&mut rig);
-        rig.accept_all();
+        hub = after_a_clean_end(hub);
+        decide(&mut hub);
+        hub.accept_all();
     }
-    let outcomes: Vec<_> = rig.memory.decided.iter().map(|absence| absence.outcome).collect();
+    let outcomes: Vec<_> = hub.memory.decided.iter().map(|absence| absence.outcome).collect();
     assert_eq!((outcomes.len(), outcomes[0]), (8, Outcome::Consumed), "{outcomes:?}");
 }
 
 #[test]
 fn an_online_with_the_hubs_own_token_and_other_words_is_replaced_as_well() {
-    let mut rig = Rig::online();
-    let online = rig.online.clone().unwrap();
-    rig.receive(online.clone());
-    rig.advance(Duration::from_secs(1));
+    let mut hub = TestHub::online();
+    let online = hub.online.clone().unwrap();
+    hub.receive(online.clone());
+    hub.advance(Duration::from_secs(1));
     let words = Message { payload: "{}".into(), ..online.clone() };
     let nameless = Message { user_properties: Vec::new(), ..online };
     for forged in [words, nameless] {
-        rig.take();
-        rig.receive(forged);
-        assert_eq!(rig.published().len(), 1);
-        rig.accept_all();
-        rig.advance(Duration::from_secs(2));
+        hub.take();
+        hub.receive(forged);
+        assert_eq!(hub.published().len(), 1);
+        hub.accept_all();
+        hub.advance(Duration::from_secs(2));
     }
 }

@@ -3,13 +3,13 @@
 mod entry;
 mod host;
 mod kind;
-mod rig;
 mod sink;
+mod test_instance;
 
 pub use entry::{BUILD, Exported, entry};
 pub(crate) use host::HostRef;
 pub use kind::kind;
-pub(crate) use rig::{Rig, Script, check_config, describe};
+pub(crate) use test_instance::{Script, TestInstance, check_config, describe};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Asking, complain, exit, fail};
 use crate::{
+    client::connection::ConnectionError,
+    client::request::{AskError, Question, Response, ask, check_level, default_timeout},
     config::Config,
-    requester::{AskError, Question, Response, ask, check_level, default_timeout},
-    visit::VisitError,
 };
 
 /// Asks, and prints the answers; exit 0 only where all are 2xx.
@@ -208,8 +208,8 @@ fn ask_once(
 /// Says why there is no answer, and returns the exit code for it.
 pub(super) fn failure(error: &AskError) -> ExitCode {
     let code = match error {
-        AskError::Visit(VisitError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
-        AskError::Visit(VisitError::Unavailable(_) | VisitError::Indistinct(_))
+        AskError::Connection(ConnectionError::NotAuthorized(_)) => exit::NOT_AUTHORIZED,
+        AskError::Connection(ConnectionError::Unavailable(_) | ConnectionError::Indistinct(_))
         | AskError::NoResponder { .. }
         | AskError::Away(_) => exit::UNAVAILABLE,
         AskError::ResponseInformation(_) | AskError::NoResponseInformation => exit::CONFIG,

@@ -14,7 +14,7 @@ use super::{
     asking::Asking,
     complain, exit, fail,
 };
-use crate::requester::follow;
+use crate::client::request::follow;
 
 /// What to show.
 #[derive(Clone, Debug, clap::Args)]

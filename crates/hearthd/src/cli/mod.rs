@@ -90,7 +90,7 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Write plugins, and look at plugin files.
     #[command(subcommand)]
-    Plugin(plugin::Command),
+    Plugin(plugin::PluginCommand),
     /// Run one plugin's code for the daemon, which starts this command by itself.
     #[command(hide = true)]
     PluginHost,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{exit, fail};
 use crate::{
     config::Limits,
-    plugin::{Kind, Launcher, Objection, PluginError, Plugins, identity::Identity},
+    plugin::{DeviceKind, Launcher, Objection, PluginError, Plugins, identity::Identity},
 };
 
 /// The arguments of `hearthd plugin check`.
@@ -253,7 +253,7 @@ fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
     Ok(kinds.map(|kind| examine_kind(&plugins, kind, config)).collect())
 }
 
-fn examine_kind(plugins: &Plugins, kind: &Kind, config: &Value) -> KindReport {
+fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value) -> KindReport {
     let name = kind.name().to_owned();
     match plugins.examine(kind, config) {
         Err(Objection::Problems(problems)) => {

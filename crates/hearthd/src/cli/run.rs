@@ -14,7 +14,7 @@ use crate::{
         crashes::{self, Crashes},
     },
     driver::{self, DriverError, Parts},
-    journal::Journal,
+    journald::Journald,
     plugin::{Launcher, PluginError, Plugins, system},
     reload::{self, Reloader},
     service::Service,
@@ -101,8 +101,8 @@ fn start_log(filter: Option<Targets>) {
         (None, Err(error)) => (Targets::new().with_default(Level::INFO), Some(error)),
     };
     let registry = tracing_subscriber::registry().with(filter);
-    match Journal::behind_standard_error() {
-        Some(journal) => registry.with(journal).init(),
+    match Journald::behind_standard_error() {
+        Some(journald) => registry.with(journald).init(),
         None => {
             let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
             let text = text.with_target(false).with_ansi(std::io::stderr().is_terminal());

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{
     config::{Config, DeviceConfig, Isolation},
-    plugin::{Kind, Objection, Plugins},
+    plugin::{DeviceKind, Objection, Plugins},
 };
 
 /// A complaint of a plugin about a device's table: device ID, path below its `config`, message.
@@ -22,7 +22,7 @@ pub struct Checked {
 #[derive(Clone, Debug)]
 pub(super) struct CheckedDevice {
     pub(super) config: DeviceConfig,
-    pub(super) kind: Kind,
+    pub(super) kind: DeviceKind,
     pub(super) declarations: Vec<Declaration>,
 }
 
@@ -78,7 +78,7 @@ fn check_device(
 }
 
 /// Decides where a device runs whose configuration leaves that to the hub.
-fn resolved(config: &DeviceConfig, kind: &Kind) -> DeviceConfig {
+fn resolved(config: &DeviceConfig, kind: &DeviceKind) -> DeviceConfig {
     let isolation = match config.isolation {
         Isolation::Auto if kind.is_own_build() && !kind.panic_aborts() => Isolation::None,
         Isolation::Auto => Isolation::File,
@@ -101,7 +101,7 @@ impl CheckedDevice {
     }
 }
 
-fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p Kind, String> {
+fn find_kind<'p>(device: &DeviceConfig, plugins: &'p Plugins) -> Result<&'p DeviceKind, String> {
     plugins.kind(&device.kind).ok_or_else(|| {
         let present: Vec<_> = plugins.kinds().collect();
         let present = if present.is_empty() { "none".into() } else { present.join(", ") };

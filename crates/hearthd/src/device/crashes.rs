@@ -18,7 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use super::host::monotonic_ms;
+use crate::boundary::host::monotonic_ms;
 use calls::{Calls, Ending, Found, Left};
 
 /// What earlier lives of the daemon tell of its devices.

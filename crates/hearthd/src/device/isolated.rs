@@ -7,18 +7,17 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::{
-    host::HostCalls,
-    instance::{Birth, Call, Fall, PANICKED},
-    mailbox::Completion,
-    shared::Shared,
-};
+use super::shared::Shared;
 use crate::{
+    boundary::{
+        call::{Call, CreateArguments, InstanceError, PANICKED},
+        host::{Completion, HostCalls},
+    },
     config::Isolation,
     plugin::{
-        HostProcess, Kind, Launcher, NO_PROCESS,
+        DeviceKind, HostProcess, Launcher, NO_PROCESS,
+        ipc::{HostCall, ToChild},
         process::{Return, Tenant},
-        wire::{HostCall, ToChild},
     },
 };
 
@@ -34,30 +33,30 @@ pub(crate) struct Isolated {
 
 impl Isolated {
     pub(crate) fn create(
-        kind: &Kind,
+        kind: &DeviceKind,
         launcher: &Launcher,
         shared: &Arc<Shared>,
         isolation: Isolation,
-        birth: Birth<'_>,
-    ) -> Result<Self, Fall> {
-        let file = kind.file().ok_or_else(|| Fall::Refused(NO_PROCESS.into()))?;
+        arguments: CreateArguments<'_>,
+    ) -> Result<Self, InstanceError> {
+        let file = kind.file().ok_or_else(|| InstanceError::Refused(NO_PROCESS.into()))?;
         let process = if isolation == Isolation::File {
             kind.shared_process(launcher)
         } else {
-            HostProcess::start(launcher, &shared.config.id, Arc::clone(&shared.lines))
+            HostProcess::start(launcher, &shared.config.id, Arc::clone(&shared.log))
         };
-        let process = process.map_err(Fall::Refused)?;
+        let process = process.map_err(InstanceError::Refused)?;
         let deadline = shared.config.deadline;
         let (number, returns) = process.admit(Arc::clone(shared) as _);
         let mut isolated = Self { process, number, returns, deadline, ended: false };
-        let create = ToChild::Create { file, kind: kind.name(), birth };
+        let create = ToChild::Create { file, kind: kind.name(), arguments };
         match isolated.ask(&create, deadline.max(LEAST_CREATE))? {
             Return::Created(result) => result.map(|()| isolated),
             other => Err(isolated.nonsense(&format!("{other:?} is no answer to create"))),
         }
     }
 
-    pub(crate) fn call(&mut self, call: Call<'_>) -> Result<i32, Fall> {
+    pub(crate) fn call(&mut self, call: Call<'_>) -> Result<i32, InstanceError> {
         match self.ask(&ToChild::Call(call), self.deadline)? {
             Return::Returned(status) => Ok(status),
             other => Err(self.nonsense(&format!("{other:?} is no answer to a call"))),
@@ -65,9 +64,9 @@ impl Isolated {
     }
 
     /// Has the plugin save; what it saves is kept by the time that this returns.
-    pub(crate) fn save(&mut self) -> Result<(), Fall> {
+    pub(crate) fn save(&mut self) -> Result<(), InstanceError> {
         match self.ask(&ToChild::Save, self.deadline)? {
-            Return::Returned(abi::ERR_PANIC) => Err(Fall::Crashed(PANICKED.into())),
+            Return::Returned(abi::ERR_PANIC) => Err(InstanceError::Crashed(PANICKED.into())),
             Return::Returned(_) => Ok(()),
             other => Err(self.nonsense(&format!("{other:?} is no answer to save"))),
         }
@@ -94,28 +93,28 @@ impl Isolated {
     }
 
     /// Returns how the process ended, if it has.
-    pub(crate) fn gone(&mut self) -> Option<Fall> {
+    pub(crate) fn gone(&mut self) -> Option<InstanceError> {
         match self.returns.try_recv() {
-            Err(mpsc::TryRecvError::Disconnected) => Some(self.process.fall_of(self.number)),
+            Err(mpsc::TryRecvError::Disconnected) => Some(self.process.error_of(self.number)),
             Ok(_) | Err(mpsc::TryRecvError::Empty) => None,
         }
     }
 
-    fn ask(&mut self, what: &ToChild<'_>, deadline: Duration) -> Result<Return, Fall> {
+    fn ask(&mut self, what: &ToChild<'_>, deadline: Duration) -> Result<Return, InstanceError> {
         if let Ok(early) = self.returns.try_recv() {
             return Err(self.nonsense(&format!("{early:?} before it was asked")));
         }
         self.process.say(self.number, what)?;
         match self.returns.recv_timeout(deadline) {
             Ok(returned) => Ok(returned),
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.process.fall_of(self.number)),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.process.error_of(self.number)),
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 Err(self.process.end_hang(self.number, deadline))
             }
         }
     }
 
-    fn nonsense(&self, what: &str) -> Fall {
+    fn nonsense(&self, what: &str) -> InstanceError {
         self.process.end_nonsense(self.number, what)
     }
 }

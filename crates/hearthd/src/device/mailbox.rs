@@ -10,8 +10,12 @@ use std::{
 use hearthd_core::Request;
 
 use super::{
-    pool::{Pool, Seat},
+    pool::{MemberId, Pool},
     worker::Successor,
+};
+use crate::{
+    boundary::host::{Completion, TIMER_BOUND},
+    sync,
 };
 
 /// The mailbox of one device.
@@ -21,7 +25,7 @@ pub(crate) struct Mailbox {
     inner: Mutex<Inner>,
     changed: Condvar,
     /// Where the device takes its turns; unset where it has a thread of its own.
-    seat: OnceLock<(Arc<Pool>, Seat)>,
+    member: OnceLock<(Arc<Pool>, MemberId)>,
 }
 
 #[derive(Debug, Default)]
@@ -42,14 +46,6 @@ struct Inner {
     requests_first: bool,
     stopping: bool,
     stopped: bool,
-}
-
-/// An answer that the plugin gave through its host.
-#[derive(Debug)]
-pub(crate) struct Completion {
-    pub(crate) token: u64,
-    pub(crate) status: i32,
-    pub(crate) payload: Vec<u8>,
 }
 
 /// What became of a request that was pushed.
@@ -101,18 +97,18 @@ pub(crate) struct Ready {
 
 impl Mailbox {
     pub(crate) fn new(bound: usize) -> Self {
-        Self { bound, inner: Mutex::default(), changed: Condvar::new(), seat: OnceLock::new() }
+        Self { bound, inner: Mutex::default(), changed: Condvar::new(), member: OnceLock::new() }
     }
 
     /// Has the device take its turns in a pool.
-    pub(crate) fn belong_to(&self, pool: Arc<Pool>, seat: Seat) {
-        // A device is seated once; a reload that changes it keeps its mailbox and its seat.
-        let _ = self.seat.set((pool, seat));
+    pub(crate) fn belong_to(&self, pool: Arc<Pool>, id: MemberId) {
+        // A device joins one pool; a reload that changes it keeps its mailbox and its place.
+        let _ = self.member.set((pool, id));
     }
 
     /// Returns where the device takes its turns; none where it has a thread of its own.
-    pub(crate) fn seat(&self) -> Option<Seat> {
-        self.seat.get().map(|(_, seat)| *seat)
+    pub(crate) fn member(&self) -> Option<MemberId> {
+        self.member.get().map(|(_, id)| *id)
     }
 
     /// Adds a request where it fits.
@@ -127,8 +123,8 @@ impl Mailbox {
 
     /// Has the device look at its mail.
     pub(crate) fn notify(&self) {
-        match self.seat.get() {
-            Some((pool, seat)) => pool.wake([*seat]),
+        match self.member.get() {
+            Some((pool, id)) => pool.wake([*id]),
             None => self.changed.notify_all(),
         }
     }
@@ -226,7 +222,7 @@ impl Mailbox {
             if left.is_zero() {
                 return false;
             }
-            inner = super::wait(&self.changed, inner, Some(left));
+            inner = sync::wait(&self.changed, inner, Some(left));
         }
         true
     }
@@ -266,7 +262,7 @@ impl Mailbox {
             if left.is_some_and(|left| left.is_zero()) {
                 break;
             }
-            inner = super::wait(&self.changed, inner, left);
+            inner = sync::wait(&self.changed, inner, left);
         }
         inner.asleep = false;
     }
@@ -284,7 +280,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        super::lock(&self.inner)
+        sync::lock(&self.inner)
     }
 }
 
@@ -334,5 +330,3 @@ impl Inner {
 }
 
 const ABSENCE_BOUND: usize = 8;
-/// Timers that one device may have armed.
-pub(crate) const TIMER_BOUND: usize = 256;

@@ -2,16 +2,13 @@
 
 mod checked;
 pub mod crashes;
-pub(crate) mod host;
-pub(crate) mod instance;
+mod events;
+mod failures;
+mod health;
+mod instance;
 mod isolated;
-pub(crate) mod lines;
-pub(crate) mod local;
-pub(crate) mod mailbox;
-mod pace;
+mod mailbox;
 mod pool;
-mod post;
-mod record;
 mod reload;
 mod reply;
 mod shared;
@@ -19,7 +16,7 @@ mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -30,19 +27,20 @@ use serde_json::{Value as Json, json};
 use tracing::warn;
 
 use crate::{
+    boundary::local::STACK_SIZE,
     config::{Config, Isolation},
     plugin::{Launcher, Plugins, STATUS},
     service::Census,
+    sync::lock,
 };
 use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
+use events::EventQueue;
 use mailbox::{Mailbox, Pushed};
 use pool::Pool;
-pub(crate) use pool::STACK_SIZE;
-use post::Post;
 pub use reload::Difference;
-use shared::{Bounds, Shared, Ties};
+use shared::{Bounds, DeviceHandles, Shared};
 use worker::Worker;
 
 /// What a device says.
@@ -85,7 +83,7 @@ pub struct Devices {
     leaving: Vec<(String, Device)>,
     /// Devices with requests that do not know of them yet.
     asleep: Vec<Arc<Mailbox>>,
-    post: Arc<Post>,
+    events: Arc<EventQueue>,
     pool: Arc<Pool>,
     checked: Arc<Checked>,
     launcher: Launcher,
@@ -100,23 +98,6 @@ pub struct Devices {
 #[derive(Debug)]
 struct Device {
     shared: Arc<Shared>,
-}
-
-/// Takes a lock; a panic elsewhere leaves the data as whole as each assignment left it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits on a condition, no longer than `most`.
-pub(crate) fn wait<'m, T>(
-    condition: &Condvar,
-    guard: MutexGuard<'m, T>,
-    most: Option<Duration>,
-) -> MutexGuard<'m, T> {
-    match most {
-        Some(most) => condition.wait_timeout(guard, most).unwrap_or_else(PoisonError::into_inner).0,
-        None => condition.wait(guard).unwrap_or_else(PoisonError::into_inner),
-    }
 }
 
 impl Devices {
@@ -162,7 +143,7 @@ impl Devices {
             by_id: BTreeMap::new(),
             leaving: Vec::new(),
             asleep: Vec::new(),
-            post: Arc::default(),
+            events: Arc::default(),
             pool,
             checked: Arc::clone(&checked),
             launcher: plugins.launcher().clone(),
@@ -173,10 +154,11 @@ impl Devices {
             looked: Instant::now(),
         };
         for (id, device) in &checked.devices {
-            let ties = Ties::new(id, devices.queue, &devices.post, &devices.crashes.calls);
+            let handles =
+                DeviceHandles::new(id, devices.queue, &devices.events, &devices.crashes.calls);
             let saved = devices.saved.get(id).cloned();
             let crashes = devices.crashes.of(id);
-            let started = devices.begin(&device.after(&crashes), ties, saved, &crashes);
+            let started = devices.begin(&device.after(&crashes), handles, saved, &crashes);
             devices.by_id.insert(id.clone(), started);
         }
         Ok(devices)
@@ -202,11 +184,11 @@ impl Devices {
     pub fn request(&mut self, request: Request) {
         let Some(device) = self.by_id.get(&*request.device) else {
             let text = format!("there is no device `{}`", request.device);
-            return self.post.answer(request.id, Answer::failure(Status::NotFound, text));
+            return self.events.answer(request.id, Answer::failure(Status::NotFound, text));
         };
         let shared = &device.shared;
         if *request.property == *STATUS {
-            return self.post.answer(request.id, answer_status(shared, &request));
+            return self.events.answer(request.id, answer_status(shared, &request));
         }
         // What is not idempotent has an intent in the journal, and is not here again.
         let declaration = shared.declarations.get(&*request.property);
@@ -214,17 +196,17 @@ impl Devices {
         if declaration.is_none_or(|declaration| declaration.idempotent)
             && let Some(reason) = self.crashes.refuse(&request.device, identity)
         {
-            return self.post.answer(request.id, Answer::failure(Status::Failed, reason));
+            return self.events.answer(request.id, Answer::failure(Status::Failed, reason));
         }
         if shared.is_stalled() {
             let text =
                 format!("`{}` is stalled: a call into its plugin does not end", request.device);
-            return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
+            return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
-        if shared.mailbox.seat().is_some() && self.pool.stands() {
+        if shared.mailbox.member().is_some() && self.pool.stands() {
             let text =
                 format!("`{}` waits for a thread that the system does not start", request.device);
-            return self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
+            return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         let id = request.id;
         match shared.mailbox.push(request) {
@@ -232,7 +214,7 @@ impl Devices {
             Pushed::Asleep => self.asleep.push(Arc::clone(&shared.mailbox)),
             Pushed::Full => {
                 let text = format!("`{}` has too many requests waiting", shared.config.id);
-                self.post.answer(id, Answer::failure(Status::Busy, text));
+                self.events.answer(id, Answer::failure(Status::Busy, text));
             }
         }
     }
@@ -242,8 +224,8 @@ impl Devices {
         if self.asleep.is_empty() {
             return;
         }
-        self.pool.wake(self.asleep.iter().filter_map(|mailbox| mailbox.seat()));
-        let own_threads = self.asleep.drain(..).filter(|mailbox| mailbox.seat().is_none());
+        self.pool.wake(self.asleep.iter().filter_map(|mailbox| mailbox.member()));
+        let own_threads = self.asleep.drain(..).filter(|mailbox| mailbox.member().is_none());
         own_threads.for_each(|mailbox| mailbox.notify());
     }
 
@@ -266,13 +248,13 @@ impl Devices {
             if let Some(event) = self.try_next() {
                 return event;
             }
-            self.post.wait(LOOK_INTERVAL).await;
+            self.events.wait(LOOK_INTERVAL).await;
         }
     }
 
     /// Returns what a device has said, if there is anything.
     pub fn try_next(&mut self) -> Option<DeviceEvent> {
-        let event = self.post.take()?;
+        let event = self.events.take()?;
         if let DeviceEvent::Saved { device, state } = &event {
             self.saved.insert(device.clone(), state.clone());
         }
@@ -315,18 +297,18 @@ impl Devices {
                 warn!(device = id, "the device does not end");
             }
         }
-        std::iter::from_fn(|| self.post.take()).collect()
+        std::iter::from_fn(|| self.events.take()).collect()
     }
 
     /// Starts one device: with a thread of its own where its calls wait for another process, if there is one to have.
     fn begin(
         &self,
         device: &CheckedDevice,
-        ties: Ties,
+        handles: DeviceHandles,
         saved: Option<Vec<u8>>,
         crashes: &[Instant],
     ) -> Device {
-        let shared = Arc::new(self.shared(device, ties, saved));
+        let shared = Arc::new(self.shared(device, handles, saved));
         let worker = || {
             let (kind, launcher) = (device.kind.clone(), self.launcher.clone());
             Worker::new(kind, launcher, Arc::clone(&shared), crashes)
@@ -337,14 +319,19 @@ impl Devices {
             thread.stack_size(STACK_SIZE).spawn(move || worker.run()).is_ok()
         };
         if !has_thread {
-            self.pool.seat(worker());
+            self.pool.add(worker());
         }
         Device { shared }
     }
 
-    fn shared(&self, device: &CheckedDevice, ties: Ties, saved: Option<Vec<u8>>) -> Shared {
+    fn shared(
+        &self,
+        device: &CheckedDevice,
+        handles: DeviceHandles,
+        saved: Option<Vec<u8>>,
+    ) -> Shared {
         let CheckedDevice { config, declarations, .. } = device.clone();
-        Shared::new(config, declarations, saved, ties, self.bounds)
+        Shared::new(config, declarations, saved, handles, self.bounds)
     }
 
     fn describe(&self, shared: &Shared) -> Json {
@@ -371,7 +358,7 @@ impl Devices {
             Isolation::File => description["isolation"] = "file".into(),
             Isolation::Auto | Isolation::None => {}
         }
-        let (states, lines) = (self.post.left_out(&config.id), shared.lines.left_out());
+        let (states, lines) = (self.events.left_out(&config.id), shared.log.left_out());
         if states + lines > 0 {
             description["left_out"] = json!({ "states": states, "log_lines": lines });
         }

@@ -1,7 +1,7 @@
 //! The threads that the devices in this process share: one does all while each call ends soon.
 //!
 //! A device costs no thread of its own, and what comes together wakes one thread, not one for each device. Where a call
-//! takes longer than [`SLOW`], another thread takes the lead and goes on with all that waits, so a plugin that hangs still
+//! takes longer than [`SLOW`], another thread becomes the leader and goes on with all that waits, so a plugin that hangs still
 //! costs its own device alone. There are never more threads than devices in a call and [`SPARE`].
 //!
 //! Where the system starts no further thread, those that there are go on. A call that hangs then may hold up all devices
@@ -21,9 +21,10 @@ use std::{
 
 use tracing::{error, info};
 
-use super::{
-    wait,
-    worker::{Turn, Worker},
+use super::worker::{Turn, Worker};
+use crate::{
+    boundary::local::STACK_SIZE,
+    sync::{lock, wait},
 };
 
 /// The threads, and the devices that they run.
@@ -32,7 +33,7 @@ pub(crate) struct Pool {
     inner: Mutex<Inner>,
     /// Wakes a thread that waits for something to do.
     called: Condvar,
-    /// Where a thread waits that looks after the lead: nothing but time wakes it.
+    /// Where a thread waits that looks after the leader: nothing but time wakes it.
     watch: Condvar,
     starter: Starter,
 }
@@ -42,22 +43,22 @@ struct Starter(Box<dyn Fn(Arc<Pool>) -> io::Result<()> + Send + Sync>);
 
 /// A device's number in its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Seat(u64);
+pub(crate) struct MemberId(u64);
 
 #[derive(Debug, Default)]
 struct Inner {
-    seats: BTreeMap<Seat, Seated>,
-    next_seat: u64,
+    members: BTreeMap<MemberId, Member>,
+    next_member: u64,
     /// Devices with something to do, in the order of their turns.
-    ready: VecDeque<Seat>,
+    ready: VecDeque<MemberId>,
     /// When devices have something to do by themselves.
-    alarms: BTreeSet<(Instant, Seat)>,
+    alarms: BTreeSet<(Instant, MemberId)>,
     /// The thread that takes turns, and since when it is in one.
-    lead: Option<(u64, Instant)>,
-    next_lead: u64,
-    /// An idle thread has been woken to take the lead.
+    leader: Option<(u64, Instant)>,
+    next_leader: u64,
+    /// An idle thread has been woken to become the leader.
     called: bool,
-    /// An idle thread looks whether the lead comes back.
+    /// An idle thread looks whether the leader comes back.
     watched: bool,
     idle: usize,
     /// The system has started no thread when one was wanted.
@@ -65,15 +66,15 @@ struct Inner {
 }
 
 #[derive(Debug)]
-struct Seated {
+struct Member {
     /// None while a thread has it.
     worker: Option<Box<Worker>>,
-    state: State,
+    state: TurnState,
     alarm: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum TurnState {
     Resting,
     Ready,
     Running,
@@ -83,15 +84,16 @@ enum State {
 
 impl Pool {
     /// Has a device take its turns here from now on; its first comes at once.
-    pub(crate) fn seat(self: &Arc<Self>, worker: Worker) {
+    pub(crate) fn add(self: &Arc<Self>, worker: Worker) {
         let mut inner = self.lock();
-        let first = inner.next_seat == 0;
-        inner.next_seat += 1;
-        let seat = Seat(inner.next_seat);
-        worker.mailbox().belong_to(Arc::clone(self), seat);
-        let seated = Seated { worker: Some(Box::new(worker)), state: State::Ready, alarm: None };
-        inner.seats.insert(seat, seated);
-        inner.ready.push_back(seat);
+        let first = inner.next_member == 0;
+        inner.next_member += 1;
+        let id = MemberId(inner.next_member);
+        worker.mailbox().belong_to(Arc::clone(self), id);
+        let member =
+            Member { worker: Some(Box::new(worker)), state: TurnState::Ready, alarm: None };
+        inner.members.insert(id, member);
+        inner.ready.push_back(id);
         if first {
             inner.called = true;
             self.start_thread(&mut inner);
@@ -101,14 +103,14 @@ impl Pool {
     }
 
     /// Has devices take a turn.
-    pub(crate) fn wake(&self, seats: impl IntoIterator<Item = Seat>) {
+    pub(crate) fn wake(&self, members: impl IntoIterator<Item = MemberId>) {
         let mut inner = self.lock();
-        for seat in seats {
-            let Some(seated) = inner.seats.get_mut(&seat) else { continue };
-            match seated.state {
-                State::Resting => inner.make_ready(seat),
-                State::Running => seated.state = State::RunningAgain,
-                State::Ready | State::RunningAgain => {}
+        for id in members {
+            let Some(member) = inner.members.get_mut(&id) else { continue };
+            match member.state {
+                TurnState::Resting => inner.make_ready(id),
+                TurnState::Running => member.state = TurnState::RunningAgain,
+                TurnState::Ready | TurnState::RunningAgain => {}
             }
         }
         self.call(inner);
@@ -116,7 +118,7 @@ impl Pool {
 
     /// Wakes a thread where none is at work; with the lock given back, or it would wait for that at once.
     fn call(&self, mut inner: MutexGuard<'_, Inner>) {
-        if inner.lead.is_none() && !inner.called && !inner.ready.is_empty() {
+        if inner.leader.is_none() && !inner.called && !inner.ready.is_empty() {
             inner.called = true;
             drop(inner);
             self.called.notify_one();
@@ -134,7 +136,7 @@ impl Pool {
     /// Returns whether devices wait for their turn, and no thread is there to take it.
     pub(crate) fn stands(&self) -> bool {
         let inner = self.lock();
-        let lost = inner.lead.is_none_or(|(_, since)| since.elapsed() >= LOST);
+        let lost = inner.leader.is_none_or(|(_, since)| since.elapsed() >= LOST);
         inner.short && inner.idle == 0 && lost && !inner.ready.is_empty()
     }
 
@@ -151,21 +153,21 @@ impl Pool {
         }
     }
 
-    /// Takes the lead whenever it is free or does not come back, until there are threads enough without this one.
+    /// Becomes the leader whenever there is none or it does not come back, until there are threads enough without this one.
     fn serve(self: Arc<Self>) {
         let mut inner = self.lock();
         let mut seen = 0;
         while inner.idle < SPARE {
             let now = Instant::now();
             inner.ring(now);
-            inner.end_slow_lead(now);
-            if inner.lead.is_none() && !inner.ready.is_empty() {
-                inner = self.lead(inner);
+            inner.dismiss_slow_leader(now);
+            if inner.leader.is_none() && !inner.ready.is_empty() {
+                inner = self.take_turns(inner);
                 continue;
             }
-            // Where one lead follows another, the same thread looks after all of them.
-            let active =
-                inner.lead.is_some() || mem::replace(&mut seen, inner.next_lead) != inner.next_lead;
+            // Where one leader follows another, the same thread looks after all of them.
+            let active = inner.leader.is_some()
+                || mem::replace(&mut seen, inner.next_leader) != inner.next_leader;
             let watches = active && !inner.watched;
             inner.watched |= watches;
             inner.idle += 1;
@@ -182,10 +184,13 @@ impl Pool {
         self.called.notify_one();
     }
 
-    /// Gives each ready device its turn, as long as no other thread has taken the lead.
-    fn lead<'p>(self: &'p Arc<Self>, mut inner: MutexGuard<'p, Inner>) -> MutexGuard<'p, Inner> {
-        inner.next_lead += 1;
-        let me = inner.next_lead;
+    /// Gives each ready device its turn, as long as no other thread has become the leader.
+    fn take_turns<'p>(
+        self: &'p Arc<Self>,
+        mut inner: MutexGuard<'p, Inner>,
+    ) -> MutexGuard<'p, Inner> {
+        inner.next_leader += 1;
+        let me = inner.next_leader;
         if inner.idle == 0 {
             self.start_thread(&mut inner);
         }
@@ -194,8 +199,8 @@ impl Pool {
             let now = Instant::now();
             inner.ring(now);
             inner.called = false;
-            let Some((seat, mut worker)) = inner.take() else { break };
-            inner.lead = Some((me, now));
+            let Some((id, mut worker)) = inner.take() else { break };
+            inner.leader = Some((me, now));
             drop(inner);
             if mem::take(&mut unwatched) {
                 self.called.notify_one();
@@ -203,53 +208,53 @@ impl Pool {
             let turn = catch_unwind(AssertUnwindSafe(|| worker.turn()));
             inner = self.lock();
             match turn {
-                Ok(turn) => inner.put_back(seat, worker, turn),
+                Ok(turn) => inner.put_back(id, worker, turn),
                 Err(_) => {
                     // A defect of the hub's own. The device shows as stalled, and what is left of it is not touched.
-                    inner.seats.remove(&seat);
+                    inner.members.remove(&id);
                     mem::forget(worker);
                 }
             }
-            // Another has taken it meanwhile, and may have ended: nobody looks after this one any more.
-            if inner.lead.is_none_or(|(lead, _)| lead != me) {
+            // Another leads meanwhile, and may have ended: nobody looks after this one any more.
+            if inner.leader.is_none_or(|(leader, _)| leader != me) {
                 return inner;
             }
         }
-        inner.lead = None;
+        inner.leader = None;
         inner
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        super::lock(&self.inner)
+        lock(&self.inner)
     }
 }
 
 impl Inner {
-    /// Takes the lead from a thread in a long call, so that nobody need look after it any more.
-    fn end_slow_lead(&mut self, now: Instant) {
-        if self.lead.is_some_and(|(_, since)| now.saturating_duration_since(since) >= SLOW) {
-            self.lead = None;
+    /// Ends the leadership of a thread in a long call, so that nobody need look after it any more.
+    fn dismiss_slow_leader(&mut self, now: Instant) {
+        if self.leader.is_some_and(|(_, since)| now.saturating_duration_since(since) >= SLOW) {
+            self.leader = None;
         }
     }
 
     /// Has a device wait for its turn.
-    fn make_ready(&mut self, seat: Seat) {
-        if let Some(seated) = self.seats.get_mut(&seat) {
-            seated.state = State::Ready;
-            self.ready.push_back(seat);
+    fn make_ready(&mut self, id: MemberId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.state = TurnState::Ready;
+            self.ready.push_back(id);
         }
     }
 
     /// Makes ready what has something to do by now.
     fn ring(&mut self, now: Instant) {
-        while let Some(&(at, seat)) = self.alarms.first()
+        while let Some(&(at, id)) = self.alarms.first()
             && at <= now
         {
             self.alarms.pop_first();
-            let Some(seated) = self.seats.get_mut(&seat) else { continue };
-            seated.alarm = None;
-            if seated.state == State::Resting {
-                self.make_ready(seat);
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            member.alarm = None;
+            if member.state == TurnState::Resting {
+                self.make_ready(id);
             }
         }
     }
@@ -259,40 +264,42 @@ impl Inner {
     }
 
     /// Takes the device whose turn it is.
-    fn take(&mut self) -> Option<(Seat, Box<Worker>)> {
+    fn take(&mut self) -> Option<(MemberId, Box<Worker>)> {
         loop {
-            let seat = self.ready.pop_front()?;
-            let Some(seated) = self.seats.get_mut(&seat) else { continue };
-            let Some(worker) = seated.worker.take() else { continue };
-            seated.state = State::Running;
-            if let Some(alarm) = seated.alarm.take() {
-                self.alarms.remove(&(alarm, seat));
+            let id = self.ready.pop_front()?;
+            let Some(member) = self.members.get_mut(&id) else { continue };
+            let Some(worker) = member.worker.take() else { continue };
+            member.state = TurnState::Running;
+            if let Some(alarm) = member.alarm.take() {
+                self.alarms.remove(&(alarm, id));
             }
-            return Some((seat, worker));
+            return Some((id, worker));
         }
     }
 
     /// Takes a device back after its turn, and says when it is to have the next.
-    fn put_back(&mut self, seat: Seat, worker: Box<Worker>, turn: Turn) {
-        let Some(seated) = self.seats.get_mut(&seat) else { return };
+    fn put_back(&mut self, id: MemberId, worker: Box<Worker>, turn: Turn) {
+        let Some(member) = self.members.get_mut(&id) else { return };
         match turn {
             Turn::Ended => {
                 worker.mailbox().stopped();
-                self.seats.remove(&seat);
+                self.members.remove(&id);
                 return;
             }
-            Turn::Rest(None) if seated.state == State::Running => seated.state = State::Resting,
-            Turn::Rest(Some(at)) if seated.state == State::Running => {
-                seated.state = State::Resting;
-                seated.alarm = Some(at);
-                self.alarms.insert((at, seat));
+            Turn::Rest(None) if member.state == TurnState::Running => {
+                member.state = TurnState::Resting
+            }
+            Turn::Rest(Some(at)) if member.state == TurnState::Running => {
+                member.state = TurnState::Resting;
+                member.alarm = Some(at);
+                self.alarms.insert((at, id));
             }
             Turn::More | Turn::Rest(_) => {
-                seated.state = State::Ready;
-                self.ready.push_back(seat);
+                member.state = TurnState::Ready;
+                self.ready.push_back(id);
             }
         }
-        seated.worker = Some(worker);
+        member.worker = Some(worker);
     }
 }
 
@@ -317,5 +324,3 @@ const SLOW: Duration = Duration::from_millis(2);
 const LOST: Duration = Duration::from_secs(1);
 /// Threads that wait for something to do: one to do it, and one to see that it comes to an end.
 const SPARE: usize = 2;
-/// The stack of a thread that calls plugins.
-pub(crate) const STACK_SIZE: usize = 512 * 1024;

@@ -6,10 +6,8 @@ use hearthd_core::{Answer, Status};
 use serde::Serialize;
 
 use super::{
-    Checked, CheckedDevice, Device, Devices, bounds,
-    mailbox::Change,
-    shared::{Condition, Ties},
-    worker::Successor,
+    Checked, CheckedDevice, Device, Devices, bounds, health::Condition, mailbox::Change,
+    shared::DeviceHandles, worker::Successor,
 };
 use crate::{config::Config, plugin::Launcher};
 
@@ -85,8 +83,8 @@ impl Devices {
         // One of this name that has not ended yet may save no more: this one begins with what was saved so far.
         let leaving = self.leaving.iter().filter(|(leaving, _)| leaving == id);
         leaving.for_each(|(_, device)| device.shared.disown());
-        let ties = Ties::new(id, self.queue, &self.post, &self.crashes.calls);
-        let started = self.begin(device, ties, self.saved.get(id).cloned(), &[]);
+        let handles = DeviceHandles::new(id, self.queue, &self.events, &self.crashes.calls);
+        let started = self.begin(device, handles, self.saved.get(id).cloned(), &[]);
         self.by_id.insert(id.to_owned(), started);
     }
 
@@ -116,8 +114,8 @@ impl Devices {
             return self.abandon(id, device);
         }
         let Some(Device { shared }) = self.by_id.get(id) else { return };
-        let ties = shared.ties();
-        let successor = Arc::new(self.shared(device, ties, shared.saved()));
+        let handles = shared.handles();
+        let successor = Arc::new(self.shared(device, handles, shared.saved()));
         let change = Change::Replace(Box::new(Successor {
             kind: device.kind.clone(),
             launcher: self.launcher.clone(),
@@ -148,12 +146,12 @@ impl Devices {
             stuck.shared.disown();
             for request in stuck.shared.mailbox.drain() {
                 let text = format!("`{id}` was stalled and is created anew");
-                self.post.answer(request.id, Answer::failure(Status::Unavailable, text));
+                self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
             }
         }
         self.leave(id);
-        let ties = Ties::new(id, self.queue, &self.post, &self.crashes.calls);
-        let started = self.begin(device, ties, saved, &[]);
+        let handles = DeviceHandles::new(id, self.queue, &self.events, &self.crashes.calls);
+        let started = self.begin(device, handles, saved, &[]);
         self.by_id.insert(id.to_owned(), started);
     }
 

@@ -9,11 +9,12 @@ use hearthd_core::{
 use hearthd_sdk::abi;
 use serde_json::{Value as Json, json};
 
-use super::{lock, shared::Shared};
+use super::shared::Shared;
+use crate::sync::lock;
 
 /// What a request comes to.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum ParsedRequest {
     /// It is answered without the plugin.
     Answer(Answer),
     /// The plugin shall set these; the answer says their state.
@@ -30,15 +31,15 @@ pub(crate) enum Verb {
 }
 
 /// Reads a request.
-pub(crate) fn read(shared: &Shared, request: &Request) -> Wish {
+pub(crate) fn read(shared: &Shared, request: &Request) -> ParsedRequest {
     match &*request.property {
-        "get" => Wish::Answer(Answer::json(&all_states(shared))),
-        "describe" => Wish::Answer(Answer::json(&describe(shared))),
-        "set" => read_set(shared, request).unwrap_or_else(Wish::Answer),
+        "get" => ParsedRequest::Answer(Answer::json(&all_states(shared))),
+        "describe" => ParsedRequest::Answer(Answer::json(&describe(shared))),
+        "set" => read_set(shared, request).unwrap_or_else(ParsedRequest::Answer),
         property => match shared.declarations.get(property) {
-            None => Wish::Answer(unknown(shared, property)),
+            None => ParsedRequest::Answer(unknown(shared, property)),
             Some(declaration) if request.payload.is_empty() => {
-                Wish::Answer(read_state(shared, declaration))
+                ParsedRequest::Answer(read_state(shared, declaration))
             }
             Some(declaration) => read_write(shared, declaration, request),
         },
@@ -77,22 +78,22 @@ pub(crate) fn failed(status: i32, message: &str) -> Answer {
     Answer::failure(status, if message.is_empty() { otherwise } else { message })
 }
 
-fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> Wish {
+fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> ParsedRequest {
     let current = shared.state(&declaration.name);
     let current = current.as_ref().map(Value::as_text);
     match declaration.read(&request.payload, request.content_type.as_deref(), current) {
         Ok(value) => {
             let changes = BTreeMap::from([(declaration.name.clone(), value)]);
-            Wish::Set { changes, verb: Verb::Property }
+            ParsedRequest::Set { changes, verb: Verb::Property }
         }
         Err(rejection) => {
             let value = String::from_utf8_lossy(&request.payload);
-            Wish::Answer(rejected(&rejection, &declaration.name, &value))
+            ParsedRequest::Answer(rejected(&rejection, &declaration.name, &value))
         }
     }
 }
 
-fn read_set(shared: &Shared, request: &Request) -> Result<Wish, Answer> {
+fn read_set(shared: &Shared, request: &Request) -> Result<ParsedRequest, Answer> {
     let bad = |error: &str| {
         let text = format!("`set` takes a JSON object of properties{error}");
         Answer::failure(Status::BadRequest, text)
@@ -114,7 +115,7 @@ fn read_set(shared: &Shared, request: &Request) -> Result<Wish, Answer> {
         let read = read.map_err(|rejection| rejected(&rejection, &name, &value.to_string()))?;
         changes.insert(name, read);
     }
-    Ok(Wish::Set { changes, verb: Verb::Set })
+    Ok(ParsedRequest::Set { changes, verb: Verb::Set })
 }
 
 fn read_state(shared: &Shared, declaration: &Declaration) -> Answer {

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hearthd_core::{
@@ -18,13 +18,19 @@ use tracing::{error, warn};
 
 use super::{
     crashes::calls::{Calls, Slot, Work},
-    host::HostCalls,
-    lines::{self, Lines},
-    lock,
-    mailbox::{Completion, Mailbox},
-    post::{Post, State},
+    events::{EventQueue, PropertyState},
+    health::{Calling, Condition, Health, STALLED},
+    mailbox::Mailbox,
 };
-use crate::{config::DeviceConfig, plugin::STATUS};
+use crate::{
+    boundary::{
+        host::{Completion, HostCalls},
+        plugin_log::{self, PluginLog},
+    },
+    config::DeviceConfig,
+    plugin::STATUS,
+    sync::lock,
+};
 
 /// One device as its configuration makes it; a reload that changes it makes another.
 #[derive(Debug)]
@@ -32,20 +38,18 @@ pub(crate) struct Shared {
     pub(crate) config: DeviceConfig,
     pub(crate) declarations: BTreeMap<String, Declaration>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) post: Arc<Post>,
-    pub(crate) lines: Arc<Lines>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) log: Arc<PluginLog>,
     /// Where a crash of the daemon finds the call that is under way.
     pub(crate) slot: Arc<Slot>,
-    /// Since when a call into the plugin runs.
-    busy_since: Arc<Mutex<Option<Instant>>>,
+    health: Health,
     pub(crate) bounds: Bounds,
     /// The states last published.
     pub(crate) states: Mutex<BTreeMap<String, Value>>,
     /// States reported during a command, which follow its answer; none while no command runs.
-    held: Mutex<Option<Vec<State>>>,
+    held: Mutex<Option<Vec<PropertyState>>>,
     /// What a successor should know.
     saved: Mutex<Option<Vec<u8>>>,
-    health: Mutex<Health>,
     voice: Arc<Mutex<Voice>>,
     /// A reload has made another of it, which speaks from then on.
     replaced: AtomicBool,
@@ -53,12 +57,12 @@ pub(crate) struct Shared {
 
 /// What stays with a device when a reload changes it.
 #[derive(Clone, Debug)]
-pub(crate) struct Ties {
+pub(crate) struct DeviceHandles {
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) post: Arc<Post>,
-    pub(crate) lines: Arc<Lines>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) log: Arc<PluginLog>,
     slot: Arc<Slot>,
-    busy_since: Arc<Mutex<Option<Instant>>>,
+    calling: Calling,
     voice: Arc<Mutex<Voice>>,
 }
 
@@ -79,61 +83,41 @@ pub(crate) struct Bounds {
     pub(crate) failure_window: Duration,
 }
 
-/// Whether there is an instance, and why there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    /// There is one.
-    Ready,
-    /// It has crashed and is to be created again.
-    Restarting(String),
-    /// The plugin cannot create it, and is asked again.
-    Failed(String),
-    /// It has crashed too often.
-    Quarantined(String),
-}
-
-#[derive(Debug)]
-struct Health {
-    condition: Condition,
-    /// The state that was last reported.
-    told: Option<&'static str>,
-}
-
 impl Shared {
     pub(crate) fn new(
         config: DeviceConfig,
         declarations: Vec<Declaration>,
         saved: Option<Vec<u8>>,
-        ties: Ties,
+        handles: DeviceHandles,
         bounds: Bounds,
     ) -> Self {
-        let Ties { mailbox, post, lines, slot, busy_since, voice } = ties;
-        let condition = Condition::Restarting("starting".into());
+        let DeviceHandles { mailbox, events, log, slot, calling, voice } = handles;
+        let health =
+            Health::new(Condition::Restarting("starting".into()), calling, config.deadline);
         Self {
             config,
             declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
             mailbox,
-            post,
-            lines,
+            events,
+            log,
             slot,
-            busy_since,
+            health,
             bounds,
             states: Mutex::default(),
             held: Mutex::default(),
             saved: Mutex::new(saved),
-            health: Mutex::new(Health { condition, told: None }),
             voice,
             replaced: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn ties(&self) -> Ties {
-        Ties {
+    pub(crate) fn handles(&self) -> DeviceHandles {
+        DeviceHandles {
             mailbox: Arc::clone(&self.mailbox),
-            post: Arc::clone(&self.post),
-            lines: Arc::clone(&self.lines),
+            events: Arc::clone(&self.events),
+            log: Arc::clone(&self.log),
             slot: Arc::clone(&self.slot),
-            busy_since: Arc::clone(&self.busy_since),
+            calling: self.health.calling(),
             voice: Arc::clone(&self.voice),
         }
     }
@@ -143,14 +127,14 @@ impl Shared {
     }
 
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
-        self.post.answer(id, answer);
+        self.events.answer(id, answer);
     }
 
     /// Keeps what a successor should know, and has it saved where it has changed.
     pub(crate) fn keep(&self, state: Vec<u8>) {
         if state.len() > SAVED_BOUND {
             let (device, bytes) = (&self.config.id, state.len());
-            if self.lines.may_write() {
+            if self.log.may_write() {
                 warn!(device, bytes, most = SAVED_BOUND, "saved state refused: it is too large");
             }
             return;
@@ -158,7 +142,7 @@ impl Shared {
         let mut saved = lock(&self.saved);
         let voice = lock(&self.voice);
         if !voice.disowned && saved.as_ref() != Some(&state) {
-            self.post.saved(&self.config.id, state.clone());
+            self.events.saved(&self.config.id, state.clone());
             *saved = Some(state);
         }
     }
@@ -180,7 +164,7 @@ impl Shared {
 
     /// Has the broker retain a text of the hub's own.
     fn retain(&self, property: &str, text: &'static str) {
-        self.post.requested_state(State {
+        self.events.requested_state(PropertyState {
             device: self.config.id.clone(),
             property: property.to_owned(),
             payload: text.into(),
@@ -204,7 +188,7 @@ impl Shared {
                 states.insert(name.clone(), value.clone());
             }
         }
-        lock(&self.health).told = lock(&before.health).told;
+        self.health.take_over(&before.health);
     }
 
     /// Returns whether table and declarations are those of another configuration of the device.
@@ -223,28 +207,25 @@ impl Shared {
     pub(crate) fn release_states(&self) {
         let mut held = lock(&self.held);
         let states = held.take().into_iter().flatten();
-        self.speak(|| states.for_each(|state| self.post.requested_state(state)));
+        self.speak(|| states.for_each(|state| self.events.requested_state(state)));
     }
 
     pub(crate) fn set_condition(&self, condition: Condition) {
-        let mut health = lock(&self.health);
-        health.condition = condition;
-        self.tell(&mut health);
+        self.health.change(condition, |status| self.say_status(status));
     }
 
     pub(crate) fn condition(&self) -> Condition {
-        lock(&self.health).condition.clone()
+        self.health.condition()
     }
 
     /// Marks the time of a call into the plugin, so that a hang shows, and a crash of the daemon finds its cause.
     pub(crate) fn busy<T>(&self, work: Work, call: impl FnOnce() -> T) -> T {
-        *lock(&self.busy_since) = Some(Instant::now());
+        self.health.begin_call();
         let here = self.config.isolation.is_here();
         let under_way = here.then(|| self.slot.enter(work));
         let result = call();
         drop(under_way);
-        *lock(&self.busy_since) = None;
-        if lock(&self.health).told == Some(STALLED) {
+        if self.health.end_call() {
             self.tell_status();
         }
         result
@@ -252,32 +233,27 @@ impl Shared {
 
     /// Returns whether a call into the plugin takes longer than a request may.
     pub(crate) fn is_stalled(&self) -> bool {
-        let since = *lock(&self.busy_since);
-        since.is_some_and(|since| since.elapsed() > self.config.deadline)
+        self.health.is_stalled()
     }
 
     /// Returns the device's state in one word.
     pub(crate) fn status(&self) -> &'static str {
-        if self.is_stalled() { STALLED } else { lock(&self.health).condition.as_str() }
+        self.health.status()
     }
 
     /// Says on the `status` topic how the device is, where that has changed.
     pub(crate) fn tell_status(&self) {
-        self.tell(&mut lock(&self.health));
+        self.health.tell(|status| self.say_status(status));
     }
 
-    /// As [`Shared::tell_status`], under the lock, so that the last word is the true one.
-    fn tell(&self, health: &mut Health) {
-        let stalled = self.is_stalled();
-        let status = if stalled { STALLED } else { health.condition.as_str() };
-        if health.told == Some(status) || !self.speak(|| self.retain(STATUS, status)) {
-            return;
-        }
-        health.told = Some(status);
-        if stalled {
+    /// Publishes the status; returns whether anybody shall hear of it.
+    fn say_status(&self, status: &'static str) -> bool {
+        let heard = self.speak(|| self.retain(STATUS, status));
+        if heard && status == STALLED {
             let deadline_ms = self.config.deadline.as_millis();
             error!(device = self.config.id, deadline_ms, "a call into the plugin does not end");
         }
+        heard
     }
 
     /// Reports a state: at once, or after the answer of the command that runs.
@@ -285,7 +261,7 @@ impl Shared {
     /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
     ///
     /// Returns whether anybody shall hear of it.
-    fn report(&self, state: State) -> bool {
+    fn report(&self, state: PropertyState) -> bool {
         let mut held = lock(&self.held);
         self.speak(|| match &mut *held {
             Some(held) => {
@@ -293,25 +269,25 @@ impl Shared {
                 held.retain(|other| other.property != state.property);
                 held.push(state);
             }
-            None => self.post.state(state),
+            None => self.events.state(state),
         })
     }
 
     fn refuse_state(&self, property: &str, reason: &str) {
-        if self.lines.may_write() {
-            let (device, property) = (&self.config.id, lines::excerpt(property));
-            warn!(device, property, reason = lines::excerpt(reason), "state refused");
+        if self.log.may_write() {
+            let (device, property) = (&self.config.id, plugin_log::excerpt(property));
+            warn!(device, property, reason = plugin_log::excerpt(reason), "state refused");
         }
     }
 }
 
 impl HostCalls for Shared {
     fn log(&self, level: i32, target: &str, message: &str) {
-        self.lines.write(level, target, message);
+        self.log.write(level, target, message);
     }
 
     fn is_logged(&self, level: i32) -> bool {
-        lines::is_logged(level)
+        plugin_log::is_logged(level)
     }
 
     fn publish(&self, property: &str, payload: &str) -> i32 {
@@ -335,7 +311,7 @@ impl HostCalls for Shared {
             return abi::OK;
         }
         // Sent under the lock, so that two threads' states arrive in the order in which they are kept.
-        let state = State {
+        let state = PropertyState {
             device: self.config.id.clone(),
             property: property.to_owned(),
             payload: value.as_text().to_owned().into(),
@@ -363,40 +339,18 @@ impl HostCalls for Shared {
     }
 }
 
-impl Ties {
-    pub(crate) fn new(device: &str, queue: usize, post: &Arc<Post>, calls: &Calls) -> Self {
+impl DeviceHandles {
+    pub(crate) fn new(device: &str, queue: usize, events: &Arc<EventQueue>, calls: &Calls) -> Self {
         Self {
             mailbox: Arc::new(Mailbox::new(queue)),
-            post: Arc::clone(post),
-            lines: Arc::new(Lines::new(device)),
+            events: Arc::clone(events),
+            log: Arc::new(PluginLog::new(device)),
             slot: Arc::new(calls.slot(device)),
-            busy_since: Arc::default(),
+            calling: Calling::default(),
             voice: Arc::default(),
         }
     }
 }
 
-impl Condition {
-    pub(crate) fn as_str(&self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Restarting(_) => "restarting",
-            Self::Failed(_) => "failed",
-            Self::Quarantined(_) => "quarantined",
-        }
-    }
-
-    /// Returns why there is no instance, if there is none.
-    pub(crate) fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Ready => None,
-            Self::Restarting(reason) | Self::Failed(reason) | Self::Quarantined(reason) => {
-                Some(reason)
-            }
-        }
-    }
-}
-
-const STALLED: &str = "stalled";
 /// The largest saved state, in bytes.
 const SAVED_BOUND: usize = 256 * 1024;

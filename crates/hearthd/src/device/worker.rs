@@ -12,27 +12,31 @@ use tracing::{error, info};
 
 use super::{
     crashes::calls::{self, Work},
-    host::monotonic_ms,
-    instance::{Call, Fall, Instance},
-    lines,
-    mailbox::{Change, Completion, Mailbox, Next, Ready},
-    record::Record,
-    reply::{self, Verb, Wish},
-    shared::{Condition, Shared},
+    failures::FailureHistory,
+    health::Condition,
+    instance::Instance,
+    mailbox::{Change, Mailbox, Next, Ready},
+    reply::{self, ParsedRequest, Verb},
+    shared::Shared,
 };
 use crate::{
+    boundary::{
+        call::{Call, InstanceError, PANICKED},
+        host::{Completion, monotonic_ms},
+        plugin_log,
+    },
     config::Isolation,
-    plugin::{Kind, Launcher},
+    plugin::{DeviceKind, Launcher},
 };
 
 /// All that belongs to whichever thread a device has its turn on.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    kind: Kind,
+    kind: DeviceKind,
     launcher: Launcher,
     shared: Arc<Shared>,
     instance: Option<Instance>,
-    record: Record,
+    history: FailureHistory,
     /// When the instance was created.
     since: Instant,
     /// When it is to be created again; none for a device in quarantine.
@@ -46,7 +50,7 @@ pub(crate) struct Worker {
 /// What a device becomes by a reload.
 #[derive(Debug)]
 pub(crate) struct Successor {
-    pub(crate) kind: Kind,
+    pub(crate) kind: DeviceKind,
     pub(crate) launcher: Launcher,
     pub(crate) shared: Arc<Shared>,
 }
@@ -75,7 +79,7 @@ pub(crate) enum Turn {
 impl Worker {
     /// Makes a device that has crashed at these times already.
     pub(crate) fn new(
-        kind: Kind,
+        kind: DeviceKind,
         launcher: Launcher,
         shared: Arc<Shared>,
         crashes: &[Instant],
@@ -85,7 +89,7 @@ impl Worker {
             launcher,
             shared,
             instance: None,
-            record: Record::new(crashes),
+            history: FailureHistory::new(crashes),
             since: Instant::now(),
             retry: None,
             begun: false,
@@ -143,7 +147,7 @@ impl Worker {
 
     /// Creates the device, unless it has crashed the daemon too often.
     fn begin(&mut self) {
-        let Some(text) = self.record.too_many(&self.shared) else { return self.create() };
+        let Some(text) = self.history.too_many(&self.shared) else { return self.create() };
         let (device, reason) = (&self.shared.config.id, format!("{text} of the whole hub"));
         error!(device, reason, "device in quarantine");
         self.shared.set_condition(Condition::Quarantined(reason));
@@ -167,8 +171,8 @@ impl Worker {
             return self.refuse(request.id);
         }
         match reply::read(&self.shared, &request) {
-            Wish::Answer(answer) => self.shared.answer(request.id, answer),
-            Wish::Set { changes, verb } => {
+            ParsedRequest::Answer(answer) => self.shared.answer(request.id, answer),
+            ParsedRequest::Set { changes, verb } => {
                 let names: Vec<_> = changes.keys().cloned().collect();
                 let payload = match (&names[..], changes.values().next()) {
                     ([_], Some(value)) => value.as_text().to_owned(),
@@ -212,20 +216,20 @@ impl Worker {
         let answer = match &result {
             Ok(abi::OK) => reply::done(&shared, &names, verb),
             Ok(status) => reply::failed(*status, ""),
-            Err(fall) => unavailable(fall),
+            Err(error) => unavailable(error),
         };
         let result = result.and_then(|_| self.save());
         self.conclude(request, answer, result);
     }
 
     /// Gives a command's answer, with what the device has saved ahead of it: what an answer says is not lost.
-    fn conclude(&mut self, request: RequestId, answer: Answer, saved: Result<(), Fall>) {
+    fn conclude(&mut self, request: RequestId, answer: Answer, saved: Result<(), InstanceError>) {
         let answer = saved.as_ref().err().map_or(answer, unavailable);
         self.shared.answer(request, answer);
         self.shared.slot.end_request();
         self.shared.release_states();
-        if let Err(fall) = saved {
-            self.fail(&fall);
+        if let Err(error) = saved {
+            self.fail(&error);
         }
     }
 
@@ -255,12 +259,12 @@ impl Worker {
             abi::OK => reply::given(completion.payload),
             status => {
                 let message = String::from_utf8_lossy(&completion.payload);
-                reply::failed(status, lines::excerpt(&message))
+                reply::failed(status, plugin_log::excerpt(&message))
             }
         };
         if status == abi::ERR_PANIC {
             self.shared.answer(pending.request, answer);
-            return self.fail(&Fall::Crashed(super::instance::PANICKED.into()));
+            return self.fail(&InstanceError::Crashed(PANICKED.into()));
         }
         let saved = self.keep(Instance::save_between_calls);
         self.conclude(pending.request, answer, saved);
@@ -279,8 +283,8 @@ impl Worker {
     }
 
     fn on_lost(&mut self) {
-        if let Some(fall) = self.instance.as_mut().and_then(Instance::gone) {
-            self.fail(&fall);
+        if let Some(error) = self.instance.as_mut().and_then(Instance::gone) {
+            self.fail(&error);
         }
     }
 
@@ -288,7 +292,7 @@ impl Worker {
     fn on_change(&mut self, change: Change) {
         let was_there = self.instance.is_some();
         self.end_instance();
-        self.record = Record::default();
+        self.history = FailureHistory::default();
         let Change::Replace(successor) = change else { return self.create() };
         let Successor { kind, launcher, shared } = *successor;
         shared.take_over(&self.shared);
@@ -302,7 +306,7 @@ impl Worker {
     }
 
     /// Goes on with the plugin that was there before, where the new one cannot create the device.
-    fn go_back_to(&mut self, before: Kind) {
+    fn go_back_to(&mut self, before: DeviceKind) {
         let new = mem::replace(&mut self.kind, before);
         self.create();
         if self.instance.is_some() {
@@ -315,9 +319,9 @@ impl Worker {
 
     fn call(&mut self, call: Call<'_>) {
         let Some(instance) = &mut self.instance else { return };
-        let result = self.shared.busy(call.work(), || instance.call(call));
-        if let Err(fall) = result.and_then(|_| self.save()) {
-            self.fail(&fall);
+        let result = self.shared.busy(Work::of(&call), || instance.call(call));
+        if let Err(error) = result.and_then(|_| self.save()) {
+            self.fail(&error);
         }
     }
 
@@ -326,7 +330,7 @@ impl Worker {
         let saved = shared.saved();
         let isolation = match shared.config.isolation {
             // The others shall not lose their process for it again and again.
-            Isolation::File if self.record.crashes() >= SHARED_CRASHES => Isolation::Process,
+            Isolation::File if self.history.crashes() >= SHARED_CRASHES => Isolation::Process,
             isolation => isolation,
         };
         let created = shared.busy(Work::Create, || {
@@ -338,29 +342,29 @@ impl Worker {
                 self.instance = Some(instance);
                 self.since = Instant::now();
                 shared.set_condition(Condition::Ready);
-                if self.record.failures > 0 {
+                if self.history.failures > 0 {
                     info!(device = shared.config.id, "the device is back");
                 }
-                if let Err(fall) = self.save() {
-                    self.fail(&fall);
+                if let Err(error) = self.save() {
+                    self.fail(&error);
                 }
             }
-            Err(fall) => self.fail(&fall),
+            Err(error) => self.fail(&error),
         }
     }
 
     /// Ends the instance, and decides whether and when there is another.
-    fn fail(&mut self, fall: &Fall) {
+    fn fail(&mut self, error: &InstanceError) {
         let lived = self.instance.is_some().then(|| self.since.elapsed());
-        let wait = match fall {
-            Fall::Bereft(_) => Duration::ZERO,
-            Fall::Refused(_) | Fall::Crashed(_) => self.record.wait_after(lived),
+        let wait = match error {
+            InstanceError::ProcessLost(_) => Duration::ZERO,
+            InstanceError::Refused(_) | InstanceError::Crashed(_) => self.history.wait_after(lived),
         };
         let device = &self.shared.config.id;
-        let condition = match fall {
-            Fall::Refused(reason) => Condition::Failed(reason.clone()),
-            Fall::Bereft(reason) => Condition::Restarting(reason.clone()),
-            Fall::Crashed(reason) => match self.record.crashed(&self.shared) {
+        let condition = match error {
+            InstanceError::Refused(reason) => Condition::Failed(reason.clone()),
+            InstanceError::ProcessLost(reason) => Condition::Restarting(reason.clone()),
+            InstanceError::Crashed(reason) => match self.history.crashed(&self.shared) {
                 Some(text) => Condition::Quarantined(format!("{text}: {reason}")),
                 None => Condition::Restarting(reason.clone()),
             },
@@ -381,20 +385,20 @@ impl Worker {
         shared.busy(Work::End, || drop(self.instance.take()));
         shared.set_condition(condition);
         if let Some(pending) = self.pending.take() {
-            shared.answer(pending.request, unavailable(fall));
+            shared.answer(pending.request, unavailable(error));
         }
         shared.mailbox.reset();
     }
 
     /// Saves what a call has changed; an error means that the instance is of no use any more (F2).
-    fn save(&mut self) -> Result<(), Fall> {
+    fn save(&mut self) -> Result<(), InstanceError> {
         self.keep(Instance::save)
     }
 
     fn keep(
         &mut self,
-        save: impl FnOnce(&mut Instance) -> Result<Option<Vec<u8>>, Fall>,
-    ) -> Result<(), Fall> {
+        save: impl FnOnce(&mut Instance) -> Result<Option<Vec<u8>>, InstanceError>,
+    ) -> Result<(), InstanceError> {
         let Some(instance) = &mut self.instance else { return Ok(()) };
         let state = self.shared.busy(Work::Save, || save(instance))?;
         state.into_iter().for_each(|state| self.shared.keep(state));
@@ -402,8 +406,8 @@ impl Worker {
     }
 
     fn end_instance(&mut self) {
-        if let Err(fall) = self.save() {
-            self.fail(&fall);
+        if let Err(error) = self.save() {
+            self.fail(&error);
         }
         let shared = Arc::clone(&self.shared);
         if let Some(instance) = self.instance.take() {
@@ -419,8 +423,8 @@ impl Worker {
     }
 }
 
-fn unavailable(fall: &Fall) -> Answer {
-    Answer::failure(Status::Unavailable, fall.reason())
+fn unavailable(error: &InstanceError) -> Answer {
+    Answer::failure(Status::Unavailable, error.reason())
 }
 
 /// Crashes of a process that a device shares after which it gets one of its own.

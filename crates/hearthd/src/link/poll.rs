@@ -21,8 +21,8 @@ use tokio::{
 
 use super::{
     CONNECT_TIMEOUT,
+    convert::{connect_code, disconnect_code},
     relay::{Refusal, Relay},
-    wire::{connect_code, disconnect_code},
     words::{describe, who_answers},
 };
 use crate::config::Broker;
@@ -36,7 +36,7 @@ pub(super) struct Receipt {
 
 /// What is handed to rumqttc one by one, between messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Unhurried {
+pub(super) enum QueuedPacket {
     Acknowledge(Receipt),
     Disconnect,
     /// Ends the connection because the broker breaks the standard.
@@ -78,37 +78,37 @@ pub(super) struct Relaying {
 /// What waits to be handed over, in order.
 pub(super) struct Waiting {
     pub(super) client: AsyncClient,
-    pub(super) packets: mpsc::UnboundedReceiver<Unhurried>,
+    pub(super) packets: mpsc::UnboundedReceiver<QueuedPacket>,
 }
 
 impl Waiting {
     /// Hands over the next, if there is one.
-    fn try_next(&mut self) -> Result<(), HandOver> {
+    fn try_next(&mut self) -> Result<(), HandOverError> {
         self.packets.try_recv().map_or(Ok(()), |packet| self.hand_over(packet))
     }
 
     /// Waits for the next, and hands it over.
-    async fn next(&mut self) -> Result<(), HandOver> {
+    async fn next(&mut self) -> Result<(), HandOverError> {
         match self.packets.recv().await {
             Some(packet) => self.hand_over(packet),
             None => std::future::pending().await,
         }
     }
 
-    fn hand_over(&self, packet: Unhurried) -> Result<(), HandOver> {
+    fn hand_over(&self, packet: QueuedPacket) -> Result<(), HandOverError> {
         let handed = match packet {
-            Unhurried::Acknowledge(Receipt { qos, packet_id: pkid }) => {
+            QueuedPacket::Acknowledge(Receipt { qos, packet_id: pkid }) => {
                 self.client.try_ack(&Publish { qos, pkid, ..Publish::default() })
             }
-            Unhurried::Disconnect => self.client.try_disconnect(),
-            Unhurried::Protest => return Err(HandOver::Protest),
+            QueuedPacket::Disconnect => self.client.try_disconnect(),
+            QueuedPacket::Protest => return Err(HandOverError::Protest),
         };
-        handed.map_err(|_| HandOver::Full)
+        handed.map_err(|_| HandOverError::Full)
     }
 }
 
 /// Why a packet was not handed over.
-enum HandOver {
+enum HandOverError {
     /// rumqttc takes no more: it is over.
     Full,
     /// rumqttc cannot write it.
@@ -239,8 +239,8 @@ impl Poller {
     }
 
     /// Stops polling.
-    async fn stop(&mut self, why: HandOver, relay: Option<&Relay>) {
-        let HandOver::Protest = why else { return };
+    async fn stop(&mut self, why: HandOverError, relay: Option<&Relay>) {
+        let HandOverError::Protest = why else { return };
         if let Some(relay) = relay {
             relay.disconnect(PROTOCOL_ERROR).await;
         }

@@ -35,7 +35,7 @@ use super::{
 };
 use hearthd_config::printable_line;
 
-use crate::{config::Broker, driver::random_bytes};
+use crate::{config::Broker, random::random_bytes};
 
 /// A relay of one connection; dropping it closes that.
 pub(super) struct Relay {

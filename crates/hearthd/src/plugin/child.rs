@@ -21,20 +21,18 @@ use rustix::{
 
 use super::{
     declarations, examine,
-    library::{self, KindTable},
+    ipc::{Channel, Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, parse},
     system,
-    wire::{Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
 };
 use crate::{
-    config::Limits,
-    device::{
-        STACK_SIZE,
-        host::HostCalls,
-        instance::{Birth, Call, Fall},
-        local::Local,
-        lock,
-        mailbox::{Completion, TIMER_BOUND},
+    boundary::{
+        call::{Call, CreateArguments, InstanceError},
+        host::{Completion, HostCalls, TIMER_BOUND},
+        library::{self, KindTable},
+        local::{Local, STACK_SIZE},
     },
+    config::Limits,
+    sync::lock,
 };
 
 /// Serves the daemon until it says stop or is gone.
@@ -49,7 +47,7 @@ pub(crate) fn serve() -> ExitCode {
 }
 
 struct Server {
-    incoming: Wire,
+    incoming: Channel,
     host: Host,
     /// Where each device takes what is said to it, and its thread.
     devices: BTreeMap<u32, (mpsc::Sender<Vec<u8>>, JoinHandle<()>)>,
@@ -58,7 +56,7 @@ struct Server {
 /// What all devices of the process share.
 #[derive(Clone)]
 struct Host {
-    wire: Arc<Wire>,
+    channel: Arc<Channel>,
     log_level: i32,
     /// The files that are loaded, with their kinds.
     loaded: Arc<Mutex<BTreeMap<String, Kinds>>>,
@@ -72,9 +70,10 @@ impl Server {
         system::close_inherited()?;
         system::confine()?;
         system::ignore_termination();
-        let wire = Wire::new(system::take_standard_input()?);
-        let incoming = wire.try_clone()?;
-        let host = Host { wire: Arc::new(wire), log_level: abi::LOG_INFO, loaded: Arc::default() };
+        let channel = Channel::new(system::take_standard_input()?);
+        let incoming = channel.try_clone()?;
+        let host =
+            Host { channel: Arc::new(channel), log_level: abi::LOG_INFO, loaded: Arc::default() };
         Ok(Self { incoming, host, devices: BTreeMap::new() })
     }
 
@@ -97,7 +96,7 @@ impl Server {
         let answer = match question {
             ToChild::Settings { limits, log_level } => {
                 self.host.log_level = log_level;
-                return begin(limits, self.host.wire.try_clone()?);
+                return begin(limits, self.host.channel.try_clone()?);
             }
             ToChild::ListKinds { file } => FromChild::Kinds(self.host.list_kinds(file)),
             ToChild::Examine { file, kind, config } => {
@@ -109,7 +108,7 @@ impl Server {
             | ToChild::Stop
             | ToChild::Destroy => return Err(io::Error::other("it names no device")),
         };
-        self.host.wire.send(NOBODY, &answer)
+        self.host.channel.send(NOBODY, &answer)
     }
 
     /// Gives a device what is said to it; the first of it starts its thread, and the last ends it.
@@ -130,9 +129,9 @@ impl Server {
 
     fn start_device(&self, number: u32) -> io::Result<(mpsc::Sender<Vec<u8>>, JoinHandle<()>)> {
         let (sender, frames) = mpsc::channel();
-        let seat = Seat { number, host: self.host.clone(), device: None, saved: None };
+        let device = DeviceThread { number, host: self.host.clone(), device: None, saved: None };
         let serve = move || {
-            if let Err(error) = seat.serve(&frames) {
+            if let Err(error) = device.serve(&frames) {
                 eprintln!("hearthd plugin-host: {error}");
                 // The daemon does not keep to the protocol, or is gone: nothing is left to be done here.
                 let _ = kill_process(getpid(), Signal::KILL);
@@ -165,7 +164,7 @@ impl Host {
         if let Some(known) = loaded.get(file) {
             return known.clone();
         }
-        let calls = Remote::new(NOBODY, Arc::clone(&self.wire), self.log_level, Vec::new());
+        let calls = Remote::new(NOBODY, Arc::clone(&self.channel), self.log_level, Vec::new());
         let kinds = library::load(Path::new(file), Arc::new(calls));
         loaded.insert(file.to_owned(), kinds.clone());
         kinds
@@ -173,19 +172,19 @@ impl Host {
 }
 
 /// One device in this process.
-struct Seat {
+struct DeviceThread {
     number: u32,
     host: Host,
     device: Option<(Local, Arc<Remote>)>,
     saved: Option<Vec<u8>>,
 }
 
-impl Seat {
+impl DeviceThread {
     fn serve(mut self, frames: &mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
         while let Ok(frame) = frames.recv() {
             let answer = match parse(&frame).map_err(io::Error::other)? {
-                ToChild::Create { file, kind, birth } => {
-                    let created = self.create(file, kind, birth);
+                ToChild::Create { file, kind, arguments } => {
+                    let created = self.create(file, kind, arguments);
                     FromChild::Created(if created.is_ok() { self.save()? } else { created })
                 }
                 ToChild::Call(call) => {
@@ -200,28 +199,33 @@ impl Seat {
                     // Whether or not it can save, it ends.
                     let _ = self.save()?;
                     self.device = None;
-                    return self.host.wire.send(self.number, &FromChild::Ended);
+                    return self.host.channel.send(self.number, &FromChild::Ended);
                 }
                 ToChild::Destroy => return Ok(()),
                 ToChild::Settings { .. } | ToChild::ListKinds { .. } | ToChild::Examine { .. } => {
                     return Err(io::Error::other("it names a device"));
                 }
             };
-            self.host.wire.send(self.number, &answer)?;
+            self.host.channel.send(self.number, &answer)?;
         }
         Ok(())
     }
 
-    fn create(&mut self, file: &str, kind: &str, birth: Birth<'_>) -> Result<(), Fall> {
-        let kind = self.host.kind(file, kind).map_err(Fall::Refused)?;
-        let declarations = kind.describe(birth.config).and_then(declarations);
-        let declarations = declarations.map_err(Fall::Refused)?;
-        let (wire, log_level) = (Arc::clone(&self.host.wire), self.host.log_level);
-        let remote = Arc::new(Remote::new(self.number, wire, log_level, declarations));
+    fn create(
+        &mut self,
+        file: &str,
+        kind: &str,
+        arguments: CreateArguments<'_>,
+    ) -> Result<(), InstanceError> {
+        let kind = self.host.kind(file, kind).map_err(InstanceError::Refused)?;
+        let declarations = kind.describe(arguments.config).and_then(declarations);
+        let declarations = declarations.map_err(InstanceError::Refused)?;
+        let (channel, log_level) = (Arc::clone(&self.host.channel), self.host.log_level);
+        let remote = Arc::new(Remote::new(self.number, channel, log_level, declarations));
         let calls: Arc<dyn HostCalls> = Arc::clone(&remote) as _;
-        let local = Local::create(kind, calls, birth)?;
+        let local = Local::create(kind, calls, arguments)?;
         self.device = Some((local, remote));
-        self.saved = birth.saved.map(<[u8]>::to_vec);
+        self.saved = arguments.saved.map(<[u8]>::to_vec);
         Ok(())
     }
 
@@ -234,12 +238,12 @@ impl Seat {
     }
 
     /// Sends what a successor should know, where it has changed; the inner error is that of the plugin.
-    fn save(&mut self) -> io::Result<Result<(), Fall>> {
+    fn save(&mut self) -> io::Result<Result<(), InstanceError>> {
         let Some((local, _)) = &mut self.device else { return Ok(Ok(())) };
         match local.save() {
-            Err(fall) => Ok(Err(fall)),
+            Err(error) => Ok(Err(error)),
             Ok(Some(state)) if self.saved.as_ref() != Some(&state) => {
-                self.host.wire.send(self.number, &FromChild::Saved(&state))?;
+                self.host.channel.send(self.number, &FromChild::Saved(&state))?;
                 self.saved = Some(state);
                 Ok(Ok(()))
             }
@@ -249,9 +253,9 @@ impl Seat {
 }
 
 /// Sets the limits, and starts the thread that ends this process with the daemon.
-fn begin(limits: Limits, wire: Wire) -> io::Result<()> {
+fn begin(limits: Limits, channel: Channel) -> io::Result<()> {
     system::limit(limits)?;
-    let watch = move || watch(&wire, limits.cpu);
+    let watch = move || watch(&channel, limits.cpu);
     thread::Builder::new().name("watch".into()).stack_size(WATCH_STACK).spawn(watch)?;
     Ok(())
 }
@@ -259,11 +263,11 @@ fn begin(limits: Limits, wire: Wire) -> io::Result<()> {
 /// Waits for the daemon's end, which ends this process at once, whatever the plugin is doing.
 ///
 /// Meanwhile it moves the limit of CPU time on, so that it counts within a minute and not for ever.
-fn watch(wire: &Wire, cpu: Duration) {
+fn watch(channel: &Channel, cpu: Duration) {
     let minute = Timespec { tv_sec: 60, tv_nsec: 0 };
     loop {
         // Without a wish only the hang-up of the other end is told.
-        let mut fds = [PollFd::from_borrowed_fd(wire.as_fd(), PollFlags::empty())];
+        let mut fds = [PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::empty())];
         match poll(&mut fds, Some(&minute)) {
             Ok(0) => {
                 // Where it fails, the limit that is there ends the process.
@@ -282,7 +286,7 @@ fn watch(wire: &Wire, cpu: Duration) {
 #[derive(Debug)]
 struct Remote {
     device: u32,
-    wire: Arc<Wire>,
+    channel: Arc<Channel>,
     log_level: i32,
     declarations: BTreeMap<String, Declaration>,
     open: Mutex<Open>,
@@ -297,9 +301,14 @@ struct Open {
 }
 
 impl Remote {
-    fn new(device: u32, wire: Arc<Wire>, log_level: i32, declarations: Vec<Declaration>) -> Self {
+    fn new(
+        device: u32,
+        channel: Arc<Channel>,
+        log_level: i32,
+        declarations: Vec<Declaration>,
+    ) -> Self {
         let declarations = declarations.into_iter().map(|d| (d.name.clone(), d)).collect();
-        Self { device, wire, log_level, declarations, open: Mutex::default() }
+        Self { device, channel, log_level, declarations, open: Mutex::default() }
     }
 
     fn begin(&self, call: Call<'_>) {
@@ -323,7 +332,7 @@ impl Remote {
     }
 
     fn send(&self, call: HostCall<'_>) -> i32 {
-        self.wire.send(self.device, &FromChild::Host(call)).map_or(abi::ERR_GONE, |()| abi::OK)
+        self.channel.send(self.device, &FromChild::Host(call)).map_or(abi::ERR_GONE, |()| abi::OK)
     }
 }
 

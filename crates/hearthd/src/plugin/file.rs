@@ -14,10 +14,15 @@ use super::{
     PluginError,
     identity::{Identity, IdentityError},
     launch::Launcher,
-    library::{self, KindTable},
     process::HostProcess,
 };
-use crate::device::{lines::Lines, lock};
+use crate::{
+    boundary::{
+        library::{self, KindTable},
+        plugin_log::PluginLog,
+    },
+    sync::lock,
+};
 
 /// A plugin file that has been looked at; its private copy goes with it.
 #[derive(Debug)]
@@ -120,8 +125,8 @@ impl PluginFile {
         {
             return Ok(process);
         }
-        let lines = Arc::new(Lines::new(&self.identity.name));
-        let process = HostProcess::start(launcher, &self.identity.name, lines)?;
+        let log = Arc::new(PluginLog::new(&self.identity.name));
+        let process = HostProcess::start(launcher, &self.identity.name, log)?;
         *known = Arc::downgrade(&process);
         Ok(process)
     }
@@ -129,7 +134,7 @@ impl PluginFile {
     /// Returns a kind's functions, from the code in this process.
     pub(super) fn table(&self, kind: &str) -> Result<KindTable, String> {
         let tables = self.tables.get_or_init(|| {
-            library::load(Path::new(&self.copy), Arc::new(Lines::new(&self.identity.name)))
+            library::load(Path::new(&self.copy), Arc::new(PluginLog::new(&self.identity.name)))
         });
         let tables = tables.as_ref().map_err(Clone::clone)?;
         let table = tables.iter().find(|table| table.name() == kind);

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     Launcher,
+    ipc::{Channel, Decoder, FromChild, NOBODY, Properties, TableProblems, ToChild, parse},
     launch::Process,
-    wire::{Decoder, FromChild, NOBODY, Problems, Properties, ToChild, Wire, parse},
 };
 
 /// A process that is started when it is needed, and again after a plugin has ended it.
@@ -26,7 +26,7 @@ pub(super) struct Inspection {
 #[derive(Debug)]
 struct Running {
     process: Process,
-    incoming: Wire,
+    incoming: Channel,
     decoder: Decoder,
 }
 
@@ -34,7 +34,7 @@ struct Running {
 #[derive(Debug)]
 pub(crate) enum Objection {
     /// The plugin refuses it: (path, message) pairs.
-    Problems(Problems),
+    Problems(TableProblems),
     /// The plugin's code hangs, crashes or ends the process that runs it.
     Unsound(String),
 }
@@ -124,7 +124,7 @@ impl Inspection {
 impl Running {
     fn start(launcher: &Launcher) -> io::Result<Self> {
         let process = launcher.start_inspection()?;
-        let incoming = process.wire().try_clone()?;
+        let incoming = process.channel().try_clone()?;
         Ok(Self { process, incoming, decoder: Decoder::default() })
     }
 
@@ -135,7 +135,7 @@ impl Running {
         pick: impl Fn(FromChild<'_>) -> Option<T>,
     ) -> io::Result<T> {
         self.incoming.limit_sending(left_until(deadline)?)?;
-        self.process.wire().send(NOBODY, question)?;
+        self.process.channel().send(NOBODY, question)?;
         loop {
             while let Some((_, frame)) = self.decoder.next_frame().map_err(io::Error::other)? {
                 let answer = parse(frame).map_err(io::Error::other)?;

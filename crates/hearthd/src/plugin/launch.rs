@@ -10,8 +10,8 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::wire::{NOBODY, ToChild, Wire};
-use crate::{config::Limits, device::lines::is_logged};
+use super::ipc::{Channel, NOBODY, ToChild};
+use crate::{boundary::plugin_log::is_logged, config::Limits};
 
 /// How processes that run plugins are started.
 #[derive(Clone, Debug)]
@@ -75,9 +75,9 @@ impl Launcher {
         command.stdin(OwnedFd::from(far)).stdout(Stdio::null()).stderr(errors);
         // A signal from the terminal is for the daemon, which ends its processes in order.
         command.process_group(0);
-        let process = Process { child: command.spawn()?, wire: Wire::new(near) };
+        let process = Process { child: command.spawn()?, channel: Channel::new(near) };
         let settings = ToChild::Settings { limits: self.limits, log_level: log_level() };
-        process.wire.send(NOBODY, &settings)?;
+        process.channel.send(NOBODY, &settings)?;
         Ok(process)
     }
 }
@@ -86,12 +86,12 @@ impl Launcher {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    wire: Wire,
+    channel: Channel,
 }
 
 impl Process {
-    pub(crate) fn wire(&self) -> &Wire {
-        &self.wire
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Kills the process where it still runs, and tells how it ended.

@@ -7,11 +7,10 @@ mod file;
 mod filter;
 pub mod identity;
 mod inspection;
+pub(crate) mod ipc;
 pub(crate) mod launch;
-pub mod library;
 pub(crate) mod process;
 pub(crate) mod system;
-pub(crate) mod wire;
 
 use std::{
     collections::BTreeMap,
@@ -22,20 +21,20 @@ use std::{
 
 use hearthd_core::property::Declaration;
 
-use crate::device::lock;
+pub use crate::boundary::library::KindTable;
+use crate::sync::lock;
 pub use file::{PluginFile, WritableBy};
 use identity::IdentityError;
 use inspection::Inspection;
 pub(crate) use inspection::Objection;
+use ipc::Examination;
 pub use launch::Launcher;
-pub use library::KindTable;
 pub(crate) use process::HostProcess;
-use wire::Examination;
 
 /// The kinds of every plugin that may be used.
 #[derive(Debug)]
 pub struct Plugins {
-    kinds: BTreeMap<String, Kind>,
+    kinds: BTreeMap<String, DeviceKind>,
     files: Vec<Arc<PluginFile>>,
     launcher: Launcher,
     inspection: Mutex<Inspection>,
@@ -43,7 +42,7 @@ pub struct Plugins {
 
 /// One kind of device.
 #[derive(Clone, Debug)]
-pub struct Kind {
+pub struct DeviceKind {
     name: String,
     origin: Origin,
 }
@@ -110,7 +109,7 @@ pub enum PluginError {
     },
 }
 
-impl Kind {
+impl DeviceKind {
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
@@ -238,13 +237,13 @@ impl Plugins {
     pub fn from_kinds(kinds: impl IntoIterator<Item = KindTable>, launcher: &Launcher) -> Self {
         let entry = |table: KindTable| {
             let name = table.name().to_owned();
-            (name.clone(), Kind { name, origin: Origin::Linked(table) })
+            (name.clone(), DeviceKind { name, origin: Origin::Linked(table) })
         };
         Self { kinds: kinds.into_iter().map(entry).collect(), ..Self::none(launcher) }
     }
 
     /// Returns the kind of this name.
-    pub fn kind(&self, name: &str) -> Option<&Kind> {
+    pub fn kind(&self, name: &str) -> Option<&DeviceKind> {
         self.kinds.get(name)
     }
 
@@ -268,7 +267,7 @@ impl Plugins {
     /// Checks a device's table; returns what the device declares.
     pub(crate) fn examine(
         &self,
-        kind: &Kind,
+        kind: &DeviceKind,
         config: &serde_json::Value,
     ) -> Result<Vec<Declaration>, Objection> {
         let config = config.to_string();
@@ -296,7 +295,7 @@ impl Plugins {
         let list_kinds = |copy: &str| lock(inspection).list_kinds(&self.launcher, copy);
         let file = PluginFile::open(path, staging, known, list_kinds)?;
         for kind in file.kinds() {
-            if let Some(Kind { origin: Origin::File(other), .. }) = self.kinds.get(kind) {
+            if let Some(DeviceKind { origin: Origin::File(other), .. }) = self.kinds.get(kind) {
                 return Err(PluginError::Duplicate {
                     kind: kind.clone(),
                     path: path.to_owned(),
@@ -305,7 +304,7 @@ impl Plugins {
             }
         }
         for name in file.kinds() {
-            let kind = Kind { name: name.clone(), origin: Origin::File(Arc::clone(&file)) };
+            let kind = DeviceKind { name: name.clone(), origin: Origin::File(Arc::clone(&file)) };
             self.kinds.insert(name.clone(), kind);
         }
         self.files.push(file);

@@ -20,12 +20,13 @@ use hearthd_sdk::abi;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
+    ipc::{Channel, Decoder, FromChild, HostCall, NOBODY, ToChild, parse},
     launch::{Launcher, Process},
-    wire::{Decoder, FromChild, HostCall, NOBODY, ToChild, Wire, parse},
 };
 use crate::{
+    boundary::{call::InstanceError, plugin_log::PluginLog},
     config::Limits,
-    device::{instance::Fall, lines::Lines, lock},
+    sync::lock,
 };
 
 /// A running process; dropping it kills it.
@@ -49,7 +50,7 @@ pub(crate) trait Tenant: fmt::Debug + Send + Sync {
 /// What a device's own thread waits for.
 #[derive(Debug)]
 pub(crate) enum Return {
-    Created(Result<(), Fall>),
+    Created(Result<(), InstanceError>),
     Returned(i32),
     Ended,
 }
@@ -57,20 +58,20 @@ pub(crate) enum Return {
 #[derive(Debug)]
 struct Inner {
     process: Mutex<Process>,
-    wire: Wire,
-    lines: Arc<Lines>,
+    channel: Channel,
+    log: Arc<PluginLog>,
     tenants: Mutex<Tenants>,
 }
 
 #[derive(Debug)]
 struct Tenants {
     next: u32,
-    seats: BTreeMap<u32, Seat>,
+    entries: BTreeMap<u32, TenantEntry>,
     ended: Option<Ended>,
 }
 
 #[derive(Debug)]
-struct Seat {
+struct TenantEntry {
     tenant: Arc<dyn Tenant>,
     returns: mpsc::SyncSender<Return>,
     /// A call is under way.
@@ -98,28 +99,29 @@ enum End<'a> {
 }
 
 impl HostProcess {
-    /// Starts a process; what it writes outside of any device goes to `lines`.
+    /// Starts a process; what it writes outside of any device goes to `log`.
     pub(crate) fn start(
         launcher: &Launcher,
         name: &str,
-        lines: Arc<Lines>,
+        log: Arc<PluginLog>,
     ) -> Result<Arc<Self>, String> {
         let started = launcher.start().and_then(|(process, errors)| {
-            process.wire().limit_sending(SENDING)?;
-            let (wire, incoming) = (process.wire().try_clone()?, process.wire().try_clone()?);
-            Ok((process, wire, incoming, errors))
+            process.channel().limit_sending(SENDING)?;
+            let (channel, incoming) =
+                (process.channel().try_clone()?, process.channel().try_clone()?);
+            Ok((process, channel, incoming, errors))
         });
-        let (process, wire, incoming, errors) =
+        let (process, channel, incoming, errors) =
             started.map_err(|error| format!("start its process: {error}"))?;
-        let tenants = Tenants { next: NOBODY + 1, seats: BTreeMap::new(), ended: None };
+        let tenants = Tenants { next: NOBODY + 1, entries: BTreeMap::new(), ended: None };
         let inner = Arc::new(Inner {
             process: Mutex::new(process),
-            wire,
-            lines,
+            channel,
+            log,
             tenants: Mutex::new(tenants),
         });
         let reader = Reader {
-            wire: incoming,
+            channel: incoming,
             errors: Some(errors),
             line: Vec::new(),
             inner: Arc::clone(&inner),
@@ -143,55 +145,55 @@ impl HostProcess {
         tenants.next += 1;
         // Where the process has ended meanwhile, the sender is dropped, which tells.
         if tenants.ended.is_none() {
-            let seat = Seat { tenant, returns: sender, called: false, pending: false };
-            tenants.seats.insert(number, seat);
+            let entry = TenantEntry { tenant, returns: sender, called: false, pending: false };
+            tenants.entries.insert(number, entry);
         }
         (number, returns)
     }
 
     /// Forgets a device: what its instance still says is for nobody.
     pub(crate) fn dismiss(&self, number: u32) {
-        lock(&self.inner.tenants).seats.remove(&number);
+        lock(&self.inner.tenants).entries.remove(&number);
     }
 
     /// Says something to a device's instance, which answers.
     ///
     /// # Errors
     /// Where the process is gone.
-    pub(crate) fn say(&self, number: u32, what: &ToChild<'_>) -> Result<(), Fall> {
-        if let Some(seat) = lock(&self.inner.tenants).seats.get_mut(&number) {
-            seat.called = true;
+    pub(crate) fn say(&self, number: u32, what: &ToChild<'_>) -> Result<(), InstanceError> {
+        if let Some(entry) = lock(&self.inner.tenants).entries.get_mut(&number) {
+            entry.called = true;
         }
-        self.inner.wire.send(number, what).map_err(|_| {
+        self.inner.channel.send(number, what).map_err(|_| {
             self.inner.end(End::Gone);
-            self.fall_of(number)
+            self.error_of(number)
         })
     }
 
     /// Kills the process, because a call does not end.
-    pub(crate) fn end_hang(&self, number: u32, waited: Duration) -> Fall {
+    pub(crate) fn end_hang(&self, number: u32, waited: Duration) -> InstanceError {
         self.inner.end(End::Hangs(number, waited));
-        self.fall_of(number)
+        self.error_of(number)
     }
 
     /// Kills the process, because what it has returned makes no sense.
-    pub(crate) fn end_nonsense(&self, number: u32, what: &str) -> Fall {
+    pub(crate) fn end_nonsense(&self, number: u32, what: &str) -> InstanceError {
         self.inner.end(End::Malformed(what));
-        self.fall_of(number)
+        self.error_of(number)
     }
 
     /// Says what the end of the process means for a device in it.
-    pub(crate) fn fall_of(&self, number: u32) -> Fall {
+    pub(crate) fn error_of(&self, number: u32) -> InstanceError {
         let tenants = lock(&self.inner.tenants);
         match &tenants.ended {
             Some(ended) if ended.guilty.is_empty() || ended.guilty.contains(&number) => {
-                Fall::Crashed(ended.reason.clone())
+                InstanceError::Crashed(ended.reason.clone())
             }
-            Some(ended) => Fall::Bereft(format!(
+            Some(ended) => InstanceError::ProcessLost(format!(
                 "{}, in a call of another device of the same plugin file",
                 ended.reason
             )),
-            None => Fall::Crashed("its process has cut the wire".into()),
+            None => InstanceError::Crashed("its process has cut the wire".into()),
         }
     }
 }
@@ -214,7 +216,9 @@ impl Inner {
             return;
         }
         let killed = lock(&self.process).kill();
-        let busy = |(number, seat): (&u32, &Seat)| (seat.called || seat.pending).then_some(*number);
+        let busy = |(number, entry): (&u32, &TenantEntry)| {
+            (entry.called || entry.pending).then_some(*number)
+        };
         let (guilty, reason) = match end {
             End::Gone => (None, format!("its process has ended: {killed}")),
             End::Malformed(what) => {
@@ -227,12 +231,12 @@ impl Inner {
         };
         let guilty = match guilty {
             Some(number) => BTreeSet::from([number]),
-            None => tenants.seats.iter().filter_map(busy).collect(),
+            None => tenants.entries.iter().filter_map(busy).collect(),
         };
         tenants.ended = Some(Ended { reason, guilty });
         // Their senders go first, so that whoever hears of the loss finds out why.
         let gone: Vec<_> =
-            std::mem::take(&mut tenants.seats).into_values().map(|seat| seat.tenant).collect();
+            std::mem::take(&mut tenants.entries).into_values().map(|entry| entry.tenant).collect();
         drop(tenants);
         gone.iter().for_each(|tenant| tenant.lost());
     }
@@ -242,33 +246,33 @@ impl Inner {
         if number >= tenants.next {
             return Err(format!("a frame of device {number}, which was never created"));
         }
-        let Some(seat) = tenants.seats.get_mut(&number) else {
+        let Some(entry) = tenants.entries.get_mut(&number) else {
             // Of a device that has ended, or of the plugin as a whole.
             drop(tenants);
             if let (NOBODY, FromChild::Host(HostCall::Log { level, target, message })) =
                 (number, frame)
             {
-                self.lines.write(level, target, message);
+                self.log.write(level, target, message);
             }
             return Ok(());
         };
         let returned = match frame {
             FromChild::Host(call) => {
-                seat.pending &= !matches!(call, HostCall::Complete { .. });
-                let tenant = Arc::clone(&seat.tenant);
+                entry.pending &= !matches!(call, HostCall::Complete { .. });
+                let tenant = Arc::clone(&entry.tenant);
                 drop(tenants);
                 tenant.host_call(call);
                 return Ok(());
             }
             FromChild::Saved(state) => {
-                let tenant = Arc::clone(&seat.tenant);
+                let tenant = Arc::clone(&entry.tenant);
                 drop(tenants);
                 tenant.saved(state.to_vec());
                 return Ok(());
             }
             FromChild::Created(result) => Return::Created(result),
             FromChild::Returned(status) => {
-                seat.pending |= status == abi::PENDING;
+                entry.pending |= status == abi::PENDING;
                 Return::Returned(status)
             }
             FromChild::Ended => Return::Ended,
@@ -276,9 +280,9 @@ impl Inner {
                 return Err("an answer that nobody asked for".into());
             }
         };
-        seat.called = false;
+        entry.called = false;
         // Whoever waits for it may have given up; then it is for nobody.
-        match seat.returns.try_send(returned) {
+        match entry.returns.try_send(returned) {
             Err(mpsc::TrySendError::Full(_)) => Err("more answers than questions".into()),
             Err(mpsc::TrySendError::Disconnected(_)) | Ok(()) => Ok(()),
         }
@@ -288,7 +292,7 @@ impl Inner {
 /// Takes what the process says, until it ends.
 #[derive(Debug)]
 struct Reader {
-    wire: Wire,
+    channel: Channel,
     /// Standard error, while it is open.
     errors: Option<ChildStderr>,
     line: Vec<u8>,
@@ -309,7 +313,7 @@ impl Reader {
             if !said {
                 continue;
             }
-            match decoder.fill(&mut self.wire) {
+            match decoder.fill(&mut self.channel) {
                 Ok(0) | Err(_) => break None,
                 Ok(_) => {}
             }
@@ -321,13 +325,13 @@ impl Reader {
         self.inner.end(malformed.as_deref().map_or(End::Gone, End::Malformed));
     }
 
-    /// Waits for the wire and for standard error; tells which of them has something.
+    /// Waits for the channel and for standard error; tells which of them has something.
     fn wait(&self) -> io::Result<(bool, bool)> {
-        let wire = PollFd::from_borrowed_fd(self.wire.as_fd(), PollFlags::IN);
+        let channel = PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN);
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         match &self.errors {
             Some(errors) => {
-                let mut both = [wire, PollFd::new(errors, PollFlags::IN)];
+                let mut both = [channel, PollFd::new(errors, PollFlags::IN)];
                 retry(|| poll(&mut both, None))?;
                 Ok((ready(&both[0]), ready(&both[1])))
             }
@@ -379,7 +383,7 @@ impl Reader {
         let line = String::from_utf8_lossy(&self.line).trim_end().to_owned();
         self.line.clear();
         if !line.is_empty() {
-            self.inner.lines.write(abi::LOG_WARN, "standard error", &line);
+            self.inner.log.write(abi::LOG_WARN, "standard error", &line);
         }
     }
 }

@@ -68,11 +68,11 @@ pub(super) fn ignore_termination() {
     }
 }
 
-/// Takes the wire from standard input, and leaves nothing there for the plugin to read.
+/// Takes the channel from standard input, and leaves nothing there for the plugin to read.
 pub(super) fn take_standard_input() -> io::Result<OwnedFd> {
-    let wire = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let channel = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    Ok(wire)
+    Ok(channel)
 }
 
 /// Limits what this process may use from now on.

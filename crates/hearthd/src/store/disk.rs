@@ -12,7 +12,7 @@ use redb::{Database, DatabaseError, StorageBackend};
 use rustix::io::Errno;
 
 use super::CACHE_BYTES;
-use crate::device::lock;
+use crate::sync::lock;
 
 /// A disk that remembers the order of what was done to it.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use std::{
 
 use hearthd_core::{Change, Urgency};
 
-use crate::device::{lock, wait};
+use crate::sync::{lock, wait};
 
 /// What waits for the writer.
 #[derive(Debug, Default)]

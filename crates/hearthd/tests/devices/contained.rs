@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    bench::{PATIENCE, said},
     log,
     rogue::House,
+    test_devices::{PATIENCE, said},
 };
 
 const EVERYWHERE: [&str; 3] = ["none", "auto", "process"];
@@ -50,8 +50,8 @@ fn a_panic_in_drop_stops_neither_a_restart_nor_the_end() {
         assert!(house.devices.restart("a").status.is_success());
         assert_eq!(house.ask("a/count", ""), "200 1");
         assert_eq!(house.ask("a/job", "panic in drop"), "204");
-        let (bench, _folder) = house.into_bench();
-        bench.devices.stop(PATIENCE);
+        let (running, _folder) = house.into_running();
+        running.devices.stop(PATIENCE);
     }
 }
 
@@ -175,11 +175,11 @@ fn a_device_gets_what_it_saved_in_an_earlier_life() {
         let mut house = House::start_with(&table, &saved);
         assert_eq!(house.ask("a/count", "1"), "200 42");
         house.wait_for_event("saved a: 42");
-        let (mut bench, _folder) = house.into_bench();
-        bench.take_trace();
-        assert_eq!(bench.ask("a/count", "1"), "200 43");
-        let mut told = bench.take_trace();
-        told.extend(bench.devices.stop(PATIENCE).iter().map(crate::bench::told));
+        let (mut running, _folder) = house.into_running();
+        running.take_trace();
+        assert_eq!(running.ask("a/count", "1"), "200 43");
+        let mut told = running.take_trace();
+        told.extend(running.devices.stop(PATIENCE).iter().map(crate::test_devices::told));
         assert!(told.contains(&"saved a: 43".to_owned()), "{told:?}");
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    bench::{PATIENCE, PAUSE, told},
     rogue::House,
+    test_devices::{PATIENCE, PAUSE, told},
 };
 
 /// A file that a call waits for.
@@ -63,9 +63,9 @@ fn hang(house: &mut House, gate: &Gate) {
 fn last_words(mut house: House, gate: &Gate) -> Vec<String> {
     let mut said = house.take_trace();
     gate.open();
-    let (mut bench, _folder) = house.into_bench();
-    said.extend(bench.take_trace());
-    said.extend(bench.devices.stop(PATIENCE).iter().map(told));
+    let (mut running, _folder) = house.into_running();
+    said.extend(running.take_trace());
+    said.extend(running.devices.stop(PATIENCE).iter().map(told));
     said
 }
 
@@ -147,8 +147,8 @@ fn the_end_of_a_process_takes_no_longer_than_its_grace() {
     assert_eq!(house.ask("a/job", "answer for ever when it ends"), "204");
     let begin = Instant::now();
     house.reload_with(NONE).unwrap();
-    let (bench, _folder) = house.into_bench();
-    bench.devices.stop(PATIENCE);
+    let (running, _folder) = house.into_running();
+    running.devices.stop(PATIENCE);
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 

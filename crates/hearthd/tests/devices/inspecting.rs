@@ -11,8 +11,8 @@ use hearthd::{
 };
 
 use crate::{
-    bench::{config, launcher},
     built::plugin,
+    test_devices::{config, launcher},
 };
 
 /// Checks tables of devices; returns the complaints, and how long it took.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    bench::{PATIENCE, said},
     rogue::House,
+    test_devices::{PATIENCE, said},
 };
 
 /// Does a job that ends the process, and returns the reason that its requester gets.
@@ -133,8 +133,8 @@ fn a_process_cannot_reach_the_hub() {
 fn processes_end_with_their_devices() {
     let mut house = House::two("process");
     let process = process_of(&mut house, "a");
-    let (bench, _folder) = house.into_bench();
-    bench.devices.stop(PATIENCE);
+    let (running, _folder) = house.into_running();
+    running.devices.stop(PATIENCE);
     wait_until_gone(process);
 }
 

@@ -8,8 +8,8 @@ use hearthd::{
 };
 
 use crate::{
-    bench::{config, launcher},
     built::{find, plugin},
+    test_devices::{config, launcher},
 };
 
 #[test]

@@ -1,6 +1,5 @@
 //! The devices of the hub, driven as its driver does: requests in, events out, real threads between.
 
-mod bench;
 mod built;
 mod contained;
 mod failing;
@@ -15,6 +14,7 @@ mod probe;
 mod reloading;
 mod rogue;
 mod saving;
+mod test_devices;
 mod values;
 
 hearthd_sdk::export!(probe::Probe, probe::Misdeclared);

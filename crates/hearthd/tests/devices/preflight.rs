@@ -9,7 +9,7 @@ use hearthd::{
 };
 use tempfile::TempDir;
 
-use crate::{bench::launcher, built::plugin};
+use crate::{built::plugin, test_devices::launcher};
 
 /// Checks a configuration whose plugin folder has the rogue one; lines begin after the folder's name.
 fn check(text: &str) -> Result<Accepted, Vec<String>> {

@@ -15,7 +15,7 @@ use hearthd_sdk::{
 };
 use serde::Deserialize;
 
-use crate::bench::PATIENCE;
+use crate::test_devices::PATIENCE;
 
 /// A device with properties of several types; what is written to `job` says how it behaves.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(crate) struct Probe {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// The bench that the device stands on.
-    bench: u64,
+    /// The number of the test that the device belongs to.
+    test: u64,
     /// Why it cannot be created.
     #[serde(default)]
     fail: Option<String>,
@@ -72,7 +72,7 @@ impl Device for Probe {
     }
 
     fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
-        let wire = wire(config.bench, context.device_id());
+        let wire = wire(config.test, context.device_id());
         let saved = saved.map(String::from_utf8_lossy);
         wire.note(match &saved {
             None => "create".to_owned(),
@@ -234,12 +234,12 @@ pub(crate) struct Strings {
 
 impl Strings {
     /// Attaches to a device that is not there yet.
-    pub(crate) fn attach(bench: u64, device: &str) -> Self {
+    pub(crate) fn attach(test: u64, device: &str) -> Self {
         let (notes, notes_out) = channel();
         let (go, go_in) = channel();
         let wire = Wire { notes, go: Arc::new(Mutex::new(go_in)) };
         let mut wires = WIRES.lock().unwrap_or_else(PoisonError::into_inner);
-        wires.insert((bench, device.to_owned()), wire);
+        wires.insert((test, device.to_owned()), wire);
         Self { notes: notes_out, go }
     }
 
@@ -260,9 +260,9 @@ impl Strings {
     }
 }
 
-fn wire(bench: u64, device: &str) -> Wire {
+fn wire(test: u64, device: &str) -> Wire {
     let wires = WIRES.lock().unwrap_or_else(PoisonError::into_inner);
-    wires[&(bench, device.to_owned())].clone()
+    wires[&(test, device.to_owned())].clone()
 }
 
 static WIRES: Mutex<BTreeMap<(u64, String), Wire>> = Mutex::new(BTreeMap::new());

@@ -4,7 +4,7 @@ use std::{fs, io::Write};
 
 use hearthd::device::Difference;
 
-use crate::{bench::said, built::find, rogue::House};
+use crate::{built::find, rogue::House, test_devices::said};
 
 fn table(id: &str, isolation: &str, mark: i64) -> String {
     format!(

@@ -17,17 +17,17 @@ use hearthd_sdk::export::BUILD;
 use tempfile::TempDir;
 
 use crate::{
-    bench::{Bench, launcher},
     built::plugin,
+    test_devices::{TestDevices, launcher},
 };
 
-/// Devices on a bench, with their folder.
+/// Devices under test, with their folder.
 #[derive(Debug)]
 pub(crate) struct House {
-    bench: Bench,
+    running: TestDevices,
     config: Config,
     reloader: Reloader,
-    // After the bench, whose devices' processes are in it.
+    // After the devices, whose devices' processes are in it.
     folder: TempDir,
 }
 
@@ -51,13 +51,13 @@ impl House {
         let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
         assert!(errors.is_empty(), "{errors:?}");
         let devices = Devices::start(&config, &plugins, saved.clone()).expect("good tables");
-        let bench = Bench::of(devices, BTreeMap::new());
+        let running = TestDevices::of(devices, BTreeMap::new());
         let ids: Vec<_> = config.devices.keys().cloned().collect();
         for id in &ids {
             let states = ["ready", "restarting", "failed", "quarantined"];
-            bench.wait_for(id, &states, |entry| entry["reason"] != "starting");
+            running.wait_for(id, &states, |entry| entry["reason"] != "starting");
         }
-        Self { bench, config, reloader: Reloader::new(plugins, staging), folder }
+        Self { running, config, reloader: Reloader::new(plugins, staging), folder }
     }
 
     /// Starts the devices `a`, and `b` that nothing may happen to, both isolated or both not; with `auto` the plugin is
@@ -77,10 +77,10 @@ impl House {
 
     /// Reloads what there is.
     pub(crate) fn reload(&mut self) -> Result<Difference, String> {
-        let before = self.bench.devices.checked();
+        let before = self.running.devices.checked();
         let prepared = self.reloader.prepare(&self.config, &before)?;
         let (summary, config) =
-            self.reloader.apply(&self.config, &mut self.bench.devices, prepared);
+            self.reloader.apply(&self.config, &mut self.running.devices, prepared);
         self.config = config;
         Ok(summary.devices)
     }
@@ -98,22 +98,22 @@ impl House {
         plugin_in(self.folder.path())
     }
 
-    pub(crate) fn into_bench(self) -> (Bench, TempDir) {
-        (self.bench, self.folder)
+    pub(crate) fn into_running(self) -> (TestDevices, TempDir) {
+        (self.running, self.folder)
     }
 }
 
 impl Deref for House {
-    type Target = Bench;
+    type Target = TestDevices;
 
-    fn deref(&self) -> &Bench {
-        &self.bench
+    fn deref(&self) -> &TestDevices {
+        &self.running
     }
 }
 
 impl DerefMut for House {
-    fn deref_mut(&mut self) -> &mut Bench {
-        &mut self.bench
+    fn deref_mut(&mut self) -> &mut TestDevices {
+        &mut self.running
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Tally {
     pub lost_by_broker: Vec<String>,
     /// Requests that a killed broker held for the hub, and never sent.
     pub lost_unsent: Vec<String>,
+    /// Requests that the broker had no room for in its queue for the hub.
+    pub lost_by_full_queue: Vec<String>,
     /// How often a hub threw its session away, and with it what it would then be excused for.
     pub clean_starts: usize,
     /// Wills that a watcher saw.

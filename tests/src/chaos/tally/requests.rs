@@ -70,6 +70,9 @@ impl Tally {
                 self.lost_by_broker.push(key.to_owned());
                 self.longest_write_behind = self.longest_write_behind.max(gap);
             }
+            None if !delivered && record.queue_was_full.contains(&asked.owner) => {
+                self.lost_by_full_queue.push(key.to_owned());
+            }
             None => self.unanswered.push(key.to_owned()),
         }
     }

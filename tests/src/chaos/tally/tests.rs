@@ -1,6 +1,7 @@
 //! What is told of invented runs.
 
 use super::*;
+use crate::chaos::plan::Hub;
 use crate::chaos::record::{Asked, Guarded, Reuse, Said, WillSeen};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -103,6 +104,16 @@ fn a_request_that_was_never_sent_to_the_hub_is_excused_by_a_kill_of_the_broker_t
         let tally = judge(&asked(&[]), &[], kills);
         assert_eq!(tally.lost_unsent.len(), lost, "{kills:?}");
         assert_eq!(tally.unanswered.len(), 1 - lost, "{kills:?}");
+    }
+}
+
+#[test]
+fn a_request_that_a_full_queue_had_no_room_for_is_excused_for_that_hub_alone() {
+    for (full, lost) in [(&[][..], 0), (&[Hub::Cellar, Hub::Attic][..], 1)] {
+        let requests = [("a".to_owned(), asked(&[]))].into();
+        let queue_was_full = full.iter().copied().collect();
+        let tally = Tally::of(&Record { requests, queue_was_full, ..Record::default() }, SECOND);
+        assert_eq!((tally.lost_by_full_queue.len(), tally.unanswered.len()), (lost, 1 - lost));
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::{exit, fail};
 use crate::{
+    client::broker_check::{Finding, Verdict, check as check_broker},
+    client::connection::ConnectionError,
     config::Config,
-    examination::{Finding, Verdict, examine as examine_broker},
-    visit::VisitError,
 };
 
 /// Prints what the broker does; fails where the hub could not work with it.
@@ -22,7 +22,7 @@ pub(super) fn examine(config: &Path, timeout: Duration, as_json: bool) -> ExitCo
         Err(error) => return fail(exit::SOFTWARE, error),
     };
     let mut findings = Vec::new();
-    let ended = runtime.block_on(examine_broker(&config, timeout, &mut |finding: Finding| {
+    let ended = runtime.block_on(check_broker(&config, timeout, &mut |finding: Finding| {
         if !as_json {
             say!("{:<5} {:<21} {}", word(finding.verdict), finding.subject, finding.text);
         }
@@ -33,8 +33,8 @@ pub(super) fn examine(config: &Path, timeout: Duration, as_json: bool) -> ExitCo
         say!("{:#}", json!(findings));
     }
     match ended {
-        Err(error @ VisitError::NotAuthorized(_)) => fail(exit::NOT_AUTHORIZED, error),
-        Err(error @ (VisitError::Unavailable(_) | VisitError::Indistinct(_))) => {
+        Err(error @ ConnectionError::NotAuthorized(_)) => fail(exit::NOT_AUTHORIZED, error),
+        Err(error @ (ConnectionError::Unavailable(_) | ConnectionError::Indistinct(_))) => {
             fail(exit::UNAVAILABLE, error)
         }
         Ok(()) if findings.iter().any(|finding| finding.verdict == Verdict::Bad) => {

@@ -70,33 +70,33 @@ hearthd_sdk::export!(Lamp);
 mod tests {
     use std::time::Duration;
 
-    use hearthd_sdk::harness::Bench;
+    use hearthd_sdk::harness::TestDevice;
     use serde_json::json;
 
     use super::Lamp;
 
     #[test]
     fn it_switches_off_by_itself() {
-        let mut bench = Bench::<Lamp>::new(json!({"off_after": 60}));
-        assert!(bench.set("power", "ON").is_done());
-        assert_eq!(bench.published("power").as_deref(), Some("ON"));
-        bench.advance(Duration::from_secs(60));
-        assert_eq!(bench.published("power").as_deref(), Some("OFF"));
+        let mut device = TestDevice::<Lamp>::new(json!({"off_after": 60}));
+        assert!(device.set("power", "ON").is_done());
+        assert_eq!(device.published("power").as_deref(), Some("ON"));
+        device.advance(Duration::from_secs(60));
+        assert_eq!(device.published("power").as_deref(), Some("OFF"));
     }
 
     #[test]
     fn it_is_as_it_was_after_a_restart() {
-        let mut bench = Bench::<Lamp>::new(json!({}));
+        let mut device = TestDevice::<Lamp>::new(json!({}));
         for state in ["ON", "OFF"] {
-            assert!(bench.set("power", state).is_done());
-            bench.restart();
-            assert_eq!(bench.published("power").as_deref(), Some(state));
+            assert!(device.set("power", state).is_done());
+            device.restart();
+            assert_eq!(device.published("power").as_deref(), Some(state));
         }
     }
 
     #[test]
     fn a_wrong_key_is_named() {
-        let problems = Bench::<Lamp>::problems(&json!({"off_aftre": 60}));
+        let problems = TestDevice::<Lamp>::problems(&json!({"off_aftre": 60}));
         assert_eq!(problems[0].path, "off_aftre");
     }
 }

@@ -30,7 +30,7 @@ use rustix::{
     mm::{Advice, MapFlags, ProtFlags, madvise, mmap},
 };
 
-use crate::device::lock;
+use crate::{boundary::call::Call, sync::lock};
 
 /// The file of the calls that are under way; without one, nothing is noted.
 #[derive(Clone, Debug, Default)]
@@ -232,6 +232,16 @@ impl fmt::Debug for RawSlot {
 }
 
 impl Work {
+    /// Returns what the plugin is called for.
+    pub(crate) fn of(call: &Call<'_>) -> Self {
+        match call {
+            Call::Command { .. } => Self::Command,
+            Call::Timer(_) => Self::Timer,
+            Call::Wake => Self::Wake,
+            Call::Absence(_) => Self::Absence,
+        }
+    }
+
     const ALL: [Self; 7] = [
         Self::Create,
         Self::Command,

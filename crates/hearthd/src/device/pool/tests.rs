@@ -161,7 +161,7 @@ fn one_thread_serves_all_and_a_hang_on_it_is_answered_for_the_others() {
     }
     assert!(devices.are_served());
     request(&mut devices, 21, "a", "wait");
-    wait_until(|| pool.lock().lead.is_some_and(|(_, since)| since.elapsed() >= LOST));
+    wait_until(|| pool.lock().leader.is_some_and(|(_, since)| since.elapsed() >= LOST));
     request(&mut devices, 22, "c", "power");
     assert!(!devices.are_served());
     request(&mut devices, 23, "b", "power");
@@ -180,9 +180,9 @@ fn a_hung_call_wakes_no_thread() {
     let (pool, _) = pool(8);
     let mut inner = pool.lock();
     let now = Instant::now();
-    inner.lead = Some((1, now.checked_sub(SLOW).unwrap()));
-    inner.end_slow_lead(now);
-    assert_eq!(inner.lead, None, "nobody looks after it any more");
+    inner.leader = Some((1, now.checked_sub(SLOW).unwrap()));
+    inner.dismiss_slow_leader(now);
+    assert_eq!(inner.leader, None, "nobody looks after it any more");
     assert_eq!(inner.until_alarm(now), None);
 }
 

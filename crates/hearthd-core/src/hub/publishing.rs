@@ -1,0 +1,96 @@
+//! What goes to the broker: into the outbox, out as far as the window allows, and away with its PUBACK.
+
+use std::time::Duration;
+
+use super::{Hub, Next, Phase};
+use crate::{
+    Message, Notice, Now, Output, PublishId,
+    outbox::{Kind, Taken},
+};
+
+impl Hub {
+    pub(super) fn send(
+        &mut self,
+        message: Message,
+        kind: Kind,
+        expires: Option<Duration>,
+    ) -> Option<PublishId> {
+        match self.outbox.push(message, kind, expires) {
+            Ok(id) => Some(id),
+            Err((kind, topic)) => {
+                self.notice(Notice::QueueFull { topic });
+                if let Kind::Response { deliveries, .. } = kind {
+                    self.finish_deliveries(&deliveries);
+                }
+                None
+            }
+        }
+    }
+
+    /// Hands over what the window allows.
+    pub(super) fn pump(&mut self, now: Now) {
+        let Phase::Online(connection) = &self.phase else { return };
+        let window = connection.window;
+        let window = if self.denied.is_careful { window.of_one() } else { window };
+        while let Some(taken) = self.outbox.take(now.monotonic, window, &self.denied.aside) {
+            match taken {
+                Taken::Publish(id, message) => {
+                    self.outputs.push_back(Output::Publish { id, message });
+                }
+                Taken::Dropped(id, kind, topic) => {
+                    self.let_go(id, kind);
+                    self.notice(Notice::MessageDropped { topic });
+                }
+                Taken::LeftOut(id, kind, topic) => self.leave_out(now, id, kind, topic),
+            }
+        }
+        self.end_care();
+    }
+
+    pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
+        let refused = reason_code >= REFUSED;
+        if PASSING_REFUSALS.contains(&reason_code)
+            && let Some(topic) = self.outbox.put_off(id, self.clock)
+        {
+            self.acquit(&topic);
+            return self.notice(Notice::PublishRefused { topic, reason_code });
+        }
+        let Some((kind, topic)) = self.outbox.remove(id) else { return };
+        self.acquit(&topic);
+        if refused {
+            if kind == Kind::Clearing {
+                // What cannot be cleared is left, and known to be there.
+                self.leave_uncleared(&topic, PASSING_REFUSALS.contains(&reason_code));
+            }
+            self.notice(Notice::PublishRefused { topic, reason_code });
+        }
+        let farewell = kind == Kind::Farewell;
+        self.let_go(id, kind);
+        if farewell && refused {
+            // The will says it instead, which a DISCONNECT would delete.
+            return self.stop(Ok(()));
+        }
+        if let Phase::Online(connection) = &self.phase
+            && farewell
+        {
+            let generation = connection.generation;
+            self.disconnect(Next::Stop(Ok(())), Some(generation));
+        }
+    }
+
+    /// A message has left the outbox, for whatever reason.
+    pub(super) fn let_go(&mut self, id: PublishId, kind: Kind) {
+        self.presence.published(id);
+        if let Kind::Response { entry, deliveries } = kind {
+            if let Some(entry) = entry {
+                self.mark_delivered(entry, Some(id));
+            }
+            self.finish_deliveries(&deliveries);
+        }
+    }
+}
+
+/// Reason codes from here on are failures (MQTT 2.4).
+const REFUSED: u8 = 0x80;
+/// PUBACK reason codes that may be others later (MQTT 3.4.2.1): unspecified, implementation specific, quota exceeded.
+const PASSING_REFUSALS: [u8; 3] = [0x80, 0x83, 0x97];

@@ -1,0 +1,63 @@
+//! What the store is given, and what goes on once it holds that.
+
+use super::{Hub, Phase, admitting::not_stored};
+use crate::{Change, Now, Output, RequestKey, Urgency};
+
+impl Hub {
+    pub(super) fn store_memory(&mut self) -> u64 {
+        self.store(Change::Memory(self.wills.memory().clone()))
+    }
+
+    pub(super) fn store(&mut self, change: Change) -> u64 {
+        self.revision += 1;
+        if change.urgency() != Urgency::Whenever {
+            self.awaited = self.revision;
+        }
+        self.outputs.push_back(Output::Store { revision: self.revision, change });
+        self.revision
+    }
+
+    /// Has the store forget what the journal has forgotten.
+    pub(super) fn forget(&mut self, keys: Vec<RequestKey>) {
+        for key in keys {
+            self.store(Change::Forget(key));
+        }
+    }
+
+    pub(super) fn on_stored(&mut self, now: Now, revision: u64) {
+        self.stored = revision;
+        self.saves.retain(|_, saved| *saved > revision);
+        self.release_requests(now);
+        self.publish_stored();
+        self.publish_unserved();
+        let (done, waiting) = std::mem::take(&mut self.unstored)
+            .into_iter()
+            .partition(|(needs, _)| *needs <= revision);
+        self.unstored = waiting;
+        let done: Vec<(u64, crate::DeliveryId)> = done;
+        for (_, delivery) in done {
+            self.acknowledge(delivery);
+        }
+        match self.phase {
+            Phase::Storing { revision: needs, generation } if needs <= revision => {
+                self.connect_armed(generation);
+            }
+            Phase::Closing { revision: needs, ref result } if needs <= revision => {
+                let result = result.clone();
+                self.stop(result);
+            }
+            Phase::Subscribing(_) => self.subscribe_when_stored(now),
+            _ => {}
+        }
+    }
+
+    /// Goes on without the store, but for requests whose intent it would have to hold.
+    pub(super) fn on_store_failed(&mut self, now: Now, revision: u64, error: String) {
+        let answer = not_stored(&error);
+        self.store_failure = Some(error);
+        for id in self.requests.take_unstored() {
+            self.on_answered(now, id, answer.clone());
+        }
+        self.on_stored(now, revision);
+    }
+}

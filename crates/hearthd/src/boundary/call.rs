@@ -1,0 +1,52 @@
+//! What goes over the boundary to an instance, wherever its plugin runs, and how that fails.
+
+use serde::{Deserialize, Serialize};
+
+/// A call into the plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Call<'a> {
+    /// Set properties (C0).
+    Command {
+        token: u64,
+        deadline_ms: u64,
+        /// The property; none for a set of several.
+        property: Option<&'a str>,
+        payload: &'a str,
+    },
+    /// A timer has fired.
+    Timer(u32),
+    /// The plugin asked for it.
+    Wake,
+    /// What became of the hub's will (A1).
+    Absence(&'a str),
+}
+
+/// What an instance is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CreateArguments<'a> {
+    pub(crate) device: &'a str,
+    /// The device's own table, as JSON.
+    pub(crate) config: &'a str,
+    pub(crate) saved: Option<&'a [u8]>,
+}
+
+/// Why there is no instance, or none any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum InstanceError {
+    /// The plugin said that it cannot create the device now.
+    Refused(String),
+    /// The plugin has panicked, or its process has ended.
+    Crashed(String),
+    /// Its process has ended, and another device of it was to blame.
+    ProcessLost(String),
+}
+
+impl InstanceError {
+    pub(crate) fn reason(&self) -> &str {
+        let (Self::Refused(reason) | Self::Crashed(reason) | Self::ProcessLost(reason)) = self;
+        reason
+    }
+}
+
+/// The reason of a panic that was caught at the boundary.
+pub(crate) const PANICKED: &str = "its plugin has panicked";

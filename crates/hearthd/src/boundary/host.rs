@@ -1,0 +1,166 @@
+//! The functions that a plugin may call: C at the front, the device's mailbox behind (T2, M3).
+
+#![expect(unsafe_code, reason = "the host table is called from C with raw pointers")]
+
+use std::{
+    ffi::{c_char, c_void},
+    fmt, ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hearthd_sdk::abi::{self, Host, Slice};
+
+use super::pairs::bytes;
+
+/// Where a plugin's calls go: to its device, or over the wire to the process that has the device.
+pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
+    /// Takes a line for the log.
+    fn log(&self, level: i32, target: &str, message: &str);
+    /// Tells whether lines of a level are wanted.
+    fn is_logged(&self, level: i32) -> bool;
+    /// Takes the state of a property (C3).
+    fn publish(&self, property: &str, payload: &str) -> i32;
+    /// Takes the answer to a command (C1).
+    fn complete(&self, completion: Completion) -> i32;
+    /// Arms a timer, or disarms it (C2).
+    fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32;
+    /// Queues a wake (C2).
+    fn wake(&self) -> i32;
+}
+
+/// An answer that the plugin gave through its host.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) token: u64,
+    pub(crate) status: i32,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// One host table; it is never freed, and answers GONE once its instance has ended (M3).
+#[derive(Debug)]
+pub(crate) struct HostTable {
+    table: Host,
+    calls: Arc<dyn HostCalls>,
+    gone: AtomicBool,
+}
+
+// SAFETY: the table's pointer leads back to the struct itself, which is shared and never changes but for `gone`.
+unsafe impl Send for HostTable {}
+// SAFETY: as for Send.
+unsafe impl Sync for HostTable {}
+
+impl HostTable {
+    /// Makes the table of one instance, or of a plugin as a whole.
+    pub(crate) fn leak(calls: Arc<dyn HostCalls>) -> &'static Self {
+        let table = Host {
+            struct_size: u32::try_from(size_of::<Host>()).expect("the table is small"),
+            abi_minor: abi::ABI_MINOR,
+            reserved: 0,
+            ctx: ptr::null_mut(),
+            log,
+            log_enabled,
+            publish,
+            complete,
+            set_timer,
+            wake,
+            now_ms,
+            get_extension,
+        };
+        let leaked = Box::leak(Box::new(Self { table, calls, gone: AtomicBool::new(false) }));
+        // The table keeps a pointer to itself: made once and used for all, so that no later borrow ends it.
+        let place = ptr::from_mut(leaked);
+        // SAFETY: the place is leaked, and nobody else knows it yet.
+        unsafe { (*place).table.ctx = place.cast() };
+        // SAFETY: the place is never freed, and only shared from here on.
+        unsafe { &*place }
+    }
+
+    pub(crate) fn as_ptr(&'static self) -> *const Host {
+        &raw const self.table
+    }
+
+    /// Ends the table: every later call does nothing.
+    pub(crate) fn end(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// Finds what is behind a table; none where its instance has ended.
+    ///
+    /// # Safety
+    /// `host` is a table that this module made.
+    unsafe fn behind(host: *const Host) -> Option<&'static dyn HostCalls> {
+        // SAFETY: tables are never freed (M3).
+        let context = unsafe { (*host).ctx };
+        // SAFETY: the pointer was made from a leaked struct.
+        let table = unsafe { &*context.cast::<Self>() };
+        (!table.gone.load(Ordering::Acquire)).then(|| &*table.calls)
+    }
+}
+
+/// Returns CLOCK_MONOTONIC in milliseconds: the clock of the ABI (C2).
+pub(crate) fn monotonic_ms() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
+}
+
+unsafe extern "C" fn log(host: *const Host, level: i32, target: Slice, message: Slice) {
+    // SAFETY: the plugin passes the table that it was given.
+    let Some(calls) = (unsafe { HostTable::behind(host) }) else { return };
+    // SAFETY: the plugin's slices are valid during the call (M1).
+    let target = String::from_utf8_lossy(unsafe { bytes(target) });
+    // SAFETY: as above.
+    let message = String::from_utf8_lossy(unsafe { bytes(message) });
+    calls.log(level, &target, &message);
+}
+
+unsafe extern "C" fn log_enabled(host: *const Host, level: i32) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    let calls = unsafe { HostTable::behind(host) };
+    i32::from(calls.is_some_and(|calls| calls.is_logged(level)))
+}
+
+unsafe extern "C" fn publish(host: *const Host, property: Slice, payload: Slice, _: u32) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    let Some(calls) = (unsafe { HostTable::behind(host) }) else { return abi::ERR_GONE };
+    // SAFETY: the plugin's slices are valid during the call (M1).
+    let property = String::from_utf8_lossy(unsafe { bytes(property) });
+    // SAFETY: as above.
+    let payload = String::from_utf8_lossy(unsafe { bytes(payload) });
+    calls.publish(&property, &payload)
+}
+
+unsafe extern "C" fn complete(host: *const Host, token: u64, status: i32, payload: Slice) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    let Some(calls) = (unsafe { HostTable::behind(host) }) else { return abi::ERR_GONE };
+    // SAFETY: the plugin's slice is valid during the call (M1).
+    let payload = unsafe { bytes(payload) }.to_vec();
+    calls.complete(Completion { token, status, payload })
+}
+
+unsafe extern "C" fn set_timer(host: *const Host, timer_id: u32, delay_ms: u64) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    let Some(calls) = (unsafe { HostTable::behind(host) }) else { return abi::ERR_GONE };
+    let delay = (delay_ms != abi::TIMER_CANCEL).then(|| Duration::from_millis(delay_ms));
+    calls.set_timer(timer_id, delay)
+}
+
+unsafe extern "C" fn wake(host: *const Host) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    unsafe { HostTable::behind(host) }.map_or(abi::ERR_GONE, HostCalls::wake)
+}
+
+unsafe extern "C" fn now_ms(_host: *const Host) -> u64 {
+    monotonic_ms()
+}
+
+unsafe extern "C" fn get_extension(_host: *const Host, _id: *const c_char) -> *const c_void {
+    ptr::null()
+}
+
+/// Timers that one device may have armed.
+pub(crate) const TIMER_BOUND: usize = 256;

@@ -1,0 +1,313 @@
+//! What the broker does when the hub's work is done with it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearthd_core::{Message, Will};
+use tokio::time::Instant;
+
+use super::{BrokerCheck, Verdict};
+use crate::{
+    client::connection::{Connection, ConnectionError},
+    plugin::STATUS,
+};
+
+impl BrokerCheck<'_> {
+    /// Looks whether another hub tells of a device of this one.
+    pub(super) async fn devices(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        const SUBJECT: &str = "devices";
+        let mut others = Vec::new();
+        for device in self.config.devices.keys() {
+            let values = [("device", device.as_str()), ("property", STATUS)];
+            let topic = self.topic(&self.config.topics.state, &values);
+            observer.extend(self.timeout);
+            if observer.subscribe(&topic, true).await? < 0x80 {
+                others.push((device.clone(), topic));
+            }
+        }
+        // Behind this, all that the broker has retained has come.
+        let marker = self.message(&self.response_topic("request"));
+        observer.publish(&marker).await?;
+        let mut told = false;
+        while let Some(message) = observer.receive().await? {
+            if message.correlation_data == marker.correlation_data {
+                break;
+            }
+            let Some((device, _)) = others.iter().find(|(_, topic)| *topic == message.topic) else {
+                continue;
+            };
+            let hub = message.user_property("hub").unwrap_or("somebody without a name");
+            if hub != self.config.broker.client_id && !message.payload.is_empty() {
+                told = true;
+                let text =
+                    format!("`{device}` is served by {hub}: one of the two should give it up");
+                self.tell(Verdict::Bad, SUBJECT, text);
+            }
+        }
+        if !told {
+            self.tell(Verdict::Good, SUBJECT, "no other hub tells of one of this hub's");
+        }
+        Ok(())
+    }
+
+    /// Tries what the account may do on the topics of the hub.
+    pub(super) async fn permissions(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        let topics = &self.config.topics;
+        let property = if self.wildcards { "+" } else { "doctor" };
+        let requests = self.topic(&topics.request, &[("device", &self.id), ("property", property)]);
+        observer.extend(self.timeout);
+        let code = observer.subscribe(&requests, false).await?;
+        self.permission("requests", "subscribe to", &requests, code);
+        let hub = [("client_id", self.id.as_str())];
+        let topics = [
+            ("states", self.topic(&topics.state, &[("device", &self.id), ("property", "doctor")])),
+            ("presence", self.topic(&topics.presence, &hub)),
+            ("absence", self.topic(&topics.absence, &hub)),
+            ("events", self.topic(&topics.event, &[("device", &self.id)])),
+        ];
+        for (subject, topic) in topics {
+            let qos = self.limits.qos;
+            let message = Message { topic, qos, ..Message::default() };
+            observer.extend(self.timeout);
+            let code = observer.publish(&message).await?;
+            self.permission(subject, "publish on", &message.topic, code);
+        }
+        Ok(())
+    }
+
+    pub(super) fn permission(&mut self, subject: &'static str, what: &str, topic: &str, code: u8) {
+        if code < 0x80 {
+            self.tell(Verdict::Good, subject, format!("may {what} {topic}"));
+        } else {
+            let why = match code {
+                0x97 => "the broker's quota is used up",
+                0x80 | 0x83 => "the broker does not say why",
+                _ => "see the account's rules",
+            };
+            let text = format!("may not {what} {topic} ({code:#04x}): {why}");
+            self.tell(Verdict::Bad, subject, text);
+        }
+    }
+
+    /// Sends itself an answer, as a device's would go.
+    pub(super) async fn round_trip(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        const SUBJECT: &str = "answers";
+        let topic = self.response_topic("request");
+        observer.extend(self.timeout);
+        let code = observer.subscribe(&topic, false).await?;
+        if code >= 0x80 {
+            self.permission(SUBJECT, "subscribe to", &topic, code);
+            return Ok(());
+        }
+        let answer = self.message(&topic);
+        let begin = Instant::now();
+        let code = observer.publish(&answer).await?;
+        if code >= 0x80 {
+            self.permission(SUBJECT, "publish on", &topic, code);
+            return Ok(());
+        }
+        match arrival(observer, &answer).await? {
+            None => self.tell(Verdict::Bad, SUBJECT, format!("nothing comes back on {topic}")),
+            Some(back) => match difference(&answer, &back) {
+                Some(what) => self.tell(Verdict::Bad, SUBJECT, format!("the broker {what}")),
+                None => {
+                    let took = begin.elapsed();
+                    self.answer_came_back(observer, took, &topic).await?;
+                }
+            },
+        }
+        self.step = "message expiry";
+        self.message_expiry(observer, &topic).await
+    }
+
+    /// Tells how long an answer takes: the shortest of a few, because one says little.
+    pub(super) async fn answer_came_back(
+        &mut self,
+        observer: &mut Connection,
+        first: Duration,
+        topic: &str,
+    ) -> Result<(), ConnectionError> {
+        let mut shortest = first;
+        for _ in 0..4 {
+            let message = self.message(topic);
+            let begin = Instant::now();
+            observer.publish(&message).await?;
+            if arrival(observer, &message).await?.is_some() {
+                shortest = shortest.min(begin.elapsed());
+            }
+        }
+        let took = shortest.as_micros();
+        if (NAGLE.0..NAGLE.1).contains(&shortest) {
+            let text = format!(
+                "back after {took} us: the broker waits for more to send; with Mosquitto, write \
+                 `set_tcp_nodelay true` into its configuration"
+            );
+            self.tell(Verdict::Less, "answers", text);
+        } else {
+            let text = format!("back after {took} us, with all their properties");
+            self.tell(Verdict::Good, "answers", text);
+        }
+        Ok(())
+    }
+
+    /// Leaves a retained message for a later subscriber, and takes it away again.
+    pub(super) async fn retained(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        const SUBJECT: &str = "retained messages";
+        let values = [("device", self.id.as_str()), ("property", "doctor")];
+        let topic = self.topic(&self.config.topics.state, &values);
+        if !self.limits.retain {
+            // The broker has said so, and would end the connection over one.
+            return Ok(());
+        }
+        let state = Message { retain: true, ..self.message(&topic) };
+        observer.extend(self.timeout);
+        observer.publish(&state).await?;
+        let (mut later, _) = self.connect("-later", false, None).await?;
+        later.subscribe(&topic, true).await?;
+        let back = arrival(&mut later, &state).await?;
+        later.end().await;
+        let nothing = Message { payload: Bytes::new(), ..state.clone() };
+        // The later subscriber may have waited in vain.
+        observer.extend(self.timeout);
+        observer.publish(&nothing).await?;
+        match back {
+            Some(back) if back.retain => {
+                let text = "kept, and given to who subscribes later";
+                self.tell(Verdict::Good, SUBJECT, text);
+            }
+            Some(_) | None => {
+                let text = "not kept: states and presence show only to who is there";
+                self.tell(Verdict::Bad, SUBJECT, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes away, and looks whether the session has kept what came meanwhile.
+    pub(super) async fn session(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        const SUBJECT: &str = "session";
+        let topic = self.response_topic("session");
+        let (mut absent, _) = self.connect("-absent", true, None).await?;
+        absent.subscribe(&topic, false).await?;
+        absent.end().await;
+        let meanwhile = self.message(&topic);
+        observer.extend(self.timeout);
+        observer.publish(&meanwhile).await?;
+        let (mut back, connack) = self.connect("-absent", true, None).await?;
+        let kept = connack.session_present && arrival(&mut back, &meanwhile).await?.is_some();
+        back.end().await;
+        // Clean Start without an expiry: the session is gone.
+        let (last, _) = self.connect("-absent", false, None).await?;
+        last.end().await;
+        if kept {
+            let text = "kept while away, with what came meanwhile";
+            self.tell(Verdict::Good, SUBJECT, text);
+        } else {
+            let text = "not kept while away: requests are lost, and a will's outcome is unknown";
+            self.tell(Verdict::Bad, SUBJECT, text);
+        }
+        Ok(())
+    }
+
+    /// Dies with a will, and looks when and how it is published.
+    pub(super) async fn will(&mut self, observer: &mut Connection) -> Result<(), ConnectionError> {
+        const SUBJECT: &str = "will";
+        // Its own presence, as a hub's will is: a broker may let nobody write another's.
+        let dying = format!("{}{DYING}", self.id);
+        let topic = self.topic(&self.config.topics.presence, &[("client_id", &dying)]);
+        observer.extend(self.timeout);
+        let code = observer.subscribe(&topic, false).await?;
+        if code >= 0x80 {
+            self.permission(SUBJECT, "subscribe to", &topic, code);
+            return Ok(());
+        }
+        let message = self.message(&topic);
+        let will = Will { message: message.clone(), delay: WILL_DELAY };
+        // Without a session there is nothing that a delay could wait for (MQTT 3.1.3.2.2).
+        let (dying, _) = match self.connect(DYING, true, Some(&will)).await {
+            Ok(connected) => connected,
+            Err(ConnectionError::NotAuthorized(error)) => {
+                self.tell(Verdict::Bad, SUBJECT, format!("refused: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        drop(dying);
+        let begin = Instant::now();
+        observer.extend(self.timeout + Duration::from_secs(WILL_DELAY.into()));
+        let published = arrival(observer, &message).await?;
+        let took = begin.elapsed();
+        let (last, _) = self.connect(DYING, false, None).await?;
+        last.end().await;
+        let Some(published) = published else {
+            self.tell(Verdict::Bad, SUBJECT, "not published when the connection was cut");
+            return Ok(());
+        };
+        if let Some(what) = difference(&message, &published) {
+            self.tell(Verdict::Bad, SUBJECT, format!("the broker {what}"));
+        } else if took < Duration::from_secs(WILL_DELAY.into()).mul_f32(0.5) {
+            let text = "published at once: a short cut of the line shows as an absence";
+            self.tell(Verdict::Less, SUBJECT, text);
+        } else {
+            let text = format!(
+                "published {:.1} s after a cut (asked: {WILL_DELAY} s), with Response Topic and Correlation Data",
+                took.as_secs_f32()
+            );
+            self.tell(Verdict::Good, SUBJECT, text);
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the message with this Correlation Data.
+pub(super) async fn arrival(
+    connection: &mut Connection,
+    sent: &Message,
+) -> Result<Option<Message>, ConnectionError> {
+    while let Some(message) = connection.receive().await? {
+        if message.topic == sent.topic && message.correlation_data == sent.correlation_data {
+            return Ok(Some(message));
+        }
+    }
+    Ok(None)
+}
+
+/// Says what the broker has done to a message on its way, if anything that the hub relies on.
+pub(super) fn difference(sent: &Message, back: &Message) -> Option<&'static str> {
+    let property = |message: &Message| message.user_property("client_id").map(str::to_owned);
+    if back.payload != sent.payload {
+        Some("changes the payload")
+    } else if back.qos != sent.qos {
+        Some("lowers QoS 1 to QoS 0")
+    } else if back.response_topic != sent.response_topic {
+        Some("drops the Response Topic")
+    } else if property(back) != property(sent) {
+        Some("drops user properties")
+    } else if back.content_type != sent.content_type {
+        Some("drops the Content Type")
+    } else {
+        None
+    }
+}
+
+/// How long an answer takes where the broker gathers small packets, and the kernel its acknowledgements.
+const NAGLE: (Duration, Duration) = (Duration::from_millis(35), Duration::from_millis(50));
+/// What the client that dies has behind its name.
+const DYING: &str = "-dying";
+/// In seconds: long enough to be told from none.
+const WILL_DELAY: u32 = 2;

@@ -1,0 +1,243 @@
+//! A connection of a command beside the daemon's: every step has the same deadline.
+
+use std::{collections::VecDeque, time::Duration};
+
+use hearthd_core::{Connack, Disconnection, Limits, Message, PublishId, Subscription};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    config::Config,
+    link::{ConnectOptions, Link, LinkEvent},
+    notice,
+    random::random_bytes,
+};
+
+/// A connection of a command, from CONNECT to DISCONNECT.
+#[derive(Debug)]
+pub struct Connection {
+    link: Link,
+    /// Host and port, for people.
+    broker: String,
+    limits: Limits,
+    deadline: Instant,
+    published: u64,
+    received: VecDeque<Message>,
+}
+
+/// Why there is no connection.
+struct NotConnected {
+    error: ConnectionError,
+    /// A relayed connection would tell more.
+    wants_relay: bool,
+}
+
+/// Why a connection has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The broker refuses the account, or what it wants to do.
+    #[error("the broker refuses: {0}")]
+    NotAuthorized(String),
+    /// The broker cannot be reached, does not answer, or left: its host and port, and why.
+    #[error("no connection to the broker at {0}")]
+    Unavailable(String),
+    /// The broker assigns every client this client ID, so that each ends the connection of the one before.
+    #[error(
+        "the broker gives every client of this account the client ID `{0}`, so each command ends the hub's connection, \
+         which comes back within a minute: give commands an account of their own (--user)"
+    )]
+    Indistinct(String),
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Where the broker cannot be reached in time or refuses, or takes every client for the same.
+    pub async fn begin(
+        options: &ConnectOptions<'_>,
+        timeout: Duration,
+    ) -> Result<(Self, Connack), ConnectionError> {
+        let deadline = Instant::now() + timeout;
+        let (connection, connack) = Self::connect_or_hear_why(options, deadline).await?;
+        if let Some(assigned) = &connack.assigned_client_id
+            && assigned != options.client_id
+        {
+            // Another client ID of its own, which the broker may take for the same.
+            let other = format!("{}-2", options.client_id);
+            let again = ConnectOptions { client_id: &other, will: None, ..options.clone() };
+            let (second, same) = Self::connect_or_hear_why(&again, deadline).await?;
+            second.end().await;
+            if same.assigned_client_id == connack.assigned_client_id {
+                return Err(ConnectionError::Indistinct(assigned.clone()));
+            }
+        }
+        Ok((connection, connack))
+    }
+
+    /// Connects; where the broker refuses, once more, to hear what it has to say about it.
+    async fn connect_or_hear_why(
+        options: &ConnectOptions<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Connack), ConnectionError> {
+        match Self::connect(options, deadline).await {
+            Err(refusal) if refusal.wants_relay && !options.relayed => {
+                let again = ConnectOptions { relayed: true, ..options.clone() };
+                Self::connect(&again, deadline).await
+            }
+            connected => connected,
+        }
+        .map_err(|refusal| refusal.error)
+    }
+
+    async fn connect(
+        options: &ConnectOptions<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Connack), NotConnected> {
+        let broker = options.broker.address();
+        let link = Link::open(options, 0).map_err(|error| NotConnected {
+            error: unavailable(&broker, &error),
+            wants_relay: false,
+        })?;
+        let received = VecDeque::new();
+        let limits = Limits::default();
+        let mut connection = Self { link, broker, limits, deadline, published: 0, received };
+        let connack = connection.answer(|event| match event {
+            LinkEvent::Connected(connack) => Some(connack.clone()),
+            _ => None,
+        });
+        let connack = connack
+            .await
+            .map_err(|error| NotConnected { error, wants_relay: connection.link.wants_relay() })?;
+        connection.limits = connack.limits;
+        Ok((connection, connack))
+    }
+
+    /// Gives the steps that follow this much time.
+    pub fn extend(&mut self, timeout: Duration) {
+        self.deadline = Instant::now() + timeout;
+    }
+
+    /// Subscribes to one filter; returns the reason code (MQTT 3.9.3).
+    ///
+    /// # Errors
+    /// Where the connection ends first, or the deadline passes.
+    pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, ConnectionError> {
+        let filter = filter.to_owned();
+        let subscription = Subscription { filter, retained, no_local: false };
+        self.link.subscribe(&[subscription]).map_err(|_| self.unavailable(FULL))?;
+        let code = self.answer(|event| match event {
+            LinkEvent::Subscribed(codes) => Some(codes.first().copied()),
+            _ => None,
+        });
+        code.await?.ok_or_else(|| self.unavailable(SILENT))
+    }
+
+    /// Publishes, at QoS 1 where the broker takes that; returns the reason code (MQTT 3.4.2.1).
+    ///
+    /// # Errors
+    /// Where the connection ends first, or the deadline passes.
+    pub async fn publish(&mut self, message: &Message) -> Result<u8, ConnectionError> {
+        self.published += 1;
+        let id = PublishId(self.published);
+        let mut message = message.clone();
+        self.limits.apply(&mut message);
+        self.link.publish(id, message).map_err(|_| self.unavailable(FULL))?;
+        let code = self.answer(|event| match event {
+            LinkEvent::Published(published, code) if *published == id => Some(*code),
+            _ => None,
+        });
+        code.await
+    }
+
+    /// Waits for a message; none when the time is over.
+    ///
+    /// # Errors
+    /// Where the connection ends first.
+    pub async fn receive(&mut self) -> Result<Option<Message>, ConnectionError> {
+        self.receive_until(self.deadline).await
+    }
+
+    /// Waits for a message; none when `end` has come, or the time of the connection is over.
+    ///
+    /// # Errors
+    /// Where the connection ends first.
+    pub async fn receive_until(
+        &mut self,
+        end: Instant,
+    ) -> Result<Option<Message>, ConnectionError> {
+        let end = end.min(self.deadline);
+        loop {
+            if let Some(message) = self.received.pop_front() {
+                return Ok(Some(message));
+            }
+            let Some(event) = self.next(end).await? else { return Ok(None) };
+            self.keep(event);
+        }
+    }
+
+    /// Disconnects; a broker that does not take DISCONNECT changes nothing.
+    pub async fn end(mut self) {
+        self.link.disconnect();
+        while !matches!(self.link.next().await, LinkEvent::Closed(_)) {}
+    }
+
+    /// Waits for what a packet is answered with; messages that come before it are kept.
+    async fn answer<T>(
+        &mut self,
+        pick: impl Fn(&LinkEvent) -> Option<T>,
+    ) -> Result<T, ConnectionError> {
+        loop {
+            let event = self.next(self.deadline).await?;
+            let event = event.ok_or_else(|| self.unavailable(SILENT))?;
+            if let Some(answer) = pick(&event) {
+                return Ok(answer);
+            }
+            self.keep(event);
+        }
+    }
+
+    /// Acknowledges a message and keeps it; no other event is of use to anybody.
+    fn keep(&mut self, event: LinkEvent) {
+        let LinkEvent::Received(message, delivery) = event else { return };
+        if let Some(delivery) = delivery {
+            self.link.acknowledge(delivery.id);
+        }
+        self.received.push_back(message);
+    }
+
+    /// Waits for the next event; none when `end` has come.
+    async fn next(&mut self, end: Instant) -> Result<Option<LinkEvent>, ConnectionError> {
+        match timeout_at(end, self.link.next()).await {
+            Err(_) => Ok(None),
+            Ok(LinkEvent::Closed(cause)) => Err(self.ended(&cause)),
+            Ok(event) => Ok(Some(event)),
+        }
+    }
+
+    fn ended(&self, cause: &Disconnection) -> ConnectionError {
+        let text = notice::describe(cause);
+        match cause {
+            Disconnection::Refused { reason_code: 0x85..=0x87 | 0x8A | 0x8C, .. } => {
+                ConnectionError::NotAuthorized(format!("{text}, at {}", self.broker))
+            }
+            _ => self.unavailable(&text),
+        }
+    }
+
+    fn unavailable(&self, cause: &str) -> ConnectionError {
+        unavailable(&self.broker, cause)
+    }
+}
+
+/// Makes up a client identifier beside the daemon's, which a broker may bind to the same account.
+pub fn client_id(config: &Config, purpose: &str) -> String {
+    let [a, b, c, d, ..] = random_bytes();
+    format!("{}-{purpose}-{:08x}", config.broker.client_id, u32::from_be_bytes([a, b, c, d]))
+}
+
+fn unavailable(broker: &str, cause: &str) -> ConnectionError {
+    ConnectionError::Unavailable(format!("{broker}: {cause}"))
+}
+
+const SILENT: &str = "the broker does not answer";
+const FULL: &str = "the link's queue is full";

@@ -1,0 +1,291 @@
+//! What the devices have to say, on its way to the driver: in order, bounded, and at a limited rate.
+//!
+//! An answer is never held up. A state that comes too fast waits, and a newer one of the same property takes its
+//! place; so the last state always arrives, and a plugin that floods costs its own watchers alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use hearthd_core::{Answer, RequestId};
+use tokio::{sync::Notify, time::sleep};
+use tracing::warn;
+
+use super::DeviceEvent;
+use crate::{
+    boundary::rate_limit::{Bucket, Rate, Tally},
+    sync::lock,
+};
+
+/// The way from all devices to the driver.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    inner: Mutex<Inner>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<QueuedEvent>,
+    by_device: BTreeMap<String, DeviceQueue>,
+    /// The devices whose states wait until their rate allows them.
+    held: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+enum QueuedEvent {
+    Answer(RequestId, Answer),
+    State(PropertyState),
+    /// The device's newest saved state, which its queue keeps.
+    Saved(String),
+}
+
+/// The state of one property.
+#[derive(Clone, Debug)]
+pub(crate) struct PropertyState {
+    pub(crate) device: String,
+    pub(crate) property: String,
+    pub(crate) payload: bytes::Bytes,
+    pub(crate) content_type: hearthd_core::ContentType,
+    pub(crate) retain: bool,
+}
+
+/// What one device has under way.
+#[derive(Debug)]
+struct DeviceQueue {
+    bucket: Bucket,
+    /// States in the queue.
+    queued: usize,
+    /// States that wait, one for each property, the longest wait first.
+    held: VecDeque<PropertyState>,
+    saved: Option<Vec<u8>>,
+    left_out: Tally,
+}
+
+impl DeviceQueue {
+    fn new() -> Self {
+        Self {
+            bucket: Bucket::new(STATES, Instant::now()),
+            queued: 0,
+            held: VecDeque::new(),
+            saved: None,
+            left_out: Tally::default(),
+        }
+    }
+}
+
+impl EventQueue {
+    pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
+        lock(&self.inner).queue.push_back(QueuedEvent::Answer(id, answer));
+        self.arrived.notify_one();
+    }
+
+    /// Reports a state that nobody asked for.
+    pub(crate) fn state(&self, state: PropertyState) {
+        lock(&self.inner).add_state(state, true, Instant::now());
+        self.arrived.notify_one();
+    }
+
+    /// Reports a state that a request has brought about: the requests limit its rate.
+    pub(crate) fn requested_state(&self, state: PropertyState) {
+        lock(&self.inner).add_state(state, false, Instant::now());
+        self.arrived.notify_one();
+    }
+
+    /// Has a device's state saved; a newer one takes the place of one that waits.
+    pub(crate) fn saved(&self, device: &str, state: Vec<u8>) {
+        let mut inner = lock(&self.inner);
+        if inner.of_device(device).saved.replace(state).is_none() {
+            inner.queue.push_back(QueuedEvent::Saved(device.to_owned()));
+        }
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
+    /// Returns how many states of a device were left out.
+    pub(crate) fn left_out(&self, device: &str) -> u64 {
+        lock(&self.inner).by_device.get(device).map_or(0, |of_device| of_device.left_out.total())
+    }
+
+    /// Returns what has been said; none where nothing may be delivered now.
+    pub(crate) fn take(&self) -> Option<DeviceEvent> {
+        lock(&self.inner).take(Instant::now())
+    }
+
+    /// Waits until [`EventQueue::take`] may have something, no longer than `most`.
+    pub(crate) async fn wait(&self, most: Duration) {
+        let due = lock(&self.inner).due();
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            () = self.arrived.notified() => {}
+            () = sleep(left.unwrap_or(most).min(most)) => {}
+        }
+    }
+}
+
+impl Inner {
+    fn of_device(&mut self, device: &str) -> &mut DeviceQueue {
+        if !self.by_device.contains_key(device) {
+            self.by_device.insert(device.to_owned(), DeviceQueue::new());
+        }
+        self.by_device.get_mut(device).expect("it is there or was just made")
+    }
+
+    fn add_state(&mut self, state: PropertyState, limited: bool, now: Instant) {
+        let of_device = self.of_device(&state.device);
+        let before = of_device.held.len();
+        of_device.held.retain(|held| held.property != state.property);
+        if of_device.held.len() < before
+            && let Some(states) = of_device.left_out.count(now)
+        {
+            warn!(device = state.device, states, "the device floods the hub; states left out");
+        }
+        let room = of_device.queued < QUEUED_BOUND;
+        if room && (!limited || (of_device.held.is_empty() && of_device.bucket.take(now))) {
+            of_device.queued += 1;
+            if of_device.held.is_empty() && before > 0 {
+                self.held.remove(&state.device);
+            }
+            self.queue.push_back(QueuedEvent::State(state));
+        } else {
+            if before == 0 {
+                self.held.insert(state.device.clone());
+            }
+            self.of_device(&state.device).held.push_back(state);
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Option<DeviceEvent> {
+        self.release(now);
+        Some(match self.queue.pop_front()? {
+            QueuedEvent::Answer(id, answer) => DeviceEvent::Answered { id, answer },
+            QueuedEvent::State(PropertyState {
+                device,
+                property,
+                payload,
+                content_type,
+                retain,
+            }) => {
+                self.of_device(&device).queued -= 1;
+                DeviceEvent::State { device, property, payload, content_type, retain }
+            }
+            QueuedEvent::Saved(device) => {
+                let state = self.of_device(&device).saved.take().unwrap_or_default();
+                DeviceEvent::Saved { device, state }
+            }
+        })
+    }
+
+    /// Lets go what has waited long enough.
+    fn release(&mut self, now: Instant) {
+        let Self { queue, by_device, held } = self;
+        held.retain(|device| {
+            let Some(of_device) = by_device.get_mut(device) else { return false };
+            while of_device.queued < QUEUED_BOUND
+                && !of_device.held.is_empty()
+                && of_device.bucket.take(now)
+            {
+                let state = of_device.held.pop_front().expect("it is not empty");
+                of_device.queued += 1;
+                queue.push_back(QueuedEvent::State(state));
+            }
+            !of_device.held.is_empty()
+        });
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.held.iter().filter_map(|device| Some(self.by_device.get(device)?.bucket.next())).min()
+    }
+}
+
+/// States of one device that nobody asked for.
+const STATES: Rate = Rate { per_second: 50, burst: 200 };
+/// States of one device on their way to the driver.
+const QUEUED_BOUND: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(property: &str, payload: &str) -> PropertyState {
+        PropertyState {
+            device: "lamp".into(),
+            property: property.into(),
+            payload: payload.to_owned().into(),
+            content_type: hearthd_core::ContentType::Text,
+            retain: true,
+        }
+    }
+
+    fn told(event: DeviceEvent) -> String {
+        match event {
+            DeviceEvent::Answered { id, .. } => format!("answer {}", id.0),
+            DeviceEvent::State { property, payload, .. } => {
+                format!("{property} {}", String::from_utf8_lossy(&payload))
+            }
+            DeviceEvent::Saved { state, .. } => {
+                format!("saved {}", String::from_utf8_lossy(&state))
+            }
+        }
+    }
+
+    fn drain(inner: &mut Inner, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| inner.take(now)).map(told).collect()
+    }
+
+    #[test]
+    fn a_flood_of_states_is_limited_and_its_last_state_arrives() {
+        let (mut inner, start) = (Inner::default(), Instant::now());
+        inner.of_device("lamp").bucket = Bucket::new(STATES, start);
+        for n in 0..100_000 {
+            inner.add_state(state("level", &n.to_string()), true, start);
+        }
+        inner.add_state(state("power", "ON"), true, start);
+        assert_eq!(drain(&mut inner, start).len(), STATES.burst as usize);
+        assert_eq!(inner.by_device["lamp"].held.len(), 2, "one for each property");
+        let due = inner.due().expect("something waits");
+        assert!(due > start);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(drain(&mut inner, later), ["level 99999", "power ON"]);
+        assert_eq!(inner.by_device["lamp"].left_out.total(), 100_000 - 200 - 1);
+        assert_eq!((inner.held.len(), inner.due()), (0, None));
+    }
+
+    #[test]
+    fn answers_and_what_they_bring_about_overtake_a_flood() {
+        let (mut inner, start) = (Inner::default(), Instant::now());
+        inner.of_device("lamp").bucket = Bucket::new(STATES, start);
+        for n in 0..1000 {
+            inner.add_state(state("level", &n.to_string()), true, start);
+        }
+        drain(&mut inner, start);
+        inner.queue.push_back(QueuedEvent::Answer(RequestId(1), Answer::no_content()));
+        inner.add_state(state("level", "asked"), false, start);
+        assert_eq!(drain(&mut inner, start), ["answer 1", "level asked"]);
+        let later = start + Duration::from_secs(60);
+        assert_eq!(drain(&mut inner, later), [""; 0], "the older state has given way");
+    }
+
+    #[test]
+    fn a_driver_that_takes_nothing_costs_a_bounded_queue() {
+        let (mut inner, start) = (Inner::default(), Instant::now());
+        for n in 0..10_000 {
+            inner.add_state(state("level", &n.to_string()), false, start);
+        }
+        assert_eq!((inner.queue.len(), inner.by_device["lamp"].held.len()), (QUEUED_BOUND, 1));
+        assert_eq!(inner.held.len(), 1);
+    }
+
+    #[test]
+    fn of_several_saved_states_the_newest_arrives() {
+        let events = EventQueue::default();
+        events.saved("lamp", b"1".to_vec());
+        events.saved("lamp", b"2".to_vec());
+        assert_eq!(events.take().map(told), Some("saved 2".into()));
+        assert_eq!(events.take(), None);
+        events.saved("lamp", b"3".to_vec());
+        assert_eq!(events.take().map(told), Some("saved 3".into()));
+    }
+}
