@@ -1,0 +1,419 @@
+//! Zigbee2MQTT 2.x: a bridge that says what it was told as if the device had done it.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Frame, Meaning, Reading, Reply, Rules, States, Tokens, json, says_online, word, zcl};
+use crate::{
+    Color, DeclaredTopics, Message, Property, Readings, Token, Value, Zigbee2Mqtt,
+    config::{Problem, check_topic},
+    value::mireds,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Dialect {
+    table: Zigbee2Mqtt,
+    /// What `bridge/devices` says of the device.
+    listed: Listed,
+}
+
+/// What `bridge/devices` says of the device.
+#[derive(Clone, Debug)]
+enum Listed {
+    /// Nothing has come yet.
+    Unknown,
+    /// It does not have the device.
+    Missing,
+    Here(Entry),
+}
+
+/// A device in `bridge/devices`.
+#[derive(Clone, Debug)]
+struct Entry {
+    ieee_address: String,
+    /// It changes when the device joins again.
+    network_address: u64,
+    /// The endpoints with the clusters that they take commands for.
+    endpoints: Vec<(u8, Vec<String>)>,
+    /// What the device can: the names of properties, with their ranges.
+    features: Vec<Feature>,
+}
+
+#[derive(Clone, Debug)]
+struct Feature {
+    property: String,
+    min: Option<f64>,
+    max: Option<f64>,
+}
+
+/// A full brightness.
+const FULL: f64 = 254.0;
+
+impl Dialect {
+    pub(crate) fn new(table: Zigbee2Mqtt) -> Self {
+        Self { table, listed: Listed::Unknown }
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            states: States::Bridge { changes_are_true: !self.table.optimistic },
+            read: if self.table.raw { Reading::Correlated } else { Reading::Uncorrelated },
+            offline_is_certain: false,
+            sleepy: self.table.sleepy,
+            group: self.table.group,
+        }
+    }
+
+    pub(crate) fn topics(&self) -> DeclaredTopics {
+        let Zigbee2Mqtt { topic, raw, .. } = &self.table;
+        let mut subscribe = vec![
+            topic.clone(),
+            format!("{topic}/availability"),
+            self.bridge("state"),
+            self.bridge("logging"),
+        ];
+        let mut publish = vec![format!("{topic}/set")];
+        if *raw {
+            subscribe.extend([self.bridge("devices"), self.bridge("response/action")]);
+            publish.push(self.bridge("request/action"));
+        } else {
+            publish.push(format!("{topic}/get"));
+        }
+        DeclaredTopics { subscribe, publish }
+    }
+
+    pub(crate) fn unsupported(&self, target: &Readings) -> Option<String> {
+        let Listed::Here(entry) = &self.listed else { return None };
+        target.values().find_map(|value| {
+            let key = self.key(value.property());
+            let Some(feature) = entry.features.iter().find(|feature| feature.property == key)
+            else {
+                return Some(format!("{} has no {key}", self.name()));
+            };
+            let sent = match value {
+                Value::ColorTemperature(kelvin) => mireds(kelvin).round(),
+                Value::Setpoint(celsius) => celsius,
+                Value::Power(_) | Value::Brightness(_) | Value::Color(_) => return None,
+            };
+            let (min, max) = (feature.min.unwrap_or(f64::MIN), feature.max.unwrap_or(f64::MAX));
+            // Kelvin round to mireds: one beyond the end is the end.
+            let play = if matches!(value, Value::ColorTemperature(_)) { 1.0 } else { 0.0 };
+            if sent >= min - play && sent <= max + play {
+                return None;
+            }
+            Some(match value {
+                Value::ColorTemperature(_) => format!(
+                    "{} takes {:.0} to {:.0} K",
+                    self.name(),
+                    mireds(max).ceil(),
+                    mireds(min).floor()
+                ),
+                _ => format!("{} takes {min} to {max} °C", self.name()),
+            })
+        })
+    }
+
+    pub(crate) fn set(
+        &self,
+        target: &Readings,
+        transition: f64,
+        tokens: &mut Tokens,
+    ) -> Vec<Frame> {
+        let mut object = Map::new();
+        for value in target.values() {
+            let sent = match value {
+                Value::Power(on) => json!(word(on)),
+                Value::Brightness(percent) => json!(self.level(percent)),
+                Value::ColorTemperature(kelvin) => json!(self.mireds(kelvin)),
+                Value::Color(Color { hue, saturation }) => {
+                    json!({"hue": hue.round(), "saturation": saturation.round()})
+                }
+                Value::Setpoint(celsius) => json!(celsius),
+            };
+            object.insert(self.key(value.property()), sent);
+        }
+        if transition > 0.0 {
+            object.insert("transition".to_owned(), json!(transition));
+        }
+        let topic = format!("{}/set", self.table.topic);
+        vec![Frame::new(tokens.take(), topic, Json::Object(object).to_string())]
+    }
+
+    pub(crate) fn read(
+        &self,
+        properties: &[Property],
+        left: Duration,
+        tokens: &mut Tokens,
+    ) -> Result<Vec<Frame>, String> {
+        if !self.table.raw {
+            let keys = properties.iter().map(|property| (self.key(*property), json!("")));
+            let payload = Json::Object(keys.collect()).to_string();
+            return Ok(vec![Frame::new(
+                tokens.take(),
+                format!("{}/get", self.table.topic),
+                payload,
+            )]);
+        }
+        let entry = match &self.listed {
+            Listed::Unknown => return Err("Zigbee2MQTT has not listed its devices".to_owned()),
+            Listed::Missing => return Err(format!("Zigbee2MQTT has no device {}", self.name())),
+            Listed::Here(entry) => entry,
+        };
+        let mut clusters: Vec<zcl::Cluster> =
+            properties.iter().map(|property| zcl::Cluster::of(*property)).collect();
+        clusters.dedup();
+        let frames = clusters.into_iter().map(|cluster| {
+            let token = tokens.take();
+            let payload = json!({
+                "action": "raw",
+                "transaction": transaction(token),
+                "params": {
+                    "ieee_address": entry.ieee_address,
+                    "network_address": entry.network_address,
+                    "dst_endpoint": self.table.endpoint.unwrap_or_else(|| entry.endpoint(cluster)),
+                    "cluster_key": cluster.key(),
+                    "zcl": {
+                        "frame_type": 0,
+                        "direction": 0,
+                        "command_key": "read",
+                        "payload": cluster.attributes().iter().map(|id| json!({"attrId": id})).collect::<Vec<_>>(),
+                    },
+                    "timeout": (left.as_millis() as u64).max(1),
+                },
+            });
+            Frame::new(token, self.bridge("request/action"), payload.to_string())
+        });
+        Ok(frames.collect())
+    }
+
+    pub(crate) fn understand(&mut self, message: &Message) -> Vec<Meaning> {
+        let Message { topic, payload, retained } = message;
+        if let Some(rest) = topic.strip_prefix(self.table.topic.as_str()) {
+            let state = || Some(Meaning::State(self.readings(&json(payload)?)));
+            let meaning = match rest {
+                "" => state(),
+                "/availability" => says_online(payload).map(Meaning::Device),
+                _ => None,
+            };
+            return meaning.into_iter().collect();
+        }
+        let Some(rest) = topic.strip_prefix(self.table.base.as_str()) else { return Vec::new() };
+        let meaning = match rest {
+            "/bridge/state" => says_online(payload).map(Meaning::Bridge),
+            "/bridge/devices" => {
+                // The list is a state of the bridge and not of a device, so a retained one is as good.
+                if let Some(Json::Array(devices)) = json(payload) {
+                    self.list(&devices);
+                }
+                None
+            }
+            "/bridge/response/action" if !retained => json(payload).and_then(|json| answer(&json)),
+            "/bridge/logging" if !retained => json(payload).and_then(|json| self.trouble(&json)),
+            _ => None,
+        };
+        meaning.into_iter().collect()
+    }
+
+    fn bridge(&self, rest: &str) -> String {
+        format!("{}/bridge/{rest}", self.table.base)
+    }
+
+    fn name(&self) -> &str {
+        let rest = self.table.topic.strip_prefix(self.table.base.as_str());
+        rest.map_or(&self.table.topic, |rest| rest.trim_start_matches('/'))
+    }
+
+    fn key(&self, property: Property) -> String {
+        let key = match property {
+            Property::Power => "state",
+            Property::Brightness => "brightness",
+            Property::ColorTemperature => "color_temp",
+            Property::Color => "color",
+            Property::Setpoint => &self.table.setpoint,
+        };
+        match &self.table.suffix {
+            Some(suffix) => format!("{key}_{suffix}"),
+            None => key.to_owned(),
+        }
+    }
+
+    fn level(&self, percent: f64) -> u64 {
+        (percent / 100.0 * FULL).round().clamp(1.0, FULL) as u64
+    }
+
+    /// Returns mireds, within the device's own range where that is known.
+    fn mireds(&self, kelvin: f64) -> u64 {
+        let mut value = mireds(kelvin).round();
+        if let Listed::Here(entry) = &self.listed {
+            let key = self.key(Property::ColorTemperature);
+            if let Some(feature) = entry.features.iter().find(|feature| feature.property == key) {
+                value = value.max(feature.min.unwrap_or(value)).min(feature.max.unwrap_or(value));
+            }
+        }
+        value as u64
+    }
+
+    fn readings(&self, json: &Json) -> Readings {
+        let mode = json.get("color_mode").and_then(Json::as_str);
+        let number = |property| json.get(self.key(property))?.as_f64();
+        let power = json.get(self.key(Property::Power)).and_then(super::on_or_off);
+        let color = json.get(self.key(Property::Color)).and_then(color);
+        let color_temperature = number(Property::ColorTemperature).filter(|mireds| *mireds > 0.0);
+        [
+            power.map(Value::Power),
+            number(Property::Brightness).map(|level| Value::Brightness(level / FULL * 100.0)),
+            color_temperature
+                .filter(|_| mode.is_none_or(|mode| mode == "color_temp"))
+                .map(|value| Value::ColorTemperature(mireds(value))),
+            color.filter(|_| mode != Some("color_temp")).map(Value::Color),
+            number(Property::Setpoint).map(Value::Setpoint),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn list(&mut self, devices: &[Json]) {
+        let named = |device: &&Json| {
+            device.get("friendly_name").and_then(Json::as_str) == Some(self.name())
+        };
+        self.listed =
+            devices.iter().find(named).and_then(Entry::read).map_or(Listed::Missing, Listed::Here);
+    }
+
+    /// Returns what a line of the log says of this device's last command.
+    fn trouble(&self, json: &Json) -> Option<Meaning> {
+        let line = json.get("message")?.as_str()?;
+        let marker = format!("to '{}' failed: ", self.name());
+        let alternative = format!("from '{}' failed: ", self.name());
+        let reason = [marker, alternative]
+            .iter()
+            .find_map(|marker| line.split_once(marker.as_str()).map(|(_, reason)| reason))?;
+        // It is about the command before the one that replaced it.
+        if reason.contains("Request superseded") {
+            return None;
+        }
+        // The cause stands in the last parentheses, after the command's parameters.
+        let cause = reason.rsplit_once("failed (").map_or(reason, |(_, cause)| cause);
+        let cause = cause.trim_matches(|c| matches!(c, '\'' | '(' | ')' | '.' | ' '));
+        Some(Meaning::Trouble(cause.to_owned()))
+    }
+}
+
+impl Entry {
+    fn read(device: &Json) -> Option<Self> {
+        let clusters = |endpoint: &Json| -> Vec<String> {
+            let input = endpoint.pointer("/clusters/input").and_then(Json::as_array);
+            let names = input.into_iter().flatten();
+            names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+        };
+        let mut features = Vec::new();
+        if let Some(exposes) = device.pointer("/definition/exposes") {
+            Feature::collect(exposes, &mut features);
+        }
+        let mut endpoints: Vec<(u8, Vec<String>)> = device
+            .get("endpoints")
+            .and_then(Json::as_object)
+            .into_iter()
+            .flatten()
+            .filter_map(|(id, endpoint)| Some((id.parse().ok()?, clusters(endpoint))))
+            .collect();
+        endpoints.sort();
+        Some(Self {
+            ieee_address: device.get("ieee_address")?.as_str()?.to_owned(),
+            network_address: device.get("network_address")?.as_u64()?,
+            endpoints,
+            features,
+        })
+    }
+
+    /// Returns the first endpoint that has a cluster.
+    fn endpoint(&self, cluster: zcl::Cluster) -> u8 {
+        let has = |(_, clusters): &&(u8, Vec<String>)| clusters.iter().any(|c| c == cluster.key());
+        self.endpoints.iter().find(has).or(self.endpoints.first()).map_or(1, |(id, _)| *id)
+    }
+}
+
+impl Feature {
+    fn collect(exposes: &Json, features: &mut Vec<Self>) {
+        for expose in exposes.as_array().into_iter().flatten() {
+            if let Some(property) = expose.get("property").and_then(Json::as_str) {
+                features.push(Self {
+                    property: property.to_owned(),
+                    min: expose.get("value_min").and_then(Json::as_f64),
+                    max: expose.get("value_max").and_then(Json::as_f64),
+                });
+            }
+            if let Some(inner) = expose.get("features")
+                && expose.get("property").is_none()
+            {
+                Self::collect(inner, features);
+            }
+        }
+    }
+}
+
+pub(crate) fn check(table: &Zigbee2Mqtt, problems: &mut Vec<Problem>) {
+    check_topic("zigbee2mqtt.base", &table.base, problems);
+    check_topic("zigbee2mqtt.topic", &table.topic, problems);
+    let Zigbee2Mqtt { topic, base, .. } = table;
+    let name = topic.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    match name {
+        None => {
+            let message =
+                format!("\"{topic}\" does not begin with \"{base}/\"; base names another");
+            problems.push(("zigbee2mqtt.topic", message));
+        }
+        Some(name) if name == "bridge" || name.starts_with("bridge/") => {
+            problems.push(("zigbee2mqtt.topic", format!("\"{topic}\" is the bridge's own")));
+        }
+        Some(_) => {}
+    }
+    if table.group && table.raw {
+        let message = "a group cannot be read; name its members".to_owned();
+        problems.push(("zigbee2mqtt.raw", message));
+    }
+    if table.endpoint == Some(0) {
+        problems.push(("zigbee2mqtt.endpoint", "0 is not an endpoint (1 to 240)".to_owned()));
+    }
+}
+
+pub(crate) fn base() -> String {
+    "zigbee2mqtt".to_owned()
+}
+
+pub(crate) fn setpoint() -> String {
+    "occupied_heating_setpoint".to_owned()
+}
+
+fn color(json: &Json) -> Option<Color> {
+    let number = |key| json.get(key)?.as_f64();
+    if let (Some(hue), Some(saturation)) = (number("hue"), number("saturation")) {
+        return Some(Color { hue, saturation });
+    }
+    Some(Color::from_xy(number("x")?, number("y")?))
+}
+
+fn transaction(token: Token) -> String {
+    format!("hearthd-{}", token.0)
+}
+
+fn answer(json: &Json) -> Option<Meaning> {
+    let token = json.get("transaction")?.as_str()?.strip_prefix("hearthd-")?.parse().ok()?;
+    let reply = if json.get("status")?.as_str()? == "ok" {
+        let bytes: Option<Vec<u8>> = json.pointer("/data/data/data").and_then(|bytes| {
+            let numbers = bytes.as_array()?.iter();
+            numbers.map(|number| u8::try_from(number.as_u64()?).ok()).collect()
+        });
+        let cluster = json.pointer("/data/clusterID").and_then(Json::as_u64);
+        match (bytes, cluster.and_then(zcl::Cluster::from_id)) {
+            (Some(bytes), Some(cluster)) => zcl::answer(cluster, &bytes),
+            _ => Reply::Unreachable("the answer of Zigbee2MQTT is not readable".to_owned()),
+        }
+    } else {
+        let error = json.get("error").and_then(Json::as_str).unwrap_or("no reason given");
+        Reply::Unreachable(error.trim_end_matches('.').to_owned())
+    };
+    Some(Meaning::Reply(Token(token), reply))
+}

@@ -1,0 +1,125 @@
+//! The one answer to a command.
+
+use std::{fmt, time::Duration};
+
+use crate::{Property, Readings, Value};
+
+/// The one answer to a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// 200: the device itself says that it is as wanted.
+    Confirmed {
+        /// The values read.
+        readings: Readings,
+        /// The weakest evidence among them.
+        evidence: Evidence,
+    },
+    /// 503: the device cannot be reached.
+    Unreachable {
+        /// Why, for people.
+        reason: String,
+        /// Since when that is known, on the confirmer's clock.
+        since: Duration,
+    },
+    /// 500: the device was reached, and is not as wanted.
+    Refused {
+        /// What it still is, of the properties that were wanted otherwise.
+        still: Readings,
+        /// What the device said to it, if anything.
+        reason: Option<String>,
+    },
+    /// 409: it is not known what became of the command; it may still happen.
+    Indeterminate {
+        /// Why it is not known.
+        doubt: Doubt,
+        /// The last values known of the properties that were wanted.
+        last: Readings,
+    },
+    /// 422: the device cannot do it; nothing was changed.
+    Unsupported {
+        /// What it cannot, for people.
+        reason: String,
+    },
+}
+
+/// Where a value was learned; later ones are worth more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// A state that was read back through a bridge, and not contradicted while the answer to the read could come.
+    ReadBack,
+    /// A state that the firmware says that switches the device, and did not contradict at once.
+    Firmware,
+    /// A reply that can only belong to this command or read.
+    Reply,
+}
+
+/// Why it is not known what became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing came that proves anything.
+    Silence,
+    /// The state is as wanted, but could not be told from what was said before the command in the time.
+    Unsettled,
+    /// The change takes longer than the deadline.
+    Transition,
+    /// The device sleeps, and takes the command when it wakes.
+    Queued,
+    /// A newer command for the same property replaced this one.
+    Superseded,
+    /// The state of a group says nothing of its members.
+    Group,
+    /// The connection to the broker was lost after the command was sent.
+    LinkLost,
+    /// A toggle was wanted, and nobody knows what of.
+    Unknown,
+}
+
+impl Verdict {
+    /// Returns the status of the answer, as the hub's requests have it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Confirmed { .. } => 200,
+            Self::Unreachable { .. } => 503,
+            Self::Refused { .. } => 500,
+            Self::Indeterminate { .. } => 409,
+            Self::Unsupported { .. } => 422,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed { readings, .. } => write!(f, "confirmed: {readings}"),
+            Self::Unreachable { reason, .. } => write!(f, "unreachable: {reason}"),
+            Self::Refused { still, reason } => {
+                write!(f, "refused: still ")?;
+                match (still.len(), still.get(Property::Power)) {
+                    (1, Some(Value::Power(on))) => f.write_str(if on { "ON" } else { "OFF" })?,
+                    _ => write!(f, "{still}")?,
+                }
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, " ({reason})"))
+            }
+            Self::Indeterminate { doubt, last } => {
+                write!(f, "indeterminate: {doubt}")?;
+                if last.is_empty() { Ok(()) } else { write!(f, "; last known {last}") }
+            }
+            Self::Unsupported { reason } => f.write_str(reason),
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silence => "the device has not confirmed it",
+            Self::Unsettled => "the confirmation came too late to be sure of it",
+            Self::Transition => "the transition takes longer than the deadline",
+            Self::Queued => "queued, the device takes it when it wakes",
+            Self::Superseded => "a newer command replaced it",
+            Self::Group => "a group does not confirm what its members do",
+            Self::LinkLost => "the connection to the broker was lost",
+            Self::Unknown => "the present state is not known",
+        })
+    }
+}

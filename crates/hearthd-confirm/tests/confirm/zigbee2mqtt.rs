@@ -1,0 +1,523 @@
+//! Zigbee2MQTT: what it says by what the lamp does, with and without raw reads.
+
+use hearthd_confirm::{Availability, Color, Event, Part, Publication, Wanted};
+use serde_json::{Value as Json, json};
+
+use crate::rig::Rig;
+
+const BULB: &str = r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb" }"#;
+const RAW: &str = r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb", raw = true }"#;
+const STATE: &str = "zigbee2mqtt/hall/bulb";
+const SET: &str = "zigbee2mqtt/hall/bulb/set";
+const GET: &str = "zigbee2mqtt/hall/bulb/get";
+const LOGGING: &str = "zigbee2mqtt/bridge/logging";
+
+/// A bulb that is off, as the bridge has said before.
+fn bulb() -> Rig {
+    let mut rig = Rig::of(BULB);
+    rig.live(STATE, r#"{"state":"OFF","linkquality":200}"#);
+    rig
+}
+
+/// The same with raw reads, and a list of devices that has it.
+fn raw() -> Rig {
+    let mut rig = Rig::of(RAW);
+    rig.retained("zigbee2mqtt/bridge/devices", &devices(1001).to_string());
+    rig
+}
+
+fn devices(network_address: u64) -> Json {
+    json!([
+        {"friendly_name": "Coordinator", "ieee_address": "0x00", "network_address": 0, "endpoints": {}},
+        {
+            "friendly_name": "hall/bulb",
+            "ieee_address": "0x00124b0000000002",
+            "network_address": network_address,
+            "endpoints": {
+                "11": {"clusters": {"input": ["genOnOff", "genLevelCtrl", "lightingColorCtrl"]}},
+                "242": {"clusters": {"input": []}},
+            },
+            "definition": {"exposes": [
+                {"type": "light", "features": [
+                    {"name": "state", "property": "state"},
+                    {"name": "brightness", "property": "brightness", "value_min": 0, "value_max": 254},
+                    {"name": "color_temp", "property": "color_temp", "value_min": 250, "value_max": 454},
+                ]},
+                {"name": "linkquality", "property": "linkquality"},
+            ]},
+        },
+    ])
+}
+
+/// Takes the one raw read that was published.
+#[track_caller]
+fn take_read(rig: &mut Rig) -> (String, Json) {
+    let reads: Vec<Publication> =
+        rig.take().into_iter().filter(|p| p.topic == "zigbee2mqtt/bridge/request/action").collect();
+    let [read] = &reads[..] else { panic!("{reads:?}") };
+    let json: Json = serde_json::from_slice(&read.payload).unwrap();
+    (json["transaction"].as_str().unwrap().to_owned(), json)
+}
+
+fn answer(rig: &mut Rig, transaction: &str, cluster: u16, bytes: &[u8]) {
+    let payload = json!({
+        "data": {"clusterID": cluster, "data": {"data": bytes, "type": "Buffer"}},
+        "status": "ok",
+        "transaction": transaction,
+    });
+    rig.live("zigbee2mqtt/bridge/response/action", &payload.to_string());
+}
+
+fn fail(rig: &mut Rig, transaction: &str, error: &str) {
+    let payload =
+        json!({"data": {}, "status": "error", "error": error, "transaction": transaction});
+    rig.live("zigbee2mqtt/bridge/response/action", &payload.to_string());
+}
+
+/// The bytes of a lamp's answer to a read of on and off.
+fn on_off(on: bool) -> Vec<u8> {
+    vec![24, 2, 1, 0, 0, 0, 16, u8::from(on)]
+}
+
+/// What the bridge says after each command: the old state, then what it was told.
+fn echo(rig: &mut Rig, old: &str, new: &str) {
+    rig.live(STATE, &json!({"state": old}).to_string());
+    rig.live(STATE, &json!({"state": new}).to_string());
+}
+
+#[test]
+fn a_lamp_that_does_it_is_confirmed_by_the_state_that_is_read_back() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    rig.pass(40);
+    echo(&mut rig, "OFF", "ON");
+    rig.expect_sent(&[]);
+    rig.pass(50);
+    rig.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    rig.expect_open(id);
+    rig.pass(40);
+    rig.live(STATE, r#"{"state":"ON"}"#);
+    rig.pass(400);
+    rig.expect_verdict(id, 200, "confirmed: power ON");
+}
+
+#[test]
+fn a_lamp_that_is_so_already_is_confirmed_as_well() {
+    let mut rig = bulb();
+    let id = rig.switch(false);
+    rig.pass(40);
+    echo(&mut rig, "OFF", "OFF");
+    rig.pass(90);
+    rig.live(STATE, r#"{"state":"OFF"}"#);
+    rig.pass(400);
+    rig.expect_verdict(id, 200, "confirmed: power OFF");
+}
+
+#[test]
+fn neither_state_that_follows_a_command_confirms_it() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(40);
+    echo(&mut rig, "ON", "ON");
+    rig.pass(5_000);
+    rig.expect_verdict(
+        id,
+        409,
+        "indeterminate: the device has not confirmed it; last known power ON",
+    );
+}
+
+#[test]
+fn a_lamp_that_acknowledges_and_does_nothing_is_found_out() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(40);
+    echo(&mut rig, "OFF", "ON");
+    rig.pass(60);
+    rig.live(STATE, r#"{"state":"OFF"}"#);
+    for _ in 0..5 {
+        rig.pass(1_000);
+        rig.live(STATE, r#"{"state":"OFF"}"#);
+    }
+    rig.expect_verdict(id, 500, "refused: still OFF");
+}
+
+#[test]
+fn a_report_of_something_else_does_not_pass_for_the_answer_to_a_read() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(200);
+    echo(&mut rig, "OFF", "ON");
+    // The bridge still believes what it was told when the meter of the plug reports.
+    rig.pass(60);
+    rig.live(STATE, r#"{"state":"ON","power":12}"#);
+    rig.pass(190);
+    rig.live(STATE, r#"{"state":"OFF","power":12}"#);
+    for _ in 0..5 {
+        rig.expect_open(id);
+        rig.pass(900);
+        rig.live(STATE, r#"{"state":"OFF"}"#);
+    }
+    rig.pass(500);
+    rig.expect_verdict(id, 500, "refused: still OFF");
+}
+
+#[test]
+fn a_lamp_that_is_dead_is_unreachable_for_the_reason_in_the_log() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(300);
+    let line = "z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: ZCL command 0x00124b0000000002/1 \
+                genOnOff.off({}, {\\\"timeout\\\":10000}) failed (Delivery failed for '1001'.)'";
+    rig.live(LOGGING, &format!(r#"{{"level":"error","message":"{line}"}}"#));
+    rig.pass(5_000);
+    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001");
+    let Some(Availability::Offline { part: Part::Device, since, .. }) = rig.availability.last()
+    else {
+        panic!("{:?}", rig.availability)
+    };
+    assert!(since.as_millis() >= 1_000);
+}
+
+#[test]
+fn a_second_failure_that_the_bridge_does_not_log_again_does_not_hide_the_first() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(300);
+    let line = r#"{"message":"z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: x failed (no route)'"}"#;
+    rig.live(LOGGING, line);
+    rig.take();
+    rig.pass(4_000);
+    assert!(rig.sent().iter().any(|(topic, _)| topic == SET), "it is told once more");
+    rig.pass(1_000);
+    rig.expect_verdict(id, 503, "unreachable: no route");
+}
+
+#[test]
+fn lines_about_other_lamps_and_about_replaced_commands_are_not_taken() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    for line in [
+        r#"{"message":"z2m: Publish 'set' 'state' to 'bulb' failed: 'Error: x failed (no route)'"}"#,
+        r#"{"message":"z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: x failed (Request superseded)'"}"#,
+        r#"{"message":"z2m:mqtt: MQTT publish: topic 'zigbee2mqtt/hall/bulb'"}"#,
+    ] {
+        rig.live(LOGGING, line);
+    }
+    rig.pass(5_000);
+    rig.expect_verdict(
+        id,
+        409,
+        "indeterminate: the device has not confirmed it; last known power OFF",
+    );
+}
+
+#[test]
+fn a_retained_state_confirms_nothing() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(40);
+    echo(&mut rig, "OFF", "ON");
+    rig.pass(60);
+    rig.retained(STATE, r#"{"state":"ON"}"#);
+    rig.pass(1_000);
+    rig.expect_open(id);
+}
+
+#[test]
+fn what_a_restarted_bridge_replays_confirms_nothing_and_the_command_is_sent_again() {
+    let mut rig = bulb();
+    let id = rig.switch(true);
+    rig.pass(40);
+    echo(&mut rig, "OFF", "ON");
+    rig.take();
+    rig.pass(60);
+    rig.take();
+    rig.live("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#);
+    rig.live(STATE, r#"{"state":"ON"}"#);
+    rig.pass(1_900);
+    rig.live(STATE, r#"{"state":"ON"}"#);
+    rig.expect_sent(&[]);
+    rig.expect_open(id);
+    rig.pass(150);
+    assert_eq!(rig.sent()[0], (SET.to_owned(), r#"{"state":"ON"}"#.to_owned()));
+}
+
+#[test]
+fn a_group_confirms_nothing() {
+    let mut rig = Rig::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/all", group = true }"#);
+    let id = rig.switch(true);
+    rig.expect_sent(&[("zigbee2mqtt/all/set", r#"{"state":"ON"}"#)]);
+    rig.live("zigbee2mqtt/all", r#"{"state":"ON"}"#);
+    rig.pass(6_000);
+    rig.expect_verdict(id, 409, "indeterminate: a group does not confirm what its members do");
+}
+
+#[test]
+fn nothing_is_sent_while_the_bridge_is_offline() {
+    let mut rig = bulb();
+    rig.retained("zigbee2mqtt/hall/bulb/availability", r#"{"state":"online"}"#);
+    rig.retained("zigbee2mqtt/bridge/state", r#"{"state":"offline"}"#);
+    let id = rig.switch(true);
+    rig.expect_sent(&[]);
+    rig.expect_verdict(id, 503, "unreachable: Zigbee2MQTT is offline");
+    let last = rig.availability.last();
+    assert!(matches!(last, Some(Availability::Offline { part: Part::Bridge, .. })), "{last:?}");
+}
+
+#[test]
+fn a_lamp_that_is_said_to_be_offline_is_told_and_has_three_seconds() {
+    let mut rig = bulb();
+    rig.retained("zigbee2mqtt/hall/bulb/availability", r#"{"state":"offline"}"#);
+    let id = rig.switch(true);
+    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    rig.pass(2_990);
+    rig.expect_open(id);
+    rig.pass(20);
+    assert_eq!(rig.verdicts.len(), 1);
+}
+
+#[test]
+fn a_change_to_what_is_wanted_is_enough_where_the_bridge_is_not_optimistic() {
+    let mut rig =
+        Rig::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb", optimistic = false }"#);
+    rig.live(STATE, r#"{"state":"OFF"}"#);
+    let id = rig.switch(true);
+    rig.pass(30);
+    rig.live(STATE, r#"{"state":"OFF"}"#);
+    rig.pass(30);
+    rig.live(STATE, r#"{"state":"ON"}"#);
+    rig.pass(110);
+    rig.expect_verdict(id, 200, "confirmed: power ON");
+}
+
+#[test]
+fn a_raw_read_confirms_at_once() {
+    let mut rig = raw();
+    let id = rig.switch(true);
+    rig.take();
+    rig.pass(30);
+    echo(&mut rig, "OFF", "ON");
+    let (transaction, read) = take_read(&mut rig);
+    assert_eq!(read["action"], "raw");
+    let params = &read["params"];
+    assert_eq!(params["ieee_address"], "0x00124b0000000002");
+    assert_eq!(params["network_address"], 1001);
+    assert_eq!(params["dst_endpoint"], 11, "the endpoint that has the cluster");
+    assert_eq!(params["cluster_key"], "genOnOff");
+    assert_eq!(params["zcl"]["command_key"], "read");
+    assert_eq!(params["zcl"]["payload"], json!([{"attrId": 0}]));
+    let left = params["timeout"].as_u64().unwrap();
+    assert!(left < 5_000 && left > 4_000, "what is left of the deadline: {left}");
+    rig.pass(20);
+    answer(&mut rig, &transaction, 6, &on_off(true));
+    rig.expect_verdict(id, 200, "confirmed: power ON");
+}
+
+#[test]
+fn a_lamp_that_lies_or_refuses_is_found_out_by_raw_reads() {
+    let mut rig = raw();
+    let id = rig.switch(true);
+    rig.pass(30);
+    echo(&mut rig, "OFF", "ON");
+    for _ in 0..20 {
+        let sent = rig.take();
+        for read in sent.iter().filter(|p| p.topic.ends_with("/request/action")) {
+            let json: Json = serde_json::from_slice(&read.payload).unwrap();
+            answer(&mut rig, json["transaction"].as_str().unwrap(), 6, &on_off(false));
+        }
+        rig.pass(300);
+    }
+    rig.expect_verdict(id, 500, "refused: still OFF");
+}
+
+#[test]
+fn a_raw_read_that_cannot_be_delivered_is_unreachable_and_the_command_goes_out_again() {
+    let mut rig = raw();
+    let id = rig.switch(true);
+    rig.pass(200);
+    let (transaction, _) = take_read(&mut rig);
+    fail(&mut rig, &transaction, "Delivery failed for '1001'.");
+    rig.pass(2_000);
+    let sets = rig.sent().into_iter().filter(|(topic, _)| topic == SET).count();
+    assert!(sets >= 1, "told once more");
+    rig.pass(5_000);
+    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
+}
+
+#[test]
+fn answers_to_other_questions_confirm_nothing() {
+    let mut rig = raw();
+    let first = rig.switch(false);
+    rig.pass(200);
+    let (old, _) = take_read(&mut rig);
+    let second = rig.switch(true);
+    rig.expect_verdict(first, 409, "indeterminate: a newer command replaced it");
+    answer(&mut rig, &old, 6, &on_off(true));
+    answer(&mut rig, "hearthd-1", 6, &on_off(true));
+    answer(&mut rig, "somebody's", 6, &on_off(true));
+    rig.expect_open(second);
+    let read = rig.published.len();
+    rig.pass(300);
+    assert!(rig.published.len() > read);
+    let (transaction, _) = take_read(&mut rig);
+    rig.retained("zigbee2mqtt/bridge/response/action", "{}");
+    answer(&mut rig, &transaction, 6, &on_off(true));
+    rig.expect_verdict(second, 200, "confirmed: power ON");
+}
+
+#[test]
+fn a_read_follows_a_lamp_that_joined_again() {
+    let mut rig = raw();
+    rig.live("zigbee2mqtt/bridge/devices", &devices(2002).to_string());
+    rig.switch(true);
+    rig.pass(200);
+    assert_eq!(take_read(&mut rig).1["params"]["network_address"], 2002);
+}
+
+#[test]
+fn a_lamp_that_the_bridge_does_not_know_is_unreachable() {
+    let mut rig = Rig::of(RAW);
+    rig.retained("zigbee2mqtt/bridge/devices", "[]");
+    let id = rig.switch(true);
+    rig.pass(5_000);
+    rig.expect_verdict(id, 503, "unreachable: Zigbee2MQTT has no device hall/bulb");
+}
+
+#[test]
+fn what_the_lamp_cannot_is_said_before_anything_is_sent() {
+    let mut rig = raw();
+    let warm = Wanted { color_temperature: Some(1_800), ..Wanted::default() };
+    let id = rig.command(warm);
+    rig.expect_verdict(id, 422, "hall/bulb takes 2203 to 4000 K");
+    let color = Color { hue: 10.0, saturation: 90.0 };
+    let id = rig.command(Wanted { color: Some(color), ..Wanted::default() });
+    rig.expect_verdict(id, 422, "hall/bulb has no color");
+    rig.expect_sent(&[]);
+    let edge = Wanted { color_temperature: Some(2_200), ..Wanted::default() };
+    let id = rig.command(edge);
+    rig.expect_open(id);
+    rig.expect_sent(&[(SET, r#"{"color_temp":454}"#)]);
+}
+
+#[test]
+fn brightness_and_color_temperature_are_read_from_their_clusters() {
+    let mut rig = raw();
+    let wanted =
+        Wanted { brightness: Some(40), color_temperature: Some(3_000), ..Wanted::default() };
+    let id = rig.command(wanted);
+    rig.expect_sent(&[(SET, r#"{"brightness":102,"color_temp":333,"state":"ON"}"#)]);
+    rig.pass(200);
+    let reads = rig.take();
+    assert_eq!(reads.len(), 3);
+    let answers: [(u16, &[u8]); 3] = [
+        (6, &[24, 2, 1, 0, 0, 0, 16, 1]),
+        // 100 is within what lamps drift by; 330 mireds within 2 percent.
+        (8, &[24, 3, 1, 0, 0, 0, 32, 100]),
+        (0x300, &[24, 4, 1, 7, 0, 0, 33, 74, 1, 8, 0, 0, 48, 2]),
+    ];
+    for (read, (cluster, bytes)) in reads.iter().zip(answers) {
+        rig.expect_open(id);
+        let json: Json = serde_json::from_slice(&read.payload).unwrap();
+        answer(&mut rig, json["transaction"].as_str().unwrap(), cluster, bytes);
+    }
+    rig.expect_verdict(id, 200, "confirmed: power ON, brightness 39 %, color_temperature 3030 K");
+}
+
+#[test]
+fn a_transition_is_judged_when_it_is_over() {
+    let mut rig = raw();
+    let id = rig.command(Wanted { brightness: Some(100), transition: 2.0, ..Wanted::default() });
+    rig.expect_sent(&[(SET, r#"{"brightness":254,"state":"ON","transition":2.0}"#)]);
+    echo(&mut rig, "OFF", "ON");
+    rig.pass(1_990);
+    rig.expect_sent(&[]);
+    rig.pass(200);
+    let reads = rig.take();
+    assert_eq!(reads.len(), 2, "it is asked at the end of the way");
+    for (read, bytes) in reads.iter().zip([[16, 1], [32, 254]]) {
+        let json: Json = serde_json::from_slice(&read.payload).unwrap();
+        let cluster = if bytes[0] == 16 { 6 } else { 8 };
+        let answered = [24, 2, 1, 0, 0, 0, bytes[0], bytes[1]];
+        answer(&mut rig, json["transaction"].as_str().unwrap(), cluster, &answered);
+    }
+    rig.expect_verdict(id, 200, "confirmed: power ON, brightness 100 %");
+}
+
+#[test]
+fn off_with_a_transition_is_no_refusal_while_it_lasts() {
+    let mut rig = raw();
+    let off = Wanted { power: Some(false.into()), transition: 4.0, ..Wanted::default() };
+    let id = rig.command(off);
+    rig.pass(4_200);
+    let (transaction, _) = take_read(&mut rig);
+    answer(&mut rig, &transaction, 6, &on_off(true));
+    rig.pass(800);
+    rig.expect_verdict(
+        id,
+        409,
+        "indeterminate: the transition takes longer than the deadline; last known power ON",
+    );
+}
+
+#[test]
+fn a_bridge_that_does_not_answer_is_unreachable() {
+    let mut rig = raw();
+    let id = rig.switch(true);
+    rig.pass(5_000);
+    rig.expect_verdict(id, 503, "unreachable: nothing answers");
+}
+
+#[test]
+fn a_toggle_of_what_is_not_known_is_read_first() {
+    let mut rig = raw();
+    let wanted = Wanted { power: Some(hearthd_confirm::Switch::Toggle), ..Wanted::default() };
+    let id = rig.command(wanted.clone());
+    let (transaction, _) = take_read(&mut rig);
+    answer(&mut rig, &transaction, 6, &on_off(true));
+    rig.expect_sent(&[(SET, r#"{"state":"OFF"}"#)]);
+    rig.pass(160);
+    let (transaction, _) = take_read(&mut rig);
+    answer(&mut rig, &transaction, 6, &on_off(false));
+    rig.expect_verdict(id, 200, "confirmed: power OFF");
+    rig.command(wanted);
+    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+}
+
+#[test]
+fn a_lost_connection_leaves_a_command_open_and_sends_it_again() {
+    let mut rig = raw();
+    let id = rig.switch(true);
+    rig.take();
+    rig.handle(Event::Link { up: false });
+    rig.pass(1_000);
+    rig.expect_sent(&[]);
+    rig.expect_open(id);
+    rig.handle(Event::Link { up: true });
+    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    rig.handle(Event::Link { up: false });
+    rig.pass(5_000);
+    rig.expect_verdict(id, 409, "indeterminate: the connection to the broker was lost");
+    let id = rig.switch(true);
+    rig.expect_verdict(id, 503, "unreachable: no connection to the broker");
+}
+
+#[test]
+fn a_relay_of_several_has_keys_with_its_name() {
+    let table = r#"zigbee2mqtt = { topic = "z/plug", base = "z", suffix = "left" }"#;
+    let mut rig = Rig::of(table);
+    rig.switch(true);
+    rig.expect_sent(&[("z/plug/set", r#"{"state_left":"ON"}"#)]);
+    rig.live("z/plug", r#"{"state_left":"ON","state_right":"OFF"}"#);
+    assert_eq!(rig.observed, ["claim: power ON"]);
+}
+
+#[test]
+fn a_refresh_reads_what_is_known_of_the_lamp() {
+    let mut rig = raw();
+    rig.handle(Event::Refresh);
+    let (transaction, _) = take_read(&mut rig);
+    answer(&mut rig, &transaction, 6, &on_off(true));
+    assert_eq!(rig.observed, ["Reply: power ON"]);
+}
