@@ -7,10 +7,11 @@ use std::{
 
 use crate::{
     Availability, Backend, Command, CommandId, Doubt, Event, Evidence, Message, Output, Property,
-    Publication, PublishError, Queued, Readings, Switch, Token, Value, Verdict, Wanted,
+    Publication, PublishError, Queued, Readings, Token, Value, Verdict,
     availability::Parts,
     family::{Dialect, Frame, Meaning, Reading, Reply, Rules, States, Tokens},
-    goal::Goal,
+    goal::{Goal, SLOWEST},
+    target::target,
 };
 
 /// What a bridge says this long after its start are states that it remembers.
@@ -21,6 +22,8 @@ const MAYBE_BACK: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a sleeping device may take before its command is overdue.
 const OVERDUE: Duration = Duration::from_secs(30 * 60);
+/// How long after the end of a command a device may still say something because of it.
+const IN_FLIGHT: Duration = Duration::from_secs(10);
 /// How many questions are remembered; older ones go first.
 const MAX_QUESTIONS: usize = 64;
 
@@ -43,12 +46,16 @@ pub struct Confirmer {
     questions: BTreeMap<Token, Question>,
     /// How many messages were published.
     published: u64,
+    /// How long the device takes for one thing, of late.
+    pace: Duration,
     /// The last values that anybody said.
     last: Readings,
     /// The last values that the device itself said.
     confirmed: Readings,
     /// Until when states are those that a bridge remembers.
     replays_until: Duration,
+    /// What commands that are over may yet cause to be said: since when, how many, and when the last of them was over.
+    in_flight: Option<(Duration, u32, Duration)>,
     outputs: VecDeque<Output>,
 }
 
@@ -57,6 +64,7 @@ struct Question {
     number: u64,
     /// The command that it belongs to; none for what somebody else wanted to know.
     goal: Option<CommandId>,
+    at: Duration,
     sets: bool,
 }
 
@@ -77,9 +85,11 @@ impl Confirmer {
             goals: Vec::new(),
             questions: BTreeMap::new(),
             published: 0,
+            pace: Duration::ZERO,
             last: Readings::default(),
             confirmed: Readings::default(),
             replays_until: Duration::ZERO,
+            in_flight: None,
             outputs: VecDeque::new(),
         }
     }
@@ -126,13 +136,15 @@ impl Confirmer {
     }
 
     fn command(&mut self, Command { id, wanted, deadline }: Command) {
-        let (target, toggles) = match self.target(&wanted) {
+        let (target, toggles) = match target(&wanted, &self.dialect, &self.confirmed) {
             Ok(target) => target,
             Err(reason) => return self.answer(id, Verdict::Unsupported { reason }),
         };
         let mut goal = Goal::new(id, target, wanted.transition, deadline);
         goal.toggles = toggles;
+        goal.pace = self.pace;
         self.supersede(&mut goal);
+        goal.replaced = self.in_flight();
         if let Some((reason, since)) = self.unreachable() {
             return self.answer(id, Verdict::Unreachable { reason, since });
         }
@@ -164,80 +176,6 @@ impl Confirmer {
         self.goals.push(goal);
     }
 
-    /// Returns what is wanted as values, and whether the power among them is to be turned over.
-    fn target(&self, wanted: &Wanted) -> Result<(Readings, bool), String> {
-        let Wanted { power, brightness, color_temperature, color, transition, setpoint } = *wanted;
-        if !(0.0..=3_600.0).contains(&transition) {
-            return Err(format!("a transition of {transition} s is not 0 to 3600 s"));
-        }
-        if transition > 0.0 && !self.dialect.has_transition() {
-            return Err("the device changes at once; it has no transition".to_owned());
-        }
-        let mut target = Readings::default();
-        let mut toggles = false;
-        match (power, brightness) {
-            (_, Some(percent @ 101..)) => {
-                return Err(format!("brightness {percent} is not 0 to 100 %"));
-            }
-            (Some(Switch::On), Some(0)) => {
-                return Err("a light at brightness 0 is not on".to_owned());
-            }
-            (Some(Switch::Toggle), Some(_)) => {
-                return Err("a brightness and a toggle contradict each other".to_owned());
-            }
-            (Some(Switch::Off), _) | (None, Some(0)) => target.insert(Value::Power(false)),
-            (Some(Switch::On) | None, Some(percent)) => {
-                target.insert(Value::Power(true));
-                target.insert(Value::Brightness(f64::from(percent)));
-            }
-            (Some(Switch::On), None) => target.insert(Value::Power(true)),
-            (Some(Switch::Toggle), None) => match self.confirmed.power() {
-                Some(on) => target.insert(Value::Power(!on)),
-                None => {
-                    toggles = true;
-                    target.insert(Value::Power(true));
-                }
-            },
-            (None, None) => {}
-        }
-        match (color_temperature, color) {
-            (Some(_), Some(_)) => {
-                return Err("a color and a color temperature exclude each other".to_owned());
-            }
-            (Some(0), None) => return Err("0 is not a color temperature".to_owned()),
-            (Some(kelvin), None) => target.insert(Value::ColorTemperature(f64::from(kelvin))),
-            (None, Some(color)) => {
-                let in_range =
-                    (0.0..=360.0).contains(&color.hue) && (0.0..=100.0).contains(&color.saturation);
-                if !in_range {
-                    return Err(
-                        "a color has a hue of 0 to 360 and a saturation of 0 to 100".to_owned()
-                    );
-                }
-                target.insert(Value::Color(color));
-            }
-            (None, None) => {}
-        }
-        if let Some(celsius) = setpoint {
-            if !celsius.is_finite() {
-                return Err(format!("{celsius} is not a temperature"));
-            }
-            target.insert(Value::Setpoint(celsius));
-        }
-        if target.is_empty() {
-            return Err("nothing is wanted".to_owned());
-        }
-        // What is dark shows no color: it is said once the light is on.
-        if target.power() == Some(false) {
-            let dark = [Property::Power, Property::Setpoint];
-            target = target.values().filter(|value| dark.contains(&value.property())).collect();
-        }
-        if let Some(missing) = target.properties().find(|property| !self.dialect.has(*property)) {
-            return Err(format!("the device has no {}", missing.as_str()));
-        }
-        self.dialect.unsupported(&target).map_or(Ok((target, toggles)), Err)
-    }
-
     /// Returns why nothing is sent, and since when.
     fn unreachable(&self) -> Option<(String, Duration)> {
         if !self.parts.link.is_online() {
@@ -251,6 +189,23 @@ impl Confirmer {
         Some(("the device is offline".to_owned(), since))
     }
 
+    /// Remembers of a command that is over what may yet be said because of it.
+    fn forget(&mut self, goal: &Goal) {
+        if let Some(took) = goal.heard_after().filter(|_| !self.rules.sleepy) {
+            self.note_pace(took);
+        }
+        let Some((first, count)) = goal.in_flight_after() else { return };
+        let (earlier, others) = self.in_flight().unwrap_or((first, 0));
+        // What the command itself counts was taken from here.
+        self.in_flight = Some((earlier.min(first), others.max(count), self.now));
+    }
+
+    /// Returns when the first message was sent whose effect may yet be said, and how many there are.
+    fn in_flight(&self) -> Option<(Duration, u32)> {
+        let (first, count, until) = self.in_flight?;
+        (self.now < until + IN_FLIGHT).then_some((first, count))
+    }
+
     /// Ends the commands that a new one replaces.
     fn supersede(&mut self, goal: &mut Goal) {
         for other in std::mem::take(&mut self.goals) {
@@ -258,7 +213,7 @@ impl Confirmer {
                 self.goals.push(other);
                 continue;
             }
-            goal.replace(&other);
+            self.forget(&other);
             if !other.queued {
                 let last = self.last.of_properties(&other.target);
                 self.answer(other.id, Verdict::Indeterminate { doubt: Doubt::Superseded, last });
@@ -284,6 +239,9 @@ impl Confirmer {
 
     fn bridge(&mut self, online: bool, retained: bool) {
         self.parts.bridge = self.parts.bridge.then(self.now, online);
+        if !(online && retained) {
+            self.goals.iter_mut().for_each(Goal::interrupt);
+        }
         if !online {
             return;
         }
@@ -302,6 +260,8 @@ impl Confirmer {
         self.parts.device = self.parts.device.then(self.now, online);
         if online {
             self.parts.failure = None;
+        } else {
+            self.goals.iter_mut().for_each(Goal::interrupt);
         }
         if online && was_offline && !retained {
             for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some()) {
@@ -334,9 +294,10 @@ impl Confirmer {
     }
 
     fn reply(&mut self, token: Token, reply: Reply) {
-        let Some(Question { number, goal: of, .. }) = self.questions.remove(&token) else {
+        let Some(Question { number, goal: of, at, .. }) = self.questions.remove(&token) else {
             return;
         };
+        self.note_pace(self.now.saturating_sub(at));
         match reply {
             Reply::State(readings) => {
                 self.parts.failure = None;
@@ -344,26 +305,33 @@ impl Confirmer {
                 self.confirmed.merge(&readings);
                 self.turn_over(&readings);
                 for goal in &mut self.goals {
-                    goal.take_reply(self.now, number, &readings);
+                    goal.take_reply(self.now, number, &readings, self.rules);
                 }
                 let evidence = Some(Evidence::Reply);
                 self.outputs.push_back(Output::Observed { readings, evidence });
             }
             Reply::Taken => {
                 self.parts.failure = None;
+                let (now, rules) = (self.now, self.rules);
+                self.goals_of(of).for_each(|goal| goal.hint(now, rules));
+            }
+            Reply::Unreachable(reason) => {
+                let (now, rules) = (self.now, self.rules);
                 self.goals_of(of).for_each(|goal| {
-                    goal.unanswered = 0;
-                    goal.hint(goal.sent.unwrap_or_default());
+                    goal.failure = Some(reason.clone());
+                    goal.note_answered(now, rules);
+                    // What could not be delivered may get through now.
+                    let again = goal.sent.map(|sent| (sent + RETRY).max(now));
+                    goal.again = again.filter(|_| !rules.sleepy);
                 });
             }
-            Reply::Unreachable(reason) => self.goals_of(of).for_each(|goal| {
-                goal.unanswered = 0;
-                goal.failure = Some(reason.clone());
-            }),
-            Reply::Refused(reason) => self.goals_of(of).for_each(|goal| {
-                goal.unanswered = 0;
-                goal.refusal = Some(reason.clone());
-            }),
+            Reply::Refused(reason) => {
+                let (now, rules) = (self.now, self.rules);
+                self.goals_of(of).for_each(|goal| {
+                    goal.refusal = Some(reason.clone());
+                    goal.note_answered(now, rules);
+                });
+            }
             Reply::Unsupported(reason) => {
                 self.parts.failure = None;
                 if let Some(id) = of
@@ -373,6 +341,15 @@ impl Confirmer {
                     self.answer(id, Verdict::Unsupported { reason });
                 }
             }
+        }
+    }
+
+    /// Notes how long something took; what took longer is forgotten slowly.
+    fn note_pace(&mut self, took: Duration) {
+        // What took longer was rather away than slow.
+        self.pace = took.max(self.pace / 2).min(SLOWEST);
+        for goal in &mut self.goals {
+            goal.pace = self.pace;
         }
     }
 
@@ -424,6 +401,7 @@ impl Confirmer {
         self.parts.link = self.parts.link.then(self.now, up);
         if !up {
             self.questions.clear();
+            self.goals.iter_mut().for_each(Goal::interrupt);
             return;
         }
         let now = self.now;
@@ -477,6 +455,8 @@ impl Confirmer {
             && stands <= self.now
         {
             self.parts.failure = None;
+            self.forget(goal);
+            self.in_flight = None;
             self.confirmed.merge(&readings);
             if goal.queued {
                 let queued = Queued::Confirmed;
@@ -497,6 +477,7 @@ impl Confirmer {
             return false;
         }
         let verdict = self.conclude(goal);
+        self.forget(goal);
         let sleeps = matches!(verdict, Verdict::Indeterminate { doubt: Doubt::Queued, .. });
         self.answer(goal.id, verdict);
         if sleeps {
@@ -541,22 +522,25 @@ impl Confirmer {
 
     /// Asks the device how it is.
     fn ask(&mut self, goal: &mut Goal) {
-        let failed = goal.failure.is_some() && !self.rules.sleepy;
+        let failed = goal.failure.is_some()
+            && self.rules.read == Reading::Uncorrelated
+            && !self.rules.sleepy;
         let stale = goal.sent.is_some_and(|sent| sent + RETRY <= self.now);
         if self.rules.read == Reading::ByCommand {
             goal.note_asked(self.now, self.rules);
-            if goal.met().is_none() && goal.is_silent() && stale {
+            if goal.met().is_none() && stale {
                 let ask = goal.ask;
                 self.send(goal);
                 goal.ask = ask;
             }
             return;
         }
-        if failed && stale {
+        let long_ago = goal.sent.is_some_and(|sent| sent + MAYBE_BACK <= self.now);
+        if failed && long_ago {
             // What could not be delivered may get through now; and whether it did is asked as well.
             self.send(goal);
         }
-        let properties: Vec<Property> = goal.target.properties().collect();
+        let properties = goal.open_properties(self.rules);
         let left = goal.deadline.saturating_sub(self.now).min(OVERDUE);
         match self.dialect.read(&properties, left, &mut self.tokens) {
             Ok(frames) => self.publish(frames, Some(goal.id), false, goal.deadline),
@@ -573,7 +557,8 @@ impl Confirmer {
         deadline: Duration,
     ) {
         for Frame { token, topic, payload, qos, reply } in frames {
-            self.questions.insert(token, Question { number: self.published, goal, sets });
+            self.questions
+                .insert(token, Question { number: self.published, goal, at: self.now, sets });
             self.published += 1;
             let expiry = deadline.saturating_sub(self.now).min(OVERDUE);
             let publication = Publication { token, topic, payload, qos, expiry, reply };

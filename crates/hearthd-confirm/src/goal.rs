@@ -11,15 +11,23 @@ use crate::{
 const FIRMWARE_STANDS: Duration = Duration::from_millis(100);
 /// The same where a bridge passes states on: what it says of other things may come between.
 const BRIDGE_STANDS: Duration = Duration::from_millis(300);
+/// The slowest that a device is taken for.
+pub(crate) const SLOWEST: Duration = Duration::from_millis(1_500);
 /// How long after the end of a transition a device may still say that it is on its way.
 const AFTER_TRANSITION: Duration = Duration::from_millis(1_500);
 /// A bridge says the old state and what it was told as two messages: what comes so soon is no answer to a read.
 const AFTER_ECHO: Duration = Duration::from_millis(50);
+/// How far apart the answers may be that confirm one command.
+const TOGETHER: Duration = Duration::from_millis(1_500);
 /// A device that says much is not asked about each word.
 const BETWEEN_HINTS: Duration = Duration::from_millis(100);
-/// How often a device is asked, at the least.
+/// How often a device is asked that answers, at the least: first soon, then once a second.
 const BETWEEN_ASKS: [Duration; 3] =
     [Duration::from_millis(300), Duration::from_millis(600), Duration::from_secs(1)];
+/// How long an answer may take before the question is taken for lost.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(2_500);
+/// The longest time between two questions to a device that says nothing.
+const LONGEST_BETWEEN_ASKS: Duration = Duration::from_secs(4);
 
 /// A command on its way.
 #[derive(Clone, Debug)]
@@ -44,11 +52,19 @@ pub(crate) struct Goal {
     pub(crate) asks: usize,
     /// Questions since the last answer.
     pub(crate) unanswered: usize,
+    /// Whether there was a reason to ask while an answer was awaited.
+    hinted: bool,
+    /// How long the device takes for one thing, as far as it has shown.
+    pub(crate) pace: Duration,
+    /// When it was first as wanted.
+    met_at: Option<Duration>,
     /// Why the device could not be asked or told the last time.
     pub(crate) failure: Option<String>,
     /// Why the command could not be published.
     pub(crate) unpublished: Option<&'static str>,
-    /// When the first of the commands that this one replaced was sent, and how many of them were not answered.
+    /// Whether the device or its bridge has said what was wanted since it was sent.
+    heard: bool,
+    /// When the first of the earlier messages was sent whose effect may yet be said, and how many there are.
     pub(crate) replaced: Option<(Duration, u32)>,
     /// What the device said to the command.
     pub(crate) refusal: Option<String>,
@@ -97,8 +113,12 @@ impl Goal {
             asked: None,
             asks: 0,
             unanswered: 0,
+            hinted: false,
+            pace: Duration::ZERO,
+            met_at: None,
             failure: None,
             unpublished: None,
+            heard: false,
             replaced: None,
             refusal: None,
             echo: None,
@@ -120,12 +140,14 @@ impl Goal {
             .any(|mine| target.properties().any(|its| group(mine) == group(its)))
     }
 
-    /// Notes that this command replaces another.
-    pub(crate) fn replace(&mut self, other: &Self) {
-        let Some(sent) = other.sent.filter(|_| !other.queued) else { return };
-        let (first, count) = other.replaced.unwrap_or((sent, 0));
-        let (mine, others) = self.replaced.unwrap_or((first, 0));
-        self.replaced = Some((mine.min(first), others + count + 1));
+    /// Returns when the first message was sent whose effect may yet be said, and how many there are.
+    pub(crate) fn in_flight_after(&self) -> Option<(Duration, u32)> {
+        // What could not be delivered is not on its way.
+        let sent = self.sent.filter(|_| !self.queued && self.failure.is_none())?;
+        // A question that was not answered can be ahead of the next command as well.
+        let own = u32::from(!self.heard) + u32::from(self.unanswered > 0);
+        let (first, count) = self.replaced.unwrap_or((sent, 0));
+        (count + own > 0).then_some((first, count + own))
     }
 
     /// Turns over what was to be toggled, now that it is known.
@@ -139,6 +161,10 @@ impl Goal {
     /// Notes that the command was sent as messages from this number on.
     pub(crate) fn note_sent(&mut self, now: Duration, number: u64, rules: Rules) {
         self.first.get_or_insert(number);
+        if self.unpublished.is_none() {
+            self.replaced = self.in_flight_after().or(self.replaced);
+        }
+        self.heard = false;
         self.sent = Some(now);
         self.again = None;
         self.unpublished = None;
@@ -162,10 +188,21 @@ impl Goal {
         self.asked = Some(now);
         self.asks += 1;
         self.unanswered += 1;
-        let interval = BETWEEN_ASKS[(self.asks - 1).min(BETWEEN_ASKS.len() - 1)];
+        self.hinted = false;
+        // One question at a time: a slow device would never catch up with more.
+        let patience = match rules.read {
+            Reading::Correlated | Reading::Uncorrelated => {
+                ANSWERS_WITHIN.max(self.interval(now, rules))
+            }
+            // Each is a command that the device carries out.
+            Reading::ByCommand => Duration::from_secs(self.asks.min(4) as u64),
+        };
         // A sleeping device is asked when it says something, and once at the beginning.
-        self.ask = if rules.sleepy { None } else { Some(now + interval) };
+        self.ask = (!rules.sleepy).then(|| now + patience.min(LONGEST_BETWEEN_ASKS));
         let asks_blindly = matches!(rules.states, States::Bridge { .. }) && self.echo.is_none();
+        if asks_blindly {
+            self.ask = self.ask.map(|ask| ask.min(now + BETWEEN_ASKS[2]));
+        }
         if asks_blindly && self.asks >= 2 {
             // The bridge does not repeat what it is told, or the device is slow: what comes now is an answer.
             self.echo = Some(Echo { at: now, took: self.took(now) });
@@ -184,19 +221,30 @@ impl Goal {
         if self.sent.is_none() || relevant.is_empty() {
             return;
         }
+        match rules.read {
+            Reading::Correlated => {}
+            Reading::Uncorrelated if self.unanswered == 0 => {}
+            Reading::Uncorrelated => self.note_answered(now, rules),
+            Reading::ByCommand => self.unanswered = 0,
+        }
         match (rules.states, rules.read) {
             (_, Reading::Correlated) => {
+                for value in relevant.values() {
+                    self.doubt(value);
+                }
                 if relevant.values().any(|value| self.is_met(value)) {
-                    self.hint(now);
+                    self.hint(now, rules);
                 }
             }
             (States::Firmware, _) => {
                 for value in relevant.values() {
                     let replied = self.seen.get(&value.property());
                     if replied.is_some_and(|seen| seen.evidence == Evidence::Reply) {
-                        self.hint(now);
+                        self.doubt(value);
+                        self.hint(now, rules);
                     } else {
-                        let stands = now + FIRMWARE_STANDS + self.took(now) * self.in_flight();
+                        let stands =
+                            now + FIRMWARE_STANDS + self.took(now).min(SLOWEST) * self.in_flight();
                         self.see(now, value, Evidence::Firmware, stands);
                     }
                 }
@@ -213,19 +261,21 @@ impl Goal {
                 }
                 match self.echo {
                     None if met => {
+                        self.heard = true;
                         self.echo = Some(Echo { at: now, took: self.took(now) });
-                        self.hint(now + AFTER_ECHO);
+                        self.hint(now + AFTER_ECHO, rules);
                     }
                     None => {}
                     Some(Echo { at, took }) => {
                         if let Some(asked) = self.asked.filter(|asked| *asked >= at) {
-                            let stands =
-                                (now + BRIDGE_STANDS).max(asked + took * (2 + self.in_flight()));
+                            let stands = (now + BRIDGE_STANDS).max(
+                                asked + took.max(self.pace).min(SLOWEST) * (3 + self.in_flight()),
+                            );
                             for value in relevant.values() {
                                 self.see(now, value, Evidence::ReadBack, stands);
                             }
                         } else if rules.sleepy {
-                            self.hint(now);
+                            self.hint(now, rules);
                         }
                     }
                 }
@@ -234,19 +284,37 @@ impl Goal {
     }
 
     /// Takes in the answer to a question of this number.
-    pub(crate) fn take_reply(&mut self, now: Duration, number: u64, said: &Readings) {
+    pub(crate) fn take_reply(&mut self, now: Duration, number: u64, said: &Readings, rules: Rules) {
         if self.first.is_none_or(|first| number < first) {
             return;
         }
-        self.unanswered = 0;
-        self.failure = None;
         for value in said.of_properties(&self.target).values() {
             self.see(now, value, Evidence::Reply, now);
         }
+        self.note_answered(now, rules);
+    }
+
+    /// Notes that a question was answered in some way, so that the next can follow.
+    pub(crate) fn note_answered(&mut self, now: Duration, rules: Rules) {
+        self.unanswered = 0;
+        let next = self.asked.map_or(now, |asked| asked + self.interval(now, rules)).max(now);
+        let next = if std::mem::take(&mut self.hinted) { now } else { next };
+        self.ask = self.ask.map(|ask| ask.min(next));
+    }
+
+    /// Notes that what would contradict a state may have been lost.
+    pub(crate) fn interrupt(&mut self) {
+        self.seen.retain(|_, seen| seen.evidence == Evidence::Reply);
     }
 
     /// Has the device asked now, or once its transition is over.
-    pub(crate) fn hint(&mut self, now: Duration) {
+    pub(crate) fn hint(&mut self, now: Duration, rules: Rules) {
+        let awaits =
+            self.unanswered > 0 && self.asked.is_some_and(|asked| now < asked + ANSWERS_WITHIN);
+        if rules.read == Reading::Correlated && awaits {
+            self.hinted = true;
+            return;
+        }
         let end = self.sent.map_or(now, |sent| self.ends_at(sent));
         let again = self.asked.map_or(now, |asked| asked + BETWEEN_HINTS);
         let due = end.max(again).max(now);
@@ -257,7 +325,12 @@ impl Goal {
     pub(crate) fn met(&self) -> Option<(Readings, Evidence, Duration)> {
         self.sent?;
         let seen = || self.target.properties().map(|property| self.seen.get(&property));
-        let all_met = seen().all(|seen| seen.is_some_and(|seen| self.is_met(seen.value)));
+        let newest = seen().flatten().map(|seen| seen.at).max()?;
+        // What was read by questions far apart was perhaps never so at one time.
+        let together =
+            |seen: &Seen| seen.evidence != Evidence::Reply || newest <= seen.at + TOGETHER;
+        let all_met =
+            seen().all(|seen| seen.is_some_and(|seen| self.is_met(seen.value) && together(seen)));
         if !all_met {
             return None;
         }
@@ -265,6 +338,24 @@ impl Goal {
         let evidence = seen().flatten().map(|seen| seen.evidence).min()?;
         let stands = seen().flatten().map(|seen| seen.stands).max()?;
         Some((readings, evidence, stands))
+    }
+
+    /// Returns what is yet to be learned.
+    pub(crate) fn open_properties(&self, rules: Rules) -> Vec<Property> {
+        if rules.read == Reading::Correlated {
+            return self.target.properties().collect();
+        }
+        let is_open = |property: &Property| {
+            self.seen.get(property).is_none_or(|seen| !self.is_met(seen.value))
+        };
+        let open: Vec<Property> = self.target.properties().filter(is_open).collect();
+        if open.is_empty() { self.target.properties().collect() } else { open }
+    }
+
+    /// Returns how long it took until the device, or its bridge, said what was wanted.
+    pub(crate) fn heard_after(&self) -> Option<Duration> {
+        let echo = self.echo.filter(|_| self.heard).map(|echo| echo.at);
+        Some(echo.or(self.met_at)?.saturating_sub(self.sent?))
     }
 
     /// Returns what the command comes to at its deadline.
@@ -316,18 +407,21 @@ impl Goal {
             Reading::Uncorrelated => self
                 .asked
                 .is_none_or(|asked| asked <= seen.at + BETWEEN_ASKS[BETWEEN_ASKS.len() - 1] * 2),
-            Reading::ByCommand => true,
+            Reading::ByCommand => self.unanswered <= 1,
         };
         late && fresh
     }
 
-    /// Returns whether the device has said nothing since the command.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.seen.is_empty()
-    }
-
     fn is_met(&self, read: Value) -> bool {
         self.target.get(read.property()).is_some_and(|wanted| wanted.is_met_by(read))
+    }
+
+    /// Takes a reply for outdated where the device says otherwise since.
+    fn doubt(&mut self, said: Value) {
+        let outdated = |seen: &Seen| self.is_met(seen.value) && !self.is_met(said);
+        if self.seen.get(&said.property()).is_some_and(outdated) {
+            self.seen.remove(&said.property());
+        }
     }
 
     fn see(&mut self, now: Duration, value: Value, evidence: Evidence, stands: Duration) {
@@ -339,6 +433,24 @@ impl Goal {
             Some(_) | None => stands,
         };
         self.seen.insert(property, Seen { value, evidence, at: now, stands });
+        if self.met_at.is_none() && self.met().is_some() {
+            self.met_at = Some(now);
+            self.heard = true;
+        }
+    }
+
+    /// Returns how long to wait between two questions.
+    fn interval(&self, now: Duration, rules: Rules) -> Duration {
+        if rules.read == Reading::Uncorrelated && matches!(rules.states, States::Bridge { .. }) {
+            // A bridge that has not repeated the command has a slow radio, or a dead device to wait for.
+            let waited = if self.heard { Duration::ZERO } else { self.took(now) };
+            let pace =
+                if self.failure.is_some() { ANSWERS_WITHIN } else { self.pace.max(waited) * 3 / 2 };
+            return pace.clamp(BETWEEN_ASKS[2], ANSWERS_WITHIN);
+        }
+        let asks = self.asks.saturating_sub(1).min(BETWEEN_ASKS.len() - 1);
+        let each = self.pace * self.target.len() as u32;
+        BETWEEN_ASKS[asks].max(each * 3 / 2).min(LONGEST_BETWEEN_ASKS)
     }
 
     /// Returns how long this device takes to do what it is told, as far as can be told now.

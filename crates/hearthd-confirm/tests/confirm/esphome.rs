@@ -69,15 +69,31 @@ fn a_retained_state_confirms_nothing_and_a_silent_node_is_told_again() {
 }
 
 #[test]
-fn a_node_that_says_otherwise_has_refused_and_is_not_told_again() {
+fn a_node_that_says_otherwise_is_told_again_and_has_refused() {
     let mut rig = Rig::of(LIGHT);
     let id = rig.switch(true);
     rig.take();
-    rig.pass(20);
+    for seconds in [1, 1, 2] {
+        rig.live(STATE, r#"{"state":"OFF"}"#);
+        rig.pass(seconds * 1_000 + 10);
+        rig.expect_sent(&[(COMMAND, r#"{"state":"ON"}"#)]);
+    }
+    rig.live(STATE, r#"{"state":"OFF"}"#);
+    rig.pass(1_000);
+    rig.expect_verdict(id, 500, "refused: still OFF");
+}
+
+#[test]
+fn what_was_said_before_the_node_fell_silent_is_no_refusal() {
+    let mut rig = Rig::of(LIGHT);
+    let id = rig.switch(true);
     rig.live(STATE, r#"{"state":"OFF"}"#);
     rig.pass(5_000);
-    rig.expect_sent(&[]);
-    rig.expect_verdict(id, 500, "refused: still OFF");
+    rig.expect_verdict(
+        id,
+        409,
+        "indeterminate: the device has not confirmed it; last known power OFF",
+    );
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_lamp_that_is_dead_is_unreachable_for_the_reason_in_the_log() {
                 genOnOff.off({}, {\\\"timeout\\\":10000}) failed (Delivery failed for '1001'.)'";
     rig.live(LOGGING, &format!(r#"{{"level":"error","message":"{line}"}}"#));
     rig.pass(5_000);
-    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001");
+    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
     let Some(Availability::Offline { part: Part::Device, since, .. }) = rig.availability.last()
     else {
         panic!("{:?}", rig.availability)
@@ -188,9 +188,9 @@ fn a_second_failure_that_the_bridge_does_not_log_again_does_not_hide_the_first()
     let line = r#"{"message":"z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: x failed (no route)'"}"#;
     rig.live(LOGGING, line);
     rig.take();
-    rig.pass(2_000);
+    rig.pass(4_000);
     assert!(rig.sent().iter().any(|(topic, _)| topic == SET), "it is told once more");
-    rig.pass(5_000);
+    rig.pass(1_000);
     rig.expect_verdict(id, 503, "unreachable: no route");
 }
 
