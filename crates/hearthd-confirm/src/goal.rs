@@ -142,7 +142,8 @@ impl Goal {
 
     /// Returns when the first message was sent whose effect may yet be said, and how many there are.
     pub(crate) fn in_flight_after(&self) -> Option<(Duration, u32)> {
-        let sent = self.sent.filter(|_| !self.queued)?;
+        // What could not be delivered is not on its way.
+        let sent = self.sent.filter(|_| !self.queued && self.failure.is_none())?;
         // A question that was not answered can be ahead of the next command as well.
         let own = u32::from(!self.heard) + u32::from(self.unanswered > 0);
         let (first, count) = self.replaced.unwrap_or((sent, 0));

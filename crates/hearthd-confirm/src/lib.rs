@@ -44,6 +44,7 @@ mod confirmer;
 mod family;
 mod goal;
 mod sensor;
+mod target;
 mod timestamp;
 mod value;
 mod verdict;

@@ -295,8 +295,9 @@ impl Dialect {
             return None;
         }
         // The cause stands in the last parentheses, after the command's parameters.
-        let cause = reason.rsplit_once("failed (").map_or(reason, |(_, cause)| cause);
-        let cause = cause.trim_matches(|c| matches!(c, '\'' | '(' | ')' | '.' | ' '));
+        let reason = reason.trim_matches('\'');
+        let inner = reason.rsplit_once("failed (").map(|(_, cause)| cause.trim_end_matches(')'));
+        let cause = inner.unwrap_or(reason).trim_end_matches('.');
         Some(Meaning::Trouble(cause.to_owned()))
     }
 }

@@ -30,7 +30,7 @@ fn a_valve_takes_its_set_point_when_it_wakes() {
     rig.pass(100);
     rig.live(STATE, r#"{"occupied_heating_setpoint":21}"#);
     rig.pass(3_600_000);
-    assert_eq!(rig.queued, [(id, Queued::Pending), (id, Queued::Overdue), (id, Queued::Confirmed)]);
+    assert_eq!(rig.queued, [(id, Queued::Pending), (id, Queued::Confirmed)]);
     assert_eq!(rig.verdicts.len(), 1);
 }
 

@@ -172,7 +172,7 @@ fn a_lamp_that_is_dead_is_unreachable_for_the_reason_in_the_log() {
                 genOnOff.off({}, {\\\"timeout\\\":10000}) failed (Delivery failed for '1001'.)'";
     rig.live(LOGGING, &format!(r#"{{"level":"error","message":"{line}"}}"#));
     rig.pass(5_000);
-    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001");
+    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
     let Some(Availability::Offline { part: Part::Device, since, .. }) = rig.availability.last()
     else {
         panic!("{:?}", rig.availability)
