@@ -74,18 +74,7 @@ pub enum Input {
         answer: Answer,
     },
     /// A device reported the state of a property.
-    State {
-        /// Device ID.
-        device: String,
-        /// Property name.
-        property: String,
-        /// The state as it goes over the wire.
-        payload: Bytes,
-        /// The payload's type.
-        content_type: ContentType,
-        /// Whether the broker shall retain it.
-        retain: bool,
-    },
+    State(PropertyState),
     /// A device has something to remember; comes ahead of the answers that tell of it.
     Saved {
         /// Device ID.
@@ -99,6 +88,21 @@ pub enum Input {
     Elapsed,
     /// The daemon shall end: say `offline`, drain, disconnect.
     Shutdown,
+}
+
+/// The state of a property, as a device reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyState {
+    /// Device ID.
+    pub device: String,
+    /// Property name.
+    pub property: String,
+    /// The state as it goes over the wire.
+    pub payload: Bytes,
+    /// The payload's type.
+    pub content_type: ContentType,
+    /// Whether the broker shall retain it.
+    pub retain: bool,
 }
 
 /// What the hub wants done, in order.

@@ -13,7 +13,7 @@ use hearthd::{
     device::{DeviceEvent, Devices},
     plugin::{KindTable, Launcher, Plugins},
 };
-use hearthd_core::{Answer, Request, RequestId};
+use hearthd_core::{Answer, PropertyState, Request, RequestId};
 use tokio::runtime::Runtime;
 
 use crate::{hearth_plugin_entry_v1, probe::Strings};
@@ -282,7 +282,7 @@ fn exported_kinds() -> Vec<KindTable> {
 pub(crate) fn told(event: &DeviceEvent) -> String {
     match event {
         DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
-        DeviceEvent::State { device, property, payload, retain, .. } => {
+        DeviceEvent::State(PropertyState { device, property, payload, retain, .. }) => {
             let retained = if *retain { "" } else { " (not retained)" };
             format!("state {device}/{property}: {}{retained}", text(payload))
         }
