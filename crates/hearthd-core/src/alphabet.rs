@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Absence, Answer, ContentType, DevicePolicy, Fatal, Limits, Memory, Message, Notice, Record,
-    RequestKey, Served,
+    Absence, Answer, ContentType, DevicePolicy, Fatal, JournalRecord, Limits, Memory, Message,
+    Notice, RequestKey, Served,
 };
 
 /// The time at which an input happens.
@@ -153,9 +153,9 @@ pub enum Change {
     /// The hub's memory, which replaces the one before.
     Memory(Memory),
     /// A request of the journal, which replaces the record with the same key.
-    Record(Record),
+    Record(JournalRecord),
     /// Likewise, with an answer that has gone out already: only its request's PUBACK waits.
-    Answer(Record),
+    Answer(JournalRecord),
     /// A request leaves the journal.
     Forget(RequestKey),
     /// What the broker may have retained of a device, and the session may be subscribed to for it.

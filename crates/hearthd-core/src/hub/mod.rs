@@ -51,8 +51,8 @@ use serving::Serving;
 use values::Values;
 
 use crate::{
-    DeliveryId, Fatal, Generation, Input, Lack, Memory, Message, Notice, Now, Output,
-    PropertyState, Record,
+    DeliveryId, Fatal, Generation, Input, JournalRecord, Lack, Memory, Message, Notice, Now,
+    Output, PropertyState,
     backoff::Backoff,
     journal::{EntryId, Journal},
     outbox::{Outbox, Window},
@@ -220,7 +220,7 @@ pub struct Kept {
     /// The hub's memory.
     pub memory: Memory,
     /// The requests that may be delivered again, in the order in which they came.
-    pub journal: Vec<Record>,
+    pub journal: Vec<JournalRecord>,
     /// What may be left of devices at the broker.
     pub served: Vec<Served>,
 }
