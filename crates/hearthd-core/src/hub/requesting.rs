@@ -312,7 +312,7 @@ impl Hub {
         entry
     }
 
-    /// Ties a request to its entry in the journal, which is forgotten only after the PUBACKs of its deliveries.
+    /// Links a request to its entry in the journal, which is forgotten only after the PUBACKs of its deliveries.
     fn bind(&mut self, origin: &mut Origin, entry: EntryId) {
         origin.entry = Some(entry);
         for &delivery in &origin.deliveries {

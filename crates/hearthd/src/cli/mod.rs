@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
         Command::Log(log) => log::show(&log),
-        Command::Doctor(doctor) => doctor::examine(&doctor),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
     }

@@ -93,12 +93,12 @@ impl TestDevices {
     }
 
     /// Sends a request.
-    pub(crate) fn post(&mut self, topic: &str, payload: &str) -> RequestId {
-        self.post_within(PATIENCE, topic, payload)
+    pub(crate) fn send(&mut self, topic: &str, payload: &str) -> RequestId {
+        self.send_within(PATIENCE, topic, payload)
     }
 
     /// Sends a request with a deadline.
-    pub(crate) fn post_within(
+    pub(crate) fn send_within(
         &mut self,
         remaining: Duration,
         topic: &str,
@@ -133,14 +133,14 @@ impl TestDevices {
     /// Sends a request and waits for its answer: status, and payload or message.
     #[track_caller]
     pub(crate) fn ask(&mut self, topic: &str, payload: &str) -> String {
-        let id = self.post(topic, payload);
+        let id = self.send(topic, payload);
         said(&self.answer(id))
     }
 
     /// As [`TestDevices::ask`], for the whole answer.
     #[track_caller]
     pub(crate) fn ask_whole(&mut self, topic: &str, payload: &str) -> Answer {
-        let id = self.post(topic, payload);
+        let id = self.send(topic, payload);
         self.answer(id)
     }
 
