@@ -9,7 +9,7 @@ use clap_complete::Shell;
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1) else {
         eprintln!("hearthd-manual: name the folder to write into");
-        return ExitCode::from(EX_USAGE);
+        return ExitCode::from(hearthd::exit::USAGE);
     };
     match write_all(Path::new(&folder)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,5 +36,3 @@ fn write_all(folder: &Path) -> io::Result<()> {
 fn without_help(command: clap::Command) -> clap::Command {
     command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
-
-const EX_USAGE: u8 = 64;

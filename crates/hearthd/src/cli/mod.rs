@@ -30,7 +30,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use asking::Asking;
 use tracing_subscriber::filter::Targets;
 
-use crate::printable::printable;
+use crate::{exit, printable::printable};
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]
@@ -169,20 +169,6 @@ fn fail(code: u8, error: impl fmt::Display) -> ExitCode {
 fn complain(line: fmt::Arguments<'_>) {
     // Nothing is left to tell anyone where the terminal is gone.
     let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
-}
-
-/// Exit codes of sysexits.h, as those of hearth-broker.
-mod exit {
-    pub(super) const USAGE: u8 = 64;
-    pub(super) const DATA: u8 = 65;
-    pub(super) const NO_INPUT: u8 = 66;
-    pub(super) const UNAVAILABLE: u8 = 69;
-    pub(super) const SOFTWARE: u8 = 70;
-    pub(super) const CANNOT_CREATE: u8 = 73;
-    pub(super) const IO: u8 = 74;
-    pub(super) const NO_ANSWER: u8 = 75;
-    pub(super) const NOT_AUTHORIZED: u8 = 77;
-    pub(super) const CONFIG: u8 = 78;
 }
 
 /// Where the package puts the configuration.

@@ -14,9 +14,6 @@ use crate::printable::{printable, printable_line};
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// The exit code for a wrong configuration (sysexits.h, `EX_CONFIG`).
-    pub const EXIT_CODE: u8 = 78;
-
     /// Returns the problems in the file's order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
