@@ -13,4 +13,5 @@ mod memory;
 pub mod packet;
 pub mod rights;
 pub mod store;
+mod systemd;
 pub mod watchdog;

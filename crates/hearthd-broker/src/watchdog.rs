@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use crate::{driver::notify, packet::Connect};
+use crate::{packet::Connect, systemd::notify};
 
 /// What gives signs of life.
 #[derive(Clone, Debug)]

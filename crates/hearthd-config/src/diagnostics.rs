@@ -13,9 +13,6 @@ use crate::{places::Places, printable, printable_line, regular};
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// The exit code for a wrong configuration (sysexits.h, `EX_CONFIG`).
-    pub const EXIT_CODE: u8 = 78;
-
     /// Returns the problems in the order of the files and their lines.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()

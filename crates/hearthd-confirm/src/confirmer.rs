@@ -47,7 +47,7 @@ pub struct Confirmer {
     /// How many messages were published.
     published: u64,
     /// How long the device takes for one thing, of late.
-    pace: Duration,
+    round_trip: Duration,
     /// The last values that anybody said.
     last: Readings,
     /// The last values that the device itself said.
@@ -85,7 +85,7 @@ impl Confirmer {
             goals: Vec::new(),
             questions: BTreeMap::new(),
             published: 0,
-            pace: Duration::ZERO,
+            round_trip: Duration::ZERO,
             last: Readings::default(),
             confirmed: Readings::default(),
             replays_until: Duration::ZERO,
@@ -142,7 +142,7 @@ impl Confirmer {
         };
         let mut goal = Goal::new(id, target, wanted.transition, deadline);
         goal.toggles = toggles;
-        goal.pace = self.pace;
+        goal.round_trip = self.round_trip;
         self.supersede(&mut goal);
         goal.replaced = self.in_flight();
         if let Some((reason, since)) = self.unreachable() {
@@ -347,9 +347,9 @@ impl Confirmer {
     /// Notes how long something took; what took longer is forgotten slowly.
     fn note_pace(&mut self, took: Duration) {
         // What took longer was rather away than slow.
-        self.pace = took.max(self.pace / 2).min(SLOWEST);
+        self.round_trip = took.max(self.round_trip / 2).min(SLOWEST);
         for goal in &mut self.goals {
-            goal.pace = self.pace;
+            goal.round_trip = self.round_trip;
         }
     }
 

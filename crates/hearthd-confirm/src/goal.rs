@@ -55,7 +55,7 @@ pub(crate) struct Goal {
     /// Whether there was a reason to ask while an answer was awaited.
     hinted: bool,
     /// How long the device takes for one thing, as far as it has shown.
-    pub(crate) pace: Duration,
+    pub(crate) round_trip: Duration,
     /// When it was first as wanted.
     met_at: Option<Duration>,
     /// Why the device could not be asked or told the last time.
@@ -114,7 +114,7 @@ impl Goal {
             asks: 0,
             unanswered: 0,
             hinted: false,
-            pace: Duration::ZERO,
+            round_trip: Duration::ZERO,
             met_at: None,
             failure: None,
             unpublished: None,
@@ -269,7 +269,9 @@ impl Goal {
                     Some(Echo { at, took }) => {
                         if let Some(asked) = self.asked.filter(|asked| *asked >= at) {
                             let stands = (now + BRIDGE_STANDS).max(
-                                asked + took.max(self.pace).min(SLOWEST) * (3 + self.in_flight()),
+                                asked
+                                    + took.max(self.round_trip).min(SLOWEST)
+                                        * (3 + self.in_flight()),
                             );
                             for value in relevant.values() {
                                 self.see(now, value, Evidence::ReadBack, stands);
@@ -444,12 +446,15 @@ impl Goal {
         if rules.read == Reading::Uncorrelated && matches!(rules.states, States::Bridge { .. }) {
             // A bridge that has not repeated the command has a slow radio, or a dead device to wait for.
             let waited = if self.heard { Duration::ZERO } else { self.took(now) };
-            let pace =
-                if self.failure.is_some() { ANSWERS_WITHIN } else { self.pace.max(waited) * 3 / 2 };
-            return pace.clamp(BETWEEN_ASKS[2], ANSWERS_WITHIN);
+            let round_trip = if self.failure.is_some() {
+                ANSWERS_WITHIN
+            } else {
+                self.round_trip.max(waited) * 3 / 2
+            };
+            return round_trip.clamp(BETWEEN_ASKS[2], ANSWERS_WITHIN);
         }
         let asks = self.asks.saturating_sub(1).min(BETWEEN_ASKS.len() - 1);
-        let each = self.pace * self.target.len() as u32;
+        let each = self.round_trip * self.target.len() as u32;
         BETWEEN_ASKS[asks].max(each * 3 / 2).min(LONGEST_BETWEEN_ASKS)
     }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Absence, Answer, ContentType, DevicePolicy, Fatal, Limits, Memory, Message, Notice, Record,
-    RequestKey, Served,
+    Absence, Answer, ContentType, DevicePolicy, Fatal, JournalRecord, Limits, Memory, Message,
+    Notice, RequestKey, Served,
 };
 
 /// The time at which an input happens.
@@ -74,18 +74,7 @@ pub enum Input {
         answer: Answer,
     },
     /// A device reported the state of a property.
-    State {
-        /// Device ID.
-        device: String,
-        /// Property name.
-        property: String,
-        /// The state as it goes over the wire.
-        payload: Bytes,
-        /// The payload's type.
-        content_type: ContentType,
-        /// Whether the broker shall retain it.
-        retain: bool,
-    },
+    State(PropertyState),
     /// A device has something to remember; comes ahead of the answers that tell of it.
     Saved {
         /// Device ID.
@@ -99,6 +88,21 @@ pub enum Input {
     Elapsed,
     /// The daemon shall end: say `offline`, drain, disconnect.
     Shutdown,
+}
+
+/// The state of a property, as a device reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyState {
+    /// Device ID.
+    pub device: String,
+    /// Property name.
+    pub property: String,
+    /// The state as it goes over the wire.
+    pub payload: Bytes,
+    /// The payload's type.
+    pub content_type: ContentType,
+    /// Whether the broker shall retain it.
+    pub retain: bool,
 }
 
 /// What the hub wants done, in order.
@@ -149,9 +153,9 @@ pub enum Change {
     /// The hub's memory, which replaces the one before.
     Memory(Memory),
     /// A request of the journal, which replaces the record with the same key.
-    Record(Record),
+    Record(JournalRecord),
     /// Likewise, with an answer that has gone out already: only its request's PUBACK waits.
-    Answer(Record),
+    Answer(JournalRecord),
     /// A request leaves the journal.
     Forget(RequestKey),
     /// What the broker may have retained of a device, and the session may be subscribed to for it.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Answer, PublishId, Record, RequestId, RequestKey, record::ENTRY};
+use crate::{Answer, JournalRecord, PublishId, RequestId, RequestKey, record::ENTRY};
 
 /// How much of a request must survive a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ struct Settled {
 /// What the journal knows of one request.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) record: Record,
+    pub(crate) record: JournalRecord,
     pub(crate) durability: Durability,
     /// Whether it only reads: then it is never answered from here.
     pub(crate) reads: bool,
@@ -98,7 +98,7 @@ pub(crate) enum Seen {
 
 impl Journal {
     /// Takes in what an earlier life of the daemon has left.
-    pub(crate) fn new(records: Vec<Record>) -> Self {
+    pub(crate) fn new(records: Vec<JournalRecord>) -> Self {
         let mut journal = Self::default();
         let mut records = records;
         records.sort_by_key(|record| record.answered_at.unwrap_or(Duration::MAX));
@@ -110,7 +110,7 @@ impl Journal {
     }
 
     /// Shows every request, in the order in which they came.
-    pub(crate) fn each(&self, mut show: impl FnMut(EntryId, &Record)) {
+    pub(crate) fn each(&self, mut show: impl FnMut(EntryId, &JournalRecord)) {
         for (&id, entry) in &self.entries {
             show(id, &entry.record);
         }
@@ -188,7 +188,7 @@ impl Journal {
     /// Adds a request, in the place of an older one with the same key.
     pub(crate) fn insert(
         &mut self,
-        record: Record,
+        record: JournalRecord,
         durability: Durability,
         reads: bool,
     ) -> EntryId {
@@ -228,7 +228,7 @@ impl Journal {
     }
 
     /// Changes a record that may be larger or smaller then.
-    pub(crate) fn change(&mut self, id: EntryId, change: impl FnOnce(&mut Record)) {
+    pub(crate) fn change(&mut self, id: EntryId, change: impl FnOnce(&mut JournalRecord)) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let before = entry.record.cost();
         change(&mut entry.record);
@@ -246,7 +246,7 @@ impl Journal {
         }
     }
 
-    fn take_up(&mut self, record: &Record) {
+    fn take_up(&mut self, record: &JournalRecord) {
         self.cost += record.cost();
         match self.costs.get_mut(&record.key.sender().cloned()) {
             Some(cost) => *cost += record.cost(),
@@ -254,7 +254,7 @@ impl Journal {
         }
     }
 
-    fn give_up(&mut self, record: &Record) {
+    fn give_up(&mut self, record: &JournalRecord) {
         self.cost -= record.cost();
         let sender = record.key.sender().cloned();
         if let Some(cost) = self.costs.get_mut(&sender) {

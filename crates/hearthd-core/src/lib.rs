@@ -33,5 +33,5 @@ pub use answer::{Answer, ContentType, Reason, Status};
 pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;
-pub use record::{Record, Reply, RequestKey};
+pub use record::{JournalRecord, Reply, RequestKey};
 pub use token::TokenKey;

@@ -48,7 +48,7 @@ pub struct Reply {
 
 /// One request of the journal, as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct JournalRecord {
     /// Which request.
     pub key: RequestKey,
     /// Stands for the request's topic and payload: the same key with other contents is another request.
@@ -176,7 +176,7 @@ impl Reply {
     }
 }
 
-impl Record {
+impl JournalRecord {
     /// Returns about how many bytes the record takes in memory and in the store, and no less than an entry costs.
     pub(crate) fn cost(&self) -> usize {
         const FIXED: usize = 64;

@@ -20,7 +20,7 @@ use sections::{HEARTH_BROKER, HEARTH_WEB, HEARTHD};
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1) else {
         eprintln!("hearthd-manual: name the folder to write into");
-        return ExitCode::from(EX_USAGE);
+        return ExitCode::from(hearthd::exit::USAGE);
     };
     match write_all(Path::new(&folder)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,8 +81,6 @@ const FILES: [FileFormat; 3] = [
         see_also: "hearth-web(1), hearth-broker.toml(5)",
     },
 ];
-
-const EX_USAGE: u8 = 64;
 
 #[cfg(test)]
 mod tests {

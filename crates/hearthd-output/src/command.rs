@@ -6,7 +6,7 @@ use hearthd_program::{ProgramError, Runner};
 use hearthd_sdk::Span;
 use serde::Deserialize;
 
-use crate::Problem;
+use crate::TableProblem;
 
 /// The hub waits so long for a device by default; a program must not take all of it.
 const LONGEST: Span = Span::seconds(4);
@@ -16,7 +16,7 @@ const LONGEST: Span = Span::seconds(4);
 /// In the arguments `{power}` and other names in braces stand for the values that are to be set.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Command {
+pub struct OutputCommand {
     /// The program, as an absolute path.
     pub program: PathBuf,
     /// Its arguments.
@@ -27,9 +27,9 @@ pub struct Command {
     pub timeout: Span,
 }
 
-impl Command {
+impl OutputCommand {
     /// Returns what no machine can make right; `names` are those that may stand in braces.
-    pub fn problems(&self, names: &[&str]) -> Vec<Problem> {
+    pub fn problems(&self, names: &[&str]) -> Vec<TableProblem> {
         let mut problems = Vec::new();
         if !self.program.is_absolute() {
             let message = format!("{} is not an absolute path", self.program.display());

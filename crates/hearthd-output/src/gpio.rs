@@ -9,8 +9,8 @@ use hearthd_hardware::{HardwareError, Root};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-use crate::Problem;
-use crate::wire::{Output, OutputError};
+use crate::TableProblem;
+use crate::output::{OpenOutput, OutputError};
 
 /// The kernel keeps so many bytes of a consumer's name.
 const CONSUMER: usize = 31;
@@ -47,7 +47,7 @@ struct Open {
 }
 
 impl Gpio {
-    pub(crate) fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<TableProblem> {
         let mut problems = Vec::new();
         match (&self.line, &self.chip) {
             (Line::Offset(offset), None) => {
@@ -68,7 +68,7 @@ impl Gpio {
         root: &Root,
         consumer: &str,
         level: f64,
-    ) -> Result<Box<dyn Output>, OutputError> {
+    ) -> Result<Box<dyn OpenOutput>, OutputError> {
         let (chip, offset) = self.find(root)?;
         let what = format!("{} line {offset}", chip.display());
         let consumer: String = consumer.chars().filter(char::is_ascii).take(CONSUMER).collect();
@@ -128,7 +128,7 @@ impl Gpio {
     }
 }
 
-impl Output for Open {
+impl OpenOutput for Open {
     fn drive(&mut self, level: f64) -> Result<(), OutputError> {
         self.request
             .set_lone_value(value(level))

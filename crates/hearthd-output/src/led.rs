@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use hearthd_hardware::{LEDS, Root, read_number};
 use serde::Deserialize;
 
-use crate::Problem;
-use crate::wire::{Output, OutputError, write};
+use crate::TableProblem;
+use crate::output::{OpenOutput, OutputError, write};
 
 /// An LED by its name below `/sys/class/leds`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -23,14 +23,14 @@ struct Open {
 }
 
 impl Led {
-    pub(crate) fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<TableProblem> {
         if self.name.is_empty() || self.name.contains('/') {
             return vec![("led.name", format!("`{}` is not a name", self.name))];
         }
         Vec::new()
     }
 
-    pub(crate) fn open(&self, root: &Root, level: f64) -> Result<Box<dyn Output>, OutputError> {
+    pub(crate) fn open(&self, root: &Root, level: f64) -> Result<Box<dyn OpenOutput>, OutputError> {
         let folder = root.find(&LEDS, &self.name)?;
         // A trigger would go on writing the brightness.
         write(&folder.join("trigger"), "none")?;
@@ -41,7 +41,7 @@ impl Led {
     }
 }
 
-impl Output for Open {
+impl OpenOutput for Open {
     fn drive(&mut self, level: f64) -> Result<(), OutputError> {
         // The least light is still light.
         let least = if level > 0.0 { 1.0 } else { 0.0 };

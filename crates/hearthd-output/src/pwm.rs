@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use hearthd_hardware::{HardwareError, PWM, Root, read_number};
 use serde::Deserialize;
 
-use crate::Problem;
-use crate::wire::{Output, OutputError, write};
+use crate::TableProblem;
+use crate::output::{OpenOutput, OutputError, write};
 
 const NANOSECONDS: f64 = 1e9;
 
@@ -44,7 +44,7 @@ struct Open {
 }
 
 impl Pwm {
-    pub(crate) fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<TableProblem> {
         let mut problems = Vec::new();
         if self.chip.is_empty() || self.chip.contains('/') {
             problems.push(("pwm.chip", format!("`{}` is not a name", self.chip)));
@@ -56,7 +56,7 @@ impl Pwm {
         problems
     }
 
-    pub(crate) fn open(&self, root: &Root, level: f64) -> Result<Box<dyn Output>, OutputError> {
+    pub(crate) fn open(&self, root: &Root, level: f64) -> Result<Box<dyn OpenOutput>, OutputError> {
         let chip = root.find(&PWM, &self.chip)?;
         let channels = read_number(&chip.join("npwm"))?;
         if f64::from(self.channel) >= channels {
@@ -97,7 +97,7 @@ impl Pwm {
     }
 }
 
-impl Output for Open {
+impl OpenOutput for Open {
     fn drive(&mut self, level: f64) -> Result<(), OutputError> {
         Ok(write(&self.duty, (level * self.period).round().to_string())?)
     }

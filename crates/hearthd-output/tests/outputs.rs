@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hearthd_machine::Machine;
-use hearthd_output::{Command, Gpio, Led, Pwm, Wire, Wiring};
+use hearthd_output::{Gpio, Led, Output, OutputCommand, Pwm, Wiring};
 use serde_json::json;
 
-fn wire(machine: &Machine, wiring: Wiring) -> Wire {
-    Wire::new(wiring, machine.root(), "test")
+fn output(machine: &Machine, wiring: Wiring) -> Output {
+    Output::new(wiring, machine.root(), "test")
 }
 
 fn led() -> Wiring {
@@ -26,11 +26,11 @@ fn an_led_is_scaled_and_its_trigger_taken_off() {
     machine.write("sys/class/leds/lamp/trigger", "none [heartbeat]\n");
     machine.write("sys/class/leds/lamp/max_brightness", "255\n");
     machine.write("sys/class/leds/lamp/brightness", "255\n");
-    let mut wire = wire(&machine, led());
-    wire.drive(0.0).expect("off");
+    let mut output = output(&machine, led());
+    output.drive(0.0).expect("off");
     assert_eq!(machine.read("sys/class/leds/lamp/trigger"), "none");
     let mut shown = |level: f64| {
-        wire.drive(level).expect("driven");
+        output.drive(level).expect("driven");
         machine.read("sys/class/leds/lamp/brightness")
     };
     let levels = [0.0, 0.0001, 0.5, 1.0, 7.0].map(&mut shown);
@@ -40,17 +40,17 @@ fn an_led_is_scaled_and_its_trigger_taken_off() {
 #[test]
 fn what_appears_late_or_again_is_opened_then() {
     let machine = Machine::new();
-    let mut wire = wire(&machine, led());
-    let error = wire.drive(1.0).unwrap_err().to_string();
+    let mut output = output(&machine, led());
+    let error = output.drive(1.0).unwrap_err().to_string();
     assert!(error.contains("no such LED `lamp`") && error.ends_with("there is none"), "{error}");
     for brightness in ["0", "7"] {
         machine.write("sys/class/leds/lamp/trigger", "[none]");
         machine.write("sys/class/leds/lamp/max_brightness", "1");
         machine.write("sys/class/leds/lamp/brightness", brightness);
-        wire.drive(1.0).expect("it is there now");
+        output.drive(1.0).expect("it is there now");
         assert_eq!(machine.read("sys/class/leds/lamp/brightness"), "1");
         std::fs::remove_dir_all(machine.path("sys")).expect("removed");
-        wire.drive(0.0).expect_err("it is gone");
+        output.drive(0.0).expect_err("it is gone");
     }
 }
 
@@ -60,19 +60,19 @@ fn a_pwm_channel_is_exported_then_set_up_in_the_kernels_order() {
     machine.write("sys/class/pwm/pwmchip0/npwm", "2\n");
     machine.write("sys/class/pwm/pwmchip0/export", "");
     let inversed = json!({"chip": "pwmchip0", "channel": 1, "polarity": "inversed"});
-    let mut wire = wire(&machine, pwm(inversed));
-    wire.drive(0.25).expect_err("the kernel has not made the channel yet");
+    let mut output = output(&machine, pwm(inversed));
+    output.drive(0.25).expect_err("the kernel has not made the channel yet");
     assert_eq!(machine.read("sys/class/pwm/pwmchip0/export"), "1");
     let files =
         [("period", "0\n"), ("duty_cycle", "0\n"), ("polarity", "normal\n"), ("enable", "0\n")];
     for (file, content) in files {
         machine.write(&format!("sys/class/pwm/pwmchip0/pwm1/{file}"), content);
     }
-    wire.drive(0.25).expect("the channel is there");
+    output.drive(0.25).expect("the channel is there");
     let content = |file: &str| machine.read(&format!("sys/class/pwm/pwmchip0/pwm1/{file}"));
     let all = ["period", "duty_cycle", "polarity", "enable"].map(content);
     assert_eq!(all, ["1000000", "250000", "inversed", "1"]);
-    wire.drive(1.0).expect("driven");
+    output.drive(1.0).expect("driven");
     assert_eq!(machine.read("sys/class/pwm/pwmchip0/pwm1/duty_cycle"), "1000000");
 }
 
@@ -80,8 +80,8 @@ fn a_pwm_channel_is_exported_then_set_up_in_the_kernels_order() {
 fn a_channel_that_the_chip_has_not_is_named() {
     let machine = Machine::new();
     machine.write("sys/class/pwm/pwmchip0/npwm", "2\n");
-    let mut wire = wire(&machine, pwm(json!({"chip": "pwmchip0", "channel": 2})));
-    let error = wire.drive(0.5).unwrap_err().to_string();
+    let mut output = output(&machine, pwm(json!({"chip": "pwmchip0", "channel": 2})));
+    let error = output.drive(0.5).unwrap_err().to_string();
     assert!(
         error.starts_with("no such channel 2 in ") && error.ends_with("present: 0, 1"),
         "{error}"
@@ -92,11 +92,11 @@ fn a_channel_that_the_chip_has_not_is_named() {
 fn a_gpio_line_that_is_not_there_is_named() {
     let machine = Machine::new();
     let gpio: Gpio = serde_json::from_value(json!({"line": "GPIO17"})).expect("a table");
-    let mut wire = wire(&machine, Wiring::Gpio(gpio));
-    let error = wire.drive(1.0).unwrap_err().to_string();
+    let mut output = output(&machine, Wiring::Gpio(gpio));
+    let error = output.drive(1.0).unwrap_err().to_string();
     assert!(error.starts_with("no such GPIO line `GPIO17` in "), "{error}");
     machine.write("dev/gpiochip0", "");
-    let error = wire.drive(1.0).unwrap_err().to_string();
+    let error = output.drive(1.0).unwrap_err().to_string();
     assert!(error.contains("gpiochip0: "), "a file that is no chip: {error}");
 }
 
@@ -114,7 +114,7 @@ fn nonsense_in_a_table_names_its_place() {
     assert_eq!(places(gpio(json!({"line": 17}))), ["gpio.chip"]);
     assert_eq!(places(gpio(json!({"line": ""}))), ["gpio.line"]);
     assert_eq!(places(gpio(json!({"line": 17, "chip": "pinctrl-bcm2711"}))), [""; 0]);
-    let command = Command {
+    let command = OutputCommand {
         program: "relay".into(),
         arguments: vec!["{power}".into(), "{colour}".into()],
         timeout: hearthd_sdk::Span::seconds(60),
@@ -123,7 +123,7 @@ fn nonsense_in_a_table_names_its_place() {
     assert_eq!(places, ["command.program", "command.timeout", "command.arguments"]);
 }
 
-fn shell(script: &str, arguments: &[&str], timeout: f64) -> Command {
+fn shell(script: &str, arguments: &[&str], timeout: f64) -> OutputCommand {
     let mut all = vec!["-c", script, "sh"];
     all.extend(arguments);
     let json = json!({"program": "/bin/sh", "arguments": all, "timeout": timeout});
@@ -143,7 +143,7 @@ fn a_program_gets_its_values_as_they_are() {
 fn a_program_that_fails_is_missing_or_hangs_is_told_apart() {
     let failed = shell("exit 3", &[], 4.0).run(&[]).unwrap_err().to_string();
     assert_eq!(failed, "/bin/sh: exit status: 3");
-    let missing = Command { program: "/nonexistent".into(), ..shell("", &[], 1.0) };
+    let missing = OutputCommand { program: "/nonexistent".into(), ..shell("", &[], 1.0) };
     assert!(missing.run(&[]).unwrap_err().to_string().starts_with("start /nonexistent: "));
     let machine = Machine::new();
     let pids = machine.path("pids");

@@ -341,7 +341,7 @@ fn a_value_outside_of_its_declaration_fails_the_test() {
 
 #[test]
 fn events_reach_the_log_with_their_fields() {
-    assert_eq!(device().logs(), ["INFO created id=device"]);
+    assert_eq!(device().logs(), ["INFO created id=test"]);
 }
 
 #[test]

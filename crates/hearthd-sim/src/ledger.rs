@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Message, QoS, Record, RequestKey};
+use hearthd_core::{JournalRecord, Message, QoS, RequestKey};
 
 use crate::link::{HubId, Life, LinkId};
 
@@ -150,7 +150,7 @@ impl Ledger {
     }
 
     /// Notes that an answer will survive a crash.
-    pub(crate) fn note_durable(&mut self, hub: HubId, record: &Record) {
+    pub(crate) fn note_durable(&mut self, hub: HubId, record: &JournalRecord) {
         if record.answer.is_none() {
             return;
         }

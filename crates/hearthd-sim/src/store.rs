@@ -7,13 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Change, Kept, Memory, Message, Record, RequestKey, Served, Urgency};
+use hearthd_core::{Change, JournalRecord, Kept, Memory, Message, RequestKey, Served, Urgency};
 
 /// The store of one hub, across its lives.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     pub(crate) memory: Memory,
-    pub(crate) records: BTreeMap<RequestKey, Record>,
+    pub(crate) records: BTreeMap<RequestKey, JournalRecord>,
     pub(crate) served: BTreeMap<Arc<str>, Served>,
     /// What the devices have saved.
     pub(crate) saved: BTreeMap<String, Bytes>,
@@ -37,7 +37,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// It holds everything up to a revision; these records are new.
-    Stored { revision: u64, records: Vec<Record> },
+    Stored { revision: u64, records: Vec<JournalRecord> },
     /// It holds nothing new.
     Failed { revision: u64 },
 }
@@ -46,7 +46,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Remains {
     /// The records written at the end.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<JournalRecord>,
     /// What the hub did from this time on without the store is lost.
     pub(crate) lost_since: Option<Duration>,
 }
@@ -191,7 +191,7 @@ impl Store {
         }
     }
 
-    fn commit_first(&mut self, count: usize) -> Vec<Record> {
+    fn commit_first(&mut self, count: usize) -> Vec<JournalRecord> {
         if count > 0 && std::mem::take(&mut self.journal_lost) {
             self.records.clear();
         }

@@ -229,11 +229,11 @@ impl Driver {
     fn on_device(&mut self, event: DeviceEvent) -> Input {
         match event {
             DeviceEvent::Answered { id, answer } => Input::Answered { request: id, answer },
-            DeviceEvent::State { device, property, payload, content_type, retain } => {
-                if property == STATUS {
+            DeviceEvent::State(state) => {
+                if state.property == STATUS {
                     self.service.devices_changed();
                 }
-                Input::State { device, property, payload, content_type, retain }
+                Input::State(state)
             }
             DeviceEvent::Saved { device, state } => Input::Saved { device, state: state.into() },
         }

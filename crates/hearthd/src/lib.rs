@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod device;
 pub mod driver;
+pub mod exit;
 pub mod journald;
 pub mod link;
 pub mod notice;

@@ -235,6 +235,21 @@ fn bounds(requests: &Requests) -> (usize, usize) {
 
 /// The new configuration, but for the sections that wait for the next start.
 fn kept(now: &Config, new: Config) -> Config {
-    let Config { plugin_path, containment, devices, warnings, source, .. } = new;
+    // Every key is named here too: one that is missing would keep its old value without a word.
+    let Config {
+        broker: _,
+        response_information: _,
+        topics: _,
+        allow_responses: _,
+        will_delay: _,
+        requests: _,
+        plugin_path,
+        containment,
+        state_directory: _,
+        devices,
+        guards: _,
+        warnings,
+        source,
+    } = new;
     Config { plugin_path, containment, devices, warnings, source, ..now.clone() }
 }

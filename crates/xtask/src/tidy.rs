@@ -4,6 +4,7 @@ mod dependencies;
 mod documents;
 mod licence;
 mod markdown;
+mod words;
 
 use std::process::Command;
 
@@ -13,7 +14,9 @@ use crate::{conformance, provision::stdout_of};
 
 /// Tells every problem, and fails where there is one.
 pub(crate) fn tidy() -> Result<()> {
-    let mut problems = documents::check(&Repository::new()?)?;
+    let repository = Repository::new()?;
+    let mut problems = documents::check(&repository)?;
+    problems.extend(words::check(&repository)?);
     problems.extend(dependencies::check()?);
     problems.extend(conformance::check()?);
     for problem in &problems {

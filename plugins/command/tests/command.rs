@@ -1,4 +1,4 @@
-//! The command on the device, with real programs.
+//! The command without a hub, with real programs.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What makes a lamp shine.
 
-use hearthd_output::{Command, Wire};
+use hearthd_output::{Output, OutputCommand};
 
 use crate::state::State;
 
@@ -9,8 +9,8 @@ use crate::state::State;
 pub(crate) enum Backend {
     /// A lamp that exists in the log alone.
     Simulated,
-    Wire(Wire, Curve),
-    Command(Command),
+    Output(Output, Curve),
+    Command(OutputCommand),
 }
 
 /// How the light that a lamp gives follows the brightness that is asked for.
@@ -31,8 +31,8 @@ impl Backend {
                 tracing::debug!(on, brightness, color_temperature, level, "lamp");
                 Ok(())
             }
-            Self::Wire(wire, curve) => {
-                wire.drive(curve.light(level)).map_err(|error| error.to_string())
+            Self::Output(output, curve) => {
+                output.drive(curve.light(level)).map_err(|error| error.to_string())
             }
             Self::Command(command) => {
                 let values = [
@@ -48,7 +48,7 @@ impl Backend {
     /// Returns whether the lamp can be taken through many levels a second.
     pub(crate) fn fades(&self) -> bool {
         match self {
-            Self::Simulated | Self::Wire(..) => true,
+            Self::Simulated | Self::Output(..) => true,
             Self::Command(_) => false,
         }
     }

@@ -1,7 +1,7 @@
 //! The `config` table of a light.
 
 use hearthd_hardware::Root;
-use hearthd_output::{Command, Gpio, Led, Pwm, Wire, Wiring};
+use hearthd_output::{Gpio, Led, Output, OutputCommand, Pwm, Wiring};
 use hearthd_sdk::Problems;
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ pub struct Config {
     gpio: Option<Gpio>,
     led: Option<Led>,
     pwm: Option<Pwm>,
-    command: Option<Command>,
+    command: Option<OutputCommand>,
     /// The folder that `/sys`, `/dev` and `/proc` are looked up in.
     pub(crate) root: Root,
     /// Whether the light can be dimmed.
@@ -166,8 +166,8 @@ impl Config {
         });
         match (self.wiring(), &self.command) {
             (Some(wiring), _) => {
-                let wire = Wire::new(wiring, self.root.clone(), format!("hearthd {device}"));
-                Backend::Wire(wire, curve)
+                let output = Output::new(wiring, self.root.clone(), format!("hearthd {device}"));
+                Backend::Output(output, curve)
             }
             (None, Some(command)) => Backend::Command(command.clone()),
             (None, None) => Backend::Simulated,

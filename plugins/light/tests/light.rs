@@ -1,4 +1,4 @@
-//! The light on the device.
+//! The light without a hub.
 
 use hearthd_light::Light;
 use hearthd_sdk::harness::{Reply, TestDevice};

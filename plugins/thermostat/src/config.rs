@@ -5,7 +5,7 @@ mod check;
 use std::time::Duration;
 
 use hearthd_hardware::{Root, Thermometer};
-use hearthd_output::{Command, Gpio, Led, Pwm, Wiring};
+use hearthd_output::{Gpio, Led, OutputCommand, Pwm, Wiring};
 use hearthd_sdk::Problems;
 use hearthd_sdk::Span;
 use jiff::tz::TimeZone;
@@ -96,7 +96,7 @@ pub(crate) struct Actuator {
     gpio: Option<Gpio>,
     led: Option<Led>,
     pwm: Option<Pwm>,
-    command: Option<Command>,
+    command: Option<OutputCommand>,
     simulated: Option<NoKeys>,
 }
 
@@ -108,8 +108,8 @@ struct NoKeys {}
 /// The one way to switch the heater that an [`Actuator`] names.
 #[derive(Clone, Debug)]
 pub(crate) enum Switch {
-    Wire(Wiring),
-    Command(Command),
+    Output(Wiring),
+    Command(OutputCommand),
     /// In the log alone.
     Simulated,
 }
@@ -197,9 +197,9 @@ impl Actuator {
     pub(crate) fn switch(&self) -> Option<Switch> {
         let Self { gpio, led, pwm, command, simulated } = self.clone();
         let named = [
-            gpio.map(Wiring::Gpio).map(Switch::Wire),
-            led.map(Wiring::Led).map(Switch::Wire),
-            pwm.map(Wiring::Pwm).map(Switch::Wire),
+            gpio.map(Wiring::Gpio).map(Switch::Output),
+            led.map(Wiring::Led).map(Switch::Output),
+            pwm.map(Wiring::Pwm).map(Switch::Output),
             command.map(Switch::Command),
             simulated.map(|NoKeys {}| Switch::Simulated),
         ];

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use hearthd_hardware::{Root, Thermometer};
-use hearthd_output::{Command, Wire};
+use hearthd_output::{Output, OutputCommand};
 use hearthd_sdk::{Context, Failure};
 
 use crate::config::{Actuator, Config, Switch};
@@ -37,8 +37,8 @@ enum Plant {
 
 #[derive(Debug)]
 enum Heater {
-    Wire(Wire),
-    Command(Command),
+    Output(Output),
+    Command(OutputCommand),
     Simulated,
 }
 
@@ -59,7 +59,9 @@ impl Heating {
         let switch = config.actuator.as_ref().and_then(Actuator::switch);
         let consumer = format!("hearthd {}", context.device_id());
         let mut heater = match switch.ok_or_else(|| Failure::invalid("no actuator"))? {
-            Switch::Wire(wiring) => Heater::Wire(Wire::new(wiring, config.root.clone(), consumer)),
+            Switch::Output(wiring) => {
+                Heater::Output(Output::new(wiring, config.root.clone(), consumer))
+            }
             Switch::Command(command) => Heater::Command(command),
             Switch::Simulated => Heater::Simulated,
         };
@@ -71,7 +73,7 @@ impl Heating {
 
     /// Switches the heater; a failure is tried again by the next call.
     ///
-    /// A wire is driven each time, whatever it was last made to do: others can reach it too.
+    /// An output is driven each time, whatever it was last made to do: others can reach it too.
     pub(crate) fn heat(&mut self, on: bool) -> Result<(), String> {
         let known = self.driven.replace(on) == Some(on);
         match &mut self.plant {
@@ -131,8 +133,8 @@ impl Drop for Heating {
 impl Heater {
     fn drive(&mut self, on: bool) -> Result<(), String> {
         match self {
-            Self::Wire(wire) => {
-                wire.drive(if on { 1.0 } else { 0.0 }).map_err(|error| error.to_string())
+            Self::Output(output) => {
+                output.drive(if on { 1.0 } else { 0.0 }).map_err(|error| error.to_string())
             }
             Self::Command(command) => {
                 let word = if on { "on" } else { "off" };
@@ -194,10 +196,10 @@ mod tests {
     fn a_panic_switches_the_heater_off() {
         let machine = hearthd_machine::Machine::new().with_led("boiler", 1, 0);
         let wiring = hearthd_output::Wiring::Led(hearthd_output::Led { name: "boiler".into() });
-        let wire = Wire::new(wiring, machine.root(), "test");
+        let output = Output::new(wiring, machine.root(), "test");
         let (_, readings) = sync_channel(1);
         let sensors = Sensors { triggers: Vec::new(), readings };
-        let plant = Plant::Hardware { sensors, heater: Heater::Wire(wire) };
+        let plant = Plant::Hardware { sensors, heater: Heater::Output(output) };
         let mut heating = Heating { plant, driven: None };
         heating.heat(true).expect("on");
         assert_eq!(machine.led("boiler"), "1");

@@ -1,4 +1,4 @@
-//! The thermostat on the device.
+//! The thermostat without a hub.
 
 use std::time::Duration;
 

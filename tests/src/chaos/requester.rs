@@ -1,4 +1,4 @@
-//! One who asks both hubs: requests at a pace, some with a Message Expiry, and everything that comes back.
+//! One who asks both hubs: requests at a steady rate, some with a Message Expiry, and everything that comes back.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 

@@ -6,7 +6,7 @@ use hearthd_tests::{Daemon, Message, Result, process::eventually};
 
 use crate::{
     home::{Home, Setup},
-    isolation::wild_home_with,
+    isolation::rogue_home_with,
 };
 
 /// A home in which five crashes lead into quarantine, with more lines for the device in the daemon.
@@ -20,7 +20,7 @@ async fn home_with(more: &str) -> Result<Home> {
             .replace(within, &format!("{within}{more}"));
         std::fs::write(daemon.config(), text).expect("it can be written");
     };
-    wild_home_with(Setup::Bundled, change).await
+    rogue_home_with(Setup::Bundled, change).await
 }
 
 /// Waits until the hub has ended by itself.

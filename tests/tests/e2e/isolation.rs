@@ -7,12 +7,15 @@ use hearthd_tests::{Built, Daemon, Doing, Result, process::eventually};
 use crate::home::{Home, Setup};
 
 /// A home with a rogue device of each isolation, beside the light.
-pub(crate) async fn wild_home(setup: Setup) -> Result<Home> {
-    wild_home_with(setup, |_| {}).await
+pub(crate) async fn rogue_home(setup: Setup) -> Result<Home> {
+    rogue_home_with(setup, |_| {}).await
 }
 
-/// As [`wild_home`], with a change of how the hub is started.
-pub(crate) async fn wild_home_with(setup: Setup, change: impl FnOnce(&mut Daemon)) -> Result<Home> {
+/// As [`rogue_home`], with a change of how the hub is started.
+pub(crate) async fn rogue_home_with(
+    setup: Setup,
+    change: impl FnOnce(&mut Daemon),
+) -> Result<Home> {
     let mut home = Home::prepare(setup, |config| {
         config.tables += "[plugins.limits]\nmemory = \"32MiB\"\n";
         config.devices += WILD;
@@ -31,7 +34,7 @@ pub(crate) async fn wild_home_with(setup: Setup, change: impl FnOnce(&mut Daemon
 
 #[tokio::test]
 async fn a_crash_of_a_plugin_costs_its_device_alone_and_shows_on_its_status_topic() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let status = home.topic("state/apart/status");
     home.phone.subscribe(&status).await?;
     home.phone.expect(&status, PATIENCE, |m| m.topic == status && m.text() == "ready").await?;
@@ -54,7 +57,7 @@ async fn a_crash_of_a_plugin_costs_its_device_alone_and_shows_on_its_status_topi
 
 #[tokio::test]
 async fn a_hang_of_a_plugin_ends_with_the_deadline() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let answer = home.answer("apart/job", "hang").await?;
     assert!(matches!(answer.status(), Some(408 | 503)), "{answer:?}");
     home.light_is_off().await?;
@@ -66,7 +69,7 @@ async fn a_hang_of_a_plugin_ends_with_the_deadline() -> Result<()> {
 
 #[tokio::test]
 async fn no_process_of_a_plugin_outlives_a_daemon_that_is_killed() -> Result<()> {
-    let mut home = wild_home(Setup::Mosquitto).await?;
+    let mut home = rogue_home(Setup::Mosquitto).await?;
     let id = home.daemon.process()?.id();
     let processes = children_of(id)?;
     assert_eq!(processes.len(), 1, "the plugin of `apart`, and no inspection: {processes:?}");
@@ -83,7 +86,7 @@ async fn no_process_of_a_plugin_outlives_a_daemon_that_is_killed() -> Result<()>
 
 #[tokio::test]
 async fn a_daemon_that_ends_in_order_has_its_devices_save_first() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let id = home.daemon.process()?.id();
     let processes = children_of(id)?;
     assert_eq!(home.answer("apart/count", "1").await?.text(), "1");
@@ -98,7 +101,7 @@ async fn a_daemon_that_ends_in_order_has_its_devices_save_first() -> Result<()> 
 
 #[tokio::test]
 async fn the_hub_hides_its_memory_and_its_plugins_processes_cannot_reach_it() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     for (job, note) in
         [("within/dumpable", "0"), ("apart/dumpable", "0"), ("apart/reach for the hub", "open: ")]
     {
@@ -111,7 +114,7 @@ async fn the_hub_hides_its_memory_and_its_plugins_processes_cannot_reach_it() ->
 
 #[tokio::test]
 async fn a_device_in_quarantine_comes_back_when_a_person_asks() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     for crash in 1..=2 {
         let answer = home.answer("apart/job", "abort").await?;
         assert_eq!(answer.status(), Some(503), "{answer:?}");
@@ -135,7 +138,7 @@ async fn a_device_that_was_given_up_says_nothing_after_its_successor() -> Result
         let text = text.replace("[devices.within]\n", "[devices.within]\ndeadline = \"300ms\"\n");
         std::fs::write(daemon.config(), text).expect("it can be written");
     };
-    let mut home = wild_home_with(Setup::Bundled, hasty).await?;
+    let mut home = rogue_home_with(Setup::Bundled, hasty).await?;
     let folder = tempfile::tempdir()?;
     let gate = folder.path().join("gate");
     let level = home.topic("state/within/level");
@@ -158,7 +161,7 @@ async fn a_device_that_was_given_up_says_nothing_after_its_successor() -> Result
 
 #[tokio::test]
 async fn a_call_that_hangs_wakes_no_thread_again_and_again() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let request = home.ask("within/job", "hang");
     home.phone.publish(request).await?;
     home.daemon.logged("a call into the plugin does not end").await?;

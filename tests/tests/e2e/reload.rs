@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{
     home::{Home, Setup},
-    isolation::wild_home,
+    isolation::rogue_home,
 };
 
 #[tokio::test]
 async fn sighup_adds_changes_and_removes_devices_and_says_what_needs_a_restart() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let states = home.topic("state/#");
     home.phone.subscribe(&states).await?;
     let gone = home.topic("state/living-room/status");
@@ -39,7 +39,7 @@ async fn sighup_adds_changes_and_removes_devices_and_says_what_needs_a_restart()
 
 #[tokio::test]
 async fn a_bad_configuration_leaves_all_as_it_is_and_the_answer_says_why() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let good = edit(&home, |text| format!("{text}nonsense = 1\n"))?;
     let answer = home.answer("hearthd-demo/reload", "").await?;
     assert_eq!(answer.status(), Some(422));
@@ -59,7 +59,7 @@ async fn a_bad_configuration_leaves_all_as_it_is_and_the_answer_says_why() -> Re
 
 #[tokio::test]
 async fn thirty_reloads_with_a_new_plugin_lose_and_repeat_no_request() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let mut tablet = Client::connect(&home.broker.access("tablet"), "tablet").await?;
     let responses = home.topic("response/tablet/reload");
     tablet.subscribe(&responses).await?;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     home::{Home, Setup},
-    isolation::wild_home_with,
+    isolation::rogue_home_with,
 };
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_device_that_hangs_keeps_no_sign_of_life_back_and_a_stopped_hub_gives_
 {
     let folder = tempfile::tempdir()?;
     let systemd = Systemd::listen(folder.path())?;
-    let mut home = wild_home_with(Setup::Mosquitto, |daemon| {
+    let mut home = rogue_home_with(Setup::Mosquitto, |daemon| {
         daemon.set_environment("NOTIFY_SOCKET", systemd.path());
         daemon.set_environment("WATCHDOG_USEC", WATCHDOG_USEC);
     })

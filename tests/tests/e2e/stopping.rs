@@ -10,7 +10,7 @@ use hearthd_tests::{
 
 use crate::{
     home::{Home, Setup},
-    isolation::wild_home,
+    isolation::rogue_home,
 };
 
 /// A home with a device that answers once a file is there.
@@ -69,7 +69,7 @@ async fn a_second_signal_ends_the_hub_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_check_that_hangs_does_not_keep_the_hub_from_ending() -> Result<()> {
-    let mut home = wild_home(Setup::Bundled).await?;
+    let mut home = rogue_home(Setup::Bundled).await?;
     let config = home.daemon.config().to_owned();
     let hanging = "[devices.hanging]\nplugin = \"rogue\"\nconfig.describe = \"chatter\"\n";
     std::fs::write(&config, std::fs::read_to_string(&config)? + hanging)?;

@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     core::{Broker, Input},
     store::{Store, StoreError, Writer, put_old_storage_aside},
+    systemd::notify,
     watchdog::Watchdog,
 };
 
@@ -302,12 +303,6 @@ fn announce(address: SocketAddr) {
     let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
     notify(NotifyState::Ready);
     info!(%address, "listening");
-}
-
-pub(crate) fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        warn!(%error, "systemd was not told");
-    }
 }
 
 /// Lets the process have as many connections as the system allows it, up to what it can have a use for.

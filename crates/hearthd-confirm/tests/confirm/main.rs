@@ -3,7 +3,7 @@
 mod esphome;
 mod generic;
 mod queueing;
-mod rig;
+mod scene;
 mod sensor;
 mod shelly;
 mod tables;

@@ -2,7 +2,7 @@
 
 use hearthd_confirm::{Esphome, Property, Tasmota, Zigbee2Mqtt};
 
-use crate::rig::backend;
+use crate::scene::backend;
 
 #[test]
 fn the_topics_follow_from_the_table() {
@@ -109,15 +109,15 @@ fn what_is_published_was_declared() {
         let declared = backend(table).declared_topics().publish;
         let mut published = 0;
         for wanted in &wanted {
-            let mut rig = crate::rig::Rig::of(table);
-            rig.retained(
+            let mut scene = crate::scene::Scene::of(table);
+            scene.retained(
                 "zigbee2mqtt/bridge/devices",
                 r#"[{"friendly_name":"a/b","ieee_address":"0x1","network_address":1}]"#,
             );
-            rig.command(wanted.clone());
-            rig.handle(Event::Refresh);
-            rig.pass(6_000);
-            for (topic, _) in rig.sent() {
+            scene.command(wanted.clone());
+            scene.handle(Event::Refresh);
+            scene.pass(6_000);
+            for (topic, _) in scene.sent() {
                 assert!(declared.contains(&topic), "{table}: {topic}");
                 published += 1;
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearthd_confirm::{Color, Command, CommandId, Event, Switch, Wanted};
 
-use crate::rig::Rig;
+use crate::scene::Scene;
 
 #[test]
 fn what_makes_no_sense_is_answered_422_and_not_sent() {
@@ -44,41 +44,41 @@ fn what_makes_no_sense_is_answered_422_and_not_sent() {
         (Wanted { setpoint: Some(f64::INFINITY), ..wanted() }, "inf is not a temperature"),
     ];
     for (wanted, reason) in cases {
-        let mut rig = Rig::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/x" }"#);
-        let id = rig.command(wanted);
-        rig.expect_verdict(id, 422, reason);
-        rig.expect_sent(&[]);
+        let mut scene = Scene::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/x" }"#);
+        let id = scene.command(wanted);
+        scene.expect_verdict(id, 422, reason);
+        scene.expect_sent(&[]);
     }
 }
 
 #[test]
 fn what_is_dark_is_told_no_brightness_or_color() {
-    let mut rig = Rig::of(r#"tasmota = { topic = "k" }"#);
+    let mut scene = Scene::of(r#"tasmota = { topic = "k" }"#);
     let wanted = Wanted {
         power: Some(Switch::Off),
         brightness: Some(30),
         color_temperature: Some(3_000),
         ..Wanted::default()
     };
-    rig.command(wanted);
-    rig.expect_sent(&[("cmnd/k/POWER", "OFF")]);
+    scene.command(wanted);
+    scene.expect_sent(&[("cmnd/k/POWER", "OFF")]);
 }
 
 #[test]
 fn a_deadline_that_has_passed_is_answered_at_once() {
-    let mut rig = Rig::of(r#"tasmota = { topic = "k" }"#);
+    let mut scene = Scene::of(r#"tasmota = { topic = "k" }"#);
     let wanted = Wanted { power: Some(Switch::On), ..Wanted::default() };
-    let command = Command { id: CommandId(1), wanted, deadline: Duration::from_millis(rig.now) };
-    rig.handle(Event::Command(command));
-    rig.expect_verdict(1, 503, "unreachable: no time is left to ask it");
-    rig.expect_sent(&[]);
+    let command = Command { id: CommandId(1), wanted, deadline: Duration::from_millis(scene.now) };
+    scene.handle(Event::Command(command));
+    scene.expect_verdict(1, 503, "unreachable: no time is left to ask it");
+    scene.expect_sent(&[]);
 }
 
 #[test]
 fn a_publication_expires_with_its_command() {
-    let mut rig = Rig::of(r#"tasmota = { topic = "k" }"#);
-    rig.switch(true);
-    rig.pass(500);
-    let expiries: Vec<u128> = rig.take().iter().map(|p| p.expiry.as_millis()).collect();
+    let mut scene = Scene::of(r#"tasmota = { topic = "k" }"#);
+    scene.switch(true);
+    scene.pass(500);
+    let expiries: Vec<u128> = scene.take().iter().map(|p| p.expiry.as_millis()).collect();
     assert_eq!(expiries, [5_000, 4_500]);
 }

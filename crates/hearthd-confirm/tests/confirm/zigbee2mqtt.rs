@@ -3,7 +3,7 @@
 use hearthd_confirm::{Availability, Color, Event, Part, Publication, Wanted};
 use serde_json::{Value as Json, json};
 
-use crate::rig::Rig;
+use crate::scene::Scene;
 
 const BULB: &str = r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb" }"#;
 const RAW: &str = r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb", raw = true }"#;
@@ -13,17 +13,17 @@ const GET: &str = "zigbee2mqtt/hall/bulb/get";
 const LOGGING: &str = "zigbee2mqtt/bridge/logging";
 
 /// A bulb that is off, as the bridge has said before.
-fn bulb() -> Rig {
-    let mut rig = Rig::of(BULB);
-    rig.live(STATE, r#"{"state":"OFF","linkquality":200}"#);
-    rig
+fn bulb() -> Scene {
+    let mut scene = Scene::of(BULB);
+    scene.live(STATE, r#"{"state":"OFF","linkquality":200}"#);
+    scene
 }
 
 /// The same with raw reads, and a list of devices that has it.
-fn raw() -> Rig {
-    let mut rig = Rig::of(RAW);
-    rig.retained("zigbee2mqtt/bridge/devices", &devices(1001).to_string());
-    rig
+fn raw() -> Scene {
+    let mut scene = Scene::of(RAW);
+    scene.retained("zigbee2mqtt/bridge/devices", &devices(1001).to_string());
+    scene
 }
 
 fn devices(network_address: u64) -> Json {
@@ -51,27 +51,30 @@ fn devices(network_address: u64) -> Json {
 
 /// Takes the one raw read that was published.
 #[track_caller]
-fn take_read(rig: &mut Rig) -> (String, Json) {
-    let reads: Vec<Publication> =
-        rig.take().into_iter().filter(|p| p.topic == "zigbee2mqtt/bridge/request/action").collect();
+fn take_read(scene: &mut Scene) -> (String, Json) {
+    let reads: Vec<Publication> = scene
+        .take()
+        .into_iter()
+        .filter(|p| p.topic == "zigbee2mqtt/bridge/request/action")
+        .collect();
     let [read] = &reads[..] else { panic!("{reads:?}") };
     let json: Json = serde_json::from_slice(&read.payload).unwrap();
     (json["transaction"].as_str().unwrap().to_owned(), json)
 }
 
-fn answer(rig: &mut Rig, transaction: &str, cluster: u16, bytes: &[u8]) {
+fn answer(scene: &mut Scene, transaction: &str, cluster: u16, bytes: &[u8]) {
     let payload = json!({
         "data": {"clusterID": cluster, "data": {"data": bytes, "type": "Buffer"}},
         "status": "ok",
         "transaction": transaction,
     });
-    rig.live("zigbee2mqtt/bridge/response/action", &payload.to_string());
+    scene.live("zigbee2mqtt/bridge/response/action", &payload.to_string());
 }
 
-fn fail(rig: &mut Rig, transaction: &str, error: &str) {
+fn fail(scene: &mut Scene, transaction: &str, error: &str) {
     let payload =
         json!({"data": {}, "status": "error", "error": error, "transaction": transaction});
-    rig.live("zigbee2mqtt/bridge/response/action", &payload.to_string());
+    scene.live("zigbee2mqtt/bridge/response/action", &payload.to_string());
 }
 
 /// The bytes of a lamp's answer to a read of on and off.
@@ -80,48 +83,48 @@ fn on_off(on: bool) -> Vec<u8> {
 }
 
 /// What the bridge says after each command: the old state, then what it was told.
-fn echo(rig: &mut Rig, old: &str, new: &str) {
-    rig.live(STATE, &json!({"state": old}).to_string());
-    rig.live(STATE, &json!({"state": new}).to_string());
+fn echo(scene: &mut Scene, old: &str, new: &str) {
+    scene.live(STATE, &json!({"state": old}).to_string());
+    scene.live(STATE, &json!({"state": new}).to_string());
 }
 
 #[test]
 fn a_lamp_that_does_it_is_confirmed_by_the_state_that_is_read_back() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
-    rig.pass(40);
-    echo(&mut rig, "OFF", "ON");
-    rig.expect_sent(&[]);
-    rig.pass(50);
-    rig.expect_sent(&[(GET, r#"{"state":""}"#)]);
-    rig.expect_open(id);
-    rig.pass(40);
-    rig.live(STATE, r#"{"state":"ON"}"#);
-    rig.pass(400);
-    rig.expect_verdict(id, 200, "confirmed: power ON");
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    scene.pass(40);
+    echo(&mut scene, "OFF", "ON");
+    scene.expect_sent(&[]);
+    scene.pass(50);
+    scene.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    scene.expect_open(id);
+    scene.pass(40);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.pass(400);
+    scene.expect_verdict(id, 200, "confirmed: power ON");
 }
 
 #[test]
 fn a_lamp_that_is_so_already_is_confirmed_as_well() {
-    let mut rig = bulb();
-    let id = rig.switch(false);
-    rig.pass(40);
-    echo(&mut rig, "OFF", "OFF");
-    rig.pass(90);
-    rig.live(STATE, r#"{"state":"OFF"}"#);
-    rig.pass(400);
-    rig.expect_verdict(id, 200, "confirmed: power OFF");
+    let mut scene = bulb();
+    let id = scene.switch(false);
+    scene.pass(40);
+    echo(&mut scene, "OFF", "OFF");
+    scene.pass(90);
+    scene.live(STATE, r#"{"state":"OFF"}"#);
+    scene.pass(400);
+    scene.expect_verdict(id, 200, "confirmed: power OFF");
 }
 
 #[test]
 fn neither_state_that_follows_a_command_confirms_it() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(40);
-    echo(&mut rig, "ON", "ON");
-    rig.pass(5_000);
-    rig.expect_verdict(
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(40);
+    echo(&mut scene, "ON", "ON");
+    scene.pass(5_000);
+    scene.expect_verdict(
         id,
         409,
         "indeterminate: the device has not confirmed it; last known power ON",
@@ -130,83 +133,83 @@ fn neither_state_that_follows_a_command_confirms_it() {
 
 #[test]
 fn a_lamp_that_acknowledges_and_does_nothing_is_found_out() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(40);
-    echo(&mut rig, "OFF", "ON");
-    rig.pass(60);
-    rig.live(STATE, r#"{"state":"OFF"}"#);
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(40);
+    echo(&mut scene, "OFF", "ON");
+    scene.pass(60);
+    scene.live(STATE, r#"{"state":"OFF"}"#);
     for _ in 0..5 {
-        rig.pass(1_000);
-        rig.live(STATE, r#"{"state":"OFF"}"#);
+        scene.pass(1_000);
+        scene.live(STATE, r#"{"state":"OFF"}"#);
     }
-    rig.expect_verdict(id, 500, "refused: still OFF");
+    scene.expect_verdict(id, 500, "refused: still OFF");
 }
 
 #[test]
 fn a_report_of_something_else_does_not_pass_for_the_answer_to_a_read() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(200);
-    echo(&mut rig, "OFF", "ON");
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(200);
+    echo(&mut scene, "OFF", "ON");
     // The bridge still believes what it was told when the meter of the plug reports.
-    rig.pass(60);
-    rig.live(STATE, r#"{"state":"ON","power":12}"#);
-    rig.pass(190);
-    rig.live(STATE, r#"{"state":"OFF","power":12}"#);
+    scene.pass(60);
+    scene.live(STATE, r#"{"state":"ON","power":12}"#);
+    scene.pass(190);
+    scene.live(STATE, r#"{"state":"OFF","power":12}"#);
     for _ in 0..5 {
-        rig.expect_open(id);
-        rig.pass(900);
-        rig.live(STATE, r#"{"state":"OFF"}"#);
+        scene.expect_open(id);
+        scene.pass(900);
+        scene.live(STATE, r#"{"state":"OFF"}"#);
     }
-    rig.pass(500);
-    rig.expect_verdict(id, 500, "refused: still OFF");
+    scene.pass(500);
+    scene.expect_verdict(id, 500, "refused: still OFF");
 }
 
 #[test]
 fn a_lamp_that_is_dead_is_unreachable_for_the_reason_in_the_log() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(300);
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(300);
     let line = "z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: ZCL command 0x00124b0000000002/1 \
                 genOnOff.off({}, {\\\"timeout\\\":10000}) failed (Delivery failed for '1001'.)'";
-    rig.live(LOGGING, &format!(r#"{{"level":"error","message":"{line}"}}"#));
-    rig.pass(5_000);
-    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
-    let Some(Availability::Offline { part: Part::Device, since, .. }) = rig.availability.last()
+    scene.live(LOGGING, &format!(r#"{{"level":"error","message":"{line}"}}"#));
+    scene.pass(5_000);
+    scene.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
+    let Some(Availability::Offline { part: Part::Device, since, .. }) = scene.availability.last()
     else {
-        panic!("{:?}", rig.availability)
+        panic!("{:?}", scene.availability)
     };
     assert!(since.as_millis() >= 1_000);
 }
 
 #[test]
 fn a_second_failure_that_the_bridge_does_not_log_again_does_not_hide_the_first() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(300);
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(300);
     let line = r#"{"message":"z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: x failed (no route)'"}"#;
-    rig.live(LOGGING, line);
-    rig.take();
-    rig.pass(4_000);
-    assert!(rig.sent().iter().any(|(topic, _)| topic == SET), "it is told once more");
-    rig.pass(1_000);
-    rig.expect_verdict(id, 503, "unreachable: no route");
+    scene.live(LOGGING, line);
+    scene.take();
+    scene.pass(4_000);
+    assert!(scene.sent().iter().any(|(topic, _)| topic == SET), "it is told once more");
+    scene.pass(1_000);
+    scene.expect_verdict(id, 503, "unreachable: no route");
 }
 
 #[test]
 fn lines_about_other_lamps_and_about_replaced_commands_are_not_taken() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
+    let mut scene = bulb();
+    let id = scene.switch(true);
     for line in [
         r#"{"message":"z2m: Publish 'set' 'state' to 'bulb' failed: 'Error: x failed (no route)'"}"#,
         r#"{"message":"z2m: Publish 'set' 'state' to 'hall/bulb' failed: 'Error: x failed (Request superseded)'"}"#,
         r#"{"message":"z2m:mqtt: MQTT publish: topic 'zigbee2mqtt/hall/bulb'"}"#,
     ] {
-        rig.live(LOGGING, line);
+        scene.live(LOGGING, line);
     }
-    rig.pass(5_000);
-    rig.expect_verdict(
+    scene.pass(5_000);
+    scene.expect_verdict(
         id,
         409,
         "indeterminate: the device has not confirmed it; last known power OFF",
@@ -215,91 +218,91 @@ fn lines_about_other_lamps_and_about_replaced_commands_are_not_taken() {
 
 #[test]
 fn a_retained_state_confirms_nothing() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(40);
-    echo(&mut rig, "OFF", "ON");
-    rig.pass(60);
-    rig.retained(STATE, r#"{"state":"ON"}"#);
-    rig.pass(1_000);
-    rig.expect_open(id);
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(40);
+    echo(&mut scene, "OFF", "ON");
+    scene.pass(60);
+    scene.retained(STATE, r#"{"state":"ON"}"#);
+    scene.pass(1_000);
+    scene.expect_open(id);
 }
 
 #[test]
 fn what_a_restarted_bridge_replays_confirms_nothing_and_the_command_is_sent_again() {
-    let mut rig = bulb();
-    let id = rig.switch(true);
-    rig.pass(40);
-    echo(&mut rig, "OFF", "ON");
-    rig.take();
-    rig.pass(60);
-    rig.take();
-    rig.live("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#);
-    rig.live(STATE, r#"{"state":"ON"}"#);
-    rig.pass(1_900);
-    rig.live(STATE, r#"{"state":"ON"}"#);
-    rig.expect_sent(&[]);
-    rig.expect_open(id);
-    rig.pass(150);
-    assert_eq!(rig.sent()[0], (SET.to_owned(), r#"{"state":"ON"}"#.to_owned()));
+    let mut scene = bulb();
+    let id = scene.switch(true);
+    scene.pass(40);
+    echo(&mut scene, "OFF", "ON");
+    scene.take();
+    scene.pass(60);
+    scene.take();
+    scene.live("zigbee2mqtt/bridge/state", r#"{"state":"online"}"#);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.pass(1_900);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.expect_sent(&[]);
+    scene.expect_open(id);
+    scene.pass(150);
+    assert_eq!(scene.sent()[0], (SET.to_owned(), r#"{"state":"ON"}"#.to_owned()));
 }
 
 #[test]
 fn a_group_confirms_nothing() {
-    let mut rig = Rig::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/all", group = true }"#);
-    let id = rig.switch(true);
-    rig.expect_sent(&[("zigbee2mqtt/all/set", r#"{"state":"ON"}"#)]);
-    rig.live("zigbee2mqtt/all", r#"{"state":"ON"}"#);
-    rig.pass(6_000);
-    rig.expect_verdict(id, 409, "indeterminate: a group does not confirm what its members do");
+    let mut scene = Scene::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/all", group = true }"#);
+    let id = scene.switch(true);
+    scene.expect_sent(&[("zigbee2mqtt/all/set", r#"{"state":"ON"}"#)]);
+    scene.live("zigbee2mqtt/all", r#"{"state":"ON"}"#);
+    scene.pass(6_000);
+    scene.expect_verdict(id, 409, "indeterminate: a group does not confirm what its members do");
 }
 
 #[test]
 fn nothing_is_sent_while_the_bridge_is_offline() {
-    let mut rig = bulb();
-    rig.retained("zigbee2mqtt/hall/bulb/availability", r#"{"state":"online"}"#);
-    rig.retained("zigbee2mqtt/bridge/state", r#"{"state":"offline"}"#);
-    let id = rig.switch(true);
-    rig.expect_sent(&[]);
-    rig.expect_verdict(id, 503, "unreachable: Zigbee2MQTT is offline");
-    let last = rig.availability.last();
+    let mut scene = bulb();
+    scene.retained("zigbee2mqtt/hall/bulb/availability", r#"{"state":"online"}"#);
+    scene.retained("zigbee2mqtt/bridge/state", r#"{"state":"offline"}"#);
+    let id = scene.switch(true);
+    scene.expect_sent(&[]);
+    scene.expect_verdict(id, 503, "unreachable: Zigbee2MQTT is offline");
+    let last = scene.availability.last();
     assert!(matches!(last, Some(Availability::Offline { part: Part::Bridge, .. })), "{last:?}");
 }
 
 #[test]
 fn a_lamp_that_is_said_to_be_offline_is_told_and_has_three_seconds() {
-    let mut rig = bulb();
-    rig.retained("zigbee2mqtt/hall/bulb/availability", r#"{"state":"offline"}"#);
-    let id = rig.switch(true);
-    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
-    rig.pass(2_990);
-    rig.expect_open(id);
-    rig.pass(20);
-    assert_eq!(rig.verdicts.len(), 1);
+    let mut scene = bulb();
+    scene.retained("zigbee2mqtt/hall/bulb/availability", r#"{"state":"offline"}"#);
+    let id = scene.switch(true);
+    scene.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    scene.pass(2_990);
+    scene.expect_open(id);
+    scene.pass(20);
+    assert_eq!(scene.verdicts.len(), 1);
 }
 
 #[test]
 fn a_change_to_what_is_wanted_is_enough_where_the_bridge_is_not_optimistic() {
-    let mut rig =
-        Rig::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb", optimistic = false }"#);
-    rig.live(STATE, r#"{"state":"OFF"}"#);
-    let id = rig.switch(true);
-    rig.pass(30);
-    rig.live(STATE, r#"{"state":"OFF"}"#);
-    rig.pass(30);
-    rig.live(STATE, r#"{"state":"ON"}"#);
-    rig.pass(110);
-    rig.expect_verdict(id, 200, "confirmed: power ON");
+    let mut scene =
+        Scene::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb", optimistic = false }"#);
+    scene.live(STATE, r#"{"state":"OFF"}"#);
+    let id = scene.switch(true);
+    scene.pass(30);
+    scene.live(STATE, r#"{"state":"OFF"}"#);
+    scene.pass(30);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.pass(110);
+    scene.expect_verdict(id, 200, "confirmed: power ON");
 }
 
 #[test]
 fn a_raw_read_confirms_at_once() {
-    let mut rig = raw();
-    let id = rig.switch(true);
-    rig.take();
-    rig.pass(30);
-    echo(&mut rig, "OFF", "ON");
-    let (transaction, read) = take_read(&mut rig);
+    let mut scene = raw();
+    let id = scene.switch(true);
+    scene.take();
+    scene.pass(30);
+    echo(&mut scene, "OFF", "ON");
+    let (transaction, read) = take_read(&mut scene);
     assert_eq!(read["action"], "raw");
     let params = &read["params"];
     assert_eq!(params["ieee_address"], "0x00124b0000000002");
@@ -310,106 +313,106 @@ fn a_raw_read_confirms_at_once() {
     assert_eq!(params["zcl"]["payload"], json!([{"attrId": 0}]));
     let left = params["timeout"].as_u64().unwrap();
     assert!(left < 5_000 && left > 4_000, "what is left of the deadline: {left}");
-    rig.pass(20);
-    answer(&mut rig, &transaction, 6, &on_off(true));
-    rig.expect_verdict(id, 200, "confirmed: power ON");
+    scene.pass(20);
+    answer(&mut scene, &transaction, 6, &on_off(true));
+    scene.expect_verdict(id, 200, "confirmed: power ON");
 }
 
 #[test]
 fn a_lamp_that_lies_or_refuses_is_found_out_by_raw_reads() {
-    let mut rig = raw();
-    let id = rig.switch(true);
-    rig.pass(30);
-    echo(&mut rig, "OFF", "ON");
+    let mut scene = raw();
+    let id = scene.switch(true);
+    scene.pass(30);
+    echo(&mut scene, "OFF", "ON");
     for _ in 0..20 {
-        let sent = rig.take();
+        let sent = scene.take();
         for read in sent.iter().filter(|p| p.topic.ends_with("/request/action")) {
             let json: Json = serde_json::from_slice(&read.payload).unwrap();
-            answer(&mut rig, json["transaction"].as_str().unwrap(), 6, &on_off(false));
+            answer(&mut scene, json["transaction"].as_str().unwrap(), 6, &on_off(false));
         }
-        rig.pass(300);
+        scene.pass(300);
     }
-    rig.expect_verdict(id, 500, "refused: still OFF");
+    scene.expect_verdict(id, 500, "refused: still OFF");
 }
 
 #[test]
 fn a_raw_read_that_cannot_be_delivered_is_unreachable_and_the_command_goes_out_again() {
-    let mut rig = raw();
-    let id = rig.switch(true);
-    rig.pass(200);
-    let (transaction, _) = take_read(&mut rig);
-    fail(&mut rig, &transaction, "Delivery failed for '1001'.");
-    rig.pass(2_000);
-    let sets = rig.sent().into_iter().filter(|(topic, _)| topic == SET).count();
+    let mut scene = raw();
+    let id = scene.switch(true);
+    scene.pass(200);
+    let (transaction, _) = take_read(&mut scene);
+    fail(&mut scene, &transaction, "Delivery failed for '1001'.");
+    scene.pass(2_000);
+    let sets = scene.sent().into_iter().filter(|(topic, _)| topic == SET).count();
     assert!(sets >= 1, "told once more");
-    rig.pass(5_000);
-    rig.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
+    scene.pass(5_000);
+    scene.expect_verdict(id, 503, "unreachable: Delivery failed for '1001'");
 }
 
 #[test]
 fn answers_to_other_questions_confirm_nothing() {
-    let mut rig = raw();
-    let first = rig.switch(false);
-    rig.pass(200);
-    let (old, _) = take_read(&mut rig);
-    let second = rig.switch(true);
-    rig.expect_verdict(first, 409, "indeterminate: a newer command replaced it");
-    answer(&mut rig, &old, 6, &on_off(true));
-    answer(&mut rig, "hearthd-1", 6, &on_off(true));
-    answer(&mut rig, "somebody's", 6, &on_off(true));
-    rig.expect_open(second);
-    let read = rig.published.len();
-    rig.pass(300);
-    assert!(rig.published.len() > read);
-    let (transaction, _) = take_read(&mut rig);
-    rig.retained("zigbee2mqtt/bridge/response/action", "{}");
-    answer(&mut rig, &transaction, 6, &on_off(true));
-    rig.expect_verdict(second, 200, "confirmed: power ON");
+    let mut scene = raw();
+    let first = scene.switch(false);
+    scene.pass(200);
+    let (old, _) = take_read(&mut scene);
+    let second = scene.switch(true);
+    scene.expect_verdict(first, 409, "indeterminate: a newer command replaced it");
+    answer(&mut scene, &old, 6, &on_off(true));
+    answer(&mut scene, "hearthd-1", 6, &on_off(true));
+    answer(&mut scene, "somebody's", 6, &on_off(true));
+    scene.expect_open(second);
+    let read = scene.published.len();
+    scene.pass(300);
+    assert!(scene.published.len() > read);
+    let (transaction, _) = take_read(&mut scene);
+    scene.retained("zigbee2mqtt/bridge/response/action", "{}");
+    answer(&mut scene, &transaction, 6, &on_off(true));
+    scene.expect_verdict(second, 200, "confirmed: power ON");
 }
 
 #[test]
 fn a_read_follows_a_lamp_that_joined_again() {
-    let mut rig = raw();
-    rig.live("zigbee2mqtt/bridge/devices", &devices(2002).to_string());
-    rig.switch(true);
-    rig.pass(200);
-    assert_eq!(take_read(&mut rig).1["params"]["network_address"], 2002);
+    let mut scene = raw();
+    scene.live("zigbee2mqtt/bridge/devices", &devices(2002).to_string());
+    scene.switch(true);
+    scene.pass(200);
+    assert_eq!(take_read(&mut scene).1["params"]["network_address"], 2002);
 }
 
 #[test]
 fn a_lamp_that_the_bridge_does_not_know_is_unreachable() {
-    let mut rig = Rig::of(RAW);
-    rig.retained("zigbee2mqtt/bridge/devices", "[]");
-    let id = rig.switch(true);
-    rig.pass(5_000);
-    rig.expect_verdict(id, 503, "unreachable: Zigbee2MQTT has no device hall/bulb");
+    let mut scene = Scene::of(RAW);
+    scene.retained("zigbee2mqtt/bridge/devices", "[]");
+    let id = scene.switch(true);
+    scene.pass(5_000);
+    scene.expect_verdict(id, 503, "unreachable: Zigbee2MQTT has no device hall/bulb");
 }
 
 #[test]
 fn what_the_lamp_cannot_is_said_before_anything_is_sent() {
-    let mut rig = raw();
+    let mut scene = raw();
     let warm = Wanted { color_temperature: Some(1_800), ..Wanted::default() };
-    let id = rig.command(warm);
-    rig.expect_verdict(id, 422, "hall/bulb takes 2203 to 4000 K");
+    let id = scene.command(warm);
+    scene.expect_verdict(id, 422, "hall/bulb takes 2203 to 4000 K");
     let color = Color { hue: 10.0, saturation: 90.0 };
-    let id = rig.command(Wanted { color: Some(color), ..Wanted::default() });
-    rig.expect_verdict(id, 422, "hall/bulb has no color");
-    rig.expect_sent(&[]);
+    let id = scene.command(Wanted { color: Some(color), ..Wanted::default() });
+    scene.expect_verdict(id, 422, "hall/bulb has no color");
+    scene.expect_sent(&[]);
     let edge = Wanted { color_temperature: Some(2_200), ..Wanted::default() };
-    let id = rig.command(edge);
-    rig.expect_open(id);
-    rig.expect_sent(&[(SET, r#"{"color_temp":454}"#)]);
+    let id = scene.command(edge);
+    scene.expect_open(id);
+    scene.expect_sent(&[(SET, r#"{"color_temp":454}"#)]);
 }
 
 #[test]
 fn brightness_and_color_temperature_are_read_from_their_clusters() {
-    let mut rig = raw();
+    let mut scene = raw();
     let wanted =
         Wanted { brightness: Some(40), color_temperature: Some(3_000), ..Wanted::default() };
-    let id = rig.command(wanted);
-    rig.expect_sent(&[(SET, r#"{"brightness":102,"color_temp":333,"state":"ON"}"#)]);
-    rig.pass(200);
-    let reads = rig.take();
+    let id = scene.command(wanted);
+    scene.expect_sent(&[(SET, r#"{"brightness":102,"color_temp":333,"state":"ON"}"#)]);
+    scene.pass(200);
+    let reads = scene.take();
     assert_eq!(reads.len(), 3);
     let answers: [(u16, &[u8]); 3] = [
         (6, &[24, 2, 1, 0, 0, 0, 16, 1]),
@@ -418,43 +421,43 @@ fn brightness_and_color_temperature_are_read_from_their_clusters() {
         (0x300, &[24, 4, 1, 7, 0, 0, 33, 74, 1, 8, 0, 0, 48, 2]),
     ];
     for (read, (cluster, bytes)) in reads.iter().zip(answers) {
-        rig.expect_open(id);
+        scene.expect_open(id);
         let json: Json = serde_json::from_slice(&read.payload).unwrap();
-        answer(&mut rig, json["transaction"].as_str().unwrap(), cluster, bytes);
+        answer(&mut scene, json["transaction"].as_str().unwrap(), cluster, bytes);
     }
-    rig.expect_verdict(id, 200, "confirmed: power ON, brightness 39 %, color_temperature 3030 K");
+    scene.expect_verdict(id, 200, "confirmed: power ON, brightness 39 %, color_temperature 3030 K");
 }
 
 #[test]
 fn a_transition_is_judged_when_it_is_over() {
-    let mut rig = raw();
-    let id = rig.command(Wanted { brightness: Some(100), transition: 2.0, ..Wanted::default() });
-    rig.expect_sent(&[(SET, r#"{"brightness":254,"state":"ON","transition":2.0}"#)]);
-    echo(&mut rig, "OFF", "ON");
-    rig.pass(1_990);
-    rig.expect_sent(&[]);
-    rig.pass(200);
-    let reads = rig.take();
+    let mut scene = raw();
+    let id = scene.command(Wanted { brightness: Some(100), transition: 2.0, ..Wanted::default() });
+    scene.expect_sent(&[(SET, r#"{"brightness":254,"state":"ON","transition":2.0}"#)]);
+    echo(&mut scene, "OFF", "ON");
+    scene.pass(1_990);
+    scene.expect_sent(&[]);
+    scene.pass(200);
+    let reads = scene.take();
     assert_eq!(reads.len(), 2, "it is asked at the end of the way");
     for (read, bytes) in reads.iter().zip([[16, 1], [32, 254]]) {
         let json: Json = serde_json::from_slice(&read.payload).unwrap();
         let cluster = if bytes[0] == 16 { 6 } else { 8 };
         let answered = [24, 2, 1, 0, 0, 0, bytes[0], bytes[1]];
-        answer(&mut rig, json["transaction"].as_str().unwrap(), cluster, &answered);
+        answer(&mut scene, json["transaction"].as_str().unwrap(), cluster, &answered);
     }
-    rig.expect_verdict(id, 200, "confirmed: power ON, brightness 100 %");
+    scene.expect_verdict(id, 200, "confirmed: power ON, brightness 100 %");
 }
 
 #[test]
 fn off_with_a_transition_is_no_refusal_while_it_lasts() {
-    let mut rig = raw();
+    let mut scene = raw();
     let off = Wanted { power: Some(false.into()), transition: 4.0, ..Wanted::default() };
-    let id = rig.command(off);
-    rig.pass(4_200);
-    let (transaction, _) = take_read(&mut rig);
-    answer(&mut rig, &transaction, 6, &on_off(true));
-    rig.pass(800);
-    rig.expect_verdict(
+    let id = scene.command(off);
+    scene.pass(4_200);
+    let (transaction, _) = take_read(&mut scene);
+    answer(&mut scene, &transaction, 6, &on_off(true));
+    scene.pass(800);
+    scene.expect_verdict(
         id,
         409,
         "indeterminate: the transition takes longer than the deadline; last known power ON",
@@ -463,61 +466,61 @@ fn off_with_a_transition_is_no_refusal_while_it_lasts() {
 
 #[test]
 fn a_bridge_that_does_not_answer_is_unreachable() {
-    let mut rig = raw();
-    let id = rig.switch(true);
-    rig.pass(5_000);
-    rig.expect_verdict(id, 503, "unreachable: nothing answers");
+    let mut scene = raw();
+    let id = scene.switch(true);
+    scene.pass(5_000);
+    scene.expect_verdict(id, 503, "unreachable: nothing answers");
 }
 
 #[test]
 fn a_toggle_of_what_is_not_known_is_read_first() {
-    let mut rig = raw();
+    let mut scene = raw();
     let wanted = Wanted { power: Some(hearthd_confirm::Switch::Toggle), ..Wanted::default() };
-    let id = rig.command(wanted.clone());
-    let (transaction, _) = take_read(&mut rig);
-    answer(&mut rig, &transaction, 6, &on_off(true));
-    rig.expect_sent(&[(SET, r#"{"state":"OFF"}"#)]);
-    rig.pass(160);
-    let (transaction, _) = take_read(&mut rig);
-    answer(&mut rig, &transaction, 6, &on_off(false));
-    rig.expect_verdict(id, 200, "confirmed: power OFF");
-    rig.command(wanted);
-    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    let id = scene.command(wanted.clone());
+    let (transaction, _) = take_read(&mut scene);
+    answer(&mut scene, &transaction, 6, &on_off(true));
+    scene.expect_sent(&[(SET, r#"{"state":"OFF"}"#)]);
+    scene.pass(160);
+    let (transaction, _) = take_read(&mut scene);
+    answer(&mut scene, &transaction, 6, &on_off(false));
+    scene.expect_verdict(id, 200, "confirmed: power OFF");
+    scene.command(wanted);
+    scene.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
 }
 
 #[test]
 fn a_lost_connection_leaves_a_command_open_and_sends_it_again() {
-    let mut rig = raw();
-    let id = rig.switch(true);
-    rig.take();
-    rig.handle(Event::Link { up: false });
-    rig.pass(1_000);
-    rig.expect_sent(&[]);
-    rig.expect_open(id);
-    rig.handle(Event::Link { up: true });
-    rig.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
-    rig.handle(Event::Link { up: false });
-    rig.pass(5_000);
-    rig.expect_verdict(id, 409, "indeterminate: the connection to the broker was lost");
-    let id = rig.switch(true);
-    rig.expect_verdict(id, 503, "unreachable: no connection to the broker");
+    let mut scene = raw();
+    let id = scene.switch(true);
+    scene.take();
+    scene.handle(Event::Link { up: false });
+    scene.pass(1_000);
+    scene.expect_sent(&[]);
+    scene.expect_open(id);
+    scene.handle(Event::Link { up: true });
+    scene.expect_sent(&[(SET, r#"{"state":"ON"}"#)]);
+    scene.handle(Event::Link { up: false });
+    scene.pass(5_000);
+    scene.expect_verdict(id, 409, "indeterminate: the connection to the broker was lost");
+    let id = scene.switch(true);
+    scene.expect_verdict(id, 503, "unreachable: no connection to the broker");
 }
 
 #[test]
 fn a_relay_of_several_has_keys_with_its_name() {
     let table = r#"zigbee2mqtt = { topic = "z/plug", base = "z", suffix = "left" }"#;
-    let mut rig = Rig::of(table);
-    rig.switch(true);
-    rig.expect_sent(&[("z/plug/set", r#"{"state_left":"ON"}"#)]);
-    rig.live("z/plug", r#"{"state_left":"ON","state_right":"OFF"}"#);
-    assert_eq!(rig.observed, ["claim: power ON"]);
+    let mut scene = Scene::of(table);
+    scene.switch(true);
+    scene.expect_sent(&[("z/plug/set", r#"{"state_left":"ON"}"#)]);
+    scene.live("z/plug", r#"{"state_left":"ON","state_right":"OFF"}"#);
+    assert_eq!(scene.observed, ["claim: power ON"]);
 }
 
 #[test]
 fn a_refresh_reads_what_is_known_of_the_lamp() {
-    let mut rig = raw();
-    rig.handle(Event::Refresh);
-    let (transaction, _) = take_read(&mut rig);
-    answer(&mut rig, &transaction, 6, &on_off(true));
-    assert_eq!(rig.observed, ["Reply: power ON"]);
+    let mut scene = raw();
+    scene.handle(Event::Refresh);
+    let (transaction, _) = take_read(&mut scene);
+    answer(&mut scene, &transaction, 6, &on_off(true));
+    assert_eq!(scene.observed, ["Reply: power ON"]);
 }

@@ -35,8 +35,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-
 pub use config::{DevicePolicy, HubConfig};
 pub use guarding::Guard;
 pub use serving::Served;
@@ -53,7 +51,8 @@ use serving::Serving;
 use values::Values;
 
 use crate::{
-    DeliveryId, Fatal, Generation, Input, Lack, Memory, Message, Notice, Now, Output, Record,
+    DeliveryId, Fatal, Generation, Input, JournalRecord, Lack, Memory, Message, Notice, Now,
+    Output, PropertyState,
     backoff::Backoff,
     journal::{EntryId, Journal},
     outbox::{Outbox, Window},
@@ -87,7 +86,8 @@ pub struct Hub {
     /// Whether the journal goes back as far as the session: if not, a redelivery may be unknown to it.
     journal_is_complete: bool,
     outbox: Outbox,
-    states: BTreeMap<(String, String), State>,
+    /// The last state of each property, by device and property.
+    states: BTreeMap<(String, String), PropertyState>,
     /// States that wait until the store knows that they are published.
     unserved: BTreeSet<(String, String)>,
     values: Values,
@@ -208,13 +208,6 @@ impl Inbound {
     }
 }
 
-#[derive(Clone, Debug)]
-struct State {
-    payload: Bytes,
-    content_type: crate::ContentType,
-    retain: bool,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Stopping {
     until: Duration,
@@ -227,7 +220,7 @@ pub struct Kept {
     /// The hub's memory.
     pub memory: Memory,
     /// The requests that may be delivered again, in the order in which they came.
-    pub journal: Vec<Record>,
+    pub journal: Vec<JournalRecord>,
     /// What may be left of devices at the broker.
     pub served: Vec<Served>,
 }
@@ -303,10 +296,7 @@ impl Hub {
             }
             Input::StoreFailed { revision, error } => self.on_store_failed(now, revision, error),
             Input::Answered { request, answer } => self.on_answered(now, request, answer),
-            Input::State { device, property, payload, content_type, retain } => {
-                let state = State { payload, content_type, retain };
-                self.on_state(device, property, state);
-            }
+            Input::State(state) => self.on_state(state),
             Input::Saved { device, state } => self.on_saved(device, state),
             Input::Devices(devices) => {
                 self.config.devices = devices;

@@ -11,7 +11,8 @@ use super::{
     holding::Arrival,
 };
 use crate::{
-    Absence, Answer, Change, Message, Now, Output, Record, Request, RequestId, RequestKey, Status,
+    Absence, Answer, Change, JournalRecord, Message, Now, Output, Request, RequestId, RequestKey,
+    Status,
     journal::{Durability, EntryId, Mark, Seen},
     record::{Reply, fingerprint},
     requests::{Origin, Pending},
@@ -295,7 +296,7 @@ impl Hub {
         names: Vec<Arc<str>>,
         origin: &mut Origin,
     ) -> EntryId {
-        let record = Record {
+        let record = JournalRecord {
             key,
             content: origin.content,
             device,
@@ -311,7 +312,7 @@ impl Hub {
         entry
     }
 
-    /// Ties a request to its entry in the journal, which is forgotten only after the PUBACKs of its deliveries.
+    /// Links a request to its entry in the journal, which is forgotten only after the PUBACKs of its deliveries.
     fn bind(&mut self, origin: &mut Origin, entry: EntryId) {
         origin.entry = Some(entry);
         for &delivery in &origin.deliveries {

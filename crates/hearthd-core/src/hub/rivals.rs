@@ -60,12 +60,12 @@ impl Hub {
         for device in std::mem::take(&mut self.rewriting.devices) {
             let states: Vec<_> = self
                 .states
-                .iter()
-                .filter(|((id, _), state)| **id == *device && state.retain)
-                .map(|((_, property), state)| (property.clone(), state.clone()))
+                .values()
+                .filter(|state| *state.device == *device && state.retain)
+                .cloned()
                 .collect();
-            for (property, state) in states {
-                self.publish_state(&device, &property, &state);
+            for state in states {
+                self.publish_state(&state);
             }
         }
     }

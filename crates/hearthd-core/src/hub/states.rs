@@ -1,28 +1,29 @@
 //! What the hub publishes retained: the states of its devices, and what became of its last will.
 
-use super::{DevicePolicy, Hub, Phase, State, address::STATUS};
-use crate::{Absence, Message, QoS, outbox::Kind, topic::Prefix};
+use super::{DevicePolicy, Hub, Phase, address::STATUS};
+use crate::{Absence, Message, PropertyState, QoS, outbox::Kind, topic::Prefix};
 
 impl Hub {
     /// A device tells the state of a property; what it tells of one that is not there any more comes too late.
-    pub(super) fn on_state(&mut self, device: String, property: String, state: State) {
+    pub(super) fn on_state(&mut self, state: PropertyState) {
+        let PropertyState { device, property, .. } = &state;
         let is_there =
-            |policy: &DevicePolicy| property == STATUS || policy.properties.contains(&property);
-        if !self.config.devices.get(&device).is_some_and(is_there) {
+            |policy: &DevicePolicy| property == STATUS || policy.properties.contains(property);
+        if !self.config.devices.get(device).is_some_and(is_there) {
             return;
         }
-        self.values.report(&device, &property, state.payload.clone());
+        self.values.report(device, property, state.payload.clone());
         if matches!(self.phase, Phase::Online(_)) {
-            self.publish_state(&device, &property, &state);
+            self.publish_state(&state);
         }
-        self.states.insert((device, property), state);
+        self.states.insert((state.device.clone(), state.property.clone()), state);
     }
 
     /// Publishes all states where the broker may not have them.
     pub(super) fn publish_everything(&mut self) {
-        let states: Vec<_> = self.states.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        for ((device, property), state) in states {
-            self.publish_state(&device, &property, &state);
+        let states: Vec<_> = self.states.values().cloned().collect();
+        for state in states {
+            self.publish_state(&state);
         }
     }
 
@@ -31,15 +32,15 @@ impl Hub {
         if !matches!(self.phase, Phase::Online(_)) {
             return;
         }
-        for (device, property) in std::mem::take(&mut self.unserved) {
-            let key = (device, property);
+        for key in std::mem::take(&mut self.unserved) {
             if let Some(state) = self.states.get(&key).cloned() {
-                self.publish_state(&key.0, &key.1, &state);
+                self.publish_state(&state);
             }
         }
     }
 
-    pub(super) fn publish_state(&mut self, device: &str, property: &str, state: &State) {
+    pub(super) fn publish_state(&mut self, state: &PropertyState) {
+        let (device, property) = (state.device.as_str(), state.property.as_str());
         if state.retain && !self.serving.may_publish(device, property, self.stored) {
             self.unserved.insert((device.to_owned(), property.to_owned()));
             return;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{Answer, ContentType, Record, journal::EntryId};
+use crate::{Answer, ContentType, JournalRecord, journal::EntryId};
 
 /// The values that devices and their answers have told of.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl Values {
     }
 
     /// A request that sets something was carried out.
-    pub(super) fn answered(&mut self, record: &Record, entry: EntryId) {
+    pub(super) fn answered(&mut self, record: &JournalRecord, entry: EntryId) {
         let Some(answer) = record.answer.as_ref().filter(|answer| answer.status.is_success())
         else {
             return;
@@ -44,7 +44,7 @@ impl Values {
     /// Returns the property whose state is not any more what the answer to this request says, with its value now.
     pub(super) fn superseded(
         &self,
-        record: &Record,
+        record: &JournalRecord,
         entry: EntryId,
     ) -> Option<(Arc<str>, Option<Bytes>)> {
         let answer = record.answer.as_ref().filter(|answer| answer.status.is_success())?;
@@ -86,7 +86,7 @@ impl Known {
 }
 
 /// Returns what an answer says that its request has set: the values, where it gives them.
-fn claims(record: &Record, answer: &Answer) -> Vec<(Arc<str>, Option<Bytes>)> {
+fn claims(record: &JournalRecord, answer: &Answer) -> Vec<(Arc<str>, Option<Bytes>)> {
     if *record.property != *"set" {
         return vec![(record.property.clone(), claim(answer))];
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hearthd_core::{Answer, ContentType, Disconnection, Input, Memory, Message, Notice, Output};
+use hearthd_core::{
+    Answer, ContentType, Disconnection, Input, Memory, Message, Notice, Output, PropertyState,
+};
 
 use crate::test_hub::{TestHub, config, connack, request};
 
@@ -48,13 +50,13 @@ fn come_back(hub: &mut TestHub, topic: &str) -> bool {
 }
 
 fn tell(hub: &mut TestHub, payload: &'static str) {
-    hub.handle(Input::State {
+    hub.handle(Input::State(PropertyState {
         device: "lamp".into(),
         property: "power".into(),
         payload: payload.into(),
         content_type: ContentType::Text,
         retain: true,
-    });
+    }));
 }
 
 fn notices(hub: &TestHub) -> Vec<Notice> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearthd_core::{Answer, Disconnection, Input, Message, QoS, Record, Status};
+use hearthd_core::{Answer, Disconnection, Input, JournalRecord, Message, QoS, Status};
 
 use crate::test_hub::{TestHub, config, connack, request, status};
 
@@ -20,7 +20,7 @@ fn lose_connection(hub: &mut TestHub) {
     hub.advance(Duration::from_secs(60));
 }
 
-fn the_record(hub: &TestHub) -> &Record {
+fn the_record(hub: &TestHub) -> &JournalRecord {
     let records: Vec<_> = hub.journal.values().collect();
     let [record] = records[..] else { panic!("one record, not {records:#?}") };
     record

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hearthd_core::{
-    Answer, ContentType, Disconnection, Input, Message, Notice, Output, QoS, SENDER_ACCOUNT,
+    Answer, ContentType, Disconnection, Input, Message, Notice, Output, PropertyState, QoS,
+    SENDER_ACCOUNT,
 };
 
 use crate::test_hub::{TestHub, config, connack, request, retry, status};
@@ -82,13 +83,13 @@ fn a_marked_repeat_gets_the_first_answer_as_long_as_it_is_true() {
 fn a_device_at_rest_that_tells_another_state_supersedes_the_first_answer() {
     let mut hub = TestHub::online();
     ask(&mut hub, request("ON", b"1"));
-    hub.handle(Input::State {
+    hub.handle(Input::State(PropertyState {
         device: "lamp".into(),
         property: "power".into(),
         payload: "OFF".into(),
         content_type: ContentType::Text,
         retain: true,
-    });
+    }));
     let answers = ask(&mut hub, retry(request("ON", b"1")));
     assert_eq!(answers[0].user_property("reason"), Some("superseded"));
 }
@@ -102,13 +103,13 @@ fn a_read_whose_answer_waits_is_read_anew_only_where_that_is_not_so_any_more() {
     hub.take();
     hub.receive(retry(request("", b"r")));
     assert!(hub.executed().is_empty() && hub.published().is_empty(), "the answer is on its way");
-    hub.handle(Input::State {
+    hub.handle(Input::State(PropertyState {
         device: "lamp".into(),
         property: "power".into(),
         payload: "OFF".into(),
         content_type: ContentType::Text,
         retain: true,
-    });
+    }));
     let answers = ask(&mut hub, retry(request("", b"r")));
     assert_eq!(hub.executed().len(), 1);
     assert_eq!((answers.len(), status(&answers[0])), (1, "200"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearthd_core::{
     Connack, ContentType, DevicePolicy, Disconnection, HubConfig, Input, Memory, Message, Notice,
-    Output, QoS, Subscription,
+    Output, PropertyState, QoS, Subscription,
 };
 
 use crate::test_hub::{TestHub, config, connack, request};
@@ -16,13 +16,13 @@ fn without(device: &str) -> HubConfig {
 }
 
 fn state(device: &str, property: &str, payload: &'static str) -> Input {
-    Input::State {
+    Input::State(PropertyState {
         device: device.into(),
         property: property.into(),
         payload: payload.into(),
         content_type: ContentType::Text,
         retain: true,
-    }
+    })
 }
 
 fn retained(topic: &str, payload: &'static str, hub: &str) -> Message {

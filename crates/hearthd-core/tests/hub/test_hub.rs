@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use hearthd_core::{
     Absence, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
-    Generation, Hub, HubConfig, Input, Kept, Memory, Message, Now, Output, QoS, Record, Request,
-    RequestKey, Served, Subscription, topic::Templates,
+    Generation, Hub, HubConfig, Input, JournalRecord, Kept, Memory, Message, Now, Output, QoS,
+    Request, RequestKey, Served, Subscription, topic::Templates,
 };
 
 pub(crate) const CLIENT_ID: &str = "hub";
@@ -26,7 +26,7 @@ pub(crate) struct TestHub {
     pub(crate) unix: Duration,
     /// What the store holds.
     pub(crate) memory: Memory,
-    pub(crate) journal: BTreeMap<RequestKey, Record>,
+    pub(crate) journal: BTreeMap<RequestKey, JournalRecord>,
     pub(crate) served: BTreeMap<Arc<str>, Served>,
     /// SUBSCRIBE packets without SUBACK.
     pub(crate) asked: VecDeque<Vec<Subscription>>,
@@ -95,7 +95,7 @@ impl TestHub {
     pub(crate) fn with_journal(
         config: HubConfig,
         memory: Memory,
-        journal: BTreeMap<RequestKey, Record>,
+        journal: BTreeMap<RequestKey, JournalRecord>,
     ) -> Self {
         Self::with_kept(config, memory, journal, BTreeMap::new())
     }
@@ -103,7 +103,7 @@ impl TestHub {
     pub(crate) fn with_kept(
         config: HubConfig,
         memory: Memory,
-        journal: BTreeMap<RequestKey, Record>,
+        journal: BTreeMap<RequestKey, JournalRecord>,
         served: BTreeMap<Arc<str>, Served>,
     ) -> Self {
         // No two hubs of a test give a connection the same name.

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use hearthd_core::{
     Answer, Connack, ContentType, Delivery, DeliveryId, DevicePolicy, Disconnection, Hub,
-    HubConfig, Input, Limits, Message, Now, Output, PublishId, QoS, Request, RequestId, VOUCHES,
-    topic::Templates,
+    HubConfig, Input, Limits, Message, Now, Output, PropertyState, PublishId, QoS, Request,
+    RequestId, VOUCHES, topic::Templates,
 };
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode,
@@ -263,13 +263,13 @@ impl World<'_> {
     fn report(&mut self, hub: usize, property: &str) {
         let side = &self.hubs[hub];
         let payload = if property == "power" { side.power } else { &side.line };
-        let input = Input::State {
+        let input = Input::State(PropertyState {
             device: side.device(),
             property: property.to_owned(),
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             content_type: ContentType::Text,
             retain: true,
-        };
+        });
         self.feed_hub(hub, input);
     }
 

@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use hearthd_core::{
-    ContentType, Guard, HubConfig, Input,
+    ContentType, Guard, HubConfig, Input, PropertyState,
     topic::{Template, Templates, TopicFilter},
 };
 
@@ -74,13 +74,13 @@ impl World {
     }
 
     fn report_to(&mut self, hub: HubId, device: &str, property: &str, payload: Bytes) {
-        let state = Input::State {
+        let state = Input::State(PropertyState {
             device: device.to_owned(),
             property: property.to_owned(),
             payload,
             content_type: ContentType::Text,
             retain: true,
-        };
+        });
         self.feed(hub, state);
     }
 }

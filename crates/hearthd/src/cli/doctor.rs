@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use super::{ConfigFile, parse_duration};
 
-/// What to examine.
+/// What to check.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
@@ -27,10 +27,10 @@ pub(super) struct Doctor {
 }
 
 /// Examines the broker of the configuration, or the machine.
-pub(super) fn examine(doctor: &Doctor) -> ExitCode {
+pub(super) fn run(doctor: &Doctor) -> ExitCode {
     if doctor.devices {
         devices::list(&doctor.root, doctor.json)
     } else {
-        broker::examine(&doctor.file.config, doctor.timeout, doctor.json)
+        broker::check(&doctor.file.config, doctor.timeout, doctor.json)
     }
 }

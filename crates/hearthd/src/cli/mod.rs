@@ -32,6 +32,8 @@ use tracing_subscriber::filter::Targets;
 
 use hearthd_config::printable;
 
+use crate::exit;
+
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -124,7 +126,7 @@ pub fn main() -> ExitCode {
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
         Command::Log(log) => log::show(&log),
-        Command::Doctor(doctor) => doctor::examine(&doctor),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
     }
@@ -169,20 +171,6 @@ fn fail(code: u8, error: impl fmt::Display) -> ExitCode {
 fn complain(line: fmt::Arguments<'_>) {
     // Nothing is left to tell anyone where the terminal is gone.
     let _ = writeln!(io::stderr().lock(), "{}", printable(&line.to_string()));
-}
-
-/// Exit codes of sysexits.h, as those of hearth-broker.
-mod exit {
-    pub(super) const USAGE: u8 = 64;
-    pub(super) const DATA: u8 = 65;
-    pub(super) const NO_INPUT: u8 = 66;
-    pub(super) const UNAVAILABLE: u8 = 69;
-    pub(super) const SOFTWARE: u8 = 70;
-    pub(super) const CANNOT_CREATE: u8 = 73;
-    pub(super) const IO: u8 = 74;
-    pub(super) const NO_ANSWER: u8 = 75;
-    pub(super) const NOT_AUTHORIZED: u8 = 77;
-    pub(super) const CONFIG: u8 = 78;
 }
 
 /// Where the package puts the configuration.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Answer, RequestId};
+use hearthd_core::{Answer, PropertyState, RequestId};
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
@@ -40,16 +40,6 @@ enum QueuedEvent {
     State(PropertyState),
     /// The device's newest saved state, which its queue keeps.
     Saved(String),
-}
-
-/// The state of one property.
-#[derive(Clone, Debug)]
-pub(crate) struct PropertyState {
-    pub(crate) device: String,
-    pub(crate) property: String,
-    pub(crate) payload: bytes::Bytes,
-    pub(crate) content_type: hearthd_core::ContentType,
-    pub(crate) retain: bool,
 }
 
 /// What one device has under way.
@@ -161,15 +151,9 @@ impl Inner {
         self.release(now);
         Some(match self.queue.pop_front()? {
             QueuedEvent::Answer(id, answer) => DeviceEvent::Answered { id, answer },
-            QueuedEvent::State(PropertyState {
-                device,
-                property,
-                payload,
-                content_type,
-                retain,
-            }) => {
-                self.of_device(&device).queued -= 1;
-                DeviceEvent::State { device, property, payload, content_type, retain }
+            QueuedEvent::State(state) => {
+                self.of_device(&state.device).queued -= 1;
+                DeviceEvent::State(state)
             }
             QueuedEvent::Saved(device) => {
                 let state = self.of_device(&device).saved.take().unwrap_or_default();
@@ -222,7 +206,7 @@ mod tests {
     fn told(event: DeviceEvent) -> String {
         match event {
             DeviceEvent::Answered { id, .. } => format!("answer {}", id.0),
-            DeviceEvent::State { property, payload, .. } => {
+            DeviceEvent::State(PropertyState { property, payload, .. }) => {
                 format!("{property} {}", String::from_utf8_lossy(&payload))
             }
             DeviceEvent::Saved { state, .. } => {

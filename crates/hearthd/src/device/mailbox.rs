@@ -227,7 +227,7 @@ impl Mailbox {
         true
     }
 
-    /// The instance is gone: its timers and wishes with it.
+    /// The instance is gone: its timers and wakes with it.
     pub(crate) fn reset(&self) {
         let mut inner = self.lock();
         inner.timers.clear();

@@ -21,8 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use hearthd_core::{Absence, Answer, ContentType, Request, RequestId, Status};
+use hearthd_core::{Absence, Answer, PropertyState, Request, RequestId, Status};
 use serde_json::{Value as Json, json};
 use tracing::warn;
 
@@ -54,18 +53,7 @@ pub enum DeviceEvent {
         answer: Answer,
     },
     /// It reported the state of a property, or the hub that of its `status`.
-    State {
-        /// Device ID.
-        device: String,
-        /// Property name.
-        property: String,
-        /// The state.
-        payload: Bytes,
-        /// The payload's type.
-        content_type: ContentType,
-        /// Whether the broker shall retain it.
-        retain: bool,
-    },
+    State(PropertyState),
     /// It has something to remember across restarts.
     Saved {
         /// Device ID.

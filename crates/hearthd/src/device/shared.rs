@@ -10,7 +10,7 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, ContentType, RequestId,
+    Answer, ContentType, PropertyState, RequestId,
     property::{Declaration, Value},
 };
 use hearthd_sdk::abi;
@@ -18,7 +18,7 @@ use tracing::{error, warn};
 
 use super::{
     crashes::calls::{Calls, Slot, Work},
-    events::{EventQueue, PropertyState},
+    events::EventQueue,
     health::{Calling, Condition, Health, STALLED},
     mailbox::Mailbox,
 };

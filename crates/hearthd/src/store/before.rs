@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hearthd_core::{Answer, ContentType, QoS, Record, Reply, RequestKey, Status};
+use hearthd_core::{Answer, ContentType, JournalRecord, QoS, Reply, RequestKey, Status};
 use redb::{ReadTransaction, ReadableTable, TableDefinition};
 use serde::Deserialize;
 use tracing::warn;
@@ -14,7 +14,9 @@ use super::contents::{Unreadable, open_table};
 pub(super) const JOURNAL_2: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-2");
 
 /// Reads the requests of version 0.1.0, in the order in which they came.
-pub(super) fn read_journal(transaction: &ReadTransaction) -> Result<Vec<Record>, Unreadable> {
+pub(super) fn read_journal(
+    transaction: &ReadTransaction,
+) -> Result<Vec<JournalRecord>, Unreadable> {
     let mut journal = Vec::new();
     let Some(table) = open_table(transaction, JOURNAL_2)? else { return Ok(journal) };
     for entry in table.iter()? {
@@ -63,7 +65,7 @@ struct Answer2 {
     value: Option<String>,
 }
 
-impl From<Record2> for Record {
+impl From<Record2> for JournalRecord {
     fn from(record: Record2) -> Self {
         let Record2 { key, content, device, property, reply, answer, delivered } = record;
         let Reply2 { response_topic, correlation_data, qos, expires } = reply;

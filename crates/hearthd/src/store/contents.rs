@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hearthd_core::{Kept, Record, Served};
+use hearthd_core::{JournalRecord, Kept, Served};
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
     TableHandle as _,
@@ -129,16 +129,16 @@ fn refuse_newer(transaction: &ReadTransaction) -> Result<(), Unreadable> {
     }
 }
 
-fn rows_of(journal: &[(u64, Record)]) -> Rows {
+fn rows_of(journal: &[(u64, JournalRecord)]) -> Rows {
     Rows::holding(journal.iter().map(|(row, record)| (*row, record.key.clone())))
 }
 
-fn read_journal(transaction: &ReadTransaction) -> Result<Vec<(u64, Record)>, Unreadable> {
+fn read_journal(transaction: &ReadTransaction) -> Result<Vec<(u64, JournalRecord)>, Unreadable> {
     let mut journal = Vec::new();
     let Some(table) = open_table(transaction, JOURNAL)? else { return Ok(journal) };
     for entry in table.iter()? {
         let (row, record) = entry?;
-        match postcard::from_bytes::<Record>(record.value()) {
+        match postcard::from_bytes::<JournalRecord>(record.value()) {
             Ok(record) => journal.push((row.value(), record)),
             Err(cause) => warn!(%cause, "a request of the journal cannot be read"),
         }
@@ -159,7 +159,7 @@ pub(super) fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// Marks a requester of an earlier boot as gone, because nobody knows how long the system was off.
-fn of_this_boot(mut record: Record, same_boot: bool) -> Record {
+fn of_this_boot(mut record: JournalRecord, same_boot: bool) -> JournalRecord {
     if !same_boot && record.reply.expires.is_some() {
         record.reply.expires = Some(Duration::ZERO);
     }

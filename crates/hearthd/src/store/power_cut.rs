@@ -1,6 +1,6 @@
 //! What a power cut at any moment leaves: always a store that opens, with what was durable.
 
-use hearthd_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey};
+use hearthd_core::{Answer, JournalRecord, KnownPrefix, Memory, QoS, Reply, RequestKey};
 use redb::Database;
 
 use super::{
@@ -25,8 +25,8 @@ fn revision(n: u8) -> Pending {
     pending
 }
 
-fn record(n: u8, answer: String) -> Record {
-    Record {
+fn record(n: u8, answer: String) -> JournalRecord {
+    JournalRecord {
         key: RequestKey::Packet(n.into()),
         content: n.into(),
         device: "lamp".into(),

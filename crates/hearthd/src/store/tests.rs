@@ -5,7 +5,7 @@ use std::{
     sync::mpsc,
 };
 
-use hearthd_core::{Answer, KnownPrefix, Memory, QoS, Record, Reply, RequestKey, Served};
+use hearthd_core::{Answer, JournalRecord, KnownPrefix, Memory, QoS, Reply, RequestKey, Served};
 use redb::{Database, ReadableTable as _};
 
 use super::{disk::Disk, writer::Pending, *};
@@ -140,7 +140,7 @@ fn a_read_that_fails_says_nothing_about_the_store() {
     // More than is cached.
     for n in 1..200 {
         let answer = Some(Answer::text("x".repeat(4000)));
-        store.put(n.into(), Change::Record(Record { answer, ..record(n, None) }));
+        store.put(n.into(), Change::Record(JournalRecord { answer, ..record(n, None) }));
     }
     while next() != (StoreEvent::Stored { revision: 199 }) {}
     store.close();
@@ -169,14 +169,14 @@ fn a_store_in_use_is_refused() {
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
 }
 
-pub(super) fn record(n: u32, expires: Option<Duration>) -> Record {
+pub(super) fn record(n: u32, expires: Option<Duration>) -> JournalRecord {
     let key = RequestKey::Correlated {
         account: None,
         content: n.into(),
         response_topic: "alice/response/phone/lamp".into(),
         correlation_data: n.to_be_bytes().to_vec().into(),
     };
-    Record {
+    JournalRecord {
         key,
         content: n.into(),
         device: "lamp".into(),
@@ -194,7 +194,7 @@ pub(super) fn record(n: u32, expires: Option<Duration>) -> Record {
     }
 }
 
-fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<Record> {
+fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<JournalRecord> {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     for (revision, change) in (1..).zip(changes) {
@@ -207,7 +207,7 @@ fn journal_after(changes: impl IntoIterator<Item = Change>) -> Vec<Record> {
 #[test]
 fn the_journal_keeps_what_was_put_and_not_what_was_forgotten() {
     let (one, two) = (record(1, Some(Duration::from_secs(9))), record(2, None));
-    let changed = Record { delivered: true, ..one.clone() };
+    let changed = JournalRecord { delivered: true, ..one.clone() };
     let journal = journal_after([
         Change::Memory(memory()),
         Change::Record(one),
@@ -270,7 +270,7 @@ fn start(
     (store, move || events.recv_timeout(Duration::from_secs(10)).unwrap())
 }
 
-fn journal_on(card: Disk) -> Vec<Record> {
+fn journal_on(card: Disk) -> Vec<JournalRecord> {
     read(&disk::open(card).unwrap(), None).unwrap().contents.kept.journal
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Change, Memory, Record, RequestKey, Served};
+use hearthd_core::{Change, JournalRecord, Memory, RequestKey, Served};
 use redb::Database;
 use tracing::{error, info};
 
@@ -50,7 +50,7 @@ pub(super) struct Opened {
 pub(super) struct Pending {
     memory: Option<Memory>,
     /// None where the request is forgotten.
-    journal: BTreeMap<RequestKey, Option<Record>>,
+    journal: BTreeMap<RequestKey, Option<JournalRecord>>,
     /// None where nothing is left of a device.
     served: BTreeMap<Arc<str>, Option<Served>>,
     /// The journal is of an earlier version, and is written anew in today's form.
@@ -69,12 +69,13 @@ impl Writer {
         opened: Result<Opened, String>,
         open: Opener,
         boot: Option<String>,
-        journal: &[Record],
+        journal: &[JournalRecord],
     ) -> Self {
         let mut pending = Pending { journal_lost: opened.is_err(), ..Pending::default() };
         pending.is_of_before = opened.as_ref().is_ok_and(|opened| opened.is_of_before);
-        let anew =
-            |record: &&Record| pending.is_of_before || record.reply.expires == Some(Duration::ZERO);
+        let anew = |record: &&JournalRecord| {
+            pending.is_of_before || record.reply.expires == Some(Duration::ZERO)
+        };
         let anew: Vec<_> = journal.iter().filter(anew).collect();
         for record in anew {
             pending.change(Change::Record(record.clone()));

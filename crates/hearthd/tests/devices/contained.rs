@@ -92,7 +92,7 @@ fn a_crash_while_it_is_created_counts_and_a_refusal_does_not() {
 }
 
 #[test]
-fn a_flood_of_states_is_paced_and_ends_with_the_last() {
+fn a_flood_of_states_is_limited_and_ends_with_the_last() {
     for isolation in EVERYWHERE {
         let mut house = House::two(isolation);
         assert_eq!(house.ask("a/job", "flood states by thread"), "204");
@@ -188,7 +188,7 @@ fn a_device_gets_what_it_saved_in_an_earlier_life() {
 fn a_late_request_is_not_executed_by_a_device_that_comes_back() {
     let mut house = House::two("process");
     assert!(house.ask("a/job", "fault").starts_with("503"));
-    let late = house.post_within(Duration::ZERO, "a/count", "1");
+    let late = house.send_within(Duration::ZERO, "a/count", "1");
     assert!(said(&house.answer(late)).starts_with("408"));
     house.ask_until("a/count", "", "200 0");
 }

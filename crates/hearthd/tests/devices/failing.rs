@@ -9,10 +9,10 @@ fn a_full_mailbox_answers_429_while_another_device_goes_on() {
     let devices = [("a", "", ""), ("b", "", "")];
     let mut running =
         TestDevices::start("queue = 2\ndeadline = \"1h\"", &devices, &BTreeMap::new());
-    let blocked = running.post("a/job", "block");
+    let blocked = running.send("a/job", "block");
     assert_eq!(running.device("a").next(), "set job=block");
     assert_eq!(running.device("a").next(), "waiting");
-    let waiting = [running.post("a/level", "1"), running.post("a/level", "2")];
+    let waiting = [running.send("a/level", "1"), running.send("a/level", "2")];
     assert_eq!(running.ask("a/level", "3"), "429 `a` has too many requests waiting");
     assert_eq!(running.ask("b/power", "ON"), "200 ON");
     assert!(running.is_open(blocked) && waiting.iter().all(|id| running.is_open(*id)));
@@ -27,7 +27,7 @@ fn a_full_mailbox_answers_429_while_another_device_goes_on() {
 fn a_stalled_device_answers_503_at_once_until_its_call_ends() {
     let devices = [("a", "deadline = \"1ms\"", ""), ("b", "", "")];
     let mut running = TestDevices::start("", &devices, &BTreeMap::new());
-    let blocked = running.post("a/job", "block");
+    let blocked = running.send("a/job", "block");
     assert_eq!(running.device("a").next(), "set job=block");
     assert_eq!(running.device("a").next(), "waiting");
     running.wait_for("a", &["stalled"], |_| true);
@@ -47,7 +47,7 @@ fn as_many_calls_may_hang_as_there_are_devices() {
     let devices = ["a", "b", "c", "d", "e"].map(|id| (id, "deadline = \"1h\"", ""));
     let mut running = TestDevices::start("", &devices, &BTreeMap::new());
     let hanging = ["a", "b", "c", "d"];
-    let blocked = hanging.map(|id| running.post(&format!("{id}/job"), "block"));
+    let blocked = hanging.map(|id| running.send(&format!("{id}/job"), "block"));
     for id in hanging {
         assert_eq!(running.device(id).next(), "set job=block");
         assert_eq!(running.device(id).next(), "waiting");
@@ -67,8 +67,8 @@ fn calls_that_hang_again_and_again_cost_no_other_device_an_answer() {
     let mut running = TestDevices::start("", &devices, &BTreeMap::new());
     for round in 0..100 {
         let (hanging, level) = (devices[round % devices.len()].0, round.to_string());
-        let blocked = running.post(&format!("{hanging}/job"), "block");
-        let behind = running.post(&format!("{hanging}/level"), &level);
+        let blocked = running.send(&format!("{hanging}/job"), "block");
+        let behind = running.send(&format!("{hanging}/level"), &level);
         for (id, ..) in devices.iter().filter(|(id, ..)| *id != hanging) {
             assert_eq!(running.ask(&format!("{id}/level"), &level), format!("200 {level}"));
         }
@@ -84,11 +84,11 @@ fn calls_that_hang_again_and_again_cost_no_other_device_an_answer() {
 fn a_call_that_hangs_after_another_one_costs_no_other_device_an_answer() {
     let devices = ["a", "b"].map(|id| (id, "deadline = \"1h\"", ""));
     let mut running = TestDevices::start("", &devices, &BTreeMap::new());
-    let first = running.post("a/job", "block");
+    let first = running.send("a/job", "block");
     assert_eq!(running.device("a").next(), "set job=block");
     assert_eq!(running.device("a").next(), "waiting");
-    let between: Vec<_> = (0..32).map(|n| running.post("a/level", &n.to_string())).collect();
-    let second = running.post("a/job", "block");
+    let between: Vec<_> = (0..32).map(|n| running.send("a/level", &n.to_string())).collect();
+    let second = running.send("a/job", "block");
     assert_eq!(running.ask("b/level", "1"), "200 1");
     std::thread::sleep(PAUSE);
     running.device("a").go();
@@ -105,9 +105,9 @@ fn a_call_that_hangs_after_another_one_costs_no_other_device_an_answer() {
 #[test]
 fn a_request_that_waited_past_its_deadline_is_not_executed() {
     let mut running = TestDevices::two();
-    let blocked = running.post("a/job", "block");
-    let late = running.post_within(Duration::ZERO, "a/level", "1");
-    let in_time = running.post("a/level", "2");
+    let blocked = running.send("a/job", "block");
+    let late = running.send_within(Duration::ZERO, "a/level", "1");
+    let in_time = running.send("a/level", "2");
     running.device("a").go();
     assert_eq!(said(&running.answer(blocked)), "200 block");
     assert!(said(&running.answer(late)).starts_with("408 "));
@@ -119,7 +119,7 @@ fn a_request_that_waited_past_its_deadline_is_not_executed() {
 fn a_panic_ends_one_device_and_it_comes_back() {
     let mut running = TestDevices::two();
     assert_eq!(running.ask("a/level", "5"), "200 5");
-    let (panics, after) = (running.post("a/job", "panic"), running.post("a/power", "ON"));
+    let (panics, after) = (running.send("a/job", "panic"), running.send("a/power", "ON"));
     assert_eq!(said(&running.answer(panics)), "503 its plugin has panicked");
     let down = "503 `a` is not available: its plugin has panicked";
     assert_eq!(said(&running.answer(after)), down);
@@ -147,8 +147,8 @@ fn a_panic_elsewhere_answers_the_request_at_hand() {
 #[test]
 fn an_answer_may_come_later_from_another_thread() {
     let mut running = TestDevices::two();
-    let later = running.post("a/job", "later");
-    let next = running.post("a/level", "1");
+    let later = running.send("a/job", "later");
+    let next = running.send("a/level", "1");
     assert_eq!(running.device("a").next(), "set job=later");
     assert_eq!(running.device("a").next(), "waiting");
     assert_eq!(running.ask("b/power", "ON"), "200 ON");
@@ -166,8 +166,8 @@ fn an_answer_may_come_later_from_another_thread() {
 #[test]
 fn an_answer_that_never_comes_gives_408_and_the_next_request_is_executed() {
     let mut running = TestDevices::two();
-    let never = running.post_within(Duration::from_millis(50), "a/job", "never");
-    let next = running.post("a/level", "1");
+    let never = running.send_within(Duration::from_millis(50), "a/job", "never");
+    let next = running.send("a/level", "1");
     assert_eq!(said(&running.answer(never)), "408 `a` did not answer in time");
     assert_eq!(said(&running.answer(next)), "200 1");
     // `TestDevices` fails where a request is answered twice.

@@ -55,7 +55,7 @@ fn wait_for(path: &Path) {
 fn hang(house: &mut House, gate: &Gate) {
     assert_eq!(house.ask("a/count", "1"), "200 1");
     house.wait_for_event("saved a: 1");
-    house.post("a/job", &gate.job());
+    house.send("a/job", &gate.job());
     gate.wait_for_the_call();
 }
 

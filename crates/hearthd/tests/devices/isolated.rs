@@ -78,7 +78,7 @@ fn a_hang_ends_with_the_deadline() {
     let mut house = House::start(table);
     let process = process_of(&mut house, "a");
     let begin = Instant::now();
-    let hanging = house.post("a/job", "hang");
+    let hanging = house.send("a/job", "hang");
     assert_eq!(house.ask("b/count", "1"), "200 1");
     let killed = "503 a call took longer than 200ms; its process is killed";
     assert_eq!(said(&house.answer(hanging)), killed);
@@ -189,7 +189,7 @@ fn a_hang_in_a_shared_process_holds_up_no_other_device_and_costs_one_of_them_at_
         )
     };
     let mut house = House::start(&(table("a", "1s") + &table("b", "5s")));
-    let hanging = house.post("a/job", "hang");
+    let hanging = house.send("a/job", "hang");
     assert_eq!(house.ask("b/count", "1"), "200 1");
     let killed = "503 a call took longer than 1s; its process is killed";
     assert_eq!(said(&house.answer(hanging)), killed);

@@ -81,7 +81,7 @@ fn stop_destroys_every_instance() {
 #[test]
 fn stop_leaves_a_device_behind_that_does_not_end() {
     let mut running = TestDevices::two();
-    running.post("a/job", "block");
+    running.send("a/job", "block");
     assert_eq!(running.device("a").next(), "set job=block");
     assert_eq!(running.device("a").next(), "waiting");
     let (devices, a, b) = running.into_parts();

@@ -68,13 +68,13 @@ fn no_request_is_lost_or_executed_twice_while_the_plugin_is_replaced_thirty_time
         let mut house = House::start(&table("a", isolation, 1));
         let mut ids = Vec::new();
         for round in 0..30 {
-            ids.extend((0..5).map(|_| house.post("a/count", "1")));
+            ids.extend((0..5).map(|_| house.send("a/count", "1")));
             // As a new build would be: another file with the same properties.
             let mut new = fs::read(house.plugin()).unwrap();
             new.push(round);
             replace(&house, &new);
             assert_eq!(house.reload().unwrap().changed, ["a"]);
-            ids.extend((0..5).map(|_| house.post("a/count", "1")));
+            ids.extend((0..5).map(|_| house.send("a/count", "1")));
             if ids.len() % 60 == 0 {
                 let last = *ids.last().unwrap();
                 house.answer(last);
@@ -146,7 +146,7 @@ fn a_reload_leads_out_of_quarantine_and_out_of_a_hang() {
         house.ask_until("a/job", "panic", "503 its plugin has panicked");
     }
     house.wait_for("a", &["quarantined"], |_| true);
-    house.post("h/job", "hang");
+    house.send("h/job", "hang");
     house.wait_for("h", &["stalled"], |_| true);
     house.wait_for_event("state h/status: stalled");
     assert_eq!(house.reload().unwrap().restarted, ["a", "h"]);

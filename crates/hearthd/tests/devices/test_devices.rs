@@ -13,7 +13,7 @@ use hearthd::{
     device::{DeviceEvent, Devices},
     plugin::{KindTable, Launcher, Plugins},
 };
-use hearthd_core::{Answer, Request, RequestId};
+use hearthd_core::{Answer, PropertyState, Request, RequestId};
 use tokio::runtime::Runtime;
 
 use crate::{hearth_plugin_entry_v1, probe::Strings};
@@ -93,12 +93,12 @@ impl TestDevices {
     }
 
     /// Sends a request.
-    pub(crate) fn post(&mut self, topic: &str, payload: &str) -> RequestId {
-        self.post_within(PATIENCE, topic, payload)
+    pub(crate) fn send(&mut self, topic: &str, payload: &str) -> RequestId {
+        self.send_within(PATIENCE, topic, payload)
     }
 
     /// Sends a request with a deadline.
-    pub(crate) fn post_within(
+    pub(crate) fn send_within(
         &mut self,
         remaining: Duration,
         topic: &str,
@@ -133,14 +133,14 @@ impl TestDevices {
     /// Sends a request and waits for its answer: status, and payload or message.
     #[track_caller]
     pub(crate) fn ask(&mut self, topic: &str, payload: &str) -> String {
-        let id = self.post(topic, payload);
+        let id = self.send(topic, payload);
         said(&self.answer(id))
     }
 
     /// As [`TestDevices::ask`], for the whole answer.
     #[track_caller]
     pub(crate) fn ask_whole(&mut self, topic: &str, payload: &str) -> Answer {
-        let id = self.post(topic, payload);
+        let id = self.send(topic, payload);
         self.answer(id)
     }
 
@@ -282,7 +282,7 @@ fn exported_kinds() -> Vec<KindTable> {
 pub(crate) fn told(event: &DeviceEvent) -> String {
     match event {
         DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
-        DeviceEvent::State { device, property, payload, retain, .. } => {
+        DeviceEvent::State(PropertyState { device, property, payload, retain, .. }) => {
             let retained = if *retain { "" } else { " (not retained)" };
             format!("state {device}/{property}: {}{retained}", text(payload))
         }

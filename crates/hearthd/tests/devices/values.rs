@@ -66,7 +66,7 @@ fn name_and_room_of_a_device_are_told_where_it_has_them() {
 #[test]
 fn ten_toggles_in_a_row_turn_the_state_over_in_order() {
     let mut running = TestDevices::two();
-    let ids: Vec<_> = (0..10).map(|_| running.post("a/power", "TOGGLE")).collect();
+    let ids: Vec<_> = (0..10).map(|_| running.send("a/power", "TOGGLE")).collect();
     let answers: Vec<_> = ids.into_iter().map(|id| said(&running.answer(id))).collect();
     assert_eq!(answers, ["200 ON", "200 OFF"].repeat(5));
     let (states, answers) = running.take_states_and_answers(20);

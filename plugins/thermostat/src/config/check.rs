@@ -142,7 +142,7 @@ impl Config {
         }
         let switch = self.actuator.as_ref().map(Actuator::switch);
         let found = match switch {
-            Some(Some(Switch::Wire(wiring))) => wiring.problems(),
+            Some(Some(Switch::Output(wiring))) => wiring.problems(),
             Some(Some(Switch::Command(command))) => command.problems(&["power"]),
             Some(Some(Switch::Simulated)) => Vec::new(),
             Some(None) | None => {

@@ -74,7 +74,7 @@ fn killed_near(record: &Record, at: Duration, write_behind: Duration) -> bool {
     record.broker_kills.iter().any(|kill| near.contains(kill))
 }
 
-/// A hub remembers its last eight outcomes: at the pace of a schedule, those of longer than this.
+/// A hub remembers its last eight outcomes: at the rate of a schedule, those of longer than this.
 const REMEMBERED: Duration = Duration::from_secs(20);
 /// From the strongest to the weakest.
 pub(super) const OUTCOMES: [&str; 4] = ["consumed", "unconsumed", "not-published", "unknown"];

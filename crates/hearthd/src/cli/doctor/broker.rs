@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Prints what the broker does; fails where the hub could not work with it.
-pub(super) fn examine(config: &Path, timeout: Duration, as_json: bool) -> ExitCode {
+pub(super) fn check(config: &Path, timeout: Duration, as_json: bool) -> ExitCode {
     let config = match Config::load(config) {
         Ok(config) => config,
         Err(error) => return fail(exit::CONFIG, error),

@@ -8,7 +8,7 @@ use hearthd_confirm::{
 };
 
 /// A confirmer that is driven by hand.
-pub(crate) struct Rig {
+pub(crate) struct Scene {
     pub(crate) confirmer: Confirmer,
     pub(crate) now: u64,
     pub(crate) published: Vec<Publication>,
@@ -22,11 +22,11 @@ pub(crate) struct Rig {
 /// The deadline of a request, after it.
 pub(crate) const PATIENCE: u64 = 5_000;
 
-impl Rig {
+impl Scene {
     /// Makes a confirmer that is connected.
     pub(crate) fn new(backend: Backend) -> Self {
         assert_eq!(backend.problems(), [], "a table for a test is right");
-        let mut rig = Self {
+        let mut scene = Self {
             confirmer: Confirmer::new(backend, 1),
             now: 1_000,
             published: Vec::new(),
@@ -36,8 +36,8 @@ impl Rig {
             queued: Vec::new(),
             next: 0,
         };
-        rig.handle(Event::Link { up: true });
-        rig
+        scene.handle(Event::Link { up: true });
+        scene
     }
 
     /// Makes one for a family's table in TOML.

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use hearthd_hardware::{HardwareError, Root};
 
-use crate::{Gpio, Led, Problem, Pwm};
+use crate::{Gpio, Led, Pwm, TableProblem};
 
 /// One output of the machine, as a table names it.
 #[derive(Clone, Debug)]
@@ -35,22 +35,22 @@ pub enum OutputError {
 
 /// One output of the machine.
 #[derive(Debug)]
-pub struct Wire {
+pub struct Output {
     wiring: Wiring,
     root: Root,
     consumer: String,
-    open: Option<Box<dyn Output>>,
+    open: Option<Box<dyn OpenOutput>>,
 }
 
 /// Hardware that is open.
-pub(crate) trait Output: Debug + Send {
+pub(crate) trait OpenOutput: Debug + Send {
     /// Drives the output: 0 is off, 1 is full.
     fn drive(&mut self, level: f64) -> Result<(), OutputError>;
 }
 
 impl Wiring {
     /// Returns what no machine can make right.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self) -> Vec<TableProblem> {
         match self {
             Self::Gpio(gpio) => gpio.problems(),
             Self::Led(led) => led.problems(),
@@ -59,8 +59,8 @@ impl Wiring {
     }
 }
 
-impl Wire {
-    /// Makes a wire that opens nothing yet; the kernel shows the consumer beside a GPIO line.
+impl Output {
+    /// Makes an output that opens nothing yet; the kernel shows the consumer beside a GPIO line.
     pub fn new(wiring: Wiring, root: Root, consumer: impl Into<String>) -> Self {
         Self { wiring, root, consumer: consumer.into(), open: None }
     }

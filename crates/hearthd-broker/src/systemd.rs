@@ -1,0 +1,11 @@
+//! What systemd is told.
+
+use sd_notify::NotifyState;
+use tracing::warn;
+
+/// Tells systemd how the broker is; where there is none, nothing is told.
+pub(crate) fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "systemd was not told");
+    }
+}
