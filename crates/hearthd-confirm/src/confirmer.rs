@@ -192,7 +192,7 @@ impl Confirmer {
     /// Remembers of a command that is over what may yet be said because of it.
     fn forget(&mut self, goal: &Goal) {
         if let Some(took) = goal.heard_after().filter(|_| !self.rules.sleepy) {
-            self.note_pace(took);
+            self.note_round_trip(took);
         }
         let Some((first, count)) = goal.in_flight_after() else { return };
         let (earlier, others) = self.in_flight().unwrap_or((first, 0));
@@ -297,7 +297,7 @@ impl Confirmer {
         let Some(Question { number, goal: of, at, .. }) = self.questions.remove(&token) else {
             return;
         };
-        self.note_pace(self.now.saturating_sub(at));
+        self.note_round_trip(self.now.saturating_sub(at));
         match reply {
             Reply::State(readings) => {
                 self.parts.failure = None;
@@ -345,7 +345,7 @@ impl Confirmer {
     }
 
     /// Notes how long something took; what took longer is forgotten slowly.
-    fn note_pace(&mut self, took: Duration) {
+    fn note_round_trip(&mut self, took: Duration) {
         // What took longer was rather away than slow.
         self.round_trip = took.max(self.round_trip / 2).min(SLOWEST);
         for goal in &mut self.goals {

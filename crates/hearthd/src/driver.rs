@@ -33,7 +33,7 @@ use crate::{
 
 /// The parts that the driver connects.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The configuration.
     pub config: Config,
     /// What the store has kept of earlier lives.
@@ -52,7 +52,7 @@ pub struct Parts {
 
 /// Why the daemon ended, where it did not end in order.
 #[derive(Debug, thiserror::Error)]
-pub enum DriverError {
+pub(crate) enum DriverError {
     /// The hub cannot go on.
     #[error("the broker offers no Response Information, and `required = true`{}",
             .0.as_deref().map(|error| format!(": {error}")).unwrap_or_default())]
@@ -72,7 +72,7 @@ pub enum DriverError {
 ///
 /// # Errors
 /// Where it could not start, or could not end in order.
-pub async fn run(parts: Parts) -> Result<(), DriverError> {
+pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
     let Parts { config, kept, store, stored, devices, reloader, service } = parts;
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;

@@ -22,14 +22,14 @@ use tracing_subscriber::{Layer, layer::Context};
 
 /// The journal of this machine.
 #[derive(Debug)]
-pub struct Journald {
+pub(crate) struct Journald {
     socket: UnixDatagram,
     address: PathBuf,
 }
 
 impl Journald {
     /// Connects to the journal where standard error leads there; elsewhere, and where it does not answer, there is none.
-    pub fn behind_standard_error() -> Option<Self> {
+    pub(crate) fn behind_standard_error() -> Option<Self> {
         let stream = std::env::var_os("JOURNAL_STREAM")?;
         let standard_error = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?);
         is_stream(&stream, &standard_error).then_some(())?;

@@ -2,18 +2,18 @@
 
 pub(crate) mod boundary;
 pub mod cli;
-pub mod client;
+pub(crate) mod client;
 pub mod config;
 pub mod device;
-pub mod driver;
+pub(crate) mod driver;
 pub mod exit;
-pub mod journald;
-pub mod link;
-pub mod notice;
+pub(crate) mod journald;
+pub(crate) mod link;
+pub(crate) mod notice;
 pub mod plugin;
 pub mod preflight;
 pub(crate) mod random;
 pub mod reload;
-pub mod service;
-pub mod store;
+pub(crate) mod service;
+pub(crate) mod store;
 pub(crate) mod sync;

@@ -46,7 +46,7 @@ use relay::Relay;
 
 /// What one CONNECT says.
 #[derive(Clone, Debug)]
-pub struct ConnectOptions<'c> {
+pub(crate) struct ConnectOptions<'c> {
     /// Where to, and as whom.
     pub broker: &'c Broker,
     /// The client identifier.
@@ -61,7 +61,7 @@ pub struct ConnectOptions<'c> {
 
 /// What a connection yields.
 #[derive(Debug)]
-pub enum LinkEvent {
+pub(crate) enum LinkEvent {
     /// CONNACK accepted the connection.
     Connected(Connack),
     /// SUBACK.
@@ -82,7 +82,7 @@ pub enum LinkEvent {
 }
 
 /// One connection.
-pub struct Link {
+pub(crate) struct Link {
     client: AsyncClient,
     /// What goes out between messages: a PUBACK at most for each message that the broker has in flight, and DISCONNECT.
     packets: mpsc::UnboundedSender<QueuedPacket>,
@@ -119,7 +119,7 @@ impl Link {
     ///
     /// # Errors
     /// Where a TLS file cannot be used.
-    pub fn open(options: &ConnectOptions<'_>, first_delivery: u64) -> Result<Self, String> {
+    pub(crate) fn open(options: &ConnectOptions<'_>, first_delivery: u64) -> Result<Self, String> {
         let broker = options.broker;
         let relay = options.relayed.then(Relay::name);
         let host = relay.as_ref().unwrap_or(&broker.host);
@@ -172,7 +172,7 @@ impl Link {
     }
 
     /// Waits for the next event. Cancelling the wait loses nothing.
-    pub async fn next(&mut self) -> LinkEvent {
+    pub(crate) async fn next(&mut self) -> LinkEvent {
         loop {
             let received = if self.disconnecting {
                 timeout_at(self.give_up, self.events.recv()).await.ok().flatten()
@@ -193,7 +193,7 @@ impl Link {
     }
 
     /// Returns the next event, if it is there already.
-    pub fn try_next(&mut self) -> Option<LinkEvent> {
+    pub(crate) fn try_next(&mut self) -> Option<LinkEvent> {
         loop {
             let received = self.events.try_recv().ok()?;
             let event = self.read(received);
@@ -219,7 +219,7 @@ impl Link {
     ///
     /// # Errors
     /// Where the link's queue is full: a broken invariant of its user.
-    pub fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<(), LinkFull> {
+    pub(crate) fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<(), LinkFull> {
         let filters = subscriptions.iter().map(|subscription| {
             let mut filter = Filter::new(&subscription.filter, WireQoS::AtLeastOnce);
             filter.preserve_retain = true;
@@ -238,7 +238,7 @@ impl Link {
     ///
     /// # Errors
     /// Where the link's queue is full: a broken invariant of its user.
-    pub fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkFull> {
+    pub(crate) fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkFull> {
         filters
             .iter()
             .try_for_each(|filter| self.client.try_unsubscribe(filter).or_else(|_| self.is_over()))
@@ -248,7 +248,7 @@ impl Link {
     ///
     /// # Errors
     /// Where the link's queue is full: a broken invariant of its user.
-    pub fn publish(&mut self, id: PublishId, message: Message) -> Result<(), LinkFull> {
+    pub(crate) fn publish(&mut self, id: PublishId, message: Message) -> Result<(), LinkFull> {
         let qos = match message.qos {
             QoS::AtMostOnce => WireQoS::AtMostOnce,
             QoS::AtLeastOnce => WireQoS::AtLeastOnce,
@@ -279,7 +279,7 @@ impl Link {
     /// Hands over one PUBACK; one of an earlier connection is ignored.
     ///
     /// Many come at once, and rumqttc writes each by itself: a message overtakes them.
-    pub fn acknowledge(&mut self, delivery: DeliveryId) {
+    pub(crate) fn acknowledge(&mut self, delivery: DeliveryId) {
         if let Some(receipt) = self.deliveries.remove(&delivery.0) {
             // It fails where the connection is over, which the next event says.
             let _ = self.packets.send(QueuedPacket::Acknowledge(receipt));
@@ -287,7 +287,7 @@ impl Link {
     }
 
     /// Hands over DISCONNECT 0x00; [`Link::next`] then yields [`LinkEvent::Closed`]: as requested where it was written.
-    pub fn disconnect(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         self.disconnecting = true;
         self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
         let _ = self.packets.send(QueuedPacket::Disconnect);
@@ -295,7 +295,7 @@ impl Link {
 
     /// Ends the connection over a broker that breaks the standard: with DISCONNECT 0x82, which rumqttc cannot write, so the
     /// relay does that; without one it is closed at once. Either way the broker publishes the will.
-    pub fn protest(&mut self) {
+    pub(crate) fn protest(&mut self) {
         self.disconnecting = true;
         self.wants_relay = true;
         self.give_up = Instant::now() + DISCONNECT_TIMEOUT;
@@ -304,12 +304,12 @@ impl Link {
 
     /// Returns whether the next connection should be relayed, once this one is over: that yields what the broker says with
     /// its refusal, reads on where rumqttc cannot, and lets [`Link::protest`] be heard.
-    pub fn wants_relay(&self) -> bool {
+    pub(crate) fn wants_relay(&self) -> bool {
         self.wants_relay
     }
 
     /// Returns the first delivery ID that this connection has not used.
-    pub fn next_delivery(&self) -> u64 {
+    pub(crate) fn next_delivery(&self) -> u64 {
         self.next_delivery
     }
 
@@ -361,7 +361,7 @@ impl Link {
 
 /// The link's queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkFull;
+pub(crate) struct LinkFull;
 
 const SUCCESS: u8 = 0;
 /// rumqttc's table of messages in flight; the hub's window keeps well below it.
@@ -374,6 +374,6 @@ const EVENT_CAPACITY: usize = 64;
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receive Maximum (MQTT 3.1.2.11.3): brokers are known to lose messages above a small one.
-pub const RECEIVE_MAXIMUM: u16 = 1024;
+pub(crate) const RECEIVE_MAXIMUM: u16 = 1024;
 /// Maximum Packet Size (MQTT 3.1.2.11.4): room for any request, so that a large one gets its refusal.
 const MAX_PACKET_SIZE: u32 = 1024 * 1024;

@@ -8,7 +8,7 @@ use hearthd_config::printable_line;
 use crate::config::Broker;
 
 /// Logs one notice.
-pub fn log(notice: &Notice, broker: &Broker) {
+pub(crate) fn log(notice: &Notice, broker: &Broker) {
     match notice {
         Notice::PrefixLearned { prefix: Some(prefix) } => info!(%prefix, "prefix learned"),
         Notice::PrefixLearned { prefix: None } => {
@@ -148,7 +148,7 @@ pub fn log(notice: &Notice, broker: &Broker) {
 }
 
 /// Says what a broker does not offer, and what that costs.
-pub fn explain(lack: &Lack) -> (String, &'static str) {
+pub(crate) fn explain(lack: &Lack) -> (String, &'static str) {
     match lack {
         Lack::AtLeastOnce => (
             "QoS 1".into(),
@@ -175,7 +175,7 @@ pub fn explain(lack: &Lack) -> (String, &'static str) {
 }
 
 /// Says why there is no connection.
-pub fn describe(cause: &Disconnection) -> String {
+pub(crate) fn describe(cause: &Disconnection) -> String {
     match cause {
         Disconnection::Requested => "as wanted".into(),
         Disconnection::Refused { reason_code, reason_string, server_reference } => {

@@ -15,7 +15,7 @@ use crate::{config::Broker, notice};
 
 /// What systemd is told: `READY=1` once the hub is online, `STATUS=` whenever that changes, and `WATCHDOG=1`
 /// because the driver's loop goes round.
-pub struct Service {
+pub(crate) struct Service {
     systemd: Option<Systemd>,
     ready: bool,
     stopping: bool,
@@ -46,14 +46,14 @@ pub struct Service {
 }
 
 /// How many devices are in each state.
-pub type Census = BTreeMap<&'static str, usize>;
+pub(crate) type Census = BTreeMap<&'static str, usize>;
 
 /// Takes what systemd is told.
 type Systemd = Box<dyn Fn(&[NotifyState<'_>]) + Send>;
 
 impl Service {
     /// Finds out from the environment whether systemd listens and wants to see signs of life.
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let systemd: Option<Systemd> =
             std::env::var_os("NOTIFY_SOCKET").map(|_| Box::new(notify) as Systemd);
         Self::new(systemd, sd_notify::watchdog_enabled())
@@ -83,7 +83,12 @@ impl Service {
     }
 
     /// Takes in what the hub says of its connection; with the first `online` the service is ready.
-    pub fn note(&mut self, notice: &Notice, broker: &Broker, devices: impl FnOnce() -> Census) {
+    pub(crate) fn note(
+        &mut self,
+        notice: &Notice,
+        broker: &Broker,
+        devices: impl FnOnce() -> Census,
+    ) {
         match notice {
             Notice::PrefixLearned { prefix } => {
                 self.prefix = prefix.as_ref().map(ToString::to_string);
@@ -124,12 +129,12 @@ impl Service {
     }
 
     /// A device is in another state than before.
-    pub fn devices_changed(&mut self) {
+    pub(crate) fn devices_changed(&mut self) {
         self.changed = true;
     }
 
     /// The store can be written again, or not any more, and why.
-    pub fn store_changed(&mut self, failure: Option<&str>) {
+    pub(crate) fn store_changed(&mut self, failure: Option<&str>) {
         if self.store_failure.as_deref() != failure {
             self.store_failure = failure.map(str::to_owned);
             self.changed = true;
@@ -139,7 +144,7 @@ impl Service {
     /// The driver's loop has gone round: a sign of life where one is due, and the status where it has changed.
     ///
     /// There is no sign of life while the devices are not served: systemd then starts the hub anew.
-    pub fn turn(
+    pub(crate) fn turn(
         &mut self,
         now: Duration,
         served: impl FnOnce() -> bool,
@@ -167,14 +172,14 @@ impl Service {
     }
 
     /// Returns when the loop shall go round again, whatever else happens.
-    pub fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self) -> Option<Duration> {
         let ping = self.ping_interval.map(|_| self.next_ping);
         let status = self.status_is_due().then_some(self.next_status);
         ping.into_iter().chain(status).min()
     }
 
     /// The hub reads its configuration anew.
-    pub fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         // systemd takes the message only with the time at which the reload began.
         match NotifyState::monotonic_usec_now() {
             Ok(now) if self.ready => self.tell(&[NotifyState::Reloading, now]),
@@ -184,7 +189,7 @@ impl Service {
     }
 
     /// The reload is over, whether anything has changed or not.
-    pub fn reloaded(&mut self) {
+    pub(crate) fn reloaded(&mut self) {
         self.changed = true;
         if self.ready {
             self.tell(&[NotifyState::Ready]);
@@ -192,13 +197,13 @@ impl Service {
     }
 
     /// The hub drains.
-    pub fn stopping(&mut self) {
+    pub(crate) fn stopping(&mut self) {
         self.stopping = true;
         self.tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
     /// Says how the service is, for people and programs that ask the hub.
-    pub fn report(&self, devices: &Census) -> Json {
+    pub(crate) fn report(&self, devices: &Census) -> Json {
         json!({
             "status": self.status(devices),
             "online": self.online,

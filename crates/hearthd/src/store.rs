@@ -29,7 +29,7 @@ use hearthd_core::Change;
 use redb::TableDefinition;
 use tracing::error;
 
-pub use contents::Contents;
+pub(crate) use contents::Contents;
 use contents::{Read, Unreadable, read};
 use inbox::Inbox;
 use rows::Rows;
@@ -50,7 +50,7 @@ const BOOT: &str = "boot";
 
 /// What the store reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreEvent {
+pub(crate) enum StoreEvent {
     /// It holds this revision and all before it.
     Stored {
         /// The revision.
@@ -67,14 +67,14 @@ pub enum StoreEvent {
 
 /// The writing end of the store.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     inbox: Arc<Inbox>,
     writer: Option<thread::JoinHandle<()>>,
 }
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The folder cannot be made.
     #[error("make the state folder {}: {source}", path.display())]
     Folder {
@@ -107,7 +107,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the folder may not be used, or another daemon uses it.
-    pub fn open(
+    pub(crate) fn open(
         directory: &Path,
         is_configured: impl Fn(&str) -> bool,
         report: impl Fn(StoreEvent) + Send + 'static,
@@ -139,12 +139,12 @@ impl Store {
     }
 
     /// Writes a change of the hub's: as soon as somebody waits for it, or within a second.
-    pub fn put(&self, revision: u64, change: Change) {
+    pub(crate) fn put(&self, revision: u64, change: Change) {
         self.inbox.put(revision, change);
     }
 
     /// Writes what is left and ends the writer.
-    pub fn close(mut self) {
+    pub(crate) fn close(mut self) {
         self.inbox.close();
         if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
             error!("the store's writer has panicked");
@@ -161,7 +161,7 @@ impl Drop for Store {
 impl StoreError {
     /// Returns whether the same may work later without anybody's doing: the card is full, or the kernel has made it
     /// read-only because it fails, or the system is short of something.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         let Some(cause) = self.cause() else { return false };
         matches!(
             cause.kind(),
@@ -246,7 +246,7 @@ fn open_and_read_patiently(
 ///
 /// # Errors
 /// Where it cannot be made, or is somebody else's.
-pub fn make_private(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     file::private_folder(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
 }

@@ -26,7 +26,7 @@ use crate::{
 
 /// One thing that was found out.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What it means for the hub.
     pub verdict: Verdict,
     /// What was looked at.
@@ -37,7 +37,7 @@ pub struct Finding {
 
 /// What a finding means for the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As the hub wants it.
     Good,
     /// The hub works, with less.
@@ -52,7 +52,7 @@ pub enum Verdict {
 ///
 /// # Errors
 /// Where there is no connection, or not any more.
-pub async fn check(
+pub(crate) async fn check(
     config: &Config,
     timeout: Duration,
     tell: &mut dyn FnMut(Finding),

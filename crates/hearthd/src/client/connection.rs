@@ -14,7 +14,7 @@ use crate::{
 
 /// A connection of a command, from CONNECT to DISCONNECT.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     link: Link,
     /// Host and port, for people.
     broker: String,
@@ -33,7 +33,7 @@ struct NotConnected {
 
 /// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
+pub(crate) enum ConnectionError {
     /// The broker refuses the account, or what it wants to do.
     #[error("the broker refuses: {0}")]
     NotAuthorized(String),
@@ -53,7 +53,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the broker cannot be reached in time or refuses, or takes every client for the same.
-    pub async fn begin(
+    pub(crate) async fn begin(
         options: &ConnectOptions<'_>,
         timeout: Duration,
     ) -> Result<(Self, Connack), ConnectionError> {
@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// Gives the steps that follow this much time.
-    pub fn extend(&mut self, timeout: Duration) {
+    pub(crate) fn extend(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
     }
 
@@ -121,7 +121,11 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
-    pub async fn subscribe(&mut self, filter: &str, retained: bool) -> Result<u8, ConnectionError> {
+    pub(crate) async fn subscribe(
+        &mut self,
+        filter: &str,
+        retained: bool,
+    ) -> Result<u8, ConnectionError> {
         let filter = filter.to_owned();
         let subscription = Subscription { filter, retained, no_local: false };
         self.link.subscribe(&[subscription]).map_err(|_| self.unavailable(FULL))?;
@@ -136,7 +140,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection ends first, or the deadline passes.
-    pub async fn publish(&mut self, message: &Message) -> Result<u8, ConnectionError> {
+    pub(crate) async fn publish(&mut self, message: &Message) -> Result<u8, ConnectionError> {
         self.published += 1;
         let id = PublishId(self.published);
         let mut message = message.clone();
@@ -153,7 +157,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection ends first.
-    pub async fn receive(&mut self) -> Result<Option<Message>, ConnectionError> {
+    pub(crate) async fn receive(&mut self) -> Result<Option<Message>, ConnectionError> {
         self.receive_until(self.deadline).await
     }
 
@@ -161,7 +165,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the connection ends first.
-    pub async fn receive_until(
+    pub(crate) async fn receive_until(
         &mut self,
         end: Instant,
     ) -> Result<Option<Message>, ConnectionError> {
@@ -176,7 +180,7 @@ impl Connection {
     }
 
     /// Disconnects; a broker that does not take DISCONNECT changes nothing.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.link.disconnect();
         while !matches!(self.link.next().await, LinkEvent::Closed(_)) {}
     }
@@ -230,7 +234,7 @@ impl Connection {
 }
 
 /// Makes up a client identifier beside the daemon's, which a broker may bind to the same account.
-pub fn client_id(config: &Config, purpose: &str) -> String {
+pub(crate) fn client_id(config: &Config, purpose: &str) -> String {
     let [a, b, c, d, ..] = random_bytes();
     format!("{}-{purpose}-{:08x}", config.broker.client_id, u32::from_be_bytes([a, b, c, d]))
 }

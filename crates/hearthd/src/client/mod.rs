@@ -1,5 +1,5 @@
 //! What a command connects, asks and checks with: nothing of it needs a daemon in this process.
 
-pub mod broker_check;
-pub mod connection;
-pub mod request;
+pub(crate) mod broker_check;
+pub(crate) mod connection;
+pub(crate) mod request;

@@ -22,12 +22,12 @@ use crate::{
 };
 use responder::{Breadth, Known};
 
-pub use following::follow;
-pub use responder::{Away, Since};
+pub(crate) use following::follow;
+pub(crate) use responder::Away;
 
 /// What to ask, and for how long.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub(crate) struct Question {
     /// Device ID, or the hub's client ID.
     pub device: String,
     /// Property or verb.
@@ -42,21 +42,21 @@ pub struct Question {
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub struct Response {
+pub(crate) struct Response {
     /// The message as it came.
     pub message: Message,
 }
 
 impl Response {
     /// Returns `__stat`, or 200 where a foreign responder gives none.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.message.user_property("__stat").and_then(|status| status.parse().ok()).unwrap_or(200)
     }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// There is no connection, or not any more.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -90,7 +90,7 @@ pub enum AskError {
 }
 
 /// Returns how long to wait for a device: longer than its deadline, so that its hub's 408 is still heard.
-pub fn default_timeout(config: &Config, device: &str) -> Duration {
+pub(crate) fn default_timeout(config: &Config, device: &str) -> Duration {
     let own = config.devices.get(device).map(|device| device.deadline);
     own.unwrap_or(config.requests.deadline) + BEYOND_DEADLINE
 }
@@ -99,7 +99,7 @@ pub fn default_timeout(config: &Config, device: &str) -> Duration {
 ///
 /// # Errors
 /// Where it cannot be one level of a topic name.
-pub fn check_level(level: &str) -> Result<(), &'static str> {
+pub(crate) fn check_level(level: &str) -> Result<(), &'static str> {
     if level.contains('/') {
         return Err("contains `/`");
     }
@@ -112,7 +112,7 @@ pub fn check_level(level: &str) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// Where no answer came, with the reason.
-pub async fn ask(config: &Config, question: &Question) -> Result<Vec<Response>, AskError> {
+pub(crate) async fn ask(config: &Config, question: &Question) -> Result<Vec<Response>, AskError> {
     let deadline = Instant::now() + question.timeout;
     let (mut asking, known) = Asking::begin(config, question, deadline).await?;
     let answers = match known {

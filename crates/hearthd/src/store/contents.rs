@@ -16,7 +16,7 @@ use super::{
 
 /// What the store held at the start.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// What the hub remembers.
     pub kept: Kept,
     /// The saved states of devices.

@@ -9,7 +9,7 @@ use super::{AskError, Asking, REFUSED};
 use crate::{client::connection::ConnectionError, config::Config};
 
 /// Hands over every event of a device from now on; returns only with the reason why it cannot go on.
-pub async fn follow(
+pub(crate) async fn follow(
     config: &Config,
     device: &str,
     timeout: Duration,

@@ -53,7 +53,7 @@ impl Known {
 
 /// A hub that is away.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Away {
+pub(crate) struct Away {
     /// The hub's client ID.
     pub hub: String,
     /// Since when, as far as its presence tells.
@@ -62,7 +62,7 @@ pub struct Away {
 
 /// What a presence tells about the beginning of an absence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     /// The hub ended in order at this time (RFC 3339).
     Ended(String),
     /// The broker published the will of the connection that began at this time (RFC 3339).

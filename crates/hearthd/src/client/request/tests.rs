@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::*;
+use super::{responder::Since, *};
 
 fn config(text: &str) -> Config {
     Config::parse(Path::new("hearthd.toml"), text).unwrap()
