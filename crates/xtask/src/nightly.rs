@@ -2,7 +2,9 @@
 
 mod child;
 mod fresh;
+mod fuzz;
 mod oldest;
+mod wire;
 
 use std::time::Instant;
 
@@ -33,6 +35,10 @@ enum Job {
     Sanitize,
     /// `chaos` for ten minutes against each broker.
     Chaos,
+    /// A million damaged packets at the bundled broker's socket.
+    Wire,
+    /// libFuzzer plays bytes to the bundled broker for ten minutes.
+    Fuzz,
     /// `test-arm`.
     TestArm,
     /// `test-pi`, as root.
@@ -80,6 +86,8 @@ impl Job {
             Self::TestArm => &["test-arm"],
             Self::TestPi => &["test-pi"],
             Self::OldestRust => return oldest::oldest_rust().await,
+            Self::Fuzz => return fuzz::fuzz().await,
+            Self::Wire => return wire::wire().await,
             Self::Fresh => return fresh::fresh().await,
         };
         let line = format!("cargo xtask {}", arguments.join(" "));
