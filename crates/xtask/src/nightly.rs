@@ -2,8 +2,10 @@
 
 mod child;
 mod fresh;
+mod fuzz;
 mod oldest;
 mod phone;
+mod wire;
 
 use std::time::Instant;
 
@@ -36,6 +38,10 @@ enum Job {
     Sanitize,
     /// `chaos` for ten minutes against each broker.
     Chaos,
+    /// A million damaged packets at the bundled broker's socket.
+    Wire,
+    /// libFuzzer plays bytes to the bundled broker for ten minutes.
+    Fuzz,
     /// `test-arm`.
     TestArm,
     /// `test-pi`, as root.
@@ -87,6 +93,8 @@ impl Job {
             Self::TestPi => &["test-pi"],
             Self::OldestRust => return oldest::oldest_rust().await,
             Self::Phone => return phone::phone().await,
+            Self::Fuzz => return fuzz::fuzz().await,
+            Self::Wire => return wire::wire().await,
             Self::Fresh => return fresh::fresh().await,
         };
         let line = format!("cargo xtask {}", arguments.join(" "));

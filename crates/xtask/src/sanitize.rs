@@ -67,10 +67,7 @@ pub(crate) fn sanitize() -> Result<()> {
 /// Says all that is missing, or returns the machine's target.
 fn require_nightly() -> Result<String> {
     let mut missing = Vec::new();
-    let version = stdout_of(rustup("rustc").args(["--version", "--verbose"])).ok();
-    let host = version.as_deref().and_then(|said| {
-        said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
-    });
+    let host = nightly_host();
     if host.is_none() {
         missing.push("the toolchain `nightly`");
     }
@@ -92,13 +89,24 @@ fn require_nightly() -> Result<String> {
     }
 }
 
+/// Returns the machine's target, where Rust's nightly is there.
+pub(crate) fn host_of_nightly() -> Result<String> {
+    nightly_host().doing("the toolchain `nightly` is missing: rustup toolchain install nightly")
+}
+
+fn nightly_host() -> Option<String> {
+    let version = stdout_of(rustup("rustc").args(["--version", "--verbose"])).ok()?;
+    version.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
+}
+
 fn rustup(program: &str) -> Command {
     let mut rustup = Command::new("rustup");
     rustup.args(["run", "nightly", program]).current_dir(workspace());
     rustup
 }
 
-fn nightly(subcommand: &str) -> Command {
+/// A command of the nightly cargo.
+pub(crate) fn nightly(subcommand: &str) -> Command {
     let mut cargo = rustup("cargo");
     cargo.arg(subcommand);
     cargo
