@@ -45,6 +45,7 @@ impl Hub {
         for (_, delivery) in done {
             self.acknowledge(delivery);
         }
+        self.acknowledge_evidence();
         match self.phase {
             Phase::Storing { revision: needs, generation } if needs <= revision => {
                 self.connect_armed(generation);
@@ -171,6 +172,7 @@ impl Hub {
         self.has_left = false;
         self.deliveries.clear();
         self.unstored.clear();
+        self.unstored_evidence.clear();
         self.held_wills.clear();
         for unpublished in &mut self.unpublished {
             unpublished.disconnected();

@@ -118,6 +118,8 @@ pub struct Hub {
     deliveries: VecDeque<Inbound>,
     /// Deliveries for which the store must hold a revision first.
     unstored: Vec<(u64, DeliveryId)>,
+    /// Likewise, of evidence: where the store fails, these wait until the broker has what names this connection.
+    unstored_evidence: Vec<(u64, DeliveryId)>,
     /// Answers for which the store must hold a revision first.
     unpublished: VecDeque<Unpublished>,
     stopping: Option<Stopping>,
@@ -300,6 +302,7 @@ impl Hub {
             has_left: false,
             deliveries: VecDeque::new(),
             unstored: Vec::new(),
+            unstored_evidence: Vec::new(),
             unpublished: VecDeque::new(),
             stopping: None,
         }
@@ -516,7 +519,9 @@ impl Hub {
 
     /// A message has left the outbox, for whatever reason.
     fn let_go(&mut self, id: PublishId, kind: Kind) {
-        self.presence.published(id);
+        if self.presence.published(id) {
+            self.acknowledge_evidence();
+        }
         if let Kind::Response { entry, deliveries } = kind {
             if let Some(entry) = entry {
                 self.mark_delivered(entry, Some(id));
