@@ -252,7 +252,7 @@ impl Wills {
                 changed.push(absence.clone());
             }
         }
-        (news, changed)
+        (news || !changed.is_empty(), changed)
     }
 
     fn is_open(&self, generation: Generation) -> bool {

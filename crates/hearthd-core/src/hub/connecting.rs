@@ -134,6 +134,7 @@ impl Hub {
         self.has_left = false;
         self.deliveries.clear();
         self.unstored.clear();
+        self.unstored_evidence.clear();
         self.held_wills.clear();
         for unpublished in &mut self.unpublished {
             unpublished.disconnected();

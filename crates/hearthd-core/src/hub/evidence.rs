@@ -164,18 +164,31 @@ impl Hub {
             self.evidence = self.store_memory();
         }
         // Another copy may tell what the store does not hold yet.
-        if self.evidence > self.stored {
-            let evidence = self.evidence;
-            self.unstored.extend(delivery.map(|delivery| (evidence, delivery)));
-        } else {
-            self.acknowledge_now(delivery);
-        }
+        self.unstored_evidence.extend(delivery.map(|delivery| (self.evidence, delivery)));
+        self.acknowledge_evidence();
         for absence in changed {
             if let Phase::Online(connection) = &self.phase {
                 let prefix = connection.prefix.clone();
                 self.publish_absence(prefix.as_ref(), &absence);
             }
             self.outputs.push_back(Output::Absence(absence));
+        }
+    }
+
+    /// Acknowledges the evidence that the store holds. What it cannot hold stays with the broker until that has `online`,
+    /// which names this connection: the next life would take the silence of the session for an outcome otherwise.
+    pub(super) fn acknowledge_evidence(&mut self) {
+        if self.store_failure.is_some() && !self.presence.is_told {
+            return;
+        }
+        let stored = self.stored;
+        let waits = |(needs, _): &(u64, DeliveryId)| *needs > stored;
+        let (waiting, done) =
+            std::mem::take(&mut self.unstored_evidence).into_iter().partition(waits);
+        self.unstored_evidence = waiting;
+        let done: Vec<(u64, DeliveryId)> = done;
+        for (_, delivery) in done {
+            self.acknowledge(delivery);
         }
     }
 

@@ -123,6 +123,8 @@ pub struct Hub {
     deliveries: VecDeque<Inbound>,
     /// Deliveries for which the store must hold a revision first.
     unstored: Vec<(u64, DeliveryId)>,
+    /// Likewise, of evidence: where the store fails, these wait until the broker has what names this connection.
+    unstored_evidence: Vec<(u64, DeliveryId)>,
     /// Answers for which the store must hold a revision first.
     unpublished: VecDeque<Unpublished>,
     stopping: Option<Stopping>,
@@ -275,6 +277,7 @@ impl Hub {
             has_left: false,
             deliveries: VecDeque::new(),
             unstored: Vec::new(),
+            unstored_evidence: Vec::new(),
             unpublished: VecDeque::new(),
             stopping: None,
         }

@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Presence {
     /// `online` on its way to the broker.
     under_way: Option<PublishId>,
+    /// The broker has had `online` of this connection: a later life learns of it, whatever the store holds.
+    pub(super) is_told: bool,
     /// Something has taken its place.
     is_displaced: bool,
     /// When it may be said again.
@@ -27,6 +29,7 @@ impl Presence {
     /// The connection is gone; how often `online` is said is not forgotten with it.
     pub(super) fn disconnected(&mut self) {
         self.under_way = None;
+        self.is_told = false;
         self.is_displaced = false;
         self.is_shared = false;
     }
@@ -36,10 +39,11 @@ impl Presence {
         self.is_displaced = false;
     }
 
-    pub(super) fn published(&mut self, id: PublishId) {
-        if self.under_way == Some(id) {
-            self.under_way = None;
-        }
+    /// Returns whether it is `online` that has left the outbox.
+    pub(super) fn published(&mut self, id: PublishId) -> bool {
+        let is_online = self.under_way.take_if(|under_way| *under_way == id).is_some();
+        self.is_told |= is_online;
+        is_online
     }
 
     /// Returns when `online` is said again; none where nothing has displaced it, or it is on its way.

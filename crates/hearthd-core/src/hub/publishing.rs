@@ -80,7 +80,9 @@ impl Hub {
 
     /// A message has left the outbox, for whatever reason.
     pub(super) fn let_go(&mut self, id: PublishId, kind: Kind) {
-        self.presence.published(id);
+        if self.presence.published(id) {
+            self.acknowledge_evidence();
+        }
         if let Kind::Response { entry, deliveries } = kind {
             if let Some(entry) = entry {
                 self.mark_delivered(entry, Some(id));

@@ -38,6 +38,7 @@ impl Hub {
         for (_, delivery) in done {
             self.acknowledge(delivery);
         }
+        self.acknowledge_evidence();
         match self.phase {
             Phase::Storing { revision: needs, generation } if needs <= revision => {
                 self.connect_armed(generation);

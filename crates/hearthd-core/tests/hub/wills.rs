@@ -181,6 +181,22 @@ fn what_tells_later_of_a_connection_that_the_store_does_not_hold_takes_back_what
 }
 
 #[test]
+fn an_outcome_that_is_taken_back_is_stored_also_where_an_end_in_order_had_decided_it() {
+    let mut ended = TestHub::online();
+    ended.accept_all();
+    ended.handle(Input::Shutdown);
+    ended.accept_all();
+    ended.handle(Input::Disconnected(Disconnection::Requested));
+    let unstored = ended.restarted(true);
+    let mut hub = ended.restarted(true);
+    hub.advance(Duration::from_secs(60));
+    assert_eq!(hub.absences()[0].outcome, Outcome::NotPublished, "the fence was given up");
+    hub.receive(fired(&unstored));
+    assert_eq!(hub.absences().last().unwrap().outcome, Outcome::Unknown);
+    assert_eq!(hub.memory.decided[0].outcome, Outcome::Unknown);
+}
+
+#[test]
 fn an_old_message_that_somebody_replays_takes_no_outcome_back() {
     let before = TestHub::online();
     let mut unstored = before.restarted(true);
@@ -327,10 +343,10 @@ fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_
         before.take();
         before.go_online_unfenced(true);
         let taken = before.receive(will);
-        assert!(before.acknowledged().contains(&taken));
         before.fence();
         before.settle();
         before.accept_all();
+        assert!(before.acknowledged().contains(&taken));
         if farewell {
             before.handle(Input::Shutdown);
         }
@@ -340,6 +356,27 @@ fn evidence_that_was_taken_without_the_store_leaves_the_outcome_unknown_after_a_
         let mut hub = before.restarted(true);
         hub.receive(retained);
         assert_eq!(decide(&mut hub), [Outcome::Unknown]);
+    }
+}
+
+#[test]
+fn evidence_that_the_store_cannot_take_stays_with_the_broker_until_that_has_online() {
+    let before = TestHub::online();
+    let will = fired(&before);
+    for works_again in [false, true] {
+        let mut hub = before.restarted(true);
+        hub.store_fails = true;
+        let taken = hub.receive(acknowledgement(&will, "guardian"));
+        assert!(!hub.acknowledged().contains(&taken), "nothing is left of this connection then");
+        if works_again {
+            hub.store_fails = false;
+            hub.receive(acknowledgement(&will, "another guardian"));
+        } else {
+            hub.fence();
+            assert!(!hub.acknowledged().contains(&taken), "`online` is still on its way");
+            hub.accept_all();
+        }
+        assert!(hub.acknowledged().contains(&taken));
     }
 }
 
