@@ -26,18 +26,18 @@ pub(super) async fn wire() -> Result<()> {
     let mut broker = HearthBroker::start(&built, folder.path()).await?;
     let (account, password) = broker.access("phone").login.doing("the phone has a password")?;
     let sent = Arc::new(Sent::default());
-    let mut lanes = JoinSet::new();
-    for lane in 0..LANES {
-        let packets = packets(&format!("fuzz-{lane}"), &account, &password);
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let packets = packets(&format!("fuzz-{client}"), &account, &password);
         let fuzz = Fuzz { port: broker.port(), packets, sent: sent.clone() };
-        lanes.spawn(fuzz.run(Rng::with_seed(SEED + lane)));
+        clients.spawn(fuzz.run(Rng::with_seed(SEED + client)));
     }
     let mut quiet = Client::connect(&broker.access("tablet"), "quiet").await?;
     quiet.subscribe("alice/quiet/#").await?;
     for number in 0.. {
         tokio::select! {
-            ended = lanes.join_next() => match ended {
-                Some(ended) => ended.doing("a lane")??,
+            ended = clients.join_next() => match ended {
+                Some(ended) => ended.doing("a client")??,
                 None => break,
             },
             () = tokio::time::sleep(TELL_EVERY) => {
@@ -261,7 +261,7 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 const SEED: u64 = 1;
 const PACKETS: usize = 1_000_000;
 /// Connections at a time.
-const LANES: u64 = 16;
+const CLIENTS: u64 = 16;
 /// How many packets after a login come for each before one.
 const STRANGERS: usize = 9;
 const TELL_EVERY: Duration = Duration::from_secs(5);
