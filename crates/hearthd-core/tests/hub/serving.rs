@@ -405,6 +405,20 @@ fn a_state_is_published_only_once_the_store_knows_that_it_is() {
 }
 
 #[test]
+fn a_device_is_subscribed_to_only_once_the_store_knows_that_it_is() {
+    let mut rig = Rig::online();
+    let mut devices = config().devices;
+    let lamp = devices["lamp"].clone();
+    devices.insert("shelf".into(), lamp);
+    rig.store_works = false;
+    rig.take();
+    rig.handle(Input::Devices(devices));
+    assert!(filters(&rig).is_empty(), "a crash now would leave the filters to the session");
+    rig.store_catches_up();
+    assert_eq!(filters(&rig), ["alice/cmnd/shelf/+", "alice/state/shelf/status"]);
+}
+
+#[test]
 fn what_a_device_says_that_is_not_there_any_more_comes_too_late() {
     let mut rig = Rig::online();
     rig.handle(Input::Devices(without("lamp").devices));
