@@ -8,6 +8,8 @@ use std::{
 use bytes::Bytes;
 use hearthd_core::{Absence, Generation, Memory, Outcome, Published};
 
+use crate::link::Life;
+
 /// What became of every will that a CONNECT carried.
 #[derive(Debug, Default)]
 pub(crate) struct Fates {
@@ -45,8 +47,12 @@ pub(crate) struct Fate {
     /// Why the hub cannot know.
     pub(crate) exempt: bool,
     pub(crate) reported: Option<Outcome>,
+    /// When, and in which life.
+    pub(crate) reported_at: Option<(Life, Duration)>,
     /// What the broker had by then, the hub had seen.
     pub(crate) reported_up_to: Duration,
+    /// Likewise, where the outcome is what silence proves: the hub waits for what is late, and makes sure of the connection.
+    pub(crate) silent_up_to: Duration,
     /// Whose answers were reported.
     pub(crate) responders: Vec<String>,
     /// Whether the hub has said that the broker published it.
@@ -112,7 +118,7 @@ impl Fates {
 impl Fate {
     /// Returns who had acknowledged the will by the time that the hub said what became of it.
     pub(crate) fn missed(&self) -> Option<&str> {
-        let in_time = self.acknowledgements.iter().find(|said| said.at <= self.reported_up_to);
+        let in_time = self.acknowledgements.iter().find(|said| said.at <= self.silent_up_to);
         in_time.map(|said| said.responder.as_str())
     }
 

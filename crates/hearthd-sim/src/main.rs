@@ -15,9 +15,9 @@ use hearthd_sim::{Failure, Report};
 /// Drives the core against a model broker under faults
 #[derive(Parser)]
 struct Options {
-    /// How many seeds to play
-    #[arg(long, default_value_t = 100_000)]
-    seeds: u64,
+    /// How many seeds to play; by default 100,000, and 30,000 against each mutant
+    #[arg(long)]
+    seeds: Option<u64>,
     /// How many steps each
     #[arg(long, default_value_t = 200)]
     steps: usize,
@@ -33,15 +33,15 @@ struct Options {
     /// Play hub and broker together, both as they are
     #[arg(long)]
     together: bool,
-    /// Take the protections of the core away one by one, and see that each is missed
-    #[arg(long)]
-    mutants: bool,
+    /// Take the protections of the core away one by one, all or those named, and see that each is missed
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    mutants: Option<Vec<String>>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.mutants {
-        return mutants::hunt(options.steps);
+    if let Some(names) = &options.mutants {
+        return mutants::hunt(names, options.seeds.unwrap_or(MUTANT_SEEDS), options.steps);
     }
     if options.together {
         return together(&options);
@@ -51,7 +51,8 @@ fn main() -> ExitCode {
         print!("{replay}");
         return exit(replay.violation.is_none());
     }
-    let seeds = options.first..options.first.saturating_add(options.seeds);
+    let count = options.seeds.unwrap_or(SEEDS);
+    let seeds = options.first..options.first.saturating_add(count);
     if options.brief {
         let report = hearthd_sim::run(seeds, options.steps, |_| ());
         if let Some(failure) = report.failures.first() {
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         return exit(report.failures.is_empty());
     }
     let began = Instant::now();
-    let report = hearthd_sim::run(seeds, options.steps, progress(began, options.seeds));
+    let report = hearthd_sim::run(seeds, options.steps, progress(began, count));
     println!("\r{report}  in {:.0?}", began.elapsed());
     conclude(&report, &options)
 }
@@ -73,8 +74,9 @@ fn together(options: &Options) -> ExitCode {
         return exit(report.failure.is_none());
     }
     let began = Instant::now();
-    let seeds = options.first..options.first.saturating_add(options.seeds);
-    let report = hearthd_sim::run_pairs(seeds, options.steps, progress(began, options.seeds));
+    let count = options.seeds.unwrap_or(SEEDS);
+    let seeds = options.first..options.first.saturating_add(count);
+    let report = hearthd_sim::run_pairs(seeds, options.steps, progress(began, count));
     println!("\r{} homes, hub and broker together, in {:.0?}", report.seeds, began.elapsed());
     for (what, count) in &report.counts {
         println!("{count:12} {what}");
@@ -125,3 +127,8 @@ fn line(failure: &Failure) -> String {
 fn exit(success: bool) -> ExitCode {
     if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// How many seeds are played where nobody says otherwise.
+const SEEDS: u64 = 100_000;
+/// How many seeds a mutant may survive at most.
+const MUTANT_SEEDS: u64 = 30_000;

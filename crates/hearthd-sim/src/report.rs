@@ -54,6 +54,8 @@ reached! {
     Reboots => "reboots",
     Shutdowns => "shutdowns",
     Cuts => "connections cut",
+    LateStrangers => "unknown connections come to light",
+    ToldTooLate => "reports of devices that have gone",
     HalfOpen => "connections half-open",
     NetworkDown => "network outages",
     BrokerRestarts => "broker restarts",

@@ -91,7 +91,11 @@ impl Hub {
     /// Sends the next SUBSCRIBE, where the last one has its answer.
     pub(super) fn send_filters(&mut self, now: Now) {
         let maximum = match &self.phase {
-            Phase::Subscribing(connection) if connection.subscribe_after.is_some() => return,
+            Phase::Subscribing(connection) | Phase::Online(connection)
+                if connection.subscribe_after.is_some() =>
+            {
+                return;
+            }
             Phase::Subscribing(connection) | Phase::Online(connection) => {
                 connection.window.maximum_packet_size()
             }

@@ -117,9 +117,13 @@ impl Hub {
             policy.is_some_and(|policy| property == STATUS || policy.properties.contains(property))
         });
         self.drop_states_of_gone();
-        self.note_served();
-        let connection = match &self.phase {
-            Phase::Subscribing(connection) | Phase::Online(connection) => connection.clone(),
+        let served = self.note_served();
+        let connection = match &mut self.phase {
+            Phase::Subscribing(connection) | Phase::Online(connection) => {
+                // The session keeps its filters: the store must know of them first.
+                connection.subscribe_after = served.or(connection.subscribe_after);
+                connection.clone()
+            }
             _ => return,
         };
         let prefix = connection.prefix.as_ref();

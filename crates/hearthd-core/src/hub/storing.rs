@@ -47,7 +47,7 @@ impl Hub {
                 let result = result.clone();
                 self.stop(result);
             }
-            Phase::Subscribing(_) => self.subscribe_when_stored(now),
+            Phase::Subscribing(_) | Phase::Online(_) => self.subscribe_when_stored(now),
             _ => {}
         }
     }

@@ -60,7 +60,9 @@ impl Hub {
 
     pub(super) fn subscribe_when_stored(&mut self, now: Now) {
         let stored = self.stored;
-        let Phase::Subscribing(connection) = &mut self.phase else { return };
+        let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
+            return;
+        };
         if connection.subscribe_after.take_if(|needs| *needs <= stored).is_some() {
             self.send_filters(now);
         }

@@ -405,6 +405,20 @@ fn a_state_is_published_only_once_the_store_knows_that_it_is() {
 }
 
 #[test]
+fn a_device_is_subscribed_to_only_once_the_store_knows_that_it_is() {
+    let mut hub = TestHub::online();
+    let mut devices = config().devices;
+    let lamp = devices["lamp"].clone();
+    devices.insert("shelf".into(), lamp);
+    hub.store_works = false;
+    hub.take();
+    hub.handle(Input::Devices(devices));
+    assert!(filters(&hub).is_empty(), "a crash now would leave the filters to the session");
+    hub.store_catches_up();
+    assert_eq!(filters(&hub), ["alice/cmnd/shelf/+", "alice/state/shelf/status"]);
+}
+
+#[test]
 fn what_a_device_says_that_is_not_there_any_more_comes_too_late() {
     let mut hub = TestHub::online();
     hub.handle(Input::Devices(without("lamp").devices));

@@ -1,8 +1,10 @@
 //! Evidence about a will is stored before its PUBACK; what somebody made up is none.
 
-use hearthd_core::{Acknowledgement, Generation, Memory, Message, Published};
+use std::time::Duration;
 
-use super::{Invariant, wire::own_topic};
+use hearthd_core::{Acknowledgement, Generation, Memory, Message, Outcome, Published};
+
+use super::{Invariant, outcomes::short, wire::own_topic};
 use crate::{
     broker::{Letter, Source},
     link::HubId,
@@ -38,7 +40,11 @@ impl World {
         let ours = message.topic == topics.response.build(prefix.as_ref(), &will)
             || message.topic == own_topic(hub, prefix.as_ref(), &topics.presence);
         let expected = open || (decided && ours);
+        let genuine = matches!(letter.source, Source::Will(_) | Source::StrayWill(_));
         if !expected {
+            if copy && genuine && ours && !decided {
+                self.check_doubted(hub, generation);
+            }
             return;
         }
         let Some(stored) =
@@ -50,7 +56,6 @@ impl World {
         self.require(stored || excused, Invariant::StoredFirst, || {
             format!("PUBACK for evidence that is not stored: {}", show_message(message))
         });
-        let genuine = matches!(letter.source, Source::Will(_) | Source::StrayWill(_));
         if let Some(fate) = self.hub_mut(hub).fates.get_mut(generation) {
             let copy = copy && genuine;
             fate.copy_taken |= copy && stored;
@@ -63,6 +68,28 @@ impl World {
         }
     }
 
+    /// The hub has seen the will of a connection that its store does not know: what silence has lately proved to it was
+    /// said without what came to that connection.
+    fn check_doubted(&mut self, hub: HubId, unknown: Generation) {
+        let machine = self.hub(hub);
+        // Without its own store it cannot tell its wills from others.
+        if machine.life.store > 0 || self.counts.get(Reached::StoresElsewhere) > 0 {
+            return;
+        }
+        let since = self.now.saturating_sub(self.setup.will_delay + LATE);
+        let by_silence = machine.store.latest().decided.iter().find(|absence| {
+            let fate = machine.fates.wills.get(&absence.generation);
+            let reported = fate.and_then(|fate| fate.reported_at);
+            reported.is_some_and(|(life, at)| life == machine.life && at > since)
+                && matches!(absence.outcome, Outcome::Unconsumed | Outcome::NotPublished)
+        });
+        let by_silence = by_silence.map(|absence| (short(absence.generation), absence.outcome));
+        self.reach(Reached::LateStrangers);
+        self.require(by_silence.is_none(), Invariant::TrueOutcome, || {
+            format!("will {} shows an unknown connection, after {by_silence:?}", short(unknown))
+        });
+    }
+
     /// Whether this is the will of the connection in use, which nobody can have seen.
     fn is_current(&self, hub: HubId, generation: Generation) -> bool {
         let will = self.connection(hub).and_then(|connection| connection.will.as_ref());
@@ -70,6 +97,8 @@ impl World {
     }
 }
 
+/// How long after a decision, beyond the delay of a will, news of an unknown connection changes it.
+const LATE: Duration = Duration::from_secs(60);
 /// How many answers to a will are kept, and how many of one responder.
 const ROOM: usize = 8;
 const SHARE: usize = 2;

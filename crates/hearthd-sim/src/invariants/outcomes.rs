@@ -39,6 +39,8 @@ impl World {
     pub(crate) fn check_absence(&mut self, hub: HubId, absence: &Absence) {
         let Absence { generation, outcome, .. } = absence;
         let fence_passed = self.hub(hub).fence_passed;
+        let fence_back_at = self.connection(hub).and_then(|connection| connection.fence_back_at);
+        let settled = fence_back_at.map(|at| at + self.setup.settle);
         self.note(hub.client_id(), || format!("will {}: {outcome:?}", short(*generation)));
         self.reach(match outcome {
             Outcome::Consumed => Reached::Consumed,
@@ -46,6 +48,7 @@ impl World {
             Outcome::NotPublished => Reached::NotPublished,
             Outcome::Unknown => Reached::Unknown,
         });
+        let (life, now) = (self.hub(hub).life, self.now);
         let Some(fate) = self.hub_mut(hub).fates.get_mut(*generation) else {
             // The hub was killed between store and CONNECT, and cannot know which came first.
             let honest = matches!(outcome, Outcome::NotPublished | Outcome::Unknown);
@@ -54,7 +57,9 @@ impl World {
             });
         };
         let upgraded = fate.reported.replace(*outcome).is_some_and(|before| before != *outcome);
+        fate.reported_at = Some((life, now));
         fate.reported_up_to = fence_passed;
+        fate.silent_up_to = fence_passed.max(settled.unwrap_or_default());
         fate.said = absence.published;
         fate.responders =
             absence.acknowledgements.iter().filter_map(|said| said.responder.clone()).collect();

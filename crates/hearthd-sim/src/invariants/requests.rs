@@ -37,13 +37,13 @@ impl World {
         if letter.source == Source::Hub(hub, connection.id)
             && is_own_response(&message.topic, hub, "fence")
         {
-            connection.fence_is_back = true;
+            connection.fence_back_at.get_or_insert(now);
         }
         let resumed = connection.connack.as_ref().is_some_and(|connack| connack.session_present);
         let given_up = connection.subscribed_at.is_some_and(|at| at + FENCE_TIMEOUT <= now);
         let stale = resumed
             && letter.accepted < connection.connected_at
-            && !connection.fence_is_back
+            && connection.fence_back_at.is_none()
             && !given_up
             && letter.asked.is_some_and(|index| asked[index].message.expiry.is_none())
             && message.expiry.is_none_or(|_| adds_expiry)
@@ -62,6 +62,8 @@ impl World {
         if !self.had_since(hub, asked.device, asked.first_sent) {
             return self.reach(Reached::Stray);
         }
+        // What a hub is given of a device that it does not have, it does not judge.
+        let stale = stale && self.has_since(hub, asked.device, now);
         let asked = &mut self.ledger.asked[index];
         asked.downgraded |= packet_id == 0 && asked.message.qos == QoS::AtLeastOnce;
         if let Some(settled) = asked.settled.get(&hub).copied().filter(|at| *at + REDELIVERY <= now)

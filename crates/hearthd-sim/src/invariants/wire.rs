@@ -50,7 +50,7 @@ impl World {
                 && (!online || is_of_same_connection(&will.message, message));
             let given_up =
                 connection.subscribed_at.is_some_and(|at| at + FENCE_TIMEOUT <= self.now);
-            let in_time = !online || connection.fence_is_back || given_up;
+            let in_time = !online || connection.fence_back_at.is_some() || given_up;
             if online && let Some(connection) = self.connection_mut(hub) {
                 connection.said.clone_from(&message.correlation_data);
             }

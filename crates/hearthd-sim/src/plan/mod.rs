@@ -2,6 +2,7 @@
 
 mod asks;
 mod strangers;
+mod themes;
 
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) will_delay: Duration,
     /// The session's PUBLISH packets that the hub takes at a time.
     pub(crate) client_receive_maximum: u16,
+    /// How long the hub waits for late evidence of its wills.
+    pub(crate) settle: Duration,
     /// Requests that one device may have waiting.
     pub(crate) queue: usize,
     pub(crate) guardians: Vec<Guardian>,
@@ -104,7 +107,9 @@ impl Plan {
         if rng.u8(..FLOODED) == 0 && steps.len() > 2 {
             flood(&mut rng, &mut setup, &mut steps);
         }
-        Self { seed, setup, steps }
+        let mut plan = Self { seed, setup, steps };
+        plan.take_up_theme(&mut rng);
+        plan
     }
 }
 
@@ -159,6 +164,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         required: rng.u8(..8) == 0,
         will_delay: Duration::from_secs(*pick(rng, &[0, 2, 10, 10, 30])),
         client_receive_maximum: *pick(rng, &[1, 2, 20, 1024, 1024]),
+        settle: Duration::from_millis(300),
         queue: *pick(rng, &[2, 4, 16]),
         guardians,
         hostile: rng.u8(..3) == 0,

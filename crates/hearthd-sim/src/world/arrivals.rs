@@ -154,7 +154,8 @@ impl World {
                 if let Some(connection) = self.connection_mut(hub) {
                     connection.online_since = Some(now);
                 }
-                if self.connection(hub).is_some_and(|connection| !connection.fence_is_back) {
+                if self.connection(hub).is_some_and(|connection| connection.fence_back_at.is_none())
+                {
                     self.reach(Reached::FenceGivenUp);
                 }
             }

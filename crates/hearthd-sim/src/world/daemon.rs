@@ -45,7 +45,8 @@ pub(crate) struct Connection {
     pub(crate) told: BTreeSet<String>,
     /// When the hub had all SUBACKs that it waits for at first: then the fence is sent.
     pub(crate) subscribed_at: Option<Duration>,
-    pub(crate) fence_is_back: bool,
+    /// When its fence came back.
+    pub(crate) fence_back_at: Option<Duration>,
     /// When the hub said `online`, and with what Correlation Data.
     pub(crate) online_since: Option<Duration>,
     pub(crate) said: Option<Bytes>,
@@ -237,7 +238,7 @@ impl World {
             asking: Vec::new(),
             told: BTreeSet::new(),
             subscribed_at: None,
-            fence_is_back: false,
+            fence_back_at: None,
             online_since: None,
             said: None,
             unacknowledged: VecDeque::new(),

@@ -21,7 +21,7 @@ impl World {
             require_response_information: self.setup.required,
             fallback_prefix: self.fallback(),
             will_delay: self.setup.will_delay,
-            settle: Duration::from_millis(300),
+            settle: self.setup.settle,
             fence_timeout: FENCE_TIMEOUT,
             keep_alive: KEEP_ALIVE,
             grace: Duration::from_secs(5),
@@ -62,14 +62,22 @@ impl World {
 
     /// Devices of a hub have started, and report all that they have.
     pub(super) fn report_all(&mut self, hub: HubId, started: impl Fn(&str) -> bool) {
-        let devices = &self.hub(hub).devices;
+        for device in self.hub(hub).devices.clone() {
+            if started(device) {
+                self.report_device(hub, device);
+            }
+        }
+    }
+
+    /// A device reports all that it has to a hub.
+    pub(super) fn report_device(&mut self, hub: HubId, device: &str) {
         let states = self.devices.states.iter();
         let states: Vec<_> = states
-            .filter(|((device, _), _)| devices.contains(device.as_str()) && started(device))
-            .map(|((device, property), state)| (device.clone(), property.clone(), state.clone()))
+            .filter(|((owner, _), _)| owner == device)
+            .map(|((_, property), state)| (property.clone(), state.clone()))
             .collect();
-        for (device, property, payload) in states {
-            self.report_to(hub, &device, &property, payload);
+        for (property, payload) in states {
+            self.report_to(hub, device, &property, payload);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
     devices::Devices,
     invariants::{Invariant, Violation},
     ledger::Ledger,
-    link::{HubId, Link, LinkId},
+    link::{HubId, Life, Link, LinkId},
     plan::{Plan, Setup},
     report::{Counts, Reached},
 };
@@ -80,6 +80,11 @@ enum Timer {
     },
     /// A requester's patience ends.
     AskAgain(usize),
+    /// A device that has gone reports what it was, to the life of the hub that it was in.
+    ReportTooLate {
+        life: Life,
+        device: &'static str,
+    },
     /// The driver gives an attempt up.
     ConnectTimeout(HubId, LinkId),
 }
@@ -265,6 +270,7 @@ impl World {
             Timer::DiskHasRoom(hub) => self.hub_mut(hub).store.is_full = false,
             Timer::Say { message, asked } => self.say(message, asked),
             Timer::AskAgain(index) => self.ask_again_if_unanswered(index),
+            Timer::ReportTooLate { life, device } => self.report_too_late(life, device),
             Timer::ConnectTimeout(hub, link) => self.give_attempt_up(hub, link),
         }
     }

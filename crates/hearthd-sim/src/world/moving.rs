@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hearthd_core::Input;
 
-use super::World;
+use super::{Timer, World};
 use crate::{
     devices::{self, MOVABLE},
-    link::HubId,
+    link::{HubId, Life},
     report::Reached,
 };
 
@@ -107,6 +107,20 @@ impl World {
             tenure.until = Some(now);
         }
         self.reload(hub);
+        if self.rng.u8(..3) == 0 {
+            let life = self.hub(hub).life;
+            let delay = Duration::from_millis(self.rng.u64(..LATEST_REPORT));
+            self.after(delay, Timer::ReportTooLate { life, device });
+        }
+    }
+
+    /// What a device says last may wait while the hub lets it go.
+    pub(super) fn report_too_late(&mut self, life: Life, device: &'static str) {
+        let hub = life.hub;
+        if self.hub(hub).life == life && !self.hub(hub).devices.contains(device) {
+            self.reach(Reached::ToldTooLate);
+            self.report_device(hub, device);
+        }
     }
 
     /// The configuration of a hub has changed; one that is not there reads it when it starts.
@@ -118,3 +132,6 @@ impl World {
         self.feed(hub, Input::Devices(devices));
     }
 }
+
+/// How many milliseconds after a device has gone its last report may come.
+const LATEST_REPORT: u64 = 1_500;
