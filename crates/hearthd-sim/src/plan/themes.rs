@@ -90,7 +90,10 @@ impl Theme {
                 setup.keep_sessions();
                 setup.habits.takeover = Takeover::PublishesLate;
                 setup.will_delay = Duration::from_secs(2);
-                setup.guardians = guardian(100);
+                // Nobody acts on a will, so its outcome is what silence proves.
+                setup.guardians = Vec::new();
+                setup.hubs = 1;
+                setup.placement = [HubId(0); MOVABLE.len()];
             }
         }
     }
