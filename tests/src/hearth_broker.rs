@@ -1,6 +1,8 @@
 //! The bundled broker of one home, `alice`.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -41,6 +43,8 @@ impl HearthBroker {
         for account in ACCOUNTS {
             let file = password_file(folder, account);
             std::fs::write(&file, password(account)).doing(file.display())?;
+            // The broker warns of one that everybody can read.
+            std::fs::set_permissions(&file, Permissions::from_mode(0o600)).doing(file.display())?;
             text += &format!("\n[[account]]\nname = \"{account}\"\npassword_file = {file:?}\n");
             if account == "hub" {
                 text += "role = \"hub\"\nclient_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
