@@ -159,8 +159,11 @@ impl Journal {
     /// much as is still free (a dynamic threshold, as in a switch's buffer): one alone may have half of all, and however
     /// many have taken all they can, another one finds as much.
     pub(crate) fn make_room(&mut self, sender: Option<&Arc<str>>) -> (Vec<RequestKey>, bool) {
-        let mut forgotten = Vec::new();
         let sender = sender.cloned();
+        let mut forgotten = Vec::new();
+        if self.settled.cost < KEPT && self.has_room(&sender) {
+            return (forgotten, true);
+        }
         while self.settled.cost >= KEPT || !self.has_room(&sender) {
             let share = KEPT / self.settled.costs.len().max(1);
             let owner =
