@@ -77,7 +77,7 @@ impl Hub {
             self.notice(Notice::MessageLeftOut { topic, is_answer, more });
         }
         let farewell = kind == Kind::Farewell;
-        self.let_go(id, kind);
+        self.let_go(id, kind, false);
         if farewell {
             // The will says it instead, which a DISCONNECT would delete.
             self.stop(Ok(()));

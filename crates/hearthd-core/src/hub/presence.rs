@@ -39,11 +39,11 @@ impl Presence {
         self.is_displaced = false;
     }
 
-    /// Returns whether it is `online` that has left the outbox.
-    pub(super) fn published(&mut self, id: PublishId) -> bool {
+    /// Returns whether it is `online` that the broker has now; it may be too large for it.
+    pub(super) fn published(&mut self, id: PublishId, is_taken: bool) -> bool {
         let is_online = self.under_way.take_if(|under_way| *under_way == id).is_some();
-        self.is_told |= is_online;
-        is_online
+        self.is_told |= is_online && is_taken;
+        is_online && is_taken
     }
 
     /// Returns when `online` is said again; none where nothing has displaced it, or it is on its way.

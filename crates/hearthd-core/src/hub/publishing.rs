@@ -38,7 +38,7 @@ impl Hub {
                     self.outputs.push_back(Output::Publish { id, message });
                 }
                 Taken::Dropped(id, kind, topic) => {
-                    self.let_go(id, kind);
+                    self.let_go(id, kind, false);
                     self.notice(Notice::MessageDropped { topic });
                 }
                 Taken::LeftOut(id, kind, topic) => self.leave_out(now, id, kind, topic),
@@ -65,7 +65,7 @@ impl Hub {
             self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let farewell = kind == Kind::Farewell;
-        self.let_go(id, kind);
+        self.let_go(id, kind, !refused);
         if farewell && refused {
             // The will says it instead, which a DISCONNECT would delete.
             return self.stop(Ok(()));
@@ -78,9 +78,9 @@ impl Hub {
         }
     }
 
-    /// A message has left the outbox, for whatever reason.
-    pub(super) fn let_go(&mut self, id: PublishId, kind: Kind) {
-        if self.presence.published(id) {
+    /// A message has left the outbox: the broker has it, or it was given up.
+    pub(super) fn let_go(&mut self, id: PublishId, kind: Kind, is_taken: bool) {
+        if self.presence.published(id, is_taken) {
             self.acknowledge_evidence();
         }
         if let Kind::Response { entry, deliveries } = kind {

@@ -178,7 +178,7 @@ impl Hub {
         let dropped = outbox.take_responses(out_of_bounds);
         self.outbox = outbox;
         for (id, kind, topic) in dropped {
-            self.let_go(id, kind);
+            self.let_go(id, kind, false);
             self.notice(Notice::MessageDropped { topic });
         }
     }

@@ -381,6 +381,31 @@ fn evidence_that_the_store_cannot_take_stays_with_the_broker_until_that_has_onli
 }
 
 #[test]
+fn an_online_that_is_too_large_for_the_broker_releases_no_evidence() {
+    let before = TestHub::online();
+    let will = fired(&before);
+    let (memory, journal) = (before.memory.clone(), before.journal.clone());
+    let mut hub =
+        TestHub::with_kept(crate::test_hub::config(), memory, journal, before.served.clone());
+    let small = Some(150);
+    hub.connect(hearthd_core::Connack {
+        maximum_packet_size: small,
+        ..connack(Some("alice"), true)
+    });
+    hub.grant();
+    hub.return_to_session();
+    hub.store_fails = true;
+    let taken = hub.receive(acknowledgement(&will, "guardian"));
+    hub.fence();
+    hub.accept_all();
+    assert!(!hub.published().iter().any(|message| &message.payload[..] == b"online"));
+    assert!(!hub.acknowledged().contains(&taken), "the next life would know of nothing");
+    hub.store_fails = false;
+    hub.receive(acknowledgement(&will, "another guardian"));
+    assert!(hub.acknowledged().contains(&taken));
+}
+
+#[test]
 fn an_offline_that_replaces_the_hubs_online_is_replaced_in_turn() {
     let mut hub = TestHub::online();
     let late_will = fired(&hub);
