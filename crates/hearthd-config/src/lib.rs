@@ -2,7 +2,8 @@
 //!
 //! A [`Reader`] takes keys out of a TOML file and goes on where something is wrong, so that a person is told all of it at
 //! once: each [`Problem`] has the file, line, column and key, and says what to write instead. Unknown keys get the name
-//! that may have been meant. Durations, sizes and secrets are written alike in every file ([`units`], [`secret`]).
+//! that may have been meant. Durations, sizes and secrets are written alike in every file ([`units`], [`secret`]). A program
+//! that ends says why with one of the codes in [`exit`].
 //!
 //! ```
 //! use std::{path::Path, time::Duration};
@@ -24,6 +25,7 @@
 //! ```
 
 mod diagnostics;
+pub mod exit;
 mod id;
 mod places;
 mod printable;

@@ -1,6 +1,6 @@
 //! Reads keys out of parsed TOML, and notes every problem instead of stopping at the first.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use toml::{
     Spanned,
@@ -234,6 +234,41 @@ impl Reader {
             }
         }
         Some(texts)
+    }
+
+    /// Returns the addresses to listen on, each an IP address and a port; none where the key is not there.
+    ///
+    /// `one` and `like` show what to write.
+    pub fn addresses(
+        &mut self,
+        section: &mut Section<'_>,
+        key: &'static str,
+        one: &str,
+        like: &str,
+    ) -> Option<Vec<SocketAddr>> {
+        let texts = self.texts(section, key)?;
+        if texts.is_empty() {
+            let at = section.place_of(key).unwrap_or(section.at);
+            self.problem(at, &section.path_of(key), format!("names no address; try {one}"));
+        }
+        let mut addresses = Vec::new();
+        for (entry, text) in texts {
+            match text.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => {
+                    let what = format!("must be an IP address and a port, like {like}");
+                    self.problem(entry.at, &entry.path, what);
+                }
+            }
+        }
+        Some(addresses)
+    }
+
+    /// Notes that a table that is there lacks a key.
+    pub fn require(&mut self, section: &Section<'_>, key: &str) {
+        if section.exists() && !section.has(key) {
+            self.problem(section.at, &section.path, format!("{key} is missing"));
+        }
     }
 
     /// Returns an entry's text that is not empty.

@@ -20,7 +20,7 @@ use sections::{HEARTH_BROKER, HEARTH_WEB, HEARTHD};
 fn main() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(1) else {
         eprintln!("hearthd-manual: name the folder to write into");
-        return ExitCode::from(hearthd::exit::USAGE);
+        return ExitCode::from(hearthd_config::exit::USAGE);
     };
     match write_all(Path::new(&folder)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use hearthd_config::exit;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -20,7 +21,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            let code = if error.use_stderr() { exit::USAGE } else { 0 };
             // Nothing is left to tell anyone where the terminal is gone.
             let _ = error.print();
             return code.into();
@@ -81,7 +82,7 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => EX_CONFIG,
+            Self::Config(_) => exit::CONFIG,
             Self::Server(error) => error.exit_code(),
         }
     }
@@ -120,5 +121,3 @@ fn start_log() {
 
 /// Where the package puts the configuration.
 const CONFIG: &str = "/etc/hearthd/hearth-web.toml";
-const EX_USAGE: u8 = 64;
-const EX_CONFIG: u8 = 78;

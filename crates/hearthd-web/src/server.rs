@@ -11,6 +11,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
+use hearthd_config::exit;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
@@ -79,9 +80,9 @@ impl ServerError {
     /// Returns the exit code of sysexits.h.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } => 69,
-            Self::Tls(_) => 78,
-            Self::System(_) => 71,
+            Self::Bind { .. } => exit::UNAVAILABLE,
+            Self::Tls(_) => exit::CONFIG,
+            Self::System(_) => exit::SYSTEM,
         }
     }
 }

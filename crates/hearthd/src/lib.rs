@@ -6,7 +6,6 @@ pub(crate) mod client;
 pub mod config;
 pub mod device;
 pub(crate) mod driver;
-pub mod exit;
 pub(crate) mod journald;
 pub(crate) mod link;
 pub(crate) mod notice;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use hearthd_config::Problems;
+use hearthd_config::{Problems, exit};
 use tracing_subscriber::EnvFilter;
 
 use account::AccountError;
@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let code = if error.use_stderr() { EX_USAGE } else { 0 };
+            let code = if error.use_stderr() { exit::USAGE } else { 0 };
             // Nothing is left to tell anyone where the terminal is gone.
             let _ = error.print();
             return code.into();
@@ -111,12 +111,12 @@ enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => EX_CONFIG,
+            Self::Config(_) => exit::CONFIG,
             Self::Broker(error) => error.exit_code(),
-            Self::Output(_) => EX_IOERR,
+            Self::Output(_) => exit::IO,
             Self::Account(error) => account_exit_code(error),
             Self::Certificate(error) => certificate_exit_code(error),
-            Self::Hash(_) => EX_SOFTWARE,
+            Self::Hash(_) => exit::SOFTWARE,
         }
     }
 }
@@ -164,29 +164,23 @@ fn start_log() {
 fn account_exit_code(error: &AccountError) -> u8 {
     match error {
         AccountError::Known(_) | AccountError::Unknown(_) | AccountError::Elsewhere { .. } => {
-            EX_DATAERR
+            exit::DATA
         }
-        AccountError::Password(PasswordError::Input(_)) => EX_IOERR,
-        AccountError::Password(_) => EX_DATAERR,
-        AccountError::File { .. } => EX_CANTCREAT,
+        AccountError::Password(PasswordError::Input(_)) => exit::IO,
+        AccountError::Password(_) => exit::DATA,
+        AccountError::File { .. } => exit::CANNOT_CREATE,
     }
 }
 
 fn certificate_exit_code(error: &CertificateError) -> u8 {
     match error {
-        CertificateError::NoTls(_) => EX_CONFIG,
-        CertificateError::Name(_) => EX_USAGE,
-        CertificateError::Clock | CertificateError::Authority { .. } => EX_DATAERR,
-        CertificateError::File { .. } => EX_CANTCREAT,
-        CertificateError::Make(_) => EX_SOFTWARE,
+        CertificateError::NoTls(_) => exit::CONFIG,
+        CertificateError::Name(_) => exit::USAGE,
+        CertificateError::Clock | CertificateError::Authority { .. } => exit::DATA,
+        CertificateError::File { .. } => exit::CANNOT_CREATE,
+        CertificateError::Make(_) => exit::SOFTWARE,
     }
 }
 
 /// Where the package puts the configuration.
 const CONFIG: &str = "/etc/hearthd/hearth-broker.toml";
-const EX_USAGE: u8 = 64;
-const EX_DATAERR: u8 = 65;
-const EX_SOFTWARE: u8 = 70;
-const EX_CANTCREAT: u8 = 73;
-const EX_IOERR: u8 = 74;
-const EX_CONFIG: u8 = 78;

@@ -82,9 +82,7 @@ pub(super) fn accounts(
         }
         taken(name).map(|()| name.to_owned())
     });
-    if section.exists() && !section.has("name") {
-        reader.problem(section.at, &section.path, "name is missing");
-    }
+    reader.require(section, "name");
     let role = reader.parsed(section, "role", |value| {
         let known = || Role::GIVEN.map(Role::name).join(", ");
         let name = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
@@ -170,9 +168,7 @@ fn right(reader: &mut Reader, mut section: Section<'_>) -> Option<Right> {
             None => Ok(filter.to_owned()),
         }
     });
-    if section.exists() && !section.has("filter") {
-        reader.problem(section.at, &section.path, "filter is missing");
-    }
+    reader.require(&section, "filter");
     let access = reader.parsed(&mut section, "access", |value| match value.as_str() {
         Some("read") => Ok((true, false)),
         Some("write") => Ok((false, true)),

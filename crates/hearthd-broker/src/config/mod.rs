@@ -153,12 +153,8 @@ fn tls(reader: &mut Reader, root: &mut Section<'_>) -> Option<Tls> {
     let listen = addresses(reader, &mut section, "listen");
     let certificate_file = reader.path(&mut section, "certificate_file");
     let key_file = reader.path(&mut section, "key_file");
-    if section.exists() {
-        for key in ["listen", "certificate_file", "key_file"] {
-            if !section.has(key) {
-                reader.problem(section.at, &section.path, format!("{key} is missing"));
-            }
-        }
+    for key in ["listen", "certificate_file", "key_file"] {
+        reader.require(&section, key);
     }
     reader.finish(section);
     Some(Tls { listen: listen?, certificate_file: certificate_file?, key_file: key_file? })
@@ -169,22 +165,7 @@ fn addresses(
     section: &mut Section<'_>,
     key: &'static str,
 ) -> Option<Vec<SocketAddr>> {
-    let texts = reader.texts(section, key)?;
-    if texts.is_empty() {
-        let at = section.place_of(key).unwrap_or(section.at);
-        reader.problem(at, &section.path_of(key), "names no address; try 127.0.0.1:1883");
-    }
-    let mut addresses = Vec::new();
-    for (entry, text) in texts {
-        match text.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => {
-                let what = "must be an IP address and a port, like 127.0.0.1:1883 or [::1]:1883";
-                reader.problem(entry.at, &entry.path, what);
-            }
-        }
-    }
-    Some(addresses)
+    reader.addresses(section, key, "127.0.0.1:1883", "127.0.0.1:1883 or [::1]:1883")
 }
 
 fn check_home(home: &str) -> Result<(), String> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use hearthd_config::exit;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{clock::Clock, notices::NoticeLog};
@@ -107,7 +108,7 @@ impl Engine {
                 Output::Write { batch, changes } => {
                     if !state.writer.write(batch, changes) {
                         // Its thread told why; without a store nothing may be acknowledged.
-                        std::process::exit(EX_IOERR);
+                        std::process::exit(exit::IO.into());
                     }
                 }
                 Output::Notice(notice) => state.notices.write(&notice),
@@ -176,5 +177,3 @@ impl Outbox {
         self.changed.notify_one();
     }
 }
-
-const EX_IOERR: i32 = 74;

@@ -19,6 +19,7 @@ use std::{
     rc::Rc,
 };
 
+use hearthd_config::exit;
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
@@ -289,10 +290,10 @@ impl BrokerError {
     /// Returns the exit code of sysexits.h.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Socket { .. } | Self::NoAddress => 69,
-            Self::Store(_) => 73,
-            Self::Certificate(_) => 78,
-            Self::Random(_) | Self::Signal(_) | Self::Runtime(_) => 71,
+            Self::Bind { .. } | Self::Socket { .. } | Self::NoAddress => exit::UNAVAILABLE,
+            Self::Store(_) => exit::CANNOT_CREATE,
+            Self::Certificate(_) => exit::CONFIG,
+            Self::Random(_) | Self::Signal(_) | Self::Runtime(_) => exit::SYSTEM,
         }
     }
 }

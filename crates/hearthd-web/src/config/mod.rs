@@ -116,32 +116,15 @@ impl Config {
 
 fn config(reader: &mut Reader, root: &mut Section<'_>) -> Config {
     Config {
-        listen: listen(reader, root),
+        listen: reader
+            .addresses(root, "listen", "\"[::]:8080\"", "192.168.1.5:8080 or [::]:8080")
+            .unwrap_or_else(|| vec![DEFAULT_LISTEN]),
         names: names(reader, root),
         broker: broker(reader, root),
         tls: tls(reader, root),
         limits: limits(reader, root),
         warnings: Vec::new(),
     }
-}
-
-fn listen(reader: &mut Reader, root: &mut Section<'_>) -> Vec<SocketAddr> {
-    let Some(texts) = reader.texts(root, "listen") else { return vec![DEFAULT_LISTEN] };
-    if texts.is_empty() {
-        let at = root.place_of("listen").unwrap_or(root.at);
-        reader.problem(at, "listen", "names no address; try \"[::]:8080\"");
-    }
-    let mut addresses = Vec::new();
-    for (entry, text) in texts {
-        match text.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => {
-                let what = "must be an IP address and a port, like 192.168.1.5:8080 or [::]:8080";
-                reader.problem(entry.at, &entry.path, what);
-            }
-        }
-    }
-    addresses
 }
 
 fn names(reader: &mut Reader, root: &mut Section<'_>) -> Vec<String> {
@@ -182,9 +165,7 @@ fn tls(reader: &mut Reader, root: &mut Section<'_>) -> Option<Tls> {
     let certificate_file = reader.readable_file(&mut section, "certificate_file", false);
     let key_file = reader.readable_file(&mut section, "key_file", true);
     for key in ["certificate_file", "key_file"] {
-        if section.exists() && !section.has(key) {
-            reader.problem(section.at, &section.path, format!("{key} is missing"));
-        }
+        reader.require(&section, key);
     }
     reader.finish(section);
     Some(Tls { certificate_file: certificate_file?, key_file: key_file? })

@@ -28,11 +28,8 @@ use std::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use asking::Asking;
+use hearthd_config::{exit, printable};
 use tracing_subscriber::filter::Targets;
-
-use hearthd_config::printable;
-
-use crate::exit;
 
 /// The smart-home hub daemon: MQTT 5 request/response for device plugins.
 #[derive(Debug, Parser)]

@@ -1,4 +1,4 @@
-//! Exit codes: those of sysexits.h, as `hearth-broker` has them.
+//! Exit codes of hearthd's programs: those of sysexits.h.
 
 /// The command line is wrong (`EX_USAGE`).
 pub const USAGE: u8 = 64;
@@ -6,10 +6,12 @@ pub const USAGE: u8 = 64;
 pub const DATA: u8 = 65;
 /// What was asked for is not there (`EX_NOINPUT`).
 pub const NO_INPUT: u8 = 66;
-/// The broker cannot be reached (`EX_UNAVAILABLE`).
+/// The broker cannot be reached, or an address not be listened on (`EX_UNAVAILABLE`).
 pub const UNAVAILABLE: u8 = 69;
 /// Something failed that should not (`EX_SOFTWARE`).
 pub const SOFTWARE: u8 = 70;
+/// The system gives no signals, threads or random numbers (`EX_OSERR`).
+pub const SYSTEM: u8 = 71;
 /// A file cannot be created (`EX_CANTCREAT`).
 pub const CANNOT_CREATE: u8 = 73;
 /// Reading or writing failed (`EX_IOERR`).
