@@ -161,26 +161,27 @@ impl Journal {
     pub(crate) fn make_room(&mut self, sender: Option<&Arc<str>>) -> (Vec<RequestKey>, bool) {
         let sender = sender.cloned();
         let mut forgotten = Vec::new();
-        if self.settled.cost < KEPT && self.has_room(&sender) {
-            return (forgotten, true);
-        }
-        while self.settled.cost >= KEPT || !self.has_room(&sender) {
-            let share = KEPT / self.settled.costs.len().max(1);
-            let owner =
-                |id: &EntryId| self.get(*id).and_then(|entry| entry.record.key.sender()).cloned();
-            let is_above = |id: &EntryId| {
-                self.settled.costs.get(&owner(id)).is_some_and(|cost| *cost >= share)
-            };
-            let is_own = |id: &EntryId| !self.has_room(&sender) && owner(id) == sender;
-            let by_time = || self.settled.by_time.iter().map(|(_, id)| *id);
-            let oldest = by_time().find(is_above).or_else(|| by_time().find(is_own));
-            // Whoever has less than its share gives way only where there is no room at all.
-            let Some(id) = oldest.or_else(|| by_time().next().filter(|_| self.cost >= MOST)) else {
-                break;
-            };
+        loop {
+            let fits = self.has_room(&sender);
+            if fits && self.settled.cost < KEPT {
+                return (forgotten, true);
+            }
+            let Some(id) = self.first_to_go(&sender, fits) else { return (forgotten, fits) };
             forgotten.extend(self.remove(id));
         }
-        (forgotten, self.has_room(&sender))
+    }
+
+    /// Returns the settled entry that is forgotten first for one more request of a sender, which `fits` or not.
+    fn first_to_go(&self, sender: &Option<Arc<str>>, fits: bool) -> Option<EntryId> {
+        let share = KEPT / self.settled.costs.len().max(1);
+        let owner = |id| self.get(id).and_then(|entry| entry.record.key.sender()).cloned();
+        let is_above =
+            |id: &EntryId| self.settled.costs.get(&owner(*id)).is_some_and(|cost| *cost >= share);
+        let is_own = |id: &EntryId| !fits && owner(*id) == *sender;
+        let by_time = || self.settled.by_time.iter().map(|(_, id)| *id);
+        let oldest = by_time().find(is_above).or_else(|| by_time().find(is_own));
+        // Whoever has less than its share gives way only where there is no room at all.
+        oldest.or_else(|| by_time().next().filter(|_| self.cost >= MOST))
     }
 
     /// Whether a sender has taken less than is free.

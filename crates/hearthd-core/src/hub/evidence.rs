@@ -3,7 +3,7 @@
 //! Everybody may publish on these topics. What counts is what only somebody can say who has seen the will, and only
 //! once the connection that carried it has ended.
 
-use super::{Connection, Hub, Phase, events::excerpt};
+use super::{Connection, Hub, Phase, events::excerpt, storing::take_stored};
 use crate::{
     Absence, Acknowledgement, DeliveryId, Generation, Message, Notice, Now, Output, token::Purpose,
     wills::Trace,
@@ -181,13 +181,7 @@ impl Hub {
         if self.store_failure.is_some() && !self.presence.is_told {
             return;
         }
-        let stored = self.stored;
-        let waits = |(needs, _): &(u64, DeliveryId)| *needs > stored;
-        let (waiting, done) =
-            std::mem::take(&mut self.unstored_evidence).into_iter().partition(waits);
-        self.unstored_evidence = waiting;
-        let done: Vec<(u64, DeliveryId)> = done;
-        for (_, delivery) in done {
+        for delivery in take_stored(&mut self.unstored_evidence, self.stored) {
             self.acknowledge(delivery);
         }
     }

@@ -1,7 +1,7 @@
 //! What the store is given, and what goes on once it holds that.
 
 use super::{Hub, Phase, admitting::not_stored};
-use crate::{Change, Now, Output, RequestKey, Urgency};
+use crate::{Change, DeliveryId, Now, Output, RequestKey, Urgency};
 
 impl Hub {
     pub(super) fn store_memory(&mut self) -> u64 {
@@ -30,12 +30,7 @@ impl Hub {
         self.release_requests(now);
         self.publish_stored();
         self.publish_unserved();
-        let (done, waiting) = std::mem::take(&mut self.unstored)
-            .into_iter()
-            .partition(|(needs, _)| *needs <= revision);
-        self.unstored = waiting;
-        let done: Vec<(u64, crate::DeliveryId)> = done;
-        for (_, delivery) in done {
+        for delivery in take_stored(&mut self.unstored, revision) {
             self.acknowledge(delivery);
         }
         self.acknowledge_evidence();
@@ -61,4 +56,9 @@ impl Hub {
         }
         self.on_stored(now, revision);
     }
+}
+
+/// Takes the deliveries whose revisions the store holds.
+pub(super) fn take_stored(waiting: &mut Vec<(u64, DeliveryId)>, stored: u64) -> Vec<DeliveryId> {
+    waiting.extract_if(.., |(needs, _)| *needs <= stored).map(|(_, delivery)| delivery).collect()
 }
