@@ -39,24 +39,43 @@ use world::World;
 ///
 /// Ends early, after the seeds begun, once one has failed; `progress` hears how many are done, now and then.
 pub fn run(seeds: Range<u64>, steps: usize, progress: impl Fn(u64) + Sync) -> Report {
+    on_all_processors(seeds, BATCH, progress, |seed| play(&Plan::new(seed, steps)))
+}
+
+/// What seeds came to.
+trait Played: Default + Send {
+    fn merge(&mut self, other: Self);
+
+    fn has_failed(&self) -> bool;
+
+    fn seeds(&self) -> u64;
+}
+
+/// Plays a range of seeds, each thread so many at a time.
+fn on_all_processors<R: Played>(
+    seeds: Range<u64>,
+    batch: u64,
+    progress: impl Fn(u64) + Sync,
+    play: impl Fn(u64) -> R + Sync,
+) -> R {
     let next = AtomicU64::new(seeds.start);
-    let report = Mutex::new(Report::default());
+    let report = Mutex::new(R::default());
     let work = || {
         loop {
-            let first = next.fetch_add(BATCH, Ordering::Relaxed);
+            let first = next.fetch_add(batch, Ordering::Relaxed);
             if first >= seeds.end {
                 return;
             }
-            let mut batch = Report::default();
-            for seed in first..seeds.end.min(first + BATCH) {
-                batch.merge(play(&Plan::new(seed, steps)));
+            let mut played = R::default();
+            for seed in first..seeds.end.min(first + batch) {
+                played.merge(play(seed));
             }
-            if !batch.failures.is_empty() {
+            if played.has_failed() {
                 next.store(seeds.end, Ordering::Relaxed);
             }
             let mut report = report.lock().expect("no simulation panics while it holds the report");
-            report.merge(batch);
-            progress(report.seeds);
+            report.merge(played);
+            progress(report.seeds());
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::Played;
+
 /// The result of many simulations.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -200,8 +202,8 @@ impl Counts {
     }
 }
 
-impl Report {
-    pub(crate) fn merge(&mut self, other: Self) {
+impl Played for Report {
+    fn merge(&mut self, other: Self) {
         self.seeds += other.seeds;
         self.steps += other.steps;
         self.simulated += other.simulated;
@@ -210,6 +212,16 @@ impl Report {
         self.counts.merge(&other.counts);
     }
 
+    fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    fn seeds(&self) -> u64 {
+        self.seeds
+    }
+}
+
+impl Report {
     /// Whether the run is long enough to reach every state.
     pub fn is_large(&self) -> bool {
         self.steps >= 200_000

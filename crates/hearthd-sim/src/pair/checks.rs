@@ -223,12 +223,8 @@ impl World<'_> {
             for (topic, expected) in [
                 (format!("home/hub/{}/presence", side.client_id()), "online"),
                 (format!("home/state/{}/power", side.device()), side.power),
-                (format!("home/state/{}/status", side.device()), "ready"),
             ] {
                 let found = has(&topic);
-                if topic.ends_with("/status") {
-                    continue;
-                }
                 if found.as_deref() != Some(expected.as_bytes()) {
                     faults.push(format!("{topic}: retained is {found:?}, not {expected}"));
                 }

@@ -9,15 +9,7 @@ mod hub;
 mod phone;
 mod wire;
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use fastrand::Rng;
 use hearthd_broker::{core::Outgoing, packet::Received};
@@ -28,6 +20,8 @@ use broker::BrokerSide;
 use checks::Ledger;
 use hub::HubSide;
 use phone::Phone;
+
+use crate::{Played, on_all_processors};
 
 /// What a run of seeds came to.
 #[derive(Debug, Default)]
@@ -40,9 +34,8 @@ pub struct PairReport {
     pub counts: BTreeMap<&'static str, u64>,
 }
 
-impl PairReport {
-    /// Adds another run's.
-    pub fn merge(&mut self, other: Self) {
+impl Played for PairReport {
+    fn merge(&mut self, other: Self) {
         self.seeds += other.seeds;
         if let Some(failure) = other.failure
             && self.failure.as_ref().is_none_or(|known| failure.0 < known.0)
@@ -53,34 +46,19 @@ impl PairReport {
             *self.counts.entry(what).or_default() += count;
         }
     }
+
+    fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    fn seeds(&self) -> u64 {
+        self.seeds
+    }
 }
 
 /// Plays every seed of a range, on all processors; ends early once one has failed.
 pub fn run_pairs(seeds: Range<u64>, steps: usize, progress: impl Fn(u64) + Sync) -> PairReport {
-    let next = AtomicU64::new(seeds.start);
-    let report = Mutex::new(PairReport::default());
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return;
-            }
-            let played = play_pair(seed, steps, None);
-            if played.failure.is_some() {
-                next.store(seeds.end, Ordering::Relaxed);
-            }
-            let mut report = report.lock().expect("no simulation panics while it holds the report");
-            report.merge(played);
-            progress(report.seeds);
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
-    });
-    report.into_inner().expect("no simulation has panicked")
+    on_all_processors(seeds, 1, progress, |seed| play_pair(seed, steps, None))
 }
 
 /// Plays one seed; `trace` hears what happens.
