@@ -75,13 +75,15 @@ struct Source {
     content: Vec<u8>,
 }
 
-/// Makes a workspace of the core and the simulation alone; returns the core's sources.
+/// Makes a workspace of the core, the simulation and what that links alone; returns the core's sources.
 fn lay_out(root: &Path, folder: &Path) -> io::Result<Vec<Source>> {
     let crates = folder.join("crates");
     if crates.exists() {
         fs::remove_dir_all(&crates)?;
     }
-    copy_folder(&root.join("crates/hearthd-sim"), &crates.join("hearthd-sim"))?;
+    for linked in ["hearthd-sim", "hearthd-broker", "hearthd-config"] {
+        copy_folder(&root.join("crates").join(linked), &crates.join(linked))?;
+    }
     let sources = copy_folder(&root.join("crates/hearthd-core"), &crates.join("hearthd-core"))?;
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     let lines = manifest
