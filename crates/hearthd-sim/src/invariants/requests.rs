@@ -182,7 +182,7 @@ impl World {
         }
         self.check_read(index, message);
         if status == 429 && message.user_property("repeated").is_none() {
-            self.check_share(index, life);
+            self.check_share(index, &given, life);
         }
         let asked = &mut self.ledger.asked[index];
         let strict = asked.is_strict() && asked.sets;

@@ -32,6 +32,8 @@ enum Theme {
     ForgottenDevice,
     /// One sender asks for more than is remembered, and another one repeats what it has asked before that.
     Greed,
+    /// One sender asks a device for more than may wait for it, and another one asks the same device.
+    Crowd,
 }
 
 impl Plan {
@@ -54,7 +56,7 @@ impl Plan {
 }
 
 impl Theme {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ShortLeave,
         Self::LateLook,
         Self::DeadWhenDecided,
@@ -62,6 +64,7 @@ impl Theme {
         Self::LateStranger,
         Self::ForgottenDevice,
         Self::Greed,
+        Self::Crowd,
     ];
 
     /// Makes the home one that the situation can come about in.
@@ -71,7 +74,7 @@ impl Theme {
         match self {
             Self::ShortLeave => {}
             Self::ForgottenDevice => setup.habits.reorders = false,
-            Self::Greed => {
+            Self::Greed | Self::Crowd => {
                 setup.hostile = true;
                 setup.client_receive_maximum = 1024;
             }
@@ -101,8 +104,8 @@ impl Theme {
     /// Returns how many other steps lie between two scenes at most.
     fn apart(self) -> usize {
         match self {
-            // A thousand requests take the simulation long.
-            Self::Greed => 200,
+            // Hundreds of requests take the simulation long.
+            Self::Greed | Self::Crowd => 200,
             Self::ShortLeave
             | Self::LateLook
             | Self::DeadWhenDecided
@@ -121,6 +124,7 @@ impl Theme {
             Self::LateStranger => late_stranger(setup, rng),
             Self::ForgottenDevice => forgotten_device(setup, rng),
             Self::Greed => greed(setup, rng),
+            Self::Crowd => crowd(setup, rng),
         }
     }
 }
@@ -231,18 +235,39 @@ fn forgotten_device(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
 
 /// What fills the journal is of one sender; what another one repeats is older.
 fn greed(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
-    let blinds = MOVABLE.iter().position(|id| *id == BLINDS).unwrap_or(0);
-    let hub = setup.placement[blinds];
     let times = rng.usize(1_100..1_300);
-    let many = Ask { requester: Requester::Hostile, times, ..Ask::plain(Target::Position) };
-    let asked = |after, traffic| Step { after: millis(after), action: Action::Traffic(traffic) };
+    let position = Ask::plain(Target::Position);
     vec![
-        struck(hub, rng.u64(10_000..20_000), latency(1)),
-        asked(10, Traffic::Ask(Ask::plain(Target::Step))),
-        asked(rng.u64(500..1_000), Traffic::Stranger(Mischief::Flood(many))),
-        asked(rng.u64(2_000..6_000), Traffic::Ask(Ask::plain(Target::Position))),
-        asked(rng.u64(200..2_000), Traffic::AskAgain { back: times + 1, marked: true }),
+        struck(hub_of_blinds(setup), rng.u64(10_000..20_000), latency(1)),
+        traffic(10, Traffic::Ask(Ask::plain(Target::Step))),
+        traffic(rng.u64(500..1_000), flood(times)),
+        traffic(rng.u64(2_000..6_000), Traffic::Ask(position)),
+        traffic(rng.u64(200..2_000), Traffic::AskAgain { back: times + 1, marked: true }),
     ]
+}
+
+/// More comes of one sender than may wait for a device, and before the device has answered much of it another one asks.
+fn crowd(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
+    let other = Ask { requester: Requester::Phone(1), ..Ask::plain(Target::Position) };
+    vec![
+        struck(hub_of_blinds(setup), rng.u64(10_000..20_000), latency(1)),
+        traffic(10, flood(rng.usize(600..800))),
+        traffic(rng.u64(5..50), Traffic::Ask(other)),
+    ]
+}
+
+/// One sender asks so many times at once.
+fn flood(times: usize) -> Traffic {
+    let ask = Ask { requester: Requester::Hostile, times, ..Ask::plain(Target::Position) };
+    Traffic::Stranger(Mischief::Flood(ask))
+}
+
+fn hub_of_blinds(setup: &Setup) -> HubId {
+    setup.placement[MOVABLE.iter().position(|id| *id == BLINDS).unwrap_or(0)]
+}
+
+fn traffic(after: u64, traffic: Traffic) -> Step {
+    Step { after: millis(after), action: Action::Traffic(traffic) }
 }
 
 fn struck(hub: HubId, after: u64, fault: Fault) -> Step {

@@ -24,6 +24,8 @@ use crate::{
 /// One life of the daemon.
 pub(crate) struct Daemon {
     hub: Hub,
+    /// What its configuration says; that of the machine counts from the next life on.
+    pub(crate) receive_maximum: u16,
     pub(crate) link: Option<Connection>,
     pub(super) next_delivery: u64,
     inputs: VecDeque<Input>,
@@ -93,9 +95,12 @@ impl World {
         self.note(hub.client_id(), || "starts".into());
         let mut rng = self.rng.fork();
         let entropy = move || rng.u128(..).to_be_bytes();
-        let core = Hub::new(self.hub_config(hub), kept, entropy);
+        let config = self.hub_config(hub);
+        let receive_maximum = config.receive_maximum;
+        let core = Hub::new(config, kept, entropy);
         self.hub_mut(hub).daemon = Some(Daemon {
             hub: core,
+            receive_maximum,
             link: None,
             next_delivery: 0,
             inputs: VecDeque::new(),

@@ -151,8 +151,10 @@ impl World {
             self.act(&step.action);
         }
         self.heal();
-        // What a flood has left may take a slow device long.
-        self.run_for(if self.setup.hostile { REST * 4 } else { REST });
+        // What a flood has left may take a slow device long, one request after the other.
+        let asked = self.ledger.asked.len() as u64;
+        let rest = if self.setup.hostile { REST * 4 } else { REST };
+        self.run_for(rest + Duration::from_secs(asked));
         if self.violation.is_none() {
             self.check_at_rest();
         }
