@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use hearthd_tests::{
-    Access, Built, Client, Daemon, DaemonConfig, Doing, Result, process::Ran, process::run,
+    Access, Built, Client, Daemon, DaemonConfig, Doing, Message, Result, process::Ran, process::run,
 };
 
-use crate::home::{Home, Setup};
+use crate::home::{Broker, Home, Setup};
 
 #[tokio::test]
 async fn a_request_from_the_command_line_is_answered_under_every_broker() -> Result<()> {
@@ -155,5 +155,39 @@ async fn the_doctor_finds_what_every_broker_does_and_leaves_nothing_behind() -> 
         let left = seen.iter().find(|message| message.topic.contains("doctor"));
         assert!(left.is_none(), "{setup:?} {left:?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_doctor_lists_what_bridges_keep_at_the_broker() -> Result<()> {
+    let mut home = Home::start(Setup::Mosquitto).await?;
+    let exposes = serde_json::json!([{"type": "light", "features": [{"name": "brightness"}]}]);
+    let definition = serde_json::json!({"vendor": "IKEA", "model": "L1", "exposes": exposes});
+    let lamp =
+        serde_json::json!({"friendly_name": "Desk", "type": "Router", "definition": definition});
+    let list = serde_json::json!([lamp]).to_string();
+    let list = Message { retain: true, ..Message::new("zigbee2mqtt/bridge/devices", list) };
+    home.phone.publish(list).await?;
+    let listed = home.daemon.command(&["doctor", "--devices"]).await?;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    let table = "[devices.desk.config]\nbackend = \"zigbee2mqtt\"\nbrightness = true\n\
+                 zigbee2mqtt = { topic = \"zigbee2mqtt/Desk\" }\n";
+    assert!(listed.stdout.contains(table), "{listed:?}");
+    let json = home.daemon.command(&["doctor", "--devices", "--json"]).await?;
+    let json: serde_json::Value = serde_json::from_str(&json.stdout)?;
+    assert_eq!(json["broker"]["devices"][0]["allow"][0], "zigbee2mqtt/#", "{json}");
+    home.light_is_off().await
+}
+
+#[tokio::test]
+async fn the_doctor_lists_the_machine_also_where_no_broker_answers() -> Result<()> {
+    let mut home = Home::start(Setup::Bundled).await?;
+    let listed = home.daemon.command(&["doctor", "--devices"]).await?;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    let Broker::Bundled(broker) = &mut home.broker else { unreachable!("that is its set-up") };
+    broker.stop()?;
+    let listed = home.daemon.command(&["doctor", "--devices", "--timeout", "1s"]).await?;
+    assert_eq!(listed.code, Some(69), "{listed:?}");
+    assert!(listed.stdout.contains("[devices.my-light]"), "{listed:?}");
     Ok(())
 }

@@ -15,8 +15,9 @@ pub(super) struct Doctor {
     /// How long each step may take.
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     timeout: Duration,
-    /// List thermometers, LEDs, PWM channels and GPIO chips instead, as a configuration to paste.
-    #[arg(long, conflicts_with = "timeout")]
+    /// List what can become a device instead, as a configuration to paste: thermometers, LEDs, PWM channels and GPIO
+    /// chips of the machine, and what Zigbee2MQTT, Tasmota, Shelly and ESPHome keep at the broker.
+    #[arg(long)]
     devices: bool,
     /// The folder that /sys and /dev are looked up in.
     #[arg(long, default_value = "/", requires = "devices")]
@@ -29,7 +30,7 @@ pub(super) struct Doctor {
 /// Examines the broker of the configuration, or the machine.
 pub(super) fn run(doctor: &Doctor) -> ExitCode {
     if doctor.devices {
-        devices::list(&doctor.root, doctor.json)
+        devices::list(doctor)
     } else {
         broker::check(&doctor.file.config, doctor.timeout, doctor.json)
     }

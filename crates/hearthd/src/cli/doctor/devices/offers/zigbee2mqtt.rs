@@ -1,0 +1,123 @@
+//! The list that Zigbee2MQTT keeps: `BASE/bridge/devices` and `BASE/bridge/groups`.
+
+use serde_json::Value;
+
+use super::{Entry, Light, Offered, abilities, kelvin};
+
+/// Reads the devices; the coordinator and what has not been interviewed are none.
+pub(super) fn devices(base: &str, list: &Value) -> Vec<Offered> {
+    let devices = list.as_array().into_iter().flatten();
+    devices.flat_map(|device| offered(base, device)).collect()
+}
+
+/// Reads the groups: a light each, of which nothing is ever confirmed.
+pub(super) fn groups(base: &str, list: &Value) -> Vec<Offered> {
+    let groups = list.as_array().into_iter().flatten();
+    let name = |group: &Value| group["friendly_name"].as_str().map(str::to_owned);
+    let groups =
+        groups.filter(|group| group["members"].as_array().is_some_and(|all| !all.is_empty()));
+    let one = |name: String| Offered {
+        about: "a group of Zigbee2MQTT, which never confirms anything".into(),
+        entry: Entry::Light(light(base, &name).with("group", true)),
+        allow: vec![format!("{base}/#")],
+        name,
+    };
+    groups.filter_map(name).map(one).collect()
+}
+
+fn offered(base: &str, device: &Value) -> Vec<Offered> {
+    let Some(name) = device["friendly_name"].as_str() else { return Vec::new() };
+    if device["type"] == "Coordinator" || device["disabled"] == true {
+        return Vec::new();
+    }
+    let definition = &device["definition"];
+    let text = |key: &str| definition[key].as_str().unwrap_or_default();
+    let model = match format!("{} {}", text("vendor"), text("model")).trim() {
+        "" => "not known to Zigbee2MQTT".to_owned(),
+        model => model.to_owned(),
+    };
+    let one = |name: String, entry: Entry| {
+        let about = match &entry {
+            Entry::Light(light) => format!("{model}, {}", abilities(light)),
+            Entry::Valve(..) => format!("{model}, a radiator valve"),
+            Entry::Sensors(..) => format!("{model}, a sensor"),
+            Entry::None => model.clone(),
+        };
+        Offered { name, about, entry, allow: vec![format!("{base}/#")] }
+    };
+    let entries = entries(base, name, device, definition["exposes"].as_array());
+    entries
+        .into_iter()
+        .map(|entry| match &entry {
+            Entry::Light(Light { table, .. }) if table.contains_key("suffix") => {
+                one(format!("{name} {}", table["suffix"].as_str().unwrap_or_default()), entry)
+            }
+            _ => one(name.to_owned(), entry),
+        })
+        .collect()
+}
+
+/// Returns what a device becomes: a light for each of its outputs, else a valve or a sensor.
+fn entries(base: &str, name: &str, device: &Value, exposes: Option<&Vec<Value>>) -> Vec<Entry> {
+    let exposes = || exposes.into_iter().flatten();
+    if let Some(climate) = exposes().find(|one| one["type"] == "climate") {
+        let has = |key: &str| {
+            let mut features = climate["features"].as_array().into_iter().flatten();
+            features.any(|feature| feature["property"] == key)
+        };
+        let mut table = light(base, name).table;
+        if device["power_source"] == "Battery" {
+            table.insert("sleepy".into(), true.into());
+        }
+        if !has("occupied_heating_setpoint") && has("current_heating_setpoint") {
+            table.insert("setpoint".into(), "current_heating_setpoint".into());
+        }
+        return vec![Entry::Valve("zigbee2mqtt", table)];
+    }
+    let switched = exposes().filter(|one| one["type"] == "light" || one["type"] == "switch");
+    let lights: Vec<Entry> =
+        switched.map(|exposed| Entry::Light(able(light(base, name), exposed))).collect();
+    if !lights.is_empty() {
+        return lights;
+    }
+    let properties = exposes().filter_map(|one| one["property"].as_str());
+    let temperatures = properties.filter(|property| property.ends_with("temperature"));
+    let pointers: Vec<String> = temperatures.map(|property| format!("/{property}")).collect();
+    match pointers.is_empty() {
+        true => vec![Entry::None],
+        false => vec![Entry::Sensors(format!("{base}/{name}"), pointers)],
+    }
+}
+
+fn light(base: &str, name: &str) -> Light {
+    let light = Light::new("zigbee2mqtt", &format!("{base}/{name}"));
+    if base == "zigbee2mqtt" { light } else { light.with("base", base) }
+}
+
+/// Adds what the features of a light, or of one endpoint of it, say.
+fn able(mut light: Light, exposed: &Value) -> Light {
+    for feature in exposed["features"].as_array().into_iter().flatten() {
+        match feature["name"].as_str() {
+            Some("state") => {
+                // A device that has several has `state_left` and the like.
+                let property = feature["property"].as_str().unwrap_or_default();
+                if let Some(suffix) = property.strip_prefix("state_") {
+                    light = light.with("suffix", suffix);
+                }
+            }
+            Some("brightness") => light.brightness = true,
+            Some("color_temp") => {
+                let limit = |key: &str| feature[key].as_f64().filter(|mireds| *mireds > 0.0);
+                if let (Some(min), Some(max)) = (limit("value_min"), limit("value_max"))
+                    && min < max
+                {
+                    // The warmest is a little less than said, and the coldest a little more, so that both are within.
+                    light.kelvin = Some((kelvin(max) + 1, kelvin(min)));
+                }
+            }
+            Some("color_xy" | "color_hs") => light.color = true,
+            _ => {}
+        }
+    }
+    light
+}
