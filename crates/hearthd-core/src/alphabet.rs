@@ -103,6 +103,8 @@ pub struct PropertyState {
     pub content_type: ContentType,
     /// Whether the broker shall retain it.
     pub retain: bool,
+    /// User properties beside the hub's own: why a status is what it is, and since when.
+    pub details: Vec<(String, String)>,
 }
 
 /// What the hub wants done, in order.

@@ -57,7 +57,7 @@ impl Status {
     }
 }
 
-/// Why an answer is 409: the user property `reason`.
+/// Why an answer is 409, or that a device out of reach is why it is 503: the user property `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// It waited while the hub was away; it was not carried out.
@@ -68,6 +68,8 @@ pub enum Reason {
     Superseded,
     /// It waited in the hub behind others for too long; it was not carried out.
     Queued,
+    /// The device cannot reach what it stands for; not of a 409.
+    Unreachable,
 }
 
 impl Reason {
@@ -78,6 +80,7 @@ impl Reason {
             Self::Indeterminate => "indeterminate",
             Self::Superseded => "superseded",
             Self::Queued => "queued",
+            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -117,8 +120,20 @@ pub struct Answer {
     pub property: Option<String>,
     /// `__propVal`: the value at fault.
     pub value: Option<String>,
-    /// Why it is 409.
+    /// Why it is 409, or 503.
     pub reason: Option<Reason>,
+    /// What was last known, where the state now cannot be read; never in the journal, as no read is.
+    #[serde(skip)]
+    pub last_known: Option<LastKnown>,
+}
+
+/// What a device out of reach last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastKnown {
+    /// The state, or the object of all states; null where there was none.
+    pub value: serde_json::Value,
+    /// Since when the device is out of reach: RFC 3339, UTC.
+    pub since: String,
 }
 
 impl Answer {
@@ -148,6 +163,17 @@ impl Answer {
         Self { reason: Some(reason), ..Self::failure(Status::Conflict, message) }
     }
 
+    /// Answers 503 because the device cannot reach what it stands for.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { reason: Some(Reason::Unreachable), ..Self::failure(Status::Unavailable, message) }
+    }
+
+    /// Says what was known before.
+    #[must_use]
+    pub fn with_last_known(self, last_known: LastKnown) -> Self {
+        Self { last_known: Some(last_known), ..self }
+    }
+
     /// Names the property and the value at fault.
     #[must_use]
     pub fn about(mut self, property: &str, value: Option<&str>) -> Self {
@@ -172,6 +198,9 @@ impl Answer {
         if let Some(reason) = self.reason {
             response.user_properties.push(("reason".into(), reason.as_str().into()));
         }
+        if let Some(last_known) = &self.last_known {
+            response.user_properties.push(("since".into(), last_known.since.clone()));
+        }
         response.utf8 = true;
         if self.status.is_success() {
             response.content_type = Some(self.content_type.as_str().into());
@@ -195,6 +224,10 @@ impl Answer {
         if let Some(reason) = self.reason {
             facts.insert("reason".into(), json!(reason.as_str()));
         }
+        if let Some(LastKnown { value, since }) = &self.last_known {
+            facts.insert("last_known".into(), value.clone());
+            facts.insert("since".into(), json!(since));
+        }
         serde_json::Value::Object(facts).to_string().into()
     }
 
@@ -207,6 +240,7 @@ impl Answer {
             property: None,
             value: None,
             reason: None,
+            last_known: None,
         }
     }
 }
@@ -214,7 +248,7 @@ impl Answer {
 /// Replaces what a broker may refuse in a UTF-8 string: control characters and non-characters (MQTT 1.5.4).
 ///
 /// A broker that finds one closes the connection, and would at every retry.
-fn wire_text(text: &str) -> String {
+pub(crate) fn wire_text(text: &str) -> String {
     text.chars()
         .map(|c| if topic::is_disallowed(c) { char::REPLACEMENT_CHARACTER } else { c })
         .collect()

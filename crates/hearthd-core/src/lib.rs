@@ -29,7 +29,7 @@ pub use absence::{
     Outcome, Published,
 };
 pub use alphabet::*;
-pub use answer::{Answer, ContentType, Reason, Status};
+pub use answer::{Answer, ContentType, LastKnown, Reason, Status};
 pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;

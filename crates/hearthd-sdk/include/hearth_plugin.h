@@ -1,4 +1,4 @@
-/* hearth_plugin.h - hearthd device plugin ABI, version 1.0.  SPDX: MIT-0 (copy it into your project)
+/* hearth_plugin.h - hearthd device plugin ABI, version 1.1.  SPDX: MIT-0 (copy it into your project)
  *
  * LOADING
  *  L1 The plugin exports one data symbol, `hearth_plugin_entry_v1`. The host reads the first 128 bytes
@@ -54,6 +54,12 @@
  *     {"generation": text, "outcome": "not-published"|"consumed"|"unconsumed"|"unknown",
  *      "acknowledgements": [{"responder": .., "payload": .., "status": .., "before_fence": bool}]}.
  *     It may come again for one generation when late evidence upgrades the outcome.
+ * REACH
+ *  R1 A device that cannot reach what it stands for says so through the host's extension hearth.reach/1 (1.1):
+ *     unreachable(host, reason), and reachable(host) once it can again. Meanwhile its status is `unreachable`, with the
+ *     reason and since when, and the host answers reads with 503 and the last known value. Commands still come, and are
+ *     answered as the plugin says; HEARTH_ERR_UNREACHABLE is a 503. A new instance is reachable, and may say
+ *     otherwise within create. Neither call is about a command at hand.
  * FAILURE
  *  F1 No exception or panic may leave a function of either table.
  *  F2 HEARTH_ERR_PANIC (or an error from create) makes the host destroy the instance and re-create it with back-off.
@@ -68,15 +74,17 @@ extern "C" {
 #endif
 
 #define HEARTH_ABI_MAJOR 1
-#define HEARTH_ABI_MINOR 0
+#define HEARTH_ABI_MINOR 1
 
 enum { HEARTH_OK = 0, HEARTH_PENDING = 1, HEARTH_ERR_FAILED = -1, HEARTH_ERR_INVALID = -2, HEARTH_ERR_UNSUPPORTED = -3,
-       HEARTH_ERR_BUSY = -4, HEARTH_ERR_GONE = -5, HEARTH_ERR_TOO_LARGE = -6, HEARTH_ERR_PANIC = -7 };
+       HEARTH_ERR_BUSY = -4, HEARTH_ERR_GONE = -5, HEARTH_ERR_TOO_LARGE = -6, HEARTH_ERR_PANIC = -7,
+       HEARTH_ERR_UNREACHABLE = -8 /* 1.1; to an older host any failure */ };
 enum { HEARTH_LOG_ERROR = 1, HEARTH_LOG_WARN, HEARTH_LOG_INFO, HEARTH_LOG_DEBUG, HEARTH_LOG_TRACE };
 #define HEARTH_FLAG_PANIC_ABORT   1u
 #define HEARTH_COMMAND_SET        1u
 #define HEARTH_TIMER_CANCEL       UINT64_MAX
 #define HEARTH_EXT_STATE          "hearth.state/1"
+#define HEARTH_EXT_REACH          "hearth.reach/1"
 
 typedef struct hearth_slice { const uint8_t *ptr; size_t len; } hearth_slice;
 #define HEARTH_S(lit) { (const uint8_t *)(lit), sizeof(lit) - 1 }
@@ -162,6 +170,14 @@ typedef struct hearth_ext_state {
   uint32_t reserved;
   int32_t (*save)(void *instance, hearth_sink out);
 } hearth_ext_state;
+
+/* Of the host, found through hearth_host.get_extension; NULL before 1.1. See R1. */
+typedef struct hearth_ext_reach {
+  uint32_t struct_size;
+  uint32_t reserved;
+  int32_t (*unreachable)(const hearth_host *host, hearth_slice reason);
+  int32_t (*reachable)(const hearth_host *host);
+} hearth_ext_reach;
 
 #if defined(__GNUC__)
 #define HEARTH_EXPORT __attribute__((visibility("default")))

@@ -1,4 +1,4 @@
-//! The plugin ABI, version 1.0: `include/hearth_plugin.h` in Rust.
+//! The plugin ABI, version 1.1: `include/hearth_plugin.h` in Rust.
 //!
 //! Layout and rules are the header's; the rule numbers below (L1, M1, ...) refer to it. Nothing here
 //! depends on a compiler version: plain C data, C function pointers, fields that are only ever appended.
@@ -14,7 +14,7 @@ pub const MAGIC: [u8; 8] = *b"HEARTHP\0";
 /// The ABI major version: a host loads only its own.
 pub const ABI_MAJOR: u16 = 1;
 /// The ABI minor version: grows when fields are appended.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 
 /// Done.
 pub const OK: i32 = 0;
@@ -34,6 +34,8 @@ pub const ERR_GONE: i32 = -5;
 pub const ERR_TOO_LARGE: i32 = -6;
 /// A panic was caught at the boundary (F2).
 pub const ERR_PANIC: i32 = -7;
+/// The device cannot reach what it stands for (R1); since 1.1.
+pub const ERR_UNREACHABLE: i32 = -8;
 
 /// Log levels of [`Host::log`].
 pub const LOG_ERROR: i32 = 1;
@@ -122,6 +124,10 @@ unsafe impl Growing for Entry {
     const FIRST_SIZE: usize = std::mem::offset_of!(Self, kinds) + size_of::<usize>();
     const SIZE_AT: usize = std::mem::offset_of!(Prefix, struct_size);
 }
+
+mod reports;
+
+pub use reports::{EXT_REACH, ExtReach};
 
 /// A borrowed run of bytes, valid until the callee returns (M1).
 #[repr(C)]

@@ -33,6 +33,25 @@ impl Context {
         }
     }
 
+    /// Says that the device cannot reach what it stands for, and why (R1).
+    ///
+    /// Its status becomes `unreachable` with the reason and since when, and reads are answered 503 with the last known
+    /// value, until [`reachable`](Self::reachable). [`Device::set`](crate::Device::set) is still called. Another reason
+    /// replaces the one before. A new device is reachable, unless it says otherwise in
+    /// [`Device::create`](crate::Device::create).
+    pub fn unreachable(&self, reason: impl AsRef<str>) {
+        let reason = reason.as_ref();
+        if self.host.unreachable(reason) == abi::ERR_UNSUPPORTED {
+            // A hub of version 1.0 of the ABI: the log is all there is.
+            tracing::warn!(reason, "the device is unreachable");
+        }
+    }
+
+    /// Says that the device can reach what it stands for; publish what has changed meanwhile before.
+    pub fn reachable(&self) {
+        self.host.reachable();
+    }
+
     /// Arms a one-shot timer in milliseconds, rounded up; arming the same one again replaces it.
     pub fn set_timer(&self, id: u32, after: Duration) {
         let millis = after.as_nanos().div_ceil(1_000_000);

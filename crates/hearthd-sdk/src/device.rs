@@ -117,6 +117,13 @@ impl Failure {
         Self { kind: FailureKind::Busy, message: message.into() }
     }
 
+    /// Says that the device cannot reach what it stands for (status 503).
+    ///
+    /// Where that lasts, say so with [`Context::unreachable`] as well.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Unreachable, message: message.into() }
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> FailureKind {
         self.kind
@@ -151,6 +158,8 @@ pub enum FailureKind {
     Invalid,
     /// The device is busy.
     Busy,
+    /// The device cannot reach what it stands for.
+    Unreachable,
 }
 
 /// One thing wrong with a configuration.

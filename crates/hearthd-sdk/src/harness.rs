@@ -192,6 +192,7 @@ impl<D: Device> TestDevice<D> {
         }
         self.instance = None;
         self.hub.state().timers.clear();
+        self.hub.state().unreachable = None;
         let instance =
             TestInstance::create::<D>(self.hub.clone(), "test", &self.config, &self.saved)
                 .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
@@ -225,6 +226,11 @@ impl<D: Device> TestDevice<D> {
     /// Returns everything ever published, in order.
     pub fn published_all(&self) -> Vec<(String, String)> {
         self.hub.state().published.clone()
+    }
+
+    /// Returns why the device cannot reach what it stands for; none where it can.
+    pub fn unreachable(&self) -> Option<String> {
+        self.hub.state().unreachable.clone()
     }
 
     /// Returns the log, each line as `LEVEL message key=value`.
@@ -306,6 +312,7 @@ struct TestState {
     taken: usize,
     refused: Vec<(String, String)>,
     replies: BTreeMap<u64, Reply>,
+    unreachable: Option<String>,
     logs: Vec<String>,
 }
 
@@ -362,6 +369,7 @@ impl Script for Hub {
                     abi::OK => Reply::Done,
                     abi::ERR_INVALID => Reply::Failed(Failure::invalid(payload)),
                     abi::ERR_BUSY => Reply::Failed(Failure::busy(payload)),
+                    abi::ERR_UNREACHABLE => Reply::Failed(Failure::unreachable(payload)),
                     _ => Reply::Failed(Failure::failed(payload)),
                 };
                 abi::OK
@@ -388,6 +396,11 @@ impl Script for Hub {
 
     fn now_ms(&self) -> u64 {
         self.state().now_ms
+    }
+
+    fn reach(&self, reason: Option<String>) -> i32 {
+        self.state().unreachable = reason;
+        abi::OK
     }
 }
 

@@ -74,6 +74,11 @@ impl Device for Probe {
                 panic!("no such luck");
             }
             Some("busy") => return Err(Failure::busy("in motion")),
+            Some("lost") => {
+                self.context.unreachable("the bus is silent");
+                return Err(Failure::unreachable("the bus is silent"));
+            }
+            Some("found") => self.context.reachable(),
             Some("thread") => {
                 let (context, deferred) = (self.context.clone(), self.context.defer());
                 thread::spawn(move || {
@@ -331,6 +336,19 @@ fn state_survives_a_restart() {
     device.set("count", "42");
     device.restart();
     assert_eq!(device.saved_state(), Some(vec![42]));
+}
+
+#[test]
+fn a_device_says_what_it_cannot_reach_and_a_new_one_has_said_nothing() {
+    let mut device = device();
+    let failure = failed(device.set("mode", "lost"));
+    assert_eq!(failure, (FailureKind::Unreachable, "the bus is silent".to_owned()));
+    assert_eq!(device.unreachable().as_deref(), Some("the bus is silent"));
+    assert!(device.set("mode", "found").is_done());
+    assert_eq!(device.unreachable(), None);
+    device.set("mode", "lost");
+    device.restart();
+    assert_eq!(device.unreachable(), None);
 }
 
 #[test]

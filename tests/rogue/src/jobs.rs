@@ -50,6 +50,11 @@ impl Rogue {
             "too large" => self.context.publish("note", "x".repeat(100_000)),
             "undeclared" => self.context.publish("nonsense", 1),
             "large failure" => return Err(Failure::failed("x".repeat(100_000))),
+            "unreachable" => self.context.unreachable("the bulb is unscrewed"),
+            "unreachable otherwise" => self.context.unreachable("the fuse has blown"),
+            "reachable" => self.context.reachable(),
+            "fail to reach" => return Err(Failure::unreachable("the bulb does not answer")),
+            "flicker" => self.flicker(),
             "later" => return Ok(self.answer_later()),
             "count later" => return Ok(self.count_later()),
             "timer" => self.context.set_timer(7, Duration::from_millis(1)),
@@ -124,6 +129,15 @@ impl Rogue {
         for level in 0..FLOOD {
             self.context.publish("level", level % 101);
         }
+    }
+
+    /// Says that it is unreachable and reachable again, as fast as it can.
+    fn flicker(&self) {
+        for _ in 0..FLOOD / 10 {
+            self.context.unreachable("the contact is loose");
+            self.context.reachable();
+        }
+        self.context.unreachable("the contact has broken");
     }
 
     /// Opens files until there are too many.

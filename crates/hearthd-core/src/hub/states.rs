@@ -1,7 +1,7 @@
 //! What the hub publishes retained: the states of its devices, and what became of its last will.
 
 use super::{DevicePolicy, Hub, Phase, address::STATUS};
-use crate::{Absence, Message, PropertyState, QoS, outbox::Kind, topic::Prefix};
+use crate::{Absence, Message, PropertyState, QoS, answer::wire_text, outbox::Kind, topic::Prefix};
 
 impl Hub {
     /// A device tells the state of a property; what it tells of one that is not there any more comes too late.
@@ -53,10 +53,16 @@ impl Hub {
             retain: state.retain,
             utf8: true,
             content_type: Some(state.content_type.as_str().into()),
-            user_properties: vec![self.introduction_of_hub()],
+            user_properties: self.introduction_and(&state.details),
             ..Message::default()
         };
         self.send(message, Kind::State, None);
+    }
+
+    /// Says which hub tells a state, and what it tells beside it.
+    fn introduction_and(&self, details: &[(String, String)]) -> Vec<(String, String)> {
+        let details = details.iter().map(|(name, text)| (name.clone(), wire_text(text)));
+        std::iter::once(self.introduction_of_hub()).chain(details).collect()
     }
 
     pub(super) fn publish_absence(&mut self, prefix: Option<&Prefix>, absence: &Absence) {

@@ -56,6 +56,7 @@ fn tell(hub: &mut TestHub, payload: &'static str) {
         payload: payload.into(),
         content_type: ContentType::Text,
         retain: true,
+        details: Vec::new(),
     }));
 }
 

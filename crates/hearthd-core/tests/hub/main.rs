@@ -11,4 +11,5 @@ mod requests;
 mod saving;
 mod serving;
 mod test_hub;
+mod unreachable;
 mod wills;

@@ -89,6 +89,7 @@ fn a_device_at_rest_that_tells_another_state_supersedes_the_first_answer() {
         payload: "OFF".into(),
         content_type: ContentType::Text,
         retain: true,
+        details: Vec::new(),
     }));
     let answers = ask(&mut hub, retry(request("ON", b"1")));
     assert_eq!(answers[0].user_property("reason"), Some("superseded"));
@@ -109,6 +110,7 @@ fn a_read_whose_answer_waits_is_read_anew_only_where_that_is_not_so_any_more() {
         payload: "OFF".into(),
         content_type: ContentType::Text,
         retain: true,
+        details: Vec::new(),
     }));
     let answers = ask(&mut hub, retry(request("", b"r")));
     assert_eq!(hub.executed().len(), 1);

@@ -298,6 +298,7 @@ fn no_more_than_the_window_is_in_flight() {
                 payload: "1".into(),
                 content_type: ContentType::Text,
                 retain: true,
+                details: Vec::new(),
             }));
         }
         hub.advance(Duration::from_secs(60));
@@ -350,6 +351,7 @@ fn report(hub: &mut TestHub, payload: &'static str) {
         payload: payload.into(),
         content_type: ContentType::Text,
         retain: true,
+        details: Vec::new(),
     }));
 }
 

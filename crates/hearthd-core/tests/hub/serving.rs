@@ -22,6 +22,7 @@ fn state(device: &str, property: &str, payload: &'static str) -> Input {
         payload: payload.into(),
         content_type: ContentType::Text,
         retain: true,
+        details: Vec::new(),
     })
 }
 

@@ -7,7 +7,7 @@ use crate::{Failure, FailureKind};
 
 /// A host's function table that stays readable until the process ends (M3).
 #[derive(Clone, Copy)]
-pub(crate) struct HostRef(&'static Host);
+pub(crate) struct HostRef(pub(super) &'static Host);
 
 // SAFETY: every host function may be called from any thread (T2), and the table itself never changes.
 unsafe impl Send for HostRef {}
@@ -99,5 +99,6 @@ pub(super) fn status(failure: &Failure) -> i32 {
         FailureKind::Failed => abi::ERR_FAILED,
         FailureKind::Invalid => abi::ERR_INVALID,
         FailureKind::Busy => abi::ERR_BUSY,
+        FailureKind::Unreachable => abi::ERR_UNREACHABLE,
     }
 }

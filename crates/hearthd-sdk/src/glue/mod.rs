@@ -3,8 +3,10 @@
 mod entry;
 mod host;
 mod kind;
+mod reports;
 mod sink;
 mod test_instance;
+mod test_reports;
 
 pub use entry::{BUILD, Exported, entry};
 pub(crate) use host::HostRef;

@@ -1,6 +1,6 @@
 //! The host's side of the tables, for the harness: drives a kind as the hub does.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::entry::init;
 use super::kind::Glue;
 use super::sink::{Pairs, collect};
+use super::test_reports::get_extension;
 use super::text;
 use crate::Device;
 use crate::abi::{self, Command, CreateArgs, ExtState, Host, Kind, Slice};
@@ -20,6 +21,8 @@ pub(crate) trait Script: Send + Sync {
     fn set_timer(&self, id: u32, delay_ms: u64) -> i32;
     fn wake(&self) -> i32;
     fn now_ms(&self) -> u64;
+    /// Takes why the device cannot reach what it stands for; none where it can.
+    fn reach(&self, reason: Option<String>) -> i32;
 }
 
 /// Checks a configuration through the table.
@@ -170,7 +173,7 @@ fn host(script: Arc<dyn Script>) -> (&'static Host, &'static Line) {
 /// # Safety
 ///
 /// `host` came from [`host`].
-unsafe fn script(host: *const Host) -> Option<&'static dyn Script> {
+pub(super) unsafe fn script(host: *const Host) -> Option<&'static dyn Script> {
     // SAFETY: the host is never freed.
     let ctx = unsafe { (*host).ctx };
     // SAFETY: the context is a line that is never freed.
@@ -221,8 +224,4 @@ unsafe extern "C" fn wake(host: *const Host) -> i32 {
 unsafe extern "C" fn now_ms(host: *const Host) -> u64 {
     // SAFETY: the SDK passes the host it was given.
     unsafe { script(host) }.map_or(0, Script::now_ms)
-}
-
-unsafe extern "C" fn get_extension(_: *const Host, _: *const c_char) -> *const c_void {
-    std::ptr::null()
 }

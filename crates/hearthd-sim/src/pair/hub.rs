@@ -269,6 +269,7 @@ impl World<'_> {
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             content_type: ContentType::Text,
             retain: true,
+            details: Vec::new(),
         });
         self.feed_hub(hub, input);
     }

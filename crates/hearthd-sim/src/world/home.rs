@@ -88,6 +88,7 @@ impl World {
             payload,
             content_type: ContentType::Text,
             retain: true,
+            details: Vec::new(),
         });
         self.feed(hub, state);
     }

@@ -14,7 +14,7 @@ use std::{
 
 use hearthd_sdk::abi::{self, Host, Slice};
 
-use super::pairs::bytes;
+use super::{pairs::bytes, reports};
 
 /// Where a plugin's calls go: to its device, or over the wire to the process that has the device.
 pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
@@ -30,6 +30,10 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32;
     /// Queues a wake (C2).
     fn wake(&self) -> i32;
+    /// Takes why the device cannot reach what it stands for (R1).
+    fn unreachable(&self, reason: &str) -> i32;
+    /// Takes that it can again (R1).
+    fn reachable(&self) -> i32;
 }
 
 /// An answer that the plugin gave through its host.
@@ -92,7 +96,7 @@ impl HostTable {
     ///
     /// # Safety
     /// `host` is a table that this module made.
-    unsafe fn behind(host: *const Host) -> Option<&'static dyn HostCalls> {
+    pub(super) unsafe fn behind(host: *const Host) -> Option<&'static dyn HostCalls> {
         // SAFETY: tables are never freed (M3).
         let context = unsafe { (*host).ctx };
         // SAFETY: the pointer was made from a leaked struct.
@@ -158,8 +162,9 @@ unsafe extern "C" fn now_ms(_host: *const Host) -> u64 {
     monotonic_ms()
 }
 
-unsafe extern "C" fn get_extension(_host: *const Host, _id: *const c_char) -> *const c_void {
-    ptr::null()
+unsafe extern "C" fn get_extension(_host: *const Host, id: *const c_char) -> *const c_void {
+    // SAFETY: the plugin passes a NUL-terminated name.
+    unsafe { reports::find(id) }
 }
 
 /// Timers that one device may have armed.

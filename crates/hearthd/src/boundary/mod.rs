@@ -7,3 +7,4 @@ pub(crate) mod local;
 mod pairs;
 pub(crate) mod plugin_log;
 pub(crate) mod rate_limit;
+mod reports;

@@ -93,6 +93,14 @@ impl HostCalls for PluginLog {
     fn wake(&self) -> i32 {
         abi::ERR_GONE
     }
+
+    fn unreachable(&self, _: &str) -> i32 {
+        abi::ERR_GONE
+    }
+
+    fn reachable(&self) -> i32 {
+        abi::ERR_GONE
+    }
 }
 
 /// Returns whether the hub's log takes lines of a level.

@@ -200,6 +200,7 @@ mod tests {
             payload: payload.to_owned().into(),
             content_type: hearthd_core::ContentType::Text,
             retain: true,
+            details: Vec::new(),
         }
     }
 

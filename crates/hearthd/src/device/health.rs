@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::reach::{UNREACHABLE, Unreachable};
 use crate::sync::lock;
 
 /// How one configuration of a device is.
@@ -36,13 +37,44 @@ pub(crate) enum Condition {
 #[derive(Debug)]
 struct Inner {
     condition: Condition,
+    /// What the instance says of its reach, while it cannot reach what it stands for.
+    unreachable: Option<Unreachable>,
     /// The status that was last reported.
-    told: Option<&'static str>,
+    told: Option<DeviceStatus>,
+}
+
+/// How a device is, in one word, and why where it is out of reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceStatus {
+    pub(crate) word: &'static str,
+    pub(crate) unreachable: Option<Unreachable>,
+}
+
+impl From<&'static str> for DeviceStatus {
+    fn from(word: &'static str) -> Self {
+        Self { word, unreachable: None }
+    }
+}
+
+impl Inner {
+    /// Returns how the device is, unless a call hangs.
+    fn status(&self) -> DeviceStatus {
+        match (&self.condition, &self.unreachable) {
+            (Condition::Ready, Some(unreachable)) => {
+                DeviceStatus { word: UNREACHABLE, unreachable: Some(unreachable.clone()) }
+            }
+            (condition, _) => condition.as_str().into(),
+        }
+    }
 }
 
 impl Health {
     pub(super) fn new(condition: Condition, calling: Calling, deadline: Duration) -> Self {
-        Self { inner: Mutex::new(Inner { condition, told: None }), calling, deadline }
+        Self {
+            inner: Mutex::new(Inner { condition, unreachable: None, told: None }),
+            calling,
+            deadline,
+        }
     }
 
     pub(super) fn calling(&self) -> Calling {
@@ -55,7 +87,7 @@ impl Health {
 
     /// Takes over what was told of the device before a reload changed it.
     pub(super) fn take_over(&self, before: &Self) {
-        lock(&self.inner).told = lock(&before.inner).told;
+        lock(&self.inner).told = lock(&before.inner).told.clone();
     }
 
     pub(super) fn begin_call(&self) {
@@ -65,7 +97,7 @@ impl Health {
     /// Notes that a call has come back; returns whether people were told that it hangs.
     pub(super) fn end_call(&self) -> bool {
         *lock(&self.calling.0) = None;
-        lock(&self.inner).told == Some(STALLED)
+        lock(&self.inner).told.as_ref().is_some_and(|told| told.word == STALLED)
     }
 
     /// Returns whether a call into the plugin takes longer than a request may.
@@ -74,27 +106,50 @@ impl Health {
         since.is_some_and(|since| since.elapsed() > self.deadline)
     }
 
-    /// Returns the status in one word.
-    pub(super) fn status(&self) -> &'static str {
-        if self.is_stalled() { STALLED } else { lock(&self.inner).condition.as_str() }
+    /// Returns how the device is.
+    pub(super) fn status(&self) -> DeviceStatus {
+        if self.is_stalled() { STALLED.into() } else { lock(&self.inner).status() }
+    }
+
+    /// Returns what the instance says of its reach, while it cannot reach what it stands for.
+    pub(super) fn unreachable(&self) -> Option<Unreachable> {
+        lock(&self.inner).unreachable.clone()
+    }
+
+    /// Takes the instance's word on its reach, and says the status where that has changed; returns whether the word did.
+    pub(super) fn reach(
+        &self,
+        reason: Option<&str>,
+        say: impl FnOnce(&DeviceStatus) -> bool,
+    ) -> bool {
+        let mut inner = lock(&self.inner);
+        let before = inner.unreachable.take();
+        inner.unreachable = reason.map(|reason| Unreachable::new(reason, before.as_ref()));
+        self.tell_locked(&mut inner, say);
+        inner.unreachable.is_some() != before.is_some()
+    }
+
+    /// A new instance is reachable until it says otherwise; nothing is said before there is one.
+    pub(super) fn begin_instance(&self) {
+        lock(&self.inner).unreachable = None;
     }
 
     /// Changes the condition, and says the status where that has changed.
-    pub(super) fn change(&self, condition: Condition, say: impl FnOnce(&'static str) -> bool) {
+    pub(super) fn change(&self, condition: Condition, say: impl FnOnce(&DeviceStatus) -> bool) {
         let mut inner = lock(&self.inner);
         inner.condition = condition;
         self.tell_locked(&mut inner, say);
     }
 
     /// Says the status where it has changed; `say` returns whether anybody shall hear of it.
-    pub(super) fn tell(&self, say: impl FnOnce(&'static str) -> bool) {
+    pub(super) fn tell(&self, say: impl FnOnce(&DeviceStatus) -> bool) {
         self.tell_locked(&mut lock(&self.inner), say);
     }
 
     /// As [`Health::tell`], under the lock, so that the last word is the true one.
-    fn tell_locked(&self, inner: &mut Inner, say: impl FnOnce(&'static str) -> bool) {
-        let status = if self.is_stalled() { STALLED } else { inner.condition.as_str() };
-        if inner.told != Some(status) && say(status) {
+    fn tell_locked(&self, inner: &mut Inner, say: impl FnOnce(&DeviceStatus) -> bool) {
+        let status = if self.is_stalled() { STALLED.into() } else { inner.status() };
+        if inner.told.as_ref() != Some(&status) && say(&status) {
             inner.told = Some(status);
         }
     }

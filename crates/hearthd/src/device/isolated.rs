@@ -143,6 +143,8 @@ impl Tenant for Shared {
             }
             HostCall::SetTimer { id, delay } => self.set_timer(id, delay),
             HostCall::Wake => self.wake(),
+            HostCall::Unreachable { reason } => self.unreachable(reason),
+            HostCall::Reachable => self.reachable(),
         };
     }
 

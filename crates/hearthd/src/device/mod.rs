@@ -9,6 +9,7 @@ mod instance;
 mod isolated;
 mod mailbox;
 mod pool;
+mod reach;
 mod reload;
 mod reply;
 mod shared;
@@ -36,8 +37,10 @@ use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
 use events::EventQueue;
+use health::DeviceStatus;
 use mailbox::{Mailbox, Pushed};
 use pool::Pool;
+use reach::Unreachable;
 pub use reload::Difference;
 use shared::{Bounds, DeviceHandles, Shared};
 use worker::Worker;
@@ -266,7 +269,7 @@ impl Devices {
     pub fn census(&self) -> Census {
         let mut census = Census::new();
         for device in self.by_id.values() {
-            *census.entry(device.shared.status()).or_default() += 1;
+            *census.entry(device.shared.status().word).or_default() += 1;
         }
         census
     }
@@ -327,12 +330,12 @@ impl Devices {
             .iter()
             .map(|(name, value)| (name.clone(), value.as_json().clone()))
             .collect();
-        let config = &shared.config;
+        let (config, status) = (&shared.config, shared.status());
         let mut description = json!({
             "id": config.id,
             "name": config.name.as_deref().unwrap_or(&config.id),
             "kind": config.kind,
-            "state": shared.status(),
+            "state": status.word,
             "properties": properties,
         });
         if let Some(room) = &config.room {
@@ -340,6 +343,10 @@ impl Devices {
         }
         if let Some(reason) = shared.condition().reason() {
             description["reason"] = reason.into();
+        }
+        if let Some(Unreachable { reason, since }) = status.unreachable {
+            description["reason"] = reason.into();
+            description["since"] = since.into();
         }
         match config.isolation {
             Isolation::Process => description["isolation"] = "process".into(),
@@ -356,7 +363,9 @@ impl Devices {
 
 fn answer_status(shared: &Shared, request: &Request) -> Answer {
     if request.payload.is_empty() {
-        return Answer::text(shared.status());
+        let DeviceStatus { word, unreachable } = shared.status();
+        let message = unreachable.as_ref().map(Unreachable::text);
+        return Answer { message, ..Answer::text(word) };
     }
     let text = format!("`{STATUS}` is read-only");
     Answer::failure(Status::Unprocessable, text).about(STATUS, None)

@@ -9,7 +9,7 @@ use hearthd_core::{
 use hearthd_sdk::abi;
 use serde_json::{Value as Json, json};
 
-use super::shared::Shared;
+use super::{reach::Unreachable, shared::Shared};
 use crate::sync::lock;
 
 /// What a request comes to.
@@ -31,15 +31,18 @@ pub(crate) enum Verb {
 }
 
 /// Reads a request.
-pub(crate) fn read(shared: &Shared, request: &Request) -> ParsedRequest {
+pub(crate) fn parse(shared: &Shared, request: &Request) -> ParsedRequest {
     match &*request.property {
-        "get" => ParsedRequest::Answer(Answer::json(&all_states(shared))),
+        "get" => ParsedRequest::Answer(match shared.out_of_reach() {
+            None => Answer::json(&all_states(shared)),
+            Some(unreachable) => out_of_reach(shared, &unreachable, all_states(shared)),
+        }),
         "describe" => ParsedRequest::Answer(Answer::json(&describe(shared))),
         "set" => read_set(shared, request).unwrap_or_else(ParsedRequest::Answer),
         property => match shared.declarations.get(property) {
             None => ParsedRequest::Answer(unknown(shared, property)),
             Some(declaration) if request.payload.is_empty() => {
-                ParsedRequest::Answer(read_state(shared, declaration))
+                ParsedRequest::Answer(read(shared, declaration))
             }
             Some(declaration) => read_write(shared, declaration, request),
         },
@@ -71,6 +74,10 @@ pub(crate) fn failed(status: i32, message: &str) -> Answer {
         abi::ERR_INVALID => (Status::Unprocessable, "the device refuses the value"),
         abi::ERR_UNSUPPORTED => (Status::Unprocessable, "the device does not support it"),
         abi::ERR_BUSY => (Status::Busy, "the device is busy"),
+        abi::ERR_UNREACHABLE => {
+            let otherwise = "the device cannot reach what it stands for";
+            return Answer::unreachable(if message.is_empty() { otherwise } else { message });
+        }
         abi::ERR_GONE => (Status::Unavailable, "the device is gone"),
         abi::ERR_PANIC => (Status::Unavailable, "the plugin has panicked"),
         _ => (Status::Failed, "the device failed"),
@@ -116,6 +123,19 @@ fn read_set(shared: &Shared, request: &Request) -> Result<ParsedRequest, Answer>
         changes.insert(name, read);
     }
     Ok(ParsedRequest::Set { changes, verb: Verb::Set })
+}
+
+/// Answers a read: with the state, or with what it last was.
+fn read(shared: &Shared, declaration: &Declaration) -> Answer {
+    let unreachable = shared.out_of_reach().filter(|_| declaration.access != Access::Write);
+    let Some(unreachable) = unreachable else { return read_state(shared, declaration) };
+    let last = shared.state(&declaration.name).map_or(Json::Null, |value| value.as_json().clone());
+    out_of_reach(shared, &unreachable, last).about(&declaration.name, None)
+}
+
+fn out_of_reach(shared: &Shared, unreachable: &Unreachable, last: Json) -> Answer {
+    let text = format!("`{}` is {}", shared.config.id, unreachable.text());
+    Answer::unreachable(text).with_last_known(unreachable.last_known(last))
 }
 
 fn read_state(shared: &Shared, declaration: &Declaration) -> Answer {

@@ -14,13 +14,14 @@ use hearthd_core::{
     property::{Declaration, Value},
 };
 use hearthd_sdk::abi;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
     crashes::calls::{Calls, Slot, Work},
     events::EventQueue,
-    health::{Calling, Condition, Health, STALLED},
+    health::{Calling, Condition, DeviceStatus, Health, STALLED},
     mailbox::Mailbox,
+    reach::Unreachable,
 };
 use crate::{
     boundary::{
@@ -162,15 +163,16 @@ impl Shared {
         heard
     }
 
-    /// Has the broker retain a text of the hub's own.
-    fn retain(&self, property: &str, text: &'static str) {
-        self.events.requested_state(PropertyState {
+    /// Writes the status as the broker shall retain it.
+    fn status_state(&self, status: &DeviceStatus) -> PropertyState {
+        PropertyState {
             device: self.config.id.clone(),
-            property: property.to_owned(),
-            payload: text.into(),
+            property: STATUS.to_owned(),
+            payload: status.word.into(),
             content_type: ContentType::Text,
             retain: true,
-        });
+            details: status.unreachable.iter().flat_map(Unreachable::details).collect(),
+        }
     }
 
     /// Gives up a device that another has taken the place of.
@@ -236,9 +238,36 @@ impl Shared {
         self.health.is_stalled()
     }
 
-    /// Returns the device's state in one word.
-    pub(crate) fn status(&self) -> &'static str {
+    /// Returns how the device is.
+    pub(crate) fn status(&self) -> DeviceStatus {
         self.health.status()
+    }
+
+    /// Returns what the instance says of its reach, while it cannot reach what it stands for.
+    pub(crate) fn out_of_reach(&self) -> Option<Unreachable> {
+        self.health.unreachable()
+    }
+
+    /// A new instance is about to be created, which is reachable until it says otherwise.
+    pub(crate) fn begin_instance(&self) {
+        self.health.begin_instance();
+    }
+
+    /// Takes the plugin's word on its reach; the status is told at the rate of states, and after an answer under way.
+    fn reach(&self, reason: Option<&str>) -> i32 {
+        let mut heard = true;
+        let changed = self.health.reach(reason, |status| {
+            heard = self.report(self.status_state(status));
+            heard
+        });
+        if changed && self.log.may_write() {
+            let device = &self.config.id;
+            match self.out_of_reach() {
+                Some(Unreachable { reason, .. }) => warn!(device, reason, "device unreachable"),
+                None => info!(device, "device reachable again"),
+            }
+        }
+        if heard { abi::OK } else { abi::ERR_GONE }
     }
 
     /// Says on the `status` topic how the device is, where that has changed.
@@ -247,9 +276,9 @@ impl Shared {
     }
 
     /// Publishes the status; returns whether anybody shall hear of it.
-    fn say_status(&self, status: &'static str) -> bool {
-        let heard = self.speak(|| self.retain(STATUS, status));
-        if heard && status == STALLED {
+    fn say_status(&self, status: &DeviceStatus) -> bool {
+        let heard = self.speak(|| self.events.requested_state(self.status_state(status)));
+        if heard && status.word == STALLED {
             let deadline_ms = self.config.deadline.as_millis();
             error!(device = self.config.id, deadline_ms, "a call into the plugin does not end");
         }
@@ -317,6 +346,7 @@ impl HostCalls for Shared {
             payload: value.as_text().to_owned().into(),
             content_type: declaration.content_type(),
             retain: declaration.retained,
+            details: Vec::new(),
         };
         if !self.report(state) {
             return abi::ERR_GONE;
@@ -336,6 +366,14 @@ impl HostCalls for Shared {
     fn wake(&self) -> i32 {
         self.mailbox.wake();
         abi::OK
+    }
+
+    fn unreachable(&self, reason: &str) -> i32 {
+        self.reach(Some(reason))
+    }
+
+    fn reachable(&self) -> i32 {
+        self.reach(None)
     }
 }
 

@@ -170,7 +170,7 @@ impl Worker {
         if self.instance.is_none() && *request.property != *"describe" {
             return self.refuse(request.id);
         }
-        match reply::read(&self.shared, &request) {
+        match reply::parse(&self.shared, &request) {
             ParsedRequest::Answer(answer) => self.shared.answer(request.id, answer),
             ParsedRequest::Set { changes, verb } => {
                 let names: Vec<_> = changes.keys().cloned().collect();
@@ -333,6 +333,7 @@ impl Worker {
             Isolation::File if self.history.crashes() >= SHARED_CRASHES => Isolation::Process,
             isolation => isolation,
         };
+        shared.begin_instance();
         let created = shared.busy(Work::Create, || {
             let (kind, launcher) = (&self.kind, &self.launcher);
             Instance::create(kind, launcher, &shared, isolation, saved.as_deref())

@@ -377,6 +377,14 @@ impl HostCalls for Remote {
     fn wake(&self) -> i32 {
         self.send(HostCall::Wake)
     }
+
+    fn unreachable(&self, reason: &str) -> i32 {
+        self.send(HostCall::Unreachable { reason })
+    }
+
+    fn reachable(&self) -> i32 {
+        self.send(HostCall::Reachable)
+    }
 }
 
 const WATCH_STACK: usize = 64 * 1024;

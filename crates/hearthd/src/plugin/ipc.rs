@@ -71,6 +71,8 @@ pub(crate) enum HostCall<'a> {
     Complete { token: u64, status: i32, payload: &'a [u8] },
     SetTimer { id: u32, delay: Option<Duration> },
     Wake,
+    Unreachable { reason: &'a str },
+    Reachable,
 }
 
 /// What a table comes to.

@@ -94,6 +94,7 @@ impl From<Record2> for JournalRecord {
                 property: answer.property,
                 value: answer.value,
                 reason: None,
+                last_known: None,
             }),
             delivered,
             answered_at: None,

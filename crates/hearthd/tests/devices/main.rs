@@ -11,6 +11,7 @@ mod loading;
 mod log;
 mod preflight;
 mod probe;
+mod reach;
 mod reloading;
 mod rogue;
 mod saving;

@@ -282,9 +282,18 @@ fn exported_kinds() -> Vec<KindTable> {
 pub(crate) fn told(event: &DeviceEvent) -> String {
     match event {
         DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
-        DeviceEvent::State(PropertyState { device, property, payload, retain, .. }) => {
+        DeviceEvent::State(PropertyState {
+            device,
+            property,
+            payload,
+            retain,
+            details,
+            content_type: _,
+        }) => {
             let retained = if *retain { "" } else { " (not retained)" };
-            format!("state {device}/{property}: {}{retained}", text(payload))
+            let reason = details.iter().find(|(name, _)| name == "reason");
+            let reason = reason.map(|(_, reason)| format!(" ({reason})")).unwrap_or_default();
+            format!("state {device}/{property}: {}{retained}{reason}", text(payload))
         }
         DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
     }

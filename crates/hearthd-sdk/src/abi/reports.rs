@@ -1,0 +1,24 @@
+//! What a device tells of itself beside its states: extensions of the host, since version 1.1.
+
+use super::{Growing, Host, Slice};
+
+/// The extension of the host through which a device says whether it can reach what it stands for (R1).
+pub const EXT_REACH: &str = "hearth.reach/1";
+
+/// [`EXT_REACH`] of a host.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ExtReach {
+    /// Size of this struct as the host knows it.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Says that the device cannot reach what it stands for, and why.
+    pub unreachable: unsafe extern "C" fn(*const Host, reason: Slice) -> i32,
+    /// Says that it can again.
+    pub reachable: unsafe extern "C" fn(*const Host) -> i32,
+}
+
+growing! {
+    ExtReach up to reachable: usize, 24 or 16 bytes;
+}

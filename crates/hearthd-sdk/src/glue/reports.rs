@@ -1,0 +1,44 @@
+//! The host's extensions through which a device tells of itself, as safe methods.
+
+use std::ffi::CStr;
+
+use super::HostRef;
+use crate::abi::{self, ExtReach, Growing, Slice};
+
+impl HostRef {
+    /// Says that the device cannot reach what it stands for (R1).
+    pub(crate) fn unreachable(self, reason: &str) -> i32 {
+        let Some(reach) = self.reach() else { return abi::ERR_UNSUPPORTED };
+        // SAFETY: the table is the function's own, and the slice outlives the call (M1).
+        unsafe { (reach.unreachable)(self.0, Slice::new(reason.as_bytes())) }
+    }
+
+    /// Says that it can again.
+    pub(crate) fn reachable(self) -> i32 {
+        let Some(reach) = self.reach() else { return abi::ERR_UNSUPPORTED };
+        // SAFETY: the table is the function's own.
+        unsafe { (reach.reachable)(self.0) }
+    }
+
+    fn reach(self) -> Option<ExtReach> {
+        const _: () =
+            assert!(size_of::<ExtReach>() == ExtReach::FIRST_SIZE, "no pointer may be zero");
+        // SAFETY: the extension of this name is such a table.
+        unsafe { self.extension(c"hearth.reach/1") }
+    }
+
+    /// Copies an extension of the host; none where the host does not have it.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the table that the header gives for this name, and all its fields are of the table's first version.
+    unsafe fn extension<T: Growing>(self, name: &CStr) -> Option<T> {
+        // SAFETY: the table is the function's own, and the name is NUL-terminated.
+        let table = unsafe { (self.0.get_extension)(self.0, name.as_ptr()) };
+        if table.is_null() {
+            return None;
+        }
+        // SAFETY: the extension begins with its size (S1), and is as long as that says.
+        unsafe { T::copied(table.cast()) }
+    }
+}

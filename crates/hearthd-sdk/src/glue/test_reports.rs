@@ -1,0 +1,35 @@
+//! The host's extensions, for the harness.
+
+use std::ffi::{CStr, c_char, c_void};
+
+use super::test_instance::{Script, script};
+use super::text;
+use crate::abi::{self, ExtReach, Host, Slice};
+
+/// Looks up an extension of the harness's host.
+pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char) -> *const c_void {
+    if id.is_null() {
+        return std::ptr::null();
+    }
+    // SAFETY: the SDK passes a NUL-terminated name.
+    match unsafe { CStr::from_ptr(id) }.to_str() {
+        Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
+        Ok(_) | Err(_) => std::ptr::null(),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the table has 24 bytes")]
+static REACH: ExtReach =
+    ExtReach { struct_size: size_of::<ExtReach>() as u32, reserved: 0, unreachable, reachable };
+
+unsafe extern "C" fn unreachable(host: *const Host, reason: Slice) -> i32 {
+    // SAFETY: the SDK passes the host it was given.
+    let Some(script) = (unsafe { script(host) }) else { return abi::ERR_GONE };
+    // SAFETY: the SDK lends the reason for this call (M1).
+    script.reach(Some(unsafe { text(reason) }))
+}
+
+unsafe extern "C" fn reachable(host: *const Host) -> i32 {
+    // SAFETY: the SDK passes the host it was given.
+    unsafe { script(host) }.map_or(abi::ERR_GONE, |script: &dyn Script| script.reach(None))
+}

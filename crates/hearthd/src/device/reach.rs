@@ -1,0 +1,52 @@
+//! Whether a device can reach what it stands for, as it says itself, and what is told of that.
+
+use std::time::SystemTime;
+
+use hearthd_core::LastKnown;
+use serde_json::Value as Json;
+
+/// Why a device cannot reach what it stands for, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreachable {
+    pub(crate) reason: String,
+    /// RFC 3339, UTC.
+    pub(crate) since: String,
+}
+
+impl Unreachable {
+    /// Takes a plugin's word; where the device was out of reach before, it has been so since then.
+    pub(crate) fn new(reason: &str, before: Option<&Self>) -> Self {
+        let since = || humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let reason = shortened(reason.trim());
+        Self {
+            reason: if reason.is_empty() { "it does not say why".into() } else { reason.into() },
+            since: before.map_or_else(since, |before| before.since.clone()),
+        }
+    }
+
+    /// Says it for people.
+    pub(crate) fn text(&self) -> String {
+        format!("unreachable since {}: {}", self.since, self.reason)
+    }
+
+    pub(crate) fn last_known(&self, value: Json) -> LastKnown {
+        LastKnown { value, since: self.since.clone() }
+    }
+
+    /// Returns what the status on the broker carries.
+    pub(crate) fn details(&self) -> Vec<(String, String)> {
+        vec![("reason".into(), self.reason.clone()), ("since".into(), self.since.clone())]
+    }
+}
+
+/// Keeps the beginning of a reason.
+fn shortened(reason: &str) -> &str {
+    let most = reason.len().min(LONGEST_REASON);
+    let end = (0..=most).rev().find(|end| reason.is_char_boundary(*end));
+    &reason[..end.unwrap_or_default()]
+}
+
+/// The status of a device that cannot reach what it stands for.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+/// The longest reason, in bytes.
+const LONGEST_REASON: usize = 256;
