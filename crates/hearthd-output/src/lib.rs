@@ -5,12 +5,14 @@
 #![deny(missing_docs)]
 
 mod command;
+mod error;
 mod gpio;
 mod led;
 mod output;
 mod pwm;
 
 pub use command::OutputCommand;
+pub use error::DriveError;
 pub use gpio::{Gpio, Line};
 pub use hearthd_program::ProgramError;
 pub use led::Led;

@@ -82,6 +82,18 @@ pub enum ProgramError {
     },
 }
 
+impl ProgramError {
+    /// Returns whether what the program stands for cannot be reached: it cannot be started, or ended with
+    /// [`UNREACHABLE_EXIT`].
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Start { .. } => true,
+            Self::Failed { status, .. } => status.code() == Some(UNREACHABLE_EXIT),
+            Self::Watch { .. } | Self::TimedOut { .. } | Self::Stopped { .. } => false,
+        }
+    }
+}
+
 impl Runner {
     /// Makes a runner whose programs may take this long.
     pub fn new(timeout: Duration) -> Self {
@@ -225,6 +237,9 @@ enum End {
 
 /// What the programs inherit of the daemon's environment, which may hold secrets.
 pub const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// The exit code by which a program says that it cannot reach what it stands for: `EX_UNAVAILABLE` of `sysexits.h`.
+pub const UNREACHABLE_EXIT: i32 = 69;
 
 /// Reads after which a pipe is empty that nobody writes to: it holds 64 KiB.
 const PIPE_READS: usize = 17;

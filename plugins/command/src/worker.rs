@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     states: Arc<Mutex<States>>,
     /// The properties whose last reading failed.
     unread: BTreeSet<String>,
+    /// The properties whose last program could not reach the device, and what it said.
+    unreached: BTreeMap<String, String>,
 }
 
 impl Worker {
@@ -52,7 +54,7 @@ impl Worker {
         let runner = Runner::new(config.timeout())
             .with_environment(config.environment.clone())
             .stopped_by(stop);
-        Self { context, runner, states, unread: BTreeSet::new() }
+        Self { context, runner, states, unread: BTreeSet::new(), unreached: BTreeMap::new() }
     }
 
     /// Works until the device ends.
@@ -81,7 +83,7 @@ impl Worker {
     }
 
     fn set(
-        &self,
+        &mut self,
         name: &str,
         property: &PropertyConfig,
         value: &Value,
@@ -97,12 +99,12 @@ impl Worker {
         }
         let word = set.words.get(&text).unwrap_or(&text);
         let run: Vec<_> = set.run.iter().map(|argument| argument.replace(VALUE, word)).collect();
-        let output = self.execute(&run, &[0])?;
+        let output = self.execute(name, &run, &[0])?;
         let state = match property.after_set() {
             After::None => return Ok(()),
             After::Value => value.clone(),
             After::Output => property.read_output(&output)?,
-            After::Get => self.get(property)?,
+            After::Get => self.get(name, property)?,
         };
         if property.keeps_state() {
             lock(&self.states).insert(name.to_owned(), state.to_text());
@@ -111,23 +113,41 @@ impl Worker {
         Ok(())
     }
 
-    fn get(&self, property: &PropertyConfig) -> Result<Value, Failure> {
+    fn get(&mut self, name: &str, property: &PropertyConfig) -> Result<Value, Failure> {
         let get = property.get.as_ref().ok_or_else(|| Failure::failed("it cannot be read"))?;
-        let output = self.execute(&get.run, &get.exit)?;
+        let output = self.execute(name, &get.run, &get.exit)?;
         property.read_output(&output)
     }
 
     /// Runs a program, given first, with its arguments; returns what it printed if it ended with one of these codes.
-    fn execute(&self, run: &[String], accepted: &[i32]) -> Result<String, Failure> {
+    fn execute(&mut self, name: &str, run: &[String], accepted: &[i32]) -> Result<String, Failure> {
         let (program, arguments) = run.split_first().expect("the configuration is checked");
         let finished = self.runner.run(Path::new(program), arguments);
         let output = finished.and_then(|finished| finished.output(accepted));
-        output.map_err(|error| Failure::failed(error.to_string()))
+        let unreachable = output.as_ref().err().filter(|error| error.is_unreachable());
+        self.note_reach(name, unreachable.map(ToString::to_string));
+        output.map_err(|error| match error.is_unreachable() {
+            true => Failure::unreachable(error.to_string()),
+            false => Failure::failed(error.to_string()),
+        })
+    }
+
+    /// Takes note of what a property's program says; the device can be reached when no property says otherwise.
+    fn note_reach(&mut self, name: &str, reason: Option<String>) {
+        let changed = match reason {
+            Some(reason) => self.unreached.insert(name.to_owned(), reason.clone()) != Some(reason),
+            None => self.unreached.remove(name).is_some(),
+        };
+        match self.unreached.values().next() {
+            Some(reason) if changed => self.context.unreachable(reason),
+            None if changed => self.context.reachable(),
+            Some(_) | None => {}
+        }
     }
 
     /// Reads a property and says so in the log where it can no longer, or can again.
     fn refresh(&mut self, name: &str, property: &PropertyConfig) {
-        match self.get(property) {
+        match self.get(name, property) {
             Ok(value) => {
                 if self.unread.remove(name) {
                     tracing::info!(property = name, "read again");

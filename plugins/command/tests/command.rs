@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hearthd_command::Command;
 use hearthd_sdk::harness::{Reply, TestDevice};
+use hearthd_sdk::{Failure, FailureKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -43,6 +44,35 @@ fn script(text: &str) -> Value {
 fn paths(properties: Value) -> Vec<String> {
     let config = json!({"properties": properties});
     TestDevice::<Command>::problems(&config).into_iter().map(|problem| problem.path).collect()
+}
+
+#[test]
+fn a_program_says_by_its_exit_code_that_it_cannot_reach_the_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let code = folder.path().join("code");
+    let script = "code=$(cat \"$0\"); test $code = 0 && echo ON; exit $code";
+    std::fs::write(&code, "69").unwrap();
+    let mut device = device(json!({
+        "pump": {"type": "switch", "get": {"run": ["sh", "-c", script, code]},
+                 "set": {"run": ["sh", "-c", script, code], "state": "get"}},
+        "valve": {"type": "switch", "set": {"run": ["/nowhere/valve", "{value}"]}},
+        "fan": {"type": "switch", "set": {"run": ["true"]}},
+    }));
+    let says = "sh: exit status: 69";
+    assert!(device.wait_until(PATIENCE, |d| d.unreachable().as_deref() == Some(says)), "at once");
+    assert_eq!(set(&mut device, "fan", "ON"), Reply::Done);
+    assert_eq!(device.unreachable().as_deref(), Some(says), "the fan knows nothing of the pump");
+    assert_eq!(set(&mut device, "pump", "ON"), Reply::Failed(Failure::unreachable(says)));
+    std::fs::write(&code, "1").unwrap();
+    let failed = Failure::failed("sh: exit status: 1");
+    assert_eq!(set(&mut device, "pump", "ON"), Reply::Failed(failed));
+    assert_eq!(device.unreachable(), None, "it was reached, and did not do it");
+    let Reply::Failed(missing) = set(&mut device, "valve", "ON") else { panic!("a valve") };
+    assert_eq!(missing.kind(), FailureKind::Unreachable);
+    assert_eq!(device.unreachable().as_deref(), Some(missing.message()));
+    std::fs::write(&code, "0").unwrap();
+    assert_eq!(set(&mut device, "pump", "ON"), Reply::Done);
+    assert_eq!(device.unreachable().as_deref(), Some(missing.message()), "the valve is not there");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What makes a lamp shine.
 
-use hearthd_output::{Output, OutputCommand};
+use hearthd_output::{DriveError, Output, OutputCommand};
 
 use crate::state::State;
 
@@ -24,7 +24,7 @@ pub(crate) enum Curve {
 
 impl Backend {
     /// Makes the lamp show a state, at a level between 0 and 1 that may be on the way to that state's own.
-    pub(crate) fn show(&mut self, state: &State, level: f64) -> Result<(), String> {
+    pub(crate) fn show(&mut self, state: &State, level: f64) -> Result<(), DriveError> {
         let State { on, brightness, color_temperature, .. } = state;
         match self {
             Self::Simulated => {
@@ -32,7 +32,7 @@ impl Backend {
                 Ok(())
             }
             Self::Output(output, curve) => {
-                output.drive(curve.light(level)).map_err(|error| error.to_string())
+                output.drive(curve.light(level)).map_err(DriveError::from)
             }
             Self::Command(command) => {
                 let values = [
@@ -40,7 +40,7 @@ impl Backend {
                     ("brightness", brightness.to_string()),
                     ("color_temperature", color_temperature.to_string()),
                 ];
-                command.run(&values).map_err(|error| error.to_string())
+                command.run(&values).map_err(DriveError::from)
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A brightness above 0 switches on and 0 switches off, unless the same command sets `power` as well. Switched on
 //! from brightness 0, the light takes the last brightness it had. The state is what the light should show; where the
-//! lamp cannot be reached, `alert` says so and the light tries again.
+//! lamp does not follow, `alert` says so and the light tries again; where it cannot be reached at all, so is the light.
 
 mod backend;
 mod config;
@@ -11,6 +11,7 @@ mod state;
 
 use std::time::Duration;
 
+use hearthd_output::DriveError;
 use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property};
 
 use crate::backend::Backend;
@@ -146,11 +147,10 @@ impl Light {
         let ramp = Ramp::new(from, state.level(), now, length).filter(|_| self.backend.fades());
         // The first level of a ramp is the present one: it proves that the lamp can be reached.
         let level = ramp.map_or(state.level(), |_| from);
-        if let Err(reason) = self.backend.show(&state, level) {
-            let failure = Failure::failed(reason.as_str());
-            self.fail(reason);
+        if let Err(error) = self.backend.show(&state, level) {
+            self.fail(&error);
             self.publish_alert();
-            return Err(failure);
+            return Err(error.failure());
         }
         self.succeed();
         let before = std::mem::replace(&mut self.state, state);
@@ -171,10 +171,10 @@ impl Light {
             self.ramp = None;
         }
         let level = self.level(now);
-        if let Err(reason) = self.backend.show(&self.state, level) {
+        if let Err(error) = self.backend.show(&self.state, level) {
             // The end of the way is shown once the lamp is back.
             self.ramp = None;
-            self.fail(reason);
+            self.fail(&error);
             return;
         }
         self.succeed();
@@ -188,14 +188,16 @@ impl Light {
         self.ramp.map_or_else(|| self.state.level(), |ramp| ramp.level(now))
     }
 
-    fn fail(&mut self, reason: String) {
+    fn fail(&mut self, error: &DriveError) {
+        let reason = error.to_string();
         let wait = match &self.trouble {
             Some(trouble) => (trouble.wait * 2).min(LAST_RETRY),
             None => FIRST_RETRY,
         };
         if self.trouble.as_ref().is_none_or(|trouble| trouble.reason != reason) {
-            tracing::warn!(reason, "the lamp cannot be reached");
+            tracing::warn!(reason, "the lamp does not follow");
         }
+        error.tell(&self.context);
         self.trouble = Some(Trouble { reason, wait });
         self.context.set_timer(RETRY, wait);
     }
@@ -203,7 +205,8 @@ impl Light {
     fn succeed(&mut self) {
         if self.trouble.take().is_some() {
             self.context.cancel_timer(RETRY);
-            tracing::info!("the lamp is reached again");
+            tracing::info!("the lamp follows again");
+            self.context.reachable();
         }
     }
 

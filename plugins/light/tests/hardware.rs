@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hearthd_light::Light;
 use hearthd_machine::Machine;
+use hearthd_sdk::Failure;
 use hearthd_sdk::harness::{Reply, TestDevice};
 use serde_json::{Value, json};
 
@@ -91,10 +92,12 @@ fn a_lamp_that_comes_late_is_taken_when_it_comes() {
     let mut device = device(&machine, json!({"power_on": "on"}));
     let alert = device.published("alert").expect("an alert");
     assert!(alert.starts_with("no such LED `lamp`"), "{alert}");
-    assert!(matches!(device.set("brightness", "50"), Reply::Failed(_)));
+    assert_eq!(device.unreachable(), Some(alert.clone()));
+    assert_eq!(device.set("brightness", "50"), Reply::Failed(Failure::unreachable(alert)));
     assert_eq!(device.published("brightness").as_deref(), Some("100"), "nothing has changed");
     let machine = with_lamp(machine);
     device.advance(31 * SECOND);
+    assert_eq!(device.unreachable(), None);
     assert_eq!((shown(&machine), device.published("alert")), (255, Some("none".into())));
     assert!(device.set("brightness", "50").is_done());
 }
@@ -107,6 +110,7 @@ fn a_lamp_that_is_lost_is_told_and_found_again() {
     std::fs::remove_dir_all(machine.path("sys")).expect("removed");
     assert!(matches!(device.set("power", "OFF"), Reply::Failed(_)));
     assert_ne!(device.published("alert").as_deref(), Some("none"));
+    assert_eq!(device.unreachable(), device.published("alert"));
     let machine = with_lamp(machine);
     device.advance(31 * SECOND);
     assert_eq!((shown(&machine), device.published("alert")), (255, Some("none".into())));
@@ -158,6 +162,49 @@ fn a_program_gets_the_whole_state() {
         std::fs::read_to_string(&log).expect("a log"),
         "off 100 2000\non 40 2700\non 13 2700\n"
     );
+}
+
+#[test]
+fn a_program_says_by_its_exit_code_that_it_cannot_reach_the_lamp() {
+    let machine = machine();
+    let code = machine.path("code").display().to_string();
+    std::fs::write(&code, "0").expect("written");
+    let arguments = json!(["-c", "exit $(cat \"$0\")", code]);
+    let command = json!({"program": "/bin/sh", "arguments": arguments});
+    let mut device = TestDevice::<Light>::new(json!({"backend": "command", "command": command}));
+    for (ends_with, unreachable) in [("69", true), ("1", false), ("69", true), ("0", false)] {
+        std::fs::write(&code, ends_with).expect("written");
+        let reply = device.set("power", "TOGGLE");
+        let expected = format!("/bin/sh: exit status: {ends_with}");
+        match ends_with {
+            "0" => assert!(reply.is_done()),
+            "69" => assert_eq!(reply, Reply::Failed(Failure::unreachable(&expected))),
+            _ => assert_eq!(reply, Reply::Failed(Failure::failed(&expected))),
+        }
+        assert_eq!(device.unreachable(), unreachable.then_some(expected), "{ends_with}");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_makes_the_light_unreachable() {
+    let command = json!({"program": "/nowhere/lamp"});
+    let device = TestDevice::<Light>::new(json!({"backend": "command", "command": command}));
+    let reason = device.unreachable().expect("it cannot be started");
+    assert!(reason.starts_with("start /nowhere/lamp: "), "{reason}");
+}
+
+#[test]
+fn a_gpio_line_and_a_pwm_channel_that_are_not_there_make_the_light_unreachable() {
+    let machine = machine();
+    for (backend, table) in [
+        ("gpio", json!({"chip": "gpiochip0", "line": 17})),
+        ("pwm", json!({"chip": "pwmchip0", "channel": 0})),
+    ] {
+        let config = json!({"backend": backend, "root": machine.folder(), backend: table});
+        let device = TestDevice::<Light>::new(config);
+        assert!(device.unreachable().is_some(), "{backend}");
+        assert_eq!(device.unreachable(), device.published("alert"), "{backend}");
+    }
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub(crate) struct Controller {
 pub(crate) struct Report {
     pub(crate) temperature: Option<f64>,
     pub(crate) window_open: bool,
+    /// Why there is no sensor left that can be believed; none before each has had its first say.
+    pub(crate) no_sensor: Option<String>,
     complaints: Vec<String>,
 }
 
@@ -120,7 +122,9 @@ impl Controller {
         let Rules { presets, schedule, .. } = &self.rules;
         self.setting.advance(&Moment { now, local, presets, schedule });
         let Fused { temperature, complaints } = self.fusion.temperature(now);
-        self.report = Report { temperature, window_open: false, complaints };
+        let none_is_left = temperature.is_none() && complaints.len() == self.fusion.sensors();
+        let no_sensor = none_is_left.then(|| complaints.join("; "));
+        self.report = Report { temperature, window_open: false, no_sensor, complaints };
         if local.is_none() && !self.rules.schedule.is_empty() {
             let complaint = "the clock is not set: the schedule is not followed";
             self.report.complaints.push(complaint.to_owned());

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use hearthd_hardware::{Root, Thermometer};
-use hearthd_output::{Output, OutputCommand};
+use hearthd_output::{DriveError, Output, OutputCommand};
 use hearthd_sdk::{Context, Failure};
 
 use crate::config::{Actuator, Config, Switch};
@@ -74,7 +74,7 @@ impl Heating {
     /// Switches the heater; a failure is tried again by the next call.
     ///
     /// An output is driven each time, whatever it was last made to do: others can reach it too.
-    pub(crate) fn heat(&mut self, on: bool) -> Result<(), String> {
+    pub(crate) fn heat(&mut self, on: bool) -> Result<(), DriveError> {
         let known = self.driven.replace(on) == Some(on);
         match &mut self.plant {
             Plant::Simulated { heating, .. } => {
@@ -87,7 +87,7 @@ impl Heating {
             Plant::Hardware { heater, .. } => {
                 if let Err(error) = heater.drive(on) {
                     self.driven = None;
-                    return Err(format!("actuator: {error}"));
+                    return Err(error.of("actuator"));
                 }
             }
         }
@@ -131,14 +131,14 @@ impl Drop for Heating {
 }
 
 impl Heater {
-    fn drive(&mut self, on: bool) -> Result<(), String> {
+    fn drive(&mut self, on: bool) -> Result<(), DriveError> {
         match self {
             Self::Output(output) => {
-                output.drive(if on { 1.0 } else { 0.0 }).map_err(|error| error.to_string())
+                output.drive(if on { 1.0 } else { 0.0 }).map_err(DriveError::from)
             }
             Self::Command(command) => {
                 let word = if on { "on" } else { "off" };
-                command.run(&[("power", word.to_owned())]).map_err(|error| error.to_string())
+                command.run(&[("power", word.to_owned())]).map_err(DriveError::from)
             }
             Self::Simulated => {
                 tracing::info!(on, "simulated actuator");

@@ -1,7 +1,7 @@
 //! The thermostat: holds a room at a target temperature with a heater that is on or off.
 //!
 //! Every period the sensors are read and the control decides. The heater is off before anything else happens, while
-//! no sensor can be believed, and whenever the device ends.
+//! no sensor can be believed, and whenever the device ends. Without a sensor or a heater the device is unreachable.
 
 mod config;
 mod control;
@@ -13,6 +13,7 @@ mod setting;
 
 use std::collections::BTreeMap;
 
+use hearthd_output::DriveError;
 use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property, Value};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -42,6 +43,10 @@ pub struct Thermostat {
     controller: Controller,
     /// What was last published.
     shown: BTreeMap<&'static str, Value>,
+    /// Why the heater cannot be reached, while it cannot.
+    no_heater: Option<String>,
+    /// What the hub was last told of the device's reach.
+    told: Option<String>,
 }
 
 impl Device for Thermostat {
@@ -88,7 +93,9 @@ impl Device for Thermostat {
         let setting = Setting::restored(saved, config.initial_target, &moment);
         let controller = Controller::new(rules, config.sensor_names(), setting, now);
         let shown = BTreeMap::new();
-        let mut thermostat = Self { heating, config, context, zone, controller, shown };
+        let (no_heater, told) = (None, None);
+        let mut thermostat =
+            Self { heating, config, context, zone, controller, shown, no_heater, told };
         thermostat.look();
         Ok(thermostat)
     }
@@ -116,7 +123,7 @@ impl Device for Thermostat {
             self.controller.setting = before;
         }
         self.publish();
-        controlled.map(|()| Answer::Done).map_err(|Refused { reason, .. }| Failure::failed(reason))
+        controlled.map(|()| Answer::Done).map_err(|refused| refused.error.failure())
     }
 
     fn timer(&mut self, _id: u32) {
@@ -154,7 +161,7 @@ impl Device for Thermostat {
 /// The real heater did not follow.
 struct Refused {
     on: bool,
-    reason: String,
+    error: DriveError,
 }
 
 impl Thermostat {
@@ -181,13 +188,30 @@ impl Thermostat {
         match self.heating.heat(on) {
             Ok(()) => {
                 self.controller.switched(on, now);
+                self.no_heater = None;
                 Ok(())
             }
-            Err(reason) => {
-                self.controller.failed(reason.clone());
-                Err(Refused { on, reason })
+            Err(error) => {
+                self.controller.failed(error.to_string());
+                self.no_heater = error.is_unreachable().then(|| error.to_string());
+                Err(Refused { on, error })
             }
         }
+    }
+
+    /// Tells the hub where heater or sensors cannot be reached: then nobody knows how warm the room is, or gets it warm.
+    fn tell_reach(&mut self) {
+        let reasons = [self.no_heater.clone(), self.controller.report().no_sensor.clone()];
+        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        let unreachable = (!reasons.is_empty()).then(|| reasons.join("; "));
+        if unreachable == self.told {
+            return;
+        }
+        match &unreachable {
+            Some(reason) => self.context.unreachable(reason),
+            None => self.context.reachable(),
+        }
+        self.told = unreachable;
     }
 
     /// Publishes what differs from what was last published.
@@ -219,6 +243,7 @@ impl Thermostat {
             self.context.publish(property, value.clone());
             self.shown.insert(property, value);
         }
+        self.tell_reach();
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hearthd_machine::Machine;
+use hearthd_sdk::FailureKind;
 use hearthd_sdk::harness::{Reply, TestDevice};
 use hearthd_thermostat::Thermostat;
 use serde_json::{Value, json};
@@ -69,11 +70,32 @@ fn a_cold_room_is_heated_and_a_lost_sensor_switches_off_within_a_period() {
         alert.starts_with("sensors[0]: ") && alert.ends_with("run/room: no such file")
     });
     assert_eq!((relay(&machine), device.published("action")), ("0".into(), Some("off".into())));
+    assert_eq!(device.unreachable(), device.published("alert"), "it was the only one");
 
     machine.write("run/room", "18.5");
     device.advance(PERIOD);
     until_is(&mut device, "alert", "none");
     assert_eq!((relay(&machine), device.published("action")), ("1".into(), Some("heating".into())));
+    assert_eq!(device.unreachable(), None);
+}
+
+#[test]
+fn a_room_with_one_sensor_left_is_reachable() {
+    let machine = with_relay(machine("18.0").with(&[("run/other", "18.2")]));
+    let mut config = config(&machine);
+    config["sensors"] = json!([{"file": {"path": "/run/room"}}, {"file": {"path": "/run/other"}}]);
+    let mut device = TestDevice::<Thermostat>::new(config);
+    assert_eq!(device.unreachable(), None, "not before they have had their say");
+    until(&mut device, "current_temperature", |temperature| !temperature.is_empty());
+    std::fs::remove_file(machine.path("run/room")).expect("removed");
+    device.advance(PERIOD);
+    until(&mut device, "alert", |alert| alert.starts_with("sensors[0]: "));
+    assert_eq!(device.unreachable(), None);
+    std::fs::remove_file(machine.path("run/other")).expect("removed");
+    device.advance(PERIOD);
+    until(&mut device, "alert", |alert| alert.contains("sensors[1]: "));
+    let reason = device.unreachable().expect("both are gone");
+    assert!(reason.contains("sensors[0]: ") && reason.contains("sensors[1]: "), "{reason}");
 }
 
 #[test]
@@ -127,14 +149,15 @@ fn a_relay_that_is_not_there_yet_is_taken_when_it_comes() {
     until(&mut device, "alert", |alert| alert.starts_with("actuator: no such LED `boiler`"));
     until_is(&mut device, "current_temperature", "18");
     let refused = device.set("mode", "heat");
-    assert!(
-        matches!(&refused, Reply::Failed(failure) if failure.message().contains("no such LED"))
-    );
+    let Reply::Failed(failure) = refused else { panic!("{refused:?}") };
+    assert_eq!(failure.kind(), FailureKind::Unreachable);
+    assert!(failure.message().contains("no such LED"), "{failure}");
+    assert_eq!(device.unreachable().as_deref(), Some(failure.message()));
     assert_eq!(device.published("mode").as_deref(), Some("off"), "all or nothing");
     let machine = with_relay(machine);
     device.advance(PERIOD);
     until_is(&mut device, "alert", "none");
-    assert_eq!(relay(&machine), "0");
+    assert_eq!((relay(&machine), device.unreachable()), ("0".into(), None));
     assert!(device.set("mode", "heat").is_done());
     assert_eq!(relay(&machine), "1");
 }

@@ -70,6 +70,11 @@ impl Fusion {
         Self { sensors: names.into_iter().map(sensor).collect(), doubt }
     }
 
+    /// Returns how many sensors there are.
+    pub(crate) fn sensors(&self) -> usize {
+        self.sensors.len()
+    }
+
     /// Takes a reading in °C, or why there is none.
     pub(crate) fn observe(&mut self, sensor: usize, at: Duration, reading: Result<f64, String>) {
         let Some(sensor) = self.sensors.get_mut(sensor) else { return };
