@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use argon2::{
-    Argon2, PasswordHasher as _, PasswordVerifier as _,
+    Argon2, Params, PasswordHasher as _, PasswordVerifier as _,
     password_hash::{PasswordHash as ParsedHash, SaltString},
 };
 
@@ -57,11 +57,23 @@ pub struct PasswordHash(Box<str>);
 
 impl PasswordHash {
     /// Parses a hash: `$argon2id$v=19$m=..,t=..,p=..$salt$hash`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let parsed = ParsedHash::new(text).ok()?;
+    ///
+    /// # Errors
+    /// Where it is none, or takes more memory or time to check than a login may.
+    pub fn parse(text: &str) -> Result<Self, HashFault> {
+        let parsed = ParsedHash::new(text).map_err(|_| HashFault::NoHash)?;
         let known = matches!(parsed.algorithm.as_str(), "argon2id" | "argon2i" | "argon2d");
         let whole = parsed.salt.is_some() && parsed.hash.is_some();
-        (known && whole).then(|| Self(text.into()))
+        if !known || !whole {
+            return Err(HashFault::NoHash);
+        }
+        let cost = Params::try_from(&parsed).map_err(|_| HashFault::NoHash)?;
+        match (cost.m_cost(), cost.t_cost(), cost.p_cost()) {
+            (memory, ..) if memory > MAX_MEMORY => Err(HashFault::Memory(memory)),
+            (_, passes, _) if passes > MAX_PASSES => Err(HashFault::Passes(passes)),
+            (.., lanes) if lanes > MAX_LANES => Err(HashFault::Lanes(lanes)),
+            _ => Ok(Self(text.into())),
+        }
     }
 
     /// Hashes a password.
@@ -77,7 +89,7 @@ impl PasswordHash {
         Ok(Self(hash.to_string().into()))
     }
 
-    /// Returns whether a password is the one; takes tens of milliseconds and 19 MiB.
+    /// Returns whether a password is the one; takes tens of milliseconds and 19 MiB where [`PasswordHash::of`] made it.
     pub fn verify(&self, password: &[u8]) -> bool {
         ParsedHash::new(&self.0)
             .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
@@ -94,6 +106,30 @@ impl std::fmt::Debug for PasswordHash {
         f.write_str("PasswordHash(..)")
     }
 }
+
+/// Why a text cannot be used as a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HashFault {
+    /// It is no hash, or no whole one.
+    #[error("is no argon2 hash")]
+    NoHash,
+    /// Checking it takes too much memory, in KiB.
+    #[error("takes {0} KiB to check (m), {MAX_MEMORY} at the most")]
+    Memory(u32),
+    /// Checking it takes too long, in passes over the memory.
+    #[error("takes {0} passes to check (t), {MAX_PASSES} at the most")]
+    Passes(u32),
+    /// It has too many lanes.
+    #[error("has {0} lanes (p), {MAX_LANES} at the most")]
+    Lanes(u32),
+}
+
+/// Memory of one check in KiB, the most that OWASP's Password Storage Cheat Sheet recommends; one is done at a time.
+const MAX_MEMORY: u32 = 46 * 1024;
+/// Passes of one check.
+const MAX_PASSES: u32 = 10;
+/// Lanes of one check.
+const MAX_LANES: u32 = 4;
 
 /// Why a password cannot be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +157,25 @@ mod tests {
     #[test]
     fn a_hash_that_is_no_whole_argon2_hash_is_refused() {
         for bad in ["", "secret", "$argon2id$", "$2b$10$abc", "argon2id$v=19$m=1$salt$hash"] {
-            assert!(PasswordHash::parse(bad).is_none(), "{bad}");
+            assert_eq!(PasswordHash::parse(bad), Err(HashFault::NoHash), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_bounded_in_what_it_takes_to_check() {
+        const REST: &str = "bm9ib2R5cyBoYXNo$uAC5bTzDXcmT2zk2GzYnX3u1xbhLZhZc1l8n1W0n1kE";
+        for (cost, fault) in [
+            ("m=47104,t=1,p=1", None),
+            ("m=19456,t=10,p=4", None),
+            ("m=47105,t=1,p=1", Some(HashFault::Memory(47_105))),
+            ("m=4194304,t=1,p=1", Some(HashFault::Memory(4_194_304))),
+            ("m=19456,t=11,p=1", Some(HashFault::Passes(11))),
+            ("m=19456,t=2,p=5", Some(HashFault::Lanes(5))),
+            ("m=19456,t=0,p=1", Some(HashFault::NoHash)),
+            ("m=1,t=1,p=1", Some(HashFault::NoHash)),
+        ] {
+            let parsed = PasswordHash::parse(&format!("$argon2id$v=19${cost}${REST}"));
+            assert_eq!(parsed.err(), fault, "{cost}");
         }
     }
 }

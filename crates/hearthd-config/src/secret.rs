@@ -1,6 +1,11 @@
 //! Secrets, which stand in files of their own and never in a configuration.
 
-use std::{fs::Metadata, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs::{File, Metadata},
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
 use crate::{Entry, Reader, regular};
 
@@ -11,6 +16,15 @@ use crate::{Entry, Reader, regular};
 pub fn read(path: &Path) -> Result<(String, Metadata), String> {
     let (text, metadata) = read_text(path)?;
     Ok((without_frame(text)?, metadata))
+}
+
+/// Returns whether a file is a credential that systemd gives to one service alone, and this program cannot read it:
+/// it is there only while that service runs, and for nobody else.
+pub fn is_withheld(path: &Path) -> bool {
+    let unreadable = |error: std::io::Error| {
+        matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
+    };
+    path.starts_with(CREDENTIALS) && File::open(path).is_err_and(unreadable)
 }
 
 /// Warns of a secret that every account of this machine can read.
@@ -69,6 +83,8 @@ fn is_readable_by_all(path: &Path, metadata: &Metadata) -> bool {
     metadata.permissions().mode() & READ != 0 && path.ancestors().skip(1).all(is_open)
 }
 
+/// Where systemd puts the credentials of services, a folder for each.
+const CREDENTIALS: &str = "/run/credentials";
 /// Bytes of a user name or a password.
 const LONGEST: usize = u16::MAX as usize;
 /// A file of more bytes holds no password that could be sent, however many line breaks end it.

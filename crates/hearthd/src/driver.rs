@@ -202,10 +202,10 @@ impl Driver {
     fn on_link(&mut self, event: LinkEvent) -> Input {
         match event {
             LinkEvent::Connected(connack) => Input::Connected(connack),
-            LinkEvent::Subscribed(reason_codes) => Input::Subscribed { reason_codes },
+            LinkEvent::Subscribed(reason_codes, _) => Input::Subscribed { reason_codes },
             LinkEvent::Received(message, delivery) => Input::Received { message, delivery },
             LinkEvent::Unreadable { topic, error } => Input::Unreadable { topic, error },
-            LinkEvent::Published(id, reason_code) => Input::Published { id, reason_code },
+            LinkEvent::Published(id, reason_code, _) => Input::Published { id, reason_code },
             LinkEvent::Closed(cause) => {
                 self.drop_link();
                 Input::Disconnected(cause)

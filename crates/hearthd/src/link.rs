@@ -64,8 +64,8 @@ pub(crate) struct ConnectOptions<'c> {
 pub(crate) enum LinkEvent {
     /// CONNACK accepted the connection.
     Connected(Connack),
-    /// SUBACK.
-    Subscribed(Vec<u8>),
+    /// SUBACK, and the Reason String in it.
+    Subscribed(Vec<u8>, Option<String>),
     /// PUBLISH.
     Received(Message, Option<Delivery>),
     /// PUBLISH that could not be read: it is refused, so that it does not come again.
@@ -75,8 +75,8 @@ pub(crate) enum LinkEvent {
         /// What is wrong with it.
         error: String,
     },
-    /// PUBACK, or the packet is written where it is QoS 0.
-    Published(PublishId, u8),
+    /// PUBACK and the Reason String in it, or the packet is written where it is QoS 0.
+    Published(PublishId, u8, Option<String>),
     /// The connection is over.
     Closed(Disconnection),
 }
@@ -320,10 +320,12 @@ impl Link {
             }
             Packet::SubAck(suback) => Some(LinkEvent::Subscribed(
                 suback.return_codes.iter().map(subscribe_code).collect(),
+                suback.properties.and_then(|properties| properties.reason_string),
             )),
             Packet::PubAck(puback) => {
                 let id = self.unacknowledged.remove(&puback.pkid)?;
-                Some(LinkEvent::Published(id, puback_code(puback.reason)))
+                let words = puback.properties.and_then(|properties| properties.reason_string);
+                Some(LinkEvent::Published(id, puback_code(puback.reason), words))
             }
             Packet::Publish(publish) => Some(self.on_publish(publish)),
             _ => None,
@@ -344,7 +346,7 @@ impl Link {
     fn on_outgoing(&mut self, packet: &Outgoing) -> Option<LinkEvent> {
         match packet {
             Outgoing::Publish(0) => {
-                Some(LinkEvent::Published(self.unnumbered.pop_front()?, SUCCESS))
+                Some(LinkEvent::Published(self.unnumbered.pop_front()?, SUCCESS, None))
             }
             Outgoing::Publish(pkid) => {
                 let id = self.unnumbered.pop_front()?;

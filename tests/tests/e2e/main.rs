@@ -10,6 +10,7 @@ mod classic;
 mod command;
 mod command_line;
 mod crashes;
+mod doctor;
 mod durable;
 mod elsewhere;
 mod examples;

@@ -134,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn check(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path)?;
+    let config = Config::load_without_credentials(path)?;
     for warning in &config.warnings {
         eprintln!("{warning}");
     }

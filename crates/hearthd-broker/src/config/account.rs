@@ -17,6 +17,8 @@ pub(super) type Accounts = BTreeMap<Arc<str>, Credential>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passwords {
     Read,
+    /// For whoever looks at the files by hand: those that systemd gives to the service alone are left out, with a warning.
+    ReadWithoutCredentials,
     /// For whoever only wants to know which accounts there are.
     Skip,
 }
@@ -137,6 +139,14 @@ fn password(
         }
         (None, Some(file)) => {
             let path = reader.entry_path(&file)?;
+            if passwords == Passwords::ReadWithoutCredentials && secret::is_withheld(&path) {
+                let what = format!(
+                    "{} is not looked at: systemd makes it for the service alone, while that runs",
+                    path.display()
+                );
+                reader.warn(file.at, &file.path, what);
+                return Some(Secret::Plain(String::new().into()));
+            }
             let secret = read_password(reader, &file, &path);
             (file, secret.map_err(|what| format!("{}: {what}", path.display())))
         }
@@ -182,7 +192,7 @@ fn right(reader: &mut Reader, mut section: Section<'_>) -> Option<Right> {
 fn parse_hash(text: &str) -> Result<Secret, String> {
     PasswordHash::parse(text)
         .map(Secret::Hash)
-        .ok_or_else(|| "is no argon2 hash; `hearth-broker hash-password` makes one".into())
+        .map_err(|fault| format!("{fault}; `hearth-broker hash-password` makes one"))
 }
 
 fn read_password(reader: &mut Reader, entry: &Entry<'_>, path: &Path) -> Result<Secret, String> {

@@ -62,16 +62,25 @@ impl Config {
     /// # Errors
     /// Every problem of the files at once.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        Self::check(&Source::read(path)?)
+        Self::check(&Source::read(path)?, Passwords::Read)
     }
 
-    fn check(source: &Source) -> Result<Self, Problems> {
-        let (mut config, mut problems) = config_file(source, Passwords::Read);
+    /// As [`Config::load`], for somebody who cannot read the credentials that systemd gives to the service.
+    ///
+    /// Accounts whose password is such a file have a stand-in: nobody may log in with what this returns.
+    ///
+    /// # Errors
+    /// Every problem of the files at once.
+    pub fn load_without_credentials(path: &Path) -> Result<Self, Problems> {
+        Self::check(&Source::read(path)?, Passwords::ReadWithoutCredentials)
+    }
+
+    fn check(source: &Source, passwords: Passwords) -> Result<Self, Problems> {
+        let (mut config, mut problems) = config_file(source, passwords);
         if let Some(source) = accounts_file(&config.accounts_file)? {
             let accounts = &mut config.credentials.accounts;
-            let (_, outcome) = read(&source, None, |reader, root| {
-                accounts_of(reader, root, accounts, Passwords::Read)
-            });
+            let (_, outcome) =
+                read(&source, None, |reader, root| accounts_of(reader, root, accounts, passwords));
             problems.extend(outcome.problems);
             config.warnings.extend(outcome.warnings);
         }

@@ -4,7 +4,7 @@ use crate::{accounts::Secret, rights::Role};
 const CREDENTIALS: &str = "/run/credentials/hearth-broker.service/";
 
 fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
-    Config::check(&Source::new(path, text))
+    Config::check(&Source::new(path, text), Passwords::Read)
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -30,6 +30,46 @@ fn the_shipped_file_loads() {
     assert_eq!(&*config.credentials.home, "home");
     assert_eq!(config.storage_directory, Path::new("/var/lib/hearth-broker"));
     assert_eq!(config.credentials.accounts.len(), 2);
+}
+
+#[test]
+fn the_shipped_file_is_checked_by_hand_without_the_services_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hearth-broker.toml");
+    // No unit of this name runs anywhere.
+    let shipped = include_str!("../../../../config/hearth-broker.toml")
+        .replace("hearth-broker.service/", "hearth-broker-of-no-test.service/");
+    std::fs::write(&path, &shipped).unwrap();
+    assert_eq!(Config::load(&path).unwrap_err().iter().count(), 2, "the service needs both");
+    let config = Config::load_without_credentials(&path).unwrap();
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].contains("mqtt-password is not looked at: systemd makes it"),
+        "{warnings:?}"
+    );
+    // A file of one's own that is not there stays a mistake.
+    let wrong = shipped.replacen("/run/credentials/hearth-broker-of-no-test.service/", "", 1);
+    std::fs::write(&path, wrong).unwrap();
+    let found = told(&Config::load_without_credentials(&path).unwrap_err());
+    assert!(found.len() == 1 && found[0].contains("mqtt-password: No such file"), "{found:?}");
+}
+
+#[test]
+fn a_hash_that_takes_too_much_to_check_is_refused_with_the_bound() {
+    let account = |hash: &str| {
+        problems(&format!(
+            "home = \"alice\"\n[[account]]\nname = \"x\"\npassword_hash = \"{hash}\"\n"
+        ))
+    };
+    let found = account(
+        "$argon2id$v=19$m=4194304,t=2,p=1$bm9ib2R5cyBoYXNo$uAC5bTzDXcmT2zk2GzYnX3u1xbhLZhZc1l8n1W0n1kE",
+    );
+    assert!(
+        found[0]
+            .starts_with("b.toml:4:17: account[0].password_hash: takes 4194304 KiB to check (m)"),
+        "{found:?}"
+    );
 }
 
 #[test]

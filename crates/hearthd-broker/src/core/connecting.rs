@@ -16,7 +16,7 @@ use crate::{
     packet::{
         Answer, Connack, Connect, Reason, Reply, Version, Will, fitting, remove_user_properties,
     },
-    rights::{Grant, MAX_LEVELS, Role},
+    rights::{Action, Grant, MAX_LEVELS, Refused, Role},
 };
 
 impl Broker {
@@ -94,9 +94,32 @@ impl Broker {
         }
         let grant = self.grant(account, id.into());
         if let Some(will) = &connect.will {
-            check_will(&grant, will, account)?;
+            self.check_will(&grant, will, account)?;
         }
         Ok(grant)
+    }
+
+    fn check_will(
+        &self,
+        grant: &Grant,
+        will: &Will,
+        account: &str,
+    ) -> Result<(), (Reason, String)> {
+        let topic = will.topic.as_str();
+        if topic.split('/').count() > MAX_LEVELS {
+            let why = "the will's topic has too many levels";
+            return Err((Reason::TopicNameInvalid, why.to_owned()));
+        }
+        if !grant.may_publish(topic, will.retain, will.payload.is_empty()) {
+            let (wanted, action) = match will.retain && !will.payload.is_empty() {
+                true => ("publish its will retained on", Action::Retain),
+                false => ("publish its will on", Action::Publish),
+            };
+            let refused = Refused { wanted, action, topic };
+            let why = self.accounts.refusal(account, &grant.client_id, refused);
+            return Err((Reason::NotAuthorized, why));
+        }
+        Ok(())
     }
 
     fn has_room_for_session(&self, account: &str) -> Result<(), (Reason, String)> {
@@ -295,19 +318,6 @@ fn pending(will: &Will, sender: Sender) -> PendingWill {
         sender,
     };
     PendingWill { message, expiry: will.expiry, retain: will.retain, delay: will.delay, due: None }
-}
-
-fn check_will(grant: &Grant, will: &Will, account: &str) -> Result<(), (Reason, String)> {
-    let topic = &will.topic;
-    if topic.split('/').count() > MAX_LEVELS {
-        return Err((Reason::TopicNameInvalid, "the will's topic has too many levels".to_owned()));
-    }
-    if !grant.may_publish(topic, will.retain, will.payload.is_empty()) {
-        let kept = if will.retain { " retained" } else { "" };
-        let why = format!("account `{account}` may not publish its will{kept} on `{topic}`");
-        return Err((Reason::NotAuthorized, why));
-    }
-    Ok(())
 }
 
 /// Longest client ID in bytes.

@@ -3,6 +3,9 @@
 //! Messages of QoS 0 give way first. A message above it for a hub is refused to its publisher, who tries again: everything
 //! waits for a hub. Any other receiver would hold up all publishers by not reading, so its session ends instead, and it
 //! learns that from DISCONNECT, or from the CONNACK of its next connection.
+//!
+//! An account without a role counts among the others, also where a hub uses it: nothing tells such a hub from a phone, and
+//! a phone that sleeps may not hold up the home.
 
 use std::{cmp::Reverse, sync::Arc};
 

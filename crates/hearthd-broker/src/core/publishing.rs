@@ -15,7 +15,7 @@ use crate::{
     packet::{
         Ack, Answer, Publish, QoS, Reason, Reply, Version, WireError, remove_user_properties,
     },
-    rights::MAX_LEVELS,
+    rights::{Action, MAX_LEVELS, Refused},
 };
 
 impl Broker {
@@ -147,9 +147,12 @@ impl Broker {
     ) -> ((Reason, Option<String>), u64, Option<u64>) {
         let session = &self.sessions[&id];
         if !session.grant.may_publish(&topic, publish.retain, publish.payload.is_empty()) {
-            let kept = if publish.retain { " retained" } else { "" };
-            let account = &session.account;
-            let why = format!("account `{account}` may not publish{kept} on `{topic}`");
+            let (wanted, action) = match publish.retain && !publish.payload.is_empty() {
+                true => ("publish retained on", Action::Retain),
+                false => ("publish on", Action::Publish),
+            };
+            let refused = Refused { wanted, action, topic: &topic };
+            let why = self.accounts.refusal(&session.account, &session.client_id, refused);
             self.notice(id, NoticeKind::PublishRefused, why.clone());
             return ((Reason::NotAuthorized, Some(why)), 0, None);
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     packet::{Answers, QoS, Reason, Reply, Subscribe, SubscriptionOptions, Unsubscribe},
-    rights::filter_fault,
+    rights::{Action, Refused, filter_fault},
 };
 
 impl Broker {
@@ -85,8 +85,8 @@ impl Broker {
             return invalid(why);
         }
         if !session.grant.may_subscribe(wanted) {
-            let account = &session.account;
-            let why = format!("account `{account}` may not subscribe to `{filter}`");
+            let refused = Refused { wanted: "subscribe to", action: Action::Read, topic: wanted };
+            let why = self.accounts.refusal(&session.account, &session.client_id, refused);
             return Err((Reason::NotAuthorized, why));
         }
         if session.subscriptions.contains_key(filter) {

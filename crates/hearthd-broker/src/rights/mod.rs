@@ -1,11 +1,13 @@
 //! Who may do what: accounts, roles, and what each grants to one of its clients.
 
 mod pattern;
+mod refusal;
 mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use pattern::{MAX_LEVELS, Pattern, filter_fault};
+pub use refusal::Refused;
 pub use table::{Action, Extent, Kind, extent};
 
 use pattern::CLIENT;

@@ -3,7 +3,7 @@
 use hearthd_broker::{
     core::{Input, NoticeKind},
     packet::{QoS, Reason},
-    rights::{Action, Extent, Kind, Role, extent},
+    rights::{Action, Extent, Kind, Refused, Role, extent},
 };
 
 use crate::harness::*;
@@ -188,13 +188,86 @@ fn a_refusal_says_why_to_the_client_and_to_the_log() {
     world.publish(link, message("home/state/lamp/power", "ON", QoS::AtLeastOnce, 1));
     let notice = world.notices.pop().unwrap();
     assert_eq!(notice.kind, NoticeKind::PublishRefused);
-    assert_eq!(notice.why, "account `anna` may not publish on `home/state/lamp/power`");
+    let why = "account `anna` may not publish on `home/state/lamp/power`: its role is `resident`, \
+               and only `hub` and `responder` may publish states";
+    assert_eq!(notice.why, why);
     assert_eq!(&*notice.client_id, "phone");
     let link = world.connect(Client::new("anna", "tv").will("tv/lwt", "Offline", 0));
     let connack = world.connack(link);
     assert_eq!(connack.reason, Reason::NotAuthorized);
-    let why = "account `anna` may not publish its will on `tv/lwt`";
+    let why = "account `anna` may not publish its will on `tv/lwt`: its role is `resident`, and the topic is outside \
+               of the home `home`; `rights` can grant it";
     assert_eq!(connack.text.as_deref(), Some(why));
+}
+
+#[test]
+fn a_refusal_names_the_role_and_the_right_that_is_missing() {
+    use Action::{Publish, Read, Retain};
+    let accounts = accounts();
+    for (account, action, topic, missing) in [
+        (
+            "hub",
+            Retain,
+            "home/state/boiler/power",
+            "`hub`, and device `boiler` belongs to account `attic`",
+        ),
+        (
+            "attic",
+            Publish,
+            "home/state/lamp/power",
+            "`hub`, and device `lamp` is none of its `devices` (`boiler`)",
+        ),
+        ("hub", Retain, "home/hub/attic/presence", "`hub`, and the client ID is `me`, not `attic`"),
+        ("hub", Retain, "home/cmnd/lamp/power", "`hub`, which may not retain requests"),
+        (
+            "anna",
+            Publish,
+            "home/response/other/x",
+            "`resident`, and the client ID is `me`, not `other`",
+        ),
+        (
+            "anna",
+            Publish,
+            "home/else",
+            "`resident`, which may not publish other topics of the home",
+        ),
+        ("anna", Publish, "home/hub/me/absence", "`resident`, and only `hub` may publish absence"),
+        ("visitor", Read, "home/hub/me/absence", "`guest`, which may not read absence"),
+        (
+            "visitor",
+            Publish,
+            "home/cmnd/lamp/power",
+            "`guest`, and device `lamp` is none of its `devices` (`hall-*`)",
+        ),
+        (
+            "zigbee2mqtt",
+            Publish,
+            "tasmota/x",
+            "`device`, and the topic is outside of the `rights` to write (`zigbee2mqtt/#`, `homeassistant/#`)",
+        ),
+        (
+            "zigbee2mqtt",
+            Read,
+            "home/cmnd/+/+",
+            "`device`, and the topic is outside of the `rights` to read (`zigbee2mqtt/#`, `homeassistant/#`)",
+        ),
+        ("anna", Read, "$SYS/#", "`resident`, and topics that begin with `$` are for nobody"),
+    ] {
+        let refused = Refused { wanted: "use", action, topic };
+        let why = accounts.refusal(account, "me", refused);
+        let role = format!("account `{account}` may not use `{topic}`: its role is {missing}");
+        assert_eq!(why, role);
+    }
+    let refused = Refused { wanted: "use", action: Publish, topic: "elsewhere" };
+    assert!(
+        accounts
+            .refusal("old", "me", refused)
+            .contains(": it has no role, and the topic is outside")
+    );
+    let long = "x".repeat(10_000);
+    let refused = Refused { wanted: "use", action: Publish, topic: &long };
+    let why = accounts.refusal("old", "me", refused);
+    assert!(why.len() <= 400 && why.ends_with("`rights` can grant it"), "{why}");
 }
 
 #[test]

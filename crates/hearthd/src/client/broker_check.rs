@@ -105,6 +105,9 @@ impl BrokerCheck<'_> {
         }
         self.step = "session expiry";
         self.offer().await?;
+        if !connack.vouches {
+            self.role().await;
+        }
         self.step = "permissions";
         self.permissions(&mut observer).await?;
         self.step = "answers";
@@ -186,7 +189,10 @@ const SESSION_EXPIRY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use super::{trials::difference, *};
+    use super::{
+        trials::{AccountRole, difference},
+        *,
+    };
 
     #[test]
     fn a_clock_that_was_never_set_is_told() {
@@ -195,6 +201,24 @@ mod tests {
         assert!(text.starts_with("1970-01-01T00:00:00Z: not set"), "{text}");
         let set = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
         assert_eq!(clock(set).0, Verdict::Good);
+    }
+
+    #[test]
+    fn the_role_of_an_account_is_read_from_a_refusal() {
+        for (words, role) in [
+            (
+                "account `a` may not subscribe to `$x`: it has no role, and ..",
+                Some(AccountRole::None),
+            ),
+            (
+                "account `a` may not subscribe to `$x`: its role is `guest`, and ..",
+                Some(AccountRole::Other("guest".into())),
+            ),
+            ("account `a` may not subscribe to `$x`: its role is `hub`, and ..", None),
+            ("not authorized", None),
+        ] {
+            assert_eq!(AccountRole::read(words), role, "{words}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use hearthd_config::printable_line;
 use hearthd_core::{Connack, Disconnection, Limits, Message, PublishId, Subscription};
 use tokio::time::{Instant, timeout_at};
 
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     deadline: Instant,
     published: u64,
     received: VecDeque<Message>,
+    /// What the broker has said of the last SUBSCRIBE or PUBLISH.
+    words: Option<String>,
 }
 
 /// Why there is no connection.
@@ -100,7 +103,8 @@ impl Connection {
         })?;
         let received = VecDeque::new();
         let limits = Limits::default();
-        let mut connection = Self { link, broker, limits, deadline, published: 0, received };
+        let mut connection =
+            Self { link, broker, limits, deadline, published: 0, received, words: None };
         let connack = connection.answer(|event| match event {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
@@ -130,10 +134,12 @@ impl Connection {
         let subscription = Subscription { filter, retained, no_local: false };
         self.link.subscribe(&[subscription]).map_err(|_| self.unavailable(FULL))?;
         let code = self.answer(|event| match event {
-            LinkEvent::Subscribed(codes) => Some(codes.first().copied()),
+            LinkEvent::Subscribed(codes, words) => Some((codes.first().copied(), words.clone())),
             _ => None,
         });
-        code.await?.ok_or_else(|| self.unavailable(SILENT))
+        let (code, words) = code.await?;
+        self.words = words;
+        code.ok_or_else(|| self.unavailable(SILENT))
     }
 
     /// Publishes, at QoS 1 where the broker takes that; returns the reason code (MQTT 3.4.2.1).
@@ -147,10 +153,20 @@ impl Connection {
         self.limits.apply(&mut message);
         self.link.publish(id, message).map_err(|_| self.unavailable(FULL))?;
         let code = self.answer(|event| match event {
-            LinkEvent::Published(published, code) if *published == id => Some(*code),
+            LinkEvent::Published(published, code, words) if *published == id => {
+                Some((*code, words.clone()))
+            }
             _ => None,
         });
-        code.await
+        let (code, words) = code.await?;
+        self.words = words;
+        Ok(code)
+    }
+
+    /// Returns the Reason String that answered the last SUBSCRIBE or PUBLISH (MQTT 3.4.2.2.2, 3.9.2.1.2), as one line.
+    pub(crate) fn words(&self) -> Option<String> {
+        let words = self.words.as_deref()?;
+        Some(printable_line(words).chars().take(LONGEST_WORDS).collect())
     }
 
     /// Waits for a message; none when the time is over.
@@ -244,4 +260,6 @@ fn unavailable(broker: &str, cause: &str) -> ConnectionError {
 }
 
 const SILENT: &str = "the broker does not answer";
+/// What is told of a Reason String, in characters.
+const LONGEST_WORDS: usize = 512;
 const FULL: &str = "the link's queue is full";

@@ -24,7 +24,7 @@ impl BrokerCheck<'_> {
             let values = [("device", device.as_str()), ("property", STATUS)];
             let topic = self.topic(&self.config.topics.state, &values);
             observer.extend(self.timeout);
-            if observer.subscribe(&topic, true).await? < 0x80 {
+            if observer.subscribe(&topic, true).await? < REFUSED {
                 others.push((device.clone(), topic));
             }
         }
@@ -63,7 +63,7 @@ impl BrokerCheck<'_> {
         let requests = self.topic(&topics.request, &[("device", &self.id), ("property", property)]);
         observer.extend(self.timeout);
         let code = observer.subscribe(&requests, false).await?;
-        self.permission("requests", "subscribe to", &requests, code);
+        self.permission(observer, "requests", "subscribe to", &requests, code);
         let hub = [("client_id", self.id.as_str())];
         let topics = [
             ("states", self.topic(&topics.state, &[("device", &self.id), ("property", "doctor")])),
@@ -76,22 +76,65 @@ impl BrokerCheck<'_> {
             let message = Message { topic, qos, ..Message::default() };
             observer.extend(self.timeout);
             let code = observer.publish(&message).await?;
-            self.permission(subject, "publish on", &message.topic, code);
+            self.permission(observer, subject, "publish on", &message.topic, code);
         }
         Ok(())
     }
 
-    pub(super) fn permission(&mut self, subject: &'static str, what: &str, topic: &str, code: u8) {
-        if code < 0x80 {
+    /// Tells what `connection` was answered to a SUBSCRIBE or PUBLISH; returns whether it was granted.
+    pub(super) fn permission(
+        &mut self,
+        connection: &Connection,
+        subject: &'static str,
+        what: &str,
+        topic: &str,
+        code: u8,
+    ) -> bool {
+        let granted = code < REFUSED;
+        if granted {
             self.tell(Verdict::Good, subject, format!("may {what} {topic}"));
         } else {
-            let why = match code {
-                0x97 => "the broker's quota is used up",
-                0x80 | 0x83 => "the broker does not say why",
-                _ => "see the account's rules",
+            let why = match (connection.words(), code) {
+                (Some(words), _) => format!("the broker says: {words}"),
+                (None, 0x97) => "the broker's quota is used up".to_owned(),
+                (None, 0x80 | 0x83) => "the broker does not say why".to_owned(),
+                (None, _) => "see the account's rules".to_owned(),
             };
             let text = format!("may not {what} {topic} ({code:#04x}): {why}");
             self.tell(Verdict::Bad, subject, text);
+        }
+        granted
+    }
+
+    /// Tells the account's role at the bundled broker, where it is not a hub's.
+    ///
+    /// That broker vouches to hubs alone, and names the role in what it says of a refusal; so something is asked for that
+    /// it refuses everybody. Another broker may end the connection over that, which is one for this purpose alone.
+    pub(super) async fn role(&mut self) {
+        const SUBJECT: &str = "account";
+        let Ok((mut asking, _)) = self.connect("-role", false, None).await else { return };
+        let refused = asking.subscribe(REFUSED_TO_ALL, false).await;
+        let words = refused.ok().filter(|code| *code >= REFUSED).and_then(|_| asking.words());
+        if words.is_some() {
+            asking.end().await;
+        }
+        let name = self.config.broker.username.as_deref().unwrap_or_default();
+        match words.as_deref().and_then(AccountRole::read) {
+            Some(AccountRole::None) => {
+                let text = format!(
+                    "`{name}` has no role: others may write this hub's states and presence, and the broker ends its \
+                     session where too much waits for it; write `role = \"hub\"` into its [[account]]"
+                );
+                self.tell(Verdict::Less, SUBJECT, text);
+            }
+            Some(AccountRole::Other(role)) => {
+                let text = format!(
+                    "`{name}` has the role `{role}`: a hub needs an account with the role `hub` \
+                     (`hearth-broker account add NAME --role hub`)"
+                );
+                self.tell(Verdict::Bad, SUBJECT, text);
+            }
+            None => {}
         }
     }
 
@@ -104,15 +147,15 @@ impl BrokerCheck<'_> {
         let topic = self.response_topic("request");
         observer.extend(self.timeout);
         let code = observer.subscribe(&topic, false).await?;
-        if code >= 0x80 {
-            self.permission(SUBJECT, "subscribe to", &topic, code);
+        if code >= REFUSED {
+            self.permission(observer, SUBJECT, READ, &topic, code);
             return Ok(());
         }
         let answer = self.message(&topic);
         let begin = Instant::now();
         let code = observer.publish(&answer).await?;
-        if code >= 0x80 {
-            self.permission(SUBJECT, "publish on", &topic, code);
+        if code >= REFUSED {
+            self.permission(observer, SUBJECT, "publish on", &topic, code);
             return Ok(());
         }
         match arrival(observer, &answer).await? {
@@ -173,16 +216,22 @@ impl BrokerCheck<'_> {
         }
         let state = Message { retain: true, ..self.message(&topic) };
         observer.extend(self.timeout);
-        observer.publish(&state).await?;
+        let code = observer.publish(&state).await?;
+        if code >= REFUSED {
+            self.permission(observer, SUBJECT, "publish retained on", &topic, code);
+            return Ok(());
+        }
         let (mut later, _) = self.connect("-later", false, None).await?;
-        later.subscribe(&topic, true).await?;
-        let back = arrival(&mut later, &state).await?;
+        let code = later.subscribe(&topic, true).await?;
+        let readable = code < REFUSED || self.permission(&later, SUBJECT, READ, &topic, code);
+        let back = if readable { arrival(&mut later, &state).await? } else { None };
         later.end().await;
         let nothing = Message { payload: Bytes::new(), ..state.clone() };
         // The later subscriber may have waited in vain.
         observer.extend(self.timeout);
         observer.publish(&nothing).await?;
         match back {
+            _ if !readable => {}
             Some(back) if back.retain => {
                 let text = "kept, and given to who subscribes later";
                 self.tell(Verdict::Good, SUBJECT, text);
@@ -203,11 +252,20 @@ impl BrokerCheck<'_> {
         const SUBJECT: &str = "session";
         let topic = self.response_topic("session");
         let (mut absent, _) = self.connect("-absent", true, None).await?;
-        absent.subscribe(&topic, false).await?;
+        let code = absent.subscribe(&topic, false).await?;
+        let readable = code < REFUSED || self.permission(&absent, SUBJECT, READ, &topic, code);
         absent.end().await;
         let meanwhile = self.message(&topic);
         observer.extend(self.timeout);
-        observer.publish(&meanwhile).await?;
+        let code = observer.publish(&meanwhile).await?;
+        if code >= REFUSED {
+            self.permission(observer, SUBJECT, "publish on", &topic, code);
+        }
+        if !readable || code >= REFUSED {
+            let (last, _) = self.connect("-absent", false, None).await?;
+            last.end().await;
+            return Ok(());
+        }
         let (mut back, connack) = self.connect("-absent", true, None).await?;
         let kept = connack.session_present && arrival(&mut back, &meanwhile).await?.is_some();
         back.end().await;
@@ -232,8 +290,8 @@ impl BrokerCheck<'_> {
         let topic = self.topic(&self.config.topics.presence, &[("client_id", &dying)]);
         observer.extend(self.timeout);
         let code = observer.subscribe(&topic, false).await?;
-        if code >= 0x80 {
-            self.permission(SUBJECT, "subscribe to", &topic, code);
+        if code >= REFUSED {
+            self.permission(observer, SUBJECT, READ, &topic, code);
             return Ok(());
         }
         let message = self.message(&topic);
@@ -274,6 +332,27 @@ impl BrokerCheck<'_> {
     }
 }
 
+/// What the bundled broker says of an account's role where it refuses something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AccountRole {
+    /// None, as in configurations from before there were roles.
+    None,
+    /// One that is not a hub's.
+    Other(String),
+}
+
+impl AccountRole {
+    /// Finds the role in a Reason String.
+    pub(super) fn read(words: &str) -> Option<Self> {
+        if words.contains(": it has no role,") {
+            return Some(Self::None);
+        }
+        let (_, rest) = words.split_once(": its role is `")?;
+        let (role, _) = rest.split_once('`')?;
+        (role != "hub").then(|| Self::Other(role.to_owned()))
+    }
+}
+
 /// Waits for the message with this Correlation Data.
 pub(super) async fn arrival(
     connection: &mut Connection,
@@ -305,6 +384,11 @@ pub(super) fn difference(sent: &Message, back: &Message) -> Option<&'static str>
     }
 }
 
+/// Reason codes from here on are failures (MQTT 2.4).
+const REFUSED: u8 = 0x80;
+const READ: &str = "subscribe to";
+/// A topic that the bundled broker gives nobody.
+const REFUSED_TO_ALL: &str = "$hearthd/doctor";
 /// How long an answer takes where the broker gathers small packets, and the kernel its acknowledgements.
 const NAGLE: (Duration, Duration) = (Duration::from_millis(35), Duration::from_millis(50));
 /// What the client that dies has behind its name.
