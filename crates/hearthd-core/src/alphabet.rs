@@ -75,6 +75,8 @@ pub enum Input {
     },
     /// A device reported the state of a property.
     State(PropertyState),
+    /// Something has happened at a device that is no state.
+    Happened(PropertyEvent),
     /// A device has something to remember; comes ahead of the answers that tell of it.
     Saved {
         /// Device ID.
@@ -105,6 +107,19 @@ pub struct PropertyState {
     pub retain: bool,
     /// User properties beside the hub's own: why a status is what it is, and since when.
     pub details: Vec<(String, String)>,
+}
+
+/// What has happened once at a property of type event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyEvent {
+    /// Device ID.
+    pub device: String,
+    /// Property name.
+    pub property: String,
+    /// The kind of event: what has happened.
+    pub event: String,
+    /// How many events of the device were left out before this one, because they came too fast.
+    pub left_out: u64,
 }
 
 /// What the hub wants done, in order.

@@ -43,6 +43,8 @@ pub enum Values {
     Text,
     /// Any JSON.
     Json,
+    /// No value: what happens at once, of one of these kinds.
+    Event(Vec<String>),
 }
 
 /// The limits of a number; each may be open.
@@ -110,8 +112,7 @@ impl Rejection {
 struct RawDeclaration {
     #[serde(rename = "type")]
     kind: RawKind,
-    #[serde(default)]
-    access: Access,
+    access: Option<Access>,
     title: Option<String>,
     unit: Option<String>,
     min: Option<f64>,
@@ -119,8 +120,7 @@ struct RawDeclaration {
     step: Option<f64>,
     #[serde(default)]
     values: Vec<String>,
-    #[serde(default = "yes")]
-    retained: bool,
+    retained: Option<bool>,
     #[serde(default = "yes")]
     idempotent: bool,
 }
@@ -134,6 +134,7 @@ enum RawKind {
     Enum,
     Text,
     Json,
+    Event,
 }
 
 fn yes() -> bool {
@@ -174,14 +175,16 @@ impl Declaration {
             RawKind::Enum => Values::Enum(raw.values),
             RawKind::Text => Values::Text,
             RawKind::Json => Values::Json,
+            RawKind::Event => Values::Event(kinds_of_event(name, &raw)?),
         };
+        let is_event = matches!(values, Values::Event(_));
         Ok(Self {
             name: name.to_owned(),
             values,
-            access: raw.access,
+            access: raw.access.unwrap_or(if is_event { Access::Read } else { Access::ReadWrite }),
             title: raw.title,
             unit: raw.unit,
-            retained: raw.retained,
+            retained: raw.retained.unwrap_or(!is_event),
             idempotent: raw.idempotent,
         })
     }
@@ -201,8 +204,7 @@ impl Declaration {
         content_type: Option<&str>,
         current: Option<&str>,
     ) -> Result<Value, Rejection> {
-        if self.access == Access::Read {
-            let message = format!("`{}` is read-only", self.name);
+        if let Some(message) = self.not_writable() {
             return Err(Rejection::new(Status::Unprocessable, message));
         }
         let text = std::str::from_utf8(payload).map_err(|error| {
@@ -222,8 +224,7 @@ impl Declaration {
     /// # Errors
     /// As [`Declaration::read`].
     pub fn read_json(&self, value: &Json, current: Option<&str>) -> Result<Value, Rejection> {
-        if self.access == Access::Read {
-            let message = format!("`{}` is read-only", self.name);
+        if let Some(message) = self.not_writable() {
             return Err(Rejection::new(Status::Unprocessable, message));
         }
         match (&self.values, value) {
@@ -252,7 +253,34 @@ impl Declaration {
         self.read_text(text, None)
     }
 
-    /// Describes the property for requesters, with the keys of the plugin ABI.
+    /// Returns whether it is an event of which this is a kind.
+    pub fn has_event(&self, kind: &str) -> bool {
+        matches!(&self.values, Values::Event(kinds) if kinds.iter().any(|known| known == kind))
+    }
+
+    /// Says why it has no state to read; none where it has one.
+    pub fn not_readable(&self) -> Option<String> {
+        let name = &self.name;
+        match (&self.values, self.access) {
+            (Values::Event(_), _) => Some(format!(
+                "`{name}` is an event and has no state: what happens goes to the device's event topic"
+            )),
+            (_, Access::Write) => Some(format!("`{name}` has no state to read")),
+            (_, Access::Read | Access::ReadWrite) => None,
+        }
+    }
+
+    fn not_writable(&self) -> Option<String> {
+        match (&self.values, self.access) {
+            (Values::Event(_), _) => {
+                Some(format!("`{}` is an event, and cannot be set", self.name))
+            }
+            (_, Access::Read) => Some(format!("`{}` is read-only", self.name)),
+            (_, Access::ReadWrite | Access::Write) => None,
+        }
+    }
+
+    /// Describes the property for requesters, with the keys of the plugin ABI; an event has no access.
     pub fn describe(&self) -> Json {
         let (kind, range, values) = match &self.values {
             Values::Switch => ("switch", None, None),
@@ -261,7 +289,9 @@ impl Declaration {
             Values::Enum(values) => ("enum", None, Some(values)),
             Values::Text => ("text", None, None),
             Values::Json => ("json", None, None),
+            Values::Event(kinds) => ("event", None, Some(kinds)),
         };
+        let is_event = matches!(self.values, Values::Event(_));
         let access = match self.access {
             Access::Read => "r",
             Access::ReadWrite => "rw",
@@ -269,7 +299,9 @@ impl Declaration {
         };
         let mut description = serde_json::Map::new();
         description.insert("type".into(), json!(kind));
-        description.insert("access".into(), json!(access));
+        if !is_event {
+            description.insert("access".into(), json!(access));
+        }
         let limits = range.copied().unwrap_or_default();
         for (key, limit) in [("min", limits.min), ("max", limits.max), ("step", limits.step)] {
             if let Some(limit) = limit {
@@ -284,8 +316,10 @@ impl Declaration {
         if let Some(values) = values {
             description.insert("values".into(), json!(values));
         }
-        description.insert("retained".into(), json!(self.retained));
-        description.insert("idempotent".into(), json!(self.idempotent));
+        if !is_event {
+            description.insert("retained".into(), json!(self.retained));
+            description.insert("idempotent".into(), json!(self.idempotent));
+        }
         Json::Object(description)
     }
 
@@ -320,7 +354,7 @@ impl Declaration {
                 Ok(Value { text: value.clone(), json: json!(value) })
             }
             Values::Text => Ok(Value { text: text.to_owned(), json: json!(text) }),
-            Values::Json => Err(self.unreadable(text)),
+            Values::Json | Values::Event(_) => Err(self.unreadable(text)),
         }
     }
 
@@ -346,8 +380,31 @@ impl Declaration {
             Values::Enum(values) => format!("`{name}` takes {}", values.join(", ")),
             Values::Text => format!("`{name}` takes text"),
             Values::Json => format!("`{name}` takes JSON"),
+            Values::Event(_) => format!("`{name}` is an event and has no value"),
         }
     }
+}
+
+/// Reads the kinds of an event's declaration.
+fn kinds_of_event(name: &str, raw: &RawDeclaration) -> Result<Vec<String>, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if raw.access.is_some_and(|access| access != Access::Read) || raw.retained == Some(true) {
+        return Err(format!("`{name}`: an event has no state, and cannot be set"));
+    }
+    if raw.values.is_empty() {
+        return Err(format!("`{name}`: an event needs values, its kinds"));
+    }
+    for kind in &raw.values {
+        if kind.is_empty() || !kind.chars().all(fits) {
+            return Err(format!("`{name}`: `{kind}` is no kind of event: [a-z0-9_]+ is"));
+        }
+        if kind == FAILED {
+            return Err(format!(
+                "`{name}`: the kind `{kind}` is taken: the hub says it of a request"
+            ));
+        }
+    }
+    Ok(raw.values.clone())
 }
 
 impl Range {
@@ -433,6 +490,9 @@ fn shorten(text: &str) -> String {
     shown
 }
 
+/// The kind of event that is the hub's own: a request that came to nothing.
+pub(crate) const FAILED: &str = "failed";
+
 /// What every device answers besides its properties.
 const VERBS: [&str; 3] = ["set", "get", "describe"];
 
@@ -449,6 +509,32 @@ mod tests {
             .read(payload.as_bytes(), None, Some("ON"))
             .map(|value| value.as_text().to_owned())
             .map_err(|rejection| rejection.status.code())
+    }
+
+    #[test]
+    fn an_event_has_kinds_and_no_state() {
+        let bell = declare(r#"{"type": "event", "values": ["press", "double"], "title": "Bell"}"#);
+        assert!(bell.has_event("double") && !bell.has_event("triple"));
+        assert!(!bell.retained && bell.not_readable().is_some());
+        let described =
+            serde_json::json!({"type": "event", "values": ["press", "double"], "title": "Bell"});
+        assert_eq!(bell.describe(), described);
+        assert_eq!(bell.read(b"press", None, None).unwrap_err().status, Status::Unprocessable);
+        assert_eq!(
+            bell.read_json(&"press".into(), None).unwrap_err().status,
+            Status::Unprocessable
+        );
+        assert!(bell.read_state("press").is_err());
+        for wrong in [
+            r#"{"type": "event"}"#,
+            r#"{"type": "event", "values": ["failed"]}"#,
+            r#"{"type": "event", "values": ["Press"]}"#,
+            r#"{"type": "event", "values": [""]}"#,
+            r#"{"type": "event", "values": ["press"], "access": "rw"}"#,
+            r#"{"type": "event", "values": ["press"], "retained": true}"#,
+        ] {
+            assert!(Declaration::parse("bell", wrong.as_bytes()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -49,6 +49,9 @@
  *      "min": .., "max": .., "step": .., "values": [..], "retained": true, "idempotent": true}; type is required,
  *     access defaults to "rw", retained and idempotent to true. A switch is ON or OFF. Names are [a-z0-9_]+;
  *     "set", "get", "describe" and "status" are taken.
+ *     {"type": "event", "values": [..], "title": ..} (1.1) declares what happens at once and has no state, such as a
+ *     button; values are its kinds, [a-z0-9_]+ each, "failed" is taken. Hosts before 1.1 refuse such a declaration:
+ *     leave it out where init's host has an older abi_minor.
  * ABSENCE
  *  A1 on_absence tells what became of the hub's will while it was away:
  *     {"generation": text, "outcome": "not-published"|"consumed"|"unconsumed"|"unknown",
@@ -60,6 +63,11 @@
  *     reason and since when, and the host answers reads with 503 and the last known value. Commands still come, and are
  *     answered as the plugin says; HEARTH_ERR_UNREACHABLE is a 503. A new instance is reachable, and may say
  *     otherwise within create. Neither call is about a command at hand.
+ * EVENTS
+ *  E1 event(host, property, kind) of the host's extension hearth.event/1 (1.1) says that something has happened now, of a
+ *     property of type event and one of its kinds; else HEARTH_ERR_INVALID. It goes to whoever listens at that time
+ *     and is not kept. Of more than 5 a second (10 at once), some are left out: HEARTH_OK all the same, and the next
+ *     one tells how many. Requests for such a property are answered by the host.
  * FAILURE
  *  F1 No exception or panic may leave a function of either table.
  *  F2 HEARTH_ERR_PANIC (or an error from create) makes the host destroy the instance and re-create it with back-off.
@@ -85,6 +93,7 @@ enum { HEARTH_LOG_ERROR = 1, HEARTH_LOG_WARN, HEARTH_LOG_INFO, HEARTH_LOG_DEBUG,
 #define HEARTH_TIMER_CANCEL       UINT64_MAX
 #define HEARTH_EXT_STATE          "hearth.state/1"
 #define HEARTH_EXT_REACH          "hearth.reach/1"
+#define HEARTH_EXT_EVENT          "hearth.event/1"
 
 typedef struct hearth_slice { const uint8_t *ptr; size_t len; } hearth_slice;
 #define HEARTH_S(lit) { (const uint8_t *)(lit), sizeof(lit) - 1 }
@@ -178,6 +187,13 @@ typedef struct hearth_ext_reach {
   int32_t (*unreachable)(const hearth_host *host, hearth_slice reason);
   int32_t (*reachable)(const hearth_host *host);
 } hearth_ext_reach;
+
+/* Likewise; see E1. */
+typedef struct hearth_ext_event {
+  uint32_t struct_size;
+  uint32_t reserved;
+  int32_t (*event)(const hearth_host *host, hearth_slice property, hearth_slice kind);
+} hearth_ext_event;
 
 #if defined(__GNUC__)
 #define HEARTH_EXPORT __attribute__((visibility("default")))

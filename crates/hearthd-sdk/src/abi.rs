@@ -127,7 +127,7 @@ unsafe impl Growing for Entry {
 
 mod reports;
 
-pub use reports::{EXT_REACH, ExtReach};
+pub use reports::{EXT_EVENT, EXT_REACH, ExtEvent, ExtReach};
 
 /// A borrowed run of bytes, valid until the callee returns (M1).
 #[repr(C)]

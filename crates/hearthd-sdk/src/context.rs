@@ -33,6 +33,18 @@ impl Context {
         }
     }
 
+    /// Says that something has happened now, of a property of type event and one of its kinds (E1).
+    ///
+    /// The hub publishes it on the device's event topic at QoS 1, not retained (MQTT 3.3.1.3), to whoever listens now:
+    /// `{"event": KIND, "property": PROPERTY}`. Of more than 5 a second, 10 at once, some are left out, and the next one
+    /// says how many. What is not declared is not published and leaves a line in the log.
+    pub fn event(&self, property: &str, kind: &str) {
+        let status = self.host.event(property, kind);
+        if status != abi::OK && status != abi::ERR_GONE {
+            tracing::warn!(property, kind, status, "the hub refused an event");
+        }
+    }
+
     /// Says that the device cannot reach what it stands for, and why (R1).
     ///
     /// Its status becomes `unreachable` with the reason and since when, and reads are answered 503 with the last known

@@ -228,6 +228,11 @@ impl<D: Device> TestDevice<D> {
         self.hub.state().published.clone()
     }
 
+    /// Returns the events since the beginning or since the last call, property and kind, in order.
+    pub fn take_events(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.hub.state().events)
+    }
+
     /// Returns why the device cannot reach what it stands for; none where it can.
     pub fn unreachable(&self) -> Option<String> {
         self.hub.state().unreachable.clone()
@@ -313,6 +318,7 @@ struct TestState {
     refused: Vec<(String, String)>,
     replies: BTreeMap<u64, Reply>,
     unreachable: Option<String>,
+    events: Vec<(String, String)>,
     logs: Vec<String>,
 }
 
@@ -396,6 +402,15 @@ impl Script for Hub {
 
     fn now_ms(&self) -> u64 {
         self.state().now_ms
+    }
+
+    fn event(&self, name: &str, kind: &str) -> i32 {
+        let property = self.properties.iter().find(|property| property.name() == name);
+        let fits = property.is_some_and(|property| property.has_event(kind));
+        let mut state = self.state();
+        let list = if fits { &mut state.events } else { &mut state.refused };
+        list.push((name.to_owned(), kind.to_owned()));
+        if fits { abi::OK } else { abi::ERR_INVALID }
     }
 
     fn reach(&self, reason: Option<String>) -> i32 {

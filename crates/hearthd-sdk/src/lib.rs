@@ -50,6 +50,7 @@
 //! | [`Property::choice`] | `&str`, one of the words | `heat` |
 //! | [`Property::text`] | `&str`, UTF-8 | as it is |
 //! | [`Property::json`] | `serde_json::Value` | JSON |
+//! | [`Property::event`] | no value: [`Context::event`] | JSON, on the event topic |
 //!
 //! Numbers are in the declared unit. The hub checks each value against the declaration, in both directions, so a device
 //! sees none that does not fit, and neither does a requester.

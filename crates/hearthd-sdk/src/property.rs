@@ -28,6 +28,7 @@ enum Shape {
     Choice(Vec<String>),
     Text,
     Json,
+    Event(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,6 +71,15 @@ impl Property {
     /// Declares a JSON document, [`Value::Json`]; its Content Type is `application/json` (MQTT 3.3.2.3.9).
     pub fn json(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Json)
+    }
+
+    /// Declares what happens at once and has no state, such as a button or a doorbell, with its kinds of event (E1).
+    ///
+    /// Kinds are of `a-z`, `0-9` and `_`; `failed` is taken. [`Context::event`](crate::Context::event) says that one has
+    /// happened. It can be neither read nor set. A hub of version 1.0 of the ABI gets a device without it.
+    pub fn event(name: impl Into<String>, kinds: &[&str]) -> Self {
+        let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        Self { access: Access::Read, retained: false, ..Self::new(name, Shape::Event(kinds)) }
     }
 
     /// Sets the least and the greatest value of an integer or a number.
@@ -153,7 +163,7 @@ impl Property {
             max: bounds.map(|(_, max)| json(max)),
             step: self.step.filter(|_| numeric).map(json),
             values: match &self.shape {
-                Shape::Choice(values) => Some(values),
+                Shape::Choice(values) | Shape::Event(values) => Some(values),
                 Shape::Switch | Shape::Integer | Shape::Number | Shape::Text | Shape::Json => None,
             },
             retained: self.retained,
@@ -177,11 +187,43 @@ impl Property {
             Some("the least value is above the greatest")
         } else if self.step.is_some_and(|step| step <= 0.0) {
             Some("the step is not above 0")
-        } else if matches!(&self.shape, Shape::Choice(values) if values.is_empty()) {
-            Some("a choice has at least one value")
         } else {
-            None
+            self.mistake_of_values()
         }
+    }
+
+    fn mistake_of_values(&self) -> Option<&'static str> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let is_kind = |kind: &String| !kind.is_empty() && kind.chars().all(fits);
+        match &self.shape {
+            Shape::Choice(values) if values.is_empty() => Some("a choice has at least one value"),
+            Shape::Event(kinds) if kinds.is_empty() => Some("an event has at least one kind"),
+            Shape::Event(kinds) if !kinds.iter().all(is_kind) => {
+                Some("a kind of event is of a-z, 0-9 and _")
+            }
+            Shape::Event(kinds) if kinds.iter().any(|kind| kind == "failed") => {
+                Some("the kind `failed` is taken: it is what the hub says of a request")
+            }
+            Shape::Event(_) if self.access != Access::Read || self.retained => {
+                Some("an event has no state, and cannot be set")
+            }
+            Shape::Switch
+            | Shape::Integer
+            | Shape::Number
+            | Shape::Choice(_)
+            | Shape::Text
+            | Shape::Json
+            | Shape::Event(_) => None,
+        }
+    }
+
+    pub(crate) fn is_event(&self) -> bool {
+        matches!(self.shape, Shape::Event(_))
+    }
+
+    /// Returns whether it is an event that has this kind.
+    pub(crate) fn has_event(&self, kind: &str) -> bool {
+        matches!(&self.shape, Shape::Event(kinds) if kinds.iter().any(|known| known == kind))
     }
 
     pub(crate) fn readable(&self) -> bool {
@@ -200,6 +242,7 @@ impl Property {
             Shape::Number => text.parse().ok().filter(|n: &f64| n.is_finite()).map(Value::Number),
             Shape::Choice(_) | Shape::Text => Some(Value::Text(text.to_owned())),
             Shape::Json => serde_json::from_str(text).ok().map(Value::Json),
+            Shape::Event(_) => None,
         }
     }
 
@@ -214,6 +257,7 @@ impl Property {
             Shape::Number => json.as_f64().map(Value::Number),
             Shape::Choice(_) | Shape::Text => json.as_str().map(|t| Value::Text(t.to_owned())),
             Shape::Json => Some(Value::Json(json.clone())),
+            Shape::Event(_) => None,
         }
     }
 
@@ -264,7 +308,7 @@ impl Property {
                 let value = values.iter().find(|value| value.eq_ignore_ascii_case(text))?;
                 Some(Value::Text(value.clone()))
             }
-            Shape::Text | Shape::Json => self.value_of_text(text),
+            Shape::Text | Shape::Json | Shape::Event(_) => self.value_of_text(text),
         }
     }
 
@@ -306,6 +350,7 @@ impl Shape {
             Self::Choice(_) => "enum",
             Self::Text => "text",
             Self::Json => "json",
+            Self::Event(_) => "event",
         }
     }
 }

@@ -52,6 +52,11 @@ pub(crate) fn set_plugin_host(host: HostRef) {
     let _ = PLUGIN_HOST.set(host);
 }
 
+/// Returns whether the plugin's host knows declarations of type event; without a host, nobody reads them.
+pub(crate) fn host_knows_events() -> bool {
+    PLUGIN_HOST.get().is_none_or(|host| host.knows_events())
+}
+
 /// Returns the host of the device in whose callback the thread is.
 pub(crate) fn device_host() -> Option<HostRef> {
     SCOPE.try_with(Cell::get).ok().flatten().map(|scope| scope.host)

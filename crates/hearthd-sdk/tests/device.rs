@@ -50,6 +50,7 @@ impl Device for Probe {
             Property::choice("speed", &["low", "high"]),
             Property::json("report").read_only(),
             Property::switch("press").write_only(),
+            Property::event("bell", &["press", "double"]).title("Doorbell"),
         ]
     }
 
@@ -79,6 +80,11 @@ impl Device for Probe {
                 return Err(Failure::unreachable("the bus is silent"));
             }
             Some("found") => self.context.reachable(),
+            Some("ring") => {
+                self.context.event("bell", "press");
+                self.context.event("bell", "double");
+            }
+            Some("ring wrongly") => self.context.event("bell", "triple"),
             Some("thread") => {
                 let (context, deferred) = (self.context.clone(), self.context.defer());
                 thread::spawn(move || {
@@ -352,6 +358,23 @@ fn a_device_says_what_it_cannot_reach_and_a_new_one_has_said_nothing() {
 }
 
 #[test]
+fn an_event_is_told_as_it_was_declared_and_is_no_state() {
+    let mut device = device();
+    assert!(device.set("mode", "ring").is_done());
+    let event = |kind: &str| ("bell".to_owned(), kind.to_owned());
+    assert_eq!(device.take_events(), [event("press"), event("double")]);
+    assert_eq!((device.take_events(), device.published("bell")), (Vec::new(), None));
+    let failure = failed(device.set("bell", "press"));
+    assert_eq!(failure, (FailureKind::Invalid, "bell: read-only".to_owned()));
+}
+
+#[test]
+#[should_panic(expected = "published against its declaration: [(\"bell\", \"triple\")]")]
+fn an_event_of_another_kind_fails_the_test() {
+    device().set("mode", "ring wrongly");
+}
+
+#[test]
 #[should_panic(expected = "published against its declaration")]
 fn a_value_outside_of_its_declaration_fails_the_test() {
     device().set("mode", "mistake");
@@ -372,9 +395,9 @@ fn a_thread_of_the_device_logs_and_any_error_is_a_failure() {
 
 #[test]
 fn a_declaration_that_the_hub_would_refuse_fails_the_test() {
-    let problems = TestDevice::<Misdeclared>::try_new(json!({})).expect_err("six mistakes");
+    let problems = TestDevice::<Misdeclared>::try_new(json!({})).expect_err("nine mistakes");
     let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(paths, ["Power", "get", "level", "speed", "mode", "fine"]);
+    assert_eq!(paths, ["Power", "get", "level", "speed", "mode", "fine", "bell", "horn", "gong"]);
 }
 
 /// Declares what no hub takes.
@@ -394,6 +417,9 @@ impl Device for Misdeclared {
             Property::text("mode").range(1, 9),
             Property::text("fine"),
             Property::text("fine"),
+            Property::event("bell", &[]),
+            Property::event("horn", &["press", "failed"]),
+            Property::event("gong", &["Press"]),
         ]
     }
 

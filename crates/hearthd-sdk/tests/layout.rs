@@ -76,6 +76,7 @@ fn facts() -> Facts {
         Entry = hearth_entry { prefix, init, kinds }
         ExtState = hearth_ext_state { struct_size, reserved, save }
         ExtReach = hearth_ext_reach { struct_size, reserved, unreachable, reachable }
+        ExtEvent = hearth_ext_event { struct_size, reserved, event }
     }
     constants! { facts;
         ABI_MAJOR = HEARTH_ABI_MAJOR, ABI_MINOR = HEARTH_ABI_MINOR,

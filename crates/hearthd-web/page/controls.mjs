@@ -1,6 +1,6 @@
 // One control for each property, by its declared type. What comes from the wire becomes text, never HTML.
 
-import { known, quantity, say, why } from './words.mjs';
+import { known, quantity, say, time, why } from './words.mjs';
 
 let lastId = 0;
 
@@ -30,7 +30,8 @@ export function inWords(declaration, value) {
 
 /**
  * Makes the control of a property. `want(payload)` and `again(ask)` are what it asks for. Returns its element, and
- * `update(value, ask, next, isUsable)`, which shows what is confirmed, and what became of the last request.
+ * `update(value, ask, next, isUsable)`, which shows what is confirmed, and what became of the last request; `at` is when an
+ * event happened.
  */
 export function control(name, declaration, { want, again, title = known(declaration.title ?? name), look = '' }) {
   const id = `c${++lastId}`;
@@ -41,12 +42,12 @@ export function control(name, declaration, { want, again, title = known(declarat
   button.addEventListener('click', () => last && again(last));
   const label = input.labelled ? h('label', { for: id, class: 'title' }, title) : h('span', { class: 'title' }, title);
   const element = h('div', { class: `control ${input.look ?? ''} ${look}` }, label, ...input.elements, h('div', { class: 'outcome' }, note, button));
-  const update = (value, ask, next, isUsable) => {
+  const update = (value, ask, next, isUsable, at) => {
     last = ask;
     const state = ask && ask.state !== 'done' ? ask.state : 'confirmed';
     element.dataset.state = isUsable || state === 'asking' ? state : 'unknown';
     element.setAttribute('aria-busy', state === 'asking');
-    input.update(value, isUsable);
+    input.update(value, isUsable, at);
     const wanted = ask && inWords(declaration, ask.payload);
     const words = {
       asking: () => say('asking', wanted) + (next === undefined ? '' : `, ${say('next', inWords(declaration, next))}`),
@@ -62,6 +63,7 @@ export function control(name, declaration, { want, again, title = known(declarat
 
 /** Returns which input a property gets. */
 export function kindOf(name, { type, access, values, min, max, step }) {
+  if (type === 'event') return 'happened';
   if (access === 'r') return type === 'json' ? 'json' : 'value';
   if (access === 'w') {
     if (type === 'enum') return 'buttons';
@@ -88,6 +90,11 @@ const INPUTS = {
   value(id, declaration) {
     const output = h('span', { class: 'value', id });
     return { elements: [output], update: (value) => write(output, inWords(declaration, value)) };
+  },
+  happened(id) {
+    const output = h('span', { class: 'value', id });
+    const update = (value, isUsable, at) => write(output, value === undefined ? say('never-happened') : `${known(value)}, ${time(at)}`);
+    return { elements: [output], update };
   },
   json(id) {
     const output = h('pre', { class: 'json', id, tabindex: 0 });

@@ -23,7 +23,7 @@ export function card(home, device) {
   return { element, update };
 }
 
-const isUsable = (home, device) => home.isOnline && !home.away(device);
+const isUsable = (home, device) => home.isOnline && home.isAskable(device);
 
 /** Returns why what is shown may not be so. */
 function statusOf(home, device) {
@@ -34,7 +34,9 @@ function statusOf(home, device) {
     const { since, isExact } = home.hubs.get(device.hub);
     return `${say('hub-away-short')} ${say('unknown-since', isExact ? time(since) : say('before', time(since)))}`;
   }
-  const words = away === 'failed' ? say('failed_device') : isWord(away) ? say(away) : away;
+  const words = away === 'failed' ? say('failed_device')
+    : away === 'unreachable' && device.since ? say('unreachable-since', time(device.since))
+      : isWord(away) ? say(away) : away;
   return device.reason ? `${words} ${device.reason}` : words;
 }
 
@@ -54,7 +56,7 @@ function controls(home, device, { shown = [], looks = {} } = {}) {
     elements: made.map(([, { element }]) => element),
     update: () => made.forEach(([name, { element, update }]) => {
       element.hidden = isQuiet(name);
-      update(device.values.get(name), home.latest(device.id, name), home.next(device.id, name), isUsable(home, device));
+      update(device.values.get(name), home.latest(device.id, name), home.next(device.id, name), isUsable(home, device), device.times.get(name));
     }),
   };
 }

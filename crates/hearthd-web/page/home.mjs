@@ -106,7 +106,7 @@ export class Home {
     if (!this.isOnline || now < this.#lookAgain) return;
     this.#lookAgain = now + AGAIN * 1000;
     for (const device of this.devices.values()) {
-      if (!device.properties && device.status && !this.away(device)) this.#describe(device.id);
+      if (!device.properties && device.status && this.isAskable(device)) this.#describe(device.id);
     }
   }
 
@@ -146,6 +146,9 @@ export class Home {
     if (hub && !hub.online) return 'hub-away';
     return device.status && device.status !== 'ready' ? device.status : null;
   }
+
+  /** Returns whether requests to a device are of use: one that is out of reach still tries. */
+  isAskable(device) { return [null, 'unreachable'].includes(this.away(device)); }
 
   saved() {
     return { asks: [...this.#open.values()].filter((ask) => ask.person), clientId: this.clientId };
@@ -238,9 +241,9 @@ export class Home {
   #discover(hub) {
     if (!this.hubs.get(hub)?.online) return;
     this.#look(hub, 'devices', (list) => {
-      for (const { id, state, reason, properties, room } of list) {
+      for (const { id, state, reason, since, properties, room } of list) {
         const device = this.#device(id);
-        Object.assign(device, { hub, status: state, reason, room: room ?? device.room });
+        Object.assign(device, { hub, status: state, reason, since: dated(since), room: room ?? device.room });
         for (const [name, value] of Object.entries(properties)) {
           if (!device.values.has(name)) device.values.set(name, typeof value === 'string' ? value : JSON.stringify(value));
         }
@@ -262,7 +265,7 @@ export class Home {
 
   #device(id) {
     if (!this.devices.has(id)) {
-      this.devices.set(id, { id, name: id, values: new Map(), properties: null, problem: '' });
+      this.devices.set(id, { id, name: id, values: new Map(), times: new Map(), properties: null, problem: '' });
       this.#describe(id);
     }
     return this.devices.get(id);
@@ -273,10 +276,11 @@ export class Home {
       if (!content) return this.devices.delete(id);
       const device = this.#device(id);
       const changed = device.status !== content;
-      Object.assign(device, { status: content, hub: user.get('hub') ?? device.hub });
-      // Why it is not ready, the hub says in its list.
-      if (changed) device.reason = '';
-      if (changed && content !== 'ready' && device.hub) this.#discover(device.hub);
+      const reason = user.get('reason');
+      Object.assign(device, { status: content, hub: user.get('hub') ?? device.hub, since: dated(user.get('since')) });
+      if (changed || reason) device.reason = reason ?? '';
+      // Else, why it is not ready, the hub says in its list.
+      if (changed && content !== 'ready' && !reason && device.hub) this.#discover(device.hub);
     } else if (this.devices.has(id) || content) {
       const device = this.#device(id);
       if (name === 'problem') device.problem = content;
@@ -315,7 +319,14 @@ export class Home {
   }
 
   #event(device, content) {
-    this.events.unshift({ at: this.#world.now(), device, ...(parsed(content) ?? { event: content }) });
+    const event = { at: this.#world.now(), device, ...(parsed(content) ?? { event: content }) };
+    this.events.unshift(event);
+    const known = this.devices.get(device);
+    // A property of type event has no state: what is shown of it is what happened last.
+    if (known?.properties?.[event.property]?.type === 'event' && typeof event.event === 'string' && event.event !== 'failed') {
+      known.values.set(event.property, event.event);
+      known.times.set(event.property, event.at);
+    }
     this.events.length = Math.min(this.events.length, RING);
   }
 }
@@ -323,10 +334,16 @@ export class Home {
 /** Returns the declarations that make sense. */
 function understood(properties) {
   const isNumber = (value) => value === undefined || typeof value === 'number';
-  const makesSense = ({ type, access, values, min, max, step }) => ['switch', 'integer', 'number', 'enum', 'text', 'json'].includes(type)
-    && ['r', 'w', 'rw'].includes(access) && [min, max, step].every(isNumber)
+  const makesSense = ({ type, access, values, min, max, step }) => (type === 'event' || ['switch', 'integer', 'number', 'enum', 'text', 'json'].includes(type)
+    && ['r', 'w', 'rw'].includes(access)) && [min, max, step].every(isNumber)
     && (type !== 'enum' || (Array.isArray(values) && values.every((value) => typeof value === 'string')));
   return Object.fromEntries(Object.entries(properties).filter(([, declaration]) => declaration && makesSense(declaration)));
+}
+
+/** Returns a time in milliseconds; none where it is none. */
+function dated(text) {
+  const at = Date.parse(text ?? '');
+  return Number.isNaN(at) ? null : at;
 }
 
 function parsed(content) {

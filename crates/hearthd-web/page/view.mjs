@@ -2,7 +2,7 @@
 
 import { h, write } from './controls.mjs';
 import { asked, card } from './faces.mjs';
-import { say, time, why } from './words.mjs';
+import { known, say, time, why } from './words.mjs';
 
 export class View {
   #home; #root; #cards = new Map(); #order = '';
@@ -91,6 +91,8 @@ export function outcome(ask) {
 function eventWords(home, { device, event, property, payload, message, status }) {
   const name = home.devices.get(device)?.name ?? device;
   if (event === 'failed') return `${name}, ${say('event-failed', property, payload, why({ status, message }))}`;
+  const title = property && (home.devices.get(device)?.properties?.[property]?.title ?? property);
+  if (title && typeof event === 'string') return `${name}, ${known(title)}: ${known(event)}`;
   return `${name}: ${typeof event === 'string' ? event : JSON.stringify(event)}`;
 }
 

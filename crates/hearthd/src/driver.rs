@@ -235,6 +235,7 @@ impl Driver {
                 }
                 Input::State(state)
             }
+            DeviceEvent::Happened(happened) => Input::Happened(happened),
             DeviceEvent::Saved { device, state } => Input::Saved { device, state: state.into() },
         }
     }

@@ -89,6 +89,7 @@ impl Device for Rogue {
             Property::integer("mark").read_only(),
             Property::integer("level").range(0, 100).read_only(),
             Property::text("note").read_only().not_retained(),
+            Property::event("bell", &["press", "double"]),
         ];
         if config.more {
             properties.push(Property::switch("more").read_only());

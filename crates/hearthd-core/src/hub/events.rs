@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 
 use super::{Hub, telling::Telling};
-use crate::{Answer, Message, Notice, Now, QoS, RequestFailure, outbox::Kind, requests::Origin};
+use crate::property::FAILED;
+use crate::{Answer, Notice, Now, RequestFailure, requests::Origin};
 
 /// How much of what strangers cause was told.
 #[derive(Debug, Default)]
@@ -84,9 +85,9 @@ impl Hub {
         reason: Option<&str>,
         message: &str,
     ) {
-        let Some(prefix) = self.connection().map(|connection| connection.prefix.clone()) else {
+        if self.connection().is_none() {
             return;
-        };
+        }
         if !self.config.devices.contains_key(&*failed.device) {
             return;
         }
@@ -97,7 +98,7 @@ impl Hub {
         }
         self.told.next_event = earliest + EVENT_INTERVAL;
         let mut event = json!({
-            "event": "failed",
+            "event": FAILED,
             "property": &*failed.property,
             "payload": excerpt(failed.payload, LONGEST_PAYLOAD),
             "status": status,
@@ -109,17 +110,7 @@ impl Hub {
         if self.told.events_left_out > 0 {
             event["left_out"] = std::mem::take(&mut self.told.events_left_out).into();
         }
-        let topic = self.config.topics.event.build(prefix.as_ref(), &[("device", &failed.device)]);
-        let message = Message {
-            topic,
-            payload: event.to_string().into(),
-            qos: QoS::AtLeastOnce,
-            utf8: true,
-            content_type: Some("application/json".into()),
-            user_properties: vec![self.introduction_of_hub()],
-            ..Message::default()
-        };
-        self.send(message, Kind::Event, Some(now.monotonic + EVENT_EXPIRY));
+        self.send_event(now, &failed.device, &event);
     }
 
     /// Says which hub has published a message.
@@ -142,5 +133,5 @@ const EVENT_INTERVAL: Duration = Duration::from_millis(200);
 /// How much of that time may be used up in advance.
 const EVENT_BURST: Duration = Duration::from_secs(2);
 /// How long an event is of interest.
-const EVENT_EXPIRY: Duration = Duration::from_secs(60);
+pub(super) const EVENT_EXPIRY: Duration = Duration::from_secs(60);
 const LONGEST_PAYLOAD: usize = 128;

@@ -10,6 +10,7 @@ mod evidence;
 mod fence;
 mod filters;
 mod guarding;
+mod happenings;
 mod holding;
 mod limits;
 mod policy;
@@ -300,6 +301,7 @@ impl Hub {
             Input::StoreFailed { revision, error } => self.on_store_failed(now, revision, error),
             Input::Answered { request, answer } => self.on_answered(now, request, answer),
             Input::State(state) => self.on_state(state),
+            Input::Happened(happened) => self.on_happened(now, &happened),
             Input::Saved { device, state } => self.on_saved(device, state),
             Input::Devices(devices) => {
                 self.config.devices = devices;

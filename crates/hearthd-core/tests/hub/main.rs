@@ -4,6 +4,7 @@ mod connecting;
 mod denied;
 mod flood;
 mod guards;
+mod happenings;
 mod journal;
 mod limits;
 mod repeats;

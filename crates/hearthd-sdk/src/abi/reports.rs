@@ -19,6 +19,22 @@ pub struct ExtReach {
     pub reachable: unsafe extern "C" fn(*const Host) -> i32,
 }
 
+/// The extension of the host through which a device says that something has happened (E1).
+pub const EXT_EVENT: &str = "hearth.event/1";
+
+/// [`EXT_EVENT`] of a host.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ExtEvent {
+    /// Size of this struct as the host knows it.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Says that something of this kind has happened at a property of type event.
+    pub event: unsafe extern "C" fn(*const Host, property: Slice, kind: Slice) -> i32,
+}
+
 growing! {
     ExtReach up to reachable: usize, 24 or 16 bytes;
+    ExtEvent up to event: usize, 16 or 12 bytes;
 }

@@ -114,7 +114,8 @@ unsafe extern "C" fn describe<D: Device>(config: Slice, properties: Sink) -> i32
         // SAFETY: the host lends the configuration for this call (M1).
         let config = unsafe { config.bytes() };
         let Ok(config) = read_config::<D>(config) else { return abi::ERR_INVALID };
-        for property in D::properties(&config) {
+        let declared = D::properties(&config).into_iter();
+        for property in declared.filter(|p| !p.is_event() || scope::host_knows_events()) {
             let declaration = property.declaration();
             // SAFETY: the sink is this callback's.
             unsafe { sink::put(properties, property.name(), declaration.as_bytes()) };

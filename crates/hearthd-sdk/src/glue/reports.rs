@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use super::HostRef;
-use crate::abi::{self, ExtReach, Growing, Slice};
+use crate::abi::{self, ExtEvent, ExtReach, Growing, Slice};
 
 impl HostRef {
     /// Says that the device cannot reach what it stands for (R1).
@@ -18,6 +18,23 @@ impl HostRef {
         let Some(reach) = self.reach() else { return abi::ERR_UNSUPPORTED };
         // SAFETY: the table is the function's own.
         unsafe { (reach.reachable)(self.0) }
+    }
+
+    /// Says that something has happened at a property of type event (E1).
+    pub(crate) fn event(self, property: &str, kind: &str) -> i32 {
+        const _: () =
+            assert!(size_of::<ExtEvent>() == ExtEvent::FIRST_SIZE, "no pointer may be zero");
+        // SAFETY: the extension of this name is such a table.
+        let table: Option<ExtEvent> = unsafe { self.extension(c"hearth.event/1") };
+        let Some(table) = table else { return abi::ERR_UNSUPPORTED };
+        let (property, kind) = (Slice::new(property.as_bytes()), Slice::new(kind.as_bytes()));
+        // SAFETY: the table is the function's own, and the slices outlive the call (M1).
+        unsafe { (table.event)(self.0, property, kind) }
+    }
+
+    /// Returns whether the host knows declarations of type event.
+    pub(crate) fn knows_events(self) -> bool {
+        self.0.abi_minor >= 1
     }
 
     fn reach(self) -> Option<ExtReach> {

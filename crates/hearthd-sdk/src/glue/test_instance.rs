@@ -23,6 +23,7 @@ pub(crate) trait Script: Send + Sync {
     fn now_ms(&self) -> u64;
     /// Takes why the device cannot reach what it stands for; none where it can.
     fn reach(&self, reason: Option<String>) -> i32;
+    fn event(&self, property: &str, kind: &str) -> i32;
 }
 
 /// Checks a configuration through the table.

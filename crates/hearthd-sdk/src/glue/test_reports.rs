@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_void};
 
 use super::test_instance::{Script, script};
 use super::text;
-use crate::abi::{self, ExtReach, Host, Slice};
+use crate::abi::{self, ExtEvent, ExtReach, Host, Slice};
 
 /// Looks up an extension of the harness's host.
 pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char) -> *const c_void {
@@ -14,6 +14,7 @@ pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char)
     // SAFETY: the SDK passes a NUL-terminated name.
     match unsafe { CStr::from_ptr(id) }.to_str() {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
+        Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
         Ok(_) | Err(_) => std::ptr::null(),
     }
 }
@@ -21,6 +22,18 @@ pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char)
 #[expect(clippy::cast_possible_truncation, reason = "the table has 24 bytes")]
 static REACH: ExtReach =
     ExtReach { struct_size: size_of::<ExtReach>() as u32, reserved: 0, unreachable, reachable };
+
+#[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
+static EVENT: ExtEvent = ExtEvent { struct_size: size_of::<ExtEvent>() as u32, reserved: 0, event };
+
+unsafe extern "C" fn event(host: *const Host, property: Slice, kind: Slice) -> i32 {
+    // SAFETY: the SDK passes the host it was given.
+    let Some(script) = (unsafe { script(host) }) else { return abi::ERR_GONE };
+    // SAFETY: the SDK lends the name for this call (M1).
+    let property = unsafe { text(property) };
+    // SAFETY: the SDK lends the kind for this call (M1).
+    script.event(&property, &unsafe { text(kind) })
+}
 
 unsafe extern "C" fn unreachable(host: *const Host, reason: Slice) -> i32 {
     // SAFETY: the SDK passes the host it was given.

@@ -217,12 +217,33 @@ test('a retained offline tells no time but that of an end in order', () => {
   }
 });
 
-test('a device that is not ready cannot be asked', () => {
+test('a device that is not ready cannot be asked, but for one that is out of reach', () => {
   const { home, lamp, message } = withLamp();
+  message('state/lamp/status', 'failed', { hub: 'pi' });
+  assert.deepEqual([home.away(lamp), home.isAskable(lamp)], ['failed', false]);
+  message('state/lamp/status', 'unreachable', { hub: 'pi', reason: 'no answer', since: '2026-11-28T13:05:00Z' });
+  assert.deepEqual([home.away(lamp), home.isAskable(lamp)], ['unreachable', true]);
+  assert.deepEqual([lamp.reason, lamp.since], ['no answer', Date.parse('2026-11-28T13:05:00Z')]);
+  assert.equal(lamp.values.get('power'), 'OFF', 'what was last known');
+  message('state/lamp/status', 'unreachable', { hub: 'pi', reason: 'no route', since: '2026-11-28T13:05:00Z' });
+  assert.equal(lamp.reason, 'no route');
+  message('state/lamp/status', 'ready', { hub: 'pi' });
+  assert.deepEqual([home.away(lamp), lamp.reason, lamp.since], [null, '', null]);
   message('state/lamp/status', 'unreachable', { hub: 'pi' });
-  assert.equal(home.away(lamp), 'unreachable');
   message('state/lamp/problem', 'refused: still ON');
   assert.equal(lamp.problem, 'refused: still ON');
+});
+
+test('of a button the last event is shown, and no state', () => {
+  const { home, lamp, message } = withLamp();
+  lamp.properties.bell = { type: 'event', values: ['press', 'double'] };
+  message('event/lamp', JSON.stringify({ event: 'failed', property: 'bell' }));
+  message('event/lamp', JSON.stringify({ event: 'press', property: 'power' }));
+  assert.equal(lamp.values.has('bell'), false);
+  message('event/lamp', JSON.stringify({ event: 'press', property: 'bell' }));
+  message('event/lamp', JSON.stringify({ event: 'double', property: 'bell' }));
+  assert.deepEqual([lamp.values.get('bell'), lamp.times.get('bell'), home.events.length], ['double', home.events[0].at, 4]);
+  assert.equal(lamp.values.get('power'), 'OFF');
 });
 
 test('rings keep the last fifty', () => {

@@ -34,6 +34,8 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn unreachable(&self, reason: &str) -> i32;
     /// Takes that it can again (R1).
     fn reachable(&self) -> i32;
+    /// Takes that something has happened (E1).
+    fn event(&self, property: &str, kind: &str) -> i32;
 }
 
 /// An answer that the plugin gave through its host.

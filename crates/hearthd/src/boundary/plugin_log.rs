@@ -101,6 +101,10 @@ impl HostCalls for PluginLog {
     fn reachable(&self) -> i32 {
         abi::ERR_GONE
     }
+
+    fn event(&self, _: &str, _: &str) -> i32 {
+        abi::ERR_GONE
+    }
 }
 
 /// Returns whether the hub's log takes lines of a level.

@@ -1,10 +1,10 @@
-//! The host's extensions through which a device tells of itself (R1): C at the front, [`HostCalls`] behind.
+//! The host's extensions through which a device tells of itself (R1, E1): C at the front, [`HostCalls`] behind.
 
 #![expect(unsafe_code, reason = "the tables are called from C with raw pointers")]
 
 use std::ffi::{CStr, c_char, c_void};
 
-use hearthd_sdk::abi::{self, ExtReach, Host, Slice};
+use hearthd_sdk::abi::{self, ExtEvent, ExtReach, Host, Slice};
 
 use super::{
     host::{HostCalls, HostTable},
@@ -22,6 +22,7 @@ pub(super) unsafe fn find(id: *const c_char) -> *const c_void {
     // SAFETY: as the caller vouches.
     match unsafe { CStr::from_ptr(id) }.to_str() {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
+        Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
         Ok(_) | Err(_) => std::ptr::null(),
     }
 }
@@ -29,6 +30,18 @@ pub(super) unsafe fn find(id: *const c_char) -> *const c_void {
 #[expect(clippy::cast_possible_truncation, reason = "the table has 24 bytes")]
 static REACH: ExtReach =
     ExtReach { struct_size: size_of::<ExtReach>() as u32, reserved: 0, unreachable, reachable };
+
+#[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
+static EVENT: ExtEvent = ExtEvent { struct_size: size_of::<ExtEvent>() as u32, reserved: 0, event };
+
+unsafe extern "C" fn event(host: *const Host, property: Slice, kind: Slice) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    let Some(calls) = (unsafe { HostTable::behind(host) }) else { return abi::ERR_GONE };
+    // SAFETY: the plugin's slices are valid during the call (M1).
+    let property = String::from_utf8_lossy(unsafe { bytes(property) });
+    // SAFETY: as above.
+    calls.event(&property, &String::from_utf8_lossy(unsafe { bytes(kind) }))
+}
 
 unsafe extern "C" fn unreachable(host: *const Host, reason: Slice) -> i32 {
     // SAFETY: the plugin passes the table that it was given.

@@ -45,9 +45,10 @@ pub(super) fn devices(common: &Asking) -> ExitCode {
     ask_hub(common, "devices", |list| {
         for device in list.as_array().into_iter().flatten() {
             let text = |key: &str| device[key].as_str().unwrap_or_default().to_owned();
-            say!("{:<24} {:<12} {:<10} {}", text("id"), text("kind"), text("state"), text("name"));
+            say!("{:<24} {:<12} {:<11} {}", text("id"), text("kind"), text("state"), text("name"));
             if device["reason"].is_string() {
-                say!("    {}", text("reason"));
+                let since = device["since"].as_str().map(|since| format!(", since {since}"));
+                say!("    {}{}", text("reason"), since.unwrap_or_default());
             }
             for (property, value) in device["properties"].as_object().into_iter().flatten() {
                 say!("    {property} = {}", plain(value));

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Answer, PropertyState, RequestId};
+use hearthd_core::{Answer, PropertyEvent, PropertyState, RequestId};
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
@@ -38,6 +38,7 @@ struct Inner {
 enum QueuedEvent {
     Answer(RequestId, Answer),
     State(PropertyState),
+    Happened(PropertyEvent),
     /// The device's newest saved state, which its queue keeps.
     Saved(String),
 }
@@ -52,6 +53,17 @@ struct DeviceQueue {
     held: VecDeque<PropertyState>,
     saved: Option<Vec<u8>>,
     left_out: Tally,
+    happenings: Happenings,
+}
+
+/// How fast things may happen at one device.
+#[derive(Debug)]
+struct Happenings {
+    bucket: Bucket,
+    /// Events in the queue.
+    queued: usize,
+    /// How many were left out since the last one that was told.
+    left_out: u64,
 }
 
 impl DeviceQueue {
@@ -62,6 +74,11 @@ impl DeviceQueue {
             held: VecDeque::new(),
             saved: None,
             left_out: Tally::default(),
+            happenings: Happenings {
+                bucket: Bucket::new(EVENTS, Instant::now()),
+                queued: 0,
+                left_out: 0,
+            },
         }
     }
 }
@@ -81,6 +98,12 @@ impl EventQueue {
     /// Reports a state that a request has brought about: the requests limit its rate.
     pub(crate) fn requested_state(&self, state: PropertyState) {
         lock(&self.inner).add_state(state, false, Instant::now());
+        self.arrived.notify_one();
+    }
+
+    /// Tells that something has happened at a device; what comes too fast is counted in the next one.
+    pub(crate) fn happened(&self, device: &str, property: &str, event: &str) {
+        lock(&self.inner).add_event(device, property, event, Instant::now());
         self.arrived.notify_one();
     }
 
@@ -147,6 +170,19 @@ impl Inner {
         }
     }
 
+    fn add_event(&mut self, device: &str, property: &str, event: &str, now: Instant) {
+        let happenings = &mut self.of_device(device).happenings;
+        if happenings.queued >= EVENTS_QUEUED || !happenings.bucket.take(now) {
+            happenings.left_out += 1;
+            return;
+        }
+        happenings.queued += 1;
+        let left_out = std::mem::take(&mut happenings.left_out);
+        let (device, property, event) = (device.into(), property.into(), event.into());
+        let happened = PropertyEvent { device, property, event, left_out };
+        self.queue.push_back(QueuedEvent::Happened(happened));
+    }
+
     fn take(&mut self, now: Instant) -> Option<DeviceEvent> {
         self.release(now);
         Some(match self.queue.pop_front()? {
@@ -154,6 +190,10 @@ impl Inner {
             QueuedEvent::State(state) => {
                 self.of_device(&state.device).queued -= 1;
                 DeviceEvent::State(state)
+            }
+            QueuedEvent::Happened(happened) => {
+                self.of_device(&happened.device).happenings.queued -= 1;
+                DeviceEvent::Happened(happened)
             }
             QueuedEvent::Saved(device) => {
                 let state = self.of_device(&device).saved.take().unwrap_or_default();
@@ -188,6 +228,10 @@ impl Inner {
 const STATES: Rate = Rate { per_second: 50, burst: 200 };
 /// States of one device on their way to the driver.
 const QUEUED_BOUND: usize = 256;
+/// What happens at one device.
+const EVENTS: Rate = Rate { per_second: 5, burst: 10 };
+/// Events of one device on their way to the driver.
+const EVENTS_QUEUED: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +253,9 @@ mod tests {
             DeviceEvent::Answered { id, .. } => format!("answer {}", id.0),
             DeviceEvent::State(PropertyState { property, payload, .. }) => {
                 format!("{property} {}", String::from_utf8_lossy(&payload))
+            }
+            DeviceEvent::Happened(PropertyEvent { property, event, left_out, .. }) => {
+                format!("{property}: {event}, {left_out} left out")
             }
             DeviceEvent::Saved { state, .. } => {
                 format!("saved {}", String::from_utf8_lossy(&state))
@@ -261,6 +308,27 @@ mod tests {
         }
         assert_eq!((inner.queue.len(), inner.by_device["lamp"].held.len()), (QUEUED_BOUND, 1));
         assert_eq!(inner.held.len(), 1);
+    }
+
+    #[test]
+    fn of_events_that_come_too_fast_the_next_one_tells_how_many_were_left_out() {
+        let (mut inner, start) = (Inner::default(), Instant::now());
+        inner.of_device("door").happenings.bucket = Bucket::new(EVENTS, start);
+        for _ in 0..100 {
+            inner.add_event("door", "bell", "press", start);
+        }
+        let told = drain(&mut inner, start);
+        assert_eq!(told, vec!["bell: press, 0 left out"; EVENTS.burst as usize]);
+        inner.add_event("lamp", "bell", "press", start);
+        assert_eq!(drain(&mut inner, start), ["bell: press, 0 left out"], "another device");
+        inner.add_event("door", "bell", "double", start + Duration::from_secs(1));
+        assert_eq!(drain(&mut inner, start), ["bell: double, 90 left out"]);
+        let mut later = start;
+        for _ in 0..1_000 {
+            later += Duration::from_secs(1);
+            inner.add_event("door", "bell", "press", later);
+        }
+        assert_eq!(inner.queue.len(), EVENTS_QUEUED, "a driver that takes nothing");
     }
 
     #[test]

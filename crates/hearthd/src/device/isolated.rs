@@ -145,6 +145,7 @@ impl Tenant for Shared {
             HostCall::Wake => self.wake(),
             HostCall::Unreachable { reason } => self.unreachable(reason),
             HostCall::Reachable => self.reachable(),
+            HostCall::Event { property, kind } => self.event(property, kind),
         };
     }
 

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Absence, Answer, PropertyState, Request, RequestId, Status};
+use hearthd_core::{Absence, Answer, PropertyEvent, PropertyState, Request, RequestId, Status};
 use serde_json::{Value as Json, json};
 use tracing::warn;
 
@@ -57,6 +57,8 @@ pub enum DeviceEvent {
     },
     /// It reported the state of a property, or the hub that of its `status`.
     State(PropertyState),
+    /// Something has happened there that is no state.
+    Happened(PropertyEvent),
     /// It has something to remember across restarts.
     Saved {
         /// Device ID.

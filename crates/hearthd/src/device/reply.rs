@@ -127,7 +127,7 @@ fn read_set(shared: &Shared, request: &Request) -> Result<ParsedRequest, Answer>
 
 /// Answers a read: with the state, or with what it last was.
 fn read(shared: &Shared, declaration: &Declaration) -> Answer {
-    let unreachable = shared.out_of_reach().filter(|_| declaration.access != Access::Write);
+    let unreachable = shared.out_of_reach().filter(|_| declaration.not_readable().is_none());
     let Some(unreachable) = unreachable else { return read_state(shared, declaration) };
     let last = shared.state(&declaration.name).map_or(Json::Null, |value| value.as_json().clone());
     out_of_reach(shared, &unreachable, last).about(&declaration.name, None)
@@ -139,8 +139,7 @@ fn out_of_reach(shared: &Shared, unreachable: &Unreachable, last: Json) -> Answe
 }
 
 fn read_state(shared: &Shared, declaration: &Declaration) -> Answer {
-    if declaration.access == Access::Write {
-        let text = format!("`{}` has no state to read", declaration.name);
+    if let Some(text) = declaration.not_readable() {
         return Answer::failure(Status::Unprocessable, text).about(&declaration.name, None);
     }
     match shared.state(&declaration.name) {

@@ -375,6 +375,15 @@ impl HostCalls for Shared {
     fn reachable(&self) -> i32 {
         self.reach(None)
     }
+
+    fn event(&self, property: &str, kind: &str) -> i32 {
+        if !self.declarations.get(property).is_some_and(|d| d.has_event(kind)) {
+            self.refuse_state(property, "the plugin has not declared such an event");
+            return abi::ERR_INVALID;
+        }
+        let heard = self.speak(|| self.events.happened(&self.config.id, property, kind));
+        if heard { abi::OK } else { abi::ERR_GONE }
+    }
 }
 
 impl DeviceHandles {

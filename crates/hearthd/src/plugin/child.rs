@@ -385,6 +385,13 @@ impl HostCalls for Remote {
     fn reachable(&self) -> i32 {
         self.send(HostCall::Reachable)
     }
+
+    fn event(&self, property: &str, kind: &str) -> i32 {
+        let fits = self.declarations.get(property).is_some_and(|d| d.has_event(kind));
+        let sent = self.send(HostCall::Event { property, kind });
+        // As with a state, the daemon says why it is refused.
+        if fits { sent } else { abi::ERR_INVALID }
+    }
 }
 
 const WATCH_STACK: usize = 64 * 1024;

@@ -73,6 +73,7 @@ pub(crate) enum HostCall<'a> {
     Wake,
     Unreachable { reason: &'a str },
     Reachable,
+    Event { property: &'a str, kind: &'a str },
 }
 
 /// What a table comes to.

@@ -1,4 +1,5 @@
-//! Devices that cannot reach what they stand for, and say so: in this process, and in others.
+//! What devices tell of themselves beside their states, in this process and in others: that they cannot reach what they
+//! stand for, and what happens.
 
 use hearthd_core::{Reason, Status};
 use serde_json::json;
@@ -87,5 +88,47 @@ fn a_contact_that_is_loose_floods_nobody_and_its_last_word_arrives() {
         let told = told.iter().filter(|event| event.starts_with("state a/status")).count();
         assert!(told < 10_000, "{told} of 20,000");
         assert_eq!(house.ask_whole("a/count", "").status, Status::Unavailable);
+    }
+}
+
+#[test]
+fn an_event_is_told_and_can_be_neither_read_nor_set() {
+    for isolation in PLACES {
+        let mut house = House::two(isolation);
+        assert_eq!(house.ask("a/job", "ring"), "204");
+        house.wait_for_event("event a/bell: press (0 left out)");
+        for job in ["ring wrongly", "ring nowhere"] {
+            assert_eq!(house.ask("a/job", job), "204");
+        }
+        assert_eq!(
+            house.ask("a/bell", ""),
+            "422 `bell` is an event and has no state: what happens goes to the device's event topic"
+        );
+        for (property, payload) in [("bell", "press"), ("set", "{\"bell\": \"press\"}")] {
+            let refused = house.ask(&format!("a/{property}"), payload);
+            assert_eq!(refused, "422 `bell` is an event, and cannot be set", "{property}");
+        }
+        let described = house.ask_whole("a/describe", "").payload;
+        let described: serde_json::Value = serde_json::from_slice(&described).expect("JSON");
+        let bell = json!({ "type": "event", "values": ["press", "double"] });
+        assert_eq!(described["properties"]["bell"], bell);
+        let all = house.ask_whole("a/get", "").payload;
+        assert!(!String::from_utf8_lossy(&all).contains("bell"), "{all:?}");
+        let told = house.take_trace();
+        let rung = told.iter().filter(|event| event.starts_with("event ")).count();
+        assert_eq!(rung, 1, "{told:?}");
+    }
+}
+
+#[test]
+fn a_bell_that_does_not_stop_is_told_now_and_then() {
+    for isolation in ["none", "process"] {
+        let mut house = House::two(isolation);
+        assert_eq!(house.ask("a/job", "ring without end"), "204");
+        assert_eq!(house.ask("b/job", "ring"), "204");
+        house.wait_for_event("event b/bell: press (0 left out)");
+        let told = house.take_trace();
+        let rung = told.iter().filter(|event| event.starts_with("event a/bell")).count();
+        assert!((1..1_000).contains(&rung), "{rung} of 10,000");
     }
 }

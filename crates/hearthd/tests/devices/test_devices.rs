@@ -13,7 +13,7 @@ use hearthd::{
     device::{DeviceEvent, Devices},
     plugin::{KindTable, Launcher, Plugins},
 };
-use hearthd_core::{Answer, PropertyState, Request, RequestId};
+use hearthd_core::{Answer, PropertyEvent, PropertyState, Request, RequestId};
 use tokio::runtime::Runtime;
 
 use crate::{hearth_plugin_entry_v1, probe::Strings};
@@ -294,6 +294,9 @@ pub(crate) fn told(event: &DeviceEvent) -> String {
             let reason = details.iter().find(|(name, _)| name == "reason");
             let reason = reason.map(|(_, reason)| format!(" ({reason})")).unwrap_or_default();
             format!("state {device}/{property}: {}{retained}{reason}", text(payload))
+        }
+        DeviceEvent::Happened(PropertyEvent { device, property, event, left_out }) => {
+            format!("event {device}/{property}: {event} ({left_out} left out)")
         }
         DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
     }
