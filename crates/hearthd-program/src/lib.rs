@@ -5,6 +5,8 @@
 #![deny(missing_docs)]
 
 mod capture;
+#[cfg(feature = "log")]
+pub mod log;
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader};

@@ -11,6 +11,7 @@ use std::{
 
 use clap::Parser;
 use hearthd_sim::{Failure, Report};
+use mutants::Prey;
 
 /// Drives the core against a model broker under faults
 #[derive(Parser)]
@@ -33,7 +34,8 @@ struct Options {
     /// Play hub and broker together, both as they are
     #[arg(long)]
     together: bool,
-    /// Take the protections of the core away one by one, all or those named, and see that each is missed
+    /// Take the protections of the hub's core away one by one, all or those named, and see that each is missed; with
+    /// --together those of the broker's core
     #[arg(long, value_name = "NAME", num_args = 0..)]
     mutants: Option<Vec<String>>,
 }
@@ -41,7 +43,8 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     if let Some(names) = &options.mutants {
-        return mutants::hunt(names, options.seeds.unwrap_or(MUTANT_SEEDS), options.steps);
+        let prey = if options.together { Prey::Broker } else { Prey::Hub };
+        return mutants::hunt(prey, names, options.seeds.unwrap_or(MUTANT_SEEDS), options.steps);
     }
     if options.together {
         return together(&options);
@@ -76,6 +79,13 @@ fn together(options: &Options) -> ExitCode {
     let began = Instant::now();
     let count = options.seeds.unwrap_or(SEEDS);
     let seeds = options.first..options.first.saturating_add(count);
+    if options.brief {
+        let report = hearthd_sim::run_pairs(seeds, options.steps, |_| ());
+        if let Some((seed, what)) = &report.failure {
+            println!("seed {seed}: {what}");
+        }
+        return exit(report.failure.is_none());
+    }
     let report = hearthd_sim::run_pairs(seeds, options.steps, progress(began, count));
     println!("\r{} homes, hub and broker together, in {:.0?}", report.seeds, began.elapsed());
     for (what, count) in &report.counts {

@@ -1,4 +1,4 @@
-//! Shows that the simulation bites: it takes the core's protections away one by one, and each must be missed.
+//! Shows that the simulation bites: it takes the protections of a core away one by one, and each must be missed.
 
 use std::{
     fs, io,
@@ -6,11 +6,29 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-/// Plays against the mutants of the core that are named, or all, and prints what catches each.
+/// Whose protections are taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prey {
+    /// The hub's, which is played against the model broker.
+    Hub,
+    /// The broker's, which is played together with the hub.
+    Broker,
+}
+
+impl Prey {
+    fn patches(self) -> &'static str {
+        match self {
+            Self::Hub => "mutants",
+            Self::Broker => "mutants/broker",
+        }
+    }
+}
+
+/// Plays against the mutants that are named, or all, and prints what catches each.
 ///
 /// One that survives, does not apply or does not build is no reason to stop: they are listed at the end.
-pub(crate) fn hunt(names: &[String], seeds: u64, steps: usize) -> ExitCode {
-    match hunt_all(names, seeds, steps) {
+pub(crate) fn hunt(prey: Prey, names: &[String], seeds: u64, steps: usize) -> ExitCode {
+    match hunt_all(prey, names, seeds, steps) {
         Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
         Ok(failures) => {
             println!("\n{} mutants are not caught:", failures.len());
@@ -27,10 +45,10 @@ pub(crate) fn hunt(names: &[String], seeds: u64, steps: usize) -> ExitCode {
 }
 
 /// Returns what is wrong with each mutant that is not caught.
-fn hunt_all(names: &[String], seeds: u64, steps: usize) -> Result<Vec<String>, String> {
+fn hunt_all(prey: Prey, names: &[String], seeds: u64, steps: usize) -> Result<Vec<String>, String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.ancestors().nth(2).ok_or("the crate is not in a workspace")?;
-    let patches = list(&here.join("mutants")).map_err(|e| format!("read mutants: {e}"))?;
+    let patches = list(&here.join(prey.patches())).map_err(|e| format!("read mutants: {e}"))?;
     let patches = select(patches, names)?;
     let folder = root.join("target/mutants");
     let sources = lay_out(root, &folder).map_err(|e| format!("copy the core: {e}"))?;
@@ -40,7 +58,7 @@ fn hunt_all(names: &[String], seeds: u64, steps: usize) -> Result<Vec<String>, S
         restore(&sources).map_err(|e| format!("copy the core: {e}"))?;
         let caught = apply(&patch, &folder)
             .and_then(|()| build(&folder))
-            .and_then(|()| play(&folder, seeds, steps));
+            .and_then(|()| play(prey, &folder, seeds, steps));
         match caught {
             Ok(Some((seed, invariant))) => println!("{name:<34} {:>6}  {invariant}", seed + 1),
             Ok(None) => {
@@ -75,16 +93,19 @@ struct Source {
     content: Vec<u8>,
 }
 
-/// Makes a workspace of the core, the simulation and what that links alone; returns the core's sources.
+/// Makes a workspace of the cores, the simulation and what that links alone; returns the sources of both cores.
 fn lay_out(root: &Path, folder: &Path) -> io::Result<Vec<Source>> {
     let crates = folder.join("crates");
     if crates.exists() {
         fs::remove_dir_all(&crates)?;
     }
-    for linked in ["hearthd-sim", "hearthd-broker", "hearthd-config"] {
+    for linked in ["hearthd-sim", "hearthd-config", "hearthd-program"] {
         copy_folder(&root.join("crates").join(linked), &crates.join(linked))?;
     }
-    let sources = copy_folder(&root.join("crates/hearthd-core"), &crates.join("hearthd-core"))?;
+    let mut sources = Vec::new();
+    for core in ["hearthd-core", "hearthd-broker"] {
+        sources.extend(copy_folder(&root.join("crates").join(core), &crates.join(core))?);
+    }
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     let lines = manifest
         .lines()
@@ -153,9 +174,15 @@ fn build(folder: &Path) -> Result<(), String> {
 }
 
 /// Plays until a seed fails; returns it and the invariant.
-fn play(folder: &Path, seeds: u64, steps: usize) -> Result<Option<(u64, String)>, String> {
+fn play(
+    prey: Prey,
+    folder: &Path,
+    seeds: u64,
+    steps: usize,
+) -> Result<Option<(u64, String)>, String> {
     let output = Command::new(folder.join("target/release/hearthd-sim"))
         .args(["--brief", "--seeds", &seeds.to_string(), "--steps", &steps.to_string()])
+        .args((prey == Prey::Broker).then_some("--together"))
         .stderr(Stdio::inherit())
         .output()
         .map_err(|e| format!("play: {e}"))?;

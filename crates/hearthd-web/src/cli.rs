@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::{
-    io::IsTerminal as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -9,7 +8,6 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use hearthd_config::exit;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{Config, Problems},
@@ -27,7 +25,7 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
-    start_log();
+    hearthd_program::log::start("info");
     let outcome = match &arguments.command {
         Some(Command::Check { config }) => load(config).map(drop),
         None => run(&arguments),
@@ -103,20 +101,6 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         config.listen.clone_from(&arguments.listen);
     }
     Ok(server::run(&config)?)
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // systemd's journal has the time itself.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        log.without_time().init()
-    } else {
-        log.init()
-    }
 }
 
 /// Where the package puts the configuration.

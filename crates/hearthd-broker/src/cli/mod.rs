@@ -7,7 +7,7 @@ mod preset;
 mod private;
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,7 +15,6 @@ use std::{
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use hearthd_config::{Problems, exit};
-use tracing_subscriber::EnvFilter;
 
 use account::AccountError;
 use certificate::CertificateError;
@@ -39,7 +38,7 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
-    start_log();
+    hearthd_program::log::start("warn");
     let outcome = match &arguments.command {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Account(arguments)) => account::run(arguments),
@@ -145,20 +144,6 @@ fn hash_password() -> Result<(), Failure> {
     let password = password::ask("Password: ").map_err(AccountError::from)?;
     let hash = PasswordHash::of(&password).map_err(Failure::Hash)?;
     writeln!(std::io::stdout(), "{}", hash.as_str()).map_err(Failure::Output)
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // systemd's journal has the time itself.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        log.without_time().init()
-    } else {
-        log.init()
-    }
 }
 
 fn account_exit_code(error: &AccountError) -> u8 {
