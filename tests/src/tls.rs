@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,11 +14,12 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::{
-    TlsAcceptor,
+    TlsAcceptor, TlsConnector,
+    client::TlsStream,
     rustls::{
-        ServerConfig,
+        ClientConfig, RootCertStore, ServerConfig,
         crypto::ring,
-        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
     },
 };
 
@@ -63,6 +65,49 @@ impl Authority {
     /// Returns its certificate, as clients want it in a file.
     pub fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    /// Writes the certificate of a host and its key into a folder, for a broker that does TLS itself; returns both files.
+    ///
+    /// # Errors
+    /// Where they cannot be made or written.
+    pub fn write_server(&self, host: &str, folder: &Path) -> Result<(PathBuf, PathBuf)> {
+        let params = CertificateParams::new([host.to_owned()]).doing(host)?;
+        let key = KeyPair::generate().doing("make a key")?;
+        let certificate = params.signed_by(&key, &self.issuer).doing("sign a certificate")?;
+        let files = (folder.join("certificate.pem"), folder.join("key.pem"));
+        std::fs::write(&files.0, certificate.pem()).doing(files.0.display())?;
+        std::fs::write(&files.1, key.serialize_pem()).doing(files.1.display())?;
+        Ok(files)
+    }
+
+    /// Makes what a client needs that trusts this authority alone.
+    ///
+    /// # Errors
+    /// Where the authority cannot be used.
+    pub fn connector(&self) -> Result<TlsConnector> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).doing("trust the authority")?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .doing("choose a version of TLS")?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// Connects to a port of this machine that serves a host of this authority.
+    ///
+    /// # Errors
+    /// Where there is no connection.
+    pub async fn connect(
+        connector: &TlsConnector,
+        host: &'static str,
+        port: u16,
+    ) -> Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let name = ServerName::try_from(host).doing(host)?;
+        Ok(connector.connect(name, stream).await?)
     }
 
     /// Makes the certificate of a host and what serves it.

@@ -4,6 +4,7 @@ mod ask;
 mod connection;
 mod echo;
 mod echo_rumqttc;
+mod fan_out;
 mod packet;
 
 use std::{io, process::ExitCode};
@@ -21,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Keep requests in flight for a while, and print what came of them as one line of JSON.
     Ask(ask::Options),
+    /// Publish to many subscribers, and print how many messages reached them as one line of JSON.
+    FanOut(fan_out::Options),
     /// Answer every request with its own payload, over a bare socket.
     Echo(EchoOptions),
     /// Answer every request with its own payload, through rumqttc as it comes.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match command {
                 Command::Ask(options) => ask::ask(options).await,
+                Command::FanOut(options) => fan_out::fan_out(options).await,
                 Command::Echo(options) => echo::echo(&options).await,
                 Command::EchoRumqttc(options) => echo_rumqttc::echo(options).await,
             }

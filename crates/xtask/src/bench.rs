@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the daemon beside the alternatives, in release builds on this machine.
 
+mod brokers;
 mod cells;
 mod durability;
 mod footprint;
@@ -35,6 +36,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Chapter {
+    Brokers,
     Comparison,
     Durability,
     Growth,
@@ -43,7 +45,13 @@ enum Chapter {
 
 impl Options {
     fn chapters(&self) -> Vec<Chapter> {
-        let all = [Chapter::Comparison, Chapter::Durability, Chapter::Growth, Chapter::Footprint];
+        let all = [
+            Chapter::Brokers,
+            Chapter::Comparison,
+            Chapter::Durability,
+            Chapter::Growth,
+            Chapter::Footprint,
+        ];
         if self.only.is_empty() { all.into() } else { self.only.clone() }
     }
 }
@@ -59,6 +67,10 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     let mut plots = Vec::new();
     for chapter in options.chapters() {
         match chapter {
+            Chapter::Brokers => {
+                let brokers = brokers::measure(&built, effort).await?;
+                report.add("The bundled broker beside Mosquitto", &table::brokers(&brokers));
+            }
             Chapter::Comparison => {
                 let peers = peers::provide(&folder)?;
                 let compared = cells::compare(&built, &peers, effort).await?;
@@ -103,6 +115,8 @@ pub(crate) struct Effort {
     queued: &'static [usize],
     /// Requests after which the memory is looked at.
     endurance: usize,
+    /// Whether the time of a build is looked at.
+    build: bool,
 }
 
 impl Effort {
@@ -114,6 +128,7 @@ impl Effort {
         devices: &[1, 100, 500],
         queued: &[10, 1000],
         endurance: 100_000,
+        build: false,
     };
     const FULL: Self = Self {
         rounds: 6,
@@ -123,6 +138,7 @@ impl Effort {
         devices: &[1, 10, 100, 500, 1000, 2000],
         queued: &[10, 100, 1000, 10_000],
         endurance: 1_000_000,
+        build: true,
     };
 }
 

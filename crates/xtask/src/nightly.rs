@@ -26,8 +26,10 @@ enum Job {
     Sim,
     /// `sim --together`: hub and broker, a hundred thousand seeds.
     Together,
-    /// `sim --mutants`: each protection of the core taken away.
+    /// `sim --mutants`: each protection of the hub's core taken away.
     Mutants,
+    /// `sim --together --mutants`: each protection of the broker's core taken away.
+    BrokerMutants,
     /// `toolchains`.
     Toolchains,
     /// The workspace is built by the oldest Rust that it promises to be built by.
@@ -85,6 +87,7 @@ impl Job {
             Self::Sim => &["sim", "--seeds", "1000000"],
             Self::Together => &["sim", "--together", "--seeds", "100000", "--steps", "60"],
             Self::Mutants => &["sim", "--mutants"],
+            Self::BrokerMutants => &["sim", "--together", "--steps", "60", "--mutants"],
             Self::Toolchains => &["toolchains"],
             Self::Deny => &["deny"],
             Self::Sanitize => &["sanitize"],

@@ -13,7 +13,7 @@ use hearthd_broker::{
     rights::{Account, AccountTable, NamePattern, Role},
 };
 
-use super::{Event, Who, World, hub::device, ms};
+use super::{Event, Who, World, hub::device, mail, ms};
 
 /// The broker across its lives.
 pub(super) struct BrokerSide {
@@ -95,6 +95,7 @@ impl World<'_> {
         }
         self.count(why);
         self.ledger.broker_ended(self.now);
+        self.mail.broker_ended(self.now);
         let written = self.rng.usize(..=self.broker.pending.len());
         self.note(format!("{why}: {written} of {} batches are written", self.broker.pending.len()));
         for (_, changes) in std::mem::take(&mut self.broker.pending).into_iter().take(written) {
@@ -128,7 +129,8 @@ impl World<'_> {
                         self.ledger.hub_connects(hub, self.now);
                         format!("hub-{hub}").into()
                     }
-                    Who::Phone(_) => "people".into(),
+                    Who::Mail(mail::Role::Thief) => "hub-0".into(),
+                    Who::Phone(_) | Who::Mail(_) => "people".into(),
                 };
                 Input::Connected { link: id, connect, account }
             }
@@ -137,6 +139,10 @@ impl World<'_> {
                     && goodbye.reason == 0
                 {
                     self.ledger.hub_says_goodbye(hub, link);
+                }
+                if let (Who::Mail(mail::Role::Sender), Received::Publish(publish)) = (who, &packet)
+                {
+                    self.letter_at_broker(&publish.payload);
                 }
                 Input::Received { link: id, packet }
             }
@@ -187,6 +193,10 @@ impl World<'_> {
             match output {
                 Output::Send { link, packet } => {
                     self.note_sent(link.0, &packet);
+                    let to = self.links.get(&link.0).map(|it| it.who);
+                    if to == Some(Who::Mail(mail::Role::Reader)) {
+                        self.letter_from_broker(&packet);
+                    }
                     self.broker_writes(link.0, &packet);
                 }
                 Output::Close { link } => {

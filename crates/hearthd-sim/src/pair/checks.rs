@@ -230,6 +230,7 @@ impl World<'_> {
                 }
             }
         }
+        faults.extend(self.mail.faults(&self.phones[auditor].retained));
         if let Some(fault) = faults.into_iter().next() {
             self.violate(fault);
         }

@@ -6,6 +6,7 @@
 mod broker;
 mod checks;
 mod hub;
+mod mail;
 mod phone;
 mod wire;
 
@@ -19,6 +20,7 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use broker::BrokerSide;
 use checks::Ledger;
 use hub::HubSide;
+use mail::Mail;
 use phone::Phone;
 
 use crate::{Played, on_all_processors};
@@ -73,6 +75,7 @@ pub fn play_pair(seed: u64, steps: usize, trace: Option<&mut dyn FnMut(String)>)
 enum Who {
     Hub(usize),
     Phone(usize),
+    Mail(mail::Role),
 }
 
 /// A network connection.
@@ -115,6 +118,9 @@ enum Event {
     PhoneConnects(usize),
     PhoneAsks(usize),
     PhoneAcknowledges(usize, u64, u16),
+    MailConnects(mail::Role),
+    MailSends,
+    MailAnswers(mail::Role, u64, Box<Packet>),
 }
 
 struct World<'t> {
@@ -123,6 +129,7 @@ struct World<'t> {
     broker: BrokerSide,
     hubs: Vec<HubSide>,
     phones: Vec<Phone>,
+    mail: Mail,
     links: BTreeMap<u64, Link>,
     last_link: u64,
     events: BTreeMap<(Duration, u64), Event>,
@@ -147,6 +154,7 @@ impl<'t> World<'t> {
             broker,
             hubs,
             phones,
+            mail: Mail::default(),
             links: BTreeMap::new(),
             last_link: 0,
             events: BTreeMap::new(),
@@ -169,6 +177,9 @@ impl<'t> World<'t> {
             if phone != phone::WATCHER {
                 self.after(ms(500), Event::PhoneAsks(phone));
             }
+        }
+        for role in [mail::Role::Sender, mail::Role::Reader] {
+            self.connect_mail(role);
         }
         for _ in 0..steps {
             let pause = match self.rng.u8(..4) {
@@ -235,6 +246,8 @@ impl<'t> World<'t> {
                 }
                 self.count("a flood");
             }
+            13 => self.reader_sleeps(),
+            14 => self.connect_mail(mail::Role::Thief),
             _ => {}
         }
     }
@@ -278,6 +291,7 @@ impl<'t> World<'t> {
                 match it.who {
                     Who::Hub(hub) => self.hub_receives(hub, link, *packet),
                     Who::Phone(phone) => self.phone_receives(phone, link, *packet),
+                    Who::Mail(role) => self.mail_receives(role, link, *packet),
                 }
             }
             Event::BrokerSeesEnd(link) => self.broker_loses(link),
@@ -298,6 +312,9 @@ impl<'t> World<'t> {
                     self.after(pause, Event::PhoneAsks(phone));
                 }
             }
+            Event::MailConnects(role) => self.connect_mail(role),
+            Event::MailSends => self.send_letter(),
+            Event::MailAnswers(role, link, packet) => self.mail_answers(role, link, &packet),
             Event::PhoneAcknowledges(phone, link, packet_id) => {
                 if self.phones[phone].link == Some(link) {
                     self.client_writes(link, &wire::puback(packet_id));
@@ -398,6 +415,7 @@ impl<'t> World<'t> {
         match who {
             Who::Hub(hub) => self.hub_loses(hub, link),
             Who::Phone(phone) => self.phone_loses(phone, link),
+            Who::Mail(role) => self.mail_loses(role, link),
         }
     }
 

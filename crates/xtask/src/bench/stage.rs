@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -196,10 +196,7 @@ pub(crate) async fn start_mosquitto(folder: &Path) -> Result<(Process, u16)> {
     text += "persistence false\nlog_dest stderr\nlog_type error\nset_tcp_nodelay true\n";
     text += "max_inflight_messages 1024\nmax_queued_messages 20000\n";
     std::fs::write(&config, text).doing(config.display())?;
-    // Debian puts it where only root's search path leads.
-    let usual = Path::new("/usr/sbin/mosquitto");
-    let program = if usual.exists() { usual } else { Path::new("mosquitto") };
-    let mut command = Command::new(program);
+    let mut command = Command::new(mosquitto_program());
     command.arg("-c").arg(&config);
     let mut process = Process::start(&mut command, &folder.join("mosquitto.log"))?;
     eventually("mosquitto's port", STARTED, || {
@@ -212,7 +209,14 @@ pub(crate) async fn start_mosquitto(folder: &Path) -> Result<(Process, u16)> {
     Ok((process, port))
 }
 
-async fn start_echo(command: &mut Command, log: &Path) -> Result<Process> {
+/// Returns where Mosquitto is: Debian puts it where only root's search path leads.
+pub(crate) fn mosquitto_program() -> PathBuf {
+    let usual = Path::new("/usr/sbin/mosquitto");
+    if usual.exists() { usual.to_owned() } else { "mosquitto".into() }
+}
+
+/// Starts an echo, and waits until it is subscribed.
+pub(crate) async fn start_echo(command: &mut Command, log: &Path) -> Result<Process> {
     let mut process = Process::start(command.stdin(Stdio::null()), log)?;
     eventually("`ready` from an echo", STARTED, || {
         if let Some(status) = process.ended()? {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{
+    brokers::{Brokers, RETAINED},
     cells::{Cell, Compared},
     durability::Durability,
     footprint::Footprint,
@@ -79,6 +80,56 @@ pub(crate) fn goals(compared: &Compared) -> String {
             );
         }
     }
+    text
+}
+
+/// The bundled broker beside Mosquitto, with its goals.
+pub(crate) fn brokers(brokers: &Brokers) -> String {
+    let mut text =
+        "| | bundled broker | Mosquitto | ratio: median of rounds [least, most] | goal | |\n|---|--:|--:|---|---|---|\n"
+            .to_owned();
+    let verdict = |reached: bool| if reached { "reached" } else { "**missed**" };
+    let echoes = brokers.echoes.iter().map(|(in_flight, figures)| {
+        let what = format!("answers per second at QoS 1, {in_flight} in flight");
+        (what, figures, if *in_flight < 256 { 0.8 } else { 0.6 })
+    });
+    let what = "deliveries per second at QoS 1 to 100 subscribers".to_owned();
+    for (what, [ours, theirs], least) in echoes.chain([(what, &brokers.fan_out, 0.8)]) {
+        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(one, other)| one / other).collect();
+        let middle = median(ratios.clone());
+        let _ = writeln!(
+            text,
+            "| {what} | {:.0} | {:.0} | {middle:.2} {} | at least {least} | {} |",
+            median(ours.clone()),
+            median(theirs.clone()),
+            spread(&ratios),
+            verdict(middle >= least),
+        );
+    }
+    let Brokers { idle_kb: [idle, their_idle], size_kb: [size, their_size], .. } = *brokers;
+    for (what, ours, theirs, most) in [
+        ("resident without a client, in kB", idle as f64, their_idle as f64, 6000.0),
+        ("a plain connection, in kB (PSS)", brokers.plain_kb[0], brokers.plain_kb[1], 20.0),
+        ("a connection with TLS, in kB (PSS)", brokers.tls_kb[0], brokers.tls_kb[1], 60.0),
+        ("size of the program, stripped, in kB", size as f64, their_size as f64, 6500.0),
+    ] {
+        let digits = usize::from(most < 100.0);
+        let _ = writeln!(
+            text,
+            "| {what} | {ours:.digits$} | {theirs:.digits$} | | at most {most} | {} |",
+            verdict(ours <= most)
+        );
+    }
+    let start = median(brokers.start_ms.clone());
+    let _ = writeln!(
+        text,
+        "| start to the first CONNACK with {RETAINED} retained messages, in ms | {start:.0} | | | below 50 | {} |",
+        verdict(start < 50.0)
+    );
+    if let Some(seconds) = brokers.build {
+        let _ = writeln!(text, "| build from nothing, in s | {seconds:.0} | | | | |");
+    }
+    text += "\nA size of Mosquitto is without the libraries of the system that it links: its TLS, above all.\n";
     text
 }
 
