@@ -8,7 +8,7 @@ use std::{
 
 use crate::{places::Places, printable, printable_line, regular};
 
-/// Everything that is wrong with a configuration file; it prints one problem on each line, the first hundred of them.
+/// All problems of a configuration file; prints one problem on each line, the first hundred of them.
 #[derive(Clone, Debug)]
 pub struct Problems(Vec<Problem>);
 
@@ -43,14 +43,14 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// One thing that is wrong: `file:line:column: key.path: what is wrong and the remedy`.
+/// One problem: `file:line:column: key.path: what is wrong and the remedy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub file: PathBuf,
-    /// Line and column in characters, both from 1; none where the file itself is the problem.
+    /// Line and column in characters, both from 1; `None` if the file itself is the problem.
     pub place: Option<(usize, usize)>,
-    /// The key's path, empty where no key is concerned.
+    /// The key's path; empty if the problem is not about a key.
     pub key: String,
     /// What is wrong, and the remedy.
     pub what: String,
@@ -65,7 +65,7 @@ impl fmt::Display for Problem {
         if !self.key.is_empty() {
             write!(f, ": {}", printable_line(&self.key))?;
         }
-        // What follows a line break is no problem of its own.
+        // What follows a line break is not a separate problem.
         write!(f, ": {}", printable(&self.what).replace('\n', "\n    "))
     }
 }
@@ -77,7 +77,7 @@ pub struct Source {
     text: Arc<str>,
     /// Where each line begins.
     lines: Arc<[usize]>,
-    /// Looked up for complaints alone.
+    /// Computed only when a problem needs it.
     places: Arc<OnceLock<Places>>,
 }
 
@@ -97,7 +97,7 @@ impl Source {
     /// Reads a file.
     ///
     /// # Errors
-    /// Where it cannot be read, or is not UTF-8.
+    /// The file cannot be read, or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, Problems> {
         let (bytes, _) = regular::read(path, MAX_FILE)
             .map_err(|what| {
@@ -112,7 +112,7 @@ impl Source {
                 let byte = error.as_bytes()[at];
                 let readable = Self::new(path, &String::from_utf8_lossy(error.as_bytes()));
                 let what = format!("is not UTF-8: the byte {byte:#04x}; save the file as UTF-8");
-                // What is before the byte is as long as it was.
+                // The text before the byte keeps its length.
                 Err(vec![readable.problem_at(Some(readable.place(at)), "", &what)].into())
             }
         }
@@ -129,7 +129,7 @@ impl Source {
         Problem { file, place, key: key.to_owned(), what: what.to_owned() }
     }
 
-    /// Relative paths start at the file's folder.
+    /// Resolves a path; relative paths start at the file's folder.
     pub fn resolve(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
@@ -139,7 +139,7 @@ impl Source {
         self.lines.partition_point(|start| *start <= at) - 1
     }
 
-    /// Returns a line without its end.
+    /// Returns a line without its line break.
     pub(crate) fn line_text(&self, line: usize) -> &str {
         let end = self.lines.get(line + 1).map_or(self.text.len(), |next| next - 1);
         &self.text[self.lines[line]..end]
@@ -152,13 +152,13 @@ impl Source {
         (line + 1, before.chars().count() + 1)
     }
 
-    /// Begins to look up places from the file's beginning to its end.
+    /// Starts to look up places from the beginning of the file to its end.
     pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor { source: self, at: 0, place: (1, 1) }
     }
 
-    /// Returns where a key of a device stands, such as `config.rooms[2].name`, or the nearest around it that is there;
-    /// none for an unknown device.
+    /// Returns the place of a key of a device, such as `config.rooms[2].name`, or of the nearest existing key around
+    /// it; `None` for an unknown device.
     pub fn find(&self, device: &str, path: &str) -> Option<usize> {
         self.places.get_or_init(|| Places::of_devices(&self.text)).find(device, path)
     }
@@ -170,7 +170,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Looks up one place after the other, so that many in a long line are not each counted from its beginning.
+/// Looks up places in order, so that many places in a long line are not each counted from the line's beginning.
 pub(crate) struct Cursor<'s> {
     source: &'s Source,
     at: usize,
@@ -178,7 +178,7 @@ pub(crate) struct Cursor<'s> {
 }
 
 impl Cursor<'_> {
-    /// Returns line and column, from 1, of a byte that is not before the last one.
+    /// Returns line and column, from 1, of a byte that is not before the previous one.
     pub(crate) fn place(&mut self, at: usize) -> (usize, usize) {
         let line = self.source.line(at) + 1;
         let between = self.source.text.get(self.at..at).filter(|_| line == self.place.0);
@@ -191,7 +191,7 @@ impl Cursor<'_> {
     }
 }
 
-/// A person mends no more at once.
+/// A person does not correct more problems at once.
 const MOST_SHOWN: usize = 100;
-/// A larger file is no configuration.
+/// A larger file is not a configuration.
 const MAX_FILE: usize = 64 * 1024 * 1024;

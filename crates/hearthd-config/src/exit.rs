@@ -2,15 +2,15 @@
 
 /// The command line is wrong (`EX_USAGE`).
 pub const USAGE: u8 = 64;
-/// What was given is not acceptable (`EX_DATAERR`).
+/// The input is not acceptable (`EX_DATAERR`).
 pub const DATA: u8 = 65;
-/// What was asked for is not there (`EX_NOINPUT`).
+/// The input does not exist (`EX_NOINPUT`).
 pub const NO_INPUT: u8 = 66;
-/// The broker cannot be reached, or an address not be listened on (`EX_UNAVAILABLE`).
+/// The broker cannot be reached, or the program cannot listen on an address (`EX_UNAVAILABLE`).
 pub const UNAVAILABLE: u8 = 69;
-/// Something failed that should not (`EX_SOFTWARE`).
+/// An internal fault (`EX_SOFTWARE`).
 pub const SOFTWARE: u8 = 70;
-/// The system gives no signals, threads or random numbers (`EX_OSERR`).
+/// The system refuses signals, threads or random numbers (`EX_OSERR`).
 pub const SYSTEM: u8 = 71;
 /// A file cannot be created (`EX_CANTCREAT`).
 pub const CANNOT_CREATE: u8 = 73;

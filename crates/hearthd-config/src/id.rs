@@ -15,7 +15,7 @@ pub fn check_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Turns a text into an ID; `fallback` where nothing is left of it.
+/// Turns a text into an ID; returns `fallback` if no character is left.
 pub fn sanitised(text: &str, fallback: &str) -> String {
     let lower = text.to_lowercase();
     let letters = lower.chars().flat_map(|c| spelled(c).chars().chain(kept(c)));
@@ -24,7 +24,7 @@ pub fn sanitised(text: &str, fallback: &str) -> String {
     if id.is_empty() { fallback.to_owned() } else { id.to_owned() }
 }
 
-/// Spells a letter that an ID cannot have.
+/// Replaces a letter that an ID cannot have.
 fn spelled(c: char) -> &'static str {
     match c {
         'ä' | 'æ' => "ae",
@@ -43,7 +43,7 @@ fn spelled(c: char) -> &'static str {
     }
 }
 
-/// Returns what stands for a character that is not spelled.
+/// Returns the replacement of a character that has no spelling.
 fn kept(c: char) -> Option<char> {
     if !spelled(c).is_empty() {
         return None;
@@ -51,5 +51,5 @@ fn kept(c: char) -> Option<char> {
     Some(if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
 }
 
-/// Letters in an ID.
+/// The most characters of an ID.
 const MAX_ID: usize = 64;

@@ -1,9 +1,9 @@
-//! Reads the configuration files of hearthd's programs, all of them in one way.
+//! Reads the configuration files of all hearthd programs in one way.
 //!
-//! A [`Reader`] takes keys out of a TOML file and goes on where something is wrong, so that a person is told all of it at
-//! once: each [`Problem`] has the file, line, column and key, and says what to write instead. Unknown keys get the name
-//! that may have been meant. Durations, sizes and secrets are written alike in every file ([`units`], [`secret`]). A program
-//! that ends says why with one of the codes in [`exit`].
+//! A [`Reader`] takes keys from a TOML file. When something is wrong it goes on, so that a person gets all problems at
+//! once. Each [`Problem`] has the file, line, column and key, and says what to write instead. For an unknown key it
+//! names the key that may have been meant. Durations, sizes and secrets have the same form in every file ([`units`],
+//! [`secret`]). A program that ends gives the reason with one of the codes in [`exit`].
 //!
 //! ```
 //! use std::{path::Path, time::Duration};

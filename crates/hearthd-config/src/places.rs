@@ -1,4 +1,4 @@
-//! Where each key below `[devices]` stands in the file.
+//! The place of each key below `[devices]` in the file.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,13 @@ use toml::{
 
 use crate::reader;
 
-/// The place of each key, by device and path: a table is found by its key, everything else by its value.
+/// The place of each key, by device and path. The place of a table is that of its key; the place of anything else is
+/// that of its value.
 #[derive(Debug, Default)]
 pub(crate) struct Places(HashMap<String, HashMap<String, usize>>);
 
 impl Places {
-    /// Looks at the devices of a text; where that is no TOML, at what can be read of it.
+    /// Collects the places in a text; if that is not TOML, those in the part that can be read.
     pub(crate) fn of_devices(text: &str) -> Self {
         let (root, _) = DeTable::parse_recoverable(text);
         let devices = reader::find(root.get_ref(), "devices");
@@ -30,8 +31,8 @@ impl Places {
         Self(devices.into_iter().flatten().map(device).collect())
     }
 
-    /// Returns where a key of a device's table stands, such as `config.rooms[2].name`, or the nearest around it that is
-    /// there; none for an unknown device.
+    /// Returns the place of a key of a device's table, such as `config.rooms[2].name`, or of the nearest existing key
+    /// around it; `None` for an unknown device.
     pub(crate) fn find(&self, device: &str, path: &str) -> Option<usize> {
         let places = self.0.get(device)?;
         let mut path = path;

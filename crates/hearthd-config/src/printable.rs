@@ -1,13 +1,13 @@
-//! Text that somebody else wrote, made fit for a terminal.
+//! Makes text from others safe to show on a terminal.
 
 use std::borrow::Cow;
 
-/// Writes the characters that command a terminal, or that nobody sees, as `\u{1b}`; line breaks and tabs stay.
+/// Writes control characters and invisible characters as `\u{1b}`; line breaks and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     replace(text, |c| is_hidden(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// Does the same for a text that shall stay one line.
+/// Does the same, and also escapes what would break the line.
 pub fn printable_line(text: &str) -> Cow<'_, str> {
     replace(text, is_hidden)
 }
@@ -23,7 +23,7 @@ fn replace(text: &str, is_replaced: impl Fn(char) -> bool) -> Cow<'_, str> {
     shown.into()
 }
 
-/// Returns whether a character is a command, or changes how others look without being seen itself.
+/// Returns whether a character controls the terminal, or is invisible and changes how others look.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! Reads keys out of parsed TOML, and notes every problem instead of stopping at the first.
+//! Reads keys from parsed TOML, and collects every problem instead of stopping at the first.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -9,7 +9,7 @@ use toml::{
 
 use crate::{Mistakes, Problem, Source, most_similar, regular, secret};
 
-/// Says under which key what people expect at another path is written, such as `username = "NAME"` for `broker.user`.
+/// Says where a key is that people expect at another path, such as `username = "NAME"` for `broker.user`.
 pub type OtherNames = fn(path: &str) -> Option<&'static str>;
 
 /// Collects the problems of one file.
@@ -23,20 +23,20 @@ pub struct Reader {
     other_names: Option<OtherNames>,
 }
 
-/// What there is to say of a file that was read.
+/// The result of reading a file.
 #[derive(Debug)]
 pub struct Outcome {
     /// Everything that is wrong, in the file's order.
     pub problems: Vec<Problem>,
-    /// What is unwise, and works.
+    /// Warnings: settings that work but are a risk.
     pub warnings: Vec<Problem>,
-    /// What is no TOML, which is among the problems.
+    /// The syntax errors; they are among the problems.
     pub mistakes: Mistakes,
     /// The paths of all keys that were asked for.
     pub known: Vec<String>,
 }
 
-/// Reads a file from its root; where something is wrong, what is read there are stand-ins.
+/// Reads a file from its root. If the file has problems, the values read are placeholders.
 pub fn read<T>(
     source: &Source,
     other_names: Option<OtherNames>,
@@ -73,7 +73,7 @@ struct Found {
 pub struct Section<'t> {
     /// Path of the table, empty for the file's root.
     pub path: String,
-    /// Where its name stands.
+    /// The place of its name.
     pub at: usize,
     table: Option<&'t DeTable<'t>>,
     asked: Vec<&'static str>,
@@ -84,7 +84,7 @@ pub struct Section<'t> {
 pub struct Entry<'t> {
     /// Its path.
     pub path: String,
-    /// Where it stands.
+    /// Its place.
     pub at: usize,
     /// The value.
     pub value: &'t DeValue<'t>,
@@ -96,18 +96,18 @@ impl Reader {
         &self.source
     }
 
-    /// Notes that something is wrong, and where.
+    /// Reports a problem at a place.
     pub fn problem(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
         self.found.push(Found { at, path: path.to_owned(), what: what.as_ref().to_owned() });
     }
 
-    /// Notes what is unwise, and works.
+    /// Reports a warning: a setting that works but is a risk.
     pub fn warn(&mut self, at: usize, path: &str, what: impl AsRef<str>) {
         let place = Some(self.source.place(at));
         self.warnings.push(self.source.problem_at(place, path, what.as_ref()));
     }
 
-    /// Returns all problems with their places, but for those that may come of a mistake that is told already.
+    /// Returns all problems with their places, without those that may only follow from another reported mistake.
     fn into_problems(self, mistakes: &Mistakes) -> Vec<Problem> {
         let Self { source, mut found, .. } = self;
         found.retain(|found| !mistakes.explain(&source, found.at));
@@ -132,7 +132,7 @@ impl Reader {
         Some(Entry { path, at: value.span().start, value: value.get_ref() })
     }
 
-    /// Returns a table; an empty one where it is missing or something else.
+    /// Returns a table; an empty one if it is missing or not a table.
     pub fn section<'t>(&mut self, parent: &mut Section<'t>, key: &'static str) -> Section<'t> {
         parent.asked.push(key);
         let path = join(&parent.path, key);
@@ -142,7 +142,7 @@ impl Reader {
         }
     }
 
-    /// Returns the tables below a table whose keys are names that people choose.
+    /// Returns the tables below a table whose keys are chosen by people.
     pub fn named_sections<'t>(&mut self, parent: &Section<'t>) -> Vec<(&'t str, Section<'t>)> {
         let Some(table) = parent.table else { return Vec::new() };
         table
@@ -155,7 +155,7 @@ impl Reader {
             .collect()
     }
 
-    /// Returns the tables of an array of tables; none where it is missing or something else.
+    /// Returns the tables of an array of tables; none if it is missing or something else.
     pub fn sections<'t>(
         &mut self,
         parent: &mut Section<'t>,
@@ -185,7 +185,7 @@ impl Reader {
         Section { path, at, table, asked: Vec::new() }
     }
 
-    /// Reads a value with a function that says what is wrong with it.
+    /// Reads a value with a function that returns what is wrong with it.
     pub fn parsed<T>(
         &mut self,
         section: &mut Section<'_>,
@@ -236,7 +236,7 @@ impl Reader {
         Some(texts)
     }
 
-    /// Returns the addresses to listen on, each an IP address and a port; none where the key is not there.
+    /// Returns the addresses to listen on, each an IP address and a port; none if the key is missing.
     ///
     /// `one` and `like` show what to write.
     pub fn addresses(
@@ -264,7 +264,7 @@ impl Reader {
         Some(addresses)
     }
 
-    /// Notes that a table that is there lacks a key.
+    /// Reports that an existing table lacks a key.
     pub fn require(&mut self, section: &Section<'_>, key: &str) {
         if section.exists() && !section.has(key) {
             self.problem(section.at, &section.path, format!("{key} is missing"));
@@ -286,7 +286,7 @@ impl Reader {
         self.entry_text(entry).map(|text| self.source.resolve(text))
     }
 
-    /// Reads a path that must lead to a file; of a secret one it warns where everybody can read it.
+    /// Reads a path, which must lead to a file. If the file is secret, warns if everybody can read it.
     pub fn readable_file(
         &mut self,
         section: &mut Section<'_>,
@@ -307,12 +307,12 @@ impl Reader {
         Some(path)
     }
 
-    /// Notes that a value has the wrong type.
+    /// Reports that a value has the wrong type.
     pub fn wrong_type(&mut self, at: usize, path: &str, wanted: &str, found: &DeValue<'_>) {
         self.problem(at, path, wrong_type(wanted, found));
     }
 
-    /// Reports the keys of a section that nobody asked for.
+    /// Reports the keys of a section that the program does not know.
     pub fn finish(&mut self, section: Section<'_>) {
         for (name, _) in section.table.into_iter().flatten() {
             let key = name.get_ref().as_ref();
@@ -347,7 +347,7 @@ impl<'t> Section<'t> {
         self.place_of(key).is_some()
     }
 
-    /// Returns where the value of a key stands.
+    /// Returns the place of a key's value.
     pub fn value_at(&self, key: &str) -> Option<usize> {
         find(self.table?, key).map(|(_, value)| value.span().start)
     }
@@ -357,7 +357,7 @@ impl<'t> Section<'t> {
         join(&self.path, key)
     }
 
-    /// Returns where a key stands.
+    /// Returns the place of a key.
     pub fn place_of(&self, key: &str) -> Option<usize> {
         find(self.table?, key).map(|(name, _)| name.span().start)
     }

@@ -1,4 +1,4 @@
-//! Reads files that a person has named, whatever they turn out to be.
+//! Reads files that a person has named, whatever kind of file they are.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -7,12 +7,12 @@ use std::{
     path::Path,
 };
 
-/// Opens a file, but nothing that an open or a read could wait for.
+/// Opens a file; refuses what could block an open or a read.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description for people.
 pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
-    // Without the flag, opening a FIFO waits for somebody who writes to it.
+    // Without the flag, opening a FIFO waits for a writer.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| error.to_string())?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
@@ -29,10 +29,10 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), String> {
     Err(format!("is {what}, not a file"))
 }
 
-/// Reads a file of `most` bytes at most.
+/// Reads a file of at most `most` bytes.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description for people.
 pub(crate) fn read(path: &Path, most: usize) -> Result<(Vec<u8>, Metadata), String> {
     let (file, metadata) = open(path)?;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Secrets, which stand in files of their own and never in a configuration.
+//! Secrets, which are in separate files and never in a configuration.
 
 use std::{
     fs::{File, Metadata},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::{Entry, Reader, regular};
 
-/// Reads a file with a secret: one line of text, of as many bytes as MQTT carries (MQTT 1.5.6).
+/// Reads a file with a secret: one line of text, no longer than MQTT can carry (MQTT 1.5.6).
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description for people.
 pub fn read(path: &Path) -> Result<(String, Metadata), String> {
     let (text, metadata) = read_text(path)?;
     Ok((without_frame(text)?, metadata))
@@ -36,10 +36,10 @@ pub fn warn_of_readers(reader: &mut Reader, entry: &Entry<'_>, path: &Path, meta
     }
 }
 
-/// Takes off what editors put around a password: the mark of UTF-8, and the line's end.
+/// Removes what editors add around a password: the UTF-8 mark, and the end of the line.
 ///
 /// # Errors
-/// Where nothing is left, or more than MQTT carries.
+/// Nothing is left, or more than MQTT can carry.
 pub fn without_frame(text: String) -> Result<String, String> {
     let password = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let password = password.trim_end_matches(['\r', '\n']);
@@ -52,7 +52,7 @@ pub fn without_frame(text: String) -> Result<String, String> {
 /// Checks that MQTT can carry a text (MQTT 1.5.4, 1.5.6).
 ///
 /// # Errors
-/// Where it is too long.
+/// The text is too long.
 pub fn check_length(text: &str) -> Result<(), String> {
     match text.len() {
         length if length > LONGEST => {
@@ -72,7 +72,7 @@ fn read_text(path: &Path) -> Result<(String, Metadata), String> {
     Ok((text, metadata))
 }
 
-/// Returns whether others may read a file, and may go through every folder on the way to it.
+/// Returns whether other users may read a file, and may enter every folder on the way to it.
 fn is_readable_by_all(path: &Path, metadata: &Metadata) -> bool {
     const READ: u32 = 0o004;
     const ENTER: u32 = 0o001;
@@ -85,7 +85,7 @@ fn is_readable_by_all(path: &Path, metadata: &Metadata) -> bool {
 
 /// Where systemd puts the credentials of services, a folder for each.
 const CREDENTIALS: &str = "/run/credentials";
-/// Bytes of a user name or a password.
+/// The most bytes of a user name or a password.
 const LONGEST: usize = u16::MAX as usize;
-/// A file of more bytes holds no password that could be sent, however many line breaks end it.
+/// A larger file holds no password that could be sent, even if many line breaks end it.
 const MAX_FILE: usize = 2 * LONGEST;

@@ -1,6 +1,6 @@
-//! The name that somebody may have meant.
+//! Finds the name that a person may have meant.
 
-/// Returns the name that differs least from `wanted`, or one that begins with it; none where none is like it.
+/// Returns the name that differs least from `wanted`, or one that begins with it; `None` if no name is similar.
 pub fn most_similar<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let wanted: Vec<char> = wanted.to_lowercase().chars().collect();
     let most = (wanted.len() / 3).clamp(1, MOST_EDITS);
@@ -18,7 +18,7 @@ pub fn most_similar<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> O
     ranked.min().map(|(_, name)| name)
 }
 
-/// Counts the characters to insert, delete or replace, and the neighbours to swap, that lead from one text to the other.
+/// Counts the characters to insert, delete or replace, and the neighbours to swap, that change one text into the other.
 fn edits(from: &[char], to: &[char]) -> usize {
     let mut before = vec![0; to.len() + 1];
     let mut above: Vec<usize> = (0..=to.len()).collect();
@@ -38,9 +38,9 @@ fn edits(from: &[char], to: &[char]) -> usize {
     above[to.len()]
 }
 
-/// Names that differ more have nothing to do with each other, however long they are.
+/// Names with more differences are not similar, whatever their length.
 const MOST_EDITS: usize = 3;
-/// Fewer characters than this begin too many names.
+/// With fewer characters than this, too many names begin with the text.
 const LEAST_BEGINNING: usize = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is wrong with a text that is no TOML, in words, and what may still be said of the rest of it.
+//! Describes syntax errors of TOML, and decides which other problems can still be reported.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -6,14 +6,14 @@ use toml::de::Error;
 
 use crate::{Source, sanitised};
 
-/// The mistakes of a text as TOML.
+/// The syntax errors of a text.
 #[derive(Debug, Default)]
 pub struct Mistakes {
-    /// Place and what is wrong.
+    /// The place and description of each.
     pub(crate) found: Vec<(usize, String)>,
-    /// The lines of the tables with mistakes: what else is odd there may come of them.
+    /// The lines of the tables with errors: other problems there may only follow from the error.
     tables: Vec<Range<usize>>,
-    /// Nobody can tell which keys belong to which table.
+    /// Whether it is impossible to tell which keys belong to which table.
     pub(crate) is_shapeless: bool,
 }
 
@@ -43,12 +43,12 @@ impl Mistakes {
         mistakes
     }
 
-    /// Returns whether nobody can tell which keys belong to which table.
+    /// Returns whether it is impossible to tell which keys belong to which table.
     pub fn hide_tables(&self) -> bool {
         self.is_shapeless
     }
 
-    /// Returns whether something that is odd at this place may come of a mistake.
+    /// Returns whether a problem at this place may follow from a syntax error.
     pub fn explain(&self, source: &Source, at: usize) -> bool {
         let line = source.line(at);
         let after = self.tables.partition_point(|table| table.start <= line);
@@ -92,7 +92,7 @@ fn word_around(text: &str, at: usize) -> &str {
     &text[start..end]
 }
 
-/// How the parser begins to say what is wrong.
+/// How the parser's messages begin.
 struct Beginning(&'static str);
 
 impl Beginning {

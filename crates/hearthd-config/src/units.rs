@@ -1,4 +1,4 @@
-//! Durations, sizes and numbers, as people write them.
+//! Durations, sizes and numbers in the form in which people write them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::wrong_type;
 /// Reads a duration of at least `least`.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description for people.
 pub fn duration(value: &DeValue<'_>, least: Duration) -> Result<Duration, String> {
     const WANTED: &str = "a duration in quotes such as \"10s\", \"500ms\" or \"7d\"";
     let text = value.as_str().ok_or_else(|| wrong_type(WANTED, value))?;
@@ -22,10 +22,10 @@ pub fn duration(value: &DeValue<'_>, least: Duration) -> Result<Duration, String
     Ok(duration)
 }
 
-/// Reads a duration that goes over the wire in whole seconds, `least` and `most` included.
+/// Reads a duration that MQTT carries in whole seconds, from `least` to `most` inclusive.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description for people.
 pub fn whole_seconds(value: &DeValue<'_>, least: u32, most: u32) -> Result<Duration, String> {
     let duration = duration(value, Duration::from_secs(least.into()))?;
     if duration.subsec_nanos() != 0 {
@@ -37,10 +37,10 @@ pub fn whole_seconds(value: &DeValue<'_>, least: u32, most: u32) -> Result<Durat
     Ok(duration)
 }
 
-/// Reads a number of bytes, `least` and `most` included: `"64KiB"`, `"1MiB"`, or a plain number.
+/// Reads a number of bytes, from `least` to `most` inclusive: `"64KiB"`, `"1MiB"`, or a plain number.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A description for people.
 pub fn size(value: &DeValue<'_>, least: usize, most: usize) -> Result<usize, String> {
     let bytes = match value {
         DeValue::Integer(_) => return whole_number(value, least, most),
@@ -76,7 +76,7 @@ fn written(bytes: usize) -> String {
     }
 }
 
-/// Reads a whole number, `least` and `most` included.
+/// Reads a whole number, from `least` to `most` inclusive.
 ///
 /// # Errors
 /// What is wrong with it, for people.

@@ -1,17 +1,17 @@
-//! Everything that can happen to a confirmer, and everything that it can want: nothing else exists.
+//! All inputs and outputs of a confirmer. Nothing else can happen to it.
 
 use std::time::Duration;
 
 use crate::{Availability, Color, Evidence, Readings, Verdict};
 
-/// What happens to a confirmer.
+/// An input of a confirmer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Somebody wants something of the device.
+    /// A command for the device.
     Command(Command),
     /// A message arrived on one of the topics that [`Backend::declared_topics`](crate::Backend::declared_topics) names.
     Message(Message),
-    /// The answer to a publication that asked for one arrived, by its Correlation Data (MQTT 4.10).
+    /// The answer to a publication with `reply` arrived; the driver matches it by Correlation Data (MQTT 4.10).
     Reply {
         /// The token of the [`Publication`].
         token: Token,
@@ -30,58 +30,59 @@ pub enum Event {
         /// Whether there is a connection now; there is none before the first of these events.
         up: bool,
     },
-    /// Somebody wants to know the device's state as it is; what comes is an [`Output::Observed`].
+    /// Reads the device's state now; the result is an [`Output::Observed`].
     Refresh,
     /// The time of [`Confirmer::poll_timeout`](crate::Confirmer::poll_timeout) has come.
     Elapsed,
 }
 
-/// What a confirmer wants done, in order.
+/// An output of a confirmer. The driver performs outputs in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Publish this, not retained.
     Publish(Publication),
-    /// The one answer to a command.
+    /// The verdict on a command; each command gets exactly one.
     Verdict {
         /// The command.
         command: CommandId,
         /// The answer.
         verdict: Verdict,
     },
-    /// The device said something of its state, asked or not.
+    /// The device reported its state, asked or not.
     Observed {
-        /// What it said.
+        /// The values that it reported.
         readings: Readings,
-        /// What it is worth; none is a claim that no property should be published by, such as a retained message.
+        /// How good the evidence is; `None` for a claim, such as a retained message, that must not be published as a
+        /// state.
         evidence: Option<Evidence>,
     },
     /// Whether the device can be reached has changed.
     Availability(Availability),
-    /// What became of a command after its verdict said that it waits for the device to wake.
+    /// The later outcome of a command whose verdict was that the device sleeps.
     Queued {
         /// The command.
         command: CommandId,
-        /// What became of it.
+        /// The outcome.
         queued: Queued,
     },
 }
 
-/// Something that is wanted of the device.
+/// A command for the device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
     /// Names the command in [`Output::Verdict`].
     pub id: CommandId,
-    /// What is wanted.
+    /// The wanted values.
     pub wanted: Wanted,
-    /// When the verdict must be there, on the clock of [`Confirmer::handle`](crate::Confirmer::handle).
+    /// The latest time for the verdict, on the clock of [`Confirmer::handle`](crate::Confirmer::handle).
     pub deadline: Duration,
 }
 
-/// Names a command; the driver counts.
+/// Identifies a command; the driver counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// What is wanted of a device; what is absent stays as it is.
+/// The wanted values of a device; what is absent stays unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
     /// Whether it is on.
@@ -98,14 +99,14 @@ pub struct Wanted {
     pub setpoint: Option<f64>,
 }
 
-/// What a switch should do.
+/// The wanted state of a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
     /// Be off.
     Off,
     /// Be on.
     On,
-    /// Be what it is not; sent as off or on, so that sending it twice does no harm.
+    /// The opposite of the present state; sent as off or on, so that sending it twice does no harm.
     Toggle,
 }
 
@@ -115,7 +116,7 @@ impl From<bool> for Switch {
     }
 }
 
-/// A message as it came.
+/// A message as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The topic name.
@@ -125,7 +126,7 @@ pub struct Message {
     /// Whether the broker had it stored when this client subscribed.
     ///
     /// It is the RETAIN flag of a subscription *without* Retain As Published (MQTT 3.8.3.1, 3.3.1.3). With that option
-    /// a fresh message that its sender wants retained has the flag as well, and would be ignored here.
+    /// a fresh message that its sender wants retained has the flag too, and the confirmer would ignore the message.
     pub retained: bool,
 }
 
@@ -144,7 +145,7 @@ impl Message {
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Names it in [`Event::Reply`] and [`Event::NotPublished`].
+    /// Identifies the publication in [`Event::Reply`] and [`Event::NotPublished`].
     pub token: Token,
     /// The topic name.
     pub topic: String,
@@ -152,14 +153,14 @@ pub struct Publication {
     pub payload: Vec<u8>,
     /// The quality of service.
     pub qos: QoS,
-    /// The Message Expiry Interval (MQTT 3.3.2.3.3): after that nobody waits for what it causes.
+    /// The Message Expiry Interval (MQTT 3.3.2.3.3): after it the effect is of no use.
     pub expiry: Duration,
-    /// Whether to add a Response Topic and Correlation Data (MQTT 3.3.2.3.5, 3.3.2.3.6). At most 16 bytes of the latter:
-    /// Tasmota ends the connection over more.
+    /// Whether to add a Response Topic and Correlation Data (MQTT 3.3.2.3.5, 3.3.2.3.6). The latter must have at most
+    /// 16 bytes: Tasmota ends the connection if there are more.
     pub reply: bool,
 }
 
-/// Names a publication within one confirmer.
+/// Identifies a publication within one confirmer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
@@ -185,13 +186,13 @@ pub enum PublishError {
     TooLarge,
 }
 
-/// What became of a command that waited for its device to wake.
+/// The outcome of a command that waited for its device to wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
-    /// It waits.
+    /// It still waits.
     Pending,
-    /// The device has it, by its own word.
+    /// The device reported that it has carried the command out.
     Confirmed,
-    /// It waits for longer than a device of its kind sleeps; it may still be taken.
+    /// It has waited longer than such a device sleeps; the device may still carry it out.
     Overdue,
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Whether a device can be reached, as far as anybody has said.
+/// Whether a device can be reached, as far as is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Availability {
-    /// Nobody has said anything yet.
+    /// Nothing is known yet.
     #[default]
     Unknown,
-    /// Nothing speaks against it.
+    /// There is no sign against it.
     Online,
     /// It cannot be reached.
     Offline {
@@ -21,7 +21,7 @@ pub enum Availability {
     },
 }
 
-/// What is between a requester and the device's switch.
+/// A part of the way from the requester to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The connection to the broker.
@@ -37,15 +37,15 @@ pub enum Part {
 pub(crate) struct Parts {
     /// Whether there is a connection, and since when.
     pub(crate) link: Said,
-    /// What the bridge's own topic says.
+    /// The bridge's own report.
     pub(crate) bridge: Said,
-    /// What the device's own topic says.
+    /// The device's own report.
     pub(crate) device: Said,
-    /// Why the last command or read failed, until the device says something again.
+    /// Why the last command or read failed, until the device reports something again.
     pub(crate) failure: Option<(String, Duration)>,
 }
 
-/// What a topic said, and when it began to.
+/// What a topic reports, and since when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Said {
     #[default]
@@ -55,7 +55,7 @@ pub(crate) enum Said {
 }
 
 impl Said {
-    /// Returns what is said now, with the time at which it began.
+    /// Returns the present report, with the time at which it began.
     pub(crate) fn then(self, now: Duration, online: bool) -> Self {
         match (self, online) {
             (Self::Online(_), true) | (Self::Offline(_), false) => self,

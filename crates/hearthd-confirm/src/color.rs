@@ -12,12 +12,13 @@ pub struct Color {
     pub saturation: f64,
 }
 
-/// What devices round and their primaries clip.
+/// How much devices round, and how much their primaries clip.
 const HUE: f64 = 6.0;
 const SATURATION: f64 = 8.0;
 
 impl Color {
-    /// Makes a color from red, green and blue of 0 to 255; black is white, as brightness is a property of its own.
+    /// Makes a color from red, green and blue of 0 to 255. Black becomes white, because brightness is a separate
+    /// property.
     pub(crate) fn from_rgb([red, green, blue]: [f64; 3]) -> Self {
         let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
         let span = most - least;
@@ -64,7 +65,7 @@ impl Color {
         }))
     }
 
-    /// Returns whether another is the same, within what devices round and clip.
+    /// Returns whether another color is the same, within what devices round and clip.
     pub(crate) fn looks_like(self, other: Self) -> bool {
         let apart = (self.hue - other.hue).rem_euclid(360.0);
         let pale = self.saturation.min(other.saturation) < SATURATION;

@@ -7,7 +7,7 @@ use crate::{
     family::{Dialect, esphome, shelly, tasmota, topics, wled, zigbee2mqtt},
 };
 
-/// What is wrong in a table: a place within it, and a message.
+/// A problem in a table: the place within it, and a message.
 pub type Problem = (&'static str, String);
 
 /// How a device is reached: the family that it belongs to, and where it is.
@@ -30,7 +30,7 @@ pub enum Backend {
 /// The topics that a device uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeclaredTopics {
-    /// What it listens to: topic names, none with a wildcard.
+    /// The topic names that it subscribes to; none has a wildcard.
     pub subscribe: Vec<String>,
     /// What it publishes on.
     pub publish: Vec<String>,
@@ -40,24 +40,24 @@ pub struct DeclaredTopics {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zigbee2Mqtt {
-    /// The base topic, `/` and the friendly name, which may hold more of them.
+    /// The base topic, `/` and the friendly name, which may contain more of them.
     pub topic: String,
     /// Zigbee2MQTT's own `base_topic`.
     #[serde(default = "zigbee2mqtt::base")]
     pub base: String,
-    /// Whether to read back by `bridge/request/action`. Its answers belong to their questions, so nothing has to settle; but
-    /// whoever may publish there can do anything to the Zigbee network.
+    /// Whether to read back by `bridge/request/action`. Each answer identifies its question, so no state has to settle.
+    /// But every client that may publish there can do anything to the Zigbee network.
     #[serde(default)]
     pub raw: bool,
     /// The Zigbee endpoint for `raw`, where it is not the first that has what is wanted.
     pub endpoint: Option<u8>,
-    /// What follows `state` and the other keys where a device has several of them: `left` for `state_left`.
+    /// The suffix of `state` and the other keys if a device has several of them: `left` for `state_left`.
     pub suffix: Option<String>,
-    /// What the key of the same name says in Zigbee2MQTT's configuration of the device. Where it is false, a state
-    /// that changes to what is wanted comes from the device.
+    /// The key of the same name in Zigbee2MQTT's configuration of the device. If it is false, a state that changes to
+    /// what is wanted comes from the device.
     #[serde(default = "yes")]
     pub optimistic: bool,
-    /// Whether the topic is a group's: then nothing is ever confirmed.
+    /// Whether the topic is a group's: nothing is ever confirmed then.
     #[serde(default)]
     pub group: bool,
     /// Whether the device sleeps, and takes commands when it wakes.
@@ -72,9 +72,9 @@ pub struct Zigbee2Mqtt {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tasmota {
-    /// What `Topic` says on the device.
+    /// `Topic` on the device.
     pub topic: String,
-    /// What `FullTopic` says.
+    /// `FullTopic` on the device.
     #[serde(default = "tasmota::full_topic")]
     pub full_topic: String,
     /// Which of several relays, from 1.
@@ -110,7 +110,7 @@ pub struct Esphome {
     pub climate: Option<String>,
 }
 
-/// What an ESPHome node has at an object ID.
+/// The component of an ESPHome node at an object ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EsphomeComponent {
     /// `light`
@@ -133,25 +133,25 @@ pub struct Wled {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Topics {
-    /// Where `power` is set and said.
+    /// The topics of `power`.
     pub power: Option<TopicValue>,
-    /// Where `brightness` is.
+    /// The topics of `brightness`.
     pub brightness: Option<TopicValue>,
-    /// Where `color_temperature` is.
+    /// The topics of `color_temperature`.
     pub color_temperature: Option<TopicValue>,
-    /// Where a radiator valve's target is.
+    /// The topics of a radiator valve's target.
     pub setpoint: Option<TopicValue>,
-    /// What makes the device say its states.
+    /// The message that makes the device report its states.
     pub get: Option<Read>,
-    /// Whether the states come from a bridge that believes its own commands; needs `get`.
+    /// Whether the states come from a bridge that repeats commands unchecked; needs `get`.
     pub optimistic: bool,
     /// Whether the device sleeps, and takes commands when it wakes.
     pub sleepy: bool,
-    /// Where the device says whether it is there.
+    /// The topic on which the device reports whether it is online.
     pub availability: Option<Available>,
 }
 
-/// Where one property is set and said.
+/// The topics of one property.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopicValue {
@@ -162,10 +162,10 @@ pub struct TopicValue {
     pub payload: String,
     /// The topic for states.
     pub state: String,
-    /// The place of the value in the state (RFC 6901, JSON Pointer); empty where the value is the whole payload.
+    /// The place of the value in the state (RFC 6901, JSON Pointer); empty if the value is the whole payload.
     #[serde(default)]
     pub pointer: String,
-    /// What 100 percent is: 100, 254 or 255; for other properties what the value is multiplied by.
+    /// The number for 100 percent: 100, 254 or 255; for other properties the factor of the value.
     pub scale: Option<f64>,
     /// The value for on.
     #[serde(default = "topics::on")]
@@ -178,7 +178,7 @@ pub struct TopicValue {
     pub mired: bool,
 }
 
-/// A message that makes a device say its states.
+/// A message that makes a device report its states.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
@@ -189,22 +189,22 @@ pub struct Read {
     pub payload: String,
 }
 
-/// Where a device says whether it is there.
+/// The topic on which a device reports whether it is online.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Available {
     /// The topic.
     pub topic: String,
-    /// The payload where it is there.
+    /// The payload for online.
     #[serde(default = "topics::online")]
     pub online: String,
-    /// The payload where it is not.
+    /// The payload for offline.
     #[serde(default = "topics::offline")]
     pub offline: String,
 }
 
 impl Backend {
-    /// Returns the topics that the device uses; they follow from the table alone.
+    /// Returns the topics that the device uses; they follow only from the table.
     pub fn declared_topics(&self) -> DeclaredTopics {
         Dialect::new(self).topics()
     }
@@ -228,7 +228,7 @@ impl Backend {
         Dialect::new(self).has(property)
     }
 
-    /// Returns whether the device takes a time that a change shall take.
+    /// Returns whether the device accepts a transition time.
     pub fn has_transition(&self) -> bool {
         Dialect::new(self).has_transition()
     }

@@ -1,4 +1,4 @@
-//! A value that a sensor says now and then, and how old it is.
+//! A value that a sensor reports now and then, and its age.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     timestamp,
 };
 
-/// Most sensors say something once an hour; this is one and a half of that.
+/// Most sensors report once an hour; this is one and a half of that.
 const MAX_AGE: u64 = 90 * 60;
 
 /// `mqtt = { topic = "zigbee2mqtt/hall", pointer = "/temperature" }`
@@ -21,10 +21,10 @@ const MAX_AGE: u64 = 90 * 60;
 pub struct SensorConfig {
     /// The topic of the sensor's messages.
     pub topic: String,
-    /// The place of the value (RFC 6901, JSON Pointer); empty where it is the whole payload.
+    /// The place of the value (RFC 6901, JSON Pointer); empty if the value is the whole payload.
     #[serde(default)]
     pub pointer: String,
-    /// What the value is multiplied by.
+    /// The factor by which the value is multiplied.
     #[serde(default = "one")]
     pub scale: f64,
     /// How old a value may be, in seconds.
@@ -35,33 +35,33 @@ pub struct SensorConfig {
 /// The time of a message, on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Monotonic: ages are counted on it.
+    /// Monotonic; ages are counted on this clock.
     pub monotonic: Duration,
-    /// Since the Unix epoch: only what the message itself says of its time is compared with it.
+    /// Since the Unix epoch; only compared with the time in the message itself.
     pub unix: Duration,
 }
 
 /// What is known of a sensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reading {
-    /// It has said nothing, or nothing whose age is known.
+    /// The sensor has reported nothing, or nothing whose age is known.
     Unknown,
-    /// It says this.
+    /// The sensor reports this.
     Fresh(f64),
-    /// It has said nothing for too long.
+    /// The sensor has reported nothing for too long.
     Stale {
         /// The last value.
         last: f64,
-        /// When it was said, on the monotonic clock.
+        /// When it was reported, on the monotonic clock.
         since: Duration,
     },
 }
 
 /// A sensor.
 ///
-/// Every message counts, also one with the value of the last. The age is that of `last_seen` where the message has
-/// it, as Zigbee2MQTT writes it with `advanced.last_seen`, else that of the message's arrival. A retained message without
-/// `last_seen` may be of any age, and is not taken.
+/// Every message counts, also one that repeats the value. The age is counted from `last_seen` if the message has it
+/// (Zigbee2MQTT writes it with `advanced.last_seen`), otherwise from the message's arrival. A retained message without
+/// `last_seen` may be of any age, and is ignored.
 #[derive(Clone, Debug)]
 pub struct Sensor {
     config: SensorConfig,
@@ -89,7 +89,7 @@ impl SensorConfig {
 }
 
 impl Sensor {
-    /// Makes a sensor that has said nothing.
+    /// Makes a sensor that has reported nothing.
     pub fn new(config: SensorConfig) -> Self {
         Self { config, last: None }
     }
@@ -108,9 +108,9 @@ impl Sensor {
         let Some(value) = self.value(&json) else { return };
         let said = match last_seen(&json) {
             Some(seen) => {
-                // A clock that is ahead of ours is not believed to be in the future.
+                // A clock ahead of ours cannot put the message into the future.
                 let age = now.unix.saturating_sub(seen);
-                // A message that was not retained has come now, whatever the clocks say of it.
+                // A message that was not retained is new, whatever its clock says.
                 let age = if message.retained { age } else { age.min(self.max_age() / 2) };
                 let Some(said) = now.monotonic.checked_sub(age) else { return };
                 said

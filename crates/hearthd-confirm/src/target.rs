@@ -1,8 +1,8 @@
-//! What a command wants, as values; and what of it makes no sense.
+//! Turns a command into wanted values, and finds what makes no sense in it.
 
 use crate::{Property, Readings, Switch, Value, Wanted, family::Dialect};
 
-/// Returns what is wanted as values, and whether the power among them is to be turned over.
+/// Returns the wanted values, and whether the power among them is a toggle.
 pub(crate) fn target(
     wanted: &Wanted,
     dialect: &Dialect,
@@ -67,7 +67,7 @@ pub(crate) fn target(
     if target.is_empty() {
         return Err("nothing is wanted".to_owned());
     }
-    // What is dark shows no color: it is said once the light is on.
+    // A light that is off shows no color: the color is sent once the light is on.
     if target.power() == Some(false) {
         let dark = [Property::Power, Property::Setpoint];
         target = target.values().filter(|value| dark.contains(&value.property())).collect();

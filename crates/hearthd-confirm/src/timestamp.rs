@@ -1,4 +1,4 @@
-//! Points in time as bridges write them.
+//! Points in time in the form in which bridges write them.
 
 use std::time::Duration;
 

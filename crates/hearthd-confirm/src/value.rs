@@ -1,10 +1,10 @@
-//! The properties of a device, their values, and when two of them are the same.
+//! The properties of a device, their values, and when two values are the same.
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::Color;
 
-/// What a device has.
+/// A property of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Property {
     /// `power`: on or off.
@@ -38,9 +38,9 @@ pub enum Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Readings(BTreeMap<Property, Value>);
 
-/// Half a percent of rounding on either side, and the 2 of 254 that lamps drift by.
+/// Half a percent of rounding on either side, and the 2 of 254 that lamps drift.
 const PERCENT: f64 = 1.3;
-/// What lamps and conversions to whole mireds move a color temperature by.
+/// How far lamps, and the conversion to whole mireds, move a color temperature.
 const MIRED_PART: f64 = 0.02;
 /// Valves take steps of half a degree, a tenth at the least.
 const CELSIUS: f64 = 0.051;
@@ -70,7 +70,7 @@ impl Value {
         }
     }
 
-    /// Returns whether a value that was read is this one, within what devices and conversions round.
+    /// Returns whether a value that was read is this one, within the rounding of devices and conversions.
     pub fn is_met_by(self, read: Self) -> bool {
         match (self, read) {
             (Self::Power(wanted), Self::Power(read)) => wanted == read,
@@ -132,7 +132,7 @@ impl Readings {
         self.0.is_empty()
     }
 
-    /// Takes over all values of another.
+    /// Merges all values of another.
     pub fn merge(&mut self, newer: &Self) {
         self.0.extend(&newer.0);
     }
@@ -142,7 +142,7 @@ impl Readings {
         properties.properties().filter_map(|property| self.get(property)).collect()
     }
 
-    /// Returns whether every value here is met there.
+    /// Returns whether the other has every value of this one.
     pub fn are_met_by(&self, read: &Self) -> bool {
         self.values()
             .all(|wanted| read.get(wanted.property()).is_some_and(|read| wanted.is_met_by(read)))

@@ -7,7 +7,7 @@ use crate::{Property, Readings, Value};
 /// The one answer to a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// 200: the device itself says that it is as wanted.
+    /// 200: the device itself reports the wanted values.
     Confirmed {
         /// The values read.
         readings: Readings,
@@ -23,42 +23,42 @@ pub enum Verdict {
     },
     /// 500: the device was reached, and is not as wanted.
     Refused {
-        /// What it still is, of the properties that were wanted otherwise.
+        /// The values that are still not as wanted.
         still: Readings,
-        /// What the device said to it, if anything.
+        /// The device's reason, if it gave one.
         reason: Option<String>,
     },
-    /// 409: it is not known what became of the command; it may still happen.
+    /// 409: the outcome is unknown; the command may still take effect.
     Indeterminate {
         /// Why it is not known.
         doubt: Doubt,
-        /// The last values known of the properties that were wanted.
+        /// The last known values of the wanted properties.
         last: Readings,
     },
     /// 422: the device cannot do it; nothing was changed.
     Unsupported {
-        /// What it cannot, for people.
+        /// What the device cannot do, for people.
         reason: String,
     },
 }
 
-/// Where a value was learned; later ones are worth more.
+/// Where a value comes from; a later variant is better evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Evidence {
-    /// A state that was read back through a bridge, and not contradicted while the answer to the read could come.
+    /// A state that was read back through a bridge, and not contradicted while an answer to the read could arrive.
     ReadBack,
-    /// A state that the firmware says that switches the device, and did not contradict at once.
+    /// A state from the firmware that switches the device, not contradicted at once.
     Firmware,
     /// A reply that can only belong to this command or read.
     Reply,
 }
 
-/// Why it is not known what became of a command.
+/// Why the outcome of a command is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nothing came that proves anything.
+    /// Nothing arrived that proves the outcome.
     Silence,
-    /// The state is as wanted, but could not be told from what was said before the command in the time.
+    /// The state is as wanted, but there was no time to distinguish it from a report about an earlier state.
     Unsettled,
     /// The change takes longer than the deadline.
     Transition,
@@ -66,11 +66,11 @@ pub enum Doubt {
     Queued,
     /// A newer command for the same property replaced this one.
     Superseded,
-    /// The state of a group says nothing of its members.
+    /// The state of a group does not show the state of its members.
     Group,
     /// The connection to the broker was lost after the command was sent.
     LinkLost,
-    /// A toggle was wanted, and nobody knows what of.
+    /// The command is a toggle, and the present state is unknown.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What a program's page tells beside its command line: exit status, files, examples.
+//! The sections of a program's manual page below its command line: exit status, files, examples.
 
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
@@ -41,47 +41,50 @@ impl Sections {
 
 pub(crate) const HEARTHD: Sections = Sections {
     exit_status: &[
-        (0, "Done; of a request, the device has carried it out."),
-        (1, "The device answered that it did not: its status and reason are printed."),
+        (0, "Done. For a request: the device has carried it out."),
+        (
+            1,
+            "The device answered that it did not carry out the request. Its status and reason are printed.",
+        ),
         (64, "The command line is wrong."),
-        (65, "A file holds something else than it should, such as a plugin that would not load."),
+        (65, "A file has the wrong content, such as a plugin that would not load."),
         (66, "A file that was named cannot be read."),
-        (69, "No connection to the broker, or nobody there who serves the device."),
+        (69, "No connection to the broker, or no hub serves the device."),
         (70, "A fault of hearthd itself."),
         (73, "A file cannot be created."),
         (74, "Reading or writing failed."),
         (
             75,
-            "No answer in time; the same again may help. Of the daemon: another one has the state directory.",
+            "No answer in time; try again. For the daemon: another daemon uses the state directory.",
         ),
-        (77, "The broker does not let the account in, or do what is asked."),
+        (77, "The broker refuses the account, or what the account wants to do."),
         (78, "The configuration is wrong; each problem is a line with its place."),
     ],
     files: &[
         (
             "/etc/hearthd/hearthd.toml",
-            "The configuration; hearthd.toml(5). The variable HEARTHD_CONFIG names another one.",
+            "The configuration; see hearthd.toml(5). The variable HEARTHD_CONFIG names another file.",
         ),
         (
             "/etc/hearthd/mqtt-password",
-            "The password of the hub's account, handed over by systemd.",
+            "The password of the hub's account; systemd gives the service a copy.",
         ),
         (
             "/var/lib/hearthd/state.redb",
-            "What survives a restart: sessions, wills, requests, the states of the devices.",
+            "The data that survives a restart: sessions, wills, requests, the states of the devices.",
         ),
         ("/usr/lib/hearthd/plugins/*.so", "The plugins."),
     ],
     examples: &[
-        ("Switch a lamp, and see what it says:", "hearthd request light-in-bedroom power ON"),
-        ("List the devices and how they are:", "hearthd devices"),
-        ("What became of the hub's last wills:", "hearthd will"),
+        ("Switch a lamp, and print its answer:", "hearthd request light-in-bedroom power ON"),
+        ("List the devices and their condition:", "hearthd devices"),
+        ("Show the outcomes of the hub's last wills:", "hearthd will"),
         (
-            "Everything that is wrong with a configuration:",
+            "Check a configuration, and print every problem:",
             "hearthd check --config /etc/hearthd/hearthd.toml",
         ),
-        ("What the broker really does:", "hearthd doctor"),
-        ("A plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
+        ("Test whether the broker does what the hub needs:", "hearthd doctor"),
+        ("Make a plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
     ],
     see_also: "hearthd.toml(5), hearth-broker(1), systemctl(1), /usr/share/doc/hearthd/README.md",
 };
@@ -90,8 +93,8 @@ pub(crate) const HEARTH_BROKER: Sections = Sections {
     exit_status: &[
         (0, "Done, or ended by SIGTERM."),
         (64, "The command line is wrong."),
-        (65, "An account is there already, or is not there."),
-        (69, "An address cannot be listened on."),
+        (65, "The account exists already, or does not exist."),
+        (69, "The broker cannot listen on an address."),
         (70, "A fault of hearth-broker itself."),
         (71, "A fault of the system, such as no random numbers."),
         (73, "The accounts file or the storage cannot be written."),
@@ -99,7 +102,7 @@ pub(crate) const HEARTH_BROKER: Sections = Sections {
         (78, "The configuration is wrong; each problem is a line with its place."),
     ],
     files: &[
-        ("/etc/hearthd/hearth-broker.toml", "The configuration; hearth-broker.toml(5)."),
+        ("/etc/hearthd/hearth-broker.toml", "The configuration; see hearth-broker.toml(5)."),
         (
             "/etc/hearthd/hearth-broker-accounts.toml",
             "The accounts that `hearth-broker account` makes.",
@@ -107,13 +110,13 @@ pub(crate) const HEARTH_BROKER: Sections = Sections {
         ("/var/lib/hearth-broker", "Sessions, queued and retained messages."),
     ],
     examples: &[
-        ("An account for a phone:", "hearth-broker account add phone --role resident"),
+        ("Make an account for a phone:", "hearth-broker account add phone --role resident"),
         (
-            "An account for Zigbee2MQTT, with the topics of its default set-up:",
+            "Make an account for Zigbee2MQTT, with the topics of its default set-up:",
             "hearth-broker account add zigbee2mqtt --for zigbee2mqtt",
         ),
-        ("Who may log in:", "hearth-broker account list"),
-        ("Everything that is wrong with a configuration:", "hearth-broker check"),
+        ("List the accounts that may log in:", "hearth-broker account list"),
+        ("Check the configuration, and print every problem:", "hearth-broker check"),
     ],
     see_also: "hearth-broker.toml(5), hearthd(1), mosquitto_pub(1), mosquitto_rr(1)",
 };
@@ -122,21 +125,21 @@ pub(crate) const HEARTH_WEB: Sections = Sections {
     exit_status: &[
         (0, "Done, or ended by SIGTERM."),
         (64, "The command line is wrong."),
-        (69, "An address cannot be listened on."),
+        (69, "hearth-web cannot listen on an address."),
         (71, "A fault of the system."),
         (78, "The configuration or a certificate is wrong; each problem is a line with its place."),
     ],
     files: &[
-        ("/etc/hearthd/hearth-web.toml", "The configuration; hearth-web.toml(5)."),
+        ("/etc/hearthd/hearth-web.toml", "The configuration; see hearth-web.toml(5)."),
         (
             "/etc/hearthd/web-certificate.pem, /etc/hearthd/web-key.pem",
-            "For HTTPS, where the configuration has [tls]; root alone needs to read them.",
+            "The certificate and key for HTTPS, if the configuration has [tls]. Only root needs to be able to read them.",
         ),
         ("/run/hearth-clients/broker.sock", "The broker's socket."),
     ],
     examples: &[
-        ("Serve the page from now on:", "systemctl enable --now hearth-web"),
-        ("Everything that is wrong with a configuration:", "hearth-web check"),
+        ("Serve the page now and after each start:", "systemctl enable --now hearth-web"),
+        ("Check the configuration, and print every problem:", "hearth-web check"),
     ],
     see_also: "hearth-web.toml(5), hearth-broker(1), hearthd(1)",
 };

@@ -1,4 +1,4 @@
-//! Pipes one WebSocket to the broker: MQTT in binary frames, whose boundaries mean nothing (MQTT 6).
+//! Connects one WebSocket to the broker. MQTT is in binary frames, whose boundaries have no meaning (MQTT 6).
 
 use std::{
     cell::Cell,
@@ -24,24 +24,24 @@ use crate::{
     packets::{self, Connect, Verdict},
 };
 
-/// What all WebSockets share.
+/// The state that all WebSockets share.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     upstream: Upstream,
     limits: config::Limits,
     logins: Option<Logins>,
-    /// Whether the last connection to the broker failed: each change is a line of the log.
+    /// Whether the last connection to the broker failed; each change is logged.
     is_away: Cell<bool>,
 }
 
-/// Who is at the other end, and by which address it came.
+/// The address at the other end, and the local address that it connected to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
 }
 
-/// Why a WebSocket is closed, as it is told to the page (RFC 6455, 7.4).
+/// Why a WebSocket is closed, as the page is told (RFC 6455, 7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ending(CloseCode, &'static str);
 
@@ -51,7 +51,7 @@ impl Bridge {
         Self { upstream, limits, logins, is_away: Cell::new(false) }
     }
 
-    /// Serves a WebSocket to its end; `stopping` ends it early.
+    /// Serves a WebSocket until it ends; `stopping` ends it early.
     pub(crate) async fn serve<S>(
         &self,
         stream: S,
@@ -69,11 +69,11 @@ impl Bridge {
         };
         debug!(peer = %ends.peer, code = u16::from(ending.0), reason = ending.1, "WebSocket closed");
         let goodbye = async {
-            // The library has said it already where a message was too large.
+            // If a message was too large, the library has already closed the WebSocket.
             let _ = page.send(Message::close(Some(ending.0), ending.1)).await;
             let _ = page.flush().await;
-            // To close a socket with something unread breaks the connection, and the reason would be lost: what is on its
-            // way is read, until the page has answered. A browser waits for this end to close first.
+            // Closing a socket with unread data breaks the connection, and the reason would be lost. So this reads what
+            // is on its way until the page has answered. A browser waits for this end to close first.
             while let Some(Ok(message)) = page.next().await {
                 if message.is_close() {
                     return;
@@ -82,7 +82,7 @@ impl Bridge {
             let mut rest = [0; 1024];
             while page.get_mut().read(&mut rest).await.is_ok_and(|read| read > 0) {}
         };
-        // Whoever does not take it is gone anyway.
+        // A client that does not read the reason is gone anyway.
         let _ = timeout(GOODBYE, goodbye).await;
     }
 
@@ -160,7 +160,7 @@ impl Bridge {
         }
     }
 
-    /// Passes on what the broker sends until its CONNACK is whole, and returns what that says.
+    /// Passes on the broker's bytes until its CONNACK is whole, and returns the meaning of the CONNACK.
     async fn answer<S>(
         &self,
         page: &mut WebSocketStream<S>,
@@ -206,7 +206,7 @@ impl Bridge {
                     if let Some(bytes) = payload(message)? {
                         self.write(broker, &bytes).await?;
                     } else {
-                        // The answer to a ping goes out before anything more is read: they are never more than one.
+                        // The answer to a ping is sent before anything more is read, so there is never more than one.
                         self.in_time(page.flush()).await?;
                     }
                 }
@@ -246,7 +246,7 @@ impl Bridge {
     }
 }
 
-/// Reads messages until a CONNECT is whole; returns it with all bytes that came.
+/// Reads messages until a CONNECT is whole; returns it with all bytes that arrived.
 async fn first_packet<S>(page: &mut WebSocketStream<S>) -> Result<(Connect, Bytes), Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -270,7 +270,7 @@ where
     }
 }
 
-/// Returns what a binary message holds; none for a ping or pong.
+/// Returns the content of a binary message; `None` for a ping or pong.
 fn payload(message: Option<Result<Message, Error>>) -> Result<Option<Bytes>, Ending> {
     match message {
         Some(Ok(message)) if message.is_binary() => Ok(Some(message.into_payload().into())),
@@ -295,8 +295,8 @@ const BROKER_GONE: Ending =
 const PAGE_GONE: Ending = Ending(CloseCode::NORMAL_CLOSURE, "the page has closed the connection");
 const SILENT: Ending =
     Ending(CloseCode::POLICY_VIOLATION, "nothing came from the page for too long");
-/// What is read from the broker at once.
+/// How many bytes are read from the broker at once.
 const CHUNK: usize = 4 * 1024;
-/// Largest CONNECT and CONNACK.
+/// The largest CONNECT and CONNACK.
 const MOST_OF_FIRST: usize = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(2);

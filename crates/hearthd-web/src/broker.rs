@@ -1,4 +1,4 @@
-//! Connects to the broker, over a socket of this machine, TCP or TLS.
+//! Connects to the broker, over a local socket, TCP or TLS.
 
 use std::{
     io,
@@ -33,16 +33,16 @@ pub(crate) enum Upstream {
 /// A connection to the broker.
 pub(crate) type Link = Box<dyn Both>;
 
-/// What can be read and written.
+/// A stream that can be read and written.
 pub(crate) trait Both: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
 
 impl Upstream {
-    /// Prepares for the broker of the configuration.
+    /// Prepares for the configured broker.
     ///
     /// # Errors
-    /// Where no certificate authority can be read.
+    /// The certificate authorities cannot be read.
     pub(crate) fn new(broker: &Broker) -> Result<Self, TlsError> {
         Ok(match broker {
             Broker::Unix(path) => Self::Unix(path.clone()),
@@ -53,7 +53,7 @@ impl Upstream {
         })
     }
 
-    /// Returns whether the broker is told each phone's address, and so counts wrong passwords by itself.
+    /// Returns whether the broker learns each phone's address, and so counts wrong passwords itself.
     pub(crate) fn tells_addresses(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
@@ -95,7 +95,7 @@ impl Authority {
     }
 }
 
-/// Says for whom a connection is: the PROXY protocol, version 2.
+/// Writes for whom a connection is (PROXY protocol, version 2).
 fn proxy_header(peer: SocketAddr, local: SocketAddr) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
     header.push(PROXY);

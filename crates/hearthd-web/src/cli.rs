@@ -20,7 +20,7 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = if error.use_stderr() { exit::USAGE } else { 0 };
-            // Nothing is left to tell anyone where the terminal is gone.
+            // If the terminal is gone, nobody is left to tell.
             let _ = error.print();
             return code.into();
         }
@@ -39,19 +39,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Returns what the command line takes, for the manual pages and the shells' completions.
+/// Returns the command line's definition, for the manual pages and the shells' completions.
 pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// The page for the phone, and the WebSocket through which it reaches the broker.
+/// The page for phones, and the WebSocket through which it reaches the broker.
 #[derive(Debug, Parser)]
 #[command(name = "hearth-web", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Configuration file.
+    /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// Address to listen on instead of those in the file; port 0 picks a free one.
+    /// An address to listen on instead of those in the file; port 0 picks a free port.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
     #[command(subcommand)]
@@ -60,9 +60,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Says everything that is wrong with a configuration.
+    /// Check the configuration, and print every problem.
     Check {
-        /// Configuration file.
+        /// The configuration file.
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
@@ -86,7 +86,7 @@ impl Failure {
     }
 }
 
-/// Reads the configuration, and says what is unwise in it.
+/// Reads the configuration, and logs a warning for each risk in it.
 fn load(path: &Path) -> Result<Config, Failure> {
     let config = Config::load(path)?;
     for warning in &config.warnings {

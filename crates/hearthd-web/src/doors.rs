@@ -1,4 +1,4 @@
-//! Places for connections: no more than there is room for, and none that a stranger can keep from others.
+//! Limits the number of connections, and keeps clients without a login from using up the places of others.
 
 use std::{
     cell::RefCell,
@@ -15,8 +15,8 @@ use crate::config::Limits;
 
 /// Counts connections.
 ///
-/// Where there is no place for another stranger, the oldest one gives way: a browser has what it wants in a moment, and
-/// whoever keeps sockets open loses them.
+/// If there is no place for another connection without a login, the oldest such one is closed: a browser needs its
+/// place only for a moment, and an attacker that keeps sockets open loses them.
 #[derive(Debug)]
 pub(crate) struct Doors {
     limits: Limits,
@@ -26,7 +26,7 @@ pub(crate) struct Doors {
 #[derive(Debug, Default)]
 struct State {
     logged_in: usize,
-    /// Those that are not, in the order in which they came.
+    /// The connections that are not logged in, oldest first.
     strangers: BTreeMap<u64, Stranger>,
     last: u64,
     last_line: Option<Instant>,
@@ -35,11 +35,11 @@ struct State {
 #[derive(Debug)]
 struct Stranger {
     address: IpAddr,
-    /// Tells it to go.
+    /// Tells the connection to close.
     shown_out: Rc<Notify>,
 }
 
-/// The place of one connection; it is free again once this is dropped.
+/// The place of one connection; dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     doors: Rc<Doors>,
@@ -53,7 +53,7 @@ impl Doors {
         Self { limits, state: RefCell::default() }
     }
 
-    /// Gives a connection a place; another one may have to go.
+    /// Gives a connection a place; another connection may have to close for it.
     pub(crate) fn let_in(self: &Rc<Self>, address: IpAddr) -> Place {
         let state = &mut *self.state.borrow_mut();
         let of_address = state.strangers.values().filter(|it| it.address == address).count();
@@ -72,7 +72,7 @@ impl Doors {
 }
 
 impl State {
-    /// Tells the oldest stranger of an address to go.
+    /// Tells the oldest connection without a login of an address to close.
     fn show_out(&mut self, address: IpAddr) {
         let oldest = self.strangers.iter().find(|(_, it)| it.address == address);
         if let Some(number) = oldest.map(|(number, _)| *number)
@@ -82,7 +82,7 @@ impl State {
         }
     }
 
-    /// Returns the address that most strangers come from.
+    /// Returns the address with the most connections without a login.
     fn busiest(&self) -> IpAddr {
         let mut counts = BTreeMap::<IpAddr, usize>::new();
         for stranger in self.strangers.values() {
@@ -95,13 +95,13 @@ impl State {
     fn tell(&mut self, address: IpAddr, limit: &str) {
         if self.last_line.is_none_or(|last| last.elapsed() >= SILENCE) {
             self.last_line = Some(Instant::now());
-            warn!(%address, limit, "there are too many connections");
+            warn!(%address, limit, "too many connections: one was closed");
         }
     }
 }
 
 impl Place {
-    /// Waits until another needs the place; whoever is logged in keeps it.
+    /// Waits until another connection needs the place. A connection that is logged in keeps its place.
     pub(crate) async fn shown_out(&self) {
         if self.is_logged_in {
             std::future::pending::<()>().await;
@@ -109,7 +109,7 @@ impl Place {
         self.shown_out.notified().await;
     }
 
-    /// Counts the connection as one that is logged in; returns whether there is room for it.
+    /// Counts the connection as logged in; returns whether there is room for it.
     pub(crate) fn log_in(&mut self) -> bool {
         let state = &mut *self.doors.state.borrow_mut();
         if state.logged_in >= self.doors.limits.connections {
@@ -132,7 +132,7 @@ impl Drop for Place {
     }
 }
 
-/// How long the log is silent after a line about too many connections.
+/// How long to wait after a log line about too many connections before the next one.
 const SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

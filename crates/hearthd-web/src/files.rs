@@ -11,7 +11,7 @@ pub(crate) struct File {
     pub(crate) path: &'static str,
     pub(crate) media_type: &'static str,
     pub(crate) content: &'static [u8],
-    /// The content in gzip; none where that is no shorter.
+    /// The content in gzip; `None` if that is not shorter.
     pub(crate) compressed: Option<Bytes>,
     /// Changes with the content.
     pub(crate) etag: String,

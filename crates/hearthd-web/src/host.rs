@@ -1,8 +1,8 @@
-//! By which names the page may be asked for, and whose pages may open its WebSocket.
+//! Checks by which name a browser asks for the page, and which page opens the WebSocket.
 //!
-//! Origin alone does not stop DNS rebinding: a foreign page whose own name leads here has an Origin that matches its Host. So
-//! the name itself must be one that no stranger can have: an address, `localhost`, a name of the local network, or one that
-//! the configuration names.
+//! Checking Origin alone does not stop DNS rebinding: a foreign page whose own name leads to this machine has an Origin
+//! that matches its Host. So the name itself must be one that no attacker can have: an address, `localhost`, a name of
+//! the local network, or one that the configuration lists.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,15 +15,15 @@ use hyper::{
 /// What is wrong with a request's Host or Origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// There is no Host, more than one, or one that is none.
+    /// There is no Host, more than one, or an invalid one.
     NoHost,
     /// The name is not this machine's.
     Host(String),
-    /// The page that asks is another one.
+    /// Another page asks.
     Origin(String),
 }
 
-/// Checks by which name the page is asked for.
+/// Checks the name that the browser uses for this machine.
 pub(crate) fn check_host(headers: &HeaderMap, names: &[String]) -> Result<(), Foreign> {
     let host = only(headers, &HOST).ok_or(Foreign::NoHost)?;
     let authority: Authority = host.parse().map_err(|_| Foreign::NoHost)?;
@@ -33,9 +33,9 @@ pub(crate) fn check_host(headers: &HeaderMap, names: &[String]) -> Result<(), Fo
     if is_own(authority.host(), names) { Ok(()) } else { Err(Foreign::Host(host.to_owned())) }
 }
 
-/// Checks that a WebSocket is opened by a page from here; `is_tls` where this program speaks TLS itself.
+/// Checks that this program's own page opens the WebSocket. `is_tls` says whether this program speaks TLS itself.
 ///
-/// Without it, the page may have come by HTTPS as well: from a proxy that speaks TLS for this program.
+/// If it does not, the page may still have come by HTTPS: from a proxy that speaks TLS for this program.
 pub(crate) fn check_origin(headers: &HeaderMap, is_tls: bool) -> Result<(), Foreign> {
     let host = only(headers, &HOST).ok_or(Foreign::NoHost)?;
     let origin = only(headers, &ORIGIN).ok_or_else(|| Foreign::Origin("none".into()))?;
@@ -59,7 +59,7 @@ fn is_own(host: &str, names: &[String]) -> bool {
         || names.iter().any(|name| name == host)
 }
 
-/// Returns a header that is there once.
+/// Returns the value of a header that occurs exactly once.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! Counts wrong passwords, where the broker takes all phones for one and cannot tell whose they are.
+//! Counts wrong passwords for brokers to which all phones look like one.
 
 use std::{
     cell::RefCell,
@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many wrong passwords there were of each address, and of each address and account.
+/// The number of wrong passwords of each address, and of each address and account.
 ///
-/// One that tries passwords in a loop is turned away before the broker hears of it. Others, at other addresses, notice nothing.
+/// A client that tries passwords in a loop is refused before the broker is asked. Clients at other addresses are not
+/// affected.
 #[derive(Debug)]
 pub(crate) struct Logins {
     allowed: u32,
@@ -25,12 +26,12 @@ struct Count {
 }
 
 impl Logins {
-    /// Allows so many wrong passwords a minute of an address and account.
+    /// Allows this many wrong passwords a minute for each address and account.
     pub(crate) fn new(allowed: u32) -> Self {
         Self { allowed, hasher: RandomState::new(), counts: RefCell::default() }
     }
 
-    /// Returns whether the broker shall be asked about another password.
+    /// Returns whether the broker may be asked about another password.
     pub(crate) fn may_try(&self, address: IpAddr, account: Option<&str>, now: Instant) -> bool {
         let counts = self.counts.borrow();
         let wrong = |key| {
@@ -76,7 +77,7 @@ impl Count {
     }
 }
 
-/// Returns what stands for an address: a device may choose any address of its network of IPv6.
+/// Returns the key under which an address is counted: a device may choose any address of its IPv6 network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -88,10 +89,10 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// So many accounts may be tried from one address.
+/// The number of accounts that may be tried from one address.
 const OF_ADDRESS: u32 = 5;
 const FORGIVEN: Duration = Duration::from_secs(60);
-/// Counts that are kept.
+/// The number of counts that are kept.
 const MOST: usize = 1_024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The page for the phone, and the WebSocket through which it reaches the broker.
+//! The page for phones, and the WebSocket through which it reaches the broker.
 
 use std::process::ExitCode;
 

@@ -1,24 +1,24 @@
-//! The first packet of each side, which say who logs in and whether the broker agrees. Nothing else is read.
+//! Reads the first packet of each side: who logs in, and whether the broker accepts it. Nothing else is read.
 
 /// What a CONNECT says (MQTT 3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Connect {
     /// 4 for MQTT 3.1.1, 5 for MQTT 5.
     pub(crate) version: u8,
-    /// The account; none where there is no user name.
+    /// The account; `None` if there is no user name.
     pub(crate) username: Option<String>,
 }
 
-/// Bytes that are no such packet.
+/// The bytes are not such a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Returns whether bytes may be the beginning of a CONNECT.
+/// Returns whether the bytes may be the beginning of a CONNECT.
 pub(crate) fn may_be_connect(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| *first == CONNECT)
 }
 
-/// Returns the length of the packet that bytes begin with; none where too few are there to tell (MQTT 2.1.4).
+/// Returns the length of the packet that the bytes begin with; `None` if there are too few bytes to tell (MQTT 2.1.4).
 pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let mut length = 0;
     for (index, byte) in bytes.iter().skip(1).take(4).enumerate() {
@@ -57,12 +57,12 @@ pub(crate) fn connect(packet: &[u8]) -> Result<Connect, Malformed> {
     Ok(Connect { version, username })
 }
 
-/// What a CONNACK comes to.
+/// The meaning of a CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Logged in.
     Accepted,
-    /// User name or password are wrong, or the account may not.
+    /// User name or password are wrong, or the account is not allowed to log in.
     WrongPassword,
     /// Refused for another reason.
     Refused,
@@ -82,7 +82,7 @@ pub(crate) fn connack(packet: &[u8]) -> Result<Verdict, Malformed> {
 /// Writes the CONNACK that refuses a client which has tried too many passwords.
 pub(crate) fn too_many_passwords(version: u8) -> Vec<u8> {
     if version == 4 {
-        // 3.1.1 has no better word: server unavailable.
+        // 3.1.1 has no better code than "server unavailable".
         return vec![CONNACK, 2, 0, 3];
     }
     let why = b"too many wrong passwords; try again in a minute";
@@ -93,7 +93,7 @@ pub(crate) fn too_many_passwords(version: u8) -> Vec<u8> {
     packet
 }
 
-/// What is left of a packet.
+/// The rest of a packet.
 struct Rest<'p>(&'p [u8]);
 
 impl<'p> Rest<'p> {

@@ -47,7 +47,7 @@ use crate::{
 /// Serves the page until a signal ends it, and prints one line to standard output for each address that it listens on.
 ///
 /// # Errors
-/// Where an address cannot be bound or a certificate cannot be used.
+/// An address cannot be bound, or a certificate cannot be used.
 pub fn run(config: &Config) -> Result<(), ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,10 +57,10 @@ pub fn run(config: &Config) -> Result<(), ServerError> {
     LocalSet::new().block_on(&runtime, serve(config))
 }
 
-/// Why the program does not run.
+/// Why the program cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The address is taken, not this machine's, or not permitted.
+    /// The address is in use, not of this machine, or not permitted.
     #[error("listen on {address}: {source}; change `listen` or give --listen ADDR")]
     Bind {
         /// The address.
@@ -71,7 +71,7 @@ pub enum ServerError {
     /// A certificate or key cannot be used.
     #[error("read certificates: {0}")]
     Tls(#[from] TlsError),
-    /// The system refuses what every program gets.
+    /// The system refuses a basic resource.
     #[error("start: {0}")]
     System(io::Error),
 }
@@ -113,13 +113,13 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     notify(NotifyState::Stopping);
     // The receivers end with the tasks.
     let _ = stop.send(true);
-    // The pages are told, and come back to the next one by themselves.
+    // The pages get a close frame, and connect to the next process by themselves.
     let _ = timeout(GOODBYE, async { while tasks.join_next().await.is_some() {} }).await;
     tasks.shutdown().await;
     Ok(())
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Site {
     names: Vec<String>,
@@ -151,7 +151,7 @@ impl Site {
         })
     }
 
-    /// Serves one connection: requests for files, and then perhaps a WebSocket.
+    /// Serves one connection: requests for files, then possibly a WebSocket.
     async fn connection(
         self: Rc<Self>,
         stream: TcpStream,
@@ -159,7 +159,7 @@ impl Site {
         place: Place,
         stopping: watch::Receiver<bool>,
     ) {
-        // A connection without it is slower, and no reason to refuse it.
+        // Without this option the connection is slower, but works.
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let ends = Ends { peer, local };
@@ -179,7 +179,7 @@ impl Site {
         }
     }
 
-    /// Answers requests; returns the connection once one of them was for the WebSocket.
+    /// Answers requests; returns the connection when a request asks for the WebSocket.
     async fn http<S>(
         self: &Rc<Self>,
         stream: S,
@@ -204,7 +204,7 @@ impl Site {
             .max_headers(MOST_HEADERS);
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::select! {
-            // Where the connection breaks, nobody is left to tell.
+            // If the connection breaks, nobody is left to tell.
             _ = timeout(HTTP_TIME, connection) => {}
             () = place.shown_out() => return None,
             () = stopped(stopping) => return None,
@@ -235,7 +235,7 @@ impl Site {
         }
     }
 
-    /// Takes a WebSocket in, as RFC 6455 has it in 4.2.
+    /// Accepts a WebSocket (RFC 6455, 4.2).
     fn websocket(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let headers = request.headers();
         if let Err(foreign) = check_origin(headers, self.tls.is_some()) {
@@ -280,16 +280,16 @@ impl Site {
             Foreign::Host(host) => {
                 if tell {
                     let remedy = "if it is this machine's, add it to `names`";
-                    warn!(%host, remedy, "asked for by a foreign name");
+                    warn!(%host, remedy, "request for an unknown host name refused");
                 }
                 let why = "This machine is not known by that name: see `names` in hearth-web.toml.";
                 refusal(StatusCode::MISDIRECTED_REQUEST, why)
             }
             Foreign::Origin(origin) => {
                 if tell {
-                    warn!(%origin, "a foreign page asked for the WebSocket");
+                    warn!(%origin, "WebSocket for a foreign page refused");
                 }
-                refusal(StatusCode::FORBIDDEN, "The WebSocket is for this page alone.")
+                refusal(StatusCode::FORBIDDEN, "Only this page may use the WebSocket.")
             }
         }
     }
@@ -330,7 +330,7 @@ fn refusal(status: StatusCode, why: &'static str) -> Response<Full<Bytes>> {
     answer
 }
 
-/// Tells the browser what the page does not need, so that nothing can make it do that.
+/// Tells the browser what the page does not need, so that an attack cannot use it.
 fn put_security(headers: &mut HeaderMap) {
     for (name, value) in [
         ("content-security-policy", POLICY),
@@ -340,7 +340,7 @@ fn put_security(headers: &mut HeaderMap) {
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
         ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-        // A phone asks whether it still has what there is, so that an update shows.
+        // The browser asks each time whether its copy is current, so that an update shows.
         ("cache-control", "no-cache"),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -355,13 +355,13 @@ fn accept_key(key: &[u8]) -> Option<HeaderValue> {
     BASE64.encode(context.finish()).parse().ok()
 }
 
-/// Returns whether a header is a list with a word in it.
+/// Returns whether a header is a list that contains a word.
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
-/// Returns whether a browser takes gzip; one that says `q=0` does not.
+/// Returns whether a browser accepts gzip; `q=0` means that it does not.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter();
     values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|item| {
@@ -371,7 +371,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Accepts connections and serves each in a task of its own, until the program ends.
+/// Accepts connections and serves each in its own task, until the program ends.
 async fn accept(site: Rc<Site>, listener: TcpListener, stopping: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     loop {
@@ -383,8 +383,8 @@ async fn accept(site: Rc<Site>, listener: TcpListener, stopping: watch::Receiver
                     tasks.spawn_local(site.connection(stream, peer, place, stopping));
                 }
                 Err(error) => {
-                    warn!(%error, "a connection could not be accepted");
-                    // Out of file descriptors, say: it does not get better by trying.
+                    warn!(%error, "cannot accept a connection");
+                    // For example, there are no file descriptors left. Trying again at once does not help.
                     sleep(AFTER_AN_ERROR).await;
                 }
             },
@@ -401,7 +401,7 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// Binds an address; where the system has no IPv6, all addresses are those of IPv4.
+/// Binds an address. If the system has no IPv6, "all addresses" means those of IPv4.
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     let failed = |source| ServerError::Bind { address, source };
     match TcpListener::bind(address).await {
@@ -427,24 +427,24 @@ fn announce(listener: &TcpListener, is_tls: bool) -> io::Result<()> {
 
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        warn!(%error, "systemd was not told");
+        warn!(%error, "cannot notify systemd");
     }
 }
 
-/// Nothing inline, nothing from elsewhere, and no way to turn text into HTML.
+/// Nothing inline, nothing from another server, and no way to turn text into HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; manifest-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
-/// How long the head of a request may take, and the end of a WebSocket's handshake.
+/// How long the head of a request may take, and the WebSocket's handshake.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// How long a connection is open for files.
+/// How long a connection stays open for files.
 const HTTP_TIME: Duration = Duration::from_secs(60);
 const MOST_OF_HEADERS: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
-/// How long the log is silent after a line about foreign names and pages.
+/// How long to wait after a log line about foreign names and pages before the next one.
 const SILENCE: Duration = Duration::from_secs(60);
 const AFTER_AN_ERROR: Duration = Duration::from_millis(100);
 const GOODBYE: Duration = Duration::from_secs(3);
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
-/// Threads that look up the broker's name.
+/// The number of threads that look up the broker's name.
 const RESOLVERS: usize = 2;

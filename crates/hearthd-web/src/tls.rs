@@ -1,4 +1,4 @@
-//! TLS towards the browsers, with files of one's own.
+//! TLS towards the browsers, with the certificate files of the configuration.
 
 use std::{fmt, path::Path, sync::Arc};
 

@@ -302,7 +302,7 @@ impl Driver {
         let Some(link) = &mut self.link else { return };
         if act(link).is_err() {
             self.drop_link();
-            self.lose(Disconnection::Lost { error: "the link's queue is full".into() });
+            self.lose(Disconnection::Lost { error: "the send queue is full".into() });
         }
     }
 

@@ -218,7 +218,7 @@ impl Link {
     /// Hands over one SUBSCRIBE; nothing else may be in flight.
     ///
     /// # Errors
-    /// Where the link's queue is full: a broken invariant of its user.
+    /// Where the send queue is full: a broken invariant of its user.
     pub(crate) fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<(), LinkFull> {
         let filters = subscriptions.iter().map(|subscription| {
             let mut filter = Filter::new(&subscription.filter, WireQoS::AtLeastOnce);
@@ -237,7 +237,7 @@ impl Link {
     /// Hands over UNSUBSCRIBE packets; nobody waits for their acknowledgements.
     ///
     /// # Errors
-    /// Where the link's queue is full: a broken invariant of its user.
+    /// Where the send queue is full: a broken invariant of its user.
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkFull> {
         filters
             .iter()
@@ -247,7 +247,7 @@ impl Link {
     /// Hands over one PUBLISH.
     ///
     /// # Errors
-    /// Where the link's queue is full: a broken invariant of its user.
+    /// Where the send queue is full: a broken invariant of its user.
     pub(crate) fn publish(&mut self, id: PublishId, message: Message) -> Result<(), LinkFull> {
         let qos = match message.qos {
             QoS::AtMostOnce => WireQoS::AtMostOnce,

@@ -12,7 +12,7 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
     match notice {
         Notice::PrefixLearned { prefix: Some(prefix) } => info!(%prefix, "prefix learned"),
         Notice::PrefixLearned { prefix: None } => {
-            info!("no prefix: topics stand in their plain form");
+            info!("the broker offers no prefix: topics have none");
         }
         Notice::ResponseInformationRefused { error } => {
             error!(error, "the broker's Response Information cannot be used");
@@ -31,48 +31,57 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
             error!(filter, reason_code = %Hex(*reason_code), "the broker refuses a subscription");
         }
         Notice::SubscriptionWeakened { filter } => {
-            warn!(filter, "the broker grants QoS 0: what comes while the hub is away is lost");
+            warn!(
+                filter,
+                "the broker grants only QoS 0: messages that come while the hub is away are lost"
+            );
         }
         Notice::SubscriptionUnanswered { filters } => {
             warn!(filters, "the broker does not answer a subscription: connecting again");
         }
         Notice::Lacks(lacks) if lacks.is_empty() => {
-            info!("the broker offers all that the hub wants");
+            info!("the broker offers everything that the hub uses");
         }
         Notice::Lacks(lacks) => {
             for lack in lacks {
                 let (lack, cost) = explain(lack);
-                warn!(lack, cost, "the broker does not offer all");
+                warn!(lack, cost, "the broker lacks a feature");
             }
         }
         Notice::ProtocolError { what } => error!(what, "the broker breaks the MQTT 5 standard"),
         Notice::PublishSuspected { topic } => {
-            warn!(topic, "the broker ended the connection, probably over this message");
+            warn!(topic, "the broker ended the connection, probably because of this message");
         }
         Notice::TopicSetAside { topic, time } => {
             let minutes = time.as_secs() / 60;
             error!(
                 topic,
                 minutes,
-                "the broker ended two connections over this message: nothing is published on its topic for this time, \
-                 or until a reload"
+                "the broker ended two connections because of this message: the hub publishes nothing on its topic for \
+                 this time, or until a reload"
             );
         }
         Notice::MessageLeftOut { topic, is_answer: true, more } => {
-            warn!(topic, more, "an answer cannot be delivered: its topic is set aside");
+            warn!(
+                topic,
+                more, "answer not published: the broker ended connections because of its topic"
+            );
         }
         Notice::MessageLeftOut { topic, is_answer: false, more } => {
-            warn!(topic, more, "message not published: its topic is set aside");
+            warn!(
+                topic,
+                more, "message not published: the broker ended connections because of its topic"
+            );
         }
         Notice::MessageUnreadable { topic, error, more } => {
-            error!(topic, error, more, "a message is lost: it cannot be read, and was refused");
+            error!(topic, error, more, "a message cannot be read: it was refused, and is lost");
         }
         Notice::PublishUnanswered { topic } => {
             warn!(topic, "the broker does not acknowledge a message: connecting again");
         }
         Notice::FenceGivenUp => {
             warn!(
-                "the broker does not return the hub's fence: going on without, and concluding nothing"
+                "the broker does not return the hub's fence: going online without it; the last will's outcome may stay unknown"
             );
         }
         Notice::PublishRefused { topic, reason_code } => {
@@ -87,34 +96,31 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
         Notice::RequestFailed { device, property, status, message, more } => {
             // A field of the name `message` would take the place of the line's own text.
             let reason = message;
-            warn!(%device, %property, status, reason, more, "request failed, and nobody is answered");
+            warn!(%device, %property, status, reason, more, "request without a Response Topic failed");
         }
         Notice::EvidenceIgnored { topic, reason, more } => {
-            warn!(topic, reason, more, "ignored");
+            warn!(topic, reason, more, "evidence about a will ignored");
         }
         Notice::Rival { device, hub } => {
-            let hub = hub.as_deref().unwrap_or("somebody without a name");
-            error!(%device, hub, "another hub says that it has this device, too");
+            let hub = hub.as_deref().unwrap_or("a hub without a name");
+            error!(%device, hub, "another hub claims this device too");
         }
         Notice::RivalGone { device } => {
-            info!(%device, "no other hub has this device any more");
+            info!(%device, "no other hub claims this device any more");
         }
         Notice::ClientIdShared => {
             let client_id = &broker.client_id;
-            error!(
-                client_id,
-                "another client uses this hub's client ID, or says that it is this hub"
-            );
+            error!(client_id, "another client uses this hub's client ID, or claims to be this hub");
         }
         Notice::ExpiryAdded { added: true } => warn!(
-            "the broker adds an expiry to every message: a request that waited while the hub was away counts as dated \
-             only with the user property `expiry`"
+            "the broker adds an expiry to every message: of requests that waited while the hub was away, only those \
+             with the user property `expiry` count as having one"
         ),
         Notice::ExpiryAdded { added: false } => {
             info!("the broker adds no expiry to messages any more");
         }
         Notice::TakenBack { topics } => {
-            info!(topics, "cleared what was retained of devices and properties that are no more");
+            info!(topics, "cleared the retained messages of removed devices and properties");
         }
         Notice::RequestAnswered { device, property, status, elapsed, failure } => {
             let elapsed_us = elapsed.as_micros();
@@ -129,7 +135,7 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
         }
         Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
         Notice::PresenceRestored { more } => {
-            warn!(more, "somebody had written over `online`; said again");
+            warn!(more, "another message had replaced `online`: published it again");
         }
         Notice::Guarding { presence, device, property } => {
             info!(presence, %device, %property, "another hub's will was published: acting on it");
@@ -147,20 +153,21 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
     }
 }
 
-/// Says what a broker does not offer, and what that costs.
+/// Says what a broker does not offer, and the consequence.
 pub(crate) fn explain(lack: &Lack) -> (String, &'static str) {
     match lack {
         Lack::AtLeastOnce => (
             "QoS 1".into(),
-            "a request or an answer may be lost, what comes while the hub is away is, and nothing is known of its will",
+            "a request or an answer may be lost; messages that come while the hub is away are lost; the will's outcome \
+             is unknown",
         ),
         Lack::Retain => (
             "retained messages".into(),
-            "whoever subscribes later learns neither states nor presence, until they change",
+            "later subscribers get states and presence only when they change",
         ),
         Lack::Wildcards => (
             "filters with wildcards".into(),
-            "one filter for each property; other names get no answer",
+            "the hub subscribes to each property by itself; requests for other names get no answer",
         ),
         Lack::SessionExpiry { seconds } => (
             format!("a session that lives longer than {seconds} s"),
@@ -168,8 +175,8 @@ pub(crate) fn explain(lack: &Lack) -> (String, &'static str) {
         ),
         Lack::ClientId { assigned } => (
             format!("the hub's client ID; it assigns `{assigned}`"),
-            "another one each time means another session each time, the same for everybody that each client, and each \
-             command of this account, ends the hub's connection",
+            "if the ID changes each time, so does the session; if all clients of the account get the same one, each \
+             client and each command ends the hub's connection",
         ),
     }
 }
@@ -177,7 +184,7 @@ pub(crate) fn explain(lack: &Lack) -> (String, &'static str) {
 /// Says why there is no connection.
 pub(crate) fn describe(cause: &Disconnection) -> String {
     match cause {
-        Disconnection::Requested => "as wanted".into(),
+        Disconnection::Requested => "by request".into(),
         Disconnection::Refused { reason_code, reason_string, server_reference } => {
             let words = reason_string.as_ref().map(|words| format!("; the broker says: {words}"));
             let refusal = format!("{} ({})", meaning(*reason_code), Hex(*reason_code));

@@ -150,7 +150,7 @@ impl Reloader {
     ) -> (Summary, Config) {
         let Accepted { config: new, plugins, checked } = accepted;
         for warning in new.warnings.iter().filter(|warning| !config.warnings.contains(warning)) {
-            warn!(%warning, "the configuration is unwise");
+            warn!(%warning, "the configuration has a risk");
         }
         let launcher = plugins.launcher().clone();
         let difference = devices.apply(&new, checked, &launcher);

@@ -107,7 +107,7 @@ impl Service {
                 self.connection = format!("offline: {cause}, again in {seconds} s");
             }
             Notice::Rival { device, hub } => {
-                let hub = hub.clone().unwrap_or_else(|| "somebody without a name".into());
+                let hub = hub.clone().unwrap_or_else(|| "a hub without a name".into());
                 self.rivals.insert(device.to_string(), hub);
             }
             Notice::RivalGone { device } => {
@@ -231,13 +231,13 @@ impl Service {
             status += &format!("; the state cannot be written: {failure}");
         }
         for (device, hub) in &self.rivals {
-            status += &format!("; `{device}` is served by {hub} as well");
+            status += &format!("; `{device}` is also served by {hub}");
         }
         for lack in &self.lacks {
             status += &format!("; the broker does not offer {lack}");
         }
         if self.shares_client_id {
-            status += "; another client uses the same client ID, or says that it is this hub";
+            status += "; another client uses the same client ID, or claims to be this hub";
         }
         if self.adds_expiry {
             status += "; the broker adds an expiry to every message";

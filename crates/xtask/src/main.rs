@@ -39,44 +39,44 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build, and play one evening at home: requests, answers, a crash, a will.
+    /// Build everything, and play one evening at home: requests, answers, a crash, a will.
     Demo,
-    /// Start a broker, the daemon and the page for the phone, to play with by hand.
+    /// Start a broker, the daemon and the page for phones, to play with by hand.
     Run,
-    /// Run every test, the end-to-end ones against real brokers.
+    /// Run every test; the end-to-end tests use real brokers.
     Test,
-    /// Check that links lead somewhere, and that licences and sources of the dependencies are those that we allow.
+    /// Check the links and words of the documents, and the licences and sources of the dependencies.
     Tidy,
     /// Check the dependencies with cargo-deny: licences, sources, advisories.
     Deny(deny::Options),
-    /// Measure the daemon beside the alternatives.
+    /// Measure the daemon, and alternatives for comparison.
     Bench(bench::Options),
-    /// Write the table of the statements of the MQTT standards that the broker is tested against.
+    /// Write the table of the MQTT standards' statements that the broker is tested against.
     Conformance,
-    /// Hold what a request costs the core, in allocations and instructions, against its budget.
+    /// Compare what a request costs the core, in allocations and instructions, with the budget.
     Counts,
     /// Kill hub and broker and break their link, and count what became of every request and will.
     Chaos(chaos::Options),
-    /// Drive the core against a model broker under faults, by seed; `sim --help` lists its options.
+    /// Simulate the core with a model broker under faults, by seed; `sim --help` lists the options.
     #[command(disable_help_flag = true)]
     Sim {
-        /// What the simulation takes.
+        /// The simulation's options.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Have plugins of every Rust toolchain that is here answer behind one daemon.
+    /// Test plugins of every Rust toolchain on this machine behind one daemon.
     Toolchains,
-    /// Make a Debian package, also for another processor.
+    /// Make a Debian package, for this or another processor.
     Package(package::Options),
-    /// Start the hub of 64-bit and 32-bit ARM in an emulator, and have it answer.
+    /// Test the hub for 64-bit and 32-bit ARM in an emulator.
     TestArm(arm::Options),
-    /// Install the package under a real systemd in a container, and go through a service's life.
+    /// Test the package as a service under a real systemd in a container.
     TestService(service::Options),
     /// Look for undefined behaviour with Miri and AddressSanitizer (nightly).
     Sanitize,
-    /// Drive real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins from outside.
+    /// Test with real Linux drivers on an emulated Raspberry Pi 3B, and watch its pins.
     TestPi(pi::Options),
-    /// Run what takes too long for `test`: all of it, or what is named.
+    /// Run the jobs that take too long for `test`: all, or those that are named.
     Nightly(nightly::Options),
 }
 

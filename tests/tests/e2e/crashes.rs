@@ -56,7 +56,7 @@ async fn a_request_that_crashes_the_hub_is_answered_and_crashes_it_no_third_time
         home.light_is_off().await?;
         assert_eq!(home.answer("apart/status", "").await?.text(), "ready");
     }
-    home.daemon.logged("it has crashed the hub and gets a process of its own").await?;
+    home.daemon.logged("it has crashed the hub and now runs in its own process").await?;
     let answer = home.answer("within/job", "fault").await?;
     assert_eq!(answer.status(), Some(503), "{answer:?}");
     assert!(home.daemon.process()?.ended()?.is_none(), "the hub goes on");
@@ -112,7 +112,7 @@ async fn a_hub_that_is_killed_in_a_call_blames_nobody_until_it_happens_again() -
     let mut home = home_with("").await?;
     let request = home.ask("within/job", "hang");
     home.phone.publish(request).await?;
-    home.daemon.logged("a call into the plugin does not end").await?;
+    home.daemon.logged("a call into the plugin does not return").await?;
     home.daemon.kill9()?;
     home.daemon.start(&mut home.phone).await?;
     home.daemon.logged("the hub ended in a call of the device's plugin").await?;

@@ -93,7 +93,7 @@ async fn the_log_of_a_device_is_what_journald_has_about_it_and_a_name_that_is_no
     for device in ["light/bedroom", "+", "", "Lamp", "a b", "lamp PRIORITY=3"] {
         let refused = log(&[device])?;
         assert_eq!(refused.status.code(), Some(64), "{refused:?}");
-        let complaint = format!("hearthd: `{device}` is no device: ");
+        let complaint = format!("hearthd: `{device}` is not a device: ");
         assert!(String::from_utf8_lossy(&refused.stderr).starts_with(&complaint), "{refused:?}");
     }
     // journalctl finds nothing, and says so by nothing.

@@ -144,7 +144,7 @@ async fn a_device_that_was_given_up_says_nothing_after_its_successor() -> Result
     let level = home.topic("state/within/level");
     let answer = home.answer("within/job", format!("wait {}", gate.display())).await?;
     assert_eq!(answer.status(), Some(408), "{answer:?}");
-    home.daemon.logged("a call into the plugin does not end").await?;
+    home.daemon.logged("a call into the plugin does not return").await?;
     assert_eq!(home.answer("hearthd-demo/restart", "within").await?.status(), Some(204));
     assert_eq!(home.answer("within/job", "level 5").await?.status(), Some(204));
     std::fs::write(&gate, "")?;
@@ -164,7 +164,7 @@ async fn a_call_that_hangs_wakes_no_thread_again_and_again() -> Result<()> {
     let mut home = rogue_home(Setup::Bundled).await?;
     let request = home.ask("within/job", "hang");
     home.phone.publish(request).await?;
-    home.daemon.logged("a call into the plugin does not end").await?;
+    home.daemon.logged("a call into the plugin does not return").await?;
     home.light_is_off().await?;
     let id = home.daemon.process()?.id();
     let before = switches_of(id, "devices")?;

@@ -31,7 +31,7 @@ async fn a_broker_without_qos_1_and_retained_messages_serves_and_it_is_told_what
         assert!(status.stdout.contains(&format!("does not offer {lack}")), "{status:?}");
     }
     let examined = daemon.command(&["doctor", "--timeout", "2s"]).await?;
-    for told in ["not QoS 1", "not retained messages", "10 s, by the broker's wish"] {
+    for told in ["not QoS 1", "not retained messages", "10 s, as the broker requires"] {
         assert!(examined.stdout.contains(told), "{told}: {examined:?}");
     }
     // Nothing of what it says has the broker end the connection.

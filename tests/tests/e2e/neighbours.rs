@@ -147,12 +147,9 @@ async fn two_hubs_with_one_device_both_say_so() -> Result<()> {
     home.start().await?;
     for (hub, other) in [(&home.attic, "hearthd-demo-cellar"), (&home.cellar, "hearthd-demo-attic")]
     {
-        hub.logged("another hub says that it has this device, too").await?;
+        hub.logged("another hub claims this device too").await?;
         let status = hub.command(&["status"]).await?;
-        assert!(
-            status.stdout.contains(&format!("`lamp` is served by {other} as well")),
-            "{status:?}"
-        );
+        assert!(status.stdout.contains(&format!("`lamp` is also served by {other}")), "{status:?}");
     }
     Ok(())
 }
@@ -182,7 +179,7 @@ async fn a_command_that_fails_and_is_not_answered_leaves_an_event_and_a_line() -
         (Some(422), Some("brightness"))
     );
     assert!(!event.retain);
-    home.daemon.logged("request failed, and nobody is answered").await
+    home.daemon.logged("request without a Response Topic failed").await
 }
 
 #[tokio::test]

@@ -32,16 +32,16 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Adds an account; asks for its password, or reads it from standard input.
+    /// Add an account; the password is asked for, or read from standard input.
     Add(Add),
-    /// Lists the accounts.
+    /// List the accounts.
     List,
-    /// Removes an account, its sessions and what waits for them.
+    /// Remove an account, its sessions and their queued messages.
     Remove {
         /// User name.
         name: String,
     },
-    /// Changes the password of an account; its connections end.
+    /// Change the password of an account; its connections end.
     Password {
         /// User name.
         name: String,
@@ -52,19 +52,19 @@ enum Command {
 struct Add {
     /// User name.
     name: String,
-    /// What the account is in the home.
+    /// The account's role in the home.
     #[arg(long, required_unless_present = "preset")]
     role: Option<GivenRole>,
-    /// The role and topics that a program needs in its default set-up.
+    /// Give the account the role and topics that this program needs in its default set-up.
     #[arg(long = "for", value_name = "PROGRAM", conflicts_with = "role")]
     preset: Option<Preset>,
-    /// A topic filter that the account may use beside those of its role; may be given again.
+    /// A topic filter that the account may use in addition to those of its role; may be repeated.
     #[arg(long, value_name = "FILTER")]
     topics: Vec<String>,
-    /// A device that is given to a guest, or belongs to a hub or responder; may be given again.
+    /// A device that a guest may ask, or that belongs to a hub or responder; may be repeated.
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
-    /// A client ID that belongs to the account; may be given again.
+    /// A client ID that belongs to the account; may be repeated.
     #[arg(long, value_name = "ID")]
     client_id: Vec<String>,
 }
@@ -75,11 +75,11 @@ enum GivenRole {
     Hub,
     /// Asks every device and reads everything.
     Resident,
-    /// Asks the devices that are given to it, and sees no others.
+    /// Asks the devices named with --device, and sees no others.
     Guest,
     /// A program that answers requests for its own devices.
     Responder,
-    /// A bridge or device beside the home, which uses the topics that are given to it.
+    /// A bridge, or a device without a hub: uses only the topics that it is given.
     Device,
 }
 
@@ -104,7 +104,7 @@ pub(super) enum AccountError {
     Known(String),
     #[error("there is no account `{0}`; `hearth-broker account list` shows those there are")]
     Unknown(String),
-    #[error("account `{name}` stands in {file}; change it there")]
+    #[error("account `{name}` is in {file}; change it there")]
     Elsewhere { name: String, file: PathBuf },
     #[error(transparent)]
     Password(#[from] PasswordError),

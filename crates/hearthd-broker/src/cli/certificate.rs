@@ -28,41 +28,41 @@ use crate::config::{Outline, Tls};
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Configuration file, whose `[tls]` says where the certificate and its key go.
+    /// The configuration file; its `[tls]` says where the certificate and its key go.
     #[arg(long, value_name = "FILE", default_value = CONFIG, global = true)]
     config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a certificate for the broker, or renews it.
+    /// Make a certificate for the broker, or renew it.
     ///
-    /// The first time it makes an authority as well, beside the certificate: `authority.pem`, which every client gets, and
-    /// `authority-key.pem`, which root alone may read. A renewal keeps the authority, and with it the clients go on as they
-    /// are. `systemctl reload hearth-broker` makes the broker use the new certificate.
+    /// The first time, this also makes an authority in the same folder: `authority.pem`, which every client needs, and
+    /// `authority-key.pem`, which only root may read. A renewal keeps the authority, so the clients need no change.
+    /// `systemctl reload hearth-broker` makes the broker use the new certificate.
     ///
-    /// The certificate is good for the names and addresses of this machine. A name that is given once stays at renewals.
+    /// The certificate is valid for the names and addresses of this machine. A renewal keeps the names given before.
     Make {
-        /// A name or an address by which clients reach the broker besides; may be given again.
+        /// Another name or address by which clients reach the broker; may be repeated.
         #[arg(long, value_name = "NAME")]
         name: Vec<String>,
     },
-    /// Prints the certificate of the authority, for the clients: `[broker.tls] ca_file` of hearthd.
+    /// Print the authority's certificate, for the clients: `[broker.tls] ca_file` of hearthd.
     Authority,
 }
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CertificateError {
-    #[error("{0}: there is no [tls] that says where the certificate goes")]
+    #[error("{0}: [tls] is missing; it says where the certificate goes")]
     NoTls(PathBuf),
     #[error("`{0}` is neither a name nor an address")]
     Name(String),
-    #[error("the clock says it is before 2026: set it, or the certificate ends before its time")]
+    #[error("the clock is before 2026: set it, or the certificate expires too early")]
     Clock,
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
-    #[error("{path}: {source}; remove it, and the clients need a new authority")]
+    #[error("{path}: {source}; if you remove it, every client needs the new authority")]
     Authority { path: PathBuf, source: rcgen::Error },
     #[error("make the certificate: {0}")]
     Make(rcgen::Error),

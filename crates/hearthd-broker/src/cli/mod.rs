@@ -64,10 +64,10 @@ pub fn command() -> clap::Command {
 #[derive(Debug, Parser)]
 #[command(name = "hearth-broker", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Configuration file.
+    /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// Address to listen on instead of those in the file; port 0 picks a free one.
+    /// An address to listen on instead of those in the file; port 0 picks a free port.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
     #[command(subcommand)]
@@ -76,15 +76,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Reads a password from standard input and prints its hash for `password_hash`.
+    /// Read a password from standard input, and print its hash for `password_hash`.
     HashPassword,
-    /// Adds, lists and removes accounts, beside a running broker.
+    /// Add, list and remove accounts, also while the broker runs.
     Account(account::Arguments),
-    /// Makes certificates for `[tls]`, by an authority of the home's own.
+    /// Make certificates for `[tls]`, with the home's own authority.
     Certificate(certificate::Arguments),
-    /// Says everything that is wrong with a configuration.
+    /// Check the configuration, and print every problem.
     Check {
-        /// Configuration file.
+        /// The configuration file.
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
@@ -124,7 +124,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     keep_no_large_blocks();
     let mut config = Config::load(&arguments.config)?;
     for warning in &config.warnings {
-        tracing::warn!(%warning, "the configuration is unwise");
+        tracing::warn!(%warning, "the configuration has a risk");
     }
     if !arguments.listen.is_empty() {
         config.listen.clone_from(&arguments.listen);

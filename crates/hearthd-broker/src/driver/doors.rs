@@ -67,7 +67,7 @@ impl Doors {
         if let Err(limit) = room {
             if state.last_line.is_none_or(|last| last.elapsed() >= SILENCE) {
                 state.last_line = Some(Instant::now());
-                warn!(%address, limit, "connection refused: there are too many");
+                warn!(%address, limit, "too many connections: one was closed");
             }
             return None;
         }

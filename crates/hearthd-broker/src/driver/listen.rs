@@ -114,7 +114,7 @@ async fn accept<C, N, S>(
                 Err(error) => {
                     if last_line.is_none_or(|last| last.elapsed() >= SILENCE) {
                         last_line = Some(Instant::now());
-                        warn!(%error, "a connection could not be accepted");
+                        warn!(%error, "cannot accept a connection");
                     }
                     // Out of file descriptors, say: it does not get better by trying.
                     sleep(AFTER_AN_ERROR).await;

@@ -80,7 +80,9 @@ async fn serve(config: &Config, path: &Path) -> Result<(), BrokerError> {
     let address = doors.address;
     doors.open(&mut tasks, &shared, certificates.as_ref());
     let watch = Watch::start(&config.accounts_file)
-        .inspect_err(|error| warn!(%error, "changes of the accounts file need a SIGHUP"))
+        .inspect_err(
+            |error| warn!(%error, "cannot watch the accounts file: send SIGHUP after each change"),
+        )
         .ok();
     announce(address);
     if let Some(watchdog) = watchdog {
@@ -95,7 +97,7 @@ async fn serve(config: &Config, path: &Path) -> Result<(), BrokerError> {
                 if let (Some(certificates), Some(tls)) = (&certificates, &config.tls) {
                     match certificates.read_again(tls) {
                         Ok(()) => info!("certificates read again"),
-                        Err(error) => error!(%error, "the certificates stay as they were"),
+                        Err(error) => error!(%error, "cannot read the certificates: the old ones stay in use"),
                     }
                 }
             }
@@ -162,7 +164,9 @@ async fn changed(watch: Option<&Watch>) {
 fn read_accounts_again(shared: &Shared, path: &Path) {
     let config = match Config::load(path) {
         Ok(config) => config,
-        Err(problems) => return error!(%problems, "the accounts stay as they were"),
+        Err(problems) => {
+            return error!(%problems, "cannot read the accounts: the old ones stay in use");
+        }
     };
     let accounts = config.credentials.table();
     let changed = shared.logins.replace(config.credentials);

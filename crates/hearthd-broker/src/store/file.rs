@@ -83,7 +83,7 @@ pub(super) fn put_damaged_aside(path: &Path, why: &StoreError) -> Result<(), Sto
     let aside = path.with_extension("redb.damaged");
     error!(
         %why, aside = %aside.display(),
-        "the store is damaged and was put aside; sessions and retained messages begin anew"
+        "the store is damaged and was moved aside: the broker starts without sessions and retained messages"
     );
     fs::rename(path, aside).map_err(|source| StoreError::Aside { path: path.to_owned(), source })
 }
@@ -113,7 +113,7 @@ pub fn put_old_storage_aside(directory: &Path) -> Result<Option<PathBuf>, StoreE
     }
     warn!(
         aside = %aside.display(),
-        "the sessions and retained messages of the broker before were put aside: they begin anew"
+        "the store of the previous broker was moved aside: the broker starts without its sessions and retained messages"
     );
     Ok(Some(aside))
 }

@@ -96,7 +96,7 @@ fn what_cannot_be_made_is_told() {
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(said.contains(expected), "{said}");
     };
-    failed(&["make"], 78, "there is no [tls]");
+    failed(&["make"], 78, "[tls] is missing");
     std::fs::write(&config, format!("home = \"home\"\n{}\n", keys(folder.path(), 1))).unwrap();
     failed(&["authority"], 73, "authority.pem");
     failed(&["make", "--name", "not a name"], 64, "neither a name nor an address");

@@ -14,7 +14,7 @@ fn the_old_storage_is_put_aside_with_a_line_and_the_accounts_go_on() {
         std::fs::write(path, text).unwrap();
     }
     broker.run();
-    assert!(broker.log().contains("were put aside"), "{}", broker.log());
+    assert!(broker.log().contains("was moved aside"), "{}", broker.log());
     assert!(storage.join("before/sessions/hub.json").exists());
     broker.client("old", "phone");
 }
@@ -26,6 +26,6 @@ fn a_damaged_store_is_put_aside_with_a_line() {
     let file = broker.folder.path().join("storage/broker.redb");
     std::fs::write(&file, "no store").unwrap();
     broker.run();
-    assert!(broker.log().contains("the store is damaged and was put aside"), "{}", broker.log());
+    assert!(broker.log().contains("the store is damaged and was moved aside"), "{}", broker.log());
     broker.client("old", "phone");
 }

@@ -1,4 +1,4 @@
-//! ESPHome: the firmware says its state after each command, also where nothing changes.
+//! ESPHome: the firmware reports its state after each command, even if nothing changes.
 
 use serde_json::{Map, Value as Json, json};
 

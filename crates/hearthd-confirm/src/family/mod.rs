@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use crate::{Backend, DeclaredTopics, Message, Property, QoS, Readings, Token};
 
-/// One device in the language of its family.
+/// One device, in the messages of its family.
 #[derive(Clone, Debug)]
 pub(crate) enum Dialect {
     Zigbee2Mqtt(zigbee2mqtt::Dialect),
@@ -25,14 +25,14 @@ pub(crate) enum Dialect {
     Topics(topics::Dialect),
 }
 
-/// What the words of a device are worth, and how it is asked.
+/// What the reports of a device prove, and how the device is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// Who says the states.
+    /// Where the states come from.
     pub(crate) states: States,
     /// How a state is read.
     pub(crate) read: Reading,
-    /// Whether nothing is sent while the device's own topic says that it is offline.
+    /// Whether nothing is sent while the device's own topic reports it offline.
     pub(crate) offline_is_certain: bool,
     /// Whether the device sleeps, and takes commands when it wakes.
     pub(crate) sleepy: bool,
@@ -40,23 +40,23 @@ pub(crate) struct Rules {
     pub(crate) group: bool,
 }
 
-/// Who says the states of a device.
+/// Where the states of a device come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum States {
     /// The firmware that switches it.
     Firmware,
-    /// A bridge, which says of itself whether its states come from the device where they change.
+    /// A bridge; the configuration says whether a state that changes comes from the device.
     Bridge { changes_are_true: bool },
 }
 
 /// How a state is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Each answer names its question.
+    /// Each answer identifies its question.
     Correlated,
-    /// A question makes the device say its state, and nothing tells that from its other states.
+    /// A read makes the device report its state, and nothing distinguishes the answer from its other reports.
     Uncorrelated,
-    /// There is none, but the command makes the device say its state each time that it comes.
+    /// There is no read, but the device reports its state after each command.
     ByCommand,
 }
 
@@ -70,18 +70,18 @@ pub(crate) struct Frame {
     pub(crate) reply: bool,
 }
 
-/// What a message says.
+/// The meaning of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Meaning {
-    /// The bridge is there, or not.
+    /// The bridge is online, or not.
     Bridge(bool),
-    /// The device is there, or not.
+    /// The device is online, or not.
     Device(bool),
     /// The device's state.
     State(Readings),
     /// The answer to a question.
     Reply(Token, Reply),
-    /// The bridge says that a command of this device failed; nobody says which.
+    /// The bridge reports that a command of this device failed, but not which.
     Trouble(String),
 }
 
@@ -90,13 +90,13 @@ pub(crate) enum Meaning {
 pub(crate) enum Reply {
     /// The state as it was read.
     State(Readings),
-    /// The command was taken; what came of it has to be read.
+    /// The device accepted the command; the outcome has to be read.
     Taken,
     /// The device could not be asked.
     Unreachable(String),
-    /// The device says no.
+    /// The device refused.
     Refused(String),
-    /// The device does not have what was asked for.
+    /// The device does not have the property.
     Unsupported(String),
 }
 
@@ -194,7 +194,7 @@ impl Dialect {
         }
     }
 
-    /// Returns why the device cannot do something, where that is known without asking it.
+    /// Returns why the device cannot do something, if that is known without asking the device.
     pub(crate) fn unsupported(&self, target: &Readings) -> Option<String> {
         match self {
             Self::Zigbee2Mqtt(dialect) => dialect.unsupported(target),
@@ -203,7 +203,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the messages that make the device as wanted.
+    /// Returns the messages that set the wanted values.
     pub(crate) fn set(
         &self,
         target: &Readings,
@@ -236,7 +236,7 @@ impl Dialect {
         }
     }
 
-    /// Returns what a message says; a retained one says at most who is there.
+    /// Returns the meaning of a message; a retained one says at most who is online.
     pub(crate) fn understand(&mut self, message: &Message) -> Vec<Meaning> {
         match self {
             Self::Zigbee2Mqtt(dialect) => dialect.understand(message),
@@ -248,7 +248,7 @@ impl Dialect {
         }
     }
 
-    /// Returns what a reply by Correlation Data says.
+    /// Returns the meaning of a reply by Correlation Data.
     pub(crate) fn understand_reply(&self, payload: &[u8]) -> Option<Reply> {
         match self {
             Self::Tasmota(dialect) => dialect.understand_reply(payload),
@@ -271,7 +271,7 @@ pub(crate) fn text(payload: &[u8]) -> Option<&str> {
     std::str::from_utf8(payload).ok().map(str::trim)
 }
 
-/// Returns whether a payload says online, in the words `online` and `offline` or in Zigbee2MQTT's JSON with them.
+/// Returns whether a payload means online: the words `online` and `offline`, or Zigbee2MQTT's JSON with them.
 pub(crate) fn says_online(payload: &[u8]) -> Option<bool> {
     let json = json(payload);
     let state = json.as_ref().and_then(|json| json.get("state")?.as_str());

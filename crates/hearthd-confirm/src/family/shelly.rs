@@ -1,4 +1,4 @@
-//! Shelly: the first generation by topics, the later ones by RPC, whose answers name their questions.
+//! Shelly: the first generation uses topics; later ones use RPC, whose answers identify their questions.
 
 use serde_json::{Map, Value as Json, json};
 

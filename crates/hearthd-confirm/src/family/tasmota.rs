@@ -1,4 +1,4 @@
-//! Tasmota: the firmware answers each command on RESULT, and on a Response Topic where it is built for MQTT 5.
+//! Tasmota: the firmware answers each command on RESULT, or on the Response Topic if it is built for MQTT 5.
 
 use serde_json::Value as Json;
 

@@ -1,4 +1,4 @@
-//! WLED: the firmware says brightness and color when they change, and nothing when they do not.
+//! WLED: the firmware reports brightness and color only when they change.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -60,7 +60,7 @@ impl Dialect {
             "/status" => says_online(payload).map(Meaning::Device),
             "/g" => text(payload).and_then(|text| text.parse().ok()).map(|level: f64| {
                 let on = level > 0.0;
-                // Off is brightness 0; what it was before is not said.
+                // Off is brightness 0; the brightness before it is not reported.
                 let brightness = on.then_some(Value::Brightness(level / 2.55));
                 Meaning::State([Value::Power(on)].into_iter().chain(brightness).collect())
             }),

@@ -1,9 +1,12 @@
-//! Zigbee2MQTT 2.x: a bridge that says what it was told as if the device had done it.
+//! Zigbee2MQTT 2.x: a bridge that repeats each command as if the device had carried it out.
+
+mod devices;
 
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
+use self::devices::{Entry, Listed};
 use super::{Frame, Meaning, Reading, Reply, Rules, States, Tokens, json, says_online, word, zcl};
 use crate::{
     Color, DeclaredTopics, Message, Property, Readings, Token, Value, Zigbee2Mqtt,
@@ -14,37 +17,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Dialect {
     table: Zigbee2Mqtt,
-    /// What `bridge/devices` says of the device.
+    /// The device in `bridge/devices`.
     listed: Listed,
-}
-
-/// What `bridge/devices` says of the device.
-#[derive(Clone, Debug)]
-enum Listed {
-    /// Nothing has come yet.
-    Unknown,
-    /// It does not have the device.
-    Missing,
-    Here(Entry),
-}
-
-/// A device in `bridge/devices`.
-#[derive(Clone, Debug)]
-struct Entry {
-    ieee_address: String,
-    /// It changes when the device joins again.
-    network_address: u64,
-    /// The endpoints with the clusters that they take commands for.
-    endpoints: Vec<(u8, Vec<String>)>,
-    /// What the device can: the names of properties, with their ranges.
-    features: Vec<Feature>,
-}
-
-#[derive(Clone, Debug)]
-struct Feature {
-    property: String,
-    min: Option<f64>,
-    max: Option<f64>,
 }
 
 /// A full brightness.
@@ -97,7 +71,7 @@ impl Dialect {
                 Value::Power(_) | Value::Brightness(_) | Value::Color(_) => return None,
             };
             let (min, max) = (feature.min.unwrap_or(f64::MIN), feature.max.unwrap_or(f64::MAX));
-            // Kelvin round to mireds: one beyond the end is the end.
+            // Kelvin are rounded to mireds, so one mired beyond the range counts as its end.
             let play = if matches!(value, Value::ColorTemperature(_)) { 1.0 } else { 0.0 };
             if sent >= min - play && sent <= max + play {
                 return None;
@@ -202,7 +176,7 @@ impl Dialect {
         let meaning = match rest {
             "/bridge/state" => says_online(payload).map(Meaning::Bridge),
             "/bridge/devices" => {
-                // The list is a state of the bridge and not of a device, so a retained one is as good.
+                // The list is a state of the bridge and not of a device, so a retained one is valid.
                 if let Some(Json::Array(devices)) = json(payload) {
                     self.list(&devices);
                 }
@@ -242,7 +216,7 @@ impl Dialect {
         (percent / 100.0 * FULL).round().clamp(1.0, FULL) as u64
     }
 
-    /// Returns mireds, within the device's own range where that is known.
+    /// Returns mireds, within the device's own range if that is known.
     fn mireds(&self, kelvin: f64) -> u64 {
         let mut value = mireds(kelvin).round();
         if let Listed::Here(entry) = &self.listed {
@@ -282,7 +256,7 @@ impl Dialect {
             devices.iter().find(named).and_then(Entry::read).map_or(Listed::Missing, Listed::Here);
     }
 
-    /// Returns what a line of the log says of this device's last command.
+    /// Returns the reason in a log line, if the line says that this device's last command failed.
     fn trouble(&self, json: &Json) -> Option<Meaning> {
         let line = json.get("message")?.as_str()?;
         let marker = format!("to '{}' failed: ", self.name());
@@ -290,68 +264,15 @@ impl Dialect {
         let reason = [marker, alternative]
             .iter()
             .find_map(|marker| line.split_once(marker.as_str()).map(|(_, reason)| reason))?;
-        // It is about the command before the one that replaced it.
+        // This is about the command that the last one replaced.
         if reason.contains("Request superseded") {
             return None;
         }
-        // The cause stands in the last parentheses, after the command's parameters.
+        // The cause is in the last parentheses, after the command's parameters.
         let reason = reason.trim_matches('\'');
         let inner = reason.rsplit_once("failed (").map(|(_, cause)| cause.trim_end_matches(')'));
         let cause = inner.unwrap_or(reason).trim_end_matches('.');
         Some(Meaning::Trouble(cause.to_owned()))
-    }
-}
-
-impl Entry {
-    fn read(device: &Json) -> Option<Self> {
-        let clusters = |endpoint: &Json| -> Vec<String> {
-            let input = endpoint.pointer("/clusters/input").and_then(Json::as_array);
-            let names = input.into_iter().flatten();
-            names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
-        };
-        let mut features = Vec::new();
-        if let Some(exposes) = device.pointer("/definition/exposes") {
-            Feature::collect(exposes, &mut features);
-        }
-        let mut endpoints: Vec<(u8, Vec<String>)> = device
-            .get("endpoints")
-            .and_then(Json::as_object)
-            .into_iter()
-            .flatten()
-            .filter_map(|(id, endpoint)| Some((id.parse().ok()?, clusters(endpoint))))
-            .collect();
-        endpoints.sort();
-        Some(Self {
-            ieee_address: device.get("ieee_address")?.as_str()?.to_owned(),
-            network_address: device.get("network_address")?.as_u64()?,
-            endpoints,
-            features,
-        })
-    }
-
-    /// Returns the first endpoint that has a cluster.
-    fn endpoint(&self, cluster: zcl::Cluster) -> u8 {
-        let has = |(_, clusters): &&(u8, Vec<String>)| clusters.iter().any(|c| c == cluster.key());
-        self.endpoints.iter().find(has).or(self.endpoints.first()).map_or(1, |(id, _)| *id)
-    }
-}
-
-impl Feature {
-    fn collect(exposes: &Json, features: &mut Vec<Self>) {
-        for expose in exposes.as_array().into_iter().flatten() {
-            if let Some(property) = expose.get("property").and_then(Json::as_str) {
-                features.push(Self {
-                    property: property.to_owned(),
-                    min: expose.get("value_min").and_then(Json::as_f64),
-                    max: expose.get("value_max").and_then(Json::as_f64),
-                });
-            }
-            if let Some(inner) = expose.get("features")
-                && expose.get("property").is_none()
-            {
-                Self::collect(inner, features);
-            }
-        }
     }
 }
 

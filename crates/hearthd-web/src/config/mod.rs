@@ -1,4 +1,4 @@
-//! The configuration file: read, checked, and every problem in it told with its place.
+//! Reads and checks the configuration file; reports every problem with its place.
 
 mod values;
 
@@ -11,24 +11,24 @@ use std::{
 pub use hearthd_config::{Problem, Problems};
 use hearthd_config::{Reader, Section, Source, read, units, wrong_type};
 
-/// A configuration that cannot be wrong.
+/// A configuration that has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
-    /// Names of this machine that the page may be asked for by, beside addresses, `localhost` and `NAME.local`.
+    /// Names of this machine that browsers may use, besides addresses, `localhost` and `NAME.local`.
     pub names: Vec<String>,
-    /// `[broker]`: where the page's connections lead.
+    /// `[broker]`: the broker that the page connects to.
     pub broker: Broker,
     /// `[tls]`: HTTPS instead of HTTP.
     pub tls: Option<Tls>,
     /// `[limits]`.
     pub limits: Limits,
-    /// What is unwise, and works.
+    /// Warnings: settings that work but are a risk.
     pub warnings: Vec<Problem>,
 }
 
-/// `[broker] url`, with `ca_file` where it is `mqtts://`.
+/// `[broker] url`, with `ca_file` for `mqtts://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broker {
     /// `unix:PATH`: hearth-broker's socket for programs that connect for others.
@@ -65,21 +65,21 @@ pub struct Tls {
 /// `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// WebSockets at once that are logged in.
+    /// The most WebSockets at the same time that are logged in.
     pub connections: usize,
-    /// Connections at once that are not.
+    /// The most connections at the same time that are not logged in.
     pub strangers: usize,
-    /// The same from one address.
+    /// The same for one address.
     pub strangers_of_address: usize,
-    /// Largest WebSocket message of a page, in bytes.
+    /// The largest WebSocket message of a page, in bytes.
     pub frame: usize,
     /// Time from the WebSocket to the end of the CONNECT, and again to the broker's CONNACK.
     pub login_time: Duration,
     /// How long a page may send nothing.
     pub silence: Duration,
-    /// How long a page or the broker may take nothing.
+    /// How long a page or the broker may leave data unread.
     pub stall: Duration,
-    /// Wrong passwords of one address and account within a minute, where the broker is not hearth-broker's socket.
+    /// Wrong passwords of one address and account within a minute; not used with hearth-broker's socket.
     pub wrong_passwords: u32,
 }
 

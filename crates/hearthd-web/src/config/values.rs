@@ -45,7 +45,7 @@ fn authority(text: &str, default_port: u16) -> Result<Authority, String> {
     Ok(Authority { host: host.to_owned(), port })
 }
 
-/// Reads a name of this machine; returns it as it is compared with what a browser asks for.
+/// Reads a name of this machine; returns it in the form in which a browser's name is compared with it.
 pub(super) fn host_name(text: &str) -> Result<String, String> {
     let name = text.to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);

@@ -103,7 +103,7 @@ pub(super) fn will(common: &Asking) -> ExitCode {
             say!("no absence yet");
         }
         for absence in absences {
-            let clean = if absence.clean { ", after a disconnect in order" } else { "" };
+            let clean = if absence.clean { ", after an orderly disconnect" } else { "" };
             let published = match (absence.outcome, absence.published) {
                 (Outcome::Unknown, Published::Yes) => ", but published",
                 _ => "",
@@ -161,7 +161,7 @@ fn read(common: &Asking, config: &Config, device: &str, property: &str) -> Quest
 pub(super) fn check_levels(levels: &[(&str, &str)]) -> Result<(), ExitCode> {
     for (what, level) in levels {
         check_level(level)
-            .map_err(|why| fail(exit::USAGE, format!("`{level}` is no {what}: it {why}")))?;
+            .map_err(|why| fail(exit::USAGE, format!("`{level}` is not a {what}: it {why}")))?;
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ fn print_value(
                 print(&value);
                 return ExitCode::SUCCESS;
             }
-            Err(error) => return fail(exit::SOFTWARE, format!("the answer is no JSON: {error}")),
+            Err(error) => return fail(exit::SOFTWARE, format!("the answer is not JSON: {error}")),
         }
     }
     ExitCode::SUCCESS

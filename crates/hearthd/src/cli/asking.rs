@@ -9,17 +9,17 @@ use std::{
 use super::{CONFIG_FILE, CONFIG_VARIABLE, exit, fail, parse_duration};
 use crate::config::Config;
 
-/// What all commands take that ask a hub.
+/// The options of all commands that ask a hub.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Asking {
-    /// The configuration that names the broker, as does the variable HEARTHD_CONFIG [default:
+    /// The configuration file, which names the broker; the variable HEARTHD_CONFIG sets it for all commands [default:
     /// /etc/hearthd/hearthd.toml, or none with --broker].
     #[arg(long, env = CONFIG_VARIABLE, hide_env = true)]
     config: Option<PathBuf>,
-    /// The client ID of the hub to ask, where it is another than the configuration's.
+    /// The client ID of the hub, if it is not the configuration's.
     #[arg(long, value_name = "CLIENT_ID")]
     hub: Option<String>,
-    /// The broker, where it is another than the configuration's: mqtt://HOST:PORT or mqtts://HOST:PORT.
+    /// The broker, if it is not the configuration's: mqtt://HOST:PORT or mqtts://HOST:PORT.
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
     /// The account at the broker, instead of the configuration's.
@@ -31,7 +31,7 @@ pub(super) struct Asking {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
-    /// How long to wait; without it, two seconds longer than the device may take.
+    /// How long to wait for the answer [default: two seconds longer than the device's deadline].
     #[arg(long, value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
 }
@@ -40,7 +40,7 @@ impl Asking {
     /// Returns the configuration to ask with.
     ///
     /// # Errors
-    /// The exit code, once it is said what is wrong.
+    /// The exit code; the error is already printed.
     pub(super) fn configuration(&self) -> Result<Config, ExitCode> {
         let mut config = match (&self.config, &self.broker) {
             (Some(file), _) => Config::load(file),
@@ -63,7 +63,7 @@ impl Asking {
     /// Returns the client ID of the hub to ask.
     ///
     /// # Errors
-    /// The exit code, where nobody has named one.
+    /// The exit code, if neither the command line nor the configuration names one.
     pub(super) fn hub(&self, config: &Config) -> Result<String, ExitCode> {
         match &self.hub {
             Some(hub) => Ok(hub.clone()),

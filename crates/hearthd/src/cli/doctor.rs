@@ -12,14 +12,14 @@ use super::{ConfigFile, parse_duration};
 pub(super) struct Doctor {
     #[command(flatten)]
     file: ConfigFile,
-    /// How long each step may take.
+    /// The time limit for each step.
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     timeout: Duration,
-    /// List what can become a device instead, as a configuration to paste: thermometers, LEDs, PWM channels and GPIO
-    /// chips of the machine, and what Zigbee2MQTT, Tasmota, Shelly and ESPHome keep at the broker.
+    /// List what can become a device instead, as lines to paste into the configuration: thermometers, LEDs, PWM channels
+    /// and GPIO chips of this machine, and the devices of Zigbee2MQTT, Tasmota, Shelly and ESPHome at the broker.
     #[arg(long)]
     devices: bool,
-    /// The folder that /sys and /dev are looked up in.
+    /// The folder that contains /sys and /dev.
     #[arg(long, default_value = "/", requires = "devices")]
     root: PathBuf,
     /// Print JSON.
@@ -27,7 +27,7 @@ pub(super) struct Doctor {
     json: bool,
 }
 
-/// Examines the broker of the configuration, or the machine.
+/// Tests the configured broker, or lists what can become a device.
 pub(super) fn run(doctor: &Doctor) -> ExitCode {
     if doctor.devices {
         devices::list(doctor)

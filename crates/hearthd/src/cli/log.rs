@@ -21,20 +21,20 @@ use crate::client::request::follow;
 pub(super) struct Log {
     /// Device ID.
     device: String,
-    /// Go on with what the log and the event topic tell from now on.
+    /// Keep running, and show new log lines and events.
     #[arg(short, long)]
     follow: bool,
-    /// Lines of the log to begin with.
+    /// The number of log lines to show first.
     #[arg(short = 'n', long, default_value_t = 20)]
     lines: u32,
-    /// The unit of systemd that the daemon runs as.
+    /// The systemd unit that the daemon runs as.
     #[arg(long, default_value = "hearthd")]
     unit: String,
     #[command(flatten)]
     common: Asking,
 }
 
-/// Shows what is told of a device.
+/// Shows the log lines and events of a device.
 pub(super) fn show(log: &Log) -> ExitCode {
     if let Err(code) = check_id(&log.device) {
         return code;
@@ -61,7 +61,7 @@ pub(super) fn show(log: &Log) -> ExitCode {
     let mut journalctl = match journalctl {
         Ok(journalctl) => Some(journalctl),
         Err(error) => {
-            complain(format_args!("hearthd: start journalctl: {error}; following events alone"));
+            complain(format_args!("hearthd: start journalctl: {error}; following only the events"));
             None
         }
     };
@@ -77,14 +77,14 @@ pub(super) fn show(log: &Log) -> ExitCode {
     code
 }
 
-/// Refuses what no hub can have as a device, before anything is asked.
+/// Refuses an ID that no device can have, before anything is asked.
 fn check_id(device: &str) -> Result<(), ExitCode> {
     check_levels(&[("device", device)])?;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if device.chars().all(allowed) {
         return Ok(());
     }
-    let what = format!("`{device}` is no device: its ID has only a-z, 0-9, `_` and `-`");
+    let what = format!("`{device}` is not a device: its ID has only a-z, 0-9, `_` and `-`");
     Err(fail(exit::USAGE, what))
 }
 
@@ -137,7 +137,7 @@ fn follow_events(log: &Log) -> ExitCode {
     failure(&error)
 }
 
-/// Says what an event is about; one of another form is shown as it is.
+/// Describes an event in words; returns an event of another form unchanged.
 fn in_words(text: &str) -> String {
     let event: Value = serde_json::from_str(text).unwrap_or_default();
     let fact = |key: &str| event[key].as_str().unwrap_or_default();

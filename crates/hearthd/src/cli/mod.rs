@@ -45,59 +45,59 @@ enum Command {
     Run {
         #[command(flatten)]
         file: ConfigFile,
-        /// What to log, such as `debug`, or `info,hearthd::link=trace`; else the variable RUST_LOG says, else `info`.
+        /// What to log, such as `debug` or `info,hearthd::link=trace` [default: the variable RUST_LOG, or `info`].
         ///
-        /// The levels are `off`, `error`, `warn`, `info`, `debug` and `trace`; at `debug`, each request is a line.
+        /// The levels are `off`, `error`, `warn`, `info`, `debug` and `trace`. At `debug`, each request is a line.
         #[arg(long, value_name = "FILTER")]
         log: Option<Targets>,
     },
-    /// Check the configuration and each device's own table; print every problem.
+    /// Check the configuration, the plugins and each device's table, and print every problem.
     Check(ConfigFile),
-    /// Ask a device, as any requester would.
+    /// Send a request to a device, and print the answer.
     ///
-    /// A device whose hub is away is not asked: the request would wait at the broker, and be carried out late.
+    /// If the device's hub is away, nothing is sent: the broker would keep the request, and the hub would carry it out late.
     Request {
         /// Device ID.
         device: String,
-        /// Property, or `set`, `get`, `describe`.
+        /// Property, or `set`, `get` or `describe`.
         property: String,
-        /// The value; nothing reads.
+        /// The value to set; leave it out to read.
         #[arg(default_value = "", allow_negative_numbers = true)]
         payload: String,
-        /// Wait for the answers of several responders until the time is over.
+        /// Wait until the timeout for the answers of several responders.
         #[arg(long)]
         all: bool,
         #[command(flatten)]
         common: Asking,
     },
-    /// List the devices of the running daemon.
+    /// List the hub's devices and their states.
     Devices(Asking),
-    /// Tell how the running daemon is.
+    /// Show the hub's status: connection, prefix, devices, problems.
     Status(Asking),
-    /// Tell what a device can do.
+    /// Show a device's properties, with types, ranges and units.
     Describe {
         /// Device ID.
         device: String,
         #[command(flatten)]
         common: Asking,
     },
-    /// Tell what became of the daemon's last wills.
+    /// Show the outcomes of the hub's last wills.
     Will(Asking),
-    /// Show what the daemon's log tells of a device; with --follow also what its event topic does.
+    /// Show the log lines about a device; with --follow, also its events.
     Log(log::Log),
-    /// Tell what this machine offers.
+    /// Test the broker, or list this machine's hardware.
     Doctor(doctor::Doctor),
-    /// Write plugins, and look at plugin files.
+    /// Make a plugin crate, or check a plugin file.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
-    /// Run one plugin's code for the daemon, which starts this command by itself.
+    /// Run a plugin's code for the daemon. The daemon starts this command itself.
     #[command(hide = true)]
     PluginHost,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 struct ConfigFile {
-    /// The configuration; the variable HEARTHD_CONFIG names another one for all commands.
+    /// The configuration file; the variable HEARTHD_CONFIG sets it for all commands.
     #[arg(long, env = CONFIG_VARIABLE, hide_env = true, default_value = CONFIG_FILE)]
     config: PathBuf,
 }

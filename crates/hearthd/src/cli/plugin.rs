@@ -9,9 +9,9 @@ use super::{plugin_check, plugin_new};
 /// The commands below `hearthd plugin`.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Write a crate with a lamp that builds and passes its own test.
+    /// Make a crate with a lamp, which builds and passes its own test.
     New(plugin_new::New),
-    /// Tell what a shared object holds, and whether it would load here.
+    /// Show what a plugin file contains, and whether it would load here.
     Check(plugin_check::Check),
 }
 

@@ -19,12 +19,12 @@ use crate::{
 /// The arguments of `hearthd plugin check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// The shared object.
+    /// The plugin file.
     file: PathBuf,
-    /// A TOML file with a device's table, as below `[devices.ID.config]`: properties may depend on it.
+    /// A TOML file with a device's table, as in `[devices.ID.config]`; properties may depend on it.
     #[arg(long, value_name = "TABLE.toml")]
     config: Option<PathBuf>,
-    /// The kind that the table is for, where the plugin has several.
+    /// The kind that the table is for, if the plugin has several.
     #[arg(long, requires = "config")]
     kind: Option<String>,
     /// Print JSON.
@@ -32,7 +32,7 @@ pub(super) struct Check {
     json: bool,
 }
 
-/// Tells what a file holds, without trusting it: it is loaded in a process of its own.
+/// Shows what a file contains. The file is not trusted: a separate process loads it.
 pub(super) fn check(check: &Check) -> ExitCode {
     let data = match fs::read(&check.file) {
         Ok(data) => data,
@@ -81,7 +81,7 @@ struct KindReport {
     name: String,
     /// (path, message) of what is wrong with the table.
     problems: Vec<(String, String)>,
-    /// What its code does instead of an answer.
+    /// What its code does instead of answering.
     unsound: Option<String>,
     /// (name, declaration) in the plugin's order.
     properties: Vec<(String, Value)>,
@@ -95,7 +95,7 @@ impl Report<'_> {
         kinds.iter().filter(move |kind| wanted.is_none_or(|wanted| kind.name == wanted))
     }
 
-    /// Returns why the file would not load, or would do harm where it does.
+    /// Returns why the file would not load, or would do harm once loaded.
     fn reason(&self) -> Option<String> {
         if let Err(reason) = &self.kinds {
             return Some(reason.clone());
@@ -173,9 +173,9 @@ impl Report<'_> {
             None => {
                 say!("loads here: yes");
                 match self.identity.as_ref().map(place) {
-                    Some("none") => say!("runs in the hub: it was built with it"),
+                    Some("none") => say!("runs in the hub: it was built with the hub"),
                     Some(_) => {
-                        say!("runs in a process beside the hub, unless isolation = \"none\"")
+                        say!("runs in a separate process, unless isolation = \"none\"")
                     }
                     None => {}
                 }
@@ -239,7 +239,7 @@ fn read_table(file: &Path) -> Result<Value, String> {
     serde_json::to_value(table).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// Examines a file, in a process of its own, which may crash or hang.
+/// Examines a file in a separate process, which may crash or hang.
 fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
     let staging =
         tempfile::tempdir().map_err(|error| format!("make a temporary folder: {error}"))?;

@@ -12,18 +12,18 @@ use super::{exit, fail};
 /// The arguments of `hearthd plugin new`.
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
-    /// Name of the crate and of its kind of device, such as `my-lamp`.
+    /// The name of the crate and of its kind of device, such as `my-lamp`.
     name: String,
-    /// The crate's folder; its name in the current folder where this is not given.
+    /// The crate's folder [default: its name, in the current folder].
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// The SDK's sources, `crates/hearthd-sdk` of a checkout; else those that this program was built with, or those of
-    /// the package, /usr/share/hearthd/sdk.
+    /// The SDK's sources, `crates/hearthd-sdk` of a checkout [default: those that this program was built with, or the
+    /// package's in /usr/share/hearthd/sdk].
     #[arg(long, value_name = "PATH")]
     sdk: Option<PathBuf>,
 }
 
-/// Writes the crate and says what to do with it.
+/// Writes the crate and prints the next steps.
 pub(super) fn new(new: &New) -> ExitCode {
     match write_crate(new) {
         Ok(next) => {
@@ -39,7 +39,8 @@ type Refusal = (u8, String);
 
 fn write_crate(new: &New) -> Result<String, Refusal> {
     let name = &new.name;
-    check_name(name).map_err(|why| (exit::USAGE, format!("`{name}` is no plugin name: {why}")))?;
+    check_name(name)
+        .map_err(|why| (exit::USAGE, format!("`{name}` is not a plugin name: {why}")))?;
     let folder = new.path.clone().unwrap_or_else(|| name.into());
     let refuse = |path: &Path, error| (exit::CANNOT_CREATE, format!("{}: {error}", path.display()));
     let folder = absolute(&folder).map_err(|error| refuse(&folder, error.to_string()))?;
@@ -53,7 +54,7 @@ fn write_crate(new: &New) -> Result<String, Refusal> {
     for (file, _) in &files {
         let path = folder.join(file);
         if path.exists() {
-            return Err(refuse(&path, "exists, and nothing is overwritten".into()));
+            return Err(refuse(&path, "already exists; nothing was changed".into()));
         }
     }
     fs::create_dir_all(folder.join("src")).map_err(|error| refuse(&folder, error.to_string()))?;
@@ -70,13 +71,13 @@ fn write_crate(new: &New) -> Result<String, Refusal> {
 fn check_name(name: &str) -> Result<(), &'static str> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        Err("it starts with a letter of a-z")
+        Err("it must start with a letter of a-z")
     } else if !name.chars().all(fits) {
-        Err("it is of a-z, 0-9 and -")
+        Err("it may have only a-z, 0-9 and -")
     } else if name.ends_with('-') || name.contains("--") {
-        Err("each - stands between two others")
+        Err("each - must be between two other characters")
     } else if name.len() > 31 {
-        Err("it has at most 31 letters")
+        Err("it may have at most 31 characters")
     } else if TAKEN.contains(&name) {
         Err("Rust, cargo or a crate that it is built with has this name")
     } else {
@@ -84,7 +85,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Returns where the crate gets the SDK from: never from a registry, where anybody may have its name.
+/// Returns where the crate gets the SDK from. That is never a registry: anybody may own the name there.
 fn find_sdk(given: Option<&Path>, usual: [&Path; 2]) -> Result<PathBuf, Refusal> {
     let at = |path: &Path| {
         let manifest = read_manifest(path)?;
@@ -167,7 +168,7 @@ Copy {object} into a folder of `[plugins] path`, and add to hearthd.toml:
 [devices.{name}]
 plugin = \"{name}\"
 [devices.{name}.config]
-off_after = 3600    # seconds; never by itself, where this is not there",
+off_after = 3600    # seconds; without this line, it stays on",
         folder = folder.display()
     )
 }
@@ -271,7 +272,7 @@ mod tests {
         fs::write(&manifest, "mine").unwrap();
         let (code, error) = write_crate(&arguments(folder.path())).unwrap_err();
         assert_eq!(code, exit::CANNOT_CREATE);
-        assert!(error.contains(".gitignore: exists"), "{error}");
+        assert!(error.contains(".gitignore: already exists"), "{error}");
         assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

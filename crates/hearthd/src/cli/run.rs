@@ -25,14 +25,14 @@ use crate::{
 pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
     start_log(log);
     if let Err(error) = system::hide_memory() {
-        warn!(%error, "other processes of this user can look into the hub");
+        warn!(%error, "other processes of this user can read the hub's memory");
     }
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
     };
     for warning in &config.warnings {
-        warn!(%warning, "the configuration is unwise");
+        warn!(%warning, "the configuration has a risk");
     }
     let (stored_sender, stored) = mpsc::unbounded_channel();
     let is_configured = |device: &str| config.devices.contains_key(device);
@@ -49,7 +49,7 @@ pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
     let launcher = Launcher::new(config.containment.limits);
     let staging = config.state_directory.join("plugins");
     if let Err(cause) = store::make_private(&staging) {
-        warn!(%cause, folder = %staging.display(), "others may write to the plugins' private copies");
+        warn!(%cause, folder = %staging.display(), "other users may write the plugins' private copies");
     }
     let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
     for error in &errors {
@@ -59,7 +59,7 @@ pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
     let crashes = Crashes::open(&folder, config.containment.failure_window);
     let crashes = crashes.unwrap_or_else(|error| {
         let folder = folder.display();
-        warn!(%folder, %error, "a crash of the hub in a plugin will leave no trace");
+        warn!(%folder, %error, "if a plugin crashes the hub, the hub cannot find out which one");
         Crashes::default()
     });
     let devices = match Devices::start_after(&config, &plugins, contents.devices, crashes) {
@@ -110,6 +110,6 @@ fn start_log(filter: Option<Targets>) {
         }
     }
     if let Some(error) = error {
-        warn!(RUST_LOG = wanted, %error, "not a log filter");
+        warn!(RUST_LOG = wanted, %error, "invalid log filter");
     }
 }

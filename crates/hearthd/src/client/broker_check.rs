@@ -95,7 +95,7 @@ impl BrokerCheck<'_> {
         self.connection(begin.elapsed(), &connack);
         if connack.receive_maximum == 0 {
             let text =
-                "a Receive Maximum of 0, which breaks the MQTT 5 standard: the hub does not go on";
+                "a Receive Maximum of 0, which breaks the MQTT 5 standard: the hub stops here";
             self.tell(Verdict::Bad, "limits", text);
             return Ok(());
         }
@@ -175,7 +175,8 @@ impl BrokerCheck<'_> {
 fn clock(now: SystemTime) -> (Verdict, String) {
     let time = humantime::format_rfc3339_seconds(now);
     if now < SystemTime::UNIX_EPOCH + OLDEST {
-        let text = format!("{time}: not set; certificates fail and schedules rest until it is");
+        let text =
+            format!("{time}: not set; until it is, certificates fail and schedules do not run");
         return (Verdict::Less, text);
     }
     let synchronized = Path::new("/run/systemd/timesync/synchronized").exists();

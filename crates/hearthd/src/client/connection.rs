@@ -38,7 +38,7 @@ struct NotConnected {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
     /// The broker refuses the account, or what it wants to do.
-    #[error("the broker refuses: {0}")]
+    #[error("the broker refuses the connection: {0}")]
     NotAuthorized(String),
     /// The broker cannot be reached, does not answer, or left: its host and port, and why.
     #[error("no connection to the broker at {0}")]
@@ -46,7 +46,7 @@ pub(crate) enum ConnectionError {
     /// The broker assigns every client this client ID, so that each ends the connection of the one before.
     #[error(
         "the broker gives every client of this account the client ID `{0}`, so each command ends the hub's connection, \
-         which comes back within a minute: give commands an account of their own (--user)"
+         which comes back within a minute: give the commands another account with --user"
     )]
     Indistinct(String),
 }
@@ -260,6 +260,6 @@ fn unavailable(broker: &str, cause: &str) -> ConnectionError {
 }
 
 const SILENT: &str = "the broker does not answer";
-/// What is told of a Reason String, in characters.
+/// The most characters shown of a Reason String.
 const LONGEST_WORDS: usize = 512;
-const FULL: &str = "the link's queue is full";
+const FULL: &str = "the send queue is full";

@@ -64,7 +64,9 @@ pub(crate) enum AskError {
     #[error("the broker's Response Information cannot be used: {0}")]
     ResponseInformation(#[from] PrefixError),
     /// The configuration requires Response Information, and the broker offers none.
-    #[error("the broker offers no Response Information, and the configuration requires it")]
+    #[error(
+        "the broker offers no Response Information, and the configuration has `required = true`"
+    )]
     NoResponseInformation,
     /// The hub that serves the device is away: the request was not sent.
     #[error(transparent)]

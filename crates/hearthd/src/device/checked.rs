@@ -95,7 +95,7 @@ impl CheckedDevice {
         if here && crashes.len() >= CRASHES_OF_THE_HUB && device.kind.file().is_some() {
             device.config.isolation = Isolation::Process;
             let (device, crashes) = (&self.config.id, crashes.len());
-            warn!(device, crashes, "it has crashed the hub and gets a process of its own");
+            warn!(device, crashes, "it has crashed the hub and now runs in its own process");
         }
         device
     }

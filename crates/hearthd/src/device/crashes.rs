@@ -92,7 +92,7 @@ impl Crashes {
     /// Tells what the last life has left, and returns what is known with it.
     fn learn(&mut self, before: History, left: Left, now: u64) -> History {
         if let Some(ending) = left.outside {
-            error!(ended_by = %ending, "the hub crashed, and not in a call of a device's plugin");
+            error!(ended_by = %ending, "the hub crashed, but not in a call of a device's plugin");
         }
         let boot = boot();
         let History { mut crashes, suspects, .. } =

@@ -193,7 +193,7 @@ impl Devices {
         }
         if shared.is_stalled() {
             let text =
-                format!("`{}` is stalled: a call into its plugin does not end", request.device);
+                format!("`{}` is stalled: a call into its plugin does not return", request.device);
             return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         if shared.mailbox.member().is_some() && self.pool.stands() {

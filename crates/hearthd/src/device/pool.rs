@@ -143,11 +143,11 @@ impl Pool {
     fn start_thread(self: &Arc<Self>, inner: &mut Inner) {
         match (self.starter.0)(Arc::clone(self)) {
             Ok(()) if mem::take(&mut inner.short) => {
-                info!("there are threads for the devices again")
+                info!("the system starts threads for the devices again")
             }
             Ok(()) => {}
             Err(error) if !mem::replace(&mut inner.short, true) => {
-                error!(%error, "the system starts no thread: a plugin that hangs holds up all devices");
+                error!(%error, "the system starts no thread: a plugin that hangs stops all devices");
             }
             Err(_) => {}
         }

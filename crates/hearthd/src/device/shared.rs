@@ -280,7 +280,7 @@ impl Shared {
         let heard = self.speak(|| self.events.requested_state(self.status_state(status)));
         if heard && status.word == STALLED {
             let deadline_ms = self.config.deadline.as_millis();
-            error!(device = self.config.id, deadline_ms, "a call into the plugin does not end");
+            error!(device = self.config.id, deadline_ms, "a call into the plugin does not return");
         }
         heard
     }

@@ -311,7 +311,7 @@ impl Worker {
         self.create();
         if self.instance.is_some() {
             let device = &self.shared.config.id;
-            error!(device, "the new plugin cannot create the device; the one before goes on");
+            error!(device, "the new plugin file cannot create the device; the old one goes on");
         } else {
             self.kind = new;
         }

@@ -63,7 +63,7 @@ fn private_file(path: &Path) -> io::Result<()> {
             if mode & 0o077 != 0
                 && let Err(cause) = fs::set_permissions(path, Permissions::from_mode(PRIVATE))
             {
-                warn!(%cause, file = %path.display(), "others may read the store");
+                warn!(%cause, file = %path.display(), "other users may read the store");
             }
             Ok(())
         }

@@ -89,7 +89,7 @@ impl Writer {
 
     /// Forgets the state of a device that is there no more.
     pub(super) fn forget(&mut self, device: String) {
-        info!(device, "the state of a device that is not configured is forgotten");
+        info!(device, "removed the saved state of a device that is not configured");
         self.pending.devices.insert(device, None);
     }
 

@@ -31,7 +31,7 @@ fn a_stalled_device_answers_503_at_once_until_its_call_ends() {
     assert_eq!(running.device("a").next(), "set job=block");
     assert_eq!(running.device("a").next(), "waiting");
     running.wait_for("a", &["stalled"], |_| true);
-    let stalled = "503 `a` is stalled: a call into its plugin does not end";
+    let stalled = "503 `a` is stalled: a call into its plugin does not return";
     assert_eq!(running.ask("a/power", "ON"), stalled);
     assert_eq!(running.ask("a/power", ""), stalled);
     assert_eq!(running.ask("b/power", "ON"), "200 ON");

@@ -221,7 +221,7 @@ async fn upgrades(machine: &Machine, package: &str) -> Result<()> {
     }
     machine.prints(&kept, &files).await?;
     machine.prints(PRESENCE, "online").await?;
-    tells(machine, &known, "not-published, after a disconnect in order").await?;
+    tells(machine, &known, "not-published, after an orderly disconnect").await?;
     machine.prints("hearthd request heating target_temperature", "23.5").await
 }
 

@@ -142,13 +142,13 @@ async fn a_state_that_the_broker_ends_connections_over_is_set_aside_until_a_relo
     home.broker.change(|odd| odd.denied = Some(POWER));
     home.phone.publish(Home::ask("light-in-bedroom/power", "ON")).await?;
     home.daemon.logged("the broker disconnected: not authorized (0x87)").await?;
-    home.daemon.logged("the broker ended two connections over this message").await?;
+    home.daemon.logged("the broker ended two connections because of this message").await?;
     // It waits until the hub is back.
     let off = Message { expiry: Some(60), ..Home::ask("light-in-bedroom/power", "OFF") };
     assert_eq!(home.phone.request(off).await?.text(), "OFF");
     let connections = home.broker.connections(HUB).len();
     home.switch("living-room/target_temperature", "21.5").await?;
-    let told = "the broker ended the connection, probably over this message topic=";
+    let told = "the broker ended the connection, probably because of this message topic=";
     let log = home.daemon.log();
     assert_eq!(log.matches(&format!("{told}\"{POWER}\"")).count(), 2, "{log}");
     assert_eq!(log.matches(told).count(), 2, "no other is accused");
@@ -166,8 +166,10 @@ async fn an_answer_that_the_broker_ends_connections_over_is_given_up() -> Result
     home.broker.change(|odd| odd.denied = Some("response/phone/denied"));
     let asked = Home::ask("light-in-bedroom/power", "ON").respond_to("response/phone/denied", "1");
     home.phone.publish(asked).await?;
-    home.daemon.logged("the broker ended two connections over this message").await?;
-    home.daemon.logged("an answer cannot be delivered: its topic is set aside").await?;
+    home.daemon.logged("the broker ended two connections because of this message").await?;
+    home.daemon
+        .logged("answer not published: the broker ended connections because of its topic")
+        .await?;
     let off = Message { expiry: Some(60), ..Home::ask("light-in-bedroom/power", "OFF") };
     assert_eq!(home.phone.request(off).await?.text(), "OFF");
     let connections = home.broker.connections(HUB).len();
@@ -217,7 +219,7 @@ async fn a_message_that_nobody_can_read_is_lost_alone() -> Result<()> {
     let answer = home.phone.request(brightness).await?;
     assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "40"));
     home.daemon
-        .logged("a message is lost: it cannot be read, and was refused topic=\"cmnd/light-in-bedroom/power\"")
+        .logged("a message cannot be read: it was refused, and is lost topic=\"cmnd/light-in-bedroom/power\"")
         .await?;
     let waiting = || Ok((home.broker.unacknowledged(HUB) == 0).then_some(()));
     eventually("the end of that message", PATIENCE, waiting).await?;

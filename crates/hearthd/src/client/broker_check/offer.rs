@@ -31,9 +31,12 @@ impl BrokerCheck<'_> {
         self.limits = connack.limits;
         self.wildcards = connack.wildcards;
         let (verdict, text) = if connack.vouches {
-            (Verdict::Good, "the broker vouches for who sent a message")
+            (Verdict::Good, "the broker vouches for the sender of each message")
         } else {
-            (Verdict::Less, "not vouched for: whoever may publish may say that it is somebody else")
+            (
+                Verdict::Less,
+                "the broker does not vouch for senders: every client that may publish can claim to be another",
+            )
         };
         self.tell(verdict, "senders", text);
     }
@@ -61,8 +64,10 @@ impl BrokerCheck<'_> {
         }
         let (verdict, text) = match connack.server_keep_alive {
             None => (Verdict::Good, format!("{} s, as asked", self.broker.keep_alive.as_secs())),
-            Some(0) => (Verdict::Less, "none: the hub sends PINGREQ in its own time".to_owned()),
-            Some(seconds) => (Verdict::Less, format!("{seconds} s, by the broker's wish")),
+            Some(0) => {
+                (Verdict::Less, "none: the hub sends PINGREQ at its own interval".to_owned())
+            }
+            Some(seconds) => (Verdict::Less, format!("{seconds} s, as the broker requires")),
         };
         self.tell(verdict, "keep alive", text);
         Ok(())
@@ -94,18 +99,14 @@ impl BrokerCheck<'_> {
         self.prefix.clone_from(&config.fallback);
         let (verdict, text) = match &config.fallback {
             _ if config.required => {
-                let text = "none that can be used, and the configuration has `required = true`";
+                let text = "none usable, and the configuration has `required = true`";
                 (Verdict::Bad, text.into())
             }
             Some(fallback) => {
-                let text =
-                    format!("none that can be used; topics begin with the fallback `{fallback}/`");
+                let text = format!("none usable; topics begin with the fallback `{fallback}/`");
                 (Verdict::Less, text)
             }
-            None => (
-                Verdict::Less,
-                "none that can be used, and no fallback: topics have no prefix".into(),
-            ),
+            None => (Verdict::Less, "none usable, and no fallback: topics have no prefix".into()),
         };
         self.tell(verdict, RESPONSE_INFORMATION, text);
         verdict != Verdict::Bad
@@ -124,13 +125,13 @@ impl BrokerCheck<'_> {
         match arrival(observer, &lasting).await?.map(|back| back.expiry) {
             Some(Some(seconds)) => {
                 let text = format!(
-                    "the broker adds {seconds} s to messages that have none: a request that waited while the hub \
-                     was away counts as dated only with the user property `expiry`"
+                    "the broker adds {seconds} s to messages that have none: of requests that waited while the hub \
+                     was away, only those with the user property `expiry` count as having one"
                 );
                 self.tell(Verdict::Less, SUBJECT, text);
             }
-            Some(None) => self.tell(Verdict::Good, SUBJECT, "as the sender has it"),
-            None => self.tell(Verdict::Bad, SUBJECT, "a message without one does not arrive"),
+            Some(None) => self.tell(Verdict::Good, SUBJECT, "as the sender sets it"),
+            None => self.tell(Verdict::Bad, SUBJECT, "a message without an expiry does not arrive"),
         }
         Ok(())
     }

@@ -39,16 +39,16 @@ impl BrokerCheck<'_> {
             let Some((device, _)) = others.iter().find(|(_, topic)| *topic == message.topic) else {
                 continue;
             };
-            let hub = message.user_property("hub").unwrap_or("somebody without a name");
+            let hub = message.user_property("hub").unwrap_or("a hub without a name");
             if hub != self.config.broker.client_id && !message.payload.is_empty() {
                 told = true;
                 let text =
-                    format!("`{device}` is served by {hub}: one of the two should give it up");
+                    format!("`{device}` is also served by {hub}: remove it from one of the two");
                 self.tell(Verdict::Bad, SUBJECT, text);
             }
         }
         if !told {
-            self.tell(Verdict::Good, SUBJECT, "no other hub tells of one of this hub's");
+            self.tell(Verdict::Good, SUBJECT, "no other hub serves one of this hub's devices");
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl BrokerCheck<'_> {
         let took = shortest.as_micros();
         if (NAGLE.0..NAGLE.1).contains(&shortest) {
             let text = format!(
-                "back after {took} us: the broker waits for more to send; with Mosquitto, write \
+                "back after {took} us: the broker delays small packets; with Mosquitto, write \
                  `set_tcp_nodelay true` into its configuration"
             );
             self.tell(Verdict::Less, "answers", text);
@@ -233,11 +233,11 @@ impl BrokerCheck<'_> {
         match back {
             _ if !readable => {}
             Some(back) if back.retain => {
-                let text = "kept, and given to who subscribes later";
+                let text = "kept, and sent to later subscribers";
                 self.tell(Verdict::Good, SUBJECT, text);
             }
             Some(_) | None => {
-                let text = "not kept: states and presence show only to who is there";
+                let text = "not kept: only clients that are connected see states and presence";
                 self.tell(Verdict::Bad, SUBJECT, text);
             }
         }
@@ -273,10 +273,11 @@ impl BrokerCheck<'_> {
         let (last, _) = self.connect("-absent", false, None).await?;
         last.end().await;
         if kept {
-            let text = "kept while away, with what came meanwhile";
+            let text = "kept during an absence, with the messages that came meanwhile";
             self.tell(Verdict::Good, SUBJECT, text);
         } else {
-            let text = "not kept while away: requests are lost, and a will's outcome is unknown";
+            let text =
+                "not kept during an absence: requests are lost, and a will's outcome is unknown";
             self.tell(Verdict::Bad, SUBJECT, text);
         }
         Ok(())
@@ -319,7 +320,8 @@ impl BrokerCheck<'_> {
         if let Some(what) = difference(&message, &published) {
             self.tell(Verdict::Bad, SUBJECT, format!("the broker {what}"));
         } else if took < Duration::from_secs(WILL_DELAY.into()).mul_f32(0.5) {
-            let text = "published at once: a short cut of the line shows as an absence";
+            let text =
+                "published at once: a short interruption of the network counts as an absence";
             self.tell(Verdict::Less, SUBJECT, text);
         } else {
             let text = format!(

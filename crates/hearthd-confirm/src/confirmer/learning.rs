@@ -1,0 +1,217 @@
+//! What a confirmer learns: from the device, its bridge and the connection.
+
+use std::time::Duration;
+
+use super::{Confirmer, MAYBE_BACK, Question, RETRY};
+use crate::{
+    CommandId, Evidence, Message, Output, Property, PublishError, Readings, Token, Verdict,
+    family::{Meaning, Reading, Reply, States},
+    goal::{Goal, SLOWEST},
+};
+
+/// A bridge reports states from its memory for this long after its start.
+const REPLAY: Duration = Duration::from_secs(2);
+
+impl Confirmer {
+    pub(super) fn message(&mut self, message: &Message) {
+        for meaning in self.dialect.understand(message) {
+            match meaning {
+                Meaning::Bridge(online) => self.bridge(online, message.retained),
+                Meaning::Device(online) => self.device(online, message.retained),
+                Meaning::State(readings) => self.state(&readings, message.retained),
+                Meaning::Reply(token, reply) => self.reply(token, reply),
+                Meaning::Trouble(reason) => {
+                    for goal in &mut self.goals {
+                        goal.failure = Some(reason.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn bridge(&mut self, online: bool, retained: bool) {
+        self.parts.bridge = self.parts.bridge.then(self.now, online);
+        if !(online && retained) {
+            self.goals.iter_mut().for_each(Goal::interrupt);
+        }
+        if !online {
+            return;
+        }
+        self.replays_until = self.now + REPLAY;
+        if retained {
+            return;
+        }
+        // A command that was sent while the bridge was away is lost.
+        for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some()) {
+            goal.again = Some(self.replays_until);
+        }
+    }
+
+    fn device(&mut self, online: bool, retained: bool) {
+        let was_offline = self.parts.device.offline_since().is_some();
+        self.parts.device = self.parts.device.then(self.now, online);
+        if online {
+            self.parts.failure = None;
+        } else {
+            self.goals.iter_mut().for_each(Goal::interrupt);
+        }
+        if online && was_offline && !retained {
+            for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some()) {
+                goal.again = Some(self.now);
+            }
+        }
+    }
+
+    fn state(&mut self, readings: &Readings, retained: bool) {
+        let remembered =
+            matches!(self.rules.states, States::Bridge { .. }) && self.now < self.replays_until;
+        let before = self.last.clone();
+        self.last.merge(readings);
+        let by_firmware = self.rules.states == States::Firmware;
+        let evidence = (by_firmware && !retained).then_some(Evidence::Firmware);
+        self.outputs.push_back(Output::Observed { readings: readings.clone(), evidence });
+        if retained || remembered {
+            return;
+        }
+        if by_firmware {
+            self.parts.failure = None;
+            self.confirmed.merge(readings);
+        }
+        for goal in &mut self.goals {
+            goal.take_state(self.now, readings, &before, self.rules);
+        }
+        if by_firmware || self.rules.read == Reading::Uncorrelated {
+            self.turn_over(readings);
+        }
+    }
+
+    pub(super) fn reply(&mut self, token: Token, reply: Reply) {
+        let Some(Question { number, goal: of, at, .. }) = self.questions.remove(&token) else {
+            return;
+        };
+        self.note_round_trip(self.now.saturating_sub(at));
+        match reply {
+            Reply::State(readings) => {
+                self.parts.failure = None;
+                self.last.merge(&readings);
+                self.confirmed.merge(&readings);
+                self.turn_over(&readings);
+                for goal in &mut self.goals {
+                    goal.take_reply(self.now, number, &readings, self.rules);
+                }
+                let evidence = Some(Evidence::Reply);
+                self.outputs.push_back(Output::Observed { readings, evidence });
+            }
+            Reply::Taken => {
+                self.parts.failure = None;
+                let (now, rules) = (self.now, self.rules);
+                self.goals_of(of).for_each(|goal| goal.hint(now, rules));
+            }
+            Reply::Unreachable(reason) => {
+                let (now, rules) = (self.now, self.rules);
+                self.goals_of(of).for_each(|goal| {
+                    goal.failure = Some(reason.clone());
+                    goal.note_answered(now, rules);
+                    // A command that could not be delivered may be delivered now.
+                    let again = goal.sent.map(|sent| (sent + RETRY).max(now));
+                    goal.again = again.filter(|_| !rules.sleepy);
+                });
+            }
+            Reply::Refused(reason) => {
+                let (now, rules) = (self.now, self.rules);
+                self.goals_of(of).for_each(|goal| {
+                    goal.refusal = Some(reason.clone());
+                    goal.note_answered(now, rules);
+                });
+            }
+            Reply::Unsupported(reason) => {
+                self.parts.failure = None;
+                if let Some(id) = of
+                    && let Some(place) = self.goals.iter().position(|goal| goal.id == id)
+                {
+                    self.goals.remove(place);
+                    self.answer(id, Verdict::Unsupported { reason });
+                }
+            }
+        }
+    }
+
+    /// Notes how long the device took; a longer time is forgotten slowly.
+    pub(super) fn note_round_trip(&mut self, took: Duration) {
+        // Above this the device was away rather than slow.
+        self.round_trip = took.max(self.round_trip / 2).min(SLOWEST);
+        for goal in &mut self.goals {
+            goal.round_trip = self.round_trip;
+        }
+    }
+
+    fn goals_of(&mut self, id: Option<CommandId>) -> impl Iterator<Item = &mut Goal> {
+        self.goals.iter_mut().filter(move |goal| Some(goal.id) == id)
+    }
+
+    /// Decides what a toggle means, once the present state is known.
+    fn turn_over(&mut self, readings: &Readings) {
+        let Some(on) = readings.power() else { return };
+        let mut goals = std::mem::take(&mut self.goals);
+        for goal in goals.iter_mut().filter(|goal| goal.toggles && goal.asked.is_some()) {
+            goal.turn_over(on);
+            self.send(goal);
+        }
+        self.goals = goals;
+    }
+
+    pub(super) fn not_published(&mut self, token: Token, error: PublishError) {
+        let Some(Question { goal: Some(id), sets, .. }) = self.questions.remove(&token) else {
+            return;
+        };
+        let (now, reason) = (
+            self.now,
+            match error {
+                PublishError::Gone => "no connection to the broker",
+                PublishError::Busy => "too many messages wait for the broker",
+                PublishError::Refused => "the hub may not publish on the device's topic",
+                PublishError::TooLarge => "the broker takes no message of this size",
+            },
+        );
+        for goal in self.goals_of(Some(id)) {
+            match error {
+                PublishError::Gone | PublishError::Busy if sets => {
+                    goal.unpublished = Some(reason);
+                    goal.again = Some(now + RETRY);
+                    goal.ask = None;
+                }
+                PublishError::Gone | PublishError::Busy => {}
+                PublishError::Refused | PublishError::TooLarge => {
+                    goal.unpublished = Some(reason);
+                    goal.deadline = now;
+                }
+            }
+        }
+    }
+
+    pub(super) fn link(&mut self, up: bool) {
+        self.parts.link = self.parts.link.then(self.now, up);
+        if !up {
+            self.questions.clear();
+            self.goals.iter_mut().for_each(Goal::interrupt);
+            return;
+        }
+        let now = self.now;
+        for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some() && !goal.queued) {
+            goal.again = Some(now);
+        }
+    }
+
+    pub(super) fn refresh(&mut self) {
+        let mut properties: Vec<Property> = self.last.properties().collect();
+        if properties.is_empty() && self.dialect.has(Property::Power) {
+            properties.push(Property::Power);
+        }
+        if self.can_send()
+            && !properties.is_empty()
+            && let Ok(frames) = self.dialect.read(&properties, MAYBE_BACK, &mut self.tokens)
+        {
+            self.publish(frames, None, false, self.now + MAYBE_BACK);
+        }
+    }
+}
