@@ -10,7 +10,7 @@ use std::{
 
 use crate::{Access, Built, Doing, Failure, Process, Result, process::eventually};
 
-/// A running `hearth-broker` with the accounts `hub`, `phone`, `tablet` and `guardian`.
+/// A running `hearth-broker` with the accounts `hub`, `phone`, `tablet`, `guardian` and `zigbee2mqtt`.
 #[derive(Debug)]
 pub struct HearthBroker {
     process: Process,
@@ -48,6 +48,12 @@ impl HearthBroker {
             text += &format!("\n[[account]]\nname = \"{account}\"\npassword_file = {file:?}\n");
             if account == "hub" {
                 text += "role = \"hub\"\nclient_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
+            }
+            if account == "zigbee2mqtt" {
+                text += "role = \"device\"\n";
+            }
+            if matches!(account, "hub" | "zigbee2mqtt") {
+                text += "rights = [{ filter = \"zigbee2mqtt/#\" }]\n";
             }
         }
         let config = config_file(folder);
@@ -113,7 +119,7 @@ impl HearthBroker {
     }
 }
 
-const ACCOUNTS: [&str; 4] = ["hub", "phone", "tablet", "guardian"];
+const ACCOUNTS: [&str; 5] = ["hub", "phone", "tablet", "guardian", "zigbee2mqtt"];
 const STARTED: Duration = Duration::from_secs(60);
 
 /// Starts the process and waits until it says which port it listens on; port 0 is a free one.

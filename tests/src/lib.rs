@@ -19,6 +19,7 @@ pub mod shim;
 pub mod systemd;
 pub mod tls;
 mod wire;
+pub mod zigbee2mqtt;
 
 pub use browser::Browser;
 pub use built::Built;
@@ -33,6 +34,7 @@ pub use process::Process;
 pub use shim::Shim;
 pub use systemd::Systemd;
 pub use tls::{Authority, TlsFront};
+pub use zigbee2mqtt::Zigbee2Mqtt;
 
 /// What did not happen as it should, for people.
 pub struct Failure(pub String);

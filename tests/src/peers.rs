@@ -34,7 +34,8 @@ impl Peers {
             .map_err(Failure)
     }
 
-    /// Copies `files` of a folder to another one, and installs there what `requirements.txt` and `package-lock.json` name.
+    /// Copies `files` of a folder to another one, and installs there what `package-lock.json` names, and
+    /// `requirements.txt` where it is among them.
     ///
     /// # Errors
     /// Where that fails.
@@ -55,15 +56,24 @@ impl Peers {
             return Ok(peers);
         }
         let _ = fs::remove_file(&done);
-        run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")), PYTHON)?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        let mut install = Command::new(peers.python());
-        install.args(pip).args(["--requirement", "requirements.txt"]).current_dir(folder);
-        run(&mut install, "the packages of requirements.txt are fetched from the package index")?;
-        let npm = ["ci", "--no-audit", "--no-fund", "--silent"];
+        if files.contains(&"requirements.txt") {
+            run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")), PYTHON)?;
+            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+            let mut install = Command::new(peers.python());
+            install.args(pip).args(["--requirement", "requirements.txt"]).current_dir(folder);
+            let index = "the packages of requirements.txt are fetched from the package index";
+            run(&mut install, index)?;
+        }
+        let npm =
+            ["ci", "--no-audit", "--no-fund", "--silent", "--ignore-scripts", "--omit=optional"];
         run(Command::new("npm").args(npm).current_dir(folder), NODE)?;
         fs::write(&done, all).doing(done.display())?;
         Ok(peers)
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Returns the command that runs one of the files.

@@ -34,3 +34,4 @@ mod unmodified;
 mod update;
 mod usage;
 mod will;
+mod zigbee;

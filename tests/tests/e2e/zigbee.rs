@@ -1,0 +1,141 @@
+//! A lamp behind Zigbee2MQTT: the answer is what the lamp did, not what Zigbee2MQTT says.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use hearthd_tests::{
+    Client, Message, Result, Zigbee2Mqtt,
+    process::eventually,
+    zigbee2mqtt::{BULB, Mode},
+};
+
+use crate::home::{Broker, Home, Setup};
+
+/// A home with a lamp behind Zigbee2MQTT that is reached.
+async fn home(setup: Setup, more: &str) -> Result<(Home, Zigbee2Mqtt)> {
+    let mut home = Home::prepare(setup, |config| {
+        config.tables += "[bridges]\nallow = [\"zigbee2mqtt/#\"]\n";
+        config.devices += &lamp("lamp", "hall/bulb", more);
+        config.devices += &lamp("all", "all", "group = true");
+    })
+    .await?;
+    let bridge = Zigbee2Mqtt::start(&home.broker.access("zigbee2mqtt")).await?;
+    home.daemon.start(&mut home.phone).await?;
+    ready(&mut home).await?;
+    Ok((home, bridge))
+}
+
+fn lamp(id: &str, name: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { ", " };
+    format!(
+        "[devices.{id}]\nplugin = \"light\"\n[devices.{id}.config]\nbackend = \"zigbee2mqtt\"\n\
+         brightness = true\nzigbee2mqtt = {{ topic = \"zigbee2mqtt/{name}\"{comma}{more} }}\n"
+    )
+}
+
+/// Waits until the hub has heard of the lamp.
+async fn ready(home: &mut Home) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = home.answer("lamp/power", "").await?;
+        if answer.status() == Some(200) {
+            return Ok(());
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn said(answer: &Message) -> (Option<u16>, String) {
+    (answer.status(), answer.text())
+}
+
+#[tokio::test]
+async fn every_answer_is_what_the_lamp_did() -> Result<()> {
+    for setup in [Setup::Bundled, Setup::Mosquitto] {
+        let (mut home, mut bridge) = home(setup, "").await?;
+        for power in ["ON", "OFF", "ON", "ON"] {
+            assert_eq!(said(&home.answer("lamp/power", power).await?), (Some(200), power.into()));
+        }
+        let set = home.answer("lamp/set", r#"{"brightness": 40, "power": "ON"}"#).await?;
+        assert_eq!(set.status(), Some(200), "{set:?}");
+        for mode in [Mode::Lies, Mode::Refuses] {
+            bridge.set_mode(BULB, mode)?;
+            let refused = home.answer("lamp/power", "OFF").await?;
+            assert_eq!(refused.status(), Some(500), "{setup:?} {mode:?} {refused:?}");
+            assert!(refused.text().contains("still ON"), "{setup:?} {mode:?} {refused:?}");
+        }
+        bridge.set_mode(BULB, Mode::IsDead)?;
+        let dead = home.answer("lamp/power", "OFF").await?;
+        assert_eq!(dead.status(), Some(503), "{setup:?} {dead:?}");
+        bridge.set_mode(BULB, Mode::Obeys)?;
+        assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+        bridge.set_mode(BULB, Mode::IsSlow)?;
+        assert_eq!(said(&home.answer("lamp/power", "ON").await?), (Some(200), "ON".into()));
+        let group = home.answer("all/power", "OFF").await?;
+        assert_eq!(group.status(), Some(409), "{setup:?} {group:?}");
+        home.light_is_off().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_killed_is_told_and_comes_back() -> Result<()> {
+    let (mut home, mut bridge) = home(Setup::Bundled, "").await?;
+    assert_eq!(said(&home.answer("lamp/power", "ON").await?), (Some(200), "ON".into()));
+    let status = home.topic("state/lamp/status");
+    home.phone.subscribe(&status).await?;
+    bridge.stop()?;
+    let is_away =
+        |message: &Message| message.topic == status && message.text().contains("unreachable");
+    home.phone.expect("the lamp's status", Duration::from_secs(30), is_away).await?;
+    let away = home.answer("lamp/power", "OFF").await?;
+    assert_eq!(away.status(), Some(503), "{away:?}");
+    assert!(away.text().contains("offline"), "{away:?}");
+    bridge.start_again().await?;
+    ready(&mut home).await?;
+    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_is_restarted_in_between_loses_nothing() -> Result<()> {
+    let (mut home, bridge) = home(Setup::Bundled, "").await?;
+    assert_eq!(said(&home.answer("lamp/power", "ON").await?), (Some(200), "ON".into()));
+    let Broker::Bundled(broker) = &mut home.broker else { unreachable!("that is its set-up") };
+    broker.stop()?;
+    broker.start_again().await?;
+    eventually("Zigbee2MQTT at the broker", Duration::from_secs(60), || {
+        Ok(bridge.log().matches("Connected to MQTT server").nth(1).map(|_| ()))
+    })
+    .await?;
+    home.phone = Client::connect(&home.broker.access("phone"), "phone").await?;
+    let responses = home.topic("response/phone/+");
+    home.phone.subscribe(&responses).await?;
+    ready(&mut home).await?;
+    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn twenty_requests_at_once_are_each_answered_once() -> Result<()> {
+    let (mut home, _bridge) = home(Setup::Mosquitto, "raw = true").await?;
+    let answers = home.topic("response/phone/e2e");
+    let is_answer = |message: &Message| message.topic == answers;
+    let mut open = BTreeSet::new();
+    for index in 0..20 {
+        let power = if index % 2 == 0 { "ON" } else { "OFF" };
+        let request = home.ask("lamp/power", power);
+        open.insert(request.correlation_data.clone());
+        home.phone.publish(request).await?;
+    }
+    let mut last = None;
+    while !open.is_empty() {
+        let answer = home.phone.expect("an answer", Duration::from_secs(30), is_answer).await?;
+        assert!(open.remove(&answer.correlation_data), "answered twice: {answer:?}");
+        assert!(matches!(answer.status(), Some(200 | 409)), "{answer:?}");
+        last = Some(answer);
+    }
+    let last = last.expect("there were twenty");
+    assert_eq!(said(&last), (Some(200), "OFF".into()), "the last one wins");
+    Ok(())
+}
