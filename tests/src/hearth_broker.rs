@@ -10,7 +10,8 @@ use std::{
 
 use crate::{Access, Built, Doing, Failure, Process, Result, process::eventually};
 
-/// A running `hearth-broker` with the accounts `hub`, `phone`, `tablet`, `guardian` and `zigbee2mqtt`.
+/// A running `hearth-broker` with the accounts `hub`, `phone`, `tablet` and `guardian`, `zigbee2mqtt` for a bridge, and
+/// `bulb` for a device beside the home, which has the topics below `bulbs` with the hub.
 #[derive(Debug)]
 pub struct HearthBroker {
     process: Process,
@@ -48,12 +49,14 @@ impl HearthBroker {
             text += &format!("\n[[account]]\nname = \"{account}\"\npassword_file = {file:?}\n");
             if account == "hub" {
                 text += "role = \"hub\"\nclient_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
+                text += "rights = [{ filter = \"bulbs/#\" }, { filter = \"zigbee2mqtt/#\" }]\n";
+            }
+            if account == "bulb" {
+                text += "role = \"device\"\n";
+                text += "rights = [{ filter = \"bulbs/#\" }, { filter = \"alice/response/+/reply\" }]\n";
             }
             if account == "zigbee2mqtt" {
-                text += "role = \"device\"\n";
-            }
-            if matches!(account, "hub" | "zigbee2mqtt") {
-                text += "rights = [{ filter = \"zigbee2mqtt/#\" }]\n";
+                text += "role = \"device\"\nrights = [{ filter = \"zigbee2mqtt/#\" }]\n";
             }
         }
         let config = config_file(folder);
@@ -119,7 +122,7 @@ impl HearthBroker {
     }
 }
 
-const ACCOUNTS: [&str; 5] = ["hub", "phone", "tablet", "guardian", "zigbee2mqtt"];
+const ACCOUNTS: [&str; 6] = ["hub", "phone", "tablet", "guardian", "bulb", "zigbee2mqtt"];
 const STARTED: Duration = Duration::from_secs(60);
 
 /// Starts the process and waits until it says which port it listens on; port 0 is a free one.

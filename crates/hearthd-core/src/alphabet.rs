@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Absence, Answer, ContentType, DevicePolicy, Fatal, JournalRecord, Limits, Memory, Message,
-    Notice, RequestKey, Served,
+    Absence, Answer, BridgeInput, BridgeOutput, ContentType, DevicePolicy, Fatal, JournalRecord,
+    Limits, Memory, Message, Notice, QoS, RequestKey, Served, topic::TopicFilter,
 };
 
 /// The time at which an input happens.
@@ -84,6 +84,16 @@ pub enum Input {
         /// In the device's own form.
         state: Bytes,
     },
+    /// A device wants something of MQTT.
+    Bridge {
+        /// Device ID.
+        device: String,
+        /// What it wants.
+        input: BridgeInput,
+    },
+    /// The configuration has changed: these topics outside of the prefix are allowed to devices now; what that means
+    /// for them is decided by the [`Input::Devices`] that follows.
+    AllowBridges(Vec<TopicFilter>),
     /// The configuration has changed: these are the devices now.
     Devices(BTreeMap<String, DevicePolicy>),
     /// The time of [`Hub::poll_timeout`](crate::Hub::poll_timeout) has come.
@@ -158,6 +168,13 @@ pub enum Output {
     Execute(Request),
     /// Tell every device what became of the will.
     Absence(Absence),
+    /// Tell a device something of MQTT.
+    Bridge {
+        /// Device ID.
+        device: Arc<str>,
+        /// What it is told.
+        output: BridgeOutput,
+    },
     /// Tell people; the hub goes on without an answer.
     Notice(Notice),
     /// The hub has ended; nothing follows but [`Output::Store`] for what the devices save as they end.
@@ -301,7 +318,7 @@ pub struct Will {
     pub delay: u32,
 }
 
-/// One filter of a SUBSCRIBE at QoS 1 with Retain As Published (MQTT 3.8.3.1).
+/// One filter of a SUBSCRIBE (MQTT 3.8.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// Topic filter.
@@ -310,6 +327,33 @@ pub struct Subscription {
     pub retained: bool,
     /// Whether the broker keeps back what this client publishes itself (No Local).
     pub no_local: bool,
+    /// Whose it is.
+    pub subscriber: Subscriber,
+}
+
+/// Whose a subscription is, and with it the rest of its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscriber {
+    /// The hub's own: QoS 1, Retain As Published.
+    Hub,
+    /// A device's: QoS 0, so that nothing waits for the hub while it is away, and is taken for news later; and not
+    /// Retain As Published, so that the RETAIN flag tells what was stored from what is sent now.
+    Device,
+}
+
+impl Subscriber {
+    /// Returns the Maximum QoS of the subscription (MQTT 3.8.3.1).
+    pub fn qos(self) -> QoS {
+        match self {
+            Self::Hub => QoS::AtLeastOnce,
+            Self::Device => QoS::AtMostOnce,
+        }
+    }
+
+    /// Returns whether the RETAIN flag is that of the publisher (Retain As Published).
+    pub fn retain_as_published(self) -> bool {
+        self == Self::Hub
+    }
 }
 
 /// A request that a device shall carry out.

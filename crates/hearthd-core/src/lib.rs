@@ -11,6 +11,7 @@ mod absence;
 mod alphabet;
 mod answer;
 mod backoff;
+mod bridge;
 mod expiry;
 mod hub;
 mod journal;
@@ -30,6 +31,10 @@ pub use absence::{
 };
 pub use alphabet::*;
 pub use answer::{Answer, ContentType, LastKnown, Reason, Status};
+pub use bridge::{
+    BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Publication,
+    PublishError, TopicObjection, TopicRules,
+};
 pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;

@@ -67,6 +67,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     size: usize,
+    /// How many of the devices' own messages, beside those.
+    devices: usize,
     maximum_packet_size: Option<u32>,
     limits: Limits,
 }
@@ -75,8 +77,11 @@ impl Window {
     /// Derives the window from CONNACK: half of what broker and client library can have in flight, and bounded.
     pub(crate) fn new(connack: &Connack) -> Self {
         let receive_maximum = usize::from(connack.receive_maximum);
+        let size = (receive_maximum.min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW);
         Self {
-            size: (receive_maximum.min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW),
+            size,
+            // Both together are less than the broker takes.
+            devices: (size / 4).max(1).min(receive_maximum - size.min(receive_maximum)),
             maximum_packet_size: connack.maximum_packet_size,
             limits: connack.limits,
         }
@@ -85,6 +90,17 @@ impl Window {
     /// Allows one message at a time.
     pub(crate) fn of_one(self) -> Self {
         Self { size: 1, ..self }
+    }
+
+    /// Returns how many of the devices' own messages the broker gets before it acknowledges; none where it takes so few
+    /// that an answer would have to wait for them.
+    pub(crate) fn of_devices(self) -> usize {
+        self.devices
+    }
+
+    /// Makes a message what the broker takes.
+    pub(crate) fn limit(self, message: &mut Message) {
+        self.limits.apply(message);
     }
 
     /// Returns how large a packet may be, in bytes.
@@ -100,6 +116,11 @@ pub(crate) struct Aside {
 }
 
 impl Aside {
+    /// Returns whether nothing is published on a topic now.
+    pub(crate) fn is_aside(&self, topic: &str, now: Duration) -> bool {
+        self.until(topic, now).is_some()
+    }
+
     fn until(&self, topic: &str, now: Duration) -> Option<Duration> {
         self.topics.get(topic).copied().filter(|until| *until > now)
     }
@@ -148,8 +169,7 @@ impl Outbox {
         if self.entries.len() >= bound {
             return Err((kind, message.topic));
         }
-        self.next_id += 1;
-        let id = PublishId(self.next_id);
+        let id = self.new_id();
         let entry =
             Entry { id, message, kind, expires, in_flight: false, put_off: false, patience: None };
         if entry.kind == Kind::Connection {
@@ -162,6 +182,17 @@ impl Outbox {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Names a message that does not go through this queue.
+    pub(crate) fn new_id(&mut self) -> PublishId {
+        self.next_id += 1;
+        PublishId(self.next_id)
+    }
+
+    /// Returns whether something waits for the window alone.
+    pub(crate) fn wants_window(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.in_flight && !entry.put_off)
     }
 
     /// Takes the next message that the window allows.
@@ -279,11 +310,6 @@ impl Outbox {
         let (at, id) = self.sent.front()?;
         let entry = self.entries.iter().find(|entry| entry.id == *id)?;
         Some((*at, &entry.message.topic))
-    }
-
-    /// Returns when the oldest message was sent that has no PUBACK yet.
-    pub(crate) fn unanswered_since(&self) -> Option<Duration> {
-        self.sent.front().map(|(at, _)| *at)
     }
 
     pub(crate) fn contains(&self, id: PublishId) -> bool {

@@ -136,6 +136,12 @@ impl Requests {
         id
     }
 
+    /// Returns until when somebody waits for the answer to a request; none where it has one.
+    pub(crate) fn awaited_until(&self, id: RequestId) -> Option<Duration> {
+        let pending = self.pending.get(&id)?;
+        Some(pending.origin.reply.expires.map_or(pending.deadline, |at| at.min(pending.deadline)))
+    }
+
     /// Adds a redelivery to a request in progress.
     pub(crate) fn attach(&mut self, id: RequestId, origin: Origin) {
         if let Some(pending) = self.pending.get_mut(&id) {

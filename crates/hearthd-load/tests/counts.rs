@@ -229,7 +229,10 @@ impl Home {
                 self.acknowledgements += 1;
                 return;
             }
-            Output::Unsubscribe(_) | Output::Absence(_) | Output::Notice(_) => return,
+            Output::Unsubscribe(_)
+            | Output::Absence(_)
+            | Output::Bridge { .. }
+            | Output::Notice(_) => return,
             Output::Stopped(result) => panic!("the hub has stopped: {result:?}"),
         };
         self.inputs.push_back(input);
@@ -242,6 +245,7 @@ fn config() -> HubConfig {
         client_id: "hearthd-pi".into(),
         topics: Templates::default(),
         allow_responses: Vec::new(),
+        allow_bridges: Vec::new(),
         require_response_information: false,
         fallback_prefix: None,
         will_delay: Duration::from_secs(10),

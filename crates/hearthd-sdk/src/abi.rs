@@ -5,6 +5,8 @@
 
 use std::ffi::{c_char, c_void};
 
+pub mod mqtt;
+
 /// The name of the one exported data symbol.
 pub const ENTRY_SYMBOL: &str = "hearth_plugin_entry_v1";
 /// The name of the data symbol of a plugin that was built with the hub itself: a [`Build`].

@@ -22,6 +22,10 @@ impl Context {
         Self { host, device_id: device_id.into() }
     }
 
+    pub(crate) fn host(&self) -> HostRef {
+        self.host
+    }
+
     /// Reports a property's state: the hub publishes it on the state topic and answers reads with it.
     ///
     /// A value that the declaration does not allow is not published and leaves a line in the log.
@@ -131,6 +135,11 @@ pub struct Deferred {
 }
 
 impl Deferred {
+    /// Returns the token of the command.
+    pub(crate) fn token(&self) -> u64 {
+        self.token
+    }
+
     /// Answers that the changes are applied; publish them before.
     pub fn done(mut self) {
         self.open = false;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::mqtt::{Message, PublishError, Topics};
 use crate::{Absence, Changes, Context, Property};
 
 /// One kind of device; a value of the type is one device.
@@ -64,6 +65,29 @@ pub trait Device: Sized + Send + 'static {
     ///
     /// May come again for one generation when late evidence changes the outcome.
     fn absence(&mut self, _absence: &Absence) {}
+
+    /// Declares the MQTT topics that a device with this configuration uses itself; does no I/O.
+    ///
+    /// `hearthd check` and `hearthd plugin check` print them, and the hub holds the device to them.
+    fn topics(_config: &Self::Config) -> Topics {
+        Topics::none()
+    }
+
+    /// Handles a message on a topic that the device listens to.
+    ///
+    /// The device does not hear what it or another device of the hub publishes. 64 messages or 1 MiB may wait for it:
+    /// of more, the oldest are lost.
+    fn message(&mut self, _message: &Message) {}
+
+    /// Handles what became of a message that [`Context::send`] has taken on: comes once for each.
+    ///
+    /// Where a reply was expected, it is that, and comes with its payload; else that the broker has the message.
+    fn outcome(&mut self, _token: u64, _result: Result<&[u8], PublishError>) {}
+
+    /// Handles that there is a connection to the broker, with all that the device listens to, or none any more.
+    ///
+    /// At first there is none. What the broker has retained comes after `true`, each time.
+    fn link(&mut self, _up: bool) {}
 
     /// Returns what [`create`](Self::create) of a successor should know, in a form of the author's choice.
     ///

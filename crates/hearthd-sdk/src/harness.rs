@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::glue::{Script, TestInstance, check_config, describe};
 use crate::value::declared;
-use crate::{Device, Failure, Problem, Property, Value, abi, device};
+use crate::{Device, Failure, Problem, Property, Value, abi, device, mqtt};
 
 /// A device under test, and the hub that it sees.
 ///
@@ -23,6 +23,27 @@ pub struct TestDevice<D: Device> {
     token: u64,
     deadline: Option<Duration>,
     device: PhantomData<D>,
+}
+
+/// A message that the device has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The number by which the device knows it.
+    pub token: u64,
+    /// The topic name.
+    pub topic: String,
+    /// The payload, as text.
+    pub payload: String,
+    /// The quality of service.
+    pub qos: mqtt::QoS,
+    /// Whether the broker shall keep it.
+    pub retain: bool,
+    /// Whether a reply is expected.
+    pub reply: bool,
+    /// How long it is wanted.
+    pub expiry: Duration,
+    /// Whether it belongs to a request that has no answer yet.
+    pub belongs: bool,
 }
 
 /// How a command ended.
@@ -71,7 +92,8 @@ impl<D: Device> TestDevice<D> {
         let (status, described) = describe::<D>(&config);
         assert_eq!(status, abi::OK, "describe");
         assert_eq!(described.len(), properties.len(), "describe is pure");
-        let hub = Arc::new(Hub { properties: properties.clone(), state: Mutex::default() });
+        let topics = D::topics(&device::read_config::<D>(&config)?);
+        let hub = Arc::new(Hub { properties: properties.clone(), topics, state: Mutex::default() });
         let instance = TestInstance::create::<D>(hub.clone(), "test", &config, &[])
             .map_err(|(_, errors)| problems_of(errors))?;
         let mut device = Self {
@@ -185,14 +207,57 @@ impl<D: Device> TestDevice<D> {
         self.accept(status);
     }
 
+    /// Tells the device that there is a connection to the broker, or none any more; at first there is none.
+    pub fn set_link(&mut self, up: bool) {
+        self.hub.state().link_up = up;
+        let status = self.instance().link(up);
+        self.accept(status);
+    }
+
+    /// Delivers a message on a topic that the device listens to.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the device has not declared that it listens there.
+    pub fn receive(&mut self, topic: &str, payload: &str, retained: bool) {
+        let pairs = self.hub.topics.pairs();
+        let listens =
+            |(purpose, filter): &(&str, String)| *purpose == "subscribe" && matches(filter, topic);
+        assert!(pairs.iter().any(listens), "the device does not listen to {topic}: {pairs:?}");
+        let payload = payload.as_bytes().to_vec();
+        let status =
+            self.instance().message(&mqtt::Message { topic: topic.to_owned(), payload, retained });
+        self.accept(status);
+    }
+
+    /// Tells the device what became of a message that it has sent: the reply's payload, or why there is none.
+    pub fn give_outcome(&mut self, token: u64, result: Result<&str, mqtt::PublishError>) {
+        let (status, reply) = match result {
+            Ok(reply) => (abi::OK, reply),
+            Err(error) => (error.status(), ""),
+        };
+        let status = self.instance().outcome(token, status, reply.as_bytes());
+        self.accept(status);
+    }
+
+    /// Returns the messages that the device has sent since the last call, in order.
+    pub fn take_sent(&mut self) -> Vec<Sent> {
+        std::mem::take(&mut self.hub.state().sent)
+    }
+
     /// Saves the device's state, destroys the device and makes it anew; after a panic with what was last saved.
     pub fn restart(&mut self) {
         if !matches!(self.reply(), Reply::Panicked) {
             self.saved = self.saved_state().unwrap_or_default();
         }
         self.instance = None;
-        self.hub.state().timers.clear();
-        self.hub.state().unreachable = None;
+        {
+            let mut state = self.hub.state();
+            state.timers.clear();
+            // The new one is told anew.
+            state.link_up = false;
+            state.unreachable = None;
+        }
         let instance =
             TestInstance::create::<D>(self.hub.clone(), "test", &self.config, &self.saved)
                 .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
@@ -305,6 +370,7 @@ impl<D: Device> fmt::Debug for TestDevice<D> {
 /// The hub as the device sees it.
 struct Hub {
     properties: Vec<Property>,
+    topics: mqtt::Topics,
     state: Mutex<TestState>,
 }
 
@@ -320,6 +386,8 @@ struct TestState {
     unreachable: Option<String>,
     events: Vec<(String, String)>,
     logs: Vec<String>,
+    link_up: bool,
+    sent: Vec<Sent>,
 }
 
 impl Hub {
@@ -400,6 +468,26 @@ impl Script for Hub {
         abi::OK
     }
 
+    fn send(&self, publication: mqtt::Publication) -> i32 {
+        let mqtt::Publication { token, topic, payload, qos, retain, reply, expiry, command } =
+            publication;
+        let payload = String::from_utf8_lossy(&payload).into_owned();
+        let may =
+            |(purpose, filter): &(&str, String)| *purpose != "subscribe" && matches(filter, &topic);
+        let mut state = self.state();
+        if !self.topics.pairs().iter().any(may) {
+            state.refused.push((topic, payload));
+            return abi::ERR_INVALID;
+        }
+        let open = |token| state.replies.get(&token) == Some(&Reply::Pending);
+        if !state.link_up || (command != 0 && !open(command)) {
+            return abi::ERR_GONE;
+        }
+        let belongs = command != 0;
+        state.sent.push(Sent { token, topic, payload, qos, retain, reply, expiry, belongs });
+        abi::OK
+    }
+
     fn now_ms(&self) -> u64 {
         self.state().now_ms
     }
@@ -417,6 +505,20 @@ impl Script for Hub {
         self.state().unreachable = reason;
         abi::OK
     }
+}
+
+/// Returns whether a topic name matches a filter (MQTT 4.7.1).
+fn matches(filter: &str, name: &str) -> bool {
+    let mut levels = name.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            ("+", Some(_)) => {}
+            (wanted, Some(level)) if wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
 }
 
 /// Finds the declarations that the hub would refuse.

@@ -72,6 +72,7 @@ mod device;
 mod glue;
 pub mod harness;
 mod log;
+pub mod mqtt;
 mod property;
 mod scope;
 mod span;

@@ -5,7 +5,11 @@ use std::mem::offset_of;
 use std::path::Path;
 use std::process::Command;
 
-use hearthd_sdk::abi;
+/// All that the headers declare.
+mod abi {
+    pub(crate) use hearthd_sdk::abi::mqtt::*;
+    pub(crate) use hearthd_sdk::abi::*;
+}
 
 /// One line for each struct, field and constant, and the C statement that prints the same line.
 #[derive(Default)]
@@ -77,6 +81,12 @@ fn facts() -> Facts {
         ExtState = hearth_ext_state { struct_size, reserved, save }
         ExtReach = hearth_ext_reach { struct_size, reserved, unreachable, reachable }
         ExtEvent = hearth_ext_event { struct_size, reserved, event }
+        Publication = hearth_publication {
+            struct_size, flags, token, command, expiry_ms, qos, reserved, topic, payload,
+        }
+        Message = hearth_message { struct_size, flags, topic, payload }
+        HostMqtt = hearth_host_mqtt { struct_size, reserved, publish }
+        KindMqtt = hearth_kind_mqtt { struct_size, reserved, topics, on_message, on_link, on_outcome }
     }
     constants! { facts;
         ABI_MAJOR = HEARTH_ABI_MAJOR, ABI_MINOR = HEARTH_ABI_MINOR,
@@ -86,7 +96,8 @@ fn facts() -> Facts {
         ERR_PANIC = HEARTH_ERR_PANIC, ERR_UNREACHABLE = HEARTH_ERR_UNREACHABLE, LOG_ERROR = HEARTH_LOG_ERROR, LOG_WARN = HEARTH_LOG_WARN,
         LOG_INFO = HEARTH_LOG_INFO, LOG_DEBUG = HEARTH_LOG_DEBUG, LOG_TRACE = HEARTH_LOG_TRACE,
         FLAG_PANIC_ABORT = HEARTH_FLAG_PANIC_ABORT, COMMAND_SET = HEARTH_COMMAND_SET,
-        TIMER_CANCEL = HEARTH_TIMER_CANCEL,
+        TIMER_CANCEL = HEARTH_TIMER_CANCEL, PUBLISH_RETAIN = HEARTH_PUBLISH_RETAIN,
+        PUBLISH_EXPECT_REPLY = HEARTH_PUBLISH_EXPECT_REPLY, MESSAGE_RETAINED = HEARTH_MESSAGE_RETAINED,
     }
     facts
 }
@@ -97,11 +108,13 @@ fn printed(compiler: &str, standard: &str, body: &str) -> String {
     let (source, program) = (dir.path().join("layout.c"), dir.path().join("layout"));
     // An entry defined by the header's own macros proves that these compile, too.
     let text = format!(
-        "#include \"hearth_plugin.h\"\n#include <stdio.h>\n\
+        "#include \"hearth_mqtt.h\"\n#include <stdio.h>\n\
          static const hearth_kind *const kinds[] = {{ NULL }};\n\
          const hearth_entry hearth_plugin_entry_v1 = {{ HEARTH_PREFIX(\"probe\", \"1.0\"), NULL, kinds }};\n\
          static const hearth_slice state = HEARTH_S(HEARTH_EXT_STATE);\n\
-         int main(void) {{\n{body}  printf(\"%s %d\\n\", (const char *)state.ptr, (int)state.len);\n  return 0;\n}}\n"
+         static const hearth_slice mqtt = HEARTH_S(HEARTH_EXT_MQTT);\n\
+         int main(void) {{\n{body}  printf(\"%s %d\\n\", (const char *)state.ptr, (int)state.len);\n\
+         printf(\"%s %d\\n\", (const char *)mqtt.ptr, (int)mqtt.len);\n  return 0;\n}}\n"
     );
     std::fs::write(&source, text).expect("write the program");
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
@@ -121,7 +134,8 @@ fn printed(compiler: &str, standard: &str, body: &str) -> String {
 }
 
 fn expected(facts: &Facts) -> String {
-    format!("{}{} {}\n", facts.rust, abi::EXT_STATE, abi::EXT_STATE.len())
+    let (state, mqtt) = (abi::EXT_STATE, abi::EXT_MQTT);
+    format!("{}{state} {}\n{mqtt} {}\n", facts.rust, state.len(), mqtt.len())
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Answer, DevicePolicy, Request, RequestId, Status};
+use hearthd_core::{Answer, DeclaredTopics, DevicePolicy, Request, RequestId, Status};
 
 use crate::{
     link::{HubId, Life},
@@ -81,11 +81,31 @@ pub(crate) fn policies(
             properties: properties_of(device).map(str::to_owned).collect(),
             execute_stale: executes_stale,
             not_idempotent: not_idempotent.iter().map(|&property| property.to_owned()).collect(),
+            topics: topics_of(device),
             ..DevicePolicy::new(DEADLINE)
         }
     };
     devices.iter().map(|&device| (device.to_owned(), policy(device))).collect()
 }
+
+/// Returns the MQTT topics that a device declares for itself. Those of the blinds are not allowed, and those of guards are
+/// none: both have nothing to say there.
+fn topics_of(device: &str) -> DeclaredTopics {
+    let base = match device {
+        LAMP | HEATER => "bulbs",
+        BLINDS => "strangers",
+        _ => return DeclaredTopics::default(),
+    };
+    let pair = |purpose: &str, topic: String| (purpose.to_owned(), topic);
+    let pairs = [
+        pair("subscribe", format!("{base}/{device}")),
+        pair("publish", format!("{base}/{device}/set")),
+    ];
+    DeclaredTopics::parse(&pairs).expect("the topics are valid")
+}
+
+/// What devices may use beside the prefix.
+pub(crate) const BRIDGED: &str = "bulbs/#";
 
 /// Lists the declared properties of a device.
 fn properties_of(device: &str) -> impl Iterator<Item = &'static str> {

@@ -51,6 +51,10 @@ macro_rules! reached {
 
 reached! {
     Connections => "connections online",
+    DeviceLinks => "devices told of connections",
+    DeviceSends => "messages of devices",
+    DeviceHears => "messages to devices",
+    DeviceFlood => "floods on devices' topics",
     Resumed => "sessions resumed",
     Crashes => "crashes",
     Reboots => "reboots",

@@ -15,7 +15,7 @@ use std::{
 };
 
 use hearthd_core::{
-    Guard,
+    Guard, TopicRules,
     topic::{Prefix, Templates, TopicFilter},
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Config {
     pub topics: Templates,
     /// `[responses] allow`: topics outside the prefix that may be answered on.
     pub allow_responses: Vec<TopicFilter>,
+    /// `[bridges] allow`: topics outside the prefix that devices may use.
+    pub allow_bridges: Vec<TopicFilter>,
     /// `[will] delay`.
     pub will_delay: Duration,
     /// `[requests]`.
@@ -77,6 +79,17 @@ impl Config {
     /// unknown device.
     pub fn locate(&self, device: &str, path: &str) -> Option<(usize, usize)> {
         Some(self.source.place(self.find(device, path)?))
+    }
+
+    /// Lists the prefixes that topics may have: none, the configured one, and stand-ins for what a broker may offer.
+    pub(crate) fn possible_prefixes(&self) -> Vec<Option<Prefix>> {
+        topics::possible_prefixes(self.response_information.fallback.as_ref())
+    }
+
+    /// Returns what decides about the devices' own topics below a prefix.
+    pub(crate) fn topic_rules<'c>(&'c self, prefix: Option<&'c Prefix>) -> TopicRules<'c> {
+        let (topics, client_id) = (&self.topics, self.broker.client_id.as_str());
+        TopicRules { topics, client_id, allow: &self.allow_bridges, prefix }
     }
 
     fn find(&self, device: &str, path: &str) -> Option<usize> {

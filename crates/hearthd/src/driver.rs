@@ -6,8 +6,8 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Kept, Now, Output, Request,
-    RequestId, Status, Will,
+    Answer, BridgeOutput, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Kept, Now,
+    Output, Request, RequestId, Status, Will,
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
@@ -236,6 +236,7 @@ impl Driver {
                 Input::State(state)
             }
             DeviceEvent::Happened(happened) => Input::Happened(happened),
+            DeviceEvent::Bridge { device, input } => Input::Bridge { device, input },
             DeviceEvent::Saved { device, state } => Input::Saved { device, state: state.into() },
         }
     }
@@ -275,6 +276,12 @@ impl Driver {
                     "absence"
                 );
                 self.devices.absence(&absence);
+            }
+            Output::Bridge { device, output } => {
+                if matches!(output, BridgeOutput::Refused { .. }) {
+                    self.service.devices_changed();
+                }
+                self.devices.bridge(&device, output);
             }
             Output::Notice(notice) => {
                 self.service.note(&notice, &self.config.broker, || self.devices.census());
@@ -357,6 +364,7 @@ impl Driver {
         if let Some(config) = config {
             self.config = config;
             let now = self.now();
+            self.hub.handle(now, Input::AllowBridges(self.config.allow_bridges.clone()));
             self.hub.handle(now, Input::Devices(policies(&self.config, &self.devices)));
         }
         for (request, answer) in answers {
@@ -384,6 +392,7 @@ fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, DevicePolicy
         properties: devices.properties(&device.id),
         execute_stale: device.stale == Stale::Execute,
         not_idempotent: devices.not_idempotent(&device.id),
+        topics: devices.topics(&device.id),
     };
     config.devices.values().map(|device| (device.id.clone(), policy(device))).collect()
 }
@@ -393,6 +402,7 @@ fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         client_id: config.broker.client_id.clone(),
         topics: config.topics.clone(),
         allow_responses: config.allow_responses.clone(),
+        allow_bridges: config.allow_bridges.clone(),
         require_response_information: config.response_information.required,
         fallback_prefix: config.response_information.fallback.clone(),
         will_delay: config.will_delay,

@@ -221,8 +221,13 @@ impl Link {
     /// Where the send queue is full: a broken invariant of its user.
     pub(crate) fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<(), LinkFull> {
         let filters = subscriptions.iter().map(|subscription| {
-            let mut filter = Filter::new(&subscription.filter, WireQoS::AtLeastOnce);
-            filter.preserve_retain = true;
+            let subscriber = subscription.subscriber;
+            let qos = match subscriber.qos() {
+                QoS::AtMostOnce => WireQoS::AtMostOnce,
+                QoS::AtLeastOnce => WireQoS::AtLeastOnce,
+            };
+            let mut filter = Filter::new(&subscription.filter, qos);
+            filter.preserve_retain = subscriber.retain_as_published();
             filter.nolocal = subscription.no_local;
             filter.retain_forward_rule = if subscription.retained {
                 RetainForwardRule::OnEverySubscribe

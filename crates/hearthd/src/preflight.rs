@@ -1,8 +1,9 @@
 //! Checks all that a configuration file names: the file itself, the plugins, and each device's table.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use hearthd_config::most_similar;
+use hearthd_core::{TopicObjection, topic::Prefix};
 
 use crate::{
     config::{Config, Draft, Problems},
@@ -55,7 +56,35 @@ pub fn check(
             Checked::default()
         }
     };
+    check_topics(&mut draft, &checked);
     Ok(Accepted { config: draft.finish()?, plugins, checked })
+}
+
+/// Says what speaks against the MQTT topics that devices use themselves: a problem where it does whatever prefix the
+/// broker offers, and a warning where that depends on it.
+fn check_topics(draft: &mut Draft, checked: &Checked) {
+    let fallback = draft.config.response_information.fallback.clone();
+    let prefixes = draft.config.possible_prefixes();
+    let objections =
+        |prefix: Option<&Prefix>| draft.config.topic_rules(prefix).objections(checked.topics());
+    let at_last = objections(fallback.as_ref());
+    let everywhere: Vec<_> = prefixes.iter().map(|prefix| objections(prefix.as_ref())).collect();
+    for (device, objection) in at_last {
+        let is_refused = |found: &BTreeMap<String, TopicObjection>| {
+            found.get(&device).is_some_and(|other| other.remedy().is_none())
+        };
+        let of_fallback = fallback.is_some() && objection.remedy().is_none();
+        if of_fallback || everywhere.iter().all(is_refused) {
+            draft.complain(&device, "", &objection.to_string());
+            continue;
+        }
+        let when = match (&fallback, objection.remedy()) {
+            (None, None) => "where the broker offers no prefix, ",
+            (None, Some(_)) => "unless it lies below the prefix that the broker offers: ",
+            (Some(_), _) => "unless the broker offers another prefix: ",
+        };
+        draft.warn(&device, &format!("{when}{objection}"));
+    }
 }
 
 /// Says of each device whose kind no plugin provides which one may be meant, and leaves it out.

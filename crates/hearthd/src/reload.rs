@@ -204,6 +204,7 @@ fn restart_needed(now: &Config, new: &Config) -> Vec<&'static str> {
         response_information,
         topics,
         allow_responses,
+        allow_bridges: _,
         will_delay,
         requests,
         plugin_path: _,
@@ -241,6 +242,7 @@ fn kept(now: &Config, new: Config) -> Config {
         response_information: _,
         topics: _,
         allow_responses: _,
+        allow_bridges,
         will_delay: _,
         requests: _,
         plugin_path,
@@ -251,5 +253,5 @@ fn kept(now: &Config, new: Config) -> Config {
         warnings,
         source,
     } = new;
-    Config { plugin_path, containment, devices, warnings, source, ..now.clone() }
+    Config { allow_bridges, plugin_path, containment, devices, warnings, source, ..now.clone() }
 }

@@ -4,6 +4,7 @@ mod abi;
 mod answers;
 mod authoring;
 mod bad_input;
+mod bridging;
 mod bundled_broker;
 mod chaos;
 mod classic;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::Guard;
-use crate::topic::{Prefix, Templates, TopicFilter};
+use crate::{
+    DeclaredTopics,
+    topic::{Prefix, Templates, TopicFilter},
+};
 
 /// What the hub needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct HubConfig {
     pub topics: Templates,
     /// Response Topics outside the prefix that are answered.
     pub allow_responses: Vec<TopicFilter>,
+    /// Topics outside the prefix that devices may use.
+    pub allow_bridges: Vec<TopicFilter>,
     /// Whether the hub refuses to run without Response Information from CONNACK.
     pub require_response_information: bool,
     /// The prefix where the broker offers none.
@@ -60,6 +65,8 @@ pub struct DevicePolicy {
     pub execute_stale: bool,
     /// The properties whose setting must not be carried out twice.
     pub not_idempotent: BTreeSet<String>,
+    /// The topics that the device uses itself.
+    pub topics: DeclaredTopics,
 }
 
 impl DevicePolicy {
@@ -70,6 +77,7 @@ impl DevicePolicy {
             properties: BTreeSet::new(),
             execute_stale: false,
             not_idempotent: BTreeSet::new(),
+            topics: DeclaredTopics::default(),
         }
     }
 

@@ -55,6 +55,7 @@ impl Hub {
             self.notice(Notice::PrefixLearned { prefix: prefix.clone() });
             self.wills.learn(prefix.clone());
             self.outbox.forget_states();
+            self.judge_bridges();
         }
         match armed {
             Some(generation) if known == Some(prefix.clone()) => {
@@ -73,7 +74,10 @@ impl Hub {
 
     pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
         self.suspect_publish(now, &cause);
+        let unanswered = self.filters.unanswered_of_devices();
+        self.suspect_filters(&unanswered);
         self.forget_deliveries();
+        self.disconnect_bridges();
         self.filters.disconnected();
         self.subscribed.clear();
         self.serving.disconnected();

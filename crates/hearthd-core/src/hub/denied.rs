@@ -51,7 +51,7 @@ impl Hub {
     pub(super) fn suspect_publish(&mut self, now: Now, cause: &Disconnection) {
         let Phase::Online(connection) = &self.phase else { return };
         let early = now.monotonic < connection.since + EARLY;
-        let oldest = self.outbox.oldest_unanswered().map(|(_, topic)| topic.to_owned());
+        let oldest = self.oldest_unanswered().map(|(_, topic)| topic.to_owned());
         let before = std::mem::replace(&mut self.denied.last, oldest.clone().filter(|_| early));
         let says_so = match cause {
             Disconnection::ByBroker { reason_code, .. } => PUBLISH_CAUSES.contains(reason_code),
@@ -63,10 +63,17 @@ impl Hub {
         let repeats = matches!(cause, Disconnection::Lost { .. }) && early && before == oldest;
         let Some(topic) = oldest.filter(|_| says_so || repeats) else { return };
         self.notice(Notice::PublishSuspected { topic: topic.clone() });
-        let alone = self.outbox.unanswered() == 1 && self.filters.is_idle();
+        let unanswered = self.outbox.unanswered() + self.bridge.unanswered();
+        let alone = unanswered == 1 && self.filters.is_idle();
         if says_so && self.denied.accuse(now.monotonic, &topic, alone) {
             self.notice(Notice::TopicSetAside { topic, time: ASIDE });
         }
+    }
+
+    /// Returns when the oldest message was sent that has no PUBACK yet, and its topic.
+    pub(super) fn oldest_unanswered(&self) -> Option<(Duration, &str)> {
+        let own = self.outbox.oldest_unanswered();
+        own.into_iter().chain(self.bridge.oldest_unanswered()).min()
     }
 
     /// A message is not published, because its topic is set aside: as if the broker had refused it for good.
@@ -99,6 +106,8 @@ impl Hub {
     /// Publishes on all topics again, as after a restart.
     pub(super) fn forgive(&mut self, now: Now) {
         self.denied = Denied::default();
+        self.forgive_filters();
+        self.join_bridges(now);
         self.outbox.try_again(now.monotonic);
     }
 }

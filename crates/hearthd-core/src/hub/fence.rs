@@ -78,8 +78,11 @@ impl Hub {
             let session_present = connection.session_present;
             self.notice(Notice::Online { session_present });
         }
-        if self.fence_is_back() && self.wills.note_takes_its_own() {
-            self.store_memory();
+        if self.fence_is_back() {
+            if self.wills.note_takes_its_own() {
+                self.store_memory();
+            }
+            self.forget_left_filters();
         }
         self.settle_journal(now);
         self.release_wills(now);

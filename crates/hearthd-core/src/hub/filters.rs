@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Hub, Next, Phase};
-use crate::{Notice, Now, Output, QoS, Subscription};
+use crate::{Notice, Now, Output, QoS, Subscriber, Subscription};
 
 /// The filters on their way to the broker.
 #[derive(Debug, Default)]
@@ -54,6 +54,20 @@ impl Filters {
         self.left.extend(asked.filter(|filter| filters.contains(filter)).cloned());
     }
 
+    /// Returns whether the broker has not answered about a filter yet.
+    pub(super) fn asks_for(&self, filter: &str) -> bool {
+        self.waiting.iter().chain(&self.asked).any(|asked| asked.filter == filter)
+    }
+
+    /// Returns the filters of the packet that has no SUBACK yet, where they are devices'; from now on each goes by itself.
+    pub(super) fn unanswered_of_devices(&mut self) -> Vec<String> {
+        let of_device = |asked: &Subscription| asked.subscriber == Subscriber::Device;
+        let asked = self.asked.iter().filter(|asked| of_device(asked));
+        let filters: Vec<String> = asked.map(|asked| asked.filter.clone()).collect();
+        self.one_at_a_time |= filters.len() > 1;
+        filters
+    }
+
     /// Returns whether nothing is on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
@@ -73,8 +87,13 @@ impl Filters {
         }
         let most = if self.one_at_a_time { 1 } else { FILTERS };
         let mut size = FIXED;
+        // What the broker does not want of a device must not cost the hub its own.
+        let fits = |asked: &[Subscription], next: &Subscription| {
+            asked.first().is_none_or(|first| first.subscriber == next.subscriber)
+        };
         while let Some(next) = self.waiting.front()
             && self.asked.len() < most
+            && fits(&self.asked, next)
         {
             size += FILTER + next.filter.len();
             if size > maximum_packet_size && !self.asked.is_empty() {
@@ -119,7 +138,11 @@ impl Hub {
         self.filters.due = None;
         for (index, subscription) in asked.into_iter().enumerate() {
             let reason_code = reason_codes.get(index).copied().unwrap_or(UNSPECIFIED);
-            if reason_code == AT_LEAST_ONCE {
+            let of_device = subscription.subscriber == Subscriber::Device;
+            if of_device && reason_code < REFUSED && !left.contains(&subscription.filter) {
+                self.grant_filter(&subscription.filter);
+            }
+            if reason_code < REFUSED && reason_code >= subscription.subscriber.qos() as u8 {
                 continue;
             }
             if evidence.contains(&subscription.filter) {
@@ -129,6 +152,7 @@ impl Hub {
         }
         self.filters.refused.retain(|refused| !left.contains(&refused.filter));
         self.send_filters(now);
+        self.raise_links();
         if !self.filters.is_idle() {
             return;
         }
@@ -155,6 +179,11 @@ impl Hub {
         }
         if self.serving.cannot_look_at(&subscription.filter) {
             return;
+        }
+        if subscription.subscriber == Subscriber::Device {
+            let filter = &subscription.filter;
+            let reason = format!("the broker refuses its topic `{filter}` (0x{reason_code:02X})");
+            self.refuse_filter(filter, &reason);
         }
         self.filters.refused.push(subscription);
         if self.filters.again.is_none() {

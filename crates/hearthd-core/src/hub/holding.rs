@@ -46,7 +46,7 @@ impl Hub {
     /// Keeps a message until there is room for it, or leaves it to another connection.
     pub(super) fn hold_back(&mut self, now: Now, arrival: Arrival) {
         let size = arrival.size;
-        let most = HELD_MAXIMA * usize::from(self.config.receive_maximum);
+        let most = self.most_held();
         let fits = self.held.is_empty()
             || (self.held.len() < most && self.held_bytes + size <= HELD_BYTES);
         match arrival.delivery {
@@ -86,6 +86,11 @@ impl Hub {
             return true;
         }
         false
+    }
+
+    /// Returns how many messages the hub holds at most.
+    pub(super) fn most_held(&self) -> usize {
+        HELD_MAXIMA * usize::from(self.config.receive_maximum)
     }
 
     fn wants_room(&self, address: &Address) -> bool {

@@ -58,7 +58,7 @@ impl Hub {
         if self.stopping.is_some() {
             return None;
         }
-        Some(self.outbox.unanswered_since()? + connection.puback_timeout)
+        Some(self.oldest_unanswered()?.0 + connection.puback_timeout)
     }
 
     /// Connects again where the broker gives no PUBACK: it may have lost the message, or itself.
@@ -66,7 +66,7 @@ impl Hub {
         if self.puback_due().is_none_or(|due| due > now.monotonic) {
             return;
         }
-        let topic = self.outbox.oldest_unanswered().map(|(_, topic)| topic.to_owned());
+        let topic = self.oldest_unanswered().map(|(_, topic)| topic.to_owned());
         self.notice(Notice::PublishUnanswered { topic: topic.unwrap_or_default() });
         let will = self.connection().map(|connection| connection.generation);
         self.disconnect(Next::Wait, will);

@@ -2,6 +2,7 @@
 
 mod address;
 mod admitting;
+mod bridging;
 mod config;
 mod connecting;
 mod denied;
@@ -40,6 +41,7 @@ pub use config::{DevicePolicy, HubConfig};
 pub use guarding::Guard;
 pub use serving::Served;
 
+use bridging::Bridge;
 use denied::Denied;
 use events::Told;
 use fence::Fence;
@@ -104,6 +106,8 @@ pub struct Hub {
     /// What people were last told that the broker does not offer.
     lacks: Vec<Lack>,
     denied: Denied,
+    /// What devices say themselves, and what is said to them.
+    bridge: Bridge,
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
@@ -241,7 +245,7 @@ impl Hub {
         let journal = Journal::new(journal);
         let mut values = Values::default();
         journal.each(|id, record| values.answered(record, id));
-        Self {
+        let mut hub = Self {
             requests: Requests::new(config.queue),
             config,
             entropy: Entropy(Box::new(entropy)),
@@ -267,6 +271,7 @@ impl Hub {
             told: Told::default(),
             lacks: Vec::new(),
             denied: Denied::default(),
+            bridge: Bridge::default(),
             revision: 0,
             stored: 0,
             evidence: 0,
@@ -281,7 +286,9 @@ impl Hub {
             unstored_evidence: Vec::new(),
             unpublished: VecDeque::new(),
             stopping: None,
-        }
+        };
+        hub.judge_bridges();
+        hub
     }
 
     /// Takes one input in.
@@ -303,8 +310,11 @@ impl Hub {
             Input::State(state) => self.on_state(state),
             Input::Happened(happened) => self.on_happened(now, &happened),
             Input::Saved { device, state } => self.on_saved(device, state),
+            Input::Bridge { device, input } => self.on_bridge(now, &device, input),
+            Input::AllowBridges(allow) => self.config.allow_bridges = allow,
             Input::Devices(devices) => {
                 self.config.devices = devices;
+                self.judge_bridges();
                 self.serve_devices(now);
                 self.forgive(now);
             }
@@ -343,8 +353,13 @@ impl Hub {
             _ => None,
         };
         let online = matches!(self.phase, Phase::Online(_)).then(|| {
-            let dues =
-                [self.presence.due(), self.serving.due(), self.rewriting.due(), self.puback_due()];
+            let dues = [
+                self.presence.due(),
+                self.serving.due(),
+                self.rewriting.due(),
+                self.puback_due(),
+                self.bridge.due(),
+            ];
             dues.into_iter().flatten()
         });
         let online = online.into_iter().flatten().min();
@@ -368,6 +383,7 @@ impl Hub {
         {
             self.begin_attempt(now, unused);
         }
+        self.give_up_publications(now);
         self.decide_when_due(now);
         self.follow_up_filters(now);
         self.give_up_puback(now);

@@ -45,9 +45,13 @@ impl Hub {
             }
         }
         self.end_care();
+        self.pump_bridges(now);
     }
 
     pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
+        if self.on_bridge_published(id, reason_code) {
+            return;
+        }
         let refused = reason_code >= REFUSED;
         if PASSING_REFUSALS.contains(&reason_code)
             && let Some(topic) = self.outbox.put_off(id, self.clock)

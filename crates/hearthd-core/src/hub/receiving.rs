@@ -7,6 +7,9 @@ impl Hub {
     pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
         match &self.phase {
             Phase::Subscribing(_) | Phase::Online(_) => {
+                let Some((message, delivery)) = self.take_bridged(message, delivery) else {
+                    return;
+                };
                 self.spare_state(&message);
                 self.hold_back(now, Arrival::new(message, delivery, now.monotonic));
                 self.take_in_held(now);

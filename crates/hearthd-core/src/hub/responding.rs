@@ -30,6 +30,7 @@ impl Unpublished {
 
 impl Hub {
     pub(super) fn on_answered(&mut self, now: Now, id: RequestId, answer: Answer) {
+        self.end_publications_of(id);
         match self.requests.remove(id, true) {
             Some(pending) if pending.read_back => {
                 let answer = indeterminate(&pending, &answer);
@@ -42,6 +43,7 @@ impl Hub {
 
     pub(super) fn time_out(&mut self, now: Now, id: RequestId) {
         let Some(pending) = self.requests.remove(id, false) else { return };
+        self.end_publications_of(id);
         let mut answer = if pending.handed {
             let allowed = pending.deadline.saturating_sub(pending.arrived).as_millis();
             let text = format!("`{}` did not answer within {allowed} ms", pending.device);

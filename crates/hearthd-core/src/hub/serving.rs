@@ -12,15 +12,21 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Hub, Phase, address::STATUS, taking_back::TakingBack};
-use crate::{Change, Now, Output, Subscription, topic::Prefix};
+use crate::{
+    Change, Now, Output, Subscriber, Subscription,
+    topic::{Prefix, TopicFilter},
+};
 
 /// What may be left of a device at the broker, as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Served {
     /// Device ID.
     pub device: Arc<str>,
     /// The properties whose states may be retained.
     pub properties: BTreeSet<Arc<str>>,
+    /// The filters of its own that the session may be subscribed to.
+    #[serde(default)]
+    pub filters: BTreeSet<Arc<str>>,
 }
 
 /// All that may be left at the broker, and what is being taken back.
@@ -39,14 +45,17 @@ pub(super) struct Serving {
 #[derive(Debug, Default)]
 pub(super) struct Row {
     pub(super) properties: BTreeSet<Arc<str>>,
+    pub(super) filters: BTreeSet<Arc<str>>,
     /// The revision of the store that holds the row.
     pub(super) revision: u64,
 }
 
 impl Serving {
     pub(super) fn new(served: Vec<Served>) -> Self {
-        let row =
-            |served: Served| (served.device, Row { properties: served.properties, revision: 0 });
+        let row = |served: Served| {
+            let Served { device, properties, filters } = served;
+            (device, Row { properties, filters, revision: 0 })
+        };
         Self { rows: served.into_iter().map(row).collect(), ..Self::default() }
     }
 
@@ -63,24 +72,37 @@ impl Serving {
             .is_some_and(|row| row.revision <= stored && row.properties.contains(property))
     }
 
-    /// Adds properties to a device's row; returns the row where it has changed.
+    /// Adds properties and filters to a device's row; returns the row where it has changed.
     fn add<'p>(
         &mut self,
         device: &str,
         properties: impl Iterator<Item = &'p str>,
+        filters: impl Iterator<Item = &'p str>,
     ) -> Option<Served> {
         if !self.rows.contains_key(device) {
             self.rows.insert(device.into(), Row::default());
         }
         let row = self.rows.get_mut(device)?;
-        let before = row.properties.len();
+        let before = row.properties.len() + row.filters.len();
         for property in properties {
             if !row.properties.contains(property) {
                 row.properties.insert(property.into());
             }
         }
-        let has_grown = row.properties.len() > before;
-        has_grown.then(|| Served { device: device.into(), properties: row.properties.clone() })
+        for filter in filters {
+            if !row.filters.contains(filter) {
+                row.filters.insert(filter.into());
+            }
+        }
+        let has_grown = row.properties.len() + row.filters.len() > before;
+        has_grown.then(|| row.served(device))
+    }
+}
+
+impl Row {
+    pub(super) fn served(&self, device: &str) -> Served {
+        let (properties, filters) = (self.properties.clone(), self.filters.clone());
+        Served { device: device.into(), properties, filters }
     }
 }
 
@@ -90,7 +112,8 @@ impl Hub {
         let mut changed = Vec::new();
         for (device, policy) in &self.config.devices {
             let properties = policy.properties.iter().map(String::as_str).chain([STATUS]);
-            changed.extend(self.serving.add(device, properties));
+            let filters = policy.topics.subscribe.iter().map(TopicFilter::as_str);
+            changed.extend(self.serving.add(device, properties, filters));
         }
         let mut revision = None;
         for served in changed {
@@ -129,7 +152,8 @@ impl Hub {
         let prefix = connection.prefix.as_ref();
         self.stop_taking_back();
         self.serving.tried.clear();
-        let gone = self.filters_of_leftovers(prefix, connection.wildcards);
+        let mut gone = self.filters_of_leftovers(prefix, connection.wildcards);
+        gone.extend(self.filters_of_no_device());
         self.unsubscribe(gone);
         let mut more = Vec::new();
         for (device, policy) in &self.config.devices {
@@ -169,6 +193,7 @@ impl Hub {
         };
         let (prefix, wildcards) = (connection.prefix.clone(), connection.wildcards);
         let mut filters = self.filters_of_leftovers(prefix.as_ref(), wildcards);
+        filters.extend(self.filters_of_no_device());
         if !self.wills.memory().takes_its_own {
             filters.insert(0, self.filter_of_all_requests(prefix.as_ref()));
         }
@@ -202,6 +227,42 @@ impl Hub {
         .collect()
     }
 
+    /// Names what the session may be subscribed to for devices themselves, and no device listens to any more.
+    fn filters_of_no_device(&self) -> BTreeSet<String> {
+        let wanted = self.bridge_filters();
+        let known = self.serving.rows.values().flat_map(|row| &row.filters);
+        let left = known.filter(|filter| !wanted.contains(&***filter));
+        left.map(|filter| filter.as_ref().to_owned()).collect()
+    }
+
+    /// The broker has acted on what came before the fence: the session has no other filters of devices than these.
+    pub(super) fn forget_left_filters(&mut self) {
+        let mut changed = Vec::new();
+        let mut gone = Vec::new();
+        for (device, row) in &mut self.serving.rows {
+            let policy = self.config.devices.get(&**device);
+            let before = row.filters.len();
+            row.filters.retain(|filter| {
+                let wants = |own: &TopicFilter| own.as_str() == &**filter;
+                policy.is_some_and(|policy| policy.topics.subscribe.iter().any(wants))
+            });
+            if row.filters.len() == before {
+                continue;
+            }
+            match policy.is_none() && row.properties.is_empty() {
+                true => gone.push(device.clone()),
+                false => changed.push(row.served(device)),
+            }
+        }
+        for served in changed {
+            self.store_served(served);
+        }
+        for device in gone {
+            self.serving.rows.remove(&device);
+            self.store(Change::Unserved(device));
+        }
+    }
+
     /// Names what the hub is subscribed to for one device: its requests, and its status, which nobody else should tell.
     pub(super) fn device_subscriptions<'p>(
         &self,
@@ -220,11 +281,21 @@ impl Hub {
         };
         let mut subscriptions: Vec<Subscription> = names
             .into_iter()
-            .map(|name| Subscription { filter: request(name), retained: false, no_local: false })
+            .map(|name| Subscription {
+                filter: request(name),
+                retained: false,
+                no_local: false,
+                subscriber: Subscriber::Hub,
+            })
             .collect();
         let values = [("device", device), ("property", STATUS)];
         let status = topics.state.build(prefix, &values);
-        subscriptions.push(Subscription { filter: status, retained: false, no_local: true });
+        subscriptions.push(Subscription {
+            filter: status,
+            retained: false,
+            no_local: true,
+            subscriber: Subscriber::Hub,
+        });
         subscriptions
     }
 

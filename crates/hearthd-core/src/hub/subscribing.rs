@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Connection, Fence, Hub, Phase};
 use crate::{
-    Connack, Generation, Message, Now, Output, QoS, Subscription,
+    Connack, Generation, Message, Now, Output, QoS, Subscriber, Subscription,
     outbox::{Kind, Taken, Window},
     token::Purpose,
     topic::Prefix,
@@ -103,6 +103,7 @@ impl Hub {
         // Somebody waits for these; a state that the broker ends the connection over must not keep them back.
         self.publish_undelivered(now);
         self.publish_everything();
+        self.join_bridges(now);
     }
 
     /// Called once the fence is decided: clears `unproven`.
@@ -144,14 +145,24 @@ impl Hub {
 
     /// Names all that the hub is subscribed to; what tells of its wills comes first.
     fn subscriptions(&self, prefix: Option<&Prefix>, wildcards: bool) -> Vec<Subscription> {
-        let plain = |filter: String| Subscription { filter, retained: false, no_local: false };
+        let plain = |filter: String| Subscription {
+            filter,
+            retained: false,
+            no_local: false,
+            subscriber: Subscriber::Hub,
+        };
         let mut subscriptions: Vec<Subscription> = if wildcards {
             vec![plain(self.own_response_topic(prefix, "+"))]
         } else {
             PURPOSES.map(|purpose| plain(self.own_response_topic(prefix, purpose))).into()
         };
         let presence = self.own_presence_topic(prefix);
-        subscriptions.push(Subscription { filter: presence, retained: true, no_local: false });
+        subscriptions.push(Subscription {
+            filter: presence,
+            retained: true,
+            no_local: false,
+            subscriber: Subscriber::Hub,
+        });
         subscriptions.extend(self.own_request_filters(prefix, wildcards).into_iter().map(plain));
         for (device, policy) in &self.config.devices {
             subscriptions.extend(self.device_subscriptions(
@@ -164,7 +175,12 @@ impl Hub {
         for guard in &self.config.guards {
             let filter = guard.presence.build(prefix, &[]);
             if subscriptions.iter().all(|other| other.filter != filter) {
-                subscriptions.push(Subscription { filter, retained: true, no_local: false });
+                subscriptions.push(Subscription {
+                    filter,
+                    retained: true,
+                    no_local: false,
+                    subscriber: Subscriber::Hub,
+                });
             }
         }
         subscriptions
@@ -198,6 +214,6 @@ pub(super) fn filters_of(subscriptions: Vec<Subscription>) -> BTreeSet<String> {
 }
 
 /// What the hub listens to below its own response topic.
-const PURPOSES: [&str; 4] = ["will", "fence", "session", "retained"];
+const PURPOSES: [&str; 5] = ["will", "fence", "session", "retained", "reply"];
 /// How many times its time-out the fence may take while the broker still delivers what it has queued.
 const FENCE_PATIENCE: u32 = 6;

@@ -6,13 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Hub,
-    address::STATUS,
-    serving::{Served, Serving},
-};
+use super::{Hub, address::STATUS, serving::Serving};
 use crate::{
-    Change, Message, Notice, Now, Output, PublishId, QoS, Subscription, outbox::Kind,
+    Change, Message, Notice, Now, Output, PublishId, QoS, Subscriber, Subscription, outbox::Kind,
     token::Purpose,
 };
 
@@ -95,6 +91,7 @@ impl Hub {
             filter: filter.clone(),
             retained: true,
             no_local: true,
+            subscriber: Subscriber::Hub,
         });
         self.filters.ask(wanted.collect::<Vec<_>>());
         self.serving.taking_back = Some(TakingBack {
@@ -238,12 +235,12 @@ impl Hub {
         }
         for device in devices {
             let Some(row) = self.serving.rows.get(&device) else { continue };
-            let properties = row.properties.clone();
-            if properties.is_empty() {
+            let served = row.served(&device);
+            if served.properties.is_empty() && served.filters.is_empty() {
                 self.serving.rows.remove(&device);
                 self.store(Change::Unserved(device));
             } else {
-                self.store_served(Served { device, properties });
+                self.store_served(served);
             }
         }
         self.begin_taking_back(now);

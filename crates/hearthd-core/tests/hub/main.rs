@@ -1,5 +1,6 @@
 //! The hub, driven by hand: inputs, outputs and a clock that stands still unless it is moved.
 
+mod bridging;
 mod connecting;
 mod denied;
 mod flood;

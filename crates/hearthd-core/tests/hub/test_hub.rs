@@ -56,6 +56,7 @@ pub(crate) fn config() -> HubConfig {
         client_id: CLIENT_ID.into(),
         topics: Templates::default(),
         allow_responses: Vec::new(),
+        allow_bridges: Vec::new(),
         require_response_information: false,
         fallback_prefix: None,
         will_delay: Duration::from_secs(10),

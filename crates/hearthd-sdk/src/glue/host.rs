@@ -1,5 +1,6 @@
 //! The host's functions as safe methods.
 
+use std::ffi::CStr;
 use std::fmt;
 
 use crate::abi::{self, Growing, Host, Slice};
@@ -78,6 +79,27 @@ impl HostRef {
     pub(crate) fn now_ms(self) -> u64 {
         // SAFETY: the table is the function's own.
         unsafe { (self.0.now_ms)(self.0) }
+    }
+}
+
+impl HostRef {
+    pub(super) fn as_ptr(self) -> *const Host {
+        self.0
+    }
+
+    /// Copies an extension of the host; none where the host does not have it.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the table that the header gives for this name, and all its fields are of the table's first version.
+    pub(super) unsafe fn extension<T: Growing>(self, name: &CStr) -> Option<T> {
+        // SAFETY: the table is the function's own, and the name is NUL-terminated.
+        let table = unsafe { (self.0.get_extension)(self.0, name.as_ptr()) };
+        if table.is_null() {
+            return None;
+        }
+        // SAFETY: the extension begins with its size (S1), and is as long as that says.
+        unsafe { T::copied(table.cast()) }
     }
 }
 

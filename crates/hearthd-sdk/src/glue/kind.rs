@@ -54,10 +54,10 @@ impl<D: Device> Glue<D> {
 }
 
 /// What the host's instance pointer leads to.
-struct Instance<D> {
-    host: HostRef,
+pub(super) struct Instance<D> {
+    pub(super) host: HostRef,
     properties: Vec<Property>,
-    device: D,
+    pub(super) device: D,
 }
 
 impl<D: Device> Instance<D> {
@@ -66,7 +66,7 @@ impl<D: Device> Instance<D> {
     /// # Safety
     ///
     /// `instance` came from `create` and was not destroyed, and no other call on it overlaps (T1).
-    unsafe fn borrow<'a>(instance: *mut c_void) -> &'a mut Self {
+    pub(super) unsafe fn borrow<'a>(instance: *mut c_void) -> &'a mut Self {
         // SAFETY: as the caller vouches.
         unsafe { &mut *instance.cast::<Self>() }
     }
@@ -87,7 +87,7 @@ impl<D: Device> Instance<D> {
         abi::PENDING
     }
 
-    fn call(&mut self, callback: impl FnOnce(&mut D)) -> i32 {
+    pub(super) fn call(&mut self, callback: impl FnOnce(&mut D)) -> i32 {
         let _scope = scope::enter(self.host, None);
         callback(&mut self.device);
         abi::OK
@@ -234,6 +234,8 @@ unsafe extern "C" fn get_extension<D: Device>(id: *const c_char) -> *const c_voi
     let id = unsafe { CStr::from_ptr(id) };
     if id.to_bytes() == abi::EXT_STATE.as_bytes() {
         (&raw const *Glue::<D>::STATE).cast()
+    } else if id.to_bytes() == abi::mqtt::EXT_MQTT.as_bytes() {
+        (&raw const *Glue::<D>::MQTT).cast()
     } else {
         std::ptr::null()
     }

@@ -3,6 +3,7 @@
 mod entry;
 mod host;
 mod kind;
+mod mqtt;
 mod reports;
 mod sink;
 mod test_instance;

@@ -1,7 +1,5 @@
 //! The host's extensions through which a device tells of itself, as safe methods.
 
-use std::ffi::CStr;
-
 use super::HostRef;
 use crate::abi::{self, ExtEvent, ExtReach, Growing, Slice};
 
@@ -42,20 +40,5 @@ impl HostRef {
             assert!(size_of::<ExtReach>() == ExtReach::FIRST_SIZE, "no pointer may be zero");
         // SAFETY: the extension of this name is such a table.
         unsafe { self.extension(c"hearth.reach/1") }
-    }
-
-    /// Copies an extension of the host; none where the host does not have it.
-    ///
-    /// # Safety
-    ///
-    /// `T` is the table that the header gives for this name, and all its fields are of the table's first version.
-    unsafe fn extension<T: Growing>(self, name: &CStr) -> Option<T> {
-        // SAFETY: the table is the function's own, and the name is NUL-terminated.
-        let table = unsafe { (self.0.get_extension)(self.0, name.as_ptr()) };
-        if table.is_null() {
-            return None;
-        }
-        // SAFETY: the extension begins with its size (S1), and is as long as that says.
-        unsafe { T::copied(table.cast()) }
     }
 }

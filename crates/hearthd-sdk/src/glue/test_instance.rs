@@ -10,8 +10,11 @@ use super::kind::Glue;
 use super::sink::{Pairs, collect};
 use super::test_reports::get_extension;
 use super::text;
-use crate::Device;
-use crate::abi::{self, Command, CreateArgs, ExtState, Host, Kind, Slice};
+use crate::abi::mqtt::{
+    KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_EXPECT_REPLY, PUBLISH_RETAIN, Publication,
+};
+use crate::abi::{self, Command, CreateArgs, ExtState, Growing, Host, Kind, Slice};
+use crate::{Device, mqtt};
 
 /// The host that the harness plays.
 pub(crate) trait Script: Send + Sync {
@@ -24,6 +27,7 @@ pub(crate) trait Script: Send + Sync {
     /// Takes why the device cannot reach what it stands for; none where it can.
     fn reach(&self, reason: Option<String>) -> i32;
     fn event(&self, property: &str, kind: &str) -> i32;
+    fn send(&self, publication: mqtt::Publication) -> i32;
 }
 
 /// Checks a configuration through the table.
@@ -129,6 +133,39 @@ impl TestInstance {
         unsafe { on_absence(self.instance, Slice::new(absence)) }
     }
 
+    pub(crate) fn message(&mut self, message: &mqtt::Message) -> i32 {
+        let on_message = self.mqtt().on_message.expect("the glue provides it");
+        #[expect(clippy::cast_possible_truncation, reason = "about forty bytes")]
+        let lent = Message {
+            struct_size: size_of::<Message>() as u32,
+            flags: if message.retained { MESSAGE_RETAINED } else { 0 },
+            topic: Slice::new(message.topic.as_bytes()),
+            payload: Slice::new(&message.payload),
+        };
+        // SAFETY: the instance is live, `&mut self` keeps calls apart, and the message outlives the call.
+        unsafe { on_message(self.instance, &raw const lent) }
+    }
+
+    pub(crate) fn link(&mut self, up: bool) -> i32 {
+        let on_link = self.mqtt().on_link.expect("the glue provides it");
+        // SAFETY: the instance is live, and `&mut self` keeps calls apart.
+        unsafe { on_link(self.instance, i32::from(up)) }
+    }
+
+    pub(crate) fn outcome(&mut self, token: u64, status: i32, reply: &[u8]) -> i32 {
+        let on_outcome = self.mqtt().on_outcome.expect("the glue provides it");
+        // SAFETY: the instance is live, `&mut self` keeps calls apart, and the reply outlives the call.
+        unsafe { on_outcome(self.instance, token, status, Slice::new(reply)) }
+    }
+
+    fn mqtt(&self) -> &'static KindMqtt {
+        let get_extension = self.kind.get_extension.expect("the glue provides it");
+        // SAFETY: the name is NUL-terminated.
+        let mqtt = unsafe { get_extension(c"hearth.mqtt/1".as_ptr()) };
+        // SAFETY: the extension of this name is a KindMqtt in a static of the plugin.
+        unsafe { &*mqtt.cast::<KindMqtt>() }
+    }
+
     pub(crate) fn save(&mut self) -> (i32, Pairs) {
         let get_extension = self.kind.get_extension.expect("the glue provides it");
         // SAFETY: the name is NUL-terminated.
@@ -225,4 +262,26 @@ unsafe extern "C" fn wake(host: *const Host) -> i32 {
 unsafe extern "C" fn now_ms(host: *const Host) -> u64 {
     // SAFETY: the SDK passes the host it was given.
     unsafe { script(host) }.map_or(0, Script::now_ms)
+}
+
+pub(super) unsafe extern "C" fn send(host: *const Host, publication: *const Publication) -> i32 {
+    // SAFETY: the SDK passes the host it was given.
+    let Some(script) = (unsafe { script(host) }) else { return abi::ERR_GONE };
+    // SAFETY: the SDK's struct begins with its size (S1).
+    let Some(lent) = (unsafe { Publication::copied(publication) }) else {
+        return abi::ERR_UNSUPPORTED;
+    };
+    // SAFETY: the SDK lends the payload for this call (M1).
+    let payload = unsafe { lent.payload.bytes() }.to_vec();
+    script.send(mqtt::Publication {
+        token: lent.token,
+        // SAFETY: the SDK lends the topic for this call (M1).
+        topic: unsafe { text(lent.topic) },
+        payload,
+        qos: if lent.qos == 0 { mqtt::QoS::AtMostOnce } else { mqtt::QoS::AtLeastOnce },
+        retain: lent.flags & PUBLISH_RETAIN != 0,
+        reply: lent.flags & PUBLISH_EXPECT_REPLY != 0,
+        expiry: Duration::from_millis(lent.expiry_ms),
+        command: lent.command,
+    })
 }

@@ -2,8 +2,9 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use super::test_instance::{Script, script};
+use super::test_instance::{Script, script, send};
 use super::text;
+use crate::abi::mqtt::{EXT_MQTT, HostMqtt};
 use crate::abi::{self, ExtEvent, ExtReach, Host, Slice};
 
 /// Looks up an extension of the harness's host.
@@ -15,9 +16,14 @@ pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char)
     match unsafe { CStr::from_ptr(id) }.to_str() {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
         Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
+        Ok(EXT_MQTT) => (&raw const MQTT).cast(),
         Ok(_) | Err(_) => std::ptr::null(),
     }
 }
+
+#[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
+static MQTT: HostMqtt =
+    HostMqtt { struct_size: size_of::<HostMqtt>() as u32, reserved: 0, publish: send };
 
 #[expect(clippy::cast_possible_truncation, reason = "the table has 24 bytes")]
 static REACH: ExtReach =

@@ -39,6 +39,10 @@ pub(crate) enum Invariant {
     Repeated,
     ReadAnew,
     OwnStates,
+    DeclaredTopic,
+    BeforeAnswer,
+    OneOutcome,
+    OwnFlood,
 }
 
 impl Invariant {
@@ -66,6 +70,12 @@ impl Invariant {
             Self::Repeated => "an answer is `repeated` only where its request was",
             Self::ReadAnew => "a read is never answered from the journal",
             Self::OwnStates => "a hub takes back its own states, and nobody else's",
+            Self::DeclaredTopic => {
+                "no message of a device leaves on a topic that is not declared and allowed"
+            }
+            Self::BeforeAnswer => "no message of a device leaves after its request was answered",
+            Self::OneOutcome => "each message of a device has one outcome",
+            Self::OwnFlood => "a flood on one device's topic costs that device alone",
             Self::Share => "no sender takes another's share",
         }
     }

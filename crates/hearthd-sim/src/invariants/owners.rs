@@ -135,15 +135,25 @@ impl World {
             let request = topics.request.match_name(prefix.as_ref(), filter);
             let state = topics.state.match_name(prefix.as_ref(), filter);
             let device = request.or(state).and_then(|values| values.get("device"));
-            device.is_some_and(|device| !serves(device))
+            let device = device.or_else(|| filter.strip_prefix("bulbs/"));
+            filter.starts_with("strangers/") || device.is_some_and(|device| !serves(device))
         });
         let excess = excess.map(str::to_owned);
+        let has = |device: &&&str| self.hub(hub).devices.contains(**device);
+        let bridged = [devices::LAMP, devices::HEATER];
+        let mut bridged =
+            bridged.iter().filter(has).filter(|device| !self.bridges.is_refused(hub, device));
+        let deaf = bridged.find_map(|device| {
+            let topic = format!("bulbs/{device}");
+            (!session.wants(&topic)).then_some(topic)
+        });
         let missing =
             devices::requests_of(&self.hub(hub).devices).find_map(|(device, property)| {
                 let values = [("device", device), ("property", property)];
                 let topic = topics.request.build(prefix.as_ref(), &values);
                 (!session.wants(&topic)).then_some(topic)
             });
+        let missing = missing.or(deaf);
         self.require(excess.is_none(), Invariant::Serves, || {
             let excess = excess.unwrap_or_default();
             format!("{} is subscribed to {excess}, which is none of its devices", hub.client_id())

@@ -90,6 +90,7 @@ impl HubSide {
         HubConfig {
             client_id: self.client_id(),
             topics: Templates::default(),
+            allow_bridges: Vec::new(),
             allow_responses: Vec::new(),
             require_response_information: true,
             fallback_prefix: None,
@@ -325,6 +326,8 @@ impl World<'_> {
                 self.hubs[hub].store.write(now, revision, change);
             }
             Output::Execute(request) => self.execute(hub, request),
+            // No device of this home uses topics of its own.
+            Output::Bridge { .. } => {}
             Output::Absence(absence) => {
                 let facts = absence.facts();
                 let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use hearthd_core::{Message, QoS, Subscription};
+use hearthd_core::{Message, QoS, Subscriber, Subscription};
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode};
 
 use super::{Event, Who, World, hub, ms, wire};
@@ -168,7 +168,8 @@ impl World<'_> {
         let mut packets = Vec::new();
         if it.subscribed_at.is_none() {
             let filter = it.filter.clone();
-            let all = [Subscription { filter, retained: true, no_local: false }];
+            let subscriber = Subscriber::Hub;
+            let all = [Subscription { filter, retained: true, no_local: false, subscriber }];
             packets.push(wire::subscribe(1, &all));
         }
         for publishing in &mut it.publishing {

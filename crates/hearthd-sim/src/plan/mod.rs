@@ -87,6 +87,12 @@ pub(crate) enum Traffic {
     },
     /// Somebody means no good, or knows no better.
     Stranger(Mischief),
+    /// Whoever stands behind a device's MQTT topic says something there.
+    Device {
+        device: usize,
+        times: usize,
+        at_least_once: bool,
+    },
     /// A device reports a state on its own.
     Report {
         device: usize,
@@ -224,7 +230,12 @@ fn traffic(rng: &mut fastrand::Rng, hostile: bool) -> Traffic {
     match rng.u32(..100) {
         0..75 => Traffic::Ask(asks::ask(rng)),
         75..84 => Traffic::AskAgain { back: rng.usize(..4), marked: rng.u8(..4) > 0 },
-        84..92 => Traffic::Report { device: rng.usize(..) },
+        84..88 => Traffic::Report { device: rng.usize(..) },
+        88..92 => Traffic::Device {
+            device: rng.usize(..),
+            times: *pick(rng, &[1, 1, 1, 100, 400]),
+            at_least_once: rng.bool(),
+        },
         92..95 if hostile => Traffic::Stranger(strangers::mischief(rng)),
         92..95 => Traffic::Ask(asks::ask(rng)),
         95..98 => Traffic::NeighbourDies,

@@ -34,6 +34,9 @@ impl World {
                 }
             }
             Traffic::Stranger(mischief) => self.misbehave(mischief),
+            Traffic::Device { device, times, at_least_once } => {
+                self.say_for_device(*device, *times, *at_least_once);
+            }
             Traffic::Report { device } => {
                 let (device, property) = Devices::property(*device);
                 let payload = format!("seen {}", self.now.as_millis());

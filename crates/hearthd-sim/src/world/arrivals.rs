@@ -166,6 +166,12 @@ impl World {
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
             Notice::ReceiveMaximumExceeded { .. } => {
                 self.reach(Reached::Left);
+                // One that keeps to what the hub can hold has no more for it, whatever comes for devices beside.
+                let greedy = self.setup.habits.overruns || self.setup.flooded || self.setup.hostile;
+                self.require(greedy, Invariant::OwnFlood, || {
+                    "messages are left where nobody has sent too many but on a device's topic"
+                        .into()
+                });
                 if let Some(connection) = self.connection_mut(hub) {
                     connection.has_left = true;
                 }

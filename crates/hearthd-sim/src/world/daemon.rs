@@ -107,6 +107,7 @@ impl World {
             away: None,
         });
         self.feed(hub, Input::Elapsed);
+        self.begin_bridges(hub, |_| true);
         self.report_all(hub, |_| true);
     }
 
@@ -163,7 +164,7 @@ impl World {
             let clocks =
                 hearthd_core::Now { monotonic: now - machine.booted_at, unix: machine.unix + now };
             let Some(daemon) = &mut machine.daemon else { return };
-            let Some(input) = daemon.inputs.pop_front() else { return };
+            let Some(input) = daemon.inputs.pop_front() else { return self.check_bridges(hub) };
             daemon.hub.handle(clocks, input);
             while let Some(output) = self.next_output(hub) {
                 self.perform(hub, output);
@@ -205,6 +206,7 @@ impl World {
                 self.hub_mut(hub).store.write(now, revision, change);
             }
             Output::Execute(request) => self.execute(hub, request),
+            Output::Bridge { device, output } => self.on_bridge(hub, &device, output),
             Output::Absence(absence) => self.check_absence(hub, &absence),
             Output::Notice(notice) => self.on_notice(hub, &notice),
             Output::Stopped(result) => {
@@ -267,6 +269,7 @@ impl World {
 
     fn publish(&mut self, hub: HubId, id: PublishId, message: Message) {
         self.check_publish(hub, &message);
+        self.check_bridged(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
         self.check_repeated(hub, &message);
@@ -315,6 +318,7 @@ impl World {
             return self.queue(hub, Input::Answered { request: request.id, answer });
         }
         let life = self.hub(hub).life;
+        self.send_for(hub, &request);
         self.devices.execute(self.now, life, request, &mut self.rng);
     }
 
@@ -325,7 +329,7 @@ impl World {
     }
 
     /// What the driver has to say comes after what the hub wants done.
-    fn queue(&mut self, hub: HubId, input: Input) {
+    pub(super) fn queue(&mut self, hub: HubId, input: Input) {
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
             daemon.inputs.push_back(input);
         }

@@ -17,6 +17,7 @@ impl World {
         HubConfig {
             client_id: hub.client_id().into(),
             topics: topics().clone(),
+            allow_bridges: vec![TopicFilter::parse(devices::BRIDGED).expect("the filter is valid")],
             allow_responses: vec![TopicFilter::parse(ALLOWED).expect("the filter is valid")],
             require_response_information: self.setup.required,
             fallback_prefix: self.fallback(),

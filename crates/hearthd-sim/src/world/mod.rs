@@ -2,6 +2,7 @@
 
 mod actions;
 mod arrivals;
+mod bridging;
 mod clients;
 pub(crate) mod daemon;
 mod guarding;
@@ -46,6 +47,7 @@ pub(crate) struct World {
     pub(crate) hubs: Vec<HubMachine>,
     pub(crate) devices: Devices,
     pub(crate) ledger: Ledger,
+    pub(crate) bridges: bridging::Bridges,
     /// Who has had which device, and when.
     tenures: Vec<Tenure>,
     pub(crate) occasion: Occasion,
@@ -106,6 +108,7 @@ impl World {
             hubs: HubId::all(hubs).map(|hub| HubMachine::new(hub, &plan.setup)).collect(),
             devices: Devices::new(),
             ledger: Ledger::default(),
+            bridges: bridging::Bridges::default(),
             tenures: Vec::new(),
             occasion: Occasion::Other,
             counts: Counts::default(),

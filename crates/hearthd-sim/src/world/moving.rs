@@ -91,6 +91,7 @@ impl World {
         self.hub_mut(hub).devices.insert(device);
         self.reload(hub);
         self.save(hub, device);
+        self.begin_bridges(hub, |other| other == device);
         self.report_all(hub, |other| other == device);
     }
 

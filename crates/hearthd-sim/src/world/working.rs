@@ -16,6 +16,7 @@ impl World {
         while let Some((life, device, request, answer)) = self.devices.take_answer(self.now) {
             if life == self.hub(life.hub).life {
                 self.save(life.hub, &device);
+                self.bridges.answered(life, request);
                 self.feed(life.hub, Input::Answered { request, answer });
             }
         }

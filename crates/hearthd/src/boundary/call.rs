@@ -1,5 +1,7 @@
 //! What goes over the boundary to an instance, wherever its plugin runs, and how that fails.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// A call into the plugin.
@@ -19,6 +21,26 @@ pub(crate) enum Call<'a> {
     Wake,
     /// What became of the hub's will (A1).
     Absence(&'a str),
+    /// A message on one of the device's own topics (Q3).
+    Message { topic: &'a str, payload: &'a [u8], retained: bool },
+    /// The connection was made or lost (Q5).
+    Link(bool),
+    /// What became of a message of the device (Q4).
+    Outcome { token: u64, status: i32, reply: &'a [u8] },
+}
+
+/// A message that a device publishes on a topic of its own (Q2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Publication<'a> {
+    pub(crate) token: u64,
+    /// The token of the command that it belongs to.
+    pub(crate) command: Option<u64>,
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) at_least_once: bool,
+    pub(crate) retain: bool,
+    pub(crate) reply: bool,
+    pub(crate) expiry: Duration,
 }
 
 /// What an instance is made with.

@@ -14,7 +14,7 @@ use std::{
 
 use hearthd_sdk::abi::{self, Host, Slice};
 
-use super::{pairs::bytes, reports};
+use super::{call::Publication, pairs::bytes, reports};
 
 /// Where a plugin's calls go: to its device, or over the wire to the process that has the device.
 pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
@@ -36,6 +36,8 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn reachable(&self) -> i32;
     /// Takes that something has happened (E1).
     fn event(&self, property: &str, kind: &str) -> i32;
+    /// Takes a message for a topic of the device's own (Q2).
+    fn send(&self, publication: Publication<'_>) -> i32;
 }
 
 /// An answer that the plugin gave through its host.

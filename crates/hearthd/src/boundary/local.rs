@@ -10,6 +10,7 @@ use super::{
     call::{Call, CreateArguments, InstanceError, PANICKED},
     host::{HostCalls, HostTable},
     library::KindTable,
+    mqtt::{KindCalls, MqttCall},
     pairs::{Pairs, sink, slice, text},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Local {
     handle: *mut c_void,
     host: &'static HostTable,
     state: Option<ExtState>,
+    mqtt: Option<KindCalls>,
 }
 
 // SAFETY: calls may come from different threads over time (T1), and the handle is used by its owner alone.
@@ -48,7 +50,8 @@ impl Local {
         // SAFETY: the arguments outlive the call, and the host table outlives everything (M1, M3).
         let status = unsafe { create(&raw const args, &raw mut handle) };
         if status == abi::OK {
-            return Ok(Self { kind, handle, host, state: state_extension(kind) });
+            let (state, mqtt) = (state_extension(kind), KindCalls::of(kind));
+            return Ok(Self { kind, handle, host, state, mqtt });
         }
         host.end();
         Err(match status {
@@ -86,7 +89,19 @@ impl Local {
                 // SAFETY: as for a timer, and the text outlives the call.
                 unsafe { on_absence(handle, slice(absence.as_bytes())) }
             }
+            Call::Message { topic, payload, retained } => {
+                self.call_mqtt(MqttCall::Message { topic, payload, retained })
+            }
+            Call::Link(up) => self.call_mqtt(MqttCall::Link(up)),
+            Call::Outcome { token, status, reply } => {
+                self.call_mqtt(MqttCall::Outcome { token, status, reply })
+            }
         }
+    }
+
+    fn call_mqtt(&mut self, call: MqttCall<'_>) -> i32 {
+        // SAFETY: the handle is alive, and calls do not overlap (T1).
+        self.mqtt.as_ref().map_or(abi::OK, |mqtt| unsafe { mqtt.call(self.handle, call) })
     }
 
     /// Asks for what a successor should know.

@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod host;
 pub(crate) mod library;
 pub(crate) mod local;
+mod mqtt;
 mod pairs;
 pub(crate) mod plugin_log;
 pub(crate) mod rate_limit;

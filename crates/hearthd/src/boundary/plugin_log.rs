@@ -6,6 +6,7 @@ use hearthd_sdk::abi;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
 use super::{
+    call::Publication,
     host::{Completion, HostCalls},
     rate_limit::{Bucket, Rate, Tally},
 };
@@ -103,6 +104,10 @@ impl HostCalls for PluginLog {
     }
 
     fn event(&self, _: &str, _: &str) -> i32 {
+        abi::ERR_GONE
+    }
+
+    fn send(&self, _: Publication<'_>) -> i32 {
         abi::ERR_GONE
     }
 }

@@ -8,6 +8,7 @@ use hearthd_sdk::abi::{self, ExtEvent, ExtReach, Host, Slice};
 
 use super::{
     host::{HostCalls, HostTable},
+    mqtt,
     pairs::bytes,
 };
 
@@ -23,6 +24,7 @@ pub(super) unsafe fn find(id: *const c_char) -> *const c_void {
     match unsafe { CStr::from_ptr(id) }.to_str() {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
         Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
+        Ok(abi::mqtt::EXT_MQTT) => mqtt::extension(),
         Ok(_) | Err(_) => std::ptr::null(),
     }
 }

@@ -23,6 +23,11 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 complain(format_args!("warning: {warning}"));
             }
             say!("{}: {} devices, all good", file.display(), accepted.config.devices.len());
+            for (device, topics) in accepted.checked.topics() {
+                for (purpose, filter) in topics.all() {
+                    say!("{device}: MQTT {purpose} {}", filter.as_str());
+                }
+            }
             ExitCode::SUCCESS
         }
         Err(problems) => {

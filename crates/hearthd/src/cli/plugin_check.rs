@@ -6,14 +6,14 @@ use std::{
     process::ExitCode,
 };
 
-use hearthd_core::property::Declaration;
+use hearthd_core::{DeclaredTopics, property::Declaration, topic::TopicFilter};
 use hearthd_sdk::abi;
 use serde_json::{Value, json};
 
 use super::{exit, fail};
 use crate::{
     config::Limits,
-    plugin::{DeviceKind, Launcher, Objection, PluginError, Plugins, identity::Identity},
+    plugin::{Declared, DeviceKind, Launcher, Objection, PluginError, Plugins, identity::Identity},
 };
 
 /// The arguments of `hearthd plugin check`.
@@ -85,6 +85,8 @@ struct KindReport {
     unsound: Option<String>,
     /// (name, declaration) in the plugin's order.
     properties: Vec<(String, Value)>,
+    /// The MQTT topics that such a device uses itself.
+    topics: DeclaredTopics,
 }
 
 impl Report<'_> {
@@ -130,12 +132,14 @@ impl Report<'_> {
                 "flags": flags(identity),
             })
         });
+        let topic = |(purpose, filter): (&str, &TopicFilter)| json!({"use": purpose, "filter": filter.as_str()});
         let kind = |kind: &KindReport| {
             let problem =
                 |(path, message): &(String, String)| json!({"path": path, "message": message});
             json!({
                 "name": kind.name,
                 "properties": kind.properties.iter().cloned().collect::<serde_json::Map<_, _>>(),
+                "topics": kind.topics.all().map(topic).collect::<Vec<_>>(),
                 "problems": kind.problems.iter().map(problem).collect::<Vec<_>>(),
             })
         };
@@ -160,6 +164,9 @@ impl Report<'_> {
             say!("kind {}", kind.name);
             for (name, declaration) in &kind.properties {
                 say!("  {name:<22} {}", in_words(declaration));
+            }
+            for (purpose, filter) in kind.topics.all() {
+                say!("  MQTT: {purpose:<16} {}", filter.as_str());
             }
             for (path, message) in &kind.problems {
                 let place = if path.is_empty() { "its table" } else { path };
@@ -255,14 +262,13 @@ fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
 
 fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value) -> KindReport {
     let name = kind.name().to_owned();
+    let topics = DeclaredTopics::default();
+    let empty =
+        KindReport { name, problems: Vec::new(), unsound: None, properties: Vec::new(), topics };
     match plugins.examine(kind, config) {
-        Err(Objection::Problems(problems)) => {
-            KindReport { name, problems, unsound: None, properties: Vec::new() }
-        }
-        Err(Objection::Unsound(reason)) => {
-            KindReport { name, problems: Vec::new(), unsound: Some(reason), properties: Vec::new() }
-        }
-        Ok(declarations) => {
+        Err(Objection::Problems(problems)) => KindReport { problems, ..empty },
+        Err(Objection::Unsound(reason)) => KindReport { unsound: Some(reason), ..empty },
+        Ok(Declared { properties: declarations, topics }) => {
             let describe = |declaration: &Declaration| {
                 (declaration.name.clone(), Declaration::describe(declaration))
             };
@@ -272,7 +278,7 @@ fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value) -> KindRep
             });
             let problem = |name: &str| (String::new(), format!("declares `{name}` twice"));
             let problems = twice.map(|(_, (name, _))| problem(name)).collect();
-            KindReport { name, problems, unsound: None, properties }
+            KindReport { problems, properties, topics, ..empty }
         }
     }
 }

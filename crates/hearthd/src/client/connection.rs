@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use hearthd_config::printable_line;
-use hearthd_core::{Connack, Disconnection, Limits, Message, PublishId, Subscription};
+use hearthd_core::{Connack, Disconnection, Limits, Message, PublishId, Subscriber, Subscription};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -131,7 +131,8 @@ impl Connection {
         retained: bool,
     ) -> Result<u8, ConnectionError> {
         let filter = filter.to_owned();
-        let subscription = Subscription { filter, retained, no_local: false };
+        let subscriber = Subscriber::Hub;
+        let subscription = Subscription { filter, retained, no_local: false, subscriber };
         self.link.subscribe(&[subscription]).map_err(|_| self.unavailable(FULL))?;
         let code = self.answer(|event| match event {
             LinkEvent::Subscribed(codes, words) => Some((codes.first().copied(), words.clone())),

@@ -62,6 +62,12 @@ impl Draft {
         self.problems.push(self.config.device_problem(device, path, what));
     }
 
+    /// Notes what is unwise about a device's table.
+    pub fn warn(&mut self, device: &str, what: &str) {
+        let warning = self.config.device_problem(device, "", what);
+        self.config.warnings.push(warning);
+    }
+
     /// Notes a problem with the plugins' folders or what is in them.
     pub fn add_plugin_problem(&mut self, what: &str) {
         let source = &self.config.source;

@@ -43,7 +43,8 @@ pub(super) fn config(reader: &mut Reader, root: &mut Section<'_>) -> (Config, Op
         guards: guards(reader, root, &own, &devices),
         response_information,
         topics,
-        allow_responses: allow_responses(reader, root),
+        allow_responses: allowed(reader, root, "responses", "clients/+/responses/#"),
+        allow_bridges: allowed(reader, root, "bridges", "zigbee2mqtt/#"),
         will_delay: will_delay(reader, root, broker.session_expiry),
         plugin_path,
         containment,
@@ -129,8 +130,14 @@ fn response_information(reader: &mut Reader, root: &mut Section<'_>) -> Response
     read
 }
 
-fn allow_responses(reader: &mut Reader, root: &mut Section<'_>) -> Vec<TopicFilter> {
-    let mut section = reader.section(root, "responses");
+/// Reads `allow` of a section: topic filters.
+fn allowed(
+    reader: &mut Reader,
+    root: &mut Section<'_>,
+    section: &'static str,
+    example: &str,
+) -> Vec<TopicFilter> {
+    let mut section = reader.section(root, section);
     let mut filters = Vec::new();
     for (entry, text) in reader.texts(&mut section, "allow").unwrap_or_default() {
         match TopicFilter::parse(text) {
@@ -138,7 +145,7 @@ fn allow_responses(reader: &mut Reader, root: &mut Section<'_>) -> Vec<TopicFilt
             Err(error) => reader.problem(
                 entry.at,
                 &entry.path,
-                format!("`{text}` {error}; write a filter such as `clients/+/responses/#`"),
+                format!("`{text}` {error}; write a filter such as `{example}`"),
             ),
         }
     }

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use hearthd_core::property::Declaration;
+use hearthd_core::{DeclaredTopics, property::Declaration};
 use tracing::warn;
 
 use crate::{
     config::{Config, DeviceConfig, Isolation},
-    plugin::{DeviceKind, Objection, Plugins},
+    plugin::{Declared, DeviceKind, Objection, Plugins},
 };
 
 /// A complaint of a plugin about a device's table: device ID, path below its `config`, message.
@@ -24,6 +24,14 @@ pub(super) struct CheckedDevice {
     pub(super) config: DeviceConfig,
     pub(super) kind: DeviceKind,
     pub(super) declarations: Vec<Declaration>,
+    pub(super) topics: DeclaredTopics,
+}
+
+impl Checked {
+    /// Returns the devices' IDs with the MQTT topics that they use themselves.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, &DeclaredTopics)> + Clone {
+        self.devices.iter().map(|(id, device)| (id.as_str(), &device.topics))
+    }
 }
 
 /// Checks every device's kind, table and declarations; what is as it is in `known` is not asked again.
@@ -66,15 +74,15 @@ fn check_device(
         && known.kind.is_same(&kind)
         && known.config.config == config.config
     {
-        let declarations = known.declarations.clone();
-        return Ok(CheckedDevice { config: config.clone(), kind, declarations });
+        let (declarations, topics) = (known.declarations.clone(), known.topics.clone());
+        return Ok(CheckedDevice { config: config.clone(), kind, declarations, topics });
     }
-    let declarations =
-        plugins.examine(&kind, &config.config).map_err(|objection| match objection {
-            Objection::Problems(problems) => problems,
-            Objection::Unsound(reason) => refuse(reason),
-        })?;
-    Ok(CheckedDevice { config: config.clone(), kind, declarations })
+    let declared = plugins.examine(&kind, &config.config).map_err(|objection| match objection {
+        Objection::Problems(problems) => problems,
+        Objection::Unsound(reason) => refuse(reason),
+    })?;
+    let Declared { properties: declarations, topics } = declared;
+    Ok(CheckedDevice { config: config.clone(), kind, declarations, topics })
 }
 
 /// Decides where a device runs whose configuration leaves that to the hub.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Answer, PropertyEvent, PropertyState, RequestId};
+use hearthd_core::{Answer, BridgeInput, PropertyEvent, PropertyState, RequestId};
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
@@ -41,6 +41,8 @@ enum QueuedEvent {
     Happened(PropertyEvent),
     /// The device's newest saved state, which its queue keeps.
     Saved(String),
+    /// What a device wants of MQTT: as many as it may have under way.
+    Bridge(String, BridgeInput),
 }
 
 /// What one device has under way.
@@ -114,6 +116,12 @@ impl EventQueue {
             inner.queue.push_back(QueuedEvent::Saved(device.to_owned()));
         }
         drop(inner);
+        self.arrived.notify_one();
+    }
+
+    /// Says what a device wants of MQTT.
+    pub(crate) fn bridge(&self, device: &str, input: BridgeInput) {
+        lock(&self.inner).queue.push_back(QueuedEvent::Bridge(device.to_owned(), input));
         self.arrived.notify_one();
     }
 
@@ -195,6 +203,7 @@ impl Inner {
                 self.of_device(&happened.device).happenings.queued -= 1;
                 DeviceEvent::Happened(happened)
             }
+            QueuedEvent::Bridge(device, input) => DeviceEvent::Bridge { device, input },
             QueuedEvent::Saved(device) => {
                 let state = self.of_device(&device).saved.take().unwrap_or_default();
                 DeviceEvent::Saved { device, state }
@@ -257,6 +266,7 @@ mod tests {
             DeviceEvent::Happened(PropertyEvent { property, event, left_out, .. }) => {
                 format!("{property}: {event}, {left_out} left out")
             }
+            DeviceEvent::Bridge { device, input } => format!("{device} {input:?}"),
             DeviceEvent::Saved { state, .. } => {
                 format!("saved {}", String::from_utf8_lossy(&state))
             }

@@ -13,9 +13,14 @@ use crate::sync::lock;
 pub(super) struct Health {
     inner: Mutex<Inner>,
     calling: Calling,
+    refusal: Refusal,
     /// How long a call may take before it counts as one that hangs.
     deadline: Duration,
 }
+
+/// Why the hub does not let the device use its MQTT topics; a reload that changes the device leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusal(Arc<Mutex<Option<String>>>);
 
 /// Since when a call into the plugin runs; a reload that changes the device leaves it as it is.
 #[derive(Clone, Debug, Default)]
@@ -56,24 +61,38 @@ impl From<&'static str> for DeviceStatus {
     }
 }
 
-impl Inner {
-    /// Returns how the device is, unless a call hangs.
-    fn status(&self) -> DeviceStatus {
-        match (&self.condition, &self.unreachable) {
-            (Condition::Ready, Some(unreachable)) => {
-                DeviceStatus { word: UNREACHABLE, unreachable: Some(unreachable.clone()) }
-            }
-            (condition, _) => condition.as_str().into(),
-        }
-    }
-}
-
 impl Health {
-    pub(super) fn new(condition: Condition, calling: Calling, deadline: Duration) -> Self {
-        Self {
-            inner: Mutex::new(Inner { condition, unreachable: None, told: None }),
-            calling,
-            deadline,
+    pub(super) fn new(
+        condition: Condition,
+        calling: Calling,
+        refusal: Refusal,
+        deadline: Duration,
+    ) -> Self {
+        let inner = Mutex::new(Inner { condition, unreachable: None, told: None });
+        Self { inner, calling, refusal, deadline }
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        self.refusal.clone()
+    }
+
+    /// Returns why the device may not use its MQTT topics.
+    pub(super) fn refused(&self) -> Option<String> {
+        lock(&self.refusal.0).clone()
+    }
+
+    /// Notes whether the device may use its MQTT topics, and says the status where that has changed.
+    pub(super) fn refuse(&self, reason: Option<String>, say: impl FnOnce(&DeviceStatus) -> bool) {
+        let mut inner = lock(&self.inner);
+        *lock(&self.refusal.0) = reason;
+        self.tell_locked(&mut inner, say);
+    }
+
+    /// Returns how the device is: one that is there, and may not do what it is there for, has failed.
+    fn of(&self, inner: &Inner) -> Condition {
+        match (&inner.condition, self.refused()) {
+            (Condition::Ready, Some(reason)) => Condition::Failed(reason),
+            (condition, _) => condition.clone(),
         }
     }
 
@@ -82,7 +101,7 @@ impl Health {
     }
 
     pub(super) fn condition(&self) -> Condition {
-        lock(&self.inner).condition.clone()
+        self.of(&lock(&self.inner))
     }
 
     /// Takes over what was told of the device before a reload changed it.
@@ -108,7 +127,19 @@ impl Health {
 
     /// Returns how the device is.
     pub(super) fn status(&self) -> DeviceStatus {
-        if self.is_stalled() { STALLED.into() } else { lock(&self.inner).status() }
+        self.status_of(&lock(&self.inner))
+    }
+
+    fn status_of(&self, inner: &Inner) -> DeviceStatus {
+        if self.is_stalled() {
+            return STALLED.into();
+        }
+        match (self.of(inner), &inner.unreachable) {
+            (Condition::Ready, Some(unreachable)) => {
+                DeviceStatus { word: UNREACHABLE, unreachable: Some(unreachable.clone()) }
+            }
+            (condition, _) => condition.as_str().into(),
+        }
     }
 
     /// Returns what the instance says of its reach, while it cannot reach what it stands for.
@@ -148,7 +179,7 @@ impl Health {
 
     /// As [`Health::tell`], under the lock, so that the last word is the true one.
     fn tell_locked(&self, inner: &mut Inner, say: impl FnOnce(&DeviceStatus) -> bool) {
-        let status = if self.is_stalled() { STALLED.into() } else { inner.status() };
+        let status = self.status_of(inner);
         if inner.told.as_ref() != Some(&status) && say(&status) {
             inner.told = Some(status);
         }

@@ -7,7 +7,7 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::shared::Shared;
+use super::{mailbox::BridgeMail, shared::Shared};
 use crate::{
     boundary::{
         call::{Call, CreateArguments, InstanceError, PANICKED},
@@ -146,6 +146,15 @@ impl Tenant for Shared {
             HostCall::Unreachable { reason } => self.unreachable(reason),
             HostCall::Reachable => self.reachable(),
             HostCall::Event { property, kind } => self.event(property, kind),
+            HostCall::Send(publication) => {
+                let status = self.send(publication);
+                if status != abi::OK {
+                    // The plugin has been told that an outcome follows.
+                    let token = publication.token;
+                    self.mailbox.push_bridged(BridgeMail::Refused { token, status });
+                }
+                status
+            }
         };
     }
 

@@ -1,13 +1,14 @@
 //! What waits for a device: bounded, and awake as soon as there is something to do.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
 
-use hearthd_core::Request;
+use bytes::Bytes;
+use hearthd_core::{PublishError, Request, RequestId};
 
 use super::{
     pool::{MemberId, Pool},
@@ -34,8 +35,11 @@ struct Inner {
     absences: VecDeque<String>,
     completions: VecDeque<Completion>,
     timers: BTreeMap<u32, Instant>,
-    /// The commands that may still be completed.
-    tokens: BTreeSet<u64>,
+    /// The commands that may still be completed, and their requests.
+    tokens: BTreeMap<u64, RequestId>,
+    bridged: VecDeque<BridgeMail>,
+    /// Bytes of the messages in there.
+    bridged_bytes: usize,
     woken: bool,
     /// The device has taken all its mail, and nothing has come since.
     asleep: bool,
@@ -44,6 +48,8 @@ struct Inner {
     change: Option<Change>,
     /// Whose turn it is, so that neither a busy timer nor a flood of requests shuts the other out.
     requests_first: bool,
+    /// Likewise timers, and what comes over MQTT.
+    timers_first: bool,
     stopping: bool,
     stopped: bool,
 }
@@ -68,10 +74,32 @@ pub(crate) enum Change {
     Replace(Box<Successor>),
 }
 
+/// What a device is told of MQTT.
+#[derive(Debug)]
+pub(crate) enum BridgeMail {
+    Link(bool),
+    Message {
+        topic: String,
+        payload: Bytes,
+        retained: bool,
+    },
+    /// What became of a message, by its number in the hub.
+    Outcome {
+        number: u64,
+        result: Result<Bytes, PublishError>,
+    },
+    /// What became of a message that has none: it has a status, and the token that the plugin gave it.
+    Refused {
+        token: u64,
+        status: i32,
+    },
+}
+
 /// What the device does next.
 #[derive(Debug)]
 pub(crate) enum Next {
     Stop,
+    Bridge(BridgeMail),
     Completion(Completion),
     Absence(String),
     Timer(u32),
@@ -139,9 +167,26 @@ impl Mailbox {
         });
     }
 
-    /// Makes a command's token known.
-    pub(crate) fn expect(&self, token: u64) {
-        self.lock().tokens.insert(token);
+    /// Makes a command's token known, and its request.
+    pub(crate) fn expect(&self, token: u64, request: RequestId) {
+        self.lock().tokens.insert(token, request);
+    }
+
+    /// Returns the request of a command that has no answer yet.
+    pub(crate) fn request_of(&self, token: u64) -> Option<RequestId> {
+        self.lock().tokens.get(&token).copied()
+    }
+
+    /// Adds what comes over MQTT; of too many messages the oldest give way. Returns how many have.
+    pub(crate) fn push_bridged(&self, mail: BridgeMail) -> usize {
+        self.change(|inner| inner.push_bridged(mail))
+    }
+
+    /// Forgets what has come over MQTT, which is not for the instance that is made now.
+    pub(crate) fn forget_bridged(&self) {
+        let mut inner = self.lock();
+        inner.bridged.clear();
+        inner.bridged_bytes = 0;
     }
 
     /// Forgets a token; a later completion gets GONE.
@@ -154,7 +199,7 @@ impl Mailbox {
     /// Adds an answer; false where nobody waits for it.
     pub(crate) fn complete(&self, completion: Completion) -> bool {
         self.change(|inner| {
-            let expected = inner.tokens.remove(&completion.token);
+            let expected = inner.tokens.remove(&completion.token).is_some();
             if expected {
                 inner.completions.push_back(completion);
             }
@@ -233,6 +278,8 @@ impl Mailbox {
         inner.timers.clear();
         inner.tokens.clear();
         inner.completions.clear();
+        inner.bridged.clear();
+        inner.bridged_bytes = 0;
         inner.woken = false;
         inner.lost = false;
     }
@@ -308,9 +355,9 @@ impl Inner {
         }
         self.requests_first = !self.requests_first;
         if self.requests_first {
-            self.take_request(ready).or_else(|| self.take_event(now))
+            self.take_request(ready).or_else(|| self.take_event(now, ready))
         } else {
-            self.take_event(now).or_else(|| self.take_request(ready))
+            self.take_event(now, ready).or_else(|| self.take_request(ready))
         }
     }
 
@@ -319,7 +366,54 @@ impl Inner {
         Some(Next::Request(request, since))
     }
 
-    fn take_event(&mut self, now: Instant) -> Option<Next> {
+    fn take_event(&mut self, now: Instant, ready: Ready) -> Option<Next> {
+        self.timers_first = !self.timers_first;
+        if self.timers_first {
+            self.take_timer(now).or_else(|| self.take_bridged(ready))
+        } else {
+            self.take_bridged(ready).or_else(|| self.take_timer(now))
+        }
+    }
+
+    fn take_bridged(&mut self, ready: Ready) -> Option<Next> {
+        let mail = ready.instance.then(|| self.bridged.pop_front()).flatten()?;
+        self.bridged_bytes -= mail.bytes();
+        Some(Next::Bridge(mail))
+    }
+
+    fn push_bridged(&mut self, mail: BridgeMail) -> usize {
+        let is_message = |mail: &BridgeMail| matches!(mail, BridgeMail::Message { .. });
+        let mut lost = 0;
+        if is_message(&mail) {
+            if mail.bytes() > MESSAGE_BYTES {
+                return 1;
+            }
+            let mut waiting = self.bridged.iter().filter(|mail| is_message(mail)).count();
+            while waiting > 0
+                && (waiting >= MESSAGES_BOUND || self.bridged_bytes + mail.bytes() > MESSAGE_BYTES)
+                && let Some(index) = self.bridged.iter().position(is_message)
+            {
+                let oldest = self.bridged.remove(index);
+                self.bridged_bytes -= oldest.map_or(0, |oldest| oldest.bytes());
+                waiting -= 1;
+                lost += 1;
+            }
+        } else if let BridgeMail::Link(_) = mail {
+            // Of a connection that comes and goes, the last word counts, and that it was gone meanwhile.
+            let links = self.bridged.iter().filter(|mail| matches!(mail, BridgeMail::Link(_)));
+            if links.count() >= LINKS_BOUND
+                && let Some(index) =
+                    self.bridged.iter().position(|mail| matches!(mail, BridgeMail::Link(_)))
+            {
+                self.bridged.remove(index);
+            }
+        }
+        self.bridged_bytes += mail.bytes();
+        self.bridged.push_back(mail);
+        lost
+    }
+
+    fn take_timer(&mut self, now: Instant) -> Option<Next> {
         let fired = self.timers.iter().filter(|(_, due)| **due <= now).min_by_key(|(_, due)| **due);
         if let Some((&id, _)) = fired {
             self.timers.remove(&id);
@@ -329,4 +423,83 @@ impl Inner {
     }
 }
 
+impl BridgeMail {
+    /// Returns how many bytes of messages it is; outcomes are bounded by what the device may have under way.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message { topic, payload, .. } => topic.len() + payload.len(),
+            Self::Link(_) | Self::Outcome { .. } | Self::Refused { .. } => 0,
+        }
+    }
+}
+
 const ABSENCE_BOUND: usize = 8;
+/// Messages that may wait for one device, and how many bytes those may be.
+const MESSAGES_BOUND: usize = 64;
+const MESSAGE_BYTES: usize = 1024 * 1024;
+const LINKS_BOUND: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: &'static str) -> BridgeMail {
+        BridgeMail::Message { topic: "z".into(), payload: payload.into(), retained: false }
+    }
+
+    fn taken(mailbox: &Mailbox) -> Vec<String> {
+        let ready = Ready { requests: true, instance: true };
+        let next = || match mailbox.take(ready, None) {
+            Next::Bridge(BridgeMail::Message { payload, .. }) => {
+                Some(String::from_utf8_lossy(&payload).into_owned())
+            }
+            Next::Bridge(mail) => Some(format!("{mail:?}")),
+            Next::Timer(id) => Some(format!("timer {id}")),
+            _ => None,
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn of_a_flood_of_messages_the_newest_are_kept_and_no_timer_waits_for_them() {
+        let mailbox = Mailbox::new(1);
+        mailbox.push_bridged(BridgeMail::Outcome { number: 7, result: Err(PublishError::Late) });
+        let lost: usize = (0..1000).map(|_| mailbox.push_bridged(message("old"))).sum();
+        assert_eq!(lost, 1000 - MESSAGES_BOUND);
+        assert_eq!(mailbox.push_bridged(message("new")), 1);
+        mailbox.set_timer(3, Some(Duration::ZERO));
+        let taken = taken(&mailbox);
+        assert_eq!(taken.len(), MESSAGES_BOUND + 2);
+        assert_eq!(taken.last().map(String::as_str), Some("new"));
+        assert!(taken[..3].contains(&"timer 3".to_owned()), "{:?}", &taken[..3]);
+        assert!(taken[..3].iter().any(|line| line.starts_with("Outcome")), "no outcome is lost");
+    }
+
+    #[test]
+    fn messages_are_bounded_in_bytes_and_one_that_is_larger_is_lost_alone() {
+        let mailbox = Mailbox::new(1);
+        let large = |bytes: usize| BridgeMail::Message {
+            topic: "z".into(),
+            payload: vec![b'x'; bytes].into(),
+            retained: false,
+        };
+        assert_eq!(mailbox.push_bridged(large(600_000)), 0);
+        assert_eq!(mailbox.push_bridged(large(600_000)), 1);
+        assert_eq!(mailbox.push_bridged(large(400_000)), 0);
+        assert_eq!(mailbox.push_bridged(large(2_000_000)), 1);
+        assert_eq!(taken(&mailbox).len(), 2);
+        assert_eq!(mailbox.push_bridged(message("next")), 0);
+        assert_eq!(taken(&mailbox), ["next"]);
+    }
+
+    #[test]
+    fn a_connection_that_comes_and_goes_leaves_a_few_words() {
+        let mailbox = Mailbox::new(1);
+        for up in [true, false].repeat(100) {
+            mailbox.push_bridged(BridgeMail::Link(up));
+        }
+        let told = taken(&mailbox);
+        assert_eq!(told.len(), LINKS_BOUND);
+        assert_eq!(told.last().map(String::as_str), Some("Link(false)"));
+    }
+}

@@ -22,7 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Absence, Answer, PropertyEvent, PropertyState, Request, RequestId, Status};
+use hearthd_core::{
+    Absence, Answer, BridgeInput, BridgeOutput, DeclaredTopics, PropertyEvent, PropertyState,
+    Request, RequestId, Status,
+};
 use serde_json::{Value as Json, json};
 use tracing::warn;
 
@@ -59,6 +62,13 @@ pub enum DeviceEvent {
     State(PropertyState),
     /// Something has happened there that is no state.
     Happened(PropertyEvent),
+    /// It wants something of MQTT.
+    Bridge {
+        /// Device ID.
+        device: String,
+        /// What it wants.
+        input: BridgeInput,
+    },
     /// It has something to remember across restarts.
     Saved {
         /// Device ID.
@@ -173,6 +183,18 @@ impl Devices {
             .collect()
     }
 
+    /// Returns the MQTT topics that a device uses itself.
+    pub fn topics(&self, device: &str) -> DeclaredTopics {
+        self.checked.devices.get(device).map(|device| device.topics.clone()).unwrap_or_default()
+    }
+
+    /// Tells a device something of MQTT.
+    pub fn bridge(&self, device: &str, output: BridgeOutput) {
+        if let Some(device) = self.by_id.get(device) {
+            device.shared.take_bridged(output);
+        }
+    }
+
     /// Gives a device a request, of which it hears by [`Devices::wake`]; never blocks, the answer comes as an event.
     pub fn request(&mut self, request: Request) {
         let Some(device) = self.by_id.get(&*request.device) else {
@@ -182,6 +204,12 @@ impl Devices {
         let shared = &device.shared;
         if *request.property == *STATUS {
             return self.events.answer(request.id, answer_status(shared, &request));
+        }
+        if let Some(reason) = shared.refusal()
+            && *request.property != *"describe"
+        {
+            let text = format!("`{}` is not available: {reason}", request.device);
+            return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         // What is not idempotent has an intent in the journal, and is not here again.
         let declaration = shared.declarations.get(&*request.property);
@@ -323,8 +351,8 @@ impl Devices {
         handles: DeviceHandles,
         saved: Option<Vec<u8>>,
     ) -> Shared {
-        let CheckedDevice { config, declarations, .. } = device.clone();
-        Shared::new(config, declarations, saved, handles, self.bounds)
+        let CheckedDevice { config, declarations, topics, .. } = device.clone();
+        Shared::new(config, declarations, topics, saved, handles, self.bounds)
     }
 
     fn describe(&self, shared: &Shared) -> Json {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearthd_core::{
-    Answer, ContentType, Request, Status,
+    Answer, ContentType, PublishError, Request, Status,
     property::{self, Access, Declaration, Rejection, Value},
 };
 use hearthd_sdk::abi;
@@ -83,6 +83,17 @@ pub(crate) fn failed(status: i32, message: &str) -> Answer {
         _ => (Status::Failed, "the device failed"),
     };
     Answer::failure(status, if message.is_empty() { otherwise } else { message })
+}
+
+/// Returns the status of a message that came to nothing (Q4).
+pub(crate) fn unsent(error: PublishError) -> i32 {
+    match error {
+        PublishError::Gone => abi::ERR_GONE,
+        PublishError::Busy => abi::ERR_BUSY,
+        PublishError::Refused => abi::ERR_INVALID,
+        PublishError::TooLarge => abi::ERR_TOO_LARGE,
+        PublishError::Late => abi::ERR_FAILED,
+    }
 }
 
 fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> ParsedRequest {

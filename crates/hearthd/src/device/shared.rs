@@ -10,7 +10,7 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, ContentType, PropertyState, RequestId,
+    Answer, BridgeInput, BridgeOutput, ContentType, DeclaredTopics, PropertyState, QoS, RequestId,
     property::{Declaration, Value},
 };
 use hearthd_sdk::abi;
@@ -19,17 +19,18 @@ use tracing::{error, info, warn};
 use super::{
     crashes::calls::{Calls, Slot, Work},
     events::EventQueue,
-    health::{Calling, Condition, DeviceStatus, Health, STALLED},
-    mailbox::Mailbox,
+    health::{Calling, Condition, DeviceStatus, Health, Refusal, STALLED},
+    mailbox::{BridgeMail, Mailbox},
     reach::Unreachable,
 };
 use crate::{
     boundary::{
+        call::Publication,
         host::{Completion, HostCalls},
         plugin_log::{self, PluginLog},
     },
     config::DeviceConfig,
-    plugin::STATUS,
+    plugin::{STATUS, traffic::Traffic},
     sync::lock,
 };
 
@@ -38,6 +39,8 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) config: DeviceConfig,
     pub(crate) declarations: BTreeMap<String, Declaration>,
+    /// What it has under way on MQTT.
+    pub(crate) traffic: Traffic,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) log: Arc<PluginLog>,
@@ -64,6 +67,7 @@ pub(crate) struct DeviceHandles {
     pub(crate) log: Arc<PluginLog>,
     slot: Arc<Slot>,
     calling: Calling,
+    refusal: Refusal,
     voice: Arc<Mutex<Voice>>,
 }
 
@@ -88,16 +92,18 @@ impl Shared {
     pub(crate) fn new(
         config: DeviceConfig,
         declarations: Vec<Declaration>,
+        topics: DeclaredTopics,
         saved: Option<Vec<u8>>,
         handles: DeviceHandles,
         bounds: Bounds,
     ) -> Self {
-        let DeviceHandles { mailbox, events, log, slot, calling, voice } = handles;
-        let health =
-            Health::new(Condition::Restarting("starting".into()), calling, config.deadline);
+        let DeviceHandles { mailbox, events, log, slot, calling, refusal, voice } = handles;
+        let starting = Condition::Restarting("starting".into());
+        let health = Health::new(starting, calling, refusal, config.deadline);
         Self {
             config,
             declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
+            traffic: Traffic::new(topics),
             mailbox,
             events,
             log,
@@ -119,6 +125,7 @@ impl Shared {
             log: Arc::clone(&self.log),
             slot: Arc::clone(&self.slot),
             calling: self.health.calling(),
+            refusal: self.health.refusal(),
             voice: Arc::clone(&self.voice),
         }
     }
@@ -302,6 +309,43 @@ impl Shared {
         })
     }
 
+    /// Returns why the device may not use its MQTT topics.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.health.refused()
+    }
+
+    /// An instance is there that may use MQTT: what came for the one before is not for it.
+    pub(crate) fn begin_bridging(&self) {
+        self.traffic.reset();
+        if self.traffic.is_used() {
+            self.mailbox.forget_bridged();
+            self.speak(|| self.events.bridge(&self.config.id, BridgeInput::Begun));
+        }
+    }
+
+    /// Takes what the hub says of MQTT.
+    pub(crate) fn take_bridged(&self, output: BridgeOutput) {
+        let mail = match output {
+            BridgeOutput::Refused { reason } => {
+                let device = &self.config.id;
+                match &reason {
+                    Some(reason) => error!(device, reason, "device down"),
+                    None => info!(device, "the device is back"),
+                }
+                return self.health.refuse(reason, |status| self.say_status(status));
+            }
+            BridgeOutput::Link { up } => BridgeMail::Link(up),
+            BridgeOutput::Message { topic, payload, retained } => {
+                BridgeMail::Message { topic, payload, retained }
+            }
+            BridgeOutput::Outcome { number, result } => BridgeMail::Outcome { number, result },
+        };
+        if self.mailbox.push_bridged(mail) > 0 && self.log.may_write() {
+            let device = &self.config.id;
+            warn!(device, "messages come faster than the device takes them; the oldest are lost");
+        }
+    }
+
     fn refuse_state(&self, property: &str, reason: &str) {
         if self.log.may_write() {
             let (device, property) = (&self.config.id, plugin_log::excerpt(property));
@@ -384,6 +428,33 @@ impl HostCalls for Shared {
         let heard = self.speak(|| self.events.happened(&self.config.id, property, kind));
         if heard { abi::OK } else { abi::ERR_GONE }
     }
+
+    fn send(&self, publication: Publication<'_>) -> i32 {
+        let request = publication.command.map(|token| self.mailbox.request_of(token));
+        if request == Some(None) {
+            return abi::ERR_GONE;
+        }
+        let number = match self.traffic.begin(&publication) {
+            Ok(number) => number,
+            Err(status) => return status,
+        };
+        let at_least_once = publication.at_least_once;
+        let input = BridgeInput::Publish(hearthd_core::Publication {
+            number,
+            topic: publication.topic.to_owned(),
+            payload: publication.payload.to_vec().into(),
+            qos: if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce },
+            retain: publication.retain,
+            expiry: publication.expiry,
+            reply: publication.reply,
+            request: request.flatten(),
+        });
+        if self.speak(|| self.events.bridge(&self.config.id, input)) {
+            return abi::OK;
+        }
+        self.traffic.end(number);
+        abi::ERR_GONE
+    }
 }
 
 impl DeviceHandles {
@@ -394,6 +465,7 @@ impl DeviceHandles {
             log: Arc::new(PluginLog::new(device)),
             slot: Arc::new(calls.slot(device)),
             calling: Calling::default(),
+            refusal: Refusal::default(),
             voice: Arc::default(),
         }
     }

@@ -15,7 +15,7 @@ use super::{
     failures::FailureHistory,
     health::Condition,
     instance::Instance,
-    mailbox::{Change, Mailbox, Next, Ready},
+    mailbox::{BridgeMail, Change, Mailbox, Next, Ready},
     reply::{self, ParsedRequest, Verb},
     shared::Shared,
 };
@@ -137,6 +137,7 @@ impl Worker {
                 Next::Absence(absence) => self.call(Call::Absence(&absence)),
                 Next::Timer(id) => self.call(Call::Timer(id)),
                 Next::Wake => self.call(Call::Wake),
+                Next::Bridge(mail) => self.on_bridged(&mail),
                 Next::Request(request, since) => self.on_request(request, since),
                 Next::Due => self.on_due(),
                 Next::Nothing(until) => return Turn::Rest(until),
@@ -204,7 +205,7 @@ impl Worker {
             payload,
         };
         let shared = Arc::clone(&self.shared);
-        shared.mailbox.expect(token);
+        shared.mailbox.expect(token, request);
         shared.hold_states();
         let result = shared.busy(Work::Command, || instance.call(call));
         if result == Ok(abi::PENDING) {
@@ -317,6 +318,29 @@ impl Worker {
         }
     }
 
+    fn on_bridged(&mut self, mail: &BridgeMail) {
+        let call = match mail {
+            BridgeMail::Link(up) if self.shared.traffic.set_link(*up) => Call::Link(*up),
+            BridgeMail::Link(_) => return,
+            BridgeMail::Message { topic, payload, retained } => {
+                Call::Message { topic, payload, retained: *retained }
+            }
+            BridgeMail::Outcome { number, result } => {
+                let Some(token) = self.shared.traffic.end(*number) else { return };
+                match result {
+                    Ok(reply) => Call::Outcome { token, status: abi::OK, reply },
+                    Err(error) => {
+                        Call::Outcome { token, status: reply::unsent(*error), reply: &[] }
+                    }
+                }
+            }
+            BridgeMail::Refused { token, status } => {
+                Call::Outcome { token: *token, status: *status, reply: &[] }
+            }
+        };
+        self.call(call);
+    }
+
     fn call(&mut self, call: Call<'_>) {
         let Some(instance) = &mut self.instance else { return };
         let result = self.shared.busy(Work::of(&call), || instance.call(call));
@@ -342,6 +366,7 @@ impl Worker {
             Ok(instance) => {
                 self.instance = Some(instance);
                 self.since = Instant::now();
+                shared.begin_bridging();
                 shared.set_condition(Condition::Ready);
                 if self.history.failures > 0 {
                     info!(device = shared.config.id, "the device is back");

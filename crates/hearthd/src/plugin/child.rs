@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hearthd_core::property::Declaration;
+use hearthd_core::{DeclaredTopics, property::Declaration};
 use hearthd_sdk::abi;
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -20,13 +20,14 @@ use rustix::{
 };
 
 use super::{
-    declarations, examine,
+    Declared, declared, describe, examine,
     ipc::{Channel, Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, parse},
     system,
+    traffic::Traffic,
 };
 use crate::{
     boundary::{
-        call::{Call, CreateArguments, InstanceError},
+        call::{Call, CreateArguments, InstanceError, Publication},
         host::{Completion, HostCalls, TIMER_BOUND},
         library::{self, KindTable},
         local::{Local, STACK_SIZE},
@@ -164,7 +165,8 @@ impl Host {
         if let Some(known) = loaded.get(file) {
             return known.clone();
         }
-        let calls = Remote::new(NOBODY, Arc::clone(&self.channel), self.log_level, Vec::new());
+        let none = Declared { properties: Vec::new(), topics: DeclaredTopics::default() };
+        let calls = Remote::new(NOBODY, Arc::clone(&self.channel), self.log_level, none);
         let kinds = library::load(Path::new(file), Arc::new(calls));
         loaded.insert(file.to_owned(), kinds.clone());
         kinds
@@ -218,10 +220,10 @@ impl DeviceThread {
         arguments: CreateArguments<'_>,
     ) -> Result<(), InstanceError> {
         let kind = self.host.kind(file, kind).map_err(InstanceError::Refused)?;
-        let declarations = kind.describe(arguments.config).and_then(declarations);
-        let declarations = declarations.map_err(InstanceError::Refused)?;
+        let declared = describe(kind, arguments.config).and_then(declared);
+        let declared = declared.map_err(InstanceError::Refused)?;
         let (channel, log_level) = (Arc::clone(&self.host.channel), self.host.log_level);
-        let remote = Arc::new(Remote::new(self.number, channel, log_level, declarations));
+        let remote = Arc::new(Remote::new(self.number, channel, log_level, declared));
         let calls: Arc<dyn HostCalls> = Arc::clone(&remote) as _;
         let local = Local::create(kind, calls, arguments)?;
         self.device = Some((local, remote));
@@ -289,6 +291,7 @@ struct Remote {
     channel: Arc<Channel>,
     log_level: i32,
     declarations: BTreeMap<String, Declaration>,
+    traffic: Traffic,
     open: Mutex<Open>,
 }
 
@@ -301,14 +304,11 @@ struct Open {
 }
 
 impl Remote {
-    fn new(
-        device: u32,
-        channel: Arc<Channel>,
-        log_level: i32,
-        declarations: Vec<Declaration>,
-    ) -> Self {
-        let declarations = declarations.into_iter().map(|d| (d.name.clone(), d)).collect();
-        Self { device, channel, log_level, declarations, open: Mutex::default() }
+    fn new(device: u32, channel: Arc<Channel>, log_level: i32, declared: Declared) -> Self {
+        let Declared { properties, topics } = declared;
+        let declarations = properties.into_iter().map(|d| (d.name.clone(), d)).collect();
+        let traffic = Traffic::new(topics);
+        Self { device, channel, log_level, declarations, traffic, open: Mutex::default() }
     }
 
     fn begin(&self, call: Call<'_>) {
@@ -319,7 +319,9 @@ impl Remote {
                 open.tokens = BTreeSet::from([token]);
             }
             Call::Timer(id) => drop(open.timers.remove(&id)),
-            Call::Wake | Call::Absence(_) => {}
+            Call::Link(up) => drop(self.traffic.set_link(up)),
+            Call::Outcome { token, .. } => self.traffic.end_token(token),
+            Call::Wake | Call::Absence(_) | Call::Message { .. } => {}
         }
     }
 
@@ -331,7 +333,7 @@ impl Remote {
         }
     }
 
-    fn send(&self, call: HostCall<'_>) -> i32 {
+    fn say(&self, call: HostCall<'_>) -> i32 {
         self.channel.send(self.device, &FromChild::Host(call)).map_or(abi::ERR_GONE, |()| abi::OK)
     }
 }
@@ -339,7 +341,7 @@ impl Remote {
 impl HostCalls for Remote {
     fn log(&self, level: i32, target: &str, message: &str) {
         if self.is_logged(level) {
-            self.send(HostCall::Log { level, target, message });
+            self.say(HostCall::Log { level, target, message });
         }
     }
 
@@ -349,7 +351,7 @@ impl HostCalls for Remote {
 
     fn publish(&self, property: &str, payload: &str) -> i32 {
         let fits = self.declarations.get(property).map(|d| d.read_state(payload).is_ok());
-        let sent = self.send(HostCall::Publish { property, payload });
+        let sent = self.say(HostCall::Publish { property, payload });
         // What does not fit is sent as well: the daemon says why it is refused.
         if fits == Some(true) { sent } else { abi::ERR_INVALID }
     }
@@ -359,7 +361,7 @@ impl HostCalls for Remote {
         if !lock(&self.open).tokens.remove(&token) {
             return abi::ERR_GONE;
         }
-        self.send(HostCall::Complete { token, status, payload: &payload })
+        self.say(HostCall::Complete { token, status, payload: &payload })
     }
 
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32 {
@@ -371,24 +373,34 @@ impl HostCalls for Remote {
         } else {
             return abi::ERR_TOO_LARGE;
         }
-        self.send(HostCall::SetTimer { id, delay })
+        self.say(HostCall::SetTimer { id, delay })
     }
 
     fn wake(&self) -> i32 {
-        self.send(HostCall::Wake)
+        self.say(HostCall::Wake)
+    }
+
+    fn send(&self, publication: Publication<'_>) -> i32 {
+        if publication.command.is_some_and(|token| !lock(&self.open).tokens.contains(&token)) {
+            return abi::ERR_GONE;
+        }
+        if let Err(status) = self.traffic.begin(&publication) {
+            return status;
+        }
+        self.say(HostCall::Send(publication))
     }
 
     fn unreachable(&self, reason: &str) -> i32 {
-        self.send(HostCall::Unreachable { reason })
+        self.say(HostCall::Unreachable { reason })
     }
 
     fn reachable(&self) -> i32 {
-        self.send(HostCall::Reachable)
+        self.say(HostCall::Reachable)
     }
 
     fn event(&self, property: &str, kind: &str) -> i32 {
         let fits = self.declarations.get(property).is_some_and(|d| d.has_event(kind));
-        let sent = self.send(HostCall::Event { property, kind });
+        let sent = self.say(HostCall::Event { property, kind });
         // As with a state, the daemon says why it is refused.
         if fits { sent } else { abi::ERR_INVALID }
     }

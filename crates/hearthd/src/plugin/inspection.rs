@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Launcher,
-    ipc::{Channel, Decoder, FromChild, NOBODY, Properties, TableProblems, ToChild, parse},
+    ipc::{Channel, Decoder, Described, FromChild, NOBODY, TableProblems, ToChild, parse},
     launch::Process,
 };
 
@@ -61,7 +61,7 @@ impl Inspection {
         file: &str,
         kind: &str,
         config: &str,
-    ) -> Result<Properties, Objection> {
+    ) -> Result<Described, Objection> {
         let question = ToChild::Examine { file, kind, config };
         let examination = self.ask(launcher, file, &question, |answer| match answer {
             FromChild::Examined(examination) => Some(examination),

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    boundary::call::{Call, CreateArguments, InstanceError},
+    boundary::call::{Call, CreateArguments, InstanceError, Publication},
     config::Limits,
     sync::lock,
 };
@@ -74,12 +74,21 @@ pub(crate) enum HostCall<'a> {
     Unreachable { reason: &'a str },
     Reachable,
     Event { property: &'a str, kind: &'a str },
+    Send(Publication<'a>),
 }
 
 /// What a table comes to.
-pub(crate) type Examination = Result<Properties, TableProblems>;
-/// Name and JSON declaration of each property.
-pub(crate) type Properties = Vec<(String, String)>;
+pub(crate) type Examination = Result<Described, TableProblems>;
+
+/// What a device with a table is, in the plugin's words.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Described {
+    /// Name and JSON declaration of each property.
+    pub(crate) properties: Vec<(String, String)>,
+    /// Use and filter of each topic of the device's own.
+    pub(crate) topics: Vec<(String, String)>,
+}
+
 /// Path and message of each problem of a table.
 pub(crate) type TableProblems = Vec<(String, String)>;
 

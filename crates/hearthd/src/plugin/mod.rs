@@ -11,6 +11,7 @@ pub(crate) mod ipc;
 pub(crate) mod launch;
 pub(crate) mod process;
 pub(crate) mod system;
+pub(crate) mod traffic;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hearthd_core::property::Declaration;
+use hearthd_core::{DeclaredTopics, property::Declaration};
 
 pub use crate::boundary::library::KindTable;
 use crate::sync::lock;
@@ -27,9 +28,16 @@ pub use file::{PluginFile, WritableBy};
 use identity::IdentityError;
 use inspection::Inspection;
 pub(crate) use inspection::Objection;
-use ipc::Examination;
+use ipc::{Described, Examination};
 pub use launch::Launcher;
 pub(crate) use process::HostProcess;
+
+/// What a device declares.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    pub(crate) properties: Vec<Declaration>,
+    pub(crate) topics: DeclaredTopics,
+}
 
 /// The kinds of every plugin that may be used.
 #[derive(Debug)]
@@ -269,15 +277,15 @@ impl Plugins {
         &self,
         kind: &DeviceKind,
         config: &serde_json::Value,
-    ) -> Result<Vec<Declaration>, Objection> {
+    ) -> Result<Declared, Objection> {
         let config = config.to_string();
-        let pairs = match &kind.origin {
+        let described = match &kind.origin {
             Origin::Linked(table) => examine(*table, &config).map_err(Objection::Problems),
             Origin::File(file) => {
                 lock(&self.inspection).examine(&self.launcher, file.copy(), &kind.name, &config)
             }
         };
-        declarations(pairs?).map_err(|message| Objection::Problems(whole(message)))
+        declared(described?).map_err(|message| Objection::Problems(whole(message)))
     }
 
     /// Ends the process of the inspection, which nothing needs until the next one.
@@ -315,7 +323,20 @@ impl Plugins {
 /// Checks a table by calling the plugin in this process.
 pub(crate) fn examine(kind: KindTable, config: &str) -> Examination {
     let problems = kind.check_config(config);
-    if problems.is_empty() { kind.describe(config).map_err(whole) } else { Err(problems) }
+    if problems.is_empty() { describe(kind, config).map_err(whole) } else { Err(problems) }
+}
+
+/// Asks a plugin in this process what a device with a table is.
+pub(crate) fn describe(kind: KindTable, config: &str) -> Result<Described, String> {
+    Ok(Described { properties: kind.describe(config)?, topics: kind.topics(config)? })
+}
+
+/// Parses what a plugin says of a device.
+pub(crate) fn declared(described: Described) -> Result<Declared, String> {
+    Ok(Declared {
+        properties: declarations(described.properties)?,
+        topics: DeclaredTopics::parse(&described.topics)?,
+    })
 }
 
 /// Parses what a plugin declares.

@@ -10,8 +10,8 @@ use redb::{
 use tracing::warn;
 
 use super::{
-    BOOT, Cause, DEVICES, FORMAT, HUB, JOURNAL, MEMORY, SERVED, TODAY, before, file::is_damage,
-    rows::Rows,
+    BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, TODAY, before,
+    file::is_damage, rows::Rows,
 };
 
 /// What the store held at the start.
@@ -92,7 +92,22 @@ pub(super) fn read(database: &Database, boot: Option<&str>) -> Result<Read, Unre
         for row in table.iter()? {
             let (device, properties) = row?;
             let properties = serde_json::from_slice(properties.value()).map_err(broken)?;
-            contents.kept.served.push(Served { device: device.value().into(), properties });
+            let device = device.value().into();
+            contents.kept.served.push(Served { device, properties, ..Served::default() });
+        }
+    }
+    if let Some(table) = open_table(&transaction, FILTERS)? {
+        for row in table.iter()? {
+            let (device, filters) = row?;
+            let filters = serde_json::from_slice(filters.value()).map_err(broken)?;
+            let served = &mut contents.kept.served;
+            match served.iter_mut().find(|served| *served.device == *device.value()) {
+                Some(served) => served.filters = filters,
+                None => {
+                    let device = device.value().into();
+                    served.push(Served { device, filters, ..Served::default() });
+                }
+            }
         }
     }
     let journal = read_journal(&transaction)?;
@@ -121,8 +136,14 @@ fn refuse_newer(transaction: &ReadTransaction) -> Result<(), Unreadable> {
             "its format is {format:?}, and this one's {today:?}"
         )));
     }
-    let known =
-        [HUB.name(), DEVICES.name(), JOURNAL.name(), SERVED.name(), before::JOURNAL_2.name()];
+    let known = [
+        HUB.name(),
+        DEVICES.name(),
+        JOURNAL.name(),
+        SERVED.name(),
+        FILTERS.name(),
+        before::JOURNAL_2.name(),
+    ];
     match transaction.list_tables()?.find(|table| !known.contains(&table.name())) {
         Some(table) => Err(Unreadable::Newer(format!("it has a table {:?}", table.name()))),
         None => Ok(()),

@@ -107,8 +107,11 @@ fn a_devices_state_is_forgotten_once_a_life_without_it_has_taken_all_of_it_back(
     };
     let both: &[_] = &["heater", "lamp"];
     let device = |id: &str| Change::Device { device: id.into(), state: "on".into() };
-    let served =
-        |id: &str| Served { device: id.into(), properties: BTreeSet::from(["power".into()]) };
+    let served = |id: &str| Served {
+        device: id.into(),
+        properties: BTreeSet::from(["power".into()]),
+        ..Served::default()
+    };
     let known = |contents: Contents| contents.devices.into_keys().collect::<Vec<_>>();
     let (store, _) = open(both);
     for id in both {
@@ -373,4 +376,28 @@ fn written(card: &Disk) -> usize {
         disk::Step::Resize(_) | disk::Step::Sync => 0,
     };
     card.steps().iter().map(size).sum()
+}
+
+#[test]
+fn the_filters_of_a_device_are_kept_until_it_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    let served = |filters: &[&str]| Served {
+        device: "lamp".into(),
+        properties: BTreeSet::from(["power".into()]),
+        filters: filters.iter().map(|filter| (*filter).into()).collect(),
+    };
+    for filters in [&["z/lamp", "z/+/set"][..], &["z/lamp"], &[]] {
+        let (store, _) = open();
+        store.put(1, Change::Served(served(filters)));
+        store.close();
+        let (store, contents) = open();
+        assert_eq!(contents.kept.served, [served(filters)]);
+        store.close();
+    }
+    let (store, _) = open();
+    store.put(1, Change::Served(served(&["z/lamp"])));
+    store.put(2, Change::Unserved("lamp".into()));
+    store.close();
+    assert_eq!(open().1.kept.served, []);
 }

@@ -12,12 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use hearthd_core::{Change, JournalRecord, Memory, RequestKey, Served};
-use redb::Database;
+use redb::{Database, TableHandle, WriteTransaction};
 use tracing::{error, info};
 
 use super::{
-    BOOT, Cause, DEVICES, FORMAT, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent, TODAY,
-    before, contents::read_rows, inbox::Inbox, rows::Rows,
+    BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent,
+    TODAY, before, contents::read_rows, inbox::Inbox, rows::Rows,
 };
 
 /// Opens the file again.
@@ -253,6 +253,7 @@ impl Pending {
                     table.remove(&**device)?;
                 }
             }
+            self.write_filters(&transaction)?;
         }
         if !self.devices.is_empty() {
             let mut table = transaction.open_table(DEVICES)?;
@@ -264,6 +265,25 @@ impl Pending {
             }
         }
         transaction.commit()?;
+        Ok(())
+    }
+
+    fn write_filters(&self, transaction: &WriteTransaction) -> Result<(), Cause> {
+        let has_filters = |served: &Served| !served.filters.is_empty();
+        let is_there = transaction.list_tables()?.any(|table| table.name() == FILTERS.name());
+        if !is_there && !self.served.values().flatten().any(has_filters) {
+            return Ok(());
+        }
+        let mut table = transaction.open_table(FILTERS)?;
+        for (device, served) in &self.served {
+            match served.as_ref().filter(|served| has_filters(served)) {
+                Some(served) => {
+                    let filters = serde_json::to_vec(&served.filters)?;
+                    table.insert(&**device, filters.as_slice())?;
+                }
+                None => drop(table.remove(&**device)?),
+            }
+        }
         Ok(())
     }
 }

@@ -299,6 +299,7 @@ pub(crate) fn told(event: &DeviceEvent) -> String {
             format!("event {device}/{property}: {event} ({left_out} left out)")
         }
         DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
+        DeviceEvent::Bridge { device, input } => format!("{device} {input:?}"),
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) enum Work {
     Absence,
     Save,
     End,
+    Message,
 }
 
 /// How a life of the daemon ended.
@@ -239,10 +240,11 @@ impl Work {
             Call::Timer(_) => Self::Timer,
             Call::Wake => Self::Wake,
             Call::Absence(_) => Self::Absence,
+            Call::Message { .. } | Call::Link(_) | Call::Outcome { .. } => Self::Message,
         }
     }
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Create,
         Self::Command,
         Self::Timer,
@@ -250,6 +252,7 @@ impl Work {
         Self::Absence,
         Self::Save,
         Self::End,
+        Self::Message,
     ];
 
     /// Names the function of the plugin.
@@ -262,6 +265,7 @@ impl Work {
             Self::Absence => "on_absence",
             Self::Save => "save",
             Self::End => "destroy",
+            Self::Message => "hearth.mqtt/1",
         }
     }
 }

@@ -1,0 +1,432 @@
+//! What devices say over MQTT through the hub: what they declare, what they may, and what goes back and forth.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    QoS, RequestId,
+    topic::{Prefix, Template, Templates, TopicFilter, is_disallowed},
+};
+
+/// The topics that a device uses, as its plugin declares them.
+///
+/// A publish topic belongs to one device, unless each that declares it shares it. Any number of devices may listen
+/// to one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeclaredTopics {
+    /// What it listens to.
+    pub subscribe: Vec<TopicFilter>,
+    /// What it publishes on, and no other device does.
+    pub publish: Vec<TopicFilter>,
+    /// What it publishes on, as other devices may.
+    pub share: Vec<TopicFilter>,
+}
+
+impl DeclaredTopics {
+    /// Reads pairs of `subscribe`, `publish` or `share`, and a topic filter (MQTT 4.7.1).
+    ///
+    /// # Errors
+    /// The first that is none, or that there are too many.
+    pub fn parse(pairs: &[(String, String)]) -> Result<Self, String> {
+        let mut topics = Self::default();
+        if pairs.len() > MOST_TOPICS {
+            let count = pairs.len();
+            return Err(format!("declares {count} topics, and {MOST_TOPICS} are the most"));
+        }
+        for (use_, text) in pairs {
+            let list = match use_.as_str() {
+                "subscribe" => &mut topics.subscribe,
+                "publish" => &mut topics.publish,
+                "share" => &mut topics.share,
+                other => {
+                    let known = "`subscribe`, `publish` and `share` are";
+                    return Err(format!("`{other}` is no use of a topic; {known}"));
+                }
+            };
+            let filter = check(text).map_err(|error| format!("the topic `{text}` {error}"))?;
+            if !list.contains(&filter) {
+                list.push(filter);
+            }
+        }
+        Ok(topics)
+    }
+
+    /// Returns whether the device uses no topic.
+    pub fn is_empty(&self) -> bool {
+        self.all().next().is_none()
+    }
+
+    /// Returns every topic, with its use.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, &TopicFilter)> {
+        let subscribe = self.subscribe.iter().map(|filter| ("subscribe", filter));
+        let publish = self.publish.iter().map(|filter| ("publish", filter));
+        subscribe.chain(publish).chain(self.share.iter().map(|filter| ("share", filter)))
+    }
+
+    /// Returns whether the device may publish on a topic name by its own declaration.
+    pub fn may_publish(&self, name: &str) -> bool {
+        self.publish.iter().chain(&self.share).any(|filter| filter.matches(name))
+    }
+
+    /// Returns a topic of this device that both devices would publish on.
+    fn conflict(&self, other: &Self) -> Option<&TopicFilter> {
+        let alone = self.publish.iter().find(|own| {
+            other.publish.iter().chain(&other.share).any(|filter| filter.overlaps(own))
+        });
+        let shared = || {
+            self.share.iter().find(|own| other.publish.iter().any(|filter| filter.overlaps(own)))
+        };
+        alone.or_else(shared)
+    }
+}
+
+/// Why a device may not use the topics that it declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicObjection {
+    /// The topic is one that the hub itself uses.
+    OfHub {
+        /// The topic.
+        topic: TopicFilter,
+        /// The key of `[topics]` that makes it.
+        key: &'static str,
+    },
+    /// Another device publishes on it.
+    OfDevice {
+        /// The topic.
+        topic: TopicFilter,
+        /// The other device's ID.
+        device: String,
+    },
+    /// These topics lie outside of the prefix, and the operator has not allowed them.
+    NotAllowed {
+        /// The topics.
+        topics: Vec<TopicFilter>,
+        /// The prefix.
+        prefix: Option<Prefix>,
+    },
+}
+
+impl TopicObjection {
+    /// Returns the line of the configuration that would help.
+    pub fn remedy(&self) -> Option<String> {
+        let Self::NotAllowed { topics, .. } = self else { return None };
+        let topics: Vec<_> = topics.iter().map(TopicFilter::as_str).collect();
+        Some(format!("[bridges] allow = {topics:?}"))
+    }
+}
+
+impl fmt::Display for TopicObjection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfHub { topic, key } => {
+                write!(f, "its topic `{}` is one of the hub's own, by topics.{key}", topic.as_str())
+            }
+            Self::OfDevice { topic, device } => {
+                write!(f, "`{device}` publishes on its topic `{}` as well", topic.as_str())
+            }
+            Self::NotAllowed { topics, prefix } => {
+                let topic = topics.first().map_or("", |topic| topic.as_str());
+                match prefix {
+                    Some(prefix) => {
+                        write!(
+                            f,
+                            "its topic `{topic}` is neither below the prefix `{prefix}` nor allowed"
+                        )?;
+                    }
+                    None => write!(f, "its topic `{topic}` is not allowed")?,
+                }
+                write!(f, "; add {}", self.remedy().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// What decides about the devices' topics.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicRules<'c> {
+    /// The hub's own topics.
+    pub topics: &'c Templates,
+    /// The hub's client ID.
+    pub client_id: &'c str,
+    /// `[bridges] allow`.
+    pub allow: &'c [TopicFilter],
+    /// The prefix.
+    pub prefix: Option<&'c Prefix>,
+}
+
+impl TopicRules<'_> {
+    /// Returns what speaks against the topics of each device.
+    pub fn objections<'d>(
+        &self,
+        devices: impl Iterator<Item = (&'d str, &'d DeclaredTopics)> + Clone,
+    ) -> BTreeMap<String, TopicObjection> {
+        let own = self.own_topics(devices.clone().map(|(id, _)| id));
+        let bridging = devices.filter(|(_, topics)| !topics.is_empty());
+        let objection = |(id, topics): (&str, &DeclaredTopics)| {
+            let of_hub = topics.all().find_map(|(_, topic)| {
+                let (key, _) = own.iter().find(|(_, own)| own.overlaps(topic))?;
+                Some(TopicObjection::OfHub { topic: topic.clone(), key })
+            });
+            let of_device = || {
+                bridging.clone().filter(|(other, _)| *other != id).find_map(|(other, theirs)| {
+                    let topic = topics.conflict(theirs)?.clone();
+                    Some(TopicObjection::OfDevice { topic, device: other.to_owned() })
+                })
+            };
+            of_hub.or_else(of_device).or_else(|| self.not_allowed(topics))
+        };
+        let found =
+            bridging.clone().filter_map(|device| Some((device.0.to_owned(), objection(device)?)));
+        found.collect()
+    }
+
+    fn not_allowed(&self, topics: &DeclaredTopics) -> Option<TopicObjection> {
+        let mut refused: Vec<TopicFilter> = Vec::new();
+        for (_, topic) in topics.all() {
+            let inside = self.prefix.is_some_and(|prefix| prefix.contains(topic.as_str()));
+            let allowed = self.allow.iter().any(|allow| allow.covers(topic));
+            if !inside && !allowed && !refused.contains(topic) {
+                refused.push(topic.clone());
+            }
+        }
+        let prefix = self.prefix.cloned();
+        (!refused.is_empty()).then_some(TopicObjection::NotAllowed { topics: refused, prefix })
+    }
+
+    /// Names the hub's own topics. Below a prefix that are those of every hub and device; without one, where bridges use
+    /// the same words, those of this hub's devices alone.
+    fn own_topics<'d>(
+        &self,
+        devices: impl Iterator<Item = &'d str>,
+    ) -> Vec<(&'static str, TopicFilter)> {
+        let Templates { request, state, response, presence, absence, event } = self.topics;
+        let mut own = Vec::new();
+        let mut add = |key, template: &Template, values: &[(&str, &str)]| {
+            let filter = template.build(self.prefix, values);
+            own.extend(TopicFilter::parse(&filter).ok().map(|filter| (key, filter)));
+        };
+        let any = |name| (name, "+");
+        add("response", response, &[any("client_id"), any("purpose")]);
+        add("presence", presence, &[any("client_id")]);
+        add("absence", absence, &[any("client_id")]);
+        let ids: Vec<&str> = match self.prefix {
+            Some(_) => vec!["+"],
+            None => {
+                let mut ids: Vec<&str> = devices.collect();
+                ids.push(self.client_id);
+                ids
+            }
+        };
+        for id in ids {
+            add("request", request, &[("device", id), any("property")]);
+            add("state", state, &[("device", id), any("property")]);
+            add("event", event, &[("device", id)]);
+        }
+        own
+    }
+}
+
+/// What a device wants of MQTT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BridgeInput {
+    /// Its instance is there, or there anew: it wants its subscriptions, and to be told of the connection.
+    Begun,
+    /// It publishes.
+    Publish(Publication),
+}
+
+/// A message that a device wants published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Names it in [`BridgeOutput::Outcome`]; never used twice.
+    pub number: u64,
+    /// The topic name.
+    pub topic: String,
+    /// The payload.
+    pub payload: Bytes,
+    /// The quality of service.
+    pub qos: QoS,
+    /// The RETAIN flag (MQTT 3.3.1.3).
+    pub retain: bool,
+    /// How long it is wanted: the Message Expiry Interval (MQTT 3.3.2.3.3), and how long a reply is awaited.
+    pub expiry: Duration,
+    /// Whether somebody shall reply: the hub adds Response Topic and Correlation Data (MQTT 4.10).
+    pub reply: bool,
+    /// The request that it belongs to: it leaves before that is answered, or not at all.
+    pub request: Option<RequestId>,
+}
+
+/// What a device is told of MQTT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BridgeOutput {
+    /// There is a connection with all its subscriptions, or there is none any more.
+    Link {
+        /// Whether there is.
+        up: bool,
+    },
+    /// A message arrived on one of its topics.
+    Message {
+        /// The topic name.
+        topic: String,
+        /// The payload.
+        payload: Bytes,
+        /// Whether the broker had it stored when the hub subscribed.
+        retained: bool,
+    },
+    /// What became of a publication: the one word about it.
+    Outcome {
+        /// The publication.
+        number: u64,
+        /// The reply's payload; empty where none was asked for, and the broker has the message.
+        result: Result<Bytes, PublishError>,
+    },
+    /// Whether the device may use its topics at all has changed.
+    Refused {
+        /// Why it may not, for people.
+        reason: Option<String>,
+    },
+}
+
+/// Why a publication came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// There is no connection, or it was lost.
+    Gone,
+    /// Too many messages of the device wait.
+    Busy,
+    /// The topic was not declared, is not allowed, or the broker does not take the message.
+    Refused,
+    /// The broker takes no message of this size.
+    TooLarge,
+    /// Its time was over, or its request was answered; or no reply came in time.
+    Late,
+}
+
+fn check(text: &str) -> Result<TopicFilter, &'static str> {
+    if text.starts_with('$') {
+        return Err("starts with `$`");
+    }
+    if text.chars().any(is_disallowed) {
+        return Err("contains a control character");
+    }
+    if text.len() > LONGEST_TOPIC {
+        return Err("is longer than 1,024 bytes");
+    }
+    TopicFilter::parse(text)
+}
+
+/// How many topics one device may declare.
+const MOST_TOPICS: usize = 64;
+/// How many bytes each may have.
+const LONGEST_TOPIC: usize = 1024;
+/// Messages of one device that wait for the broker, or for their replies.
+pub const BRIDGE_MESSAGES: usize = 16;
+/// How many bytes those may be.
+pub const BRIDGE_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(pairs: &[(&str, &str)]) -> DeclaredTopics {
+        let pairs: Vec<_> =
+            pairs.iter().map(|(use_, topic)| ((*use_).to_owned(), (*topic).to_owned())).collect();
+        DeclaredTopics::parse(&pairs).unwrap()
+    }
+
+    fn objections(
+        prefix: Option<&str>,
+        allow: &[&str],
+        devices: &[(&str, &DeclaredTopics)],
+    ) -> Vec<(String, String)> {
+        let prefix = prefix.map(|prefix| Prefix::parse(prefix).unwrap());
+        let allow: Vec<_> = allow.iter().map(|text| TopicFilter::parse(text).unwrap()).collect();
+        let topics = Templates::default();
+        let rules = TopicRules {
+            topics: &topics,
+            client_id: "hub",
+            allow: &allow,
+            prefix: prefix.as_ref(),
+        };
+        let found = rules.objections(devices.iter().copied());
+        found.into_iter().map(|(id, objection)| (id, objection.to_string())).collect()
+    }
+
+    #[test]
+    fn what_is_no_topic_is_refused() {
+        for (pair, error) in [
+            (
+                ("listen", "a"),
+                "`listen` is no use of a topic; `subscribe`, `publish` and `share` are",
+            ),
+            (("publish", ""), "the topic `` is empty"),
+            (("publish", "$SYS/a"), "the topic `$SYS/a` starts with `$`"),
+            (("subscribe", "a/#/b"), "the topic `a/#/b` `#` is not its last level"),
+        ] {
+            let pairs = [(pair.0.to_owned(), pair.1.to_owned())];
+            assert_eq!(DeclaredTopics::parse(&pairs), Err(error.to_owned()));
+        }
+        let many: Vec<_> = (0..65).map(|n| ("publish".to_owned(), format!("a/{n}"))).collect();
+        let error = DeclaredTopics::parse(&many).unwrap_err();
+        assert_eq!(error, "declares 65 topics, and 64 are the most");
+    }
+
+    #[test]
+    fn what_lies_outside_of_the_prefix_must_be_allowed() {
+        let lamp = declared(&[("subscribe", "z/lamp"), ("publish", "z/lamp/set")]);
+        let told = "its topic `z/lamp` is neither below the prefix `alice` nor allowed; add [bridges] \
+                    allow = [\"z/lamp\", \"z/lamp/set\"]";
+        let devices = [("lamp", &lamp)];
+        assert_eq!(objections(Some("alice"), &[], &devices), [("lamp".into(), told.into())]);
+        assert_eq!(objections(Some("alice"), &["z/lamp"], &devices).len(), 1);
+        assert_eq!(objections(Some("alice"), &["z/#"], &devices), []);
+        assert_eq!(objections(Some("z"), &[], &devices), []);
+        assert_eq!(objections(None, &[], &devices).len(), 1);
+        let wild = declared(&[("subscribe", "z/#")]);
+        assert_eq!(objections(None, &["z/+"], &[("lamp", &wild)]).len(), 1);
+    }
+
+    #[test]
+    fn the_hubs_own_topics_are_no_devices() {
+        let all = ["#"];
+        for topic in [
+            "a/cmnd/x/y",
+            "a/state/x/status",
+            "a/response/phone/will",
+            "a/hub/x/presence",
+            "a/hub/x/absence",
+            "a/event/x",
+            "a/#",
+            "+/cmnd/#",
+            "#",
+        ] {
+            for use_ in ["subscribe", "publish", "share"] {
+                let lamp = declared(&[(use_, topic)]);
+                let found = objections(Some("a"), &all, &[("lamp", &lamp)]);
+                assert!(found[0].1.contains("is one of the hub's own"), "{topic}: {found:?}");
+            }
+        }
+        // A Tasmota has topics like those of a hub that has no prefix.
+        let plug = declared(&[("publish", "cmnd/plug/POWER"), ("subscribe", "stat/plug/RESULT")]);
+        assert_eq!(objections(Some("a"), &all, &[("plug", &plug)]), []);
+        assert_eq!(objections(None, &all, &[("kitchen", &plug)]), []);
+        let told = "its topic `cmnd/plug/POWER` is one of the hub's own, by topics.request";
+        assert_eq!(objections(None, &all, &[("plug", &plug)]), [("plug".into(), told.into())]);
+    }
+
+    #[test]
+    fn of_two_devices_on_one_publish_topic_neither_may_use_it_unless_both_share_it() {
+        let alone = declared(&[("publish", "z/lamp/set"), ("subscribe", "z/lamp")]);
+        let shared = declared(&[("share", "z/lamp/set"), ("subscribe", "z/lamp")]);
+        let names = |one: &DeclaredTopics, other: &DeclaredTopics| {
+            let found = objections(None, &["z/#"], &[("one", one), ("other", other)]);
+            found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&alone, &alone), ["one", "other"]);
+        assert_eq!(names(&alone, &shared), ["one", "other"]);
+        assert_eq!(names(&shared, &shared), [""; 0]);
+        let listens = declared(&[("subscribe", "z/+")]);
+        assert_eq!(names(&alone, &listens), [""; 0]);
+    }
+}

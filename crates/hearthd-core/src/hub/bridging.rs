@@ -1,0 +1,606 @@
+//! What devices say over MQTT themselves: never before an answer to a requester, never outside of what is declared and
+//! allowed, and never once nobody waits for it any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{Hub, Inbound, Phase};
+use crate::{
+    BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Delivery, Message,
+    Notice, Now, Output, Publication, PublishError, PublishId, QoS, RequestId, Subscriber,
+    Subscription, TopicRules,
+    expiry::whole_seconds,
+    topic::{TopicFilter, check_name},
+};
+
+/// All that devices have under way.
+#[derive(Debug, Default)]
+pub(super) struct Bridge {
+    devices: BTreeMap<Arc<str>, Bridged>,
+    /// Who listens to a topic, by filter; those without a wildcard, and the others.
+    names: BTreeMap<String, Vec<Arc<str>>>,
+    patterns: Vec<(TopicFilter, Arc<str>)>,
+    in_flight: BTreeMap<PublishId, Sent>,
+    /// The replies that are awaited, by Correlation Data.
+    replies: BTreeMap<[u8; CORRELATION], Awaited>,
+    /// The device that has published last: the others come first.
+    last: Option<Arc<str>>,
+    /// The filters over which connections have ended, and how often.
+    suspected: BTreeMap<String, u32>,
+}
+
+/// One device that uses topics.
+#[derive(Debug, Default)]
+struct Bridged {
+    /// Why it may not, by the rules.
+    objection: Option<String>,
+    /// The filters that the broker does not grant, and why.
+    refused: BTreeMap<String, String>,
+    /// What the device was last told of that.
+    told: Option<String>,
+    link: Link,
+    waiting: VecDeque<Waiting>,
+}
+
+/// What a device knows of the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Link {
+    /// There is no instance that could.
+    #[default]
+    Unwanted,
+    /// It waits for a connection.
+    Wanted,
+    /// The broker is asked for its filters.
+    Asked,
+    /// It was told that there is one.
+    Up,
+}
+
+/// A message that has not left.
+#[derive(Debug)]
+struct Waiting {
+    publication: Publication,
+    /// When it need not leave any more.
+    until: Duration,
+    size: usize,
+}
+
+/// A message that the broker has not acknowledged.
+#[derive(Debug)]
+struct Sent {
+    device: Arc<str>,
+    number: u64,
+    topic: String,
+    /// Only the reply is an outcome.
+    reply: bool,
+    qos: QoS,
+    at: Duration,
+    size: usize,
+}
+
+/// A reply that has not come.
+#[derive(Debug)]
+struct Awaited {
+    device: Arc<str>,
+    number: u64,
+    request: Option<RequestId>,
+    until: Duration,
+    size: usize,
+}
+
+impl Bridge {
+    fn output(device: &Arc<str>, output: BridgeOutput) -> Output {
+        Output::Bridge { device: device.clone(), output }
+    }
+
+    fn outcome(device: &Arc<str>, number: u64, result: Result<Bytes, PublishError>) -> Output {
+        Self::output(device, BridgeOutput::Outcome { number, result })
+    }
+
+    /// Returns how much a device has under way: messages and bytes.
+    fn load(&self, device: &str) -> (usize, usize) {
+        let bridged = self.devices.get(device).map(|bridged| &bridged.waiting);
+        let waiting = bridged.into_iter().flatten().map(|waiting| waiting.size);
+        // One with a reply is counted until that has come.
+        let sent = self.in_flight.values().filter(|sent| !sent.reply && *sent.device == *device);
+        let awaited = self.replies.values().filter(|awaited| *awaited.device == *device);
+        let sizes = waiting.chain(sent.map(|sent| sent.size)).chain(awaited.map(|next| next.size));
+        sizes.fold((0, 0), |(messages, bytes), size| (messages + 1, bytes + size))
+    }
+
+    /// Returns when the oldest message was sent that has no PUBACK yet, and its topic.
+    pub(super) fn oldest_unanswered(&self) -> Option<(Duration, &str)> {
+        let unanswered = self.in_flight.values().filter(|sent| sent.qos == QoS::AtLeastOnce);
+        unanswered.map(|sent| (sent.at, sent.topic.as_str())).min()
+    }
+
+    /// Returns how many messages have no PUBACK yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.in_flight.values().filter(|sent| sent.qos == QoS::AtLeastOnce).count()
+    }
+
+    /// Returns when something is over: a message that waits, or the wait for a reply.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let waiting = self.devices.values().flat_map(|bridged| &bridged.waiting);
+        let awaited = self.replies.values().map(|awaited| awaited.until);
+        waiting.map(|waiting| waiting.until).chain(awaited).min()
+    }
+
+    /// Returns the devices that listen to a topic.
+    fn listeners(&self, topic: &str) -> BTreeSet<Arc<str>> {
+        let exact = self.names.get(topic).into_iter().flatten();
+        let patterns = self.patterns.iter().filter(|(filter, _)| filter.matches(topic));
+        exact.chain(patterns.map(|(_, device)| device)).cloned().collect()
+    }
+
+    /// Takes the next message to send: of each device in turn.
+    fn next(&mut self) -> Option<(Arc<str>, Waiting)> {
+        let has = |(_, bridged): &(&Arc<str>, &Bridged)| !bridged.waiting.is_empty();
+        let is_later = |(id, _): &(&Arc<str>, &Bridged)| self.last.as_ref() < Some(*id);
+        let device = self.devices.iter().filter(has).find(is_later);
+        let device = device.or_else(|| self.devices.iter().find(has))?.0.clone();
+        let waiting = self.devices.get_mut(&device)?.waiting.pop_front()?;
+        self.last = Some(device.clone());
+        Some((device, waiting))
+    }
+
+    fn listen(&mut self, device: &Arc<str>, topics: &DeclaredTopics) {
+        for filter in &topics.subscribe {
+            if filter.has_wildcard() {
+                self.patterns.push((filter.clone(), device.clone()));
+            } else {
+                self.names.entry(filter.as_str().to_owned()).or_default().push(device.clone());
+            }
+        }
+    }
+}
+
+impl Hub {
+    pub(super) fn on_bridge(&mut self, now: Now, device: &str, input: BridgeInput) {
+        let Some((device, bridged)) = self.bridge.devices.get_key_value(device) else {
+            if let BridgeInput::Publish(publication) = input {
+                let refused =
+                    Bridge::outcome(&device.into(), publication.number, Err(PublishError::Refused));
+                self.outputs.push_back(refused);
+            }
+            return;
+        };
+        let device = device.clone();
+        match input {
+            BridgeInput::Begun => {
+                if let Some(reason) = bridged.told.clone() {
+                    let told = BridgeOutput::Refused { reason: Some(reason) };
+                    self.outputs.push_back(Bridge::output(&device, told));
+                }
+                // What the one before has under way is none of this one's business.
+                self.bridge.replies.retain(|_, awaited| awaited.device != device);
+                if let Some(bridged) = self.bridge.devices.get_mut(&device) {
+                    bridged.waiting.clear();
+                    bridged.link = Link::Wanted;
+                }
+                self.join_bridges(now);
+            }
+            BridgeInput::Publish(publication) => {
+                let number = publication.number;
+                if let Err(error) = self.take_publication(now, &device, publication) {
+                    self.outputs.push_back(Bridge::outcome(&device, number, Err(error)));
+                }
+            }
+        }
+    }
+
+    fn take_publication(
+        &mut self,
+        now: Now,
+        device: &Arc<str>,
+        publication: Publication,
+    ) -> Result<(), PublishError> {
+        let bridged = self.bridge.devices.get(device).ok_or(PublishError::Refused)?;
+        let policy = self.config.devices.get(&**device).ok_or(PublishError::Refused)?;
+        let declared =
+            check_name(&publication.topic).is_ok() && policy.topics.may_publish(&publication.topic);
+        if !declared || bridged.objection.is_some() {
+            return Err(PublishError::Refused);
+        }
+        let Phase::Online(connection) = &self.phase else { return Err(PublishError::Gone) };
+        if bridged.link != Link::Up || self.stopping.is_some() {
+            return Err(PublishError::Gone);
+        }
+        let mut until = now.monotonic + publication.expiry.min(LONGEST_EXPIRY);
+        if let Some(request) = publication.request {
+            until = until.min(self.requests.awaited_until(request).ok_or(PublishError::Late)?);
+        }
+        if until <= now.monotonic {
+            return Err(PublishError::Late);
+        }
+        let size = publication.topic.len() + publication.payload.len() + OVERHEAD;
+        let (messages, bytes) = self.bridge.load(device);
+        if messages >= BRIDGE_MESSAGES || (messages > 0 && bytes + size > BRIDGE_BYTES) {
+            return Err(PublishError::Busy);
+        }
+        let response_topic = self.reply_topic();
+        if size + response_topic.len() > connection.window.maximum_packet_size().min(BRIDGE_BYTES) {
+            return Err(PublishError::TooLarge);
+        }
+        if let Some(bridged) = self.bridge.devices.get_mut(device) {
+            bridged.waiting.push_back(Waiting { publication, until, size });
+        }
+        Ok(())
+    }
+
+    /// Hands over what devices have to say, where nothing of the hub's own waits.
+    pub(super) fn pump_bridges(&mut self, now: Now) {
+        let Phase::Online(connection) = &self.phase else { return };
+        let window = connection.window;
+        while !self.outbox.wants_window() {
+            let in_flight = self.bridge.in_flight.len();
+            let most = if self.denied.is_careful { 1 } else { window.of_devices().max(1) };
+            let others = if self.denied.is_careful { self.outbox.unanswered() } else { 0 };
+            if in_flight + others >= most {
+                break;
+            }
+            let Some((device, waiting)) = self.bridge.next() else { break };
+            let Waiting { publication, until, size } = waiting;
+            let number = publication.number;
+            let is_over = until <= now.monotonic;
+            if is_over || self.denied.aside.is_aside(&publication.topic, now.monotonic) {
+                let error = if is_over { PublishError::Late } else { PublishError::Refused };
+                self.outputs.push_back(Bridge::outcome(&device, number, Err(error)));
+                continue;
+            }
+            let mut message = Message {
+                topic: publication.topic,
+                payload: publication.payload,
+                qos: publication.qos,
+                retain: publication.retain,
+                expiry: Some(whole_seconds(until - now.monotonic)),
+                ..Message::default()
+            };
+            window.limit(&mut message);
+            if window.of_devices() == 0 {
+                // The broker takes one message at a time: an answer would have to wait for this one's PUBACK.
+                message.qos = QoS::AtMostOnce;
+            }
+            if publication.reply {
+                let correlation: [u8; CORRELATION] = (self.entropy.0)();
+                message.response_topic = Some(self.reply_topic());
+                message.correlation_data = Some(Bytes::copy_from_slice(&correlation));
+                let request = publication.request;
+                let awaited = Awaited { device: device.clone(), number, request, until, size };
+                self.bridge.replies.insert(correlation, awaited);
+            }
+            let id = self.outbox.new_id();
+            let sent = Sent {
+                device,
+                number,
+                topic: message.topic.clone(),
+                reply: publication.reply,
+                qos: message.qos,
+                at: now.monotonic,
+                size,
+            };
+            self.bridge.in_flight.insert(id, sent);
+            self.outputs.push_back(Output::Publish { id, message });
+        }
+    }
+
+    /// Takes PUBACK for a device's message; returns whether it was one.
+    pub(super) fn on_bridge_published(&mut self, id: PublishId, reason_code: u8) -> bool {
+        let Some(sent) = self.bridge.in_flight.remove(&id) else { return false };
+        self.acquit(&sent.topic);
+        let refused = reason_code >= REFUSED;
+        if refused {
+            let number = sent.number;
+            let of_it =
+                |awaited: &Awaited| awaited.device == sent.device && awaited.number == number;
+            self.bridge.replies.retain(|_, awaited| !of_it(awaited));
+            self.notice(Notice::PublishRefused { topic: sent.topic, reason_code });
+        }
+        if refused || !sent.reply {
+            let result = if refused { Err(PublishError::Refused) } else { Ok(Bytes::new()) };
+            if self.bridge.devices.contains_key(&sent.device) {
+                self.outputs.push_back(Bridge::outcome(&sent.device, sent.number, result));
+            }
+        }
+        true
+    }
+
+    /// Takes a message that came for devices, past whatever of the hub's own waits; returns it where it is for none.
+    pub(super) fn take_bridged(
+        &mut self,
+        message: Message,
+        delivery: Option<Delivery>,
+    ) -> Option<(Message, Option<Delivery>)> {
+        let is_reply = !self.bridge.replies.is_empty() && message.topic == self.reply_topic();
+        let listeners =
+            if is_reply { BTreeSet::new() } else { self.bridge.listeners(&message.topic) };
+        if !is_reply && listeners.is_empty() {
+            return Some((message, delivery));
+        }
+        if let Some(delivery) = delivery {
+            if self.has_left || self.deliveries.len() >= self.most_held() {
+                // It comes again on another connection, behind those that were left before it.
+                self.has_left = true;
+                return None;
+            }
+            self.deliveries.push_back(Inbound::new(delivery.id));
+            self.acknowledge(delivery.id);
+        }
+        if is_reply {
+            self.take_reply(&message);
+        }
+        for device in listeners {
+            let link = self.bridge.devices.get(&device).map(|bridged| bridged.link);
+            if matches!(link, Some(Link::Up | Link::Asked)) {
+                let output = BridgeOutput::Message {
+                    topic: message.topic.clone(),
+                    payload: message.payload.clone(),
+                    retained: message.retain,
+                };
+                self.outputs.push_back(Bridge::output(&device, output));
+            }
+        }
+        None
+    }
+
+    fn take_reply(&mut self, message: &Message) {
+        let correlation = message.correlation_data.as_deref();
+        let correlation = correlation.and_then(|data| <[u8; CORRELATION]>::try_from(data).ok());
+        let awaited = correlation.and_then(|data| self.bridge.replies.remove(&data));
+        if let Some(Awaited { device, number, .. }) = awaited {
+            let reply = Ok(message.payload.clone());
+            self.outputs.push_back(Bridge::outcome(&device, number, reply));
+        }
+    }
+
+    /// A request has its answer: what belongs to it need not leave any more, and no reply is awaited.
+    pub(super) fn end_publications_of(&mut self, request: RequestId) {
+        self.end_publications(PublishError::Late, |of, _| of == Some(request));
+    }
+
+    /// Gives up what has waited for too long.
+    pub(super) fn give_up_publications(&mut self, now: Now) {
+        if self.bridge.due().is_some_and(|due| due <= now.monotonic) {
+            self.end_publications(PublishError::Late, |_, until| until <= now.monotonic);
+        }
+    }
+
+    fn end_publications(
+        &mut self,
+        error: PublishError,
+        ends: impl Fn(Option<RequestId>, Duration) -> bool,
+    ) {
+        let Self { bridge, outputs, .. } = self;
+        for (device, bridged) in &mut bridge.devices {
+            bridged.waiting.retain(|waiting| {
+                let Publication { number, request, .. } = waiting.publication;
+                let over = ends(request, waiting.until);
+                if over {
+                    outputs.push_back(Bridge::outcome(device, number, Err(error)));
+                }
+                !over
+            });
+        }
+        bridge.replies.retain(|_, awaited| {
+            let over = ends(awaited.request, awaited.until);
+            if over {
+                outputs.push_back(Bridge::outcome(&awaited.device, awaited.number, Err(error)));
+            }
+            !over
+        });
+    }
+
+    /// The connection is gone: what devices had under way has come to nothing, and they are told.
+    pub(super) fn disconnect_bridges(&mut self) {
+        self.end_publications(PublishError::Gone, |_, _| true);
+        for (_, sent) in std::mem::take(&mut self.bridge.in_flight) {
+            // One with a reply has had its outcome above.
+            if !sent.reply && self.bridge.devices.contains_key(&sent.device) {
+                let gone = Bridge::outcome(&sent.device, sent.number, Err(PublishError::Gone));
+                self.outputs.push_back(gone);
+            }
+        }
+        for (device, bridged) in &mut self.bridge.devices {
+            if bridged.link == Link::Up {
+                let down = BridgeOutput::Link { up: false };
+                self.outputs.push_back(Bridge::output(device, down));
+            }
+            if bridged.link != Link::Unwanted {
+                bridged.link = Link::Wanted;
+            }
+        }
+    }
+
+    /// A connection has ended while the broker had not answered a SUBSCRIBE with these filters of devices.
+    pub(super) fn suspect_filters(&mut self, filters: &[String]) {
+        let [filter] = filters else { return };
+        let times = self.bridge.suspected.entry(filter.clone()).or_default();
+        *times += 1;
+        if *times >= SUSPICIONS {
+            let reason = format!("the broker ends the connection over its topic `{filter}`");
+            self.refuse_filter(filter, &reason);
+        }
+    }
+
+    /// Decides anew which devices may use their topics, once devices, rules or prefix have changed.
+    pub(super) fn judge_bridges(&mut self) {
+        let known = self.wills.known_prefix().map(|known| known.prefix.clone());
+        let devices = &self.config.devices;
+        let rules = TopicRules {
+            topics: &self.config.topics,
+            client_id: &self.config.client_id,
+            allow: &self.config.allow_bridges,
+            prefix: known.as_ref().and_then(Option::as_ref),
+        };
+        let declared = devices.iter().map(|(id, policy)| (id.as_str(), &policy.topics));
+        // Before the first connection nobody knows what lies below the prefix.
+        let mut objections = match &known {
+            Some(_) => rules.objections(declared),
+            None => BTreeMap::new(),
+        };
+        let uses = |id: &str| devices.get(id).is_some_and(|policy| !policy.topics.is_empty());
+        self.bridge.devices.retain(|id, _| uses(id));
+        for id in devices.keys().filter(|id| uses(id)) {
+            if !self.bridge.devices.contains_key(id.as_str()) {
+                self.bridge.devices.insert(id.as_str().into(), Bridged::default());
+            }
+        }
+        (self.bridge.names, self.bridge.patterns) = (BTreeMap::new(), Vec::new());
+        let ids: Vec<Arc<str>> = self.bridge.devices.keys().cloned().collect();
+        for id in ids {
+            let Some(policy) = self.config.devices.get(&*id) else { continue };
+            let objection = objections.remove(&*id).map(|objection| objection.to_string());
+            if objection.is_none() {
+                self.bridge.listen(&id, &policy.topics);
+            }
+            let filters = &policy.topics.subscribe;
+            let Some(bridged) = self.bridge.devices.get_mut(&id) else { continue };
+            bridged.refused.retain(|refused, _| filters.iter().any(|own| own.as_str() == refused));
+            if objection.is_some() && matches!(bridged.link, Link::Up | Link::Asked) {
+                if bridged.link == Link::Up {
+                    let down = BridgeOutput::Link { up: false };
+                    self.outputs.push_back(Bridge::output(&id, down));
+                }
+                bridged.link = Link::Wanted;
+                for waiting in bridged.waiting.drain(..) {
+                    let number = waiting.publication.number;
+                    let refused = Bridge::outcome(&id, number, Err(PublishError::Refused));
+                    self.outputs.push_back(refused);
+                }
+            }
+            bridged.objection = objection;
+            self.tell_refusal(&id);
+        }
+    }
+
+    /// Tells a device whether it may use its topics, where that has changed.
+    fn tell_refusal(&mut self, device: &Arc<str>) {
+        let Some(bridged) = self.bridge.devices.get_mut(device) else { return };
+        let reason =
+            bridged.objection.as_ref().or_else(|| bridged.refused.values().next()).cloned();
+        if bridged.told != reason {
+            bridged.told.clone_from(&reason);
+            self.outputs.push_back(Bridge::output(device, BridgeOutput::Refused { reason }));
+        }
+    }
+
+    /// Returns the filters that the session shall have for devices.
+    pub(super) fn bridge_filters(&self) -> BTreeSet<&str> {
+        let fit = self.bridge.devices.iter().filter(|(_, bridged)| bridged.objection.is_none());
+        let policies = fit.filter_map(|(id, _)| self.config.devices.get(&**id));
+        policies.flat_map(|policy| &policy.topics.subscribe).map(TopicFilter::as_str).collect()
+    }
+
+    /// Asks the broker for the filters of each device that waits for a connection.
+    pub(super) fn join_bridges(&mut self, now: Now) {
+        if !matches!(self.phase, Phase::Online(_)) || self.stopping.is_some() {
+            return;
+        }
+        let mut wanted = Vec::new();
+        let Bridge { devices, suspected, .. } = &mut self.bridge;
+        for (id, bridged) in devices {
+            if bridged.link != Link::Wanted || bridged.objection.is_some() {
+                continue;
+            }
+            bridged.link = Link::Asked;
+            let topics = self.config.devices.get(&**id).map(|policy| &policy.topics.subscribe);
+            for filter in topics.into_iter().flatten() {
+                let filter = filter.as_str().to_owned();
+                if suspected.get(&filter).is_some_and(|times| *times >= SUSPICIONS) {
+                    continue;
+                }
+                let subscriber = Subscriber::Device;
+                wanted.push(Subscription { filter, retained: true, no_local: true, subscriber });
+            }
+        }
+        self.filters.ask(wanted);
+        self.send_filters(now);
+        self.raise_links();
+    }
+
+    /// Tells the devices whose filters are all granted that there is a connection.
+    pub(super) fn raise_links(&mut self) {
+        for (id, bridged) in &mut self.bridge.devices {
+            if bridged.link != Link::Asked || !bridged.refused.is_empty() {
+                continue;
+            }
+            let filters = self.config.devices.get(&**id).map(|policy| &policy.topics.subscribe);
+            let is_asked = |filter: &TopicFilter| self.filters.asks_for(filter.as_str());
+            if !filters.into_iter().flatten().any(is_asked) {
+                bridged.link = Link::Up;
+                self.outputs.push_back(Bridge::output(id, BridgeOutput::Link { up: true }));
+            }
+        }
+    }
+
+    /// The broker has granted a filter.
+    pub(super) fn grant_filter(&mut self, filter: &str) {
+        self.bridge.suspected.remove(filter);
+        let refused = self.bridge.devices.iter_mut();
+        let lifted = refused.filter_map(|(id, bridged)| {
+            bridged.refused.remove(filter).is_some().then(|| id.clone())
+        });
+        for device in lifted.collect::<Vec<_>>() {
+            self.tell_refusal(&device);
+        }
+    }
+
+    /// The broker does not grant a filter: the devices that need it are of no use.
+    pub(super) fn refuse_filter(&mut self, filter: &str, reason: &str) {
+        for device in self.listeners_by_filter(filter) {
+            if let Some(bridged) = self.bridge.devices.get_mut(&device) {
+                bridged.refused.insert(filter.to_owned(), reason.to_owned());
+                if bridged.link == Link::Up {
+                    bridged.link = Link::Asked;
+                    let down = BridgeOutput::Link { up: false };
+                    self.outputs.push_back(Bridge::output(&device, down));
+                }
+            }
+            self.tell_refusal(&device);
+        }
+    }
+
+    fn listeners_by_filter(&self, filter: &str) -> Vec<Arc<str>> {
+        let listens = |id: &&Arc<str>| {
+            let policy = self.config.devices.get(&***id);
+            policy.is_some_and(|p| p.topics.subscribe.iter().any(|own| own.as_str() == filter))
+        };
+        self.bridge.devices.keys().filter(listens).cloned().collect()
+    }
+
+    /// Forgets over which filters connections have ended: whoever loads the configuration anew may have mended that.
+    pub(super) fn forgive_filters(&mut self) {
+        let suspected = std::mem::take(&mut self.bridge.suspected);
+        for bridged in self.bridge.devices.values_mut() {
+            let before = bridged.refused.len();
+            bridged.refused.retain(|filter, _| !suspected.contains_key(filter));
+            if bridged.refused.len() < before && bridged.link == Link::Asked {
+                bridged.link = Link::Wanted;
+            }
+        }
+        for device in self.bridge.devices.keys().cloned().collect::<Vec<_>>() {
+            self.tell_refusal(&device);
+        }
+    }
+
+    /// Where replies to devices go.
+    fn reply_topic(&self) -> String {
+        self.own_response_topic(self.prefix(), "reply")
+    }
+}
+
+/// Reason codes from here on are failures (MQTT 2.4).
+const REFUSED: u8 = 0x80;
+/// Bytes of Correlation Data: some devices end the connection over more.
+const CORRELATION: usize = 16;
+/// How long a message of a device is wanted at most.
+const LONGEST_EXPIRY: Duration = Duration::from_secs(600);
+/// What a PUBLISH packet has beside topic, payload and Response Topic, at most.
+const OVERHEAD: usize = 64;
+/// How many connections may end over a filter, alone in its SUBSCRIBE, before it is not asked for any more.
+const SUSPICIONS: u32 = 2;
