@@ -147,6 +147,8 @@ impl Message {
 pub struct Publication {
     /// Identifies the publication in [`Event::Reply`] and [`Event::NotPublished`].
     pub token: Token,
+    /// The command that it is for, if it is for one.
+    pub command: Option<CommandId>,
     /// The topic name.
     pub topic: String,
     /// The payload.

@@ -19,7 +19,7 @@ const SATURATION: f64 = 8.0;
 impl Color {
     /// Makes a color from red, green and blue of 0 to 255. Black becomes white, because brightness is a separate
     /// property.
-    pub(crate) fn from_rgb([red, green, blue]: [f64; 3]) -> Self {
+    pub fn from_rgb([red, green, blue]: [f64; 3]) -> Self {
         let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));
         let span = most - least;
         if span <= 0.0 {
@@ -36,7 +36,7 @@ impl Color {
     }
 
     /// Returns red, green and blue of 0 to 255, the greatest of them 255.
-    pub(crate) fn to_rgb(self) -> [u8; 3] {
+    pub fn to_rgb(self) -> [u8; 3] {
         [5.0, 3.0, 1.0].map(|n: f64| {
             let k = (n + self.hue / 60.0).rem_euclid(6.0);
             let part = 1.0 - self.saturation / 100.0 * k.min(4.0 - k).clamp(0.0, 1.0);

@@ -43,6 +43,8 @@
  *     Time is host->now_ms (CLOCK_MONOTONIC, the same in every process until reboot). wake() queues one on_wake (coalesced).
  *  C3 publish() reports a property's state as canonical text (or JSON where it is JSON). A value that describe()
  *     does not allow gets HEARTH_ERR_INVALID and is not published.
+ *  C4 HEARTH_ERR_INDETERMINATE says that nobody can tell whether the changes are, or will yet be, applied: the answer
+ *     is a 409 with the reason `indeterminate`.
  * DESCRIBE
  *  D1 describe(config) puts (property name, JSON declaration) pairs, and is pure like check_config. A declaration is
  *     {"type": "switch"|"integer"|"number"|"enum"|"text"|"json", "access": "r"|"rw"|"w", "title": .., "unit": ..,
@@ -86,7 +88,7 @@ extern "C" {
 
 enum { HEARTH_OK = 0, HEARTH_PENDING = 1, HEARTH_ERR_FAILED = -1, HEARTH_ERR_INVALID = -2, HEARTH_ERR_UNSUPPORTED = -3,
        HEARTH_ERR_BUSY = -4, HEARTH_ERR_GONE = -5, HEARTH_ERR_TOO_LARGE = -6, HEARTH_ERR_PANIC = -7,
-       HEARTH_ERR_UNREACHABLE = -8 /* 1.1; to an older host any failure */ };
+       HEARTH_ERR_UNREACHABLE = -8, HEARTH_ERR_INDETERMINATE = -9 /* both 1.1; to an older host any failure */ };
 enum { HEARTH_LOG_ERROR = 1, HEARTH_LOG_WARN, HEARTH_LOG_INFO, HEARTH_LOG_DEBUG, HEARTH_LOG_TRACE };
 #define HEARTH_FLAG_PANIC_ABORT   1u
 #define HEARTH_COMMAND_SET        1u

@@ -38,6 +38,8 @@ pub const ERR_TOO_LARGE: i32 = -6;
 pub const ERR_PANIC: i32 = -7;
 /// The device cannot reach what it stands for (R1); since 1.1.
 pub const ERR_UNREACHABLE: i32 = -8;
+/// Nobody can tell whether the changes are, or will be, applied (C4); since 1.1.
+pub const ERR_INDETERMINATE: i32 = -9;
 
 /// Log levels of [`Host::log`].
 pub const LOG_ERROR: i32 = 1;

@@ -148,6 +148,11 @@ impl Failure {
         Self { kind: FailureKind::Unreachable, message: message.into() }
     }
 
+    /// Says that nobody can tell whether the changes are, or will yet be, applied (status 409, reason `indeterminate`).
+    pub fn indeterminate(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Indeterminate, message: message.into() }
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> FailureKind {
         self.kind
@@ -184,6 +189,8 @@ pub enum FailureKind {
     Busy,
     /// The device cannot reach what it stands for.
     Unreachable,
+    /// Nobody can tell what became of the changes.
+    Indeterminate,
 }
 
 /// One thing wrong with a configuration.

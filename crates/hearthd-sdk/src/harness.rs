@@ -444,6 +444,7 @@ impl Script for Hub {
                     abi::ERR_INVALID => Reply::Failed(Failure::invalid(payload)),
                     abi::ERR_BUSY => Reply::Failed(Failure::busy(payload)),
                     abi::ERR_UNREACHABLE => Reply::Failed(Failure::unreachable(payload)),
+                    abi::ERR_INDETERMINATE => Reply::Failed(Failure::indeterminate(payload)),
                     _ => Reply::Failed(Failure::failed(payload)),
                 };
                 abi::OK

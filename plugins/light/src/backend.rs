@@ -25,10 +25,10 @@ pub(crate) enum Curve {
 impl Backend {
     /// Makes the lamp show a state, at a level between 0 and 1 that may be on the way to that state's own.
     pub(crate) fn show(&mut self, state: &State, level: f64) -> Result<(), DriveError> {
-        let State { on, brightness, color_temperature, .. } = state;
+        let State { on, brightness, color_temperature, color, .. } = state;
         match self {
             Self::Simulated => {
-                tracing::debug!(on, brightness, color_temperature, level, "lamp");
+                tracing::debug!(on, brightness, color_temperature, %color, level, "lamp");
                 Ok(())
             }
             Self::Output(output, curve) => {
@@ -39,6 +39,7 @@ impl Backend {
                     ("power", if *on { "on" } else { "off" }.to_owned()),
                     ("brightness", brightness.to_string()),
                     ("color_temperature", color_temperature.to_string()),
+                    ("color", color.to_string()),
                 ];
                 command.run(&values).map_err(DriveError::from)
             }

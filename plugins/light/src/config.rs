@@ -1,5 +1,6 @@
 //! The `config` table of a light.
 
+use hearthd_confirm::{Esphome, Property, Shelly, Tasmota, Topics, Wled, Zigbee2Mqtt};
 use hearthd_hardware::Root;
 use hearthd_output::{Gpio, Led, Output, OutputCommand, Pwm, Wiring};
 use hearthd_sdk::Problems;
@@ -16,6 +17,12 @@ pub struct Config {
     led: Option<Led>,
     pwm: Option<Pwm>,
     command: Option<OutputCommand>,
+    zigbee2mqtt: Option<Zigbee2Mqtt>,
+    tasmota: Option<Tasmota>,
+    shelly: Option<Shelly>,
+    esphome: Option<Esphome>,
+    wled: Option<Wled>,
+    topics: Option<Topics>,
     /// The folder that `/sys`, `/dev` and `/proc` are looked up in.
     pub(crate) root: Root,
     /// Whether the light can be dimmed.
@@ -24,7 +31,10 @@ pub struct Config {
     curve: Option<Curve>,
     /// The color temperatures that the light can take, if it can take any.
     pub(crate) color_temperature: Option<Kelvin>,
-    pub(crate) power_on: PowerOn,
+    /// Whether the light has colors.
+    pub(crate) color: bool,
+    /// `restore` where it is not given; of no use to an MQTT device.
+    pub(crate) power_on: Option<PowerOn>,
     pub(crate) after_absence: AfterAbsence,
 }
 
@@ -38,6 +48,12 @@ enum BackendName {
     Led,
     Pwm,
     Command,
+    Zigbee2mqtt,
+    Tasmota,
+    Shelly,
+    Esphome,
+    Wled,
+    Topics,
 }
 
 /// A range of color temperatures in kelvin.
@@ -46,6 +62,12 @@ enum BackendName {
 pub(crate) struct Kelvin {
     pub(crate) min: u16,
     pub(crate) max: u16,
+}
+
+impl Kelvin {
+    pub(crate) fn contains(self, kelvin: u16) -> bool {
+        (self.min..=self.max).contains(&kelvin)
+    }
 }
 
 /// What the light does once the machine was without power; a daemon that starts anew leaves the light as it was.
@@ -80,6 +102,12 @@ impl BackendName {
             Self::Led => "led",
             Self::Pwm => "pwm",
             Self::Command => "command",
+            Self::Zigbee2mqtt => "zigbee2mqtt",
+            Self::Tasmota => "tasmota",
+            Self::Shelly => "shelly",
+            Self::Esphome => "esphome",
+            Self::Wled => "wled",
+            Self::Topics => "topics",
         }
     }
 }
@@ -94,26 +122,24 @@ impl Config {
         }
         self.check_tables(problems);
         let backend = self.backend.as_str();
-        match self.backend {
-            BackendName::Simulated | BackendName::Command => {}
-            BackendName::Gpio if self.brightness => {
-                problems.add("brightness", "a GPIO line is on or off; pwm and led can dim");
-            }
-            BackendName::Gpio | BackendName::Led | BackendName::Pwm => {}
+        if self.backend == BackendName::Gpio && self.brightness {
+            problems.add("brightness", "a GPIO line is on or off; pwm and led can dim");
         }
         let one_channel =
             matches!(self.backend, BackendName::Gpio | BackendName::Led | BackendName::Pwm);
-        if one_channel && self.color_temperature.is_some() {
-            problems
-                .add("color_temperature", format!("{backend} has one color; command can do it"));
+        let colors =
+            [("color_temperature", self.color_temperature.is_some()), ("color", self.color)];
+        for (key, _) in colors.into_iter().filter(|(_, given)| *given && one_channel) {
+            problems.add(key, format!("{backend} has one color; command can do it"));
         }
+        self.check_remote(problems);
         if self.curve.is_some() && !matches!(self.backend, BackendName::Led | BackendName::Pwm) {
             problems.add("curve", format!("not used by backend = \"{backend}\""));
         }
         let found = match (self.wiring(), &self.command) {
             (Some(wiring), _) => wiring.problems(),
             (None, Some(command)) => {
-                command.problems(&["power", "brightness", "color_temperature"])
+                command.problems(&["power", "brightness", "color_temperature", "color"])
             }
             (None, None) => Vec::new(),
         };
@@ -129,6 +155,12 @@ impl Config {
             (BackendName::Led, self.led.is_some()),
             (BackendName::Pwm, self.pwm.is_some()),
             (BackendName::Command, self.command.is_some()),
+            (BackendName::Zigbee2mqtt, self.zigbee2mqtt.is_some()),
+            (BackendName::Tasmota, self.tasmota.is_some()),
+            (BackendName::Shelly, self.shelly.is_some()),
+            (BackendName::Esphome, self.esphome.is_some()),
+            (BackendName::Wled, self.wled.is_some()),
+            (BackendName::Topics, self.topics.is_some()),
         ];
         for (name, given) in tables {
             let (table, backend) = (name.as_str(), self.backend.as_str());
@@ -140,29 +172,77 @@ impl Config {
         }
     }
 
+    /// Checks the table of an MQTT device, and what the light shall have against what the device can have.
+    fn check_remote(&self, problems: &mut Problems) {
+        let Some(backend) = self.remote() else { return };
+        for (place, message) in backend.problems() {
+            problems.add(place, message);
+        }
+        let name = self.backend.as_str();
+        let wanted = [
+            ("backend", Property::Power, true),
+            ("brightness", Property::Brightness, self.brightness),
+            ("color_temperature", Property::ColorTemperature, self.color_temperature.is_some()),
+            ("color", Property::Color, self.color),
+        ];
+        for (key, property, _) in wanted.into_iter().filter(|(_, _, wanted)| *wanted) {
+            if !backend.has(property) {
+                let what = property.as_str();
+                problems.add(key, format!("the {name} device of this table has no {what}"));
+            }
+        }
+        if self.power_on.is_some() {
+            problems
+                .add("power_on", format!("not used by backend = \"{name}\": the device decides"));
+        }
+    }
+
+    /// Returns the MQTT device that the backend names, if it is one.
+    pub(crate) fn remote(&self) -> Option<hearthd_confirm::Backend> {
+        use hearthd_confirm::Backend;
+        match self.backend {
+            BackendName::Simulated
+            | BackendName::Gpio
+            | BackendName::Led
+            | BackendName::Pwm
+            | BackendName::Command => None,
+            BackendName::Zigbee2mqtt => self.zigbee2mqtt.clone().map(Backend::Zigbee2Mqtt),
+            BackendName::Tasmota => self.tasmota.clone().map(Backend::Tasmota),
+            BackendName::Shelly => self.shelly.clone().map(Backend::Shelly),
+            BackendName::Esphome => self.esphome.clone().map(Backend::Esphome),
+            BackendName::Wled => self.wled.clone().map(Backend::Wled),
+            BackendName::Topics => self.topics.clone().map(Box::new).map(Backend::Topics),
+        }
+    }
+
+    /// Returns whether a change can be told how long to take.
+    pub(crate) fn has_transition(&self) -> bool {
+        match self.remote() {
+            Some(backend) => backend.has_transition(),
+            None => self.brightness,
+        }
+    }
+
     /// Returns the output that the backend names, if it is one.
     fn wiring(&self) -> Option<Wiring> {
         match self.backend {
-            BackendName::Simulated | BackendName::Command => None,
             BackendName::Gpio => self.gpio.clone().map(Wiring::Gpio),
             BackendName::Led => self.led.clone().map(Wiring::Led),
             BackendName::Pwm => self.pwm.clone().map(Wiring::Pwm),
+            _ => None,
         }
     }
 
     /// Returns whether a lamp is there that can fail.
     pub(crate) fn has_hardware(&self) -> bool {
-        self.backend != BackendName::Simulated
+        self.backend != BackendName::Simulated && self.remote().is_none()
     }
 
     /// Makes the backend; it touches no hardware yet.
     pub(crate) fn backend(&self, device: &str) -> Backend {
         let curve = self.curve.unwrap_or(match self.backend {
             BackendName::Pwm => Curve::Perceptual,
-            BackendName::Simulated
-            | BackendName::Gpio
-            | BackendName::Led
-            | BackendName::Command => Curve::Linear,
+            _ => Curve::Linear,
         });
         match (self.wiring(), &self.command) {
             (Some(wiring), _) => {

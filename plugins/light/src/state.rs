@@ -3,6 +3,8 @@
 use hearthd_sdk::{Changes, Failure};
 use serde::{Deserialize, Serialize};
 
+use crate::color::Rgb;
+
 /// The longest transition in seconds.
 pub(crate) const MAX_TRANSITION: f64 = 60.0;
 
@@ -16,6 +18,8 @@ pub(crate) struct State {
     pub(crate) last_brightness: u8,
     /// In kelvin; 0 until it is fitted to the light's range.
     pub(crate) color_temperature: u16,
+    #[serde(default = "white")]
+    pub(crate) color: Rgb,
     /// Seconds that a change of brightness takes.
     #[serde(default)]
     pub(crate) transition: f64,
@@ -35,6 +39,7 @@ impl State {
             brightness: 100,
             last_brightness: 100,
             color_temperature: 0,
+            color: Rgb::WHITE,
             transition: 0.0,
             boot: None,
             handled: None,
@@ -80,6 +85,9 @@ impl State {
         if let Some(color_temperature) = number(changes, "color_temperature")? {
             state.color_temperature = color_temperature;
         }
+        if let Some(color) = changes.text("color") {
+            state.color = Rgb::read(color)?;
+        }
         if let Some(transition) = changes.number("transition") {
             state.transition = transition;
         }
@@ -105,7 +113,14 @@ impl State {
     }
 }
 
-fn number<N: TryFrom<i64>>(changes: &Changes, property: &str) -> Result<Option<N>, Failure> {
+fn white() -> Rgb {
+    Rgb::WHITE
+}
+
+pub(crate) fn number<N: TryFrom<i64>>(
+    changes: &Changes,
+    property: &str,
+) -> Result<Option<N>, Failure> {
     let narrow = |n: i64| N::try_from(n).map_err(|_| Failure::invalid(format!("{property}: {n}")));
     changes.integer(property).map(narrow).transpose()
 }

@@ -149,7 +149,8 @@ impl Confirmer {
                 .insert(token, Question { number: self.published, goal, at: self.now, sets });
             self.published += 1;
             let expiry = deadline.saturating_sub(self.now).min(OVERDUE);
-            let publication = Publication { token, topic, payload, qos, expiry, reply };
+            let publication =
+                Publication { token, command: goal, topic, payload, qos, expiry, reply };
             self.outputs.push_back(Output::Publish(publication));
         }
         while self.questions.len() > MAX_QUESTIONS {

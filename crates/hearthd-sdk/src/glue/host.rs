@@ -122,5 +122,6 @@ pub(super) fn status(failure: &Failure) -> i32 {
         FailureKind::Invalid => abi::ERR_INVALID,
         FailureKind::Busy => abi::ERR_BUSY,
         FailureKind::Unreachable => abi::ERR_UNREACHABLE,
+        FailureKind::Indeterminate => abi::ERR_INDETERMINATE,
     }
 }

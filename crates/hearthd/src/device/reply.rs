@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearthd_core::{
-    Answer, ContentType, PublishError, Request, Status,
+    Answer, ContentType, PublishError, Reason, Request, Status,
     property::{self, Access, Declaration, Rejection, Value},
 };
 use hearthd_sdk::abi;
@@ -77,6 +77,11 @@ pub(crate) fn failed(status: i32, message: &str) -> Answer {
         abi::ERR_UNREACHABLE => {
             let otherwise = "the device cannot reach what it stands for";
             return Answer::unreachable(if message.is_empty() { otherwise } else { message });
+        }
+        abi::ERR_INDETERMINATE => {
+            let otherwise = "the device cannot tell whether it was done";
+            let message = if message.is_empty() { otherwise } else { message };
+            return Answer::conflict(Reason::Indeterminate, message);
         }
         abi::ERR_GONE => (Status::Unavailable, "the device is gone"),
         abi::ERR_PANIC => (Status::Unavailable, "the plugin has panicked"),
