@@ -77,6 +77,11 @@ impl Zigbee2Mqtt {
         command.current_dir(folder).args(["--require", "./radio.cjs"]);
         command.arg("node_modules/zigbee2mqtt/cli.js");
         command.env("ZIGBEE2MQTT_DATA", own("data"));
+        // It would take this repository for its own, and want to build itself.
+        command.env(
+            "GIT_CEILING_DIRECTORIES",
+            folder.parent().doing("a folder of packages is in another")?,
+        );
         command.env("RADIO_MODES", own("modes")).env("RADIO_REPORTS", own("reports"));
         let mut process = Process::start(&mut command, &own("log"))?;
         eventually("Zigbee2MQTT", STARTED, || {

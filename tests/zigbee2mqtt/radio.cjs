@@ -20,7 +20,12 @@ const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 class Radio extends adapter.Adapter {
   /** The attributes of each device, by network address and cluster. */
-  devices = new Map();
+  devices = new Map([
+    ['1001 genOnOff', { onOff: 0 }],
+    ['1001 genLevelCtrl', { currentLevel: 254 }],
+    ['1001 lightingColorCtrl', { colorTemperature: 370, colorMode: 2 }],
+    ['1002 msTemperatureMeasurement', { measuredValue: 2150 }],
+  ]);
 
   async start() { return 'resumed'; }
   async stop() {}

@@ -2,11 +2,14 @@
 
 mod due;
 mod learning;
+mod look;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
+
+use look::Look;
 
 use crate::{
     Availability, Backend, Command, CommandId, Doubt, Event, Output, Readings, Token, Value,
@@ -54,6 +57,8 @@ pub struct Confirmer {
     /// Messages of finished commands whose effect may still be reported: when the first was sent, how many, and when
     /// the last command ended.
     in_flight: Option<(Duration, u32, Duration)>,
+    /// The attempt to read what nobody has commanded.
+    look: Option<Look>,
     outputs: VecDeque<Output>,
 }
 
@@ -88,6 +93,7 @@ impl Confirmer {
             confirmed: Readings::default(),
             replays_until: Duration::ZERO,
             in_flight: None,
+            look: None,
             outputs: VecDeque::new(),
         }
     }
@@ -109,6 +115,7 @@ impl Confirmer {
             Event::Elapsed => {}
         }
         self.advance();
+        self.advance_look();
         self.tell_availability();
     }
 
@@ -125,7 +132,7 @@ impl Confirmer {
             let (ask, again) = (goal.ask.filter(|_| sends), goal.again.filter(|_| sends));
             [Some(goal.deadline), stands, ask.map(|ask| ask.max(self.replays_until)), again]
         });
-        due.flatten().min().filter(|due| *due < Duration::MAX)
+        due.flatten().chain(self.look_due()).min().filter(|due| *due < Duration::MAX)
     }
 
     /// Returns whether the device can be reached, as far as is known.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Confirmer, MAYBE_BACK, Question, RETRY};
+use super::{Confirmer, Question, RETRY};
 use crate::{
-    CommandId, Evidence, Message, Output, Property, PublishError, Readings, Token, Verdict,
+    CommandId, Evidence, Message, Output, PublishError, Readings, Token, Verdict,
     family::{Meaning, Reading, Reply, States},
     goal::{Goal, SLOWEST},
 };
@@ -76,10 +76,12 @@ impl Confirmer {
         if by_firmware {
             self.parts.failure = None;
             self.confirmed.merge(readings);
+            self.looked();
         }
         for goal in &mut self.goals {
             goal.take_state(self.now, readings, &before, self.rules);
         }
+        self.look_at(readings);
         if by_firmware || self.rules.read == Reading::Uncorrelated {
             self.turn_over(readings);
         }
@@ -95,6 +97,7 @@ impl Confirmer {
                 self.parts.failure = None;
                 self.last.merge(&readings);
                 self.confirmed.merge(&readings);
+                self.looked();
                 self.turn_over(&readings);
                 for goal in &mut self.goals {
                     goal.take_reply(self.now, number, &readings, self.rules);
@@ -199,19 +202,6 @@ impl Confirmer {
         let now = self.now;
         for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some() && !goal.queued) {
             goal.again = Some(now);
-        }
-    }
-
-    pub(super) fn refresh(&mut self) {
-        let mut properties: Vec<Property> = self.last.properties().collect();
-        if properties.is_empty() && self.dialect.has(Property::Power) {
-            properties.push(Property::Power);
-        }
-        if self.can_send()
-            && !properties.is_empty()
-            && let Ok(frames) = self.dialect.read(&properties, MAYBE_BACK, &mut self.tokens)
-        {
-            self.publish(frames, None, false, self.now + MAYBE_BACK);
         }
     }
 }

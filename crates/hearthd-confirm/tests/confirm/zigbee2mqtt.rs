@@ -12,10 +12,13 @@ const SET: &str = "zigbee2mqtt/hall/bulb/set";
 const GET: &str = "zigbee2mqtt/hall/bulb/get";
 const LOGGING: &str = "zigbee2mqtt/bridge/logging";
 
-/// A bulb that is off, as the bridge has said before.
+/// A bulb that is off, as the bridge has said and was read.
 fn bulb() -> Scene {
     let mut scene = Scene::of(BULB);
     scene.live(STATE, r#"{"state":"OFF","linkquality":200}"#);
+    scene.live(STATE, r#"{"state":"OFF","linkquality":200}"#);
+    scene.pass(400);
+    scene.take();
     scene
 }
 
@@ -523,4 +526,47 @@ fn a_refresh_reads_what_is_known_of_the_lamp() {
     let (transaction, _) = take_read(&mut scene);
     answer(&mut scene, &transaction, 6, &on_off(true));
     assert_eq!(scene.observed, ["Reply: power ON"]);
+}
+
+#[test]
+fn what_a_bridge_reports_by_itself_is_read_back_before_it_counts() {
+    let mut scene = bulb();
+    scene.observed.clear();
+    // Somebody else's command, which the lamp refuses.
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    assert_eq!(scene.observed, ["claim: power ON"]);
+    scene.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.pass(40);
+    scene.live(STATE, r#"{"state":"OFF"}"#);
+    scene.pass(600);
+    assert_eq!(scene.observed.last().unwrap(), "ReadBack: power OFF");
+    assert!(!scene.observed.contains(&"ReadBack: power ON".to_owned()), "{:?}", scene.observed);
+    // And what it really did.
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.pass(600);
+    assert_eq!(scene.observed.last().unwrap(), "ReadBack: power ON");
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.expect_sent(&[]);
+}
+
+#[test]
+fn a_lamp_of_which_nothing_is_known_is_read_again_now_and_then() {
+    let mut scene = Scene::of(r#"zigbee2mqtt = { topic = "zigbee2mqtt/hall/bulb" }"#);
+    scene.handle(Event::Refresh);
+    scene.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    scene.pass(20_000);
+    scene.expect_sent(&[]);
+    scene.pass(20_000);
+    scene.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    // It comes back by itself.
+    scene.pass(10_000);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.expect_sent(&[(GET, r#"{"state":""}"#)]);
+    scene.live(STATE, r#"{"state":"ON"}"#);
+    scene.pass(60_000);
+    assert_eq!(scene.observed.last().unwrap(), "ReadBack: power ON");
+    scene.expect_sent(&[]);
 }
