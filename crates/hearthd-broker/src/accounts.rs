@@ -1,4 +1,4 @@
-//! The accounts of the home with their passwords, and the file that keeps those which the command line made.
+//! The accounts of the home with their passwords, and the file for those that the command line made.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::rights::{Account, AccountTable};
 
 /// An account and how it proves who it is.
 #[derive(Clone, Debug)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// The account.
     pub account: Account,
     /// Its password.
@@ -20,7 +20,7 @@ pub struct Credential {
 
 /// What the broker knows of a password.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
+pub(crate) enum Secret {
     /// An Argon2 hash in the PHC format.
     Hash(PasswordHash),
     /// The password itself, from a file that the service may read.
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Secret {
 
 /// All accounts by name.
 #[derive(Clone, Debug, Default)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// The home.
     pub home: Arc<str>,
     /// The accounts by name.
@@ -44,7 +44,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// Returns the accounts without their passwords.
-    pub fn table(&self) -> AccountTable {
+    pub(crate) fn table(&self) -> AccountTable {
         let accounts = self.accounts.iter();
         let accounts = accounts.map(|(name, it)| (name.clone(), it.account.clone())).collect();
         AccountTable { home: self.home.clone(), accounts }
@@ -53,14 +53,14 @@ impl Credentials {
 
 /// An Argon2 hash in the PHC format, which no debug print shows.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(Box<str>);
+pub(crate) struct PasswordHash(Box<str>);
 
 impl PasswordHash {
     /// Parses a hash: `$argon2id$v=19$m=..,t=..,p=..$salt$hash`.
     ///
     /// # Errors
     /// Where it is none, or takes more memory or time to check than a login may.
-    pub fn parse(text: &str) -> Result<Self, HashFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, HashFault> {
         let parsed = ParsedHash::new(text).map_err(|_| HashFault::NoHash)?;
         let known = matches!(parsed.algorithm.as_str(), "argon2id" | "argon2i" | "argon2d");
         let whole = parsed.salt.is_some() && parsed.hash.is_some();
@@ -80,7 +80,7 @@ impl PasswordHash {
     ///
     /// # Errors
     /// Where the system gives no random numbers.
-    pub fn of(password: &str) -> Result<Self, HashError> {
+    pub(crate) fn of(password: &str) -> Result<Self, HashError> {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(HashError::Random)?;
         let failed = |error: argon2::password_hash::Error| HashError::Hash(error.to_string());
@@ -90,13 +90,13 @@ impl PasswordHash {
     }
 
     /// Returns whether a password is the one; takes tens of milliseconds and 19 MiB where [`PasswordHash::of`] made it.
-    pub fn verify(&self, password: &[u8]) -> bool {
+    pub(crate) fn verify(&self, password: &[u8]) -> bool {
         ParsedHash::new(&self.0)
             .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
     }
 
     /// Returns it as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -109,7 +109,7 @@ impl std::fmt::Debug for PasswordHash {
 
 /// Why a text cannot be used as a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HashFault {
+pub(crate) enum HashFault {
     /// It is no hash, or no whole one.
     #[error("is no argon2 hash")]
     NoHash,
@@ -133,7 +133,7 @@ const MAX_LANES: u32 = 4;
 
 /// Why a password cannot be hashed.
 #[derive(Debug, thiserror::Error)]
-pub enum HashError {
+pub(crate) enum HashError {
     /// The system gives no random numbers.
     #[error("read random numbers: {0}")]
     Random(getrandom::Error),

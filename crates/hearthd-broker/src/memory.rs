@@ -1,4 +1,4 @@
-//! Has the memory of a password check go back to the system.
+//! Returns the memory of a password check to the system.
 
 /// Sees to it, before there is a second thread, that large blocks are never kept.
 ///

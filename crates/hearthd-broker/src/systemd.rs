@@ -1,4 +1,4 @@
-//! What systemd is told.
+//! Notifies systemd.
 
 use sd_notify::NotifyState;
 use tracing::warn;

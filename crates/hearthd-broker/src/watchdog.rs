@@ -1,4 +1,4 @@
-//! Feeds systemd's watchdog as long as the broker answers: it connects to itself as any client would.
+//! Feeds systemd's watchdog while the broker answers: it connects to itself like any client.
 
 use std::{
     fs::File,
@@ -19,14 +19,14 @@ use crate::{packet::Connect, systemd::notify};
 
 /// What gives signs of life.
 #[derive(Clone, Debug)]
-pub struct Watchdog {
+pub(crate) struct Watchdog {
     interval: Duration,
     login: Login,
 }
 
 /// How the broker gets into itself: with a secret of this process, which no other client can know.
 #[derive(Clone)]
-pub struct Login {
+pub(crate) struct Login {
     secret: [u8; 16],
 }
 
@@ -35,18 +35,18 @@ impl Watchdog {
     ///
     /// # Errors
     /// Where the system gives no random numbers.
-    pub fn from_environment() -> io::Result<Option<Self>> {
+    pub(crate) fn from_environment() -> io::Result<Option<Self>> {
         let Some(allowed) = sd_notify::watchdog_enabled() else { return Ok(None) };
         Ok(Some(Self { interval: allowed / 2, login: Login::new()? }))
     }
 
     /// Returns how it gets in.
-    pub fn login(&self) -> &Login {
+    pub(crate) fn login(&self) -> &Login {
         &self.login
     }
 
     /// Connects again and again, and tells systemd each time that the broker answered.
-    pub async fn run(self, broker: SocketAddr) {
+    pub(crate) async fn run(self, broker: SocketAddr) {
         loop {
             match timeout(self.interval, self.login.try_at(broker)).await {
                 Ok(Ok(())) => notify(NotifyState::Watchdog),

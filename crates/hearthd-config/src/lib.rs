@@ -24,6 +24,7 @@
 //! );
 //! ```
 
+pub mod address;
 mod diagnostics;
 pub mod exit;
 mod id;

@@ -1,7 +1,7 @@
 //! The page for phones, and the WebSocket through which it reaches the broker.
 //!
-//! [`server`] answers HTTP and serves the page's files. A WebSocket at `/mqtt` becomes a connection to the broker of
-//! [`config`], and the broker authenticates it. The program holds no password and knows no topic.
+//! `server` answers HTTP and serves the page's files. A WebSocket at `/mqtt` becomes a connection to the broker of
+//! `config`, and the broker authenticates it. The program holds no password and knows no topic.
 //!
 //! hyper handles HTTP; only its HTTP/1.1 server is built. tokio-websockets handles WebSocket frames: besides what hyper
 //! and rustls need already, it brings simdutf8, and a base64 that is older than the one of the tests' rcgen. The
@@ -12,11 +12,11 @@
 mod bridge;
 mod broker;
 pub mod cli;
-pub mod config;
+mod config;
 mod doors;
 mod files;
 mod host;
 mod logins;
 mod packets;
-pub mod server;
+mod server;
 mod tls;

@@ -4,9 +4,11 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
+
+use hearthd_config::address::network;
 
 /// The number of wrong passwords of each address, and of each address and account.
 ///
@@ -77,18 +79,6 @@ impl Count {
     }
 }
 
-/// Returns the key under which an address is counted: a device may choose any address of its IPv6 network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let mut segments = address.segments();
-            segments[4..].fill(0);
-            Ipv6Addr::from(segments).into()
-        }
-    }
-}
-
 /// The number of accounts that may be tried from one address.
 const OF_ADDRESS: u32 = 5;
 const FORGIVEN: Duration = Duration::from_secs(60);
@@ -97,6 +87,8 @@ const MOST: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn address(last: u16) -> IpAddr {

@@ -48,7 +48,7 @@ use crate::{
 ///
 /// # Errors
 /// An address cannot be bound, or a certificate cannot be used.
-pub fn run(config: &Config) -> Result<(), ServerError> {
+pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(RESOLVERS)
@@ -59,7 +59,7 @@ pub fn run(config: &Config) -> Result<(), ServerError> {
 
 /// Why the program cannot run.
 #[derive(Debug, thiserror::Error)]
-pub enum ServerError {
+pub(crate) enum ServerError {
     /// The address is in use, not of this machine, or not permitted.
     #[error("listen on {address}: {source}; change `listen` or give --listen ADDR")]
     Bind {
@@ -78,7 +78,7 @@ pub enum ServerError {
 
 impl ServerError {
     /// Returns the exit code of sysexits.h.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Bind { .. } => exit::UNAVAILABLE,
             Self::Tls(_) => exit::CONFIG,

@@ -13,7 +13,7 @@ use crate::config::Tls;
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {why}")]
-pub struct TlsError {
+pub(crate) struct TlsError {
     path: String,
     why: String,
 }

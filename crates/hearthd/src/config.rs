@@ -1,4 +1,4 @@
-//! The configuration, checked: what `hearthd.toml` comes to.
+//! The configuration from `hearthd.toml`, after all checks.
 
 mod complaint;
 mod draft;
@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use hearthd_config::address::BrokerAddress;
 use hearthd_core::{
     Guard, TopicRules,
     topic::{Prefix, Templates, TopicFilter},
@@ -136,7 +137,7 @@ impl Broker {
     /// # Errors
     /// Where this is no URL of a broker.
     pub fn move_to(&mut self, url: &str) -> Result<(), String> {
-        let values::Address { host, port, tls } = values::address(url)?;
+        let BrokerAddress { host, port, tls } = values::address(url)?;
         let none = Tls { ca_file: None, client_auth: None };
         let known = self.tls.take();
         self.tls = tls.then(|| known.unwrap_or(none));
@@ -155,7 +156,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Writes host and port as in a URL: an IPv6 address stands in brackets.
+    /// Writes host and port as in a URL, with an IPv6 address in brackets.
     pub fn address(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
@@ -244,7 +245,7 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    /// Returns whether it is in the daemon; nobody knows of `Auto` before the plugin file has been looked at.
+    /// Returns whether the plugin runs in the daemon; `Auto` is decided only after the plugin file was read.
     pub(crate) fn is_here(self) -> bool {
         self == Self::None
     }

@@ -1,4 +1,4 @@
-//! `hearth-broker account`: accounts that take effect at once, in a file of their own.
+//! `hearth-broker account`: changes the accounts file; a change takes effect at once.
 
 use std::{
     fs::File,

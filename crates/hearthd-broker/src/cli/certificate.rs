@@ -1,4 +1,4 @@
-//! `hearth-broker certificate`: an authority of the home's own, and the certificate that it signs for the broker.
+//! `hearth-broker certificate`: the home's own authority, and the certificate that it signs for the broker.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! What well-known programs need in their default set-up.
+//! The rights that well-known programs need in their default set-up.
 
 use clap::ValueEnum;
 

@@ -1,4 +1,4 @@
-//! Files that not everybody may read.
+//! Writes files that not everybody may read.
 
 use std::{
     fs::{self, File},

@@ -33,7 +33,7 @@ pub(super) struct WrittenAccounts {
 
 /// One `[[account]]` of the accounts file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct WrittenAccount {
+pub(crate) struct WrittenAccount {
     /// User name.
     pub name: String,
     /// What the account is in the home.
@@ -58,7 +58,7 @@ pub struct WrittenAccount {
 
 /// One of `rights`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct WrittenRight {
+pub(crate) struct WrittenRight {
     /// A topic filter; `*` at the end of a level stands for any rest of it.
     pub filter: String,
     /// `read`, `write`, or both where it is left out.

@@ -1,4 +1,4 @@
-//! `[limits]`: what clients may use up.
+//! `[limits]`: how much clients may use.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::core::Limits;
 
 /// What the driver keeps to.
 #[derive(Clone, Debug)]
-pub struct DriverLimits {
+pub(crate) struct DriverLimits {
     /// Connections at once.
     pub connections: usize,
     /// Connections that are not logged in.

@@ -1,4 +1,4 @@
-//! The configuration files: read, checked, and every problem in them told with its place.
+//! Reads and checks the configuration files; reports every problem with its place.
 
 mod account;
 mod limits;
@@ -16,15 +16,15 @@ use hearthd_config::{Problem, Problems, Reader, Section, Source, read, wrong_typ
 
 use crate::accounts::Credentials;
 
-pub use account::{WrittenAccount, WrittenRight};
-pub use limits::DriverLimits;
-pub use outline::Outline;
+pub(crate) use account::{WrittenAccount, WrittenRight};
+pub(crate) use limits::DriverLimits;
+pub(crate) use outline::Outline;
 
 use account::{Accounts, Passwords, accounts};
 
 /// A configuration that cannot be wrong.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Addresses to listen on for plain MQTT.
     pub listen: Vec<SocketAddr>,
     /// `[tls]`.
@@ -47,7 +47,7 @@ pub struct Config {
 
 /// `[tls]`.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// Addresses to listen on for MQTT over TLS.
     pub listen: Vec<SocketAddr>,
     /// PEM file with the certificate and those up to its authority.
@@ -61,7 +61,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of the files at once.
-    pub fn load(path: &Path) -> Result<Self, Problems> {
+    pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
         Self::check(&Source::read(path)?, Passwords::Read)
     }
 
@@ -71,7 +71,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of the files at once.
-    pub fn load_without_credentials(path: &Path) -> Result<Self, Problems> {
+    pub(crate) fn load_without_credentials(path: &Path) -> Result<Self, Problems> {
         Self::check(&Source::read(path)?, Passwords::ReadWithoutCredentials)
     }
 

@@ -1,4 +1,4 @@
-//! What the command line needs of the configuration to change accounts: no password is read.
+//! The part of the configuration that the command line needs to change accounts; it contains no passwords.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::{
 
 /// The accounts, without their passwords.
 #[derive(Debug)]
-pub struct Outline {
+pub(crate) struct Outline {
     /// The home.
     pub home: String,
     /// `[tls]`, whose files need not be there.
@@ -32,7 +32,7 @@ impl Outline {
     ///
     /// # Errors
     /// Every problem of the files.
-    pub fn load(path: &Path) -> Result<Self, Problems> {
+    pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
         let (config, problems) = config_file(&Source::read(path)?, Passwords::Skip);
         if !problems.is_empty() {
             return Err(problems.into());
@@ -52,7 +52,7 @@ impl Outline {
     ///
     /// # Errors
     /// Where the broker would refuse it.
-    pub fn text(&self) -> Result<String, Problems> {
+    pub(crate) fn text(&self) -> Result<String, Problems> {
         let path = &self.accounts_file;
         let written = WrittenAccounts { account: self.made.clone() };
         let written = toml::to_string(&written).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Everything that can happen to the broker, and everything that it can want: nothing else exists.
+//! All inputs and outputs of the core. Nothing else can happen to it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What of the broker's state differs from the store, and when it is written.
+//! The difference between the broker's state and the store, and when it is written.
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 

@@ -1,11 +1,11 @@
-//! What happens where a message finds no room: nothing that was acknowledged is lost in silence (MQTT 4.1, 4.5).
+//! What happens when there is no room for a message: no acknowledged message is lost silently (MQTT 4.1, 4.5).
 //!
-//! Messages of QoS 0 give way first. A message above it for a hub is refused to its publisher, who tries again: everything
-//! waits for a hub. Any other receiver would hold up all publishers by not reading, so its session ends instead, and it
-//! learns that from DISCONNECT, or from the CONNACK of its next connection.
+//! Messages of QoS 0 are dropped first. A message with a higher QoS for a hub is refused to its publisher, which tries
+//! again. Any other receiver could delay all publishers by not reading. So its session ends instead, and it learns that
+//! from DISCONNECT, or from the CONNACK of its next connection.
 //!
-//! An account without a role counts among the others, also where a hub uses it: nothing tells such a hub from a phone, and
-//! a phone that sleeps may not hold up the home.
+//! An account without a role counts as such a receiver, even if a hub uses it: the broker cannot tell such a hub from a
+//! phone, and a phone that sleeps must not delay the home.
 
 use std::{cmp::Reverse, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! From the state to the store, and back.
+//! Converts the state to stored records, and back.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

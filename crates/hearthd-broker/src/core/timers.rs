@@ -1,4 +1,4 @@
-//! What happens later.
+//! Events that are due later.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! Places for connections: no more than there is room for, and none that a stranger can keep from others.
+//! Limits the number of connections, and keeps clients without a login from using up the places of others.
 
 use std::{
     cell::RefCell,

@@ -1,4 +1,4 @@
-//! Hands inputs to the core and carries its outputs out.
+//! Passes inputs to the core and performs its outputs.
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,4 +1,4 @@
-//! Takes connections in, no more than there is room for.
+//! Accepts connections, up to the limit.
 
 use std::{
     fs::Permissions,

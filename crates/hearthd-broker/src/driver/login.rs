@@ -1,15 +1,16 @@
-//! Who is who: passwords, checked so that wrong ones cost others nothing.
+//! Checks passwords, in a way that wrong ones do not delay other clients.
 
 use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
     hash::Hasher as _,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use hearthd_config::address::network;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use tokio::{sync::Semaphore, time::sleep};
 
@@ -223,18 +224,6 @@ impl Logins {
             }
         });
         check.await.unwrap_or(false)
-    }
-}
-
-/// Returns what stands for an address: a device may choose any address of its network of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let mut segments = address.segments();
-            segments[4..].fill(0);
-            Ipv6Addr::from(segments).into()
-        }
     }
 }
 

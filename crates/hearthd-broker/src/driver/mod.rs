@@ -1,4 +1,4 @@
-//! Executes: sockets, clocks, passwords, the store. Everything but Argon2 and the store happens on one thread.
+//! Executes: sockets, clocks, passwords, the store. Everything except Argon2 and the store runs on one thread.
 
 mod clock;
 mod doors;
@@ -50,7 +50,7 @@ use watch::Watch;
 ///
 /// # Errors
 /// Where an address cannot be bound, or the store or a certificate cannot be used.
-pub fn run(config: &Config, path: &Path) -> Result<(), BrokerError> {
+pub(crate) fn run(config: &Config, path: &Path) -> Result<(), BrokerError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_BLOCKING_THREADS)
@@ -250,7 +250,7 @@ impl Signals {
 
 /// Why the broker does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum BrokerError {
+pub(crate) enum BrokerError {
     /// The address is taken, not this machine's, or not permitted.
     #[error(
         "listen on {address}: {source}; is another broker running? \
@@ -292,7 +292,7 @@ pub enum BrokerError {
 
 impl BrokerError {
     /// Returns the exit code of sysexits.h.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Bind { .. } | Self::Socket { .. } | Self::NoAddress => exit::UNAVAILABLE,
             Self::Store(_) => exit::CANNOT_CREATE,

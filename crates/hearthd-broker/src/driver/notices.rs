@@ -1,4 +1,4 @@
-//! The log of what clients did: each kind of thing of each client once a minute.
+//! Logs what clients did: each kind of event once a minute for each client.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2: who is behind a connection of this machine.
+//! The PROXY protocol, version 2: the client behind a connection from this machine.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! TLS: certificates that can be read anew.
+//! TLS, with certificates that can be read again while the broker runs.
 
 use std::{
     cell::RefCell,
@@ -23,7 +23,7 @@ pub(super) struct Certificates {
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {why}")]
-pub struct CertificateError {
+pub(crate) struct CertificateError {
     path: PathBuf,
     why: String,
 }

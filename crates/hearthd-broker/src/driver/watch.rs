@@ -1,4 +1,4 @@
-//! Finds out that the accounts file changed.
+//! Notices changes of the accounts file.
 
 use std::{
     ffi::OsStr,

@@ -1,9 +1,9 @@
 //! The packets of MQTT 5 and 3.1.1 that a broker receives and sends.
 //!
-//! Written here rather than taken from `mqtt-protocol-core`, whose `Connection` keeps a second copy of every message in
-//! flight to a durable session, answers a repeated QoS 2 PUBLISH before the store has the first, and turns properties
-//! into one heap block each. Here a message stays bytes from socket to socket. That crate is the other opinion
-//! in the tests, which compare the two packet by packet.
+//! The code is here and not in `mqtt-protocol-core`, because that crate's `Connection` keeps a second copy of every
+//! message in flight to a durable session, answers a repeated QoS 2 PUBLISH before the store has the first, and
+//! allocates a heap block for each property. Here a message stays bytes from socket to socket. The tests compare this
+//! code with that crate, packet by packet.
 
 mod decode;
 mod encode;

@@ -1,4 +1,4 @@
-//! Who may do what: accounts, roles, and what each grants to one of its clients.
+//! The rights of clients: accounts, roles, and what each grants.
 
 mod pattern;
 mod refusal;

@@ -1,4 +1,4 @@
-//! What each role may do with each kind of topic of the home.
+//! The rights of each role on each kind of topic of the home.
 
 use super::Role;
 

@@ -1,4 +1,4 @@
-//! The store's file: how it is opened, and where it goes when it cannot be used.
+//! The store's file: how it is opened, and where it is moved when it cannot be used.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -92,7 +92,7 @@ pub(super) fn put_damaged_aside(path: &Path, why: &StoreError) -> Result<(), Sto
 ///
 /// # Errors
 /// Where it cannot be moved.
-pub fn put_old_storage_aside(directory: &Path) -> Result<Option<PathBuf>, StoreError> {
+pub(crate) fn put_old_storage_aside(directory: &Path) -> Result<Option<PathBuf>, StoreError> {
     let failed = |source| StoreError::Aside { path: directory.to_owned(), source };
     if directory.join(FILE).exists() || !directory.exists() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The broker's state on disk: one redb file, written by a thread of its own.
+//! The broker's state on disk: one redb file, written by a separate thread.
 
 mod file;
 #[cfg(test)]
@@ -16,21 +16,21 @@ use tracing::error;
 
 use crate::core::{Change, Table};
 
-pub use file::put_old_storage_aside;
+pub(crate) use file::put_old_storage_aside;
 
 /// What the store had when it was opened: each table with its records, in the order of [`Table::ALL`].
-pub type Records = Vec<(Table, Vec<u8>, Vec<u8>)>;
+pub(crate) type Records = Vec<(Table, Vec<u8>, Vec<u8>)>;
 
 /// The opened store.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     path: PathBuf,
     database: Database,
 }
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The folder cannot be made.
     #[error("create {path}: {source}; choose another `[storage] directory` or change its owner")]
     Folder {
@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the folder or the file cannot be used.
-    pub fn open(directory: &Path) -> Result<(Self, Records), StoreError> {
+    pub(crate) fn open(directory: &Path) -> Result<(Self, Records), StoreError> {
         let path = directory.join(FILE);
         file::private_folder(directory)
             .map_err(|source| StoreError::Folder { path: directory.to_owned(), source })?;
@@ -88,12 +88,12 @@ impl Store {
     ///
     /// # Errors
     /// Where the disk does not take them; nothing is changed then.
-    pub fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
         write(&self.database, changes).map_err(|source| failed(&self.path, source))
     }
 
     /// Starts the thread that writes; `written` is called on it with the number of every batch.
-    pub fn start(self, written: impl Fn(u64) + Send + 'static) -> Writer {
+    pub(crate) fn start(self, written: impl Fn(u64) + Send + 'static) -> Writer {
         // The core makes no batch before it has the one before, so there is always room.
         let (batches, incoming) = sync_channel(1);
         let thread = std::thread::Builder::new().name("store".into());
@@ -138,14 +138,14 @@ impl Store {
 
 /// The thread that writes the store.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     batches: Option<SyncSender<(u64, Vec<Change>)>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
     /// Hands a batch over; returns whether the thread is still there.
-    pub fn write(&self, batch: u64, changes: Vec<Change>) -> bool {
+    pub(crate) fn write(&self, batch: u64, changes: Vec<Change>) -> bool {
         self.batches.as_ref().is_some_and(|batches| batches.send((batch, changes)).is_ok())
     }
 }

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-pub use hearthd_config::{Problem, Problems};
+pub(crate) use hearthd_config::{Problem, Problems};
 use hearthd_config::{Reader, Section, Source, read, units, wrong_type};
 
 /// A configuration that has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub(crate) struct Config {
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
     /// Names of this machine that browsers may use, besides addresses, `localhost` and `NAME.local`.
@@ -30,7 +30,7 @@ pub struct Config {
 
 /// `[broker] url`, with `ca_file` for `mqtts://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Broker {
+pub(crate) enum Broker {
     /// `unix:PATH`: hearth-broker's socket for programs that connect for others.
     Unix(PathBuf),
     /// `mqtt://HOST:PORT`.
@@ -46,7 +46,7 @@ pub enum Broker {
 
 /// A host, by name or address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
+pub(crate) struct Authority {
     /// The host; an IPv6 address has no brackets here.
     pub host: String,
     /// The port.
@@ -55,7 +55,7 @@ pub struct Authority {
 
 /// `[tls]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
+pub(crate) struct Tls {
     /// PEM file with the certificate and those up to its authority.
     pub certificate_file: PathBuf,
     /// PEM file with its key.
@@ -64,7 +64,7 @@ pub struct Tls {
 
 /// `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The most WebSockets at the same time that are logged in.
     pub connections: usize,
     /// The most connections at the same time that are not logged in.
@@ -103,7 +103,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem of the file at once.
-    pub fn load(path: &Path) -> Result<Self, Problems> {
+    pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
         Self::check(&Source::read(path)?)
     }
 

@@ -1,5 +1,7 @@
 //! Values of the configuration: URLs and names.
 
+use hearthd_config::address::BrokerAddress;
+
 use super::{Authority, Broker};
 
 /// Reads `[broker] url`.
@@ -10,39 +12,15 @@ pub(super) fn broker(text: &str) -> Result<Broker, String> {
         }
         return Ok(Broker::Unix(path.into()));
     }
-    if let Some(rest) = text.strip_prefix("mqtts://") {
-        return Ok(Broker::Tls { authority: authority(rest, 8883)?, ca_file: None });
+    if !text.starts_with("mqtt://") && !text.starts_with("mqtts://") {
+        return Err("must start with unix:, mqtt:// or mqtts://".into());
     }
-    let rest = text.strip_prefix("mqtt://").ok_or("must start with unix:, mqtt:// or mqtts://")?;
-    Ok(Broker::Tcp(authority(rest, 1883)?))
-}
-
-fn authority(text: &str, default_port: u16) -> Result<Authority, String> {
-    let text = text.strip_suffix('/').unwrap_or(text);
-    if text.contains('@') {
-        return Err("takes no account: the page logs in with the account of whoever uses it".into());
-    }
-    let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((host, rest))) => {
-            (host, rest.strip_prefix(':').or(rest.is_empty().then_some("")))
-        }
-        Some(None) => return Err("has no `]` after its address".into()),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, Some("")),
-        },
-    };
-    let port = match port {
-        Some("") => default_port,
-        Some(port) => {
-            port.parse().ok().filter(|port| *port != 0).ok_or("has no port from 1 to 65535")?
-        }
-        None => return Err("has something between `]` and its port".into()),
-    };
-    if host.is_empty() || host.contains(['/', ' ']) {
-        return Err("names no host; write mqtt://127.0.0.1:1883".into());
-    }
-    Ok(Authority { host: host.to_owned(), port })
+    let BrokerAddress { host, port, tls } = BrokerAddress::parse(
+        text,
+        "leave it out: the page logs in with the account of the person who uses it",
+    )?;
+    let authority = Authority { host, port };
+    Ok(if tls { Broker::Tls { authority, ca_file: None } } else { Broker::Tcp(authority) })
 }
 
 /// Reads a name of this machine; returns it in the form in which a browser's name is compared with it.

@@ -1,6 +1,6 @@
-//! What a plugin says against its table, in the words of a configuration.
+//! Turns a plugin's complaint about its table into the words of a configuration.
 //!
-//! Plugins in Rust read their table with serde, whose messages speak of Rust's types.
+//! Plugins in Rust read their table with serde, whose messages name types of Rust.
 
 use hearthd_config::most_similar;
 
@@ -53,7 +53,7 @@ fn unknown(message: &str) -> Option<String> {
     Some(format!("unknown {what}; did you mean `{similar}`?"))
 }
 
-/// Returns what stands between backticks.
+/// Returns the text between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

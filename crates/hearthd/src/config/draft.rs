@@ -1,4 +1,4 @@
-//! A configuration of which some may be wrong, for all that can be said about it at once.
+//! A configuration that may have mistakes, so that all of them can be reported at once.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -9,11 +9,11 @@ use super::{Config, Problem, Problems, Source, sections};
 /// A file as far as it can be read, and everything that is wrong with it so far.
 #[derive(Debug)]
 pub struct Draft {
-    /// What the file comes to; defaults stand where something is wrong.
+    /// The configuration in the file, with defaults in place of mistakes.
     pub config: Config,
     pub(super) problems: Vec<Problem>,
     pub(super) mistakes: Mistakes,
-    /// Where `[plugins] path` stands.
+    /// The place of `[plugins] path`.
     pub(super) plugin_path: Option<usize>,
 }
 

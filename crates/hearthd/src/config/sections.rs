@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use hearthd_config::{Outcome, Reader, Section, check_id, read, sanitised, units, wrong_type};
+use hearthd_config::{
+    Outcome, Reader, Section, address::BrokerAddress, check_id, read, sanitised, units, wrong_type,
+};
 use hearthd_core::topic::{Prefix, TopicFilter};
 use toml::de::DeValue;
 
@@ -29,7 +31,7 @@ pub(super) fn draft(source: Source) -> Draft {
     Draft { config, problems, mistakes, plugin_path }
 }
 
-/// Reads every section, and where `[plugins] path` stands; where the reader has problems, some values are stand-ins.
+/// Reads every section, and the place of `[plugins] path`; if the reader has problems, some values are placeholders.
 pub(super) fn config(reader: &mut Reader, root: &mut Section<'_>) -> (Config, Option<usize>) {
     let broker = broker(reader, root);
     let requests = requests(reader, root);
@@ -65,7 +67,7 @@ fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
             let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
             values::address(text)
         })
-        .unwrap_or(values::Address { host: "127.0.0.1".into(), port: 1883, tls: false });
+        .unwrap_or(BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false });
     let client_id = reader
         .parsed(&mut section, "client_id", |value| {
             let id = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
@@ -303,7 +305,7 @@ fn default_client_id() -> String {
 /// Returns the key for what people expect under another name.
 fn other_name(path: &str) -> Option<&'static str> {
     Some(match path {
-        // A secret in the file itself would be readable by whoever may read the configuration.
+        // Everybody who may read the configuration could read a secret in it.
         "broker.password" => "password_file = \"FILE\" with the password in that file",
         "broker.user" => "username = \"NAME\"",
         "broker.host" | "broker.port" => "url = \"mqtt://HOST:PORT\"",

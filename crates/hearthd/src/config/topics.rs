@@ -1,4 +1,4 @@
-//! `[topics]`: templates of which every topic name matches one at most.
+//! `[topics]`: the templates of topic names; no topic name matches two of them.
 
 use hearthd_core::topic::{Prefix, Template, Templates};
 
