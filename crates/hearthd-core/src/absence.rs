@@ -1,4 +1,4 @@
-//! What became of a will, and the memory that the hub keeps of it across restarts.
+//! The outcome of a will, and how the hub remembers it across restarts.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Everything that can happen to the hub, and everything that it can want: nothing else exists.
+//! All inputs and outputs of the hub. Nothing else can happen to it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,15 +12,15 @@ use crate::{
 /// The time at which an input happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Time since the system booted, which never goes back; all deadlines live here.
+    /// Time since the system booted, which never goes back. All deadlines use it.
     ///
-    /// It goes on where it was when the daemon starts again, until the next boot.
+    /// It continues when the daemon starts again, until the next boot.
     pub monotonic: Duration,
-    /// Time since the Unix epoch as the system believes it, for people; nothing is decided by it.
+    /// Time since the Unix epoch by the system's clock, for people; no decision depends on it.
     pub unix: Duration,
 }
 
-/// What happens to the hub.
+/// An input of the hub.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// CONNACK with a success code arrived (MQTT 3.2).
@@ -36,32 +36,32 @@ pub enum Input {
     Received {
         /// The message.
         message: Message,
-        /// What the hub acknowledges; none at QoS 0.
+        /// The delivery to acknowledge; `None` at QoS 0.
         delivery: Option<Delivery>,
     },
-    /// PUBLISH arrived that cannot be read; it was refused, and does not come again.
+    /// A PUBLISH arrived that cannot be read. It was refused, and does not come again.
     Unreadable {
         /// The topic, as far as it can be read.
         topic: String,
         /// What is wrong with it, for people.
         error: String,
     },
-    /// A message that the hub published was acknowledged, or written where it is QoS 0.
+    /// A message of the hub was acknowledged, or, at QoS 0, written.
     Published {
         /// The message.
         id: PublishId,
         /// The reason code of PUBACK; 0x80 and above are refusals (MQTT 3.4.2.1).
         reason_code: u8,
     },
-    /// The store holds this revision and all before it, durably.
+    /// The store has written this revision and all before it, and synced them.
     Stored {
         /// The revision of [`Output::Store`].
         revision: u64,
     },
-    /// The store cannot be written, and holds none of the revisions that it has not reported; until
-    /// [`Input::Stored`] comes again.
+    /// The store cannot be written, and has none of the revisions that it has not reported, until the next
+    /// [`Input::Stored`].
     StoreFailed {
-        /// The newest revision of [`Output::Store`] that it was given.
+        /// The newest revision that [`Output::Store`] gave it.
         revision: u64,
         /// Why, for people.
         error: String,
@@ -77,7 +77,7 @@ pub enum Input {
     State(PropertyState),
     /// Something has happened at a device that is no state.
     Happened(PropertyEvent),
-    /// A device has something to remember; comes ahead of the answers that tell of it.
+    /// A device saves its state; this comes before the answers that tell of it.
     Saved {
         /// Device ID.
         device: String,
@@ -98,7 +98,7 @@ pub enum Input {
     Devices(BTreeMap<String, DevicePolicy>),
     /// The time of [`Hub::poll_timeout`](crate::Hub::poll_timeout) has come.
     Elapsed,
-    /// The daemon shall end: say `offline`, drain, disconnect.
+    /// The daemon should end: publish `offline`, drain, disconnect.
     Shutdown,
 }
 
@@ -109,13 +109,13 @@ pub struct PropertyState {
     pub device: String,
     /// Property name.
     pub property: String,
-    /// The state as it goes over the wire.
+    /// The state as it is sent.
     pub payload: Bytes,
     /// The payload's type.
     pub content_type: ContentType,
-    /// Whether the broker shall retain it.
+    /// Whether the broker should retain it.
     pub retain: bool,
-    /// User properties beside the hub's own: why a status is what it is, and since when.
+    /// User properties in addition to the hub's own: why the status is what it is, and since when.
     pub details: Vec<(String, String)>,
 }
 
@@ -132,41 +132,41 @@ pub struct PropertyEvent {
     pub left_out: u64,
 }
 
-/// What the hub wants done, in order.
+/// An output of the hub. The driver performs outputs in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Open a connection and send CONNECT.
     Connect {
-        /// The will to register; none while the prefix is being learned.
+        /// The will to register; `None` while the hub learns the prefix.
         will: Option<Will>,
     },
-    /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`] where it was written.
+    /// Send DISCONNECT 0x00 and close; the driver then reports [`Disconnection::Requested`] if the packet was written.
     Disconnect,
-    /// Send DISCONNECT 0x82 (protocol error) where that can be written, and close; the broker publishes the will.
+    /// Send DISCONNECT 0x82 (protocol error) if that can be written, and close; the broker publishes the will.
     Protest,
     /// Send one SUBSCRIBE with these filters; the next follows after its SUBACK.
     Subscribe(Vec<Subscription>),
-    /// Send one UNSUBSCRIBE with these filters; nobody waits for UNSUBACK.
+    /// Send one UNSUBSCRIBE with these filters; the hub does not wait for UNSUBACK.
     Unsubscribe(Vec<String>),
     /// Send PUBLISH; the driver reports [`Input::Published`].
     Publish {
-        /// Names the message in [`Input::Published`].
+        /// Identifies the message in [`Input::Published`].
         id: PublishId,
         /// The message.
         message: Message,
     },
     /// Send PUBACK for this delivery.
     Acknowledge(DeliveryId),
-    /// Write this to the store, in order; the driver reports [`Input::Stored`] once it is durable.
+    /// Write this to the store, in order; the driver reports [`Input::Stored`] once it is synced.
     Store {
-        /// Counts up by one.
+        /// The number of the change, counted up by one.
         revision: u64,
         /// What to write.
         change: Change,
     },
-    /// Have a device carry out a request; the driver reports [`Input::Answered`].
+    /// Make a device carry out a request; the driver reports [`Input::Answered`].
     Execute(Request),
-    /// Tell every device what became of the will.
+    /// Tell every device the outcome of the will.
     Absence(Absence),
     /// Tell a device something of MQTT.
     Bridge {
@@ -175,35 +175,35 @@ pub enum Output {
         /// What it is told.
         output: BridgeOutput,
     },
-    /// Tell people; the hub goes on without an answer.
+    /// Tell people; the hub does not wait.
     Notice(Notice),
-    /// The hub has ended; nothing follows but [`Output::Store`] for what the devices save as they end.
+    /// The hub has ended. Only [`Output::Store`] may follow, for what the devices save as they end.
     Stopped(Result<(), Fatal>),
 }
 
-/// One change of what the store keeps.
+/// One change of the stored data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The hub's memory, which replaces the one before.
+    /// The hub's memory; it replaces the one before.
     Memory(Memory),
-    /// A request of the journal, which replaces the record with the same key.
+    /// A request of the journal; it replaces the record with the same key.
     Record(JournalRecord),
-    /// Likewise, with an answer that has gone out already: only its request's PUBACK waits.
+    /// A request whose answer has been sent already: only its PUBACK waits for this.
     Answer(JournalRecord),
     /// A request leaves the journal.
     Forget(RequestKey),
-    /// What the broker may have retained of a device, and the session may be subscribed to for it.
+    /// The retained messages and filters that the broker may have for a device.
     Served(Served),
-    /// Nothing is left of a device at the broker.
+    /// The broker has nothing of a device any more.
     Unserved(Arc<str>),
-    /// What a device should remember, which replaces what it had saved before.
+    /// The saved state of a device; it replaces the one before.
     Device {
         /// Device ID.
         device: String,
         /// In the device's own form.
         state: Bytes,
     },
-    /// Nothing by itself: an answer waits for the changes before it.
+    /// No change: an answer waits for the changes before it.
     Await,
 }
 
@@ -225,20 +225,20 @@ impl Change {
 pub enum Urgency {
     /// The hub, and with it a requester or the connection.
     Now,
-    /// Only the broker, for a PUBACK: a few milliseconds for company cost nobody anything.
+    /// Only the broker waits, for a PUBACK: it may wait a few milliseconds for other changes.
     Soon,
-    /// Nobody: it may be written with the next change that somebody waits for.
+    /// Nobody waits: it may be written together with the next change that somebody waits for.
     Whenever,
 }
 
-/// The facts of CONNACK that the hub decides by (MQTT 3.2.2).
+/// The facts of CONNACK that the hub's decisions depend on (MQTT 3.2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connack {
     /// Session Present (MQTT 3.2.2.1.1).
     pub session_present: bool,
     /// Response Information (MQTT 3.2.2.3.15).
     pub response_information: Option<String>,
-    /// Receive Maximum (MQTT 3.2.2.3.3); 65,535 where it is absent.
+    /// Receive Maximum (MQTT 3.2.2.3.3); 65,535 if it is absent.
     pub receive_maximum: u16,
     /// Maximum Packet Size (MQTT 3.2.2.3.6).
     pub maximum_packet_size: Option<u32>,
@@ -246,13 +246,13 @@ pub struct Connack {
     pub wildcards: bool,
     /// Maximum QoS (MQTT 3.2.2.3.4) and Retain Available (MQTT 3.2.2.3.5).
     pub limits: Limits,
-    /// Session Expiry Interval in seconds, where it is not the one that was asked for (MQTT 3.2.2.3.2).
+    /// Session Expiry Interval in seconds, if it differs from the requested one (MQTT 3.2.2.3.2).
     pub session_expiry: Option<u32>,
     /// Assigned Client Identifier (MQTT 3.2.2.3.7).
     pub assigned_client_id: Option<String>,
     /// Server Keep Alive in seconds (MQTT 3.2.2.3.14); 0 means none.
     pub server_keep_alive: Option<u16>,
-    /// Whether the broker stamps who sent a message, and lets no client stamp anything itself: the user property
+    /// Whether the broker marks each message with its sender, and lets no client set these marks: the user property
     /// [`VOUCHES`](crate::VOUCHES) of CONNACK.
     pub vouches: bool,
 }
@@ -274,7 +274,7 @@ impl Default for Connack {
     }
 }
 
-/// Why there is no connection any more.
+/// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disconnection {
     /// The hub asked for it.
@@ -283,9 +283,9 @@ pub enum Disconnection {
     Refused {
         /// The reason code.
         reason_code: u8,
-        /// The reason string, as far as it is known.
+        /// The reason string, if it is known.
         reason_string: Option<String>,
-        /// The broker to use instead, as far as it is known (MQTT 3.2.2.3.16).
+        /// The broker to use instead, if it is known (MQTT 3.2.2.3.16).
         server_reference: Option<String>,
     },
     /// The broker sent DISCONNECT (MQTT 3.14.2.1).
@@ -297,7 +297,7 @@ pub enum Disconnection {
         /// The broker to use instead (MQTT 3.14.2.2.5).
         server_reference: Option<String>,
     },
-    /// No connection could be made: the broker cannot have seen CONNECT.
+    /// The connection could not be made: the broker cannot have seen CONNECT.
     Unreachable {
         /// The cause, for people.
         error: String,
@@ -312,7 +312,7 @@ pub enum Disconnection {
 /// The will of one connection (MQTT 3.1.2.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Will {
-    /// What the broker publishes.
+    /// The message that the broker publishes.
     pub message: Message,
     /// Will Delay Interval in seconds (MQTT 3.1.3.2.2).
     pub delay: u32,
@@ -323,9 +323,9 @@ pub struct Will {
 pub struct Subscription {
     /// Topic filter.
     pub filter: String,
-    /// Whether the broker sends what it has retained.
+    /// Whether the broker sends its retained messages.
     pub retained: bool,
-    /// Whether the broker keeps back what this client publishes itself (No Local).
+    /// Whether the broker leaves out this client's own messages (No Local).
     pub no_local: bool,
     /// Whose it is.
     pub subscriber: Subscriber,
@@ -356,40 +356,40 @@ impl Subscriber {
     }
 }
 
-/// A request that a device shall carry out.
+/// A request for a device to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Names the request in [`Input::Answered`].
+    /// Identifies the request in [`Input::Answered`].
     pub id: RequestId,
     /// Device ID, or the hub's own client ID.
     pub device: Arc<str>,
     /// Property name, or a verb: `set`, `get`, `describe`; for the hub `devices` and `absences`.
     pub property: Arc<str>,
-    /// The payload as it came; empty reads.
+    /// The payload as it arrived; an empty one reads.
     pub payload: Bytes,
-    /// Content Type as it came.
+    /// The Content Type as it arrived.
     pub content_type: Option<String>,
-    /// What is left of the deadline.
+    /// The time that is left until the deadline.
     pub remaining: Duration,
 }
 
-/// Names a request between the hub and the devices.
+/// Identifies a request between the hub and the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
 /// One inbound QoS 1 PUBLISH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Names it in [`Output::Acknowledge`].
+    /// Identifies it in [`Output::Acknowledge`].
     pub id: DeliveryId,
-    /// Its Packet Identifier, which a redelivery in the same session has as well (MQTT 4.4).
+    /// Its Packet Identifier; a redelivery in the same session has the same one (MQTT 4.4).
     pub packet_id: u16,
 }
 
-/// Names an inbound QoS 1 message of the current connection.
+/// Identifies an inbound QoS 1 message of the current connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub u64);
 
-/// Names an outbound message.
+/// Identifies an outbound message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublishId(pub u64);

@@ -1,4 +1,4 @@
-//! What a request comes to: a status, and the payload for the requester.
+//! The result of a request: a status, and the payload for the requester.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::{Message, topic};
 pub enum Status {
     /// 200: done; the payload is the state.
     Ok,
-    /// 204: done; there is nothing to say.
+    /// 204: done; there is no payload.
     NoContent,
     /// 400: the payload cannot be read.
     BadRequest,
@@ -19,7 +19,7 @@ pub enum Status {
     NotFound,
     /// 408: the device did not answer before the deadline.
     Timeout,
-    /// 409: the request was not carried out, or nobody can tell; the [`Reason`] says which.
+    /// 409: the request was not carried out, or that is unknown; the [`Reason`] says which.
     Conflict,
     /// 415: the content type is not supported.
     UnsupportedContentType,
@@ -34,7 +34,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Returns the number that goes over the wire.
+    /// Returns the number that is sent.
     pub fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
@@ -62,9 +62,9 @@ impl Status {
 pub enum Reason {
     /// It waited while the hub was away; it was not carried out.
     Stale,
-    /// The hub ended while it had the request; nobody can tell whether it was carried out.
+    /// The hub ended while it worked on the request; nobody can tell whether it was carried out.
     Indeterminate,
-    /// It was carried out, and what it set has been set otherwise since.
+    /// It was carried out, and the property has been changed since.
     Superseded,
     /// It waited in the hub behind others for too long; it was not carried out.
     Queued,
@@ -73,7 +73,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the reason as it goes over the wire.
+    /// Returns the reason as it is sent.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stale => "stale",
@@ -110,7 +110,7 @@ impl ContentType {
 pub struct Answer {
     /// `__stat`.
     pub status: Status,
-    /// The payload of a success; failures carry their facts as JSON instead.
+    /// The payload of a success; a failure has its facts as JSON instead.
     pub payload: Bytes,
     /// The payload's type.
     pub content_type: ContentType,

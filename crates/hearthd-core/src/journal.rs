@@ -1,7 +1,7 @@
-//! The requests that the hub has taken on, and the answers that a redelivery gets again.
+//! The accepted requests, and the answers that a redelivery gets again.
 //!
-//! A QoS 1 request that sets something is remembered until no redelivery can come any more: as an intent before
-//! it is carried out, where carrying it out twice would do harm, and with its answer after.
+//! A QoS 1 request that sets something is remembered until it cannot be redelivered any more. Before it is carried out,
+//! it is an intent, if carrying it out twice would do harm; after that it has its answer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,7 +1,7 @@
 //! Decides what the hub does; performs nothing.
 //!
-//! A [`Hub`] is a state machine without I/O, clock, randomness or threads. Its driver feeds it one
-//! [`Input`] at a time and performs the [`Output`]s that it then yields; see [`Hub`] for the contract.
+//! A [`Hub`] is a state machine without I/O, clock, randomness or threads. Its driver gives it one [`Input`] at a time
+//! and performs the [`Output`]s that it returns; see [`Hub`] for the contract.
 //! Section numbers such as "MQTT 3.2.2.3.15" refer to the OASIS MQTT 5.0 standard.
 
 #![deny(missing_docs)]

@@ -1,15 +1,15 @@
-//! What the hub tells people: nothing depends on whether anybody listens.
+//! The hub's reports for people. Nothing depends on them.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{Disconnection, RequestId, topic::Prefix};
 
-/// A fact for people, with no bearing on what the hub does next.
+/// A fact for people; it does not affect what the hub does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// The prefix is known; every invented topic is under it.
     PrefixLearned {
-        /// The prefix; none where the topics stand in their plain form.
+        /// The prefix; `None` if the topics have none.
         prefix: Option<Prefix>,
     },
     /// The broker's Response Information cannot be used.
@@ -41,29 +41,29 @@ pub enum Notice {
         /// The reason code.
         reason_code: u8,
     },
-    /// The broker grants QoS 0: what it would have to keep while the hub is away is lost.
+    /// The broker grants QoS 0: messages that arrive while the hub is away are lost.
     SubscriptionWeakened {
         /// The filter.
         filter: String,
     },
     /// The broker did not answer SUBSCRIBE; the hub connects again.
     SubscriptionUnanswered {
-        /// How many filters the packet had; where it had several, each goes by itself from now on.
+        /// How many filters the packet had; if several, each is sent in its own packet from now on.
         filters: usize,
     },
-    /// What the broker of this connection does not offer; told where it is something else than before.
+    /// What the broker of this connection does not offer; reported when it changes.
     Lacks(Vec<Lack>),
-    /// The broker breaks the standard, and there is no going on with it.
+    /// The broker breaks the standard in a way that the hub cannot work with.
     ProtocolError {
         /// What it does.
         what: &'static str,
     },
-    /// The broker ended the connection while it had this message without PUBACK, and may not want it.
+    /// The broker ended the connection while it had this message without PUBACK, probably because of the message.
     PublishSuspected {
         /// The topic.
         topic: String,
     },
-    /// It did so twice over a topic: nothing is published there until the time is over, or the configuration is loaded anew.
+    /// The broker did so twice because of a topic: the hub publishes nothing there until the time is over, or a reload.
     TopicSetAside {
         /// The topic.
         topic: String,
@@ -74,9 +74,9 @@ pub enum Notice {
     MessageLeftOut {
         /// The topic.
         topic: String,
-        /// Whether a requester is left without its answer.
+        /// Whether a requester gets no answer because of it.
         is_answer: bool,
-        /// How many others were left out since the last was told.
+        /// How many others were left out since the last report.
         more: u64,
     },
     /// The broker sent a message that cannot be read; it was refused, so that it does not come again.
@@ -85,7 +85,7 @@ pub enum Notice {
         topic: String,
         /// What is wrong with it.
         error: String,
-        /// How many others there were since the last was told.
+        /// How many others there were since the last report.
         more: u64,
     },
     /// The broker gave no PUBACK in time; the hub connects again.
@@ -93,7 +93,7 @@ pub enum Notice {
         /// The topic of the oldest message without one.
         topic: String,
     },
-    /// The fence did not come back in time: the hub goes on without, and concludes nothing.
+    /// The fence did not come back in time: the hub goes online without it, and concludes nothing from silence.
     FenceGivenUp,
     /// The broker refused a message.
     PublishRefused {
@@ -102,18 +102,18 @@ pub enum Notice {
         /// The reason code.
         reason_code: u8,
     },
-    /// A request was not executed, and its requester is not told.
+    /// A request was not carried out, and its requester gets no answer.
     RequestDropped {
         /// The topic that it came on.
         topic: String,
         /// Why.
         reason: String,
-        /// A line for the configuration with which it would be answered.
+        /// A configuration line that would allow the answer.
         remedy: Option<String>,
-        /// How many others were dropped since the last was told.
+        /// How many others were dropped since the last report.
         more: u64,
     },
-    /// A request without a Response Topic came to nothing: only the `event` topic tells.
+    /// A request without a Response Topic failed: only the `event` topic says so.
     RequestFailed {
         /// Device ID.
         device: Arc<str>,
@@ -123,26 +123,26 @@ pub enum Notice {
         status: u16,
         /// Why.
         message: String,
-        /// How many others failed since the last was told.
+        /// How many others failed since the last report.
         more: u64,
     },
-    /// What claims to be the hub's will, presence, or an answer to its will cannot be that, and counts for nothing.
+    /// A message that claims to be the hub's will or presence, or an acknowledgement of its will, is not evidence.
     EvidenceIgnored {
         /// The topic.
         topic: String,
         /// Why.
         reason: &'static str,
-        /// How many others were ignored since the last was told.
+        /// How many others were ignored since the last report.
         more: u64,
     },
-    /// Another hub, or another responder, says that it has a device that this hub has.
+    /// Another hub, or another responder, claims a device of this hub.
     Rival {
         /// Device ID.
         device: Arc<str>,
-        /// The other hub's client ID; none where it does not say.
+        /// The other hub's client ID; `None` if it does not give one.
         hub: Option<String>,
     },
-    /// The other one has given the device up.
+    /// The other one no longer claims the device.
     RivalGone {
         /// Device ID.
         device: Arc<str>,
@@ -154,7 +154,7 @@ pub enum Notice {
         /// Whether it does.
         added: bool,
     },
-    /// What the broker had retained of devices and properties that are no more is cleared.
+    /// The retained messages of removed devices and properties are cleared.
     TakenBack {
         /// How many topics.
         topics: usize,
@@ -169,17 +169,17 @@ pub enum Notice {
         status: u16,
         /// From arrival to answer.
         elapsed: Duration,
-        /// Why it failed; none where it did not, or where enough have failed of late.
+        /// Why it failed; `None` if it did not, or if enough failures were reported lately.
         failure: Option<RequestFailure>,
     },
-    /// A device answered after its deadline; the requester has had its 408.
+    /// A device answered after its deadline; the requester has got 408.
     LateAnswer {
         /// The request.
         request: RequestId,
     },
-    /// Something else than `online` was published as the hub's presence while it is here; it says `online` again.
+    /// Another message replaced `online` while the hub is connected; the hub publishes `online` again.
     PresenceRestored {
-        /// How often it did so since the last was told.
+        /// How often that happened since the last report.
         more: u64,
     },
     /// Another hub's will was published; this hub acts on it.
@@ -191,8 +191,8 @@ pub enum Notice {
         /// Property name.
         property: Arc<str>,
     },
-    /// The broker has sent more than the hub's Receive Maximum, and more than the hub can hold: the rest is left, and
-    /// comes again on another connection.
+    /// The broker has sent more than the hub's Receive Maximum, and more than the hub can hold. The rest comes again on
+    /// another connection.
     ReceiveMaximumExceeded {
         /// How many messages wait.
         held: usize,
@@ -202,7 +202,7 @@ pub enum Notice {
         /// The topic.
         topic: String,
     },
-    /// A message for the broker was dropped: nobody waits for it any more, or it is too large for the broker.
+    /// A message for the broker was dropped: it is too late for its receiver, or too large for the broker.
     MessageDropped {
         /// The topic.
         topic: String,
@@ -214,12 +214,12 @@ pub enum Notice {
 pub enum Fatal {
     /// The configuration requires Response Information and the broker offers none that can be used.
     ResponseInformationRequired {
-        /// Why what came cannot be used, if anything came.
+        /// Why the received text cannot be used, if there was one.
         error: Option<String>,
     },
 }
 
-/// Something that the broker does not offer, and that the hub does without.
+/// A feature that the broker does not offer, and that the hub works without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// No message above QoS 0: what is published while a receiver is away is lost, the will as well.

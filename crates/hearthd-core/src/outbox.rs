@@ -1,4 +1,4 @@
-//! What the broker shall get: kept until it has acknowledged, handed over a few at a time.
+//! The messages to the broker: each is kept until its PUBACK, and they are handed over a few at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,4 +1,4 @@
-//! One request as the journal remembers it: what it is called, where its answer goes, and what that was.
+//! A request in the journal: its name, where its answer goes, and the answer.
 
 use std::{cmp::Ordering, sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
-//! The Correlation Data of the hub's own messages: text that any client can echo, and that nobody else can make.
+//! The Correlation Data of the hub's own messages: text that any client can echo, and that only the hub can make.
 //!
-//! Everybody may read what the hub publishes, so what one message carries must not be enough to forge another one.
-//! All tokens of one connection begin with the same random half; the other half is a keyed hash of it and of the
-//! purpose. The will's token is the [`Generation`]: nobody sees it before the broker publishes the will.
+//! Everybody may read what the hub publishes, so one message must not reveal enough to forge another. All tokens of one
+//! connection begin with the same random half; the other half is a keyed hash of it and of the purpose. The will's
+//! token is the [`Generation`]: nobody sees it before the broker publishes the will.
 
 use std::hash::Hasher;
 

@@ -15,7 +15,7 @@ impl Prefix {
     /// Parses Response Information: bare (`alice`) or with its placement (`FRONT,alice`).
     ///
     /// # Errors
-    /// Where the placement is unknown or the value cannot start a topic name.
+    /// The placement is unknown, or the value cannot start a topic name.
     pub fn parse(response_information: &str) -> Result<Self, PrefixError> {
         let value = match response_information.split_once(',') {
             Some(("FRONT", value)) => value,
@@ -46,7 +46,7 @@ impl Prefix {
         &self.0
     }
 
-    /// Returns whether a topic name lies below the prefix.
+    /// Returns whether a topic name is below the prefix.
     pub fn contains(&self, topic: &str) -> bool {
         topic.strip_prefix(&*self.0).is_some_and(|rest| rest.starts_with('/'))
     }
@@ -75,17 +75,17 @@ impl From<Prefix> for String {
 /// Why Response Information cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PrefixError {
-    /// Nothing is there.
+    /// It is empty.
     Empty,
-    /// The text before the comma is no known placement.
+    /// The text before the comma is not a known placement.
     Placement(String),
     /// Topics that start with `$` belong to the broker (MQTT 4.7.2).
     Dollar,
-    /// The character may not stand in a topic name (MQTT 4.7.1, 4.7.3).
+    /// The character is not allowed in a topic name (MQTT 4.7.1, 4.7.3).
     Character(char),
     /// A level between two slashes is empty.
     EmptyLevel,
-    /// It has so many bytes: topics that begin with it would be too long for most brokers.
+    /// It has this many bytes: topics that begin with it would be too long for most brokers.
     TooLong(usize),
 }
 
@@ -108,10 +108,10 @@ impl fmt::Display for PrefixError {
 
 impl std::error::Error for PrefixError {}
 
-/// Checks a topic name that somebody else chose (MQTT 4.7).
+/// Checks a topic name from another client (MQTT 4.7).
 ///
 /// # Errors
-/// Where it is empty, has a wildcard or a control character, or starts with `$`.
+/// It is empty, has a wildcard or a control character, or starts with `$`.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("is empty");
@@ -145,7 +145,7 @@ impl TopicFilter {
     /// Parses a filter.
     ///
     /// # Errors
-    /// Where it is empty, or a wildcard does not stand alone in its level or `#` is not the last level.
+    /// It is empty, a wildcard is not alone in its level, or `#` is not the last level.
     pub fn parse(filter: &str) -> Result<Self, &'static str> {
         if filter.is_empty() {
             return Err("is empty");
@@ -230,8 +230,8 @@ impl TopicFilter {
 
 /// A topic with placeholders: `{prefix}/cmnd/{device}/{property}`.
 ///
-/// `{prefix}` may only be the first level, and vanishes where no prefix is known. Every other
-/// placeholder of the template stands alone in its level, exactly once.
+/// `{prefix}` may only be the first level, and is left out if no prefix is known. Every other placeholder of the
+/// template is alone in its level and occurs exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     has_prefix: bool,
@@ -247,7 +247,7 @@ enum Level {
 /// A level of a template under a prefix.
 enum Part<'t> {
     Text(&'t str),
-    /// Whatever stands for this placeholder.
+    /// A placeholder, which any text may replace.
     Any(&'static str),
 }
 
@@ -255,10 +255,10 @@ impl Template {
     /// Parses a template that must have exactly these placeholders, apart from `{prefix}`.
     ///
     /// # Errors
-    /// Where a placeholder is missing, unknown or twice there, or the text cannot be a topic name.
+    /// A placeholder is missing, unknown or used twice, or the text cannot be a topic name.
     ///
     /// # Panics
-    /// Where there are more placeholders than any topic of the hub has.
+    /// Panics if there are more placeholders than any topic of the hub has.
     pub fn parse(text: &str, placeholders: &[&'static str]) -> Result<Self, String> {
         assert!(placeholders.len() <= MOST_PLACEHOLDERS, "{placeholders:?}");
         let mut has_prefix = false;
@@ -399,7 +399,7 @@ impl Template {
     }
 }
 
-/// What stands in a topic name for the placeholders of its template.
+/// The values of a template's placeholders in a topic name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Values<'n> {
     values: [(&'static str, &'n str); MOST_PLACEHOLDERS],
@@ -430,7 +430,7 @@ impl fmt::Display for Template {
     }
 }
 
-/// The templates of every topic that the hub invents.
+/// The templates of all topics that the hub makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Templates {
     /// Requests to devices: `{device}`, `{property}`.

@@ -1,4 +1,4 @@
-//! The wills of the hub: which are open, what is known of each, and how the outcome is decided.
+//! The hub's wills: which are open, what is known of each, and how the outcome is decided.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a device can ask of the hub.
+//! What a device can ask the hub to do.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::glue::HostRef;
 use crate::{Failure, Value, abi, scope};
 
-/// What a device can ask of the hub; cheap to clone and usable from any thread.
+/// What a device can ask the hub to do; cheap to clone and usable from any thread.
 ///
 /// Nothing here blocks. Once the device is gone, every call does nothing (M3).
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Context {
 
     /// Reports a property's state: the hub publishes it on the state topic and answers reads with it.
     ///
-    /// A value that the declaration does not allow is not published and leaves a line in the log.
+    /// A value that the declaration does not allow is not published, and the hub logs it.
     pub fn publish(&self, property: &str, value: impl Into<Value>) {
         let payload = value.into().to_text();
         let status = self.host.publish(property, payload.as_bytes());
@@ -49,7 +49,7 @@ impl Context {
         }
     }
 
-    /// Says that the device cannot reach what it stands for, and why (R1).
+    /// Reports that the device cannot reach its hardware or service, and why (R1).
     ///
     /// Its status becomes `unreachable` with the reason and since when, and reads are answered 503 with the last known
     /// value, until [`reachable`](Self::reachable). [`Device::set`](crate::Device::set) is still called. Another reason
@@ -63,35 +63,36 @@ impl Context {
         }
     }
 
-    /// Says that the device can reach what it stands for; publish what has changed meanwhile before.
+    /// Reports that the device can reach its hardware or service again. Publish what has changed meanwhile before.
     pub fn reachable(&self) {
         self.host.reachable();
     }
 
-    /// Arms a one-shot timer in milliseconds, rounded up; arming the same one again replaces it.
+    /// Starts a one-shot timer in milliseconds, rounded up; starting the same timer again replaces it.
     pub fn set_timer(&self, id: u32, after: Duration) {
         let millis = after.as_nanos().div_ceil(1_000_000);
         let millis = u64::try_from(millis).unwrap_or(abi::TIMER_CANCEL);
         self.host.set_timer(id, millis.min(abi::TIMER_CANCEL - 1));
     }
 
-    /// Disarms a timer.
+    /// Stops a timer.
     pub fn cancel_timer(&self, id: u32) {
         self.host.set_timer(id, abi::TIMER_CANCEL);
     }
 
-    /// Queues one call of [`Device::wake`](crate::Device::wake); several before it is made count as one.
+    /// Queues one call of [`Device::wake`](crate::Device::wake). Further calls of this function before it count as the
+    /// same one.
     pub fn wake(&self) {
         self.host.wake();
     }
 
     /// Starts a thread whose `tracing` events and panics carry the device's name in the hub's log.
     ///
-    /// The device ends and joins it when it is dropped (T4).
+    /// The device must stop and join it when it is dropped (T4).
     ///
     /// # Errors
     ///
-    /// Where the system has no thread to give.
+    /// The system starts no thread.
     pub fn spawn(&self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         let host = self.host;
         thread::Builder::new().name(self.device_id.to_string()).spawn(move || {
@@ -110,10 +111,10 @@ impl Context {
         &self.device_id
     }
 
-    /// Takes over the answer to the command at hand, to give it later from any thread.
+    /// Takes over the answer to the present command, so that any thread can give it later.
     ///
-    /// [`Device::set`](crate::Device::set) then returns [`Answer::Later`](crate::Answer::Later), or a failure, which
-    /// goes first.
+    /// [`Device::set`](crate::Device::set) then returns [`Answer::Later`](crate::Answer::Later). If it returns a
+    /// failure instead, the failure is the answer.
     ///
     /// # Panics
     ///
@@ -124,9 +125,9 @@ impl Context {
     }
 }
 
-/// The answer to one command, owed to its requester.
+/// The answer to one command, which its requester waits for.
 ///
-/// Dropped without an answer, it counts as the failure `dropped`.
+/// If it is dropped without an answer, the command fails with the message `dropped`.
 #[derive(Debug)]
 pub struct Deferred {
     host: HostRef,

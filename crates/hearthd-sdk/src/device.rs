@@ -10,22 +10,22 @@ use crate::{Absence, Changes, Context, Property};
 
 /// One kind of device; a value of the type is one device.
 ///
-/// Calls on one device never overlap, but may come from different threads (T1). Each should return within
-/// milliseconds; what takes longer belongs on a thread of the device and is answered through
-/// [`Context::defer`]. A panic in any of them ends this device alone; the hub creates it anew.
+/// Calls on one device never overlap, but may come from different threads (T1). Each should return within milliseconds.
+/// Do longer work on a thread of the device, and answer with [`Context::defer`]. A panic in any of them ends only this
+/// device, and the hub creates it anew.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a kind of device",
     label = "`hearthd_sdk::Device` is not implemented for it",
     note = "write `impl hearthd_sdk::Device for {Self}` with its properties, `create` and `set`"
 )]
 pub trait Device: Sized + Send + 'static {
-    /// The name that `plugin = "..."` gives in the hub's configuration.
+    /// The name for `plugin = "..."` in the hub's configuration.
     const KIND: &'static str;
 
-    /// The device's `config` table; should deny unknown fields.
+    /// The device's `config` table; it should deny unknown fields.
     type Config: DeserializeOwned;
 
-    /// Adds what is wrong with a configuration beyond its types; does no I/O.
+    /// Reports problems of a configuration that its types do not find; does no I/O.
     fn check(_config: &Self::Config, _problems: &mut Problems) {}
 
     /// Declares the properties of a device with this configuration; does no I/O.
@@ -33,12 +33,13 @@ pub trait Device: Sized + Send + 'static {
 
     /// Makes a device and publishes the state of every readable property.
     ///
-    /// `saved` is what [`save`](Self::save) last returned, before a restart of the hub or of the device.
+    /// `saved` is what [`save`](Self::save) last returned, before a restart of the hub or of the device; `None` the
+    /// first time.
     ///
     /// # Errors
     ///
-    /// Where there can be no device now, such as hardware that is not there: the hub tries again with back-off, and
-    /// requesters get 503 with the message.
+    /// The device cannot be created now, for example because its hardware is missing. The hub tries again with
+    /// back-off, and requesters get 503 with the message.
     fn create(
         config: Self::Config,
         context: Context,
@@ -47,12 +48,12 @@ pub trait Device: Sized + Send + 'static {
 
     /// Applies all changes or none, and publishes every property whose state changed.
     ///
-    /// The values are within what [`properties`](Self::properties) declared (C0). Reads do not come here: the hub
-    /// answers them with what was last published.
+    /// The values are allowed by the declarations of [`properties`](Self::properties) (C0). Reads do not come here: the
+    /// hub answers them with the last published state.
     ///
     /// # Errors
     ///
-    /// Where the changes are not applied: the requester gets [`Failure`]'s status and message.
+    /// The changes are not applied: the requester gets the status and message of the [`Failure`].
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure>;
 
     /// Handles a timer that [`Context::set_timer`] armed.
@@ -61,9 +62,9 @@ pub trait Device: Sized + Send + 'static {
     /// Handles a call of [`Context::wake`].
     fn wake(&mut self) {}
 
-    /// Handles what became of the hub's will (MQTT 3.1.2.5) while it was away (A1).
+    /// Handles the outcome of the hub's will (MQTT 3.1.2.5) after the hub was away (A1).
     ///
-    /// May come again for one generation when late evidence changes the outcome.
+    /// It may be called again for one generation, when late evidence changes the outcome.
     fn absence(&mut self, _absence: &Absence) {}
 
     /// Declares the MQTT topics that a device with this configuration uses itself; does no I/O.
@@ -89,10 +90,10 @@ pub trait Device: Sized + Send + 'static {
     /// At first there is none. What the broker has retained comes after `true`, each time.
     fn link(&mut self, _up: bool) {}
 
-    /// Returns what [`create`](Self::create) of a successor should know, in a form of the author's choice.
+    /// Returns the state that the next [`create`](Self::create) of this device gets, in a form of the author's choice.
     ///
-    /// Asked for after every call, so that it survives a power cut as well; keep it cheap. Where it differs from what the
-    /// hub has, the hub stores it before it gives an answer that tells of it.
+    /// The hub calls it after every call, so that the state survives a power cut too; keep it cheap. If the result has
+    /// changed, the hub stores it before it gives an answer that tells of it.
     fn save(&self) -> Option<Vec<u8>> {
         None
     }
@@ -115,7 +116,7 @@ pub enum Answer {
     Later,
 }
 
-/// Why a device does not do what it was asked to do.
+/// Why a device does not do what a request asks.
 ///
 /// The requester reads the status and the message in the user properties `__stat` and `__stMsg` of the answer
 /// (MQTT 3.3.2.3.7), and in its JSON payload.
@@ -126,24 +127,24 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Says that the device tried and failed (status 500).
+    /// Reports that the device tried and failed (status 500).
     pub fn failed(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Failed, message: message.into() }
     }
 
-    /// Says that the values are not acceptable (status 422).
+    /// Reports that the values are not acceptable (status 422).
     pub fn invalid(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Invalid, message: message.into() }
     }
 
-    /// Says that the requester should try again later (status 429).
+    /// Reports that the requester should try again later (status 429).
     pub fn busy(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Busy, message: message.into() }
     }
 
-    /// Says that the device cannot reach what it stands for (status 503).
+    /// Reports that the device cannot reach its hardware or service (status 503).
     ///
-    /// Where that lasts, say so with [`Context::unreachable`] as well.
+    /// If that lasts, call [`Context::unreachable`] as well.
     pub fn unreachable(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Unreachable, message: message.into() }
     }
@@ -172,7 +173,7 @@ impl fmt::Display for Failure {
 
 // Not an `Error` itself, else this would overlap with `From<T> for T`.
 impl<E: std::error::Error> From<E> for Failure {
-    /// Takes any error as [`Failure::failed`], so that `?` serves in every method of a device.
+    /// Turns any error into [`Failure::failed`], so that `?` works in every method of a device.
     fn from(error: E) -> Self {
         Self::failed(error.to_string())
     }
@@ -187,22 +188,22 @@ pub enum FailureKind {
     Invalid,
     /// The device is busy.
     Busy,
-    /// The device cannot reach what it stands for.
+    /// The device cannot reach its hardware or service.
     Unreachable,
     /// Nobody can tell what became of the changes.
     Indeterminate,
 }
 
-/// One thing wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is, such as `pid.kp` or `rooms[2].name`; empty for the table as a whole.
+    /// The place, such as `pid.kp` or `rooms[2].name`; empty for the table as a whole.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what to write instead.
     pub message: String,
 }
 
-/// Everything wrong with a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Default)]
 pub struct Problems {
     list: Vec<Problem>,

@@ -1,4 +1,4 @@
-//! Runs a device without a hub, for its tests: through the real tables, on a virtual clock.
+//! Runs a device without a hub, for its tests: with the real tables, on a virtual clock.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::{Device, Failure, Problem, Property, Value, abi, device, mqtt};
 
 /// A device under test, and the hub that it sees.
 ///
-/// The harness holds the device to its declaration: a published value that [`Device::properties`] does not allow
-/// makes the next call panic.
+/// The harness checks the device against its declaration: after a published value that [`Device::properties`] does not
+/// allow, the next call panics.
 pub struct TestDevice<D: Device> {
     instance: Option<TestInstance>,
     hub: Arc<Hub>,
@@ -51,7 +51,7 @@ pub struct Sent {
 pub enum Reply {
     /// The changes are applied.
     Done,
-    /// The answer is still owed.
+    /// There is no answer yet.
     Pending,
     /// The changes are not applied.
     Failed(Failure),
@@ -71,7 +71,7 @@ impl<D: Device> TestDevice<D> {
     ///
     /// # Panics
     ///
-    /// Panics where the configuration or the device is refused.
+    /// Panics if the configuration or the device is refused.
     pub fn new(config: serde_json::Value) -> Self {
         Self::try_new(config).unwrap_or_else(|problems| panic!("no device: {problems:?}"))
     }
@@ -110,16 +110,16 @@ impl<D: Device> TestDevice<D> {
         Ok(device)
     }
 
-    /// Returns what is wrong with a configuration.
+    /// Returns the problems of a configuration.
     pub fn problems(config: &serde_json::Value) -> Vec<Problem> {
         let (status, errors) = check_config::<D>(config.to_string().as_bytes());
         assert_eq!(status == abi::OK, errors.is_empty(), "an error comes with its reason");
         problems_of(errors)
     }
 
-    /// Sets one property to what a requester may write, such as `ON`, `toggle` or `21.5`.
+    /// Sets one property to a text that a requester may send, such as `ON`, `toggle` or `21.5`.
     ///
-    /// As in the hub, the device gets the canonical text, and nothing that is outside of the declaration.
+    /// As in the hub, the device gets the canonical text, and only values that the declaration allows.
     pub fn set(&mut self, property: &str, payload: &str) -> Reply {
         match self.read(property, |declared, now| declared.read_text(payload.trim(), now)) {
             Ok(value) => self.command(0, property, &value.to_text()),
@@ -145,12 +145,12 @@ impl<D: Device> TestDevice<D> {
         }
     }
 
-    /// Sets when the answers to the commands to come are due, on the harness's clock; at first there is no deadline.
+    /// Sets the deadline of the following commands, on the harness's clock; at first there is no deadline.
     pub fn set_deadline(&mut self, deadline: Option<Duration>) {
         self.deadline = deadline;
     }
 
-    /// Returns how the last command ended, once a deferred answer may have come.
+    /// Returns how the last command ended, including a deferred answer.
     pub fn reply(&self) -> Reply {
         self.hub.state().replies.get(&self.token).cloned().unwrap_or(Reply::Pending)
     }
@@ -161,7 +161,7 @@ impl<D: Device> TestDevice<D> {
         self.reply()
     }
 
-    /// Waits in real time until something holds, for devices with a thread; returns whether it does.
+    /// Waits in real time until a condition holds, for devices with a thread; returns whether it does.
     pub fn wait_until(&self, at_most: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let start = Instant::now();
         while !holds(self) {
@@ -173,11 +173,11 @@ impl<D: Device> TestDevice<D> {
         true
     }
 
-    /// Moves the clock on and fires the timers that fall due, in order.
+    /// Moves the clock forward and fires the timers that are due, in order.
     ///
     /// # Panics
     ///
-    /// Panics where the device does, and after a million timers.
+    /// Panics if the device panics, and after a million timers.
     pub fn advance(&mut self, by: Duration) {
         let until = self.hub.state().now_ms + u64::try_from(by.as_millis()).expect("a test's time");
         for _ in 0..1_000_000 {
@@ -201,7 +201,7 @@ impl<D: Device> TestDevice<D> {
         assert!(refused.is_empty(), "published against its declaration: {refused:?}");
     }
 
-    /// Tells the device what became of the hub's will, given as the JSON of rule A1.
+    /// Tells the device the outcome of the hub's will, given as the JSON of rule A1.
     pub fn absence(&mut self, absence: serde_json::Value) {
         let status = self.instance().absence(absence.to_string().as_bytes());
         self.accept(status);
@@ -245,7 +245,7 @@ impl<D: Device> TestDevice<D> {
         std::mem::take(&mut self.hub.state().sent)
     }
 
-    /// Saves the device's state, destroys the device and makes it anew; after a panic with what was last saved.
+    /// Saves the device's state, destroys the device and creates it anew; after a panic with the state last saved.
     pub fn restart(&mut self) {
         if !matches!(self.reply(), Reply::Panicked) {
             self.saved = self.saved_state().unwrap_or_default();
@@ -266,7 +266,7 @@ impl<D: Device> TestDevice<D> {
         self.settle();
     }
 
-    /// Returns what the device would hand to its successor.
+    /// Returns the state that the next device would get.
     pub fn saved_state(&mut self) -> Option<Vec<u8>> {
         let (status, pairs) = self.instance().save();
         assert_eq!(status, abi::OK, "save: {:?}", self.logs());
@@ -298,7 +298,7 @@ impl<D: Device> TestDevice<D> {
         std::mem::take(&mut self.hub.state().events)
     }
 
-    /// Returns why the device cannot reach what it stands for; none where it can.
+    /// Returns why the device cannot reach its hardware or service; `None` if it can.
     pub fn unreachable(&self) -> Option<String> {
         self.hub.state().unreachable.clone()
     }
@@ -313,7 +313,7 @@ impl<D: Device> TestDevice<D> {
         Duration::from_millis(self.hub.state().now_ms)
     }
 
-    /// Reads what a property is to be set to, with the state that it has now.
+    /// Reads the value that a property is set to, with its present state.
     fn read(
         &self,
         name: &str,

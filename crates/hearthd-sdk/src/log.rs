@@ -1,4 +1,4 @@
-//! `tracing` events and panics become lines of the hub's log.
+//! Passes `tracing` events and panics on to the hub's log.
 
 use std::fmt::{self, Write};
 use std::panic;

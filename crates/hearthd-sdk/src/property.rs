@@ -6,7 +6,7 @@ use crate::Value;
 
 /// The declaration of one property (D1).
 ///
-/// Names are of `a-z`, `0-9` and `_`; `set`, `get` and `describe` are taken.
+/// Names consist of `a-z`, `0-9` and `_`; `set`, `get` and `describe` are reserved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Property {
     name: String,
@@ -42,7 +42,7 @@ enum Access {
 }
 
 impl Property {
-    /// Declares a property that is `ON` or `OFF`, [`Value::Switch`]; a request may say `TOGGLE` as well.
+    /// Declares a property that is `ON` or `OFF`, [`Value::Switch`]; a request may also say `TOGGLE`.
     pub fn switch(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Switch)
     }
@@ -96,7 +96,7 @@ impl Property {
         self
     }
 
-    /// Sets the unit that the values are in, such as `°C`, `%` or `K`; the hub converts nothing.
+    /// Sets the unit of the values, such as `°C`, `%` or `K`; the hub converts nothing.
     #[must_use]
     pub fn unit(mut self, unit: impl Into<String>) -> Self {
         self.unit = Some(unit.into());
@@ -110,30 +110,31 @@ impl Property {
         self
     }
 
-    /// Says that the property reports and cannot be set.
+    /// Declares that the property reports a state and cannot be set.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.access = Access::Read;
         self
     }
 
-    /// Says that the property can be set and reports nothing.
+    /// Declares that the property can be set and reports no state.
     #[must_use]
     pub fn write_only(mut self) -> Self {
         self.access = Access::Write;
         self
     }
 
-    /// Says that the broker should not retain the state (MQTT 3.3.1.3), such as that of a button.
+    /// Declares that the broker should not retain the state (MQTT 3.3.1.3), for example that of a button.
     #[must_use]
     pub fn not_retained(mut self) -> Self {
         self.retained = false;
         self
     }
 
-    /// Says that setting one value twice differs from setting it once.
+    /// Declares that setting a value twice differs from setting it once.
     ///
-    /// A request whose outcome a crash of the hub left open is then answered 409 instead of being carried out again.
+    /// If a crash of the hub leaves the outcome of a request open, the request is then answered 409 and not carried out
+    /// again.
     #[must_use]
     pub fn not_idempotent(mut self) -> Self {
         self.idempotent = false;
@@ -173,7 +174,7 @@ impl Property {
             .expect("a declaration holds nothing but text and numbers")
     }
 
-    /// Says why the hub would not take the declaration (D1), if it would not.
+    /// Returns why the hub would refuse the declaration (D1), if it would.
     pub(crate) fn mistake(&self) -> Option<&'static str> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let numeric = matches!(self.shape, Shape::Integer | Shape::Number);
@@ -261,7 +262,7 @@ impl Property {
         }
     }
 
-    /// Reads what a requester may write, as the hub does; `current` is the state that `TOGGLE` turns over.
+    /// Reads a text that a requester may send, as the hub does; `TOGGLE` inverts `current`.
     pub(crate) fn read_text(&self, text: &str, current: Option<&str>) -> Option<Value> {
         if self.shape == Shape::Switch && text.eq_ignore_ascii_case("TOGGLE") {
             return Some(Value::Switch(current != Some("ON")));
@@ -269,7 +270,7 @@ impl Property {
         self.read_state(text)
     }
 
-    /// Reads a JSON value that a requester may write, as the hub does.
+    /// Reads a JSON value that a requester may send, as the hub does.
     pub(crate) fn read_json(
         &self,
         json: &serde_json::Value,
@@ -312,7 +313,7 @@ impl Property {
         }
     }
 
-    /// Returns a number on the grid of steps, where it is within the bounds and close to the grid.
+    /// Returns the nearest number on the grid of steps, if the number is within the bounds and close to the grid.
     fn fit(&self, value: f64) -> Option<f64> {
         const TOLERANCE: f64 = 1e-6;
         if self.bounds.is_some_and(|(min, max)| value < min || value > max) {

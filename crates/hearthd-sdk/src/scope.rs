@@ -1,4 +1,4 @@
-//! Which device, and which command, the current thread works for.
+//! The device and the command that the current thread works for.
 
 use std::cell::Cell;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Durations as people write them in a device's table.
+//! Durations in the form in which people write them in a device's table.
 
 use std::fmt;
 use std::time::Duration;

@@ -20,7 +20,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// Returns the canonical text that goes over the wire.
+    /// Returns the canonical text that is sent.
     pub fn to_text(&self) -> String {
         match self {
             Self::Switch(true) => "ON".to_owned(),
@@ -32,7 +32,7 @@ impl Value {
         }
     }
 
-    /// Returns the JSON in which several values go together.
+    /// Returns the JSON form, in which several values are sent together.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Switch(_) | Self::Text(_) => self.to_text().into(),
@@ -43,7 +43,7 @@ impl Value {
     }
 }
 
-/// Makes `From` for types that convert without loss.
+/// Implements `From` for types that convert without loss.
 macro_rules! from {
     ($($source:ty => $variant:ident),+ $(,)?) => {
         $(impl From<$source> for Value {
@@ -71,12 +71,12 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Returns the value for a property, if it is to change.
+    /// Returns the new value of a property; `None` if the property does not change.
     pub fn get(&self, property: &str) -> Option<&Value> {
         self.list.iter().find(|(name, _)| name == property).map(|(_, value)| value)
     }
 
-    /// Returns the value for a switch, if it is to change.
+    /// Returns the new value of a switch; `None` if it does not change.
     pub fn switch(&self, property: &str) -> Option<bool> {
         match self.get(property)? {
             Value::Switch(on) => Some(*on),
@@ -84,7 +84,7 @@ impl Changes {
         }
     }
 
-    /// Returns the value for an integer, if it is to change.
+    /// Returns the new value of an integer; `None` if it does not change.
     pub fn integer(&self, property: &str) -> Option<i64> {
         match self.get(property)? {
             Value::Integer(n) => Some(*n),
@@ -92,7 +92,7 @@ impl Changes {
         }
     }
 
-    /// Returns the value for a number, if it is to change.
+    /// Returns the new value of a number; `None` if it does not change.
     pub fn number(&self, property: &str) -> Option<f64> {
         match self.get(property)? {
             Value::Number(n) => Some(*n),
@@ -100,7 +100,7 @@ impl Changes {
         }
     }
 
-    /// Returns the value for a text or a choice, if it is to change.
+    /// Returns the new value of a text or a choice; `None` if it does not change.
     pub fn text(&self, property: &str) -> Option<&str> {
         match self.get(property)? {
             Value::Text(text) => Some(text),
@@ -108,7 +108,7 @@ impl Changes {
         }
     }
 
-    /// Returns the value for a JSON property, if it is to change.
+    /// Returns the new value of a JSON property; `None` if it does not change.
     pub fn json(&self, property: &str) -> Option<&serde_json::Value> {
         match self.get(property)? {
             Value::Json(json) => Some(json),
@@ -121,9 +121,9 @@ impl Changes {
         self.list.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns when the answer is due, on the clock of [`Context::now`](crate::Context::now).
+    /// Returns the deadline of the answer, on the clock of [`Context::now`](crate::Context::now).
     ///
-    /// The request's Message Expiry Interval (MQTT 3.3.2.3.3), or the deadline of the hub's configuration.
+    /// It is the request's Message Expiry Interval (MQTT 3.3.2.3.3), or the deadline in the hub's configuration.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline
     }

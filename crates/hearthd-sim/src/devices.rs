@@ -1,4 +1,4 @@
-//! Model devices: each carries its requests out one after the other, in its own time, or never answers.
+//! Model devices: each carries out its requests one after the other, at its own speed, or never answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What goes wrong, and what changes: the faults, and how often each strikes.
+//! The faults and changes, and how often each happens.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Drives the core against a model broker under faults, by seed.
 //!
-//! A seed stands for a home, a broker and a list of steps; the same seed always plays the same. Around the one
-//! real part, [`hearthd_core::Hub`], everything is a model: broker, network, store, devices, requesters, guardians,
-//! clocks. What must hold is checked all along.
+//! A seed stands for a home, a broker and a list of steps; the same seed always plays the same. Only
+//! [`hearthd_core::Hub`] is real. Everything around it is a model: broker, network, store, devices, requesters,
+//! guardians, clocks. The invariants are checked all the time.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! One TCP connection between a hub and the broker: two directions, each in order, each may end on its own.
+//! One TCP connection between a hub and the broker: two directions, each in order, each may end by itself.
 
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Shows that the simulation bites: it takes the protections of a core away one by one, and each must be missed.
+//! Shows that the simulation finds faults: it removes a core's protections one by one, and must fail each time.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! What a run has reached, and what it has found.
+//! What a run has reached, and the failures that it has found.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! From a failing seed to the fewest steps that still fail, and to a trace for people.
+//! Reduces a failing seed to the fewest steps that still fail, and to a trace for people.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A model of the store: group commit, so that at any time a prefix of the changes is durable; and it may fail.
+//! A model of the store with group commit: at any time a prefix of the changes is synced; and it may fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,4 +1,4 @@
-//! Performs what the hub decides: the loop over link, devices, store, signals and time.
+//! The main loop: performs the core's outputs, and passes it events from link, devices, store, signals and time.
 
 use std::{
     collections::BTreeMap,
@@ -46,11 +46,11 @@ pub(crate) struct Parts {
     pub devices: Devices,
     /// What brings another configuration while the daemon runs.
     pub reloader: Reloader,
-    /// What systemd is told.
+    /// What the daemon tells systemd.
     pub service: Service,
 }
 
-/// Why the daemon ended, where it did not end in order.
+/// Why the daemon did not end in order.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriverError {
     /// The hub cannot go on.
@@ -68,7 +68,7 @@ pub(crate) enum DriverError {
     Interrupted,
 }
 
-/// Runs the daemon until it is told to end.
+/// Runs the daemon until it is asked to end.
 ///
 /// # Errors
 /// Where it could not start, or could not end in order.
@@ -165,7 +165,7 @@ impl Driver {
         }
     }
 
-    /// Returns an input that is there already, so that what comes together wakes each device once.
+    /// Returns an input that is available already, so that inputs that come together wake each device once.
     fn ready_input(&mut self) -> Option<Input> {
         if let Some(event) = self.link.as_mut().and_then(Link::try_next) {
             return Some(self.on_link(event));
@@ -435,7 +435,7 @@ async fn sleep_until(timeout: Option<Duration>) {
     }
 }
 
-/// Reads the clock that all deadlines live on: it never jumps, and goes on when the daemon starts again.
+/// Reads the clock of all deadlines: it never jumps, and continues when the daemon starts again.
 fn since_boot() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     Duration::try_from(time).expect("a time since boot is not negative")

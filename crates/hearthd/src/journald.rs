@@ -1,6 +1,6 @@
-//! Writes the log to systemd's journal: each line as a person reads it, and each of its facts as a field to ask for.
+//! Writes the log to systemd's journal: each line as text, and each of its facts as a field that can be searched.
 //!
-//! `tracing-journald` keeps the facts out of MESSAGE, which is all that `journalctl` shows by itself.
+//! `tracing-journald` leaves the facts out of MESSAGE, and `journalctl` shows only MESSAGE by default.
 
 use std::{
     ffi::OsStr,
@@ -38,7 +38,7 @@ impl Journald {
 
     fn at(address: &Path) -> io::Result<Self> {
         let journal = Self { socket: UnixDatagram::unbound()?, address: address.to_owned() };
-        // The journal ignores what is empty, but for one that is not there this is an error.
+        // The journal ignores an empty message, but if there is no journal this is an error.
         journal.send(&[])?;
         Ok(journal)
     }
@@ -62,7 +62,7 @@ impl<S: Subscriber> Layer<S> for Journald {
             entry.put(&name.to_ascii_uppercase(), value);
         }
         if self.send(&entry.0).is_err() {
-            // It leads to the journal by another way; where that is closed as well, nobody reads.
+            // The line goes to the journal by another way; if that is closed too, it is lost.
             let _ = writeln!(io::stderr(), "{text}");
         }
     }

@@ -192,7 +192,7 @@ impl Link {
         }
     }
 
-    /// Returns the next event, if it is there already.
+    /// Returns the next event, if one is available already.
     pub(crate) fn try_next(&mut self) -> Option<LinkEvent> {
         loop {
             let received = self.events.try_recv().ok()?;
@@ -239,7 +239,7 @@ impl Link {
         self.client.try_subscribe_many(filters).or_else(|_| self.is_over())
     }
 
-    /// Hands over UNSUBSCRIBE packets; nobody waits for their acknowledgements.
+    /// Sends UNSUBSCRIBE packets, and does not wait for UNSUBACK.
     ///
     /// # Errors
     /// Where the send queue is full: a broken invariant of its user.
@@ -283,7 +283,7 @@ impl Link {
 
     /// Hands over one PUBACK; one of an earlier connection is ignored.
     ///
-    /// Many come at once, and rumqttc writes each by itself: a message overtakes them.
+    /// Many come at once, and rumqttc writes each by itself: a message may overtake them.
     pub(crate) fn acknowledge(&mut self, delivery: DeliveryId) {
         if let Some(receipt) = self.deliveries.remove(&delivery.0) {
             // It fails where the connection is over, which the next event says.

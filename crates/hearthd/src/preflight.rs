@@ -1,4 +1,4 @@
-//! Checks all that a configuration file names: the file itself, the plugins, and each device's table.
+//! Checks everything that a configuration names: the file itself, the plugins, and each device's table.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -36,7 +36,7 @@ pub fn check(
 ) -> Result<Accepted, Problems> {
     let mut draft = Draft::read(file)?;
     if !draft.knows_plugin_path() {
-        // Without the right plugins, no device is known either.
+        // Without the right plugins, no kind is known, so no device can be checked.
         return Err(draft.into_problems());
     }
     let config = &draft.config;
@@ -93,7 +93,7 @@ fn refuse_unknown_kinds(draft: &mut Draft, sound: &mut Config, plugins: &Plugins
     let listed = if present.is_empty() { "none".into() } else { present.join(", ") };
     sound.devices.retain(|id, device| {
         let kind = &device.kind;
-        // Without a kind, that is what is told already.
+        // The missing kind is reported already.
         if plugins.kind(kind).is_some() || kind.is_empty() {
             return !kind.is_empty();
         }

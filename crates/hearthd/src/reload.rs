@@ -61,7 +61,7 @@ impl Reloader {
         let (sender, result) = oneshot::channel();
         // A thread of its own, which the end of the daemon does not wait for as it would for one of the runtime.
         let thread = thread::Builder::new().name("reload".into()).spawn(move || {
-            // Where nobody waits any more, the daemon ends.
+            // If nothing waits any more, the daemon ends.
             let _ = sender.send(prepare(&file, &plugins, &checked, &staging));
         });
         self.running = Some(match thread {
@@ -92,7 +92,8 @@ impl Reloader {
         std::mem::take(&mut self.requests)
     }
 
-    /// Applies what was checked, or says why not; returns the answers to whoever asked, and the new configuration.
+    /// Applies what was checked, or returns why not; also returns the answers to the requests, and the new
+    /// configuration.
     pub fn finish(
         &mut self,
         config: &Config,
@@ -234,7 +235,7 @@ fn bounds(requests: &Requests) -> (usize, usize) {
     (*queue, *max_payload)
 }
 
-/// The new configuration, but for the sections that wait for the next start.
+/// The new configuration, without the sections that wait for the next start.
 fn kept(now: &Config, new: Config) -> Config {
     // Every key is named here too: one that is missing would keep its old value without a word.
     let Config {

@@ -48,7 +48,7 @@ pub(crate) struct Service {
 /// How many devices are in each state.
 pub(crate) type Census = BTreeMap<&'static str, usize>;
 
-/// Takes what systemd is told.
+/// Receives what the daemon tells systemd.
 type Systemd = Box<dyn Fn(&[NotifyState<'_>]) + Send>;
 
 impl Service {
@@ -82,7 +82,7 @@ impl Service {
         }
     }
 
-    /// Takes in what the hub says of its connection; with the first `online` the service is ready.
+    /// Notes the state of the connection; with the first `online` the service is ready.
     pub(crate) fn note(
         &mut self,
         notice: &Notice,
@@ -380,7 +380,7 @@ mod tests {
             test.turn(second * 1000);
             assert_eq!(test.told(), ["WATCHDOG=1"]);
         }
-        // A loop that stands still says nothing, and one that is late says it once.
+        // A loop that hangs reports nothing, and one that is late reports it once.
         test.turn(500_000);
         test.turn(500_001);
         assert_eq!(test.told(), ["WATCHDOG=1"]);

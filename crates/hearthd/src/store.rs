@@ -1,4 +1,4 @@
-//! What survives a restart: one redb file, written by one thread.
+//! The data that survives a restart: one redb file, written by one thread.
 
 mod before;
 mod contents;
@@ -59,7 +59,7 @@ pub(crate) enum StoreEvent {
         /// The revision.
         revision: u64,
     },
-    /// It cannot be written; it tries again by itself, and then reports that it could.
+    /// It cannot be written. It tries again by itself, and reports when it can be written.
     Failed {
         /// The newest revision that it was given.
         revision: u64,
@@ -141,7 +141,7 @@ impl Store {
         Self { inbox, writer: Some(writer) }
     }
 
-    /// Writes a change of the hub's: as soon as somebody waits for it, or within a second.
+    /// Writes a change of the hub: as soon as something waits for it, or within a second.
     pub(crate) fn put(&self, revision: u64, change: Change) {
         self.inbox.put(revision, change);
     }
@@ -245,10 +245,10 @@ fn open_and_read_patiently(
     }
 }
 
-/// Makes a folder below the state folder that nobody else may look into or write to.
+/// Makes a folder below the state folder that no other user may read or write.
 ///
 /// # Errors
-/// Where it cannot be made, or is somebody else's.
+/// It cannot be made, or belongs to another user.
 pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     file::private_folder(folder)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700))

@@ -1,4 +1,4 @@
-//! What a topic name says about a message that arrives.
+//! The meaning of an arriving message's topic name.
 
 use std::sync::Arc;
 

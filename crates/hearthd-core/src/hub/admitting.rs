@@ -1,4 +1,4 @@
-//! Whether a request is carried out: what it is, when it came, and whether there is room for it.
+//! Decides whether a request is carried out: by its content, its time of arrival, and the room for it.
 
 use std::{sync::Arc, time::Duration};
 

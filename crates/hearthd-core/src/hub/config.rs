@@ -1,4 +1,4 @@
-//! What the hub is told before it starts.
+//! The configuration of the core.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,20 +11,20 @@ use crate::{
     topic::{Prefix, Templates, TopicFilter},
 };
 
-/// What the hub needs to know before it starts.
+/// The configuration that the hub needs at its start.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
     /// The client identifier, and the hub's topic level.
     pub client_id: String,
     /// Topic templates.
     pub topics: Templates,
-    /// Response Topics outside the prefix that are answered.
+    /// Response Topics outside the prefix that the hub may answer on.
     pub allow_responses: Vec<TopicFilter>,
     /// Topics outside the prefix that devices may use.
     pub allow_bridges: Vec<TopicFilter>,
     /// Whether the hub refuses to run without Response Information from CONNACK.
     pub require_response_information: bool,
-    /// The prefix where the broker offers none.
+    /// The prefix if the broker offers none.
     pub fallback_prefix: Option<Prefix>,
     /// Will Delay Interval.
     pub will_delay: Duration,
@@ -38,17 +38,18 @@ pub struct HubConfig {
     pub grace: Duration,
     /// The devices.
     pub devices: BTreeMap<String, DevicePolicy>,
-    /// What is done about other hubs' wills.
+    /// What the hub does when other hubs' wills are published.
     pub guards: Vec<Guard>,
-    /// The broker, by address: what the hub remembers of one broker's session says nothing about another's.
+    /// The broker's address: what the hub remembers of one broker's session does not apply to another broker.
     pub broker: String,
     /// How long after its PUBACK a request is remembered: long enough to be sure that the broker has it.
     pub redelivery: Duration,
-    /// Receive Maximum as CONNECT announces it (MQTT 3.1.2.11.3): the hub works on so many messages at a time.
+    /// Receive Maximum as CONNECT announces it (MQTT 3.1.2.11.3): the hub works on at most this many messages at a
+    /// time.
     pub receive_maximum: u16,
-    /// Deadline of requests to the hub itself.
+    /// The deadline of requests to the hub itself.
     pub deadline: Duration,
-    /// Requests that one device is given at a time; more wait for their turn.
+    /// How many requests one device gets at a time; more wait for their turn.
     pub queue: usize,
     /// Largest payload of a request, in bytes.
     pub max_payload: usize,
@@ -59,7 +60,7 @@ pub struct HubConfig {
 pub struct DevicePolicy {
     /// How long the device may take.
     pub deadline: Duration,
-    /// The declared properties; without wildcards, the hub takes requests for each by itself.
+    /// The declared properties; if the broker has no wildcards, the hub subscribes to each by itself.
     pub properties: BTreeSet<String>,
     /// Whether a request that waited while the hub was away is executed.
     pub execute_stale: bool,
@@ -70,7 +71,7 @@ pub struct DevicePolicy {
 }
 
 impl DevicePolicy {
-    /// Makes the policy of a device whose properties are all idempotent, and which refuses what is stale.
+    /// Makes the policy of a device whose properties are all idempotent, and which refuses stale requests.
     pub fn new(deadline: Duration) -> Self {
         Self {
             deadline,

@@ -1,4 +1,4 @@
-//! From nothing to `online` and back: the will is fixed before the prefix is known (MQTT 3.1.2.5, 3.2.2.3.15).
+//! From no connection to `online` and back: the will is fixed before the prefix is known (MQTT 3.1.2.5, 3.2.2.3.15).
 
 use std::time::Duration;
 

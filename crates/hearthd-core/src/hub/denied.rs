@@ -1,5 +1,5 @@
-//! Messages that the broker ends the connection over, rather than to refuse them: named, and after the second time set
-//! aside, so that one of them does not keep the hub away for ever.
+//! Messages for which the broker ends the connection instead of refusing them. They are named, and set aside after the
+//! second time, so that such a message does not keep the hub offline for ever.
 
 use std::{collections::BTreeMap, time::Duration};
 

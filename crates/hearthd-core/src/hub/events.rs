@@ -1,4 +1,4 @@
-//! What came to nothing, and was told to no requester: an event for whoever watches the device, and a line for people.
+//! Reports failures that have no answer: an event on the device's topic, and a notice for people.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
-//! What tells of the hub's own wills: copies of them, and answers to them.
+//! Evidence about the hub's own wills: copies of them, and acknowledgements.
 //!
-//! Everybody may publish on these topics. What counts is what only somebody can say who has seen the will, and only
-//! once the connection that carried it has ended.
+//! Everybody may publish on these topics. A message counts only if it contains what only a client that has seen the
+//! will can know, and only after the connection that carried the will has ended.
 
 use super::{Connection, Hub, Phase, events::excerpt, storing::take_stored};
 use crate::{

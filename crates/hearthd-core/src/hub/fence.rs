@@ -1,4 +1,5 @@
-//! The fence: a message of the hub to itself, behind all that the broker had for it; and what is decided once it is back.
+//! The fence: a message of the hub to itself, behind everything that the broker had queued; and what its return
+//! decides.
 
 use std::time::Duration;
 

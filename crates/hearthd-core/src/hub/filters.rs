@@ -1,4 +1,4 @@
-//! What the session is subscribed to: as many SUBSCRIBE packets as the broker takes, one after the other.
+//! The session's subscriptions: as many SUBSCRIBE packets as the broker takes, one after the other.
 
 use std::{
     collections::{BTreeSet, VecDeque},

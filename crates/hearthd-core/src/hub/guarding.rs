@@ -1,4 +1,4 @@
-//! Other hubs' wills: each is a request, and what a device of this hub answers is its acknowledgement.
+//! Other hubs' wills: each becomes a request, and the answer of this hub's device is the acknowledgement.
 
 use std::sync::Arc;
 

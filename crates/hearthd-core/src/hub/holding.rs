@@ -1,7 +1,7 @@
-//! What has come and waits: a broker may send more than the hub's Receive Maximum, or take no answers for a while.
+//! Messages that arrived and wait: a broker may exceed the hub's Receive Maximum, or take no answers for a while.
 //!
-//! The hub takes on no request whose answer it may have no room for. Whatever comes behind such a request waits with it,
-//! so that all keeps its order, and the fence comes last.
+//! The hub accepts no request whose answer may find no room. Everything behind such a request waits with it, so that
+//! the order is kept, and the fence comes last.
 
 use std::time::Duration;
 

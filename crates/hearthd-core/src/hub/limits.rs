@@ -1,4 +1,4 @@
-//! What the broker does not offer, and what it does not answer: said in words, and lived with.
+//! What the broker does not offer or does not answer: the hub reports it and works without it.
 
 use std::time::Duration;
 

@@ -66,10 +66,9 @@ use crate::{
 
 /// Decides what the hub does.
 ///
-/// Drive it so: call [`Hub::handle`] with one input, drain [`Hub::poll_output`] until it yields nothing,
-/// wait for the next input or for [`Hub::poll_timeout`], and pass [`Input::Elapsed`] when that comes.
-/// A new hub wants [`Input::Elapsed`] at once. After [`Output::Stopped`] nothing follows but what
-/// [`Input::Saved`] has stored.
+/// How to drive it: call [`Hub::handle`] with one input, and drain [`Hub::poll_output`] until it returns nothing. Then
+/// wait for the next input or for [`Hub::poll_timeout`], and pass [`Input::Elapsed`] when that time comes. A new hub
+/// needs [`Input::Elapsed`] at once. After [`Output::Stopped`] only the changes that [`Input::Saved`] causes follow.
 #[derive(Debug)]
 pub struct Hub {
     config: HubConfig,

@@ -1,4 +1,4 @@
-//! Where an answer may go: the Response Topic is the requester's choice, and the hub lends nobody its rights.
+//! The topics that an answer may go to: the requester chooses the Response Topic, but must not gain the hub's rights.
 
 use super::Hub;
 use crate::topic::{self, Prefix};

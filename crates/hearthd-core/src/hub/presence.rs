@@ -1,4 +1,4 @@
-//! The hub's presence: `online` as long as it is here, whatever others publish in its place.
+//! The hub's presence: `online` while it is connected, whatever others publish there.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What goes to the broker: into the outbox, out as far as the window allows, and away with its PUBACK.
+//! Messages to the broker: into the outbox, sent as the window allows, and removed with their PUBACK.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What arrives, and which part of the hub it goes to.
+//! Passes each arriving message to the part of the hub that it concerns.
 
 use super::{Hub, Phase, address::Address, holding::Arrival};
 use crate::{Delivery, DeliveryId, Generation, Message, Notice, Now, topic::Prefix};

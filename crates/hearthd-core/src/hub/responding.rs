@@ -1,4 +1,4 @@
-//! From a device's answer to the response that the broker has.
+//! From a device's answer to the broker's PUBACK for the response.
 
 use std::{sync::Arc, time::Duration};
 

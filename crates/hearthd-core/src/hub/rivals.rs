@@ -1,4 +1,4 @@
-//! Other hubs, or other responders, that say they have a device of this hub.
+//! Other hubs, or other responders, that claim a device of this hub.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
-//! What the hub leaves at the broker for each device: filters and retained states.
+//! The filters and retained states that the hub has at the broker for each device.
 //!
-//! A device may go while the hub is down, or move to another hub. So the store knows what was published, and only what
-//! carries this hub's name is cleared.
+//! A device may be removed while the hub is down, or move to another hub. So the store keeps what was published, and
+//! the hub clears only messages that carry its own name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

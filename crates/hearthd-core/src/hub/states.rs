@@ -1,4 +1,4 @@
-//! What the hub publishes retained: the states of its devices, and what became of its last will.
+//! The hub's retained messages: the states of its devices, and the outcome of its last will.
 
 use super::{DevicePolicy, Hub, Phase, address::STATUS};
 use crate::{Absence, Message, PropertyState, QoS, answer::wire_text, outbox::Kind, topic::Prefix};

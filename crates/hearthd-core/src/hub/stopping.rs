@@ -1,4 +1,4 @@
-//! The end: drain, say `offline`, and leave in order.
+//! The end: the hub drains, publishes `offline`, and disconnects in order.
 
 use super::{Hub, Next, Phase, Stopping};
 use crate::{Fatal, Now, Output, outbox::Kind};

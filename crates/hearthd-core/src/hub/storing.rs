@@ -1,4 +1,4 @@
-//! What the store is given, and what goes on once it holds that.
+//! The changes that go to the store, and what follows once they are written.
 
 use super::{Hub, Phase, admitting::not_stored};
 use crate::{Change, DeliveryId, Now, Output, RequestKey, Urgency};

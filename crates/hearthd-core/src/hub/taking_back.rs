@@ -1,4 +1,4 @@
-//! How the hub takes back what it has left at the broker of devices and properties that are no more.
+//! How the hub removes filters and retained messages of devices and properties that no longer exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What strangers cause is told to people now and then, however often they do it.
+//! Limits how often the hub reports what strangers cause.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What each property is set to, as far as the hub knows: whether the first answer to a request is still true.
+//! The value of each property, as far as the hub knows; it shows whether the first answer to a request is still true.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! JSON as a request brings it: a key that stands twice in an object is refused, for nobody can tell which value is meant.
+//! JSON in a request: a key that occurs twice in an object is refused, because it is unclear which value is meant.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a device tells of itself beside its states: extensions of the host, since version 1.1.
+//! A device's reports about itself besides its states: extensions of the host, since version 1.1.
 
 use super::{Growing, Host, Slice};
 

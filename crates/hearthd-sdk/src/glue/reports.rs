@@ -1,4 +1,4 @@
-//! The host's extensions through which a device tells of itself, as safe methods.
+//! The host's extensions with which a device reports about itself, as safe methods.
 
 use super::HostRef;
 use crate::abi::{self, ExtEvent, ExtReach, Growing, Slice};

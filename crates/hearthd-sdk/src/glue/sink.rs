@@ -1,4 +1,4 @@
-//! Pairs that one side puts and the other takes.
+//! Pairs of slices that one side passes to the other.
 
 use std::ffi::c_void;
 

@@ -1,4 +1,4 @@
-//! The host's side of the tables, for the harness: drives a kind as the hub does.
+//! The host's side of the tables, for the harness: it drives a kind as the hub does.
 
 use std::ffi::c_void;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the broker has of one client, connected or not: its session, its will, and what it refuses this client.
+//! The broker's data about one client: its session, its will, and what it refuses this client.
 
 use std::{rc::Rc, time::Duration};
 

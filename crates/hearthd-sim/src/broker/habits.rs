@@ -1,4 +1,4 @@
-//! How a broker does what the standard leaves open, and where it departs from it.
+//! How a broker behaves where the standard leaves a choice, and where it breaks the standard.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the broker refuses one client of an established connection, and what it holds up.
+//! What the broker refuses a client on an established connection, and what it delays.
 
 use hearthd_core::{Message, Subscription};
 

@@ -1,4 +1,4 @@
-//! A hub's session at the broker: subscriptions, what is queued, what waits for PUBACK (MQTT 4.1).
+//! A hub's session at the broker: subscriptions, queued messages, messages without PUBACK (MQTT 4.1).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,4 +1,4 @@
-//! Evidence about a will is stored before its PUBACK; what somebody made up is none.
+//! Evidence about a will is stored before its PUBACK; invented evidence does not count.
 
 use std::time::Duration;
 

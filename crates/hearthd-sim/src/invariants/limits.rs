@@ -1,4 +1,4 @@
-//! What the broker refuses, and what is too large for it: the hub keeps to it, and says so.
+//! The hub keeps to the broker's refusals and size limits, and reports them.
 
 use hearthd_core::{Message, QoS};
 

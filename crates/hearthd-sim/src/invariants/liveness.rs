@@ -1,4 +1,4 @@
-//! Once the faults have stopped, all comes to rest as it should be.
+//! After the last fault, everything settles as it should.
 
 use hearthd_core::topic::Prefix;
 

@@ -1,6 +1,6 @@
 //! No outcome of a will is false.
 //!
-//! Where somebody destroyed the evidence unseen, a false `not-published` is forgiven. That is so where
+//! A false `not-published` is excused where the evidence was destroyed unnoticed. That is so where
 //! - another client used the hub's client ID and took what was queued,
 //! - the store was lost, or held more wills than it keeps,
 //! - DISCONNECT was lost on the wire and the session as well, so that no copy of the will came back,
@@ -15,7 +15,7 @@
 //!   was never able to hold it, or its outcome has made room for others,
 //! - the broker let the fence overtake the hub's copy of the will, and its outcome has made room for others.
 //!
-//! Likewise a false `unconsumed`, where the acknowledgements are what was lost.
+//! Likewise a false `unconsumed` is excused where the acknowledgements were lost in this way.
 
 use hearthd_core::{Absence, Generation, Outcome, Published};
 

@@ -1,4 +1,4 @@
-//! Whoever has a device answers for it, and nobody else of ours; what is retained and subscribed to says the same.
+//! The hub that has a device answers for it, and no other hub; retained messages and subscriptions agree.
 
 use hearthd_core::Message;
 

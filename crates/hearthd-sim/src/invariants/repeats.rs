@@ -1,9 +1,9 @@
-//! Only who repeats a request is given its first answer again, and a read never is.
+//! Only a repeated request gets the first answer again, and a read never does.
 //!
-//! A repeat is what the broker delivers again (DUP), what its requester marks as one (`retry`), and a request without a
-//! mark that could not be carried out again. Where the broker vouches for senders, each repeats only what it has sent
-//! itself. One answer is marked without any of these: a hub that comes back tells of what it could not tell before, and
-//! that is not so any more.
+//! A repeat is a request that the broker delivers again (DUP), that its requester marks (`retry`), or that has no mark
+//! but could not be carried out again. Where the broker vouches for senders, each sender repeats only its own requests.
+//! One answer is marked without any of these: after a restart, a hub sends an answer that it could not send before and
+//! that is not true any more.
 
 use hearthd_core::Message;
 

@@ -1,8 +1,7 @@
-//! No answer shows a state that the device does not have: one that is given again least of all.
+//! No answer shows a state that the device does not have, above all not a repeated one.
 //!
-//! What is checked is what a hub publishes at once, while it is given a request, or a connection on which it may publish
-//! what an earlier life of it has left: then it must be true. An answer that had to wait tells of the time when it was
-//! made.
+//! This checks what a hub publishes at once, when it gets a request, or a connection on which it may publish what it
+//! had left before a restart. That must be true. An answer that had to wait is about the time when it was made.
 
 use hearthd_core::Message;
 

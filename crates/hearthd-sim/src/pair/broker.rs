@@ -1,4 +1,4 @@
-//! The broker's machine: its core, and a disk that has a prefix of what was written whenever the power goes.
+//! The broker's machine: its core, and a disk that keeps a prefix of the writes when the power fails.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,4 +1,4 @@
-//! What must hold of both.
+//! The promises of hub and broker.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,7 +1,8 @@
 //! Hub and broker together: both real cores, with the codecs of both sides between them, under faults of either.
 //!
-//! The other world has a broker of all manners; this one has ours, whose promises are checked as the hub's are: nothing
-//! that was acknowledged is lost, not by a crash and not by a power cut at any write, wherever it was on its way.
+//! The other world has a model broker with all kinds of behaviour. This one has hearth-broker, and checks its promises
+//! as well as the hub's: nothing that was acknowledged is lost, neither in a crash nor in a power cut at any write,
+//! wherever it was on its way.
 
 mod broker;
 mod checks;

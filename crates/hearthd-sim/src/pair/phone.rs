@@ -1,4 +1,4 @@
-//! Those who ask, and one who watches: clients whose sessions last, and which lose nothing themselves.
+//! Phones that ask, and a watcher: clients with persistent sessions, which themselves lose nothing.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Packets between the clients and the broker: written and read by the code that does so in a real home.
+//! Packets between the clients and the broker, written and read by the codecs of a real home.
 
 use bytes::BytesMut;
 use hearthd_broker::{

@@ -1,4 +1,4 @@
-//! Requests: what is asked of whom, where the response shall go, and what a requester does wrong.
+//! Requests: what is asked of which device, where the response goes, and what a requester does wrong.
 
 use std::time::Duration;
 

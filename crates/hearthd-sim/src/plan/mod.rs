@@ -1,4 +1,4 @@
-//! What a seed stands for: a broker, a home, and a list of steps; each step stands on its own.
+//! The plan of a seed: a broker, a home, and a list of steps; each step is independent of the others.
 
 mod asks;
 mod strangers;

@@ -1,4 +1,4 @@
-//! What clients do that mean no good, or know no better.
+//! What hostile or careless clients do.
 
 use super::{Ask, Correlated, Requester, Target, pick};
 use crate::link::HubId;

@@ -1,7 +1,7 @@
-//! Situations that chance alone brings about once in fifty thousand seeds: some seeds have one of them as their theme.
+//! Situations that chance alone produces once in fifty thousand seeds; some seeds have one of them as their theme.
 //!
-//! A theme is a home that suits a situation, and a scene of a few steps that is played several times, with other times
-//! each time. What lies between the scenes is as in any other seed.
+//! A theme is a home that suits a situation, and a scene of a few steps that is played several times with varying
+//! times. Between the scenes the seed is like any other.
 
 use std::time::Duration;
 

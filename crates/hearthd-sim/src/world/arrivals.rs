@@ -1,4 +1,4 @@
-//! What a hub's driver is told by the broker, and what it passes on.
+//! What the broker sends to a hub's driver, and what the driver passes on.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Other clients that everybody is glad of: guardians, the hub next door, and a responder that is no hub.
+//! The well-behaved clients: guardians, the hub next door, and a responder that is not a hub.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The model of the driver: it performs what the hub wants, and tells it what happens.
+//! The model of the driver: it performs the hub's outputs, and passes it events.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

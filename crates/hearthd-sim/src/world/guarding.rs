@@ -1,4 +1,4 @@
-//! A hub that another one guards: whose will it is, who acts on it, and what came of that.
+//! A hub that another one guards: whose will it is, who acts on it, and the result.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Packets on their way, and what the broker does with them.
+//! Packets on their way, and how the broker handles them.
 
 use std::{rc::Rc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The store, and what becomes of what the hub knows while it cannot be written.
+//! The store, and what happens to the hub's knowledge while it cannot be written.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Strangers: clients that see all that is published, and publish whatever they like.
+//! Strangers: clients that see everything that is published, and publish anything.
 
 use bytes::Bytes;
 use hearthd_core::{Message, QoS, SENDER_ACCOUNT};

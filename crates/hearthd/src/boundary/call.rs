@@ -1,4 +1,4 @@
-//! What goes over the boundary to an instance, wherever its plugin runs, and how that fails.
+//! The calls to an instance, wherever its plugin runs, and how they fail.
 
 use std::time::Duration;
 

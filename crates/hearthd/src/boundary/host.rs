@@ -1,4 +1,4 @@
-//! The functions that a plugin may call: C at the front, the device's mailbox behind (T2, M3).
+//! The functions that a plugin may call: C functions in front of the device's mailbox (T2, M3).
 
 #![expect(unsafe_code, reason = "the host table is called from C with raw pointers")]
 
@@ -30,7 +30,7 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32;
     /// Queues a wake (C2).
     fn wake(&self) -> i32;
-    /// Takes why the device cannot reach what it stands for (R1).
+    /// Notes why the device cannot reach its hardware or service (R1).
     fn unreachable(&self, reason: &str) -> i32;
     /// Takes that it can again (R1).
     fn reachable(&self) -> i32;
@@ -96,7 +96,7 @@ impl HostTable {
         self.gone.store(true, Ordering::Release);
     }
 
-    /// Finds what is behind a table; none where its instance has ended.
+    /// Finds the mailbox behind a table; `None` if its instance has ended.
     ///
     /// # Safety
     /// `host` is a table that this module made.

@@ -1,4 +1,4 @@
-//! Loads a plugin file, and calls what a kind has without an instance.
+//! Loads a plugin file, and calls the functions of a kind that need no instance.
 
 #![expect(unsafe_code, reason = "the plugin ABI is C: loading and calling it is unsafe by nature")]
 

@@ -1,4 +1,4 @@
-//! An instance in this process: every call into the plugin that needs one.
+//! An instance in this process: every call into the plugin that needs an instance.
 
 #![expect(unsafe_code, reason = "the plugin ABI is C: calling it is unsafe by nature")]
 

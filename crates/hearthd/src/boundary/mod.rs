@@ -1,4 +1,5 @@
-//! The host side of the plugin ABI: every call into a plugin and every call of a plugin, and nothing of the hub above it.
+//! The host side of the plugin ABI: every call into a plugin, and every call from a plugin. It knows nothing of the
+//! hub.
 
 pub(crate) mod call;
 pub(crate) mod host;

@@ -1,4 +1,4 @@
-//! What plugin and host lend each other for the time of a call: slices, and sinks for pairs of them (M1).
+//! Slices, and sinks for pairs of slices, that plugin and host lend each other during a call (M1).
 
 #![expect(unsafe_code, reason = "borrowed slices are raw pointers")]
 

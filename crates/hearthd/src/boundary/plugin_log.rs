@@ -1,4 +1,4 @@
-//! The lines that plugins write into the hub's log, as many as a person can read.
+//! Passes log lines of plugins on to the hub's log, at a limited rate.
 
 use std::{sync::Mutex, time::Instant};
 
@@ -34,7 +34,7 @@ impl PluginLog {
         }
     }
 
-    /// Writes a line of the plugin's, unless there are too many.
+    /// Writes a log line of the plugin, unless there are too many.
     pub(crate) fn write(&self, level: i32, target: &str, message: &str) {
         if !is_logged(level) || !self.may_write() {
             return;

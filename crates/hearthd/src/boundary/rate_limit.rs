@@ -1,4 +1,4 @@
-//! How fast a plugin may speak: a token bucket, and a count of what was left out.
+//! Limits how often a plugin may report something: a token bucket, and a count of what was left out.
 
 use std::time::{Duration, Instant};
 

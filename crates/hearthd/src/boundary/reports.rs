@@ -1,4 +1,4 @@
-//! The host's extensions through which a device tells of itself (R1, E1): C at the front, [`HostCalls`] behind.
+//! The host's extensions with which a device reports about itself (R1, E1): C functions in front of [`HostCalls`].
 
 #![expect(unsafe_code, reason = "the tables are called from C with raw pointers")]
 

@@ -1,4 +1,4 @@
-//! Which hub a command asks, at which broker, as whom.
+//! The options of commands that ask a hub: which hub, at which broker, with which account.
 
 use std::{
     path::{Path, PathBuf},

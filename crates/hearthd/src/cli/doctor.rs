@@ -1,4 +1,4 @@
-//! `hearthd doctor`: what the broker really does, and what the machine offers.
+//! `hearthd doctor`: tests the broker, or lists what can become a device.
 
 mod broker;
 mod devices;

@@ -1,4 +1,4 @@
-//! `hearthd log`: what the daemon's log and the event topic tell of a device.
+//! `hearthd log`: shows the log lines and the events of a device.
 
 use std::{
     io::BufReader,
@@ -70,7 +70,7 @@ pub(super) fn show(log: &Log) -> ExitCode {
     }
     let code = follow_events(log);
     if let Some(mut journalctl) = journalctl {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = journalctl.kill();
         let _ = journalctl.wait();
     }

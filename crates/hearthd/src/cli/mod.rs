@@ -1,6 +1,6 @@
 //! The command line.
 
-/// Prints a line, as `println!` does, also where nobody reads it.
+/// Prints a line as `println!` does, but does not panic if the reader is gone.
 macro_rules! say {
     ($($text:tt)*) => {
         $crate::cli::print_line(format_args!($($text)*))
@@ -85,7 +85,7 @@ enum Command {
     Will(Asking),
     /// Show the log lines about a device; with --follow, also its events.
     Log(log::Log),
-    /// Test the broker, or list this machine's hardware.
+    /// Test the broker, or list what can become a device.
     Doctor(doctor::Doctor),
     /// Make a plugin crate, or check a plugin file.
     #[command(subcommand)]
@@ -138,7 +138,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// Prints a line to standard output; that its reader has gone, as `head` does, is nobody's fault.
+/// Prints a line to standard output. It is not an error if the reader has gone, as `head` does.
 ///
 /// Nothing in it commands a terminal; a program gets it as it is.
 fn print_line(line: fmt::Arguments<'_>) {

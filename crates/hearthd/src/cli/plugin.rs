@@ -1,4 +1,4 @@
-//! `hearthd plugin`: the commands for whoever writes plugins.
+//! `hearthd plugin`: commands for plugin authors.
 
 use std::process::ExitCode;
 

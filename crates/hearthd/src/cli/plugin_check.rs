@@ -1,4 +1,4 @@
-//! `hearthd plugin check`: what a plugin file holds, and whether it would load here.
+//! `hearthd plugin check`: shows what a plugin file contains, and whether it would load here.
 
 use std::{
     fs,

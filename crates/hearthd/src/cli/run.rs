@@ -37,7 +37,7 @@ pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
     let (stored_sender, stored) = mpsc::unbounded_channel();
     let is_configured = |device: &str| config.devices.contains_key(device);
     let opened = Store::open(&config.state_directory, is_configured, move |event| {
-        // The driver may have ended already; then nobody waits.
+        // If the driver has ended already, nothing waits for this.
         let _ = stored_sender.send(event);
     });
     let (store, contents) = match opened {

@@ -1,6 +1,6 @@
-//! Finds out what a broker really does, by doing what the hub will do, under names of its own.
+//! Tests what a broker does: it does what the hub will do, under its own names.
 //!
-//! No topic that a running hub or a device uses is written to, and nothing stays behind.
+//! It writes to no topic that a running hub or a device uses, and leaves nothing behind.
 
 mod offer;
 mod trials;
@@ -46,7 +46,7 @@ pub(crate) enum Verdict {
     Bad,
 }
 
-/// Checks the broker of a configuration, and tells each finding as soon as it is there.
+/// Checks the configured broker, and reports each finding at once.
 ///
 /// Each step may take as long as `timeout`.
 ///

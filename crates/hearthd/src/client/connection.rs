@@ -1,4 +1,4 @@
-//! A connection of a command beside the daemon's: every step has the same deadline.
+//! A command's own connection to the broker; every step has the same deadline.
 
 use std::{collections::VecDeque, time::Duration};
 

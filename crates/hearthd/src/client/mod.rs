@@ -1,4 +1,4 @@
-//! What a command connects, asks and checks with: nothing of it needs a daemon in this process.
+//! How commands connect, ask and check. They need no daemon in this process.
 
 pub(crate) mod broker_check;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! Asks as any requester would: Response Information, a response topic of its own, Correlation Data.
+//! Sends requests like any requester: Response Information, its own response topic, Correlation Data.
 
 mod following;
 mod responder;
@@ -84,7 +84,7 @@ pub(crate) enum AskError {
     NoAnswer {
         /// The topic that was asked on.
         topic: String,
-        /// How long nobody answered.
+        /// How long there was no answer.
         timeout: Duration,
         /// What to look at, for people.
         hint: String,
@@ -221,7 +221,7 @@ impl<'c> Asking<'c> {
 
     /// Waits for one answer, or for `all` until the time is over.
     ///
-    /// A 404 may come from a hub that has nothing to do with the device: whoever has it may answer a moment later.
+    /// A 404 may come from a hub that does not have the device: the right one may answer a moment later.
     async fn answers(
         &mut self,
         request: &Message,

@@ -1,7 +1,7 @@
-//! Which device had a call under way when the daemon crashed in an earlier life, and what follows from it.
+//! Finds the device that had a call in progress when the daemon crashed, and decides what follows.
 //!
-//! `calls` is what a crash leaves behind; the history beside it says what has been learned from it since the machine
-//! was started.
+//! `calls` is what a crash leaves behind. The history beside it keeps what was learned from it since the machine was
+//! started.
 
 pub(crate) mod calls;
 mod fatal;

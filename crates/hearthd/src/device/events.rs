@@ -1,7 +1,7 @@
-//! What the devices have to say, on its way to the driver: in order, bounded, and at a limited rate.
+//! The reports of the devices on their way to the driver: in order, bounded, and at a limited rate.
 //!
-//! An answer is never held up. A state that comes too fast waits, and a newer one of the same property takes its
-//! place; so the last state always arrives, and a plugin that floods costs its own watchers alone.
+//! An answer is never delayed. A state above the rate waits, and a newer state of the same property replaces it. So the
+//! last state always arrives, and a plugin that floods delays only its own states.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -91,7 +91,7 @@ impl EventQueue {
         self.arrived.notify_one();
     }
 
-    /// Reports a state that nobody asked for.
+    /// Reports a state without a request.
     pub(crate) fn state(&self, state: PropertyState) {
         lock(&self.inner).add_state(state, true, Instant::now());
         self.arrived.notify_one();
@@ -130,7 +130,7 @@ impl EventQueue {
         lock(&self.inner).by_device.get(device).map_or(0, |of_device| of_device.left_out.total())
     }
 
-    /// Returns what has been said; none where nothing may be delivered now.
+    /// Returns the next report; `None` if nothing may be delivered now.
     pub(crate) fn take(&self) -> Option<DeviceEvent> {
         lock(&self.inner).take(Instant::now())
     }
@@ -233,7 +233,7 @@ impl Inner {
     }
 }
 
-/// States of one device that nobody asked for.
+/// States of one device without a request.
 const STATES: Rate = Rate { per_second: 50, burst: 200 };
 /// States of one device on their way to the driver.
 const QUEUED_BOUND: usize = 256;

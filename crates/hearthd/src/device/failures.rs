@@ -1,4 +1,4 @@
-//! How often a device has failed, and what that means for the next attempt.
+//! Counts a device's failures, and decides about the next attempt.
 
 use std::{
     collections::VecDeque,
@@ -32,7 +32,7 @@ impl FailureHistory {
         wait
     }
 
-    /// Counts a crash; says so where there are too many.
+    /// Counts a crash; returns whether there are too many.
     pub(crate) fn crashed(&mut self, shared: &Shared) -> Option<String> {
         self.crashes.push_back(Instant::now());
         self.too_many(shared)
@@ -43,7 +43,7 @@ impl FailureHistory {
         self.crashes.len()
     }
 
-    /// Says so where there are too many crashes within the window.
+    /// Returns whether there are too many crashes within the window.
     pub(crate) fn too_many(&mut self, shared: &Shared) -> Option<String> {
         let (now, bounds) = (Instant::now(), shared.bounds);
         while self.crashes.front().is_some_and(|crash| *crash + bounds.failure_window < now) {

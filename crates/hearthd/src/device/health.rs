@@ -1,4 +1,4 @@
-//! How a device is: whether there is an instance, whether a call hangs, and what was last said about it.
+//! The condition of a device: whether there is an instance, whether a call hangs, and what was last reported.
 
 use std::{
     sync::{Arc, Mutex},
@@ -42,7 +42,7 @@ pub(crate) enum Condition {
 #[derive(Debug)]
 struct Inner {
     condition: Condition,
-    /// What the instance says of its reach, while it cannot reach what it stands for.
+    /// Why the instance cannot reach its hardware or service, while it cannot.
     unreachable: Option<Unreachable>,
     /// The status that was last reported.
     told: Option<DeviceStatus>,
@@ -142,7 +142,7 @@ impl Health {
         }
     }
 
-    /// Returns what the instance says of its reach, while it cannot reach what it stands for.
+    /// Returns why the instance cannot reach its hardware or service, while it cannot.
     pub(super) fn unreachable(&self) -> Option<Unreachable> {
         lock(&self.inner).unreachable.clone()
     }

@@ -80,7 +80,7 @@ impl Instance {
         }
     }
 
-    /// Returns why the instance is gone, if it went by itself.
+    /// Returns why the instance ended, if it ended by itself.
     pub(crate) fn gone(&mut self) -> Option<InstanceError> {
         match self {
             Self::Local(_) => None,

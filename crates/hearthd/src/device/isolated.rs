@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// A living instance; dropping it destroys it, and kills a process that nobody else lives in.
+/// A living instance; dropping it destroys it, and kills the process if no other device lives there.
 #[derive(Debug)]
 pub(crate) struct Isolated {
     process: Arc<HostProcess>,
@@ -63,7 +63,7 @@ impl Isolated {
         }
     }
 
-    /// Has the plugin save; what it saves is kept by the time that this returns.
+    /// Makes the plugin save; the result is kept when this returns.
     pub(crate) fn save(&mut self) -> Result<(), InstanceError> {
         match self.ask(&ToChild::Save, self.deadline)? {
             Return::Returned(abi::ERR_PANIC) => Err(InstanceError::Crashed(PANICKED.into())),
@@ -72,7 +72,7 @@ impl Isolated {
         }
     }
 
-    /// Has the plugin save and destroy the device; kills the process where that takes too long.
+    /// Makes the plugin save and destroy the device; kills the process if that takes too long.
     pub(crate) fn end(mut self, grace: Duration) {
         self.ended = true;
         if self.process.say(self.number, &ToChild::Stop).is_err() {

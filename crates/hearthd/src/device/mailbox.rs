@@ -1,4 +1,4 @@
-//! What waits for a device: bounded, and awake as soon as there is something to do.
+//! The queue of a device: bounded, and it wakes the pool as soon as there is something to do.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -43,7 +43,7 @@ struct Inner {
     woken: bool,
     /// The device has taken all its mail, and nothing has come since.
     asleep: bool,
-    /// The instance has gone by itself.
+    /// The instance has ended by itself.
     lost: bool,
     change: Option<Change>,
     /// Whose turn it is, so that neither a busy timer nor a flood of requests shuts the other out.
@@ -57,9 +57,9 @@ struct Inner {
 /// What became of a request that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// The device comes to it by itself.
+    /// The device notices it by itself.
     Awake,
-    /// The device waits, and somebody must [`Mailbox::notify`] it.
+    /// The device waits, and the caller must [`Mailbox::notify`] it.
     Asleep,
     /// It does not fit.
     Full,
@@ -105,7 +105,7 @@ pub(crate) enum Next {
     Timer(u32),
     Wake,
     Request(Request, Instant),
-    /// The instance has gone by itself.
+    /// The instance has ended by itself.
     Lost,
     Change(Change),
     /// The time that the device asked for has come.
@@ -128,13 +128,13 @@ impl Mailbox {
         Self { bound, inner: Mutex::default(), changed: Condvar::new(), member: OnceLock::new() }
     }
 
-    /// Has the device take its turns in a pool.
+    /// Makes the pool serve the device.
     pub(crate) fn belong_to(&self, pool: Arc<Pool>, id: MemberId) {
         // A device joins one pool; a reload that changes it keeps its mailbox and its place.
         let _ = self.member.set((pool, id));
     }
 
-    /// Returns where the device takes its turns; none where it has a thread of its own.
+    /// Returns the pool that serves the device; `None` if it has its own thread.
     pub(crate) fn member(&self) -> Option<MemberId> {
         self.member.get().map(|(_, id)| *id)
     }
@@ -149,7 +149,7 @@ impl Mailbox {
         if mem::take(&mut inner.asleep) { Pushed::Asleep } else { Pushed::Awake }
     }
 
-    /// Has the device look at its mail.
+    /// Makes the device look at its mail.
     pub(crate) fn notify(&self) {
         match self.member.get() {
             Some((pool, id)) => pool.wake([*id]),
@@ -196,7 +196,7 @@ impl Mailbox {
         inner.completions.retain(|completion| completion.token != token);
     }
 
-    /// Adds an answer; false where nobody waits for it.
+    /// Adds an answer; returns false if nothing waits for it.
     pub(crate) fn complete(&self, completion: Completion) -> bool {
         self.change(|inner| {
             let expected = inner.tokens.remove(&completion.token).is_some();
@@ -227,12 +227,12 @@ impl Mailbox {
         self.change(|inner| inner.woken = true);
     }
 
-    /// Says that the instance has gone by itself.
+    /// Notes that the instance has ended by itself.
     pub(crate) fn lost(&self) {
         self.change(|inner| inner.lost = true);
     }
 
-    /// Has the device change once no command is pending; the last change before that counts.
+    /// Makes the device change once no command is pending; the last change before that counts.
     pub(crate) fn push_change(&self, change: Change) {
         self.change(|inner| match (&inner.change, change) {
             // The successor is created anew in any case.

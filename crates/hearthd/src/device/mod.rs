@@ -1,4 +1,4 @@
-//! The devices: one bounded mailbox each, and threads enough that a hung device costs itself alone.
+//! The devices: each has a bounded mailbox, and there are enough threads that a hung device stops only itself.
 
 mod checked;
 pub mod crashes;

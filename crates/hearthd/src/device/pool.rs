@@ -1,11 +1,11 @@
-//! The threads that the devices in this process share: one does all while each call ends soon.
+//! The threads that the devices in this process share: one thread does all the work while each call ends soon.
 //!
-//! A device costs no thread of its own, and what comes together wakes one thread, not one for each device. Where a call
-//! takes longer than [`SLOW`], another thread becomes the leader and goes on with all that waits, so a plugin that hangs still
-//! costs its own device alone. There are never more threads than devices in a call and [`SPARE`].
+//! A device has no thread of its own, and events that come together wake one thread, not one for each device. When a
+//! call takes longer than [`SLOW`], another thread becomes the leader and serves all waiting devices. So a plugin that
+//! hangs stops only its own device. There are at most [`SPARE`] threads more than devices in a call.
 //!
-//! Where the system starts no further thread, those that there are go on. A call that hangs then may hold up all devices
-//! ([`Pool::stands`]), until [`Pool::tend`] gets a thread after all.
+//! If the system starts no further thread, the existing ones go on. A call that hangs then may stop all devices
+//! ([`Pool::stands`]), until [`Pool::tend`] gets a thread.
 
 #[cfg(test)]
 mod tests;
@@ -133,7 +133,7 @@ impl Pool {
         }
     }
 
-    /// Returns whether devices wait for their turn, and no thread is there to take it.
+    /// Returns whether devices wait for their turn, and no thread can take it.
     pub(crate) fn stands(&self) -> bool {
         let inner = self.lock();
         let lost = inner.leader.is_none_or(|(_, since)| since.elapsed() >= LOST);
@@ -153,7 +153,7 @@ impl Pool {
         }
     }
 
-    /// Becomes the leader whenever there is none or it does not come back, until there are threads enough without this one.
+    /// Becomes the leader when there is none or it does not come back, until there are enough other threads.
     fn serve(self: Arc<Self>) {
         let mut inner = self.lock();
         let mut seen = 0;
@@ -215,7 +215,7 @@ impl Pool {
                     mem::forget(worker);
                 }
             }
-            // Another leads meanwhile, and may have ended: nobody looks after this one any more.
+            // Another thread leads meanwhile, and may have ended: no thread watches this one.
             if inner.leader.is_none_or(|(leader, _)| leader != me) {
                 return inner;
             }
@@ -230,7 +230,7 @@ impl Pool {
 }
 
 impl Inner {
-    /// Ends the leadership of a thread in a long call, so that nobody need look after it any more.
+    /// Ends the leadership of a thread in a long call, so that no thread needs to watch it.
     fn dismiss_slow_leader(&mut self, now: Instant) {
         if self.leader.is_some_and(|(_, since)| now.saturating_duration_since(since) >= SLOW) {
             self.leader = None;
@@ -322,5 +322,5 @@ impl fmt::Debug for Starter {
 const SLOW: Duration = Duration::from_millis(2);
 /// How long the last thread may be in a call before it counts as lost.
 const LOST: Duration = Duration::from_secs(1);
-/// Threads that wait for something to do: one to do it, and one to see that it comes to an end.
+/// Idle threads: one to take the next work, and one to watch that it ends.
 const SPARE: usize = 2;

@@ -1,11 +1,11 @@
-//! Whether a device can reach what it stands for, as it says itself, and what is told of that.
+//! Whether a device can reach its hardware, as it reports itself, and how the hub reports that.
 
 use std::time::SystemTime;
 
 use hearthd_core::LastKnown;
 use serde_json::Value as Json;
 
-/// Why a device cannot reach what it stands for, and since when.
+/// Why a device cannot reach its hardware or service, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unreachable {
     pub(crate) reason: String,
@@ -46,7 +46,7 @@ fn shortened(reason: &str) -> &str {
     &reason[..end.unwrap_or_default()]
 }
 
-/// The status of a device that cannot reach what it stands for.
+/// The status of a device that cannot reach its hardware or service.
 pub(crate) const UNREACHABLE: &str = "unreachable";
 /// The longest reason, in bytes.
 const LONGEST_REASON: usize = 256;

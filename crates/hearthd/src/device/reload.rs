@@ -30,7 +30,7 @@ impl Devices {
         Arc::clone(&self.checked)
     }
 
-    /// Has the devices become those of another configuration; never blocks.
+    /// Changes the devices to those of another configuration; never blocks.
     ///
     /// A device that changes saves and ends once no command is pending, and its successor answers the requests that
     /// have waited in the mailbox.
@@ -101,7 +101,7 @@ impl Devices {
         difference.removed = removed;
     }
 
-    /// Lets a device end by itself.
+    /// Lets a device end.
     fn leave(&mut self, id: &str) {
         if let Some(device) = self.by_id.remove(id) {
             device.shared.mailbox.stop();

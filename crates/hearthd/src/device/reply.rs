@@ -1,4 +1,4 @@
-//! What a request wants from a device, read against its declarations, and what the answer says.
+//! Reads a request to a device by its declarations, and makes the answer.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::{reach::Unreachable, shared::Shared};
 use crate::sync::lock;
 
-/// What a request comes to.
+/// The result of reading a request.
 #[derive(Debug)]
 pub(crate) enum ParsedRequest {
     /// It is answered without the plugin.

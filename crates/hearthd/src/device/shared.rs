@@ -1,4 +1,4 @@
-//! What the driver, a device's thread and its plugin share.
+//! The state that the driver, a device's thread and its plugin share.
 
 use std::{
     collections::BTreeMap,
@@ -74,7 +74,7 @@ pub(crate) struct DeviceHandles {
 /// Who still hears of a device, whichever configuration of it is at work and whichever waits for its turn.
 #[derive(Debug, Default)]
 struct Voice {
-    /// It has left the configuration: nobody shall hear of its states.
+    /// It has left the configuration: its states are not reported any more.
     silent: bool,
     /// Another has taken its place: what it saves counts no more.
     disowned: bool,
@@ -160,7 +160,7 @@ impl Shared {
         lock(&self.voice).silent = true;
     }
 
-    /// Says something, unless nobody shall hear of the device any more; the lock keeps its end from coming in between.
+    /// Reports something, unless the device has left the configuration; the lock orders this before the device's end.
     fn speak(&self, say: impl FnOnce()) -> bool {
         let voice = lock(&self.voice);
         let heard = !voice.silent && !self.replaced.load(Ordering::Acquire);
@@ -250,7 +250,7 @@ impl Shared {
         self.health.status()
     }
 
-    /// Returns what the instance says of its reach, while it cannot reach what it stands for.
+    /// Returns why the instance cannot reach its hardware or service, while it cannot.
     pub(crate) fn out_of_reach(&self) -> Option<Unreachable> {
         self.health.unreachable()
     }
@@ -260,7 +260,8 @@ impl Shared {
         self.health.begin_instance();
     }
 
-    /// Takes the plugin's word on its reach; the status is told at the rate of states, and after an answer under way.
+    /// Takes the plugin's report of its reach; the status is published at the rate of states, after an answer in
+    /// progress.
     fn reach(&self, reason: Option<&str>) -> i32 {
         let mut heard = true;
         let changed = self.health.reach(reason, |status| {
@@ -277,7 +278,7 @@ impl Shared {
         if heard { abi::OK } else { abi::ERR_GONE }
     }
 
-    /// Says on the `status` topic how the device is, where that has changed.
+    /// Publishes the device's condition on the `status` topic, if it has changed.
     pub(crate) fn tell_status(&self) {
         self.health.tell(|status| self.say_status(status));
     }
@@ -294,7 +295,7 @@ impl Shared {
 
     /// Reports a state: at once, or after the answer of the command that runs.
     ///
-    /// The requester waits for the answer; whoever watches the state can wait for a PUBACK longer.
+    /// The requester waits for the answer; those who watch the state can wait for a PUBACK longer.
     ///
     /// Returns whether anybody shall hear of it.
     fn report(&self, state: PropertyState) -> bool {

@@ -1,4 +1,4 @@
-//! What one device does: takes its mail, calls its plugin, answers in order.
+//! Serves one device: takes its mail, calls its plugin, answers in order.
 
 use std::{
     mem,

@@ -1,4 +1,4 @@
-//! What rumqttc calls by other names: options, messages and reason codes.
+//! Converts between the core's types and rumqttc's: options, messages and reason codes.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! MQTT packets as bytes: what rumqttc cannot read of them, and what it drops.
+//! MQTT packets as bytes: those that rumqttc cannot read, and what it leaves out.
 
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::{Error as Unreadable, v5::Packet as Parsed};

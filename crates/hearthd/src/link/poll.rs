@@ -1,4 +1,4 @@
-//! The task that polls rumqttc, and what it makes of the end of a connection.
+//! The task that polls rumqttc, and reports how a connection ended.
 
 use std::{io::ErrorKind, pin::pin, time::Duration};
 
@@ -140,7 +140,7 @@ impl Poller {
     /// Polls rumqttc until the connection ends.
     ///
     /// A peer that says nothing for one and a half keep alive intervals is given up, as a broker does (MQTT 3.1.2.10):
-    /// rumqttc sends PINGREQ once in an interval, so a peer that is there says something.
+    /// rumqttc sends one PINGREQ in each interval, so a living peer always sends something.
     async fn poll(&mut self, relay: Option<&Relay>) {
         let keep_alive = self.broker.keep_alive;
         let mut patience = CONNECT_TIMEOUT;
@@ -265,7 +265,7 @@ fn wants_relay(error: &ConnectionError) -> bool {
     )
 }
 
-/// Returns whether an event says that a packet was written of which nobody asks when.
+/// Returns whether an event reports a written packet that the driver does not track.
 fn is_of_no_use(event: &Event) -> bool {
     let Event::Outgoing(packet) = event else { return false };
     !matches!(packet, Outgoing::Publish(_) | Outgoing::Disconnect)
@@ -293,7 +293,7 @@ fn is_odd(error: &ConnectionError) -> bool {
     }
 }
 
-/// Returns whether a failed attempt ended before CONNECT was written: no name, no route, nobody listens, no TLS.
+/// Returns whether a failed attempt ended before CONNECT was written: no name, no route, no listener, no TLS.
 fn never_left(error: &ConnectionError) -> bool {
     match error {
         ConnectionError::Tls(_) => true,

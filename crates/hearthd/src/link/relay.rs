@@ -1,9 +1,10 @@
-//! Stands between rumqttc and the broker, and does what rumqttc cannot: used for a connection that follows one which
-//! failed for want of that.
+//! A relay between rumqttc and the broker that does what rumqttc cannot. It is used for a connection after one that
+//! failed for that reason.
 //!
-//! rumqttc drops the properties of a CONNACK that refuses, writes no DISCONNECT but 0x00, and ends the connection over a
-//! PUBLISH that it cannot read, which the broker then sends again without end. The relay sees each packet as bytes.
-//! rumqttc connects to it by an abstract Unix socket; every byte is copied once more, so no connection begins with it.
+//! rumqttc drops the properties of a CONNACK that refuses, and writes no DISCONNECT but 0x00. It ends the connection at
+//! a PUBLISH that it cannot read, and the broker then sends that PUBLISH again without end. The relay sees each packet
+//! as bytes. rumqttc connects to it by an abstract Unix socket. Every byte is copied once more, so no first connection
+//! uses it.
 
 use std::{
     borrow::Cow,
@@ -64,7 +65,7 @@ impl Relay {
     /// Connects to the broker and relays what this process sends to the socket of that name.
     ///
     /// # Errors
-    /// The same as where rumqttc connects by itself.
+    /// The same as for a connection of rumqttc without the relay.
     pub(super) async fn start(
         name: &str,
         broker: &Broker,
@@ -252,5 +253,5 @@ impl Inbound {
 const CONNACK: u8 = 2;
 const PUBLISH: u8 = 3;
 const DISCONNECT: u8 = 14;
-/// What is told of a text that the broker made up, in characters.
+/// How many characters of a broker's text are shown.
 const LONGEST_TEXT: usize = 256;

@@ -1,4 +1,4 @@
-//! Says in words why there is no connection: rumqttc's own texts name neither packet nor protocol.
+//! Describes why there is no connection: rumqttc's own texts name neither packet nor protocol.
 
 use std::{
     collections::BTreeMap,
@@ -138,7 +138,7 @@ fn classify(answer: &[u8], wants_tls: bool) -> Option<&'static str> {
 /// CONNECT of MQTT 5 with a client ID that no hub has, a session of its own that does not outlive it, and a keep alive of
 /// ten seconds.
 const CONNECT: &[u8] = b"\x10\x18\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x0bhearthd-who";
-/// A handshake record of TLS with an empty ClientHello, which whoever speaks TLS answers with an alert.
+/// A TLS handshake record with an empty ClientHello, which every TLS server answers with an alert.
 const CLIENT_HELLO: &[u8] = &[0x16, 3, 1, 0, 4, 1, 0, 0, 0];
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon the same address may be asked again.

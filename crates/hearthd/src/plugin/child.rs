@@ -1,4 +1,4 @@
-//! `hearthd plugin-host`: a process that runs plugins' code, each device on a thread of its own, and ends with the daemon.
+//! `hearthd plugin-host`: a process that runs plugins' code, one thread for each device, and ends with the daemon.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -239,7 +239,7 @@ impl DeviceThread {
         status
     }
 
-    /// Sends what a successor should know, where it has changed; the inner error is that of the plugin.
+    /// Sends the device's saved state if it has changed; the inner error is that of the plugin.
     fn save(&mut self) -> io::Result<Result<(), InstanceError>> {
         let Some((local, _)) = &mut self.device else { return Ok(Ok(())) };
         match local.save() {
@@ -268,11 +268,11 @@ fn begin(limits: Limits, channel: Channel) -> io::Result<()> {
 fn watch(channel: &Channel, cpu: Duration) {
     let minute = Timespec { tv_sec: 60, tv_nsec: 0 };
     loop {
-        // Without a wish only the hang-up of the other end is told.
+        // Without requested events, only the hang-up of the other end is reported.
         let mut fds = [PollFd::from_borrowed_fd(channel.as_fd(), PollFlags::empty())];
         match poll(&mut fds, Some(&minute)) {
             Ok(0) => {
-                // Where it fails, the limit that is there ends the process.
+                // If this fails, the existing limit ends the process.
                 let _ = system::allow_cpu(cpu);
             }
             Err(rustix::io::Errno::INTR) => {}

@@ -1,4 +1,4 @@
-//! One plugin file, through the private copy that is loaded in its stead.
+//! A plugin file, and the private copy that is loaded instead of it.
 
 use std::{
     fmt, fs, io,
@@ -33,7 +33,7 @@ pub struct PluginFile {
     kinds: Vec<String>,
     /// The kinds' functions, once they are loaded into this process.
     tables: OnceLock<Result<Vec<KindTable>, String>>,
-    /// The process that its devices share, while there are any.
+    /// The process that its devices share, while there is one.
     process: Mutex<Weak<HostProcess>>,
 }
 

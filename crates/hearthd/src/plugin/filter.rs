@@ -1,6 +1,6 @@
-//! Which calls of the system a process may make that runs a plugin: none that reaches into the daemon.
+//! The system calls that a process with a plugin may make: none that affects the daemon.
 //!
-//! The kernel runs the filter at every call (seccomp(2)), also in whatever the process starts.
+//! The kernel applies the filter to every system call (seccomp(2)), also of programs that the process starts.
 
 use libc::{c_long, sock_filter};
 
@@ -15,7 +15,7 @@ pub(super) struct Processes {
     pub(super) group: i32,
 }
 
-/// Returns the filter for this machine; none where the numbers of its calls are not known here.
+/// Returns the filter for this machine; `None` if the numbers of its system calls are not known here.
 pub(super) fn filter(processes: Processes) -> Option<Vec<sock_filter>> {
     let mut filter = vec![load(ARCHITECTURE_AT), jump_if(EQUAL, ARCHITECTURE?, 1, 0), refuse()];
     filter.push(load(NUMBER_AT));

@@ -1,4 +1,4 @@
-//! What a plugin file says about itself, read before any of it runs (L1).
+//! Reads what a plugin file says about itself, before any code of it runs (L1).
 
 use std::{fmt, io};
 

@@ -139,7 +139,7 @@ impl Running {
         loop {
             while let Some((_, frame)) = self.decoder.next_frame().map_err(io::Error::other)? {
                 let answer = parse(frame).map_err(io::Error::other)?;
-                // A plugin that logs or publishes here speaks to nobody.
+                // What a plugin logs or publishes here is dropped.
                 if matches!(answer, FromChild::Host(_)) {
                     continue;
                 }

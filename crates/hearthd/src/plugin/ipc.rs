@@ -1,5 +1,4 @@
-//! What goes between the daemon and a process that runs a plugin: frames with their length and the number
-//! of the device that they are about.
+//! The messages between the daemon and a process that runs a plugin: frames with a length and a device number.
 
 use std::{
     io::{self, Read, Write},
@@ -77,7 +76,7 @@ pub(crate) enum HostCall<'a> {
     Send(Publication<'a>),
 }
 
-/// What a table comes to.
+/// The result of checking a table.
 pub(crate) type Examination = Result<Described, TableProblems>;
 
 /// What a device with a table is, in the plugin's words.
@@ -153,7 +152,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Reads what is there, and waits where nothing is; 0 at the end.
+    /// Reads the available bytes, and waits if there are none; returns 0 at the end.
     pub(crate) fn fill(&mut self, from: &mut impl Read) -> io::Result<usize> {
         let mut chunk = [0; 8 * 1024];
         loop {
@@ -169,7 +168,7 @@ impl Decoder {
         }
     }
 
-    /// Returns the device and the content of the next whole frame; none where more must come first.
+    /// Returns the device and the content of the next whole frame; `None` if more bytes are needed.
     ///
     /// # Errors
     /// Where what came is no frame.
@@ -195,7 +194,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Result<T, String
     postcard::from_bytes(frame).map_err(|error| format!("a frame: {error}"))
 }
 
-/// The number of no device: what is about a process, or a plugin as a whole.
+/// The number for messages that are not about a device but about a process or a plugin.
 pub(crate) const NOBODY: u32 = 0;
 /// Bytes of a frame's length and of its device.
 const HEADER: usize = 8;

@@ -1,6 +1,6 @@
-//! Plugin files: what they are, how they are loaded, and the kinds that they hold.
+//! Plugin files: how they are checked and loaded, and the kinds that they contain.
 //!
-//! A plugin's code runs in an inspection first, a process of its own: whatever it does there, the daemon lives.
+//! A plugin's code first runs in an inspection, a separate process: if the code crashes there, the daemon goes on.
 
 pub(crate) mod child;
 mod file;

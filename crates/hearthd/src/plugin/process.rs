@@ -1,9 +1,8 @@
-//! A process that runs a plugin's code for the daemon: the devices that live in it, and what becomes of them when it
-//! ends.
+//! A process that runs a plugin's code for the daemon: its devices, and what happens to them when it ends.
 //!
-//! Each device has a number in its process, and a thread there: a slow call holds up no other device. When the process
-//! ends, the devices that had a call under way, or a command that was not answered, have crashed; the others are created
-//! anew, and nothing is held against them. Where there is no such device, nobody knows who it was, and all have crashed.
+//! Each device has a number and a thread in its process, so a slow call delays no other device. When the process ends,
+//! the devices with a call in progress or a command without an answer count as crashed. The other devices are created
+//! anew without a mark against them. If there is no such device, the cause is unknown, and all count as crashed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,7 +89,7 @@ struct Ended {
 /// Why a process ends.
 #[derive(Clone, Copy, Debug)]
 enum End<'a> {
-    /// By itself, or by somebody else.
+    /// It ended by itself, or something else ended it.
     Gone,
     /// What it says cannot be.
     Malformed(&'a str),
@@ -151,7 +150,7 @@ impl HostProcess {
         (number, returns)
     }
 
-    /// Forgets a device: what its instance still says is for nobody.
+    /// Forgets a device: further messages of its instance are dropped.
     pub(crate) fn dismiss(&self, number: u32) {
         lock(&self.inner.tenants).entries.remove(&number);
     }
@@ -234,7 +233,7 @@ impl Inner {
             None => tenants.entries.iter().filter_map(busy).collect(),
         };
         tenants.ended = Some(Ended { reason, guilty });
-        // Their senders go first, so that whoever hears of the loss finds out why.
+        // The senders are dropped first, so that every receiver that notices the loss finds the reason.
         let gone: Vec<_> =
             std::mem::take(&mut tenants.entries).into_values().map(|entry| entry.tenant).collect();
         drop(tenants);
@@ -281,7 +280,7 @@ impl Inner {
             }
         };
         entry.called = false;
-        // Whoever waits for it may have given up; then it is for nobody.
+        // The receiver may have given up; then the message is dropped.
         match entry.returns.try_send(returned) {
             Err(mpsc::TrySendError::Full(_)) => Err("more answers than questions".into()),
             Err(mpsc::TrySendError::Disconnected(_)) | Ok(()) => Ok(()),

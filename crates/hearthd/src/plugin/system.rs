@@ -1,4 +1,4 @@
-//! What a process does to itself before it runs a plugin.
+//! Restricts a process before it runs a plugin.
 
 #![expect(unsafe_code, reason = "descriptors, signals and prctl have no safe form")]
 

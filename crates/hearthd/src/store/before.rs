@@ -1,4 +1,4 @@
-//! What earlier versions have written, in the form that is read today.
+//! Converts what earlier versions have written into today's form.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is read out of the store's file at the start.
+//! Reads the store's file at the start.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -167,7 +167,7 @@ fn read_journal(transaction: &ReadTransaction) -> Result<Vec<(u64, JournalRecord
     Ok(journal)
 }
 
-/// Opens a table; none where it was never written.
+/// Opens a table; `None` if it was never written.
 pub(super) fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
     transaction: &ReadTransaction,
     definition: TableDefinition<'_, K, V>,
@@ -179,7 +179,7 @@ pub(super) fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
     }
 }
 
-/// Marks a requester of an earlier boot as gone, because nobody knows how long the system was off.
+/// Marks a requester of an earlier boot as gone, because it is unknown how long the system was off.
 fn of_this_boot(mut record: JournalRecord, same_boot: bool) -> JournalRecord {
     if !same_boot && record.reply.expires.is_some() {
         record.reply.expires = Some(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The store's file: how it is opened, who may read it, and where it goes when it cannot be used.
+//! The store's file: how it is opened, who may read it, and where it is moved when it cannot be used.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -31,7 +31,7 @@ pub(super) fn open_or_put_aside(directory: &Path, path: &Path) -> Result<Databas
     }
 }
 
-/// Opens the file, or makes it; nobody but its owner may read it, whatever the umask says.
+/// Opens the file, or makes it; only its owner may read it, whatever the umask is.
 pub(super) fn open(directory: &Path, path: &Path) -> Result<Database, StoreError> {
     private_folder(directory)
         .map_err(|source| StoreError::Folder { path: directory.to_owned(), source })?;
@@ -48,7 +48,7 @@ pub(super) fn open(directory: &Path, path: &Path) -> Result<Database, StoreError
     })
 }
 
-/// Makes a folder that nobody else may look into; one that is there is somebody's decision.
+/// Makes a folder that no other user may read; an existing one keeps its mode.
 pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
@@ -82,7 +82,7 @@ pub(super) fn put_aside(
     fs::rename(path, &aside).map_err(|source| StoreError::Folder { path: path.to_owned(), source })
 }
 
-/// Returns a name that no file has; where there are [`MOST_ASIDE`] already, that of the oldest.
+/// Returns an unused name; if there are [`MOST_ASIDE`] files already, that of the oldest.
 fn free_name(path: &Path, extension: &str) -> PathBuf {
     let name = |n: usize| match n {
         1 => path.with_extension(extension),

@@ -1,4 +1,4 @@
-//! What waits for the writer, who is woken when something is due and not for each piece.
+//! The queue of the writer, which is woken when something is due and not for each change.
 
 use std::{
     mem,
@@ -27,13 +27,13 @@ struct Waiting {
     quiet: Option<Instant>,
     /// How many of them are to be written soon.
     soon: usize,
-    /// When the writer looks by itself.
+    /// When the writer wakes by itself.
     looks: Option<Instant>,
     closed: bool,
 }
 
 impl Inbox {
-    /// Adds what somebody waits for, or nobody.
+    /// Adds a change.
     pub(super) fn put(&self, revision: u64, change: Change) {
         let mut waiting = lock(&self.waiting);
         waiting.add(revision, change, Instant::now());
@@ -48,7 +48,7 @@ impl Inbox {
         }
     }
 
-    /// Has the writer write all that is there, and end.
+    /// Makes the writer write everything, and end.
     pub(super) fn close(&self) {
         lock(&self.waiting).closed = true;
         self.changed.notify_one();
@@ -87,7 +87,7 @@ impl Waiting {
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
-    /// Returns when the writer takes what is there, as it looks now.
+    /// Returns when the writer takes the changes, as things are now.
     fn due(&self) -> Option<Instant> {
         self.due.into_iter().chain(self.quiet).min()
     }
@@ -100,7 +100,7 @@ const SOON: Duration = Duration::from_millis(16);
 const QUIET: Duration = Duration::from_millis(2);
 /// This many are company enough: a quarter of what the broker may have in flight to the hub.
 const ENOUGH: usize = 256;
-/// How long what nobody waits for may wait for company.
+/// How long a change that nothing waits for may wait for others.
 const LAZY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

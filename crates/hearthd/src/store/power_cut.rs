@@ -1,4 +1,4 @@
-//! What a power cut at any moment leaves: always a store that opens, with what was durable.
+//! Simulates a power cut at any moment: the store always opens, with everything that was synced.
 
 use hearthd_core::{Answer, JournalRecord, KnownPrefix, Memory, QoS, Reply, RequestKey};
 use redb::Database;

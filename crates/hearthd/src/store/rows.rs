@@ -1,4 +1,4 @@
-//! Which row of the journal's table holds which request.
+//! The row of each request in the journal's table.
 
 use std::collections::BTreeMap;
 

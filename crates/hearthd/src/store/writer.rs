@@ -1,8 +1,8 @@
 //! The thread that writes the store.
 //!
-//! Whatever waits when the thread comes to it goes into one transaction, so that many requests at once cost one
-//! write to the card, and an answer is never there without the state that it tells of; what a PUBACK waits for goes
-//! within milliseconds, what nobody waits for with the next, or a second later.
+//! Everything that waits when the thread is ready goes into one transaction. So many requests at once cost one write to
+//! the card, and an answer is never stored without the state that it tells of. A change that a PUBACK waits for is
+//! written within milliseconds; a change that nothing waits for is written with the next one, or a second later.
 
 use std::{
     collections::BTreeMap,
@@ -87,7 +87,7 @@ impl Writer {
         Self { opened, open, boot, pending, newest: 0, failure, retry_interval: RETRY_INTERVAL }
     }
 
-    /// Forgets the state of a device that is there no more.
+    /// Removes the state of a device that no longer exists.
     pub(super) fn forget(&mut self, device: String) {
         info!(device, "removed the saved state of a device that is not configured");
         self.pending.devices.insert(device, None);
@@ -124,7 +124,7 @@ impl Writer {
         }
     }
 
-    /// Says how it stands with all that has come.
+    /// Reports how far everything that has arrived is written.
     fn event(&self) -> StoreEvent {
         let revision = self.newest;
         match &self.failure {

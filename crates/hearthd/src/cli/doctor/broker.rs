@@ -1,4 +1,4 @@
-//! `hearthd doctor`: what the broker of the configuration really does.
+//! `hearthd doctor`: tests what the configured broker does.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 

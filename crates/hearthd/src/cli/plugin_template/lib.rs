@@ -8,7 +8,7 @@ use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property};
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// After how many seconds the lamp switches off by itself; never, where this is not there.
+    /// The lamp switches off after this many seconds; never, if this is left out.
     off_after: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! What the broker says that it offers, and what the hub does about it.
+//! What the broker announces in CONNACK, and what the hub does about it.
 
 use std::time::Duration;
 

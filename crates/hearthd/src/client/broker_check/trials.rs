@@ -1,4 +1,4 @@
-//! What the broker does when the hub's work is done with it.
+//! Tests the broker with what the hub will do.
 
 use std::time::Duration;
 
@@ -286,7 +286,7 @@ impl BrokerCheck<'_> {
     /// Dies with a will, and looks when and how it is published.
     pub(super) async fn will(&mut self, observer: &mut Connection) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "will";
-        // Its own presence, as a hub's will is: a broker may let nobody write another's.
+        // The check's own presence topic, like a hub's will: a broker may refuse another client's.
         let dying = format!("{}{DYING}", self.id);
         let topic = self.topic(&self.config.topics.presence, &[("client_id", &dying)]);
         observer.extend(self.timeout);
@@ -334,7 +334,7 @@ impl BrokerCheck<'_> {
     }
 }
 
-/// What the bundled broker says of an account's role where it refuses something.
+/// The bundled broker's words about an account's role in a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AccountRole {
     /// None, as in configurations from before there were roles.
@@ -389,7 +389,7 @@ pub(super) fn difference(sent: &Message, back: &Message) -> Option<&'static str>
 /// Reason codes from here on are failures (MQTT 2.4).
 const REFUSED: u8 = 0x80;
 const READ: &str = "subscribe to";
-/// A topic that the bundled broker gives nobody.
+/// A topic that the bundled broker grants to nobody.
 const REFUSED_TO_ALL: &str = "$hearthd/doctor";
 /// How long an answer takes where the broker gathers small packets, and the kernel its acknowledgements.
 const NAGLE: (Duration, Duration) = (Duration::from_millis(35), Duration::from_millis(50));

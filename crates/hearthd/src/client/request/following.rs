@@ -1,4 +1,4 @@
-//! Follows what happens to a device, as anybody may who reads its events.
+//! Follows what happens to a device, like any client that may read its events.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{AskError, Asking, REFUSED};
 use crate::{client::connection::ConnectionError, config::Config};
 
-/// Hands over every event of a device from now on; returns only with the reason why it cannot go on.
+/// Passes on every event of a device from now on; returns only when it cannot continue, with the reason.
 pub(crate) async fn follow(
     config: &Config,
     device: &str,

@@ -1,4 +1,4 @@
-//! Finds out who serves a device, before it is asked: from what the broker has retained.
+//! Finds out who serves a device before a request is sent, from the retained messages.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use hearthd_config::most_similar;
 
 use crate::{client::connection::ConnectionError, random::random_bytes};
 
-/// What is known of whoever serves a device.
+/// What is known of the responder of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// A retained message tells of the device, or of the hub of that name.
@@ -27,7 +27,7 @@ pub(super) enum Known {
 }
 
 impl Known {
-    /// Says what to look at where nobody takes the request.
+    /// Gives a hint for the case that nobody serves the device.
     pub(super) fn hint_for_nobody(&self) -> String {
         match self {
             Self::Untold { similar: Some(similar) } => format!("; did you mean `{similar}`?"),
@@ -38,7 +38,7 @@ impl Known {
         }
     }
 
-    /// Says what to look at where somebody may have taken it, and does not answer.
+    /// Gives a hint for the case that a responder may have the request, and does not answer.
     pub(super) fn hint_for_silence(&self, device: &str) -> String {
         match self {
             Self::Untold { similar } => {
@@ -72,7 +72,7 @@ pub(crate) enum Since {
 }
 
 impl Away {
-    /// Reads the presence of a hub; none where it is not away.
+    /// Reads the presence of a hub; `None` if the hub is not away.
     pub(super) fn read(hub: &str, presence: &Message) -> Option<Self> {
         // Whatever else a message says goes to a terminal.
         let time = |name| {
@@ -108,7 +108,7 @@ impl std::error::Error for Away {}
 /// How much to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breadth {
-    /// Every device's status, for the names that there are.
+    /// The status of every device, under the names that exist.
     AllDevices,
     /// The status of the device that is asked.
     OneDevice,
@@ -166,7 +166,7 @@ impl Asking<'_> {
         names.flatten().filter(|name| check_level(name).is_ok())
     }
 
-    /// Reads the statuses of all devices, or of one where the broker grants no more; none where it does not tell.
+    /// Reads the statuses of all devices, or of one if the broker grants no more; `None` if the broker sends nothing.
     async fn statuses(
         &mut self,
         device: &str,
@@ -195,7 +195,7 @@ impl Asking<'_> {
         self.config.topics.state.build(self.prefix.as_ref(), &values)
     }
 
-    /// Reads what the broker has retained, until `wanted` is there or all has come; none where the broker does not tell.
+    /// Reads retained messages until `wanted` has arrived or all have; `None` if the broker sends nothing.
     async fn retained(
         &mut self,
         filter: &str,

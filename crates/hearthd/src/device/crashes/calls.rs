@@ -1,6 +1,6 @@
-//! The calls that are under way, in a file that is mapped: whatever ends the process, the kernel keeps what was noted.
+//! Notes the calls in progress in a mapped file: however the process ends, the kernel keeps the notes.
 //!
-//! A call costs a few stores to memory and no call of the system. Each device has a slot, which its worker alone writes.
+//! A note costs a few stores to memory and no system call. Each device has a slot, which only its worker writes.
 
 #![expect(
     unsafe_code,

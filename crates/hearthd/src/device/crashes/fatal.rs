@@ -1,4 +1,4 @@
-//! Notes in the file of calls which signal ends the process, or that a plugin's code has called `exit`.
+//! Notes in the file of calls which signal ended the process, or that a plugin's code has called `exit`.
 
 #![expect(unsafe_code, reason = "signal handlers are set and run by the C library")]
 

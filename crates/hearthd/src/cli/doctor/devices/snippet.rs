@@ -1,4 +1,4 @@
-//! The machine's offer as a configuration to paste.
+//! Writes the machine's hardware as a configuration to paste.
 
 use std::fmt::Write;
 
