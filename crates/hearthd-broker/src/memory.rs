@@ -1,9 +1,9 @@
 //! Returns the memory of a password check to the system.
 
-/// Sees to it, before there is a second thread, that large blocks are never kept.
+/// Makes the allocator return large blocks at once; call it before there is a second thread.
 ///
-/// A check takes 19 MiB. Left alone, glibc soon keeps several of such blocks for each thread that ever made one: more than
-/// the 128 MiB that the service has, which then stands still.
+/// A check takes 19 MiB. By default, glibc soon keeps several such blocks for each thread that ever made one: more than
+/// the 128 MiB that the service may use, and then the service hangs.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "the C library's allocator can be told in no other way")]
 pub(crate) fn keep_no_large_blocks() {

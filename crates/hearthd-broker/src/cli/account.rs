@@ -123,7 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The accounts file, which nobody else changes meanwhile.
+/// The accounts file, locked against changes by others.
 struct AccountsFile {
     /// The configuration file.
     config: PathBuf,

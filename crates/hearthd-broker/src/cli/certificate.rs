@@ -260,7 +260,7 @@ const LIFE_OF_AUTHORITY: Duration = Duration::from_secs(20 * 365 * DAY);
 const LEEWAY: Duration = Duration::from_secs(DAY);
 /// 2026-01-01: a clock that says less was never set.
 const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
-/// Addresses that nobody has (RFC 5737, RFC 3849).
+/// Addresses that no machine has (RFC 5737, RFC 3849).
 const DOCUMENTATION_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const DOCUMENTATION_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1);
 

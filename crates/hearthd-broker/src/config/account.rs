@@ -17,9 +17,10 @@ pub(super) type Accounts = BTreeMap<Arc<str>, Credential>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passwords {
     Read,
-    /// For whoever looks at the files by hand: those that systemd gives to the service alone are left out, with a warning.
+    /// For people who look at the files by hand: credentials that systemd gives only to the service are left out, with
+    /// a warning.
     ReadWithoutCredentials,
-    /// For whoever only wants to know which accounts there are.
+    /// For commands that only need to know which accounts exist.
     Skip,
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct Tls {
 }
 
 impl Config {
-    /// Reads a file, and the accounts file that it names where that is there.
+    /// Reads a file, and the accounts file that it names if that exists.
     ///
     /// # Errors
     /// Every problem of the files at once.
@@ -65,9 +65,9 @@ impl Config {
         Self::check(&Source::read(path)?, Passwords::Read)
     }
 
-    /// As [`Config::load`], for somebody who cannot read the credentials that systemd gives to the service.
+    /// As [`Config::load`], for people who cannot read the credentials that systemd gives to the service.
     ///
-    /// Accounts whose password is such a file have a stand-in: nobody may log in with what this returns.
+    /// Accounts with such a password file get a placeholder: nobody can log in with it.
     ///
     /// # Errors
     /// Every problem of the files at once.
@@ -101,7 +101,7 @@ fn config_file(source: &Source, passwords: Passwords) -> (Config, Vec<Problem>) 
     (config, outcome.problems)
 }
 
-/// Reads the text of the accounts file, where there is one.
+/// Reads the text of the accounts file, if it exists.
 fn accounts_file(path: &Path) -> Result<Option<Source>, Problems> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

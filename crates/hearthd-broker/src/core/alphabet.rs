@@ -14,7 +14,7 @@ pub struct Now {
     /// Time that never goes back; all deadlines live here. It is far from 0, so that what happened before a restart has
     /// a time as well.
     pub monotonic: Duration,
-    /// Time since the Unix epoch; what is stored counts by it, because it goes on while the broker is down.
+    /// Time since the Unix epoch; stored times use it, because it continues while the broker is down.
     pub unix: Duration,
 }
 

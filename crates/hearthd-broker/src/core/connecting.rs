@@ -160,7 +160,7 @@ impl Broker {
     }
 
     /// Ends the connection that the session has, and the session itself where a clean start is asked for
-    /// (MQTT 3.1.2.4, 3.1.4); returns the session that goes on.
+    /// (MQTT 3.1.2.4, 3.1.4); returns the session that continues.
     fn take_over(&mut self, now: Now, connect: &Connect) -> Option<SessionId> {
         let &id = self.clients.get(connect.client_id.as_str())?;
         if let Some(old) = self.sessions[&id].link {

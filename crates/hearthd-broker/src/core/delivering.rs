@@ -184,7 +184,7 @@ impl Broker {
         Some(entry.message.topic.clone())
     }
 
-    /// Has the packet identifiers of the next QoS 2 messages stored before they go out, in one batch.
+    /// Makes the packet identifiers of the next QoS 2 messages be stored before they are sent, in one batch.
     fn hold_next(&mut self, now: Now, link: LinkId, id: SessionId) {
         let Some(window) = self.links.get(&link).map(|state| state.window) else { return };
         let Some(session) = self.sessions.get_mut(&id) else { return };

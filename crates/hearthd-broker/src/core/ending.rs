@@ -60,7 +60,7 @@ impl Broker {
             return self.end_session(now, id);
         }
         session.queue.retain_mut(|entry| {
-            // Of no more use: nobody is there to take it. It has no acknowledgement and no record.
+            // Of no more use: no client takes it. It has no acknowledgement and no record.
             let lasting = entry.body.is_some();
             if !lasting {
                 session.queued -= entry.memory();

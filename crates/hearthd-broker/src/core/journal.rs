@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 
 use super::session::SessionId;
 
-/// The keys of the state that changed; a batch takes what stands there when it is made.
+/// The keys of the changed state; a batch takes the values when it is made.
 ///
 /// So what changed and changed back, such as a message that every receiver acknowledged at once, is never written.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Journal {
         self.dirty.is_empty() && !self.writing
     }
 
-    /// Has the next batch made at once.
+    /// Makes the next batch due at once.
     pub(super) fn hurry(&mut self, now: Duration) {
         if !self.dirty.is_empty() {
             self.due = Some(now);

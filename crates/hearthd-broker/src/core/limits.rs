@@ -9,7 +9,7 @@ pub struct Limits {
     pub packet: u32,
     /// Messages on their way from one client that are not acknowledged to it (Receive Maximum in CONNACK).
     pub receive_maximum: u16,
-    /// Messages on their way to one MQTT 5 client that it has not acknowledged, where its Receive Maximum allows them.
+    /// How many messages to one MQTT 5 client may lack an acknowledgement, if its Receive Maximum allows it.
     pub window: u16,
     /// The same for a client of MQTT 3.1.1, which cannot say how many it takes.
     pub window_v3: u16,
@@ -35,7 +35,7 @@ pub struct Limits {
     pub replies: usize,
     /// Longest Session Expiry Interval; a longer one, and none of MQTT 3.1.1, is cut to it.
     pub session_expiry: Duration,
-    /// Longest time that a change which is to be acknowledged waits for company in a write.
+    /// The longest time that a change with an acknowledgement waits for other changes to share a write.
     pub write_delay: Duration,
     /// Longest time that any other change waits.
     pub lazy_write_delay: Duration,

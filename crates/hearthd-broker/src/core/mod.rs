@@ -79,7 +79,7 @@ pub struct Broker {
     last_publication: u64,
     timers: Timers,
     journal: Journal,
-    /// Connections with something that waits for a batch, or may go on now.
+    /// Connections that wait for a batch, or may continue now.
     waiting: BTreeSet<LinkId>,
     outputs: VecDeque<Output>,
     /// What the wall clock is ahead of the monotonic one, in seconds.
@@ -215,7 +215,7 @@ impl Broker {
         }
     }
 
-    /// Answers at once, but for CONNACK, which is the first packet (MQTT 3.2).
+    /// Answers at once, except CONNACK, which is the first packet (MQTT 3.2).
     fn answer_ping(&mut self, now: Now, link: LinkId) {
         if self.links.get(&link).is_some_and(|state| state.open) {
             self.send(link, Reply::Pingresp);
@@ -276,12 +276,12 @@ impl Broker {
         self.waiting.extend(held);
     }
 
-    /// Marks a record whose change somebody waits for; returns the batch that will have it.
+    /// Marks a record whose change something waits for; returns the batch that will have it.
     fn mark(&mut self, now: Now, key: Key) -> u64 {
         self.journal.mark(key, now.monotonic + self.limits.write_delay)
     }
 
-    /// Marks a record whose change nobody waits for.
+    /// Marks a record whose change nothing waits for.
     fn mark_lazily(&mut self, now: Now, key: Key) {
         self.journal.mark(key, now.monotonic + self.limits.lazy_write_delay);
     }
@@ -304,7 +304,7 @@ impl Broker {
         true
     }
 
-    /// Ends a connection for a reason, which an MQTT 5 client is told (MQTT 4.13).
+    /// Ends a connection for a reason; an MQTT 5 client gets the reason (MQTT 4.13).
     fn fail(&mut self, now: Now, link: LinkId, reason: Reason, why: &str) {
         let Some(state) = self.links.get(&link) else { return };
         let session = &self.sessions[&state.session];

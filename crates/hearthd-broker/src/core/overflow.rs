@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Broker {
-    /// Returns the client ID of a hub that is to have a message above QoS 0 and has no room for it.
+    /// Returns the client ID of a hub that should get a message above QoS 0 and has no room for it.
     pub(super) fn full_hub(
         &mut self,
         now: Now,
@@ -49,7 +49,7 @@ impl Broker {
 
     /// Returns whether the room of all sessions suffices.
     ///
-    /// Sleepers that use it up take none from hubs, nor from whoever is there and reads.
+    /// Sessions of absent clients that use up the room take none from hubs, nor from clients that read.
     fn fits_pool(&self, session: &Session, size: usize) -> bool {
         let reserved =
             session.is_of_hub() || (session.link.is_some() && session.queued + size <= RESERVED);

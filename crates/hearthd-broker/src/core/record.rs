@@ -19,7 +19,7 @@ pub struct Change {
     pub table: Table,
     /// The key in it.
     pub key: Vec<u8>,
-    /// The value; none where the record goes.
+    /// The value; `None` if the record is removed.
     pub value: Option<Vec<u8>>,
 }
 

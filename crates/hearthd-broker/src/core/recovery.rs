@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Broker {
-    /// Creates a broker that goes on where the one before it ended, from what the store has: each table with its
+    /// Creates a broker that continues where the previous one ended, from the stored data: each table with its
     /// records, in the order of [`Table::ALL`].
     ///
     /// Records that cannot be read, or belong to nothing, are left out and removed.
@@ -177,7 +177,7 @@ impl Broker {
         }
     }
 
-    /// Returns what the store is to hold under a key now.
+    /// Returns what the store should hold under a key now.
     pub(super) fn change(&mut self, now: Now, key: Key) -> Change {
         match key {
             Key::Session(id) => {
@@ -232,7 +232,7 @@ impl Broker {
         }
     }
 
-    /// Has all that the store counts by the wall clock written anew, after that clock was set.
+    /// Makes all stored times of the wall clock be written anew, after that clock was set.
     pub(super) fn rewrite_times(&mut self, now: Now) {
         let mut keys: Vec<Key> = Vec::new();
         for (id, session) in &self.sessions {

@@ -14,7 +14,7 @@ use crate::packet::{QoS, Reason};
 /// What became of a message.
 #[derive(Debug)]
 pub(super) enum Routed {
-    /// Some session has it, or is to have it.
+    /// Some session has it, or will get it.
     Accepted {
         /// The batch that has all of it that outlives the broker; 0 where nothing does.
         batch: u64,
@@ -27,7 +27,7 @@ pub(super) enum Routed {
     Refused(Reason, String),
 }
 
-/// A session that is to have a message.
+/// A session that will get a message.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) session: SessionId,

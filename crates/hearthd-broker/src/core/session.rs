@@ -112,7 +112,7 @@ pub(super) enum Progress {
     Waiting,
     /// Sent at least once.
     Sent,
-    /// PUBREC arrived: PUBREL is to be sent (MQTT 4.3.3).
+    /// PUBREC arrived: PUBREL will be sent (MQTT 4.3.3).
     Released,
 }
 
@@ -142,7 +142,7 @@ impl Session {
         first.is_some_and(|entry| entry.packet_id.is_none() && entry.message.is_expired(now))
     }
 
-    /// Has what was sent on the last connection sent again on the next, in its order (MQTT 4.4, 4.6).
+    /// Makes everything that was sent on the last connection be sent again on the next, in order (MQTT 4.4, 4.6).
     pub(super) fn rewind(&mut self) {
         let mut again: Vec<Entry> = Vec::new();
         let in_flight = std::mem::take(&mut self.in_flight);

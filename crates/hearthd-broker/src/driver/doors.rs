@@ -15,8 +15,8 @@ use super::link::Shared;
 
 /// Counts connections.
 ///
-/// Where there is no place for another stranger, the one that has been silent for longest gives way: whoever logs in does
-/// so in a moment, and whoever keeps sockets open loses them.
+/// If there is no place for another connection without a login, the one that has been silent for longest is closed: a
+/// client logs in within a moment, and an attacker that keeps sockets open loses them.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     state: RefCell<State>,

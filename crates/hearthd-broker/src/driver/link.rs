@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
-    /// Hands the packets that are whole to the core; returns whether the connection goes on.
+    /// Passes whole packets to the core; returns whether the connection continues.
     fn take_packets(&mut self) -> bool {
         while !self.outbox.closing.get() && self.outbox.bytes.borrow().len() < MAX_UNSENT {
             let packet = next_frame(&mut self.received, self.shared.packet, true);

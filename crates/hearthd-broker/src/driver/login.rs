@@ -24,8 +24,8 @@ use crate::{
 /// The login queue.
 ///
 /// A password that was right before costs no Argon2. The others wait for their turn, first for that of their address and
-/// account, of which one is checked at a time, then for a lane: hubs have one of their own. So whoever tries passwords
-/// keeps nobody else waiting for longer than the checks of a few others.
+/// account (one of these is checked at a time), then for a lane: hubs have their own. So a client that tries passwords
+/// delays others at most by a few checks.
 #[derive(Debug)]
 pub(super) struct Logins {
     credentials: RefCell<Credentials>,
@@ -62,7 +62,7 @@ pub(super) struct Attempt {
     pub(super) password: Option<Vec<u8>>,
 }
 
-/// Why somebody does not get in.
+/// Why a client is not let in.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) account: String,
@@ -131,7 +131,7 @@ impl Logins {
                 Ok(account)
             }
             None => {
-                // Whoever guesses waits, and nobody else does.
+                // Only the client that guesses waits.
                 sleep(pause).await;
                 Err(refuse(Reason::BadUserNameOrPassword, "wrong user name or password"))
             }
@@ -156,7 +156,7 @@ impl Logins {
         known.push_back(digest);
     }
 
-    /// Returns what stands for a password and what it is checked against; nobody can turn it back.
+    /// Returns a digest of a password and what it is checked against; the password cannot be recovered from it.
     fn digest(&self, secret: &Secret, password: &[u8]) -> u128 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         if let Secret::Hash(hash) = secret {
@@ -232,7 +232,7 @@ const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBoYXNo$\
                        uAC5bTzDXcmT2zk2GzYnX3u1xbhLZhZc1l8n1W0n1kE";
 /// Digests that are remembered.
 const MAX_KNOWN: usize = 256;
-/// Addresses and accounts that are told apart.
+/// How many addresses and accounts are distinguished.
 const MAX_QUEUES: usize = 1_024;
 /// Logins of one address and account that wait.
 const MAX_WAITING: usize = 32;

@@ -107,7 +107,7 @@ async fn serve(config: &Config, path: &Path) -> Result<(), BrokerError> {
     notify(NotifyState::Stopping);
     info!("stopping");
     shared.engine.stop().await;
-    // What the clients are told has a moment to go out.
+    // The last packets to the clients get a moment to be sent.
     tokio::time::sleep(GOODBYE).await;
     tasks.shutdown().await;
     Ok(())

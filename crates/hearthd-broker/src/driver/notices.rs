@@ -29,7 +29,7 @@ impl NoticeLog {
         self.write_as(notice, whose);
     }
 
-    /// Writes a notice about somebody whose names mean nothing.
+    /// Writes a notice about a client whose names are not known to be true.
     pub(super) fn write_of_stranger(&mut self, notice: &Notice, address: IpAddr) {
         self.write_as(notice, address.to_string().into());
     }
@@ -62,7 +62,7 @@ impl NoticeLog {
         }
     }
 
-    /// Returns how many like it were left out before, where it is time for a line again.
+    /// Returns how many similar lines were left out, if it is time for a line again.
     fn is_due(&mut self, kind: NoticeKind, whose: Arc<str>) -> Option<u64> {
         let now = Instant::now();
         if self.minute.is_none_or(|minute| now - minute >= PAUSE) {

@@ -13,7 +13,7 @@ pub struct Frame {
     pub body: Bytes,
 }
 
-/// Takes the next whole packet from a buffer; none where bytes are missing.
+/// Takes the next whole packet from a buffer; `None` if bytes are missing.
 ///
 /// A packet above `limit` bytes is refused once its length is known, before any room is made for it. So is a type that
 /// no client may send, and any packet but CONNECT on a connection that is not `open` (MQTT 3.1, 4.13).

@@ -79,7 +79,7 @@ pub enum Received {
     Auth,
 }
 
-/// CONNECT (MQTT 3.1); what MQTT 3.1.1 lacks has the value that stands for its behaviour.
+/// CONNECT (MQTT 3.1); a field that MQTT 3.1.1 lacks has the value of its behaviour.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
     /// Protocol version.
@@ -98,9 +98,9 @@ pub struct Connect {
     pub will: Option<Will>,
     /// Session Expiry Interval in seconds; `u32::MAX` never ends.
     pub session_expiry: u32,
-    /// Receive Maximum; none where the client did not say.
+    /// Receive Maximum; `None` if the client sent none.
     pub receive_maximum: Option<NonZeroU16>,
-    /// Maximum Packet Size in bytes; none where the client takes any.
+    /// Maximum Packet Size in bytes; `None` if the client accepts any.
     pub maximum_packet_size: Option<u32>,
     /// Request Response Information.
     pub wants_response_information: bool,
@@ -157,7 +157,7 @@ pub struct Publish {
     pub qos: QoS,
     /// RETAIN flag.
     pub retain: bool,
-    /// Topic Name; empty where the alias stands for it.
+    /// Topic Name; empty if an alias replaces it.
     pub topic: String,
     /// Packet Identifier, present above QoS 0.
     pub packet_id: Option<NonZeroU16>,
@@ -218,7 +218,7 @@ pub struct Unsubscribe {
 pub struct Disconnect {
     /// Reason code.
     pub reason: u8,
-    /// Session Expiry Interval in seconds, where it changes.
+    /// Session Expiry Interval in seconds, if it changes.
     pub session_expiry: Option<u32>,
 }
 
@@ -279,7 +279,7 @@ pub struct Connack {
     pub session_present: bool,
     /// Connect Reason Code.
     pub reason: Reason,
-    /// Session Expiry Interval, where it is not what the client asked for.
+    /// Session Expiry Interval, if it is not what the client asked for.
     pub session_expiry: Option<u32>,
     /// Receive Maximum.
     pub receive_maximum: Option<u16>,

@@ -88,7 +88,7 @@ impl NamePattern {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// Where it is empty, or a `*` stands anywhere but at its end.
+    /// It is empty, or has a `*` anywhere but at its end.
     pub fn parse(pattern: &str) -> Result<Self, &'static str> {
         let text = pattern.strip_suffix('*').unwrap_or(pattern);
         if text.is_empty() {
@@ -267,7 +267,7 @@ impl Rule {
 }
 
 impl Grant {
-    /// Returns the role of the account, where that still exists.
+    /// Returns the role of the account, if the account still exists.
     pub fn role(&self) -> Option<Role> {
         self.rules.role
     }

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{FILE, StoreError, failed};
 
-/// Opens the file, or makes it; nobody but its owner may read it.
+/// Opens the file, or makes it; only its owner may read it.
 pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     file.map_err(|source| failed(path, redb::Error::Io(source)))?;
@@ -29,7 +29,7 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     }
 }
 
-/// Gives the room that nothing uses back to the file system, where there is much of it: a file that grew stays large.
+/// Returns unused space to the file system, if there is much of it: a file that grew stays large.
 pub(super) fn compacted(
     mut database: Database,
     path: &Path,
@@ -54,7 +54,7 @@ pub(super) fn compacted(
     }
 }
 
-/// Makes a folder that nobody else may look into; one that is there is somebody's decision.
+/// Makes a folder that no other user may read; an existing one keeps its mode.
 pub(super) fn private_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

@@ -110,7 +110,7 @@ impl Store {
                     told = true;
                 }
                 std::thread::sleep(RETRY);
-                // redb refuses to go on after an error of the disk until the file is opened anew.
+                // After a disk error, redb refuses everything until the file is opened again.
                 self = match self.reopened() {
                     Ok(store) => store,
                     Err(error) => {
