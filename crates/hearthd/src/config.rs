@@ -51,7 +51,7 @@ pub struct Config {
     pub devices: BTreeMap<String, DeviceConfig>,
     /// `[[guard]]`.
     pub guards: Vec<Guard>,
-    /// What is unwise, and works.
+    /// Warnings: settings that work but are a risk.
     pub warnings: Vec<Problem>,
     /// The text that all this was read from, for problems that a plugin finds in its table.
     pub source: Source,

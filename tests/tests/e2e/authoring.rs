@@ -57,7 +57,7 @@ async fn a_plugin_is_written_with_what_the_package_installs_and_no_checkout() ->
     assert!(built.stdout.contains("test result: ok. 3 passed"), "{built:?}");
     let checked = walk.run("hearthd plugin check pump/target/debug/libpump.so").await?;
     // It is not of the hub's own build, so a process of its own contains it.
-    assert!(checked.stdout.contains("runs in a process"), "{checked:?}");
+    assert!(checked.stdout.contains("runs in a separate process"), "{checked:?}");
     Ok(())
 }
 

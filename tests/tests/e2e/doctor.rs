@@ -23,7 +23,7 @@ async fn an_account_with_another_role_than_hub_is_told_its_role_and_each_missing
     findings.has("bad", "absence", "its role is `resident`, and only `hub` may publish absence");
     findings.has("bad", "events", "its role is `resident`, which may not publish events");
     findings.has("bad", "retained messages", "and only `hub` and `responder` may publish states");
-    findings.has("ok", "session", "kept while away");
+    findings.has("ok", "session", "kept during an absence");
     findings.has("bad", "will", "may not publish its will on `alice/hub/");
     findings.has("bad", "will", "its role is `resident`, and only `hub` may publish presence");
     Ok(())
@@ -50,7 +50,7 @@ async fn an_account_without_a_role_is_told_what_it_misses_and_works() -> Result<
     let (examined, findings) = doctor.examines("old").await?;
     assert_eq!(examined.code, Some(0), "{examined:?}");
     findings.has("note", "account", "`old` has no role: others may write this hub's states");
-    findings.has("note", "senders", "not vouched for");
+    findings.has("note", "senders", "the broker does not vouch for senders");
     for subject in ["requests", "states", "presence", "answers", "session", "will"] {
         findings.has("ok", subject, "");
     }

@@ -132,7 +132,7 @@ async fn what_goes_while_its_hub_is_down_is_taken_back_and_what_moved_is_left_al
         let gone = home.topic("state/goes/status");
         let cleared = |m: &Message| m.topic == gone && m.payload.is_empty();
         home.phone.expect("`goes` is cleared", PATIENCE, cleared).await?;
-        home.attic.logged("cleared what was retained").await?;
+        home.attic.logged("cleared the retained messages").await?;
         assert_eq!(home.retained_status("goes").await?, None, "{setup:?}");
         let of = |hub: &str| Some(("ready".to_owned(), Some(format!("hearthd-demo-{hub}"))));
         assert_eq!(home.retained_status("moves").await?, of("cellar"), "{setup:?}");

@@ -19,9 +19,12 @@ async fn a_name_that_is_no_level_of_a_topic_is_a_mistake_of_usage() -> Result<()
     for (arguments, expected) in [
         (&["request", "+", "power"][..], "hearthd: `+` is not a device: it contains a wildcard\n"),
         (&["request", "", "power"], "hearthd: `` is not a device: it is empty\n"),
-        (&["request", "lamp", ""], "hearthd: `` is no property: it is empty\n"),
+        (&["request", "lamp", ""], "hearthd: `` is not a property: it is empty\n"),
         (&["request", "a/lamp", "power"], "hearthd: `a/lamp` is not a device: it contains `/`\n"),
-        (&["request", "lamp", "#", "ON"], "hearthd: `#` is no property: it contains a wildcard\n"),
+        (
+            &["request", "lamp", "#", "ON"],
+            "hearthd: `#` is not a property: it contains a wildcard\n",
+        ),
         (&["describe", "a/b"], "hearthd: `a/b` is not a device: it contains `/`\n"),
     ] {
         let ran = daemon.command(arguments).await?;

@@ -41,7 +41,7 @@ pub(crate) struct Config {
     pub limits: crate::core::Limits,
     /// `[limits]`, what the driver keeps to.
     pub driver_limits: DriverLimits,
-    /// What is unwise, and works.
+    /// Warnings: settings that work but are a risk.
     pub warnings: Vec<Problem>,
 }
 

@@ -19,7 +19,7 @@ async fn a_session_that_ends_before_the_hub_is_back_is_told_and_proves_nothing()
 
 #[tokio::test]
 async fn a_session_at_qos_0_is_told_and_proves_nothing() -> Result<()> {
-    let told = "the broker grants QoS 0";
+    let told = "the broker grants only QoS 0";
     unknown_though_acknowledged(|odd| odd.granted = QoS::AtMostOnce, told).await
 }
 
