@@ -28,6 +28,10 @@ use super::{
 pub(crate) struct Brokers {
     /// Requests in flight, and answers per second in each round.
     pub(crate) echoes: Vec<(usize, [Vec<f64>; 2])>,
+    /// Requests in flight, and microseconds of a processor that the broker took for an answer in each round.
+    pub(crate) costs: Vec<(usize, [Vec<f64>; 2])>,
+    /// Load average of the machine before and after the rounds: above the processors there are, others took part.
+    pub(crate) load: [f64; 2],
     /// Deliveries per second in each round.
     pub(crate) fan_out: [Vec<f64>; 2],
     /// Resident without a client, in kB.
@@ -48,7 +52,9 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Brokers> {
     let mut brokers = Brokers::default();
     let authority = Authority::new("the home")?;
     speed(built, effort, &authority, &mut brokers).await?;
+    println!("speed: {brokers:?}");
     memory(built, &authority, &mut brokers).await?;
+    println!("memory: {brokers:?}");
     brokers.start_ms = starts(built, &authority).await?;
     for (index, program) in [built.binary("hearth-broker"), mosquitto_program()].iter().enumerate()
     {
@@ -75,6 +81,8 @@ async fn speed(
         started.push((broker, echo));
     }
     brokers.echoes = IN_FLIGHT.map(|in_flight| (in_flight, Default::default())).to_vec();
+    brokers.costs = brokers.echoes.clone();
+    brokers.load[0] = load_average()?;
     for round in 0..ROUNDS {
         println!("round {} of {ROUNDS}", round + 1);
         for turn in 0..started.len() {
@@ -82,23 +90,38 @@ async fn speed(
             let index = (turn + round) % started.len();
             let (broker, _) = &started[index];
             for (in_flight, figures) in &mut brokers.echoes {
-                let question = Question {
-                    topic: ECHO.into(),
-                    targets: 1,
-                    payloads: vec!["ON".into()],
-                    prefix: Some(HOME.into()),
-                    qos: 1,
-                    requesters: 1,
-                    in_flight: *in_flight,
-                    until: Until::Time { warm_up: effort.warm_up, measure: 2 * effort.measure },
-                };
+                let until = Until::Time { warm_up: effort.warm_up, measure: 2 * effort.measure };
+                let question = question(*in_flight, until);
                 let answers = load::ask(built, &broker.access(), &question).await?;
                 figures[index].push(answers.per_second);
+            }
+            for (in_flight, figures) in &mut brokers.costs {
+                // A number of answers: what is outside of the time that counts has its cost too.
+                let until = Until::Count(COUNTED);
+                let question = question(*in_flight, until);
+                let before = processor_us(broker.process.id())?;
+                load::ask(built, &broker.access(), &question).await?;
+                let spent = processor_us(broker.process.id())? - before;
+                figures[index].push(spent / COUNTED as f64);
             }
             brokers.fan_out[index].push(fan_out(built, broker, effort).await?);
         }
     }
+    brokers.load[1] = load_average()?;
     Ok(())
+}
+
+fn question(in_flight: usize, until: Until) -> Question {
+    Question {
+        topic: ECHO.into(),
+        targets: 1,
+        payloads: vec!["ON".into()],
+        prefix: Some(HOME.into()),
+        qos: 1,
+        requesters: 1,
+        in_flight,
+        until,
+    }
 }
 
 async fn fan_out(built: &Built, broker: &Started, effort: Effort) -> Result<f64> {
@@ -136,7 +159,7 @@ async fn memory(built: &Built, authority: &Authority, brokers: &mut Brokers) -> 
         }
         tokio::time::sleep(SETTLE).await;
         let with_tls = proportional_kb(id)?;
-        let each = |more: u64, less: u64| more.saturating_sub(less) as f64 / CONNECTIONS as f64;
+        let each = |more: u64, less: u64| (more as f64 - less as f64) / CONNECTIONS as f64;
         brokers.plain_kb[index] = each(with_plain, before);
         brokers.tls_kb[index] = each(with_tls, with_plain);
     }
@@ -267,6 +290,25 @@ fn config_file(folder: &Path) -> std::path::PathBuf {
     folder.join("broker.conf")
 }
 
+/// Returns how long all threads of a process have run on a processor, in microseconds.
+fn processor_us(process: u32) -> Result<f64> {
+    let folder = format!("/proc/{process}/task");
+    let mut nanos = 0.0;
+    for thread in std::fs::read_dir(&folder).doing(&folder)? {
+        // One that has just ended is of no account.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let first = text.split_whitespace().next().doing("schedstat")?;
+        nanos += first.parse::<f64>().doing(first)?;
+    }
+    Ok(nanos / 1e3)
+}
+
+fn load_average() -> Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").doing("/proc/loadavg")?;
+    let first = text.split_whitespace().next().doing("/proc/loadavg")?;
+    first.parse().doing(first)
+}
+
 /// Returns the memory that a process takes, with its part of what it shares.
 fn proportional_kb(process: u32) -> Result<u64> {
     let file = format!("/proc/{process}/smaps_rollup");
@@ -316,12 +358,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         Ok(self.stream.write_all(&packet).await?)
     }
 
-    /// Waits for so many packets of a type, and acknowledges no message.
+    /// Waits for so many packets of a type, and acknowledges the messages among those that come.
     async fn expect(&mut self, wanted: u8, mut count: usize) -> Result<()> {
         let waiting = async {
             while count > 0 {
-                while let Some((kind, id)) = self.packet() {
-                    count -= usize::from(kind == wanted && count > 0);
+                while count > 0
+                    && let Some((kind, id)) = self.packet()
+                {
+                    count -= usize::from(kind == wanted);
                     if let Some([high, low]) = id {
                         self.stream.write_all(&[PUBACK << 4, 2, high, low]).await?;
                     }
@@ -372,7 +416,9 @@ const PASSWORD: &str = "secret";
 /// Requests in flight.
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
 const ROUNDS: usize = 5;
-const CONNECTIONS: usize = 200;
+/// Answers of which the cost is looked at.
+const COUNTED: usize = 10_000;
+const CONNECTIONS: usize = 400;
 pub(crate) const RETAINED: usize = 10_000;
 const SETTLE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);

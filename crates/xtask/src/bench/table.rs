@@ -106,6 +106,17 @@ pub(crate) fn brokers(brokers: &Brokers) -> String {
             verdict(middle >= least),
         );
     }
+    for (in_flight, [ours, theirs]) in &brokers.costs {
+        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(one, other)| one / other).collect();
+        let _ = writeln!(
+            text,
+            "| processor time of an answer, {in_flight} in flight, in us | {:.1} | {:.1} | {:.2} {} | | |",
+            median(ours.clone()),
+            median(theirs.clone()),
+            median(ratios.clone()),
+            spread(&ratios),
+        );
+    }
     let Brokers { idle_kb: [idle, their_idle], size_kb: [size, their_size], .. } = *brokers;
     for (what, ours, theirs, most) in [
         ("resident without a client, in kB", idle as f64, their_idle as f64, 6000.0),
@@ -129,6 +140,12 @@ pub(crate) fn brokers(brokers: &Brokers) -> String {
     if let Some(seconds) = brokers.build {
         let _ = writeln!(text, "| build from nothing, in s | {seconds:.0} | | | | |");
     }
+    let [before, after] = brokers.load;
+    let _ = writeln!(
+        text,
+        "\nLoad average of the machine before and after the rounds: {before:.1}, {after:.1}. Above the number of processors, \
+         others took part: rates and their ratios then say little, processor times still do."
+    );
     text += "\nA size of Mosquitto is without the libraries of the system that it links: its TLS, above all.\n";
     text
 }
