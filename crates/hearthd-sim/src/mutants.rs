@@ -190,9 +190,14 @@ fn play(
         return Ok(None);
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut parts = text.trim().splitn(3, ": ");
-    let seed = parts.next().and_then(|seed| seed.strip_prefix("seed ")?.parse().ok());
-    match (seed, parts.next()) {
+    let (seed, what) = text.trim().split_once(": ").unwrap_or_default();
+    let seed = seed.strip_prefix("seed ").and_then(|seed| seed.parse().ok());
+    // Of the hub's the name of the invariant, of the broker's all that is said: it has no names.
+    let what = match prey {
+        Prey::Hub => what.split(": ").next(),
+        Prey::Broker => Some(what),
+    };
+    match (seed, what) {
         (Some(seed), Some(invariant)) => Ok(Some((seed, invariant.to_owned()))),
         _ => Err(format!("the mutant ended with {}: {text}", output.status)),
     }
