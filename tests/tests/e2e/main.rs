@@ -32,6 +32,7 @@ mod service;
 mod stopping;
 mod tls;
 mod unmodified;
+mod unreachable;
 mod update;
 mod usage;
 mod will;
