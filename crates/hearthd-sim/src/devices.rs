@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Answer, DeclaredTopics, DevicePolicy, Request, RequestId, Status};
+use hearthd_core::{
+    Answer, DeclaredTopics, DevicePolicy, LastKnown, Request, RequestId, Status,
+};
 
 use crate::{
     link::{HubId, Life},
@@ -24,6 +26,8 @@ pub(crate) struct Devices {
     pub(crate) states: BTreeMap<(String, String), Bytes>,
     /// What each property was, and since when.
     history: BTreeMap<(String, String), Vec<(Duration, Bytes)>>,
+    /// Since when devices cannot reach what they stand for.
+    out_of_reach: BTreeMap<String, Duration>,
     /// What a hub has told of a property last, in an answer.
     told: BTreeMap<(String, String), (HubId, Bytes)>,
 }
@@ -128,7 +132,7 @@ impl Devices {
             .map(|(device, property)| (key(device, property), Bytes::from_static(b"start")));
         let mut states = BTreeMap::from(states);
         for (device, _) in PROPERTIES {
-            states.insert(key(device, "status"), Bytes::from_static(b"ready"));
+            states.insert(key(device, "status"), Bytes::from_static(READY));
         }
         let begin = |(key, state): (&(String, String), &Bytes)| {
             (key.clone(), vec![(Duration::ZERO, state.clone())])
@@ -139,6 +143,7 @@ impl Devices {
             jobs: Vec::new(),
             states,
             history,
+            out_of_reach: BTreeMap::new(),
             told: BTreeMap::new(),
         }
     }
@@ -158,6 +163,25 @@ impl Devices {
         let key = (device.to_owned(), property.to_owned());
         self.history.entry(key.clone()).or_default().push((now, state.clone()));
         self.states.insert(key, state.clone());
+    }
+
+    /// A device can no longer reach what it stands for, or can again; returns its status.
+    pub(crate) fn change_reach(&mut self, now: Duration, device: &str) -> Bytes {
+        if self.out_of_reach.remove(device).is_none() {
+            self.out_of_reach.insert(device.to_owned(), now);
+        }
+        self.status(device)
+    }
+
+    /// Returns how a device says it is.
+    pub(crate) fn status(&self, device: &str) -> Bytes {
+        let is_lost = self.out_of_reach.contains_key(device);
+        Bytes::from_static(if is_lost { UNREACHABLE } else { READY })
+    }
+
+    /// Returns since when a device cannot reach what it stands for; none where it can.
+    pub(crate) fn out_of_reach(&self, device: &str) -> Option<String> {
+        self.out_of_reach.get(device).map(|since| since.as_millis().to_string())
     }
 
     /// Whether a property had this state at any time from this one on.
@@ -292,14 +316,22 @@ impl Devices {
         let index = self.jobs.iter().position(due)?;
         let job = &mut self.jobs[index];
         let (_, mut answer) = job.answers.take()?;
-        let Request { device, property, payload, .. } = &job.request;
+        let (life, id) = (job.life, job.request.id);
+        let Request { device, property, payload, .. } = job.request.clone();
         if payload.is_empty()
             && let Some(state) = self.states.get(&(device.to_string(), property.to_string()))
         {
             // It is read at the end, after all that was to be done before.
-            answer = Answer::text(state.clone());
+            answer = match self.out_of_reach(&device) {
+                Some(since) if *property != *"status" => {
+                    let value = String::from_utf8_lossy(state).into_owned().into();
+                    Answer::unreachable("it is unplugged")
+                        .with_last_known(LastKnown { value, since })
+                }
+                Some(_) | None => Answer::text(state.clone()),
+            };
         }
-        Some((job.life, job.request.device.clone(), job.request.id, answer))
+        Some((life, device, id, answer))
     }
 
     /// A hub's daemon is gone: devices that live in it stop where they are.
@@ -351,6 +383,10 @@ pub(crate) fn position(payload: &Bytes) -> Bytes {
     let value = text.strip_prefix("{\"position\":\"").and_then(|rest| rest.strip_suffix("\"}"));
     value.map_or_else(|| payload.clone(), |value| Bytes::copy_from_slice(value.as_bytes()))
 }
+
+/// What a device is, as its status says.
+pub(crate) const READY: &[u8] = b"ready";
+const UNREACHABLE: &[u8] = b"unreachable";
 
 /// How long a device may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);

@@ -107,6 +107,7 @@ reached! {
     Busy429 => "status 429",
     Failed500 => "status 500",
     Unavailable503 => "status 503",
+    Unreachable => "devices out of reach",
     WillsFired => "wills fired",
     Acknowledgements => "wills acknowledged",
     Consumed => "outcome consumed",

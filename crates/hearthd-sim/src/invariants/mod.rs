@@ -5,6 +5,7 @@ mod limits;
 mod liveness;
 mod outcomes;
 mod owners;
+mod reach;
 mod repeats;
 mod requests;
 mod shares;
@@ -43,6 +44,7 @@ pub(crate) enum Invariant {
     BeforeAnswer,
     OneOutcome,
     OwnFlood,
+    Reach,
 }
 
 impl Invariant {
@@ -76,6 +78,7 @@ impl Invariant {
             Self::BeforeAnswer => "no message of a device leaves after its request was answered",
             Self::OneOutcome => "each message of a device has one outcome",
             Self::OwnFlood => "a flood on one device's topic costs that device alone",
+            Self::Reach => "a device out of reach is told to be so, and no read of it is a 200",
             Self::Share => "no sender takes another's share",
         }
     }

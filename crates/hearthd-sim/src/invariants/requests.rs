@@ -181,6 +181,7 @@ impl World {
             self.note_told(life.hub, named, &given.payload);
         }
         self.check_read(index, message);
+        self.check_reach_of_read(index, message);
         if status == 429 && message.user_property("repeated").is_none() {
             self.check_share(index, &given, life);
         }

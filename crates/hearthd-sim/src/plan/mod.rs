@@ -97,6 +97,10 @@ pub(crate) enum Traffic {
     Report {
         device: usize,
     },
+    /// A device can no longer reach what it stands for, or can again.
+    Reach {
+        device: usize,
+    },
     /// The other hub's will is published.
     NeighbourDies,
     NeighbourReturns,
@@ -230,8 +234,9 @@ fn traffic(rng: &mut fastrand::Rng, hostile: bool) -> Traffic {
     match rng.u32(..100) {
         0..75 => Traffic::Ask(asks::ask(rng)),
         75..84 => Traffic::AskAgain { back: rng.usize(..4), marked: rng.u8(..4) > 0 },
-        84..88 => Traffic::Report { device: rng.usize(..) },
-        88..92 => Traffic::Device {
+        84..87 => Traffic::Report { device: rng.usize(..) },
+        87..89 => Traffic::Reach { device: rng.usize(..) },
+        89..92 => Traffic::Device {
             device: rng.usize(..),
             times: *pick(rng, &[1, 1, 1, 100, 400]),
             at_least_once: rng.bool(),

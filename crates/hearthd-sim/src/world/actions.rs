@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Timer, World};
+use super::{Timer, World, lossy};
 use crate::{
     broker::WillFate,
     devices::Devices,
@@ -43,6 +43,12 @@ impl World {
                 if !self.devices.is_answering(device) {
                     self.report(device, property, payload.into());
                 }
+            }
+            Traffic::Reach { device } => {
+                let (device, _) = Devices::property(*device);
+                let status = self.devices.change_reach(self.now, device);
+                self.note("device", || format!("{device} is {}", lossy(&status)));
+                self.report(device, "status", status);
             }
             Traffic::NeighbourDies => self.neighbour_dies(),
             Traffic::NeighbourReturns => self.neighbour_returns(),

@@ -272,6 +272,7 @@ impl World {
         self.check_bridged(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
+        self.check_status(hub, &message);
         self.check_repeated(hub, &message);
         self.check_taking_back(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };

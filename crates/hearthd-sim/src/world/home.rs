@@ -89,7 +89,10 @@ impl World {
             payload,
             content_type: ContentType::Text,
             retain: true,
-            details: Vec::new(),
+            details: match self.devices.out_of_reach(device) {
+                Some(since) if property == "status" => vec![("since".into(), since)],
+                Some(_) | None => Vec::new(),
+            },
         });
         self.feed(hub, state);
     }
