@@ -124,7 +124,7 @@ pub struct Answer {
     pub reason: Option<Reason>,
     /// What was last known, where the state now cannot be read; never in the journal, as no read is.
     #[serde(skip)]
-    pub last_known: Option<LastKnown>,
+    pub last_known: Option<Box<LastKnown>>,
 }
 
 /// What a device out of reach last told.
@@ -171,7 +171,7 @@ impl Answer {
     /// Says what was known before.
     #[must_use]
     pub fn with_last_known(self, last_known: LastKnown) -> Self {
-        Self { last_known: Some(last_known), ..self }
+        Self { last_known: Some(Box::new(last_known)), ..self }
     }
 
     /// Names the property and the value at fault.
@@ -224,7 +224,7 @@ impl Answer {
         if let Some(reason) = self.reason {
             facts.insert("reason".into(), json!(reason.as_str()));
         }
-        if let Some(LastKnown { value, since }) = &self.last_known {
+        if let Some(LastKnown { value, since }) = self.last_known.as_deref() {
             facts.insert("last_known".into(), value.clone());
             facts.insert("since".into(), json!(since));
         }
