@@ -1,7 +1,7 @@
 //! What a device plugin author for hearthd sees.
 //!
 //! A plugin is a `cdylib` crate with one type per kind of device and one [`export!`] line. The author writes
-//! no `unsafe`, no async and no topic:
+//! no `unsafe`, no async and no topic of the hub's:
 //!
 //! ```
 //! use hearthd_sdk::{Answer, Changes, Context, Device, Failure, NoConfig, Property};
@@ -59,6 +59,12 @@
 //!
 //! A [`Failure`] is the answer to the request at hand, a [`Problem`] one line of the hub's configuration. A panic is caught
 //! at the boundary: the request is answered 503, and the device created anew from what it saved.
+//!
+//! # Devices behind MQTT topics
+//!
+//! A device that stands for another one on MQTT declares its topics with [`Device::topics`], sends with
+//! [`Context::send`], and hears through [`Device::message`], [`Device::outcome`] and [`Device::link`]; see [`mqtt`]. It takes
+//! a request over with [`Context::defer`], and answers when the other one has confirmed it.
 //!
 //! The `tracing` macros reach the hub's log. The binary interface beneath is [`abi`], which is
 //! `include/hearth_plugin.h` in Rust; rule numbers such as C1 refer to that header.

@@ -85,8 +85,10 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
         let to = format!("usr/lib/hearthd/plugins/{plugin}.so");
         put(&format!("libhearthd_{plugin}.so"), &to, 0o644)?;
     }
-    let header = workspace().join("crates/hearthd-sdk/include/hearth_plugin.h");
-    tree.put(&header, "usr/include/hearth_plugin.h", 0o644)?;
+    for header in ["hearth_plugin.h", "hearth_mqtt.h"] {
+        let from = workspace().join("crates/hearthd-sdk/include").join(header);
+        tree.put(&from, &format!("usr/include/{header}"), 0o644)?;
+    }
     // Where `hearthd plugin new` looks for it.
     write_sdk(&tree.root().join("usr/share/hearthd/sdk"))
 }

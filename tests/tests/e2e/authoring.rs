@@ -235,7 +235,7 @@ fn prefix_of(plugin: &[u8]) -> Result<usize> {
     plugin.windows(14).position(is_entry).doing("no plugin prefix")
 }
 
-async fn compile_c(code: &str, folder: &Path, object: &Path) -> Result<()> {
+pub(crate) async fn compile_c(code: &str, folder: &Path, object: &Path) -> Result<()> {
     let source = folder.join("plugin.c");
     std::fs::write(&source, code)?;
     let include = workspace().join("crates/hearthd-sdk/include");

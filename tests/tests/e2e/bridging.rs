@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use hearthd_tests::{Built, Client, Doing, Message, Result};
 
-use crate::home::{Home, Setup};
+use crate::{
+    authoring::compile_c,
+    home::{Home, Setup},
+};
 
 const KITCHEN: &str = "[devices.kitchen]\nplugin = \"bridge\"\ndeadline = \"2s\"\n\
                        [devices.kitchen.config]\ntopic = \"bulbs/kitchen\"\n";
 const APART: &str = "[devices.apart]\nplugin = \"bridge\"\ndeadline = \"2s\"\nisolation = \"process\"\n\
                      [devices.apart.config]\ntopic = \"bulbs/apart\"\n";
 const ALLOWED: &str = "[bridges]\nallow = [\"bulbs/#\"]\n";
+const C_PLUG: &str = include_str!("../../../crates/hearthd-sdk/examples/mqtt_plug.c");
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A home with bridges, and whatever is behind their topics.
@@ -21,7 +25,14 @@ struct Bridged {
 
 impl Bridged {
     async fn start(setup: Setup, tables: &str, devices: &str) -> Result<Self> {
-        let mut home = Home::prepare(setup, |config| {
+        let mut bridged = Self::prepare(setup, tables, devices).await?;
+        bridged.home.daemon.start(&mut bridged.home.phone).await?;
+        Ok(bridged)
+    }
+
+    /// Makes all ready except that the hub does not run.
+    async fn prepare(setup: Setup, tables: &str, devices: &str) -> Result<Self> {
+        let home = Home::prepare(setup, |config| {
             config.tables += tables;
             config.devices += devices;
         })
@@ -32,7 +43,6 @@ impl Bridged {
         let mut bulb = Client::connect(&home.broker.access("bulb"), "bulb").await?;
         bulb.subscribe("bulbs/+/set").await?;
         bulb.subscribe("bulbs/+/ask").await?;
-        home.daemon.start(&mut home.phone).await?;
         Ok(Self { home, bulb })
     }
 
@@ -172,6 +182,25 @@ async fn a_filter_that_the_broker_refuses_costs_its_device_alone() -> Result<()>
     let reason = answer.property("__stMsg").unwrap_or_default();
     assert!(reason.contains("the broker refuses its topic `secret/kitchen`"), "{reason}");
     bridged.home.light_is_off().await
+}
+
+#[tokio::test]
+async fn a_plug_in_c_is_confirmed_in_the_hub_and_apart() -> Result<()> {
+    for isolation in ["none", "process"] {
+        let device =
+            format!("[devices.c-plug]\nplugin = \"mqtt-plug\"\nisolation = \"{isolation}\"\n");
+        let mut bridged = Bridged::prepare(Setup::Bundled, ALLOWED, &device).await?;
+        let folder = bridged.home.daemon.config().parent().doing("it is in a folder")?.to_owned();
+        compile_c(C_PLUG, &folder, &folder.join("plugins/mqtt-plug.so")).await?;
+        bridged.home.daemon.start(&mut bridged.home.phone).await?;
+        bridged.link("c-plug", "up").await?;
+        let set = bridged.ask_on("c-plug").await?;
+        assert_eq!(set.text(), "ON");
+        bridged.bulb.publish(Message::new("bulbs/c-plug", "ON")).await?;
+        let answer = bridged.answer().await?;
+        assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "ON"), "{isolation}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
