@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use hearthd_core::{
     Delivery, DeliveryId, Disconnection, Input, Message, Notice, QoS, SENDER_ACCOUNT,
-    SENDER_CLIENT_ID,
+    SENDER_CLIENT_ID, Subscriber,
 };
 
 use super::{Occasion, World, daemon::Handed, network::show_message};
@@ -87,7 +87,7 @@ impl World {
             .count();
         self.feed_on(Occasion::Subscribed, hub, Input::Subscribed { reason_codes });
         if let Some(connection) = self.connection_mut(hub)
-            && connection.asking.is_empty()
+            && connection.asking.iter().all(|asked| asked.subscriber == Subscriber::Device)
         {
             connection.subscribed_at.get_or_insert(now);
         }
@@ -118,6 +118,9 @@ impl World {
         daemon.next_delivery += 1;
         let id = DeliveryId(daemon.next_delivery);
         let delivery = (packet_id != 0).then_some(Delivery { id, packet_id });
+        let for_device =
+            ["bulbs/", "strangers/"].iter().any(|base| message.topic.starts_with(base));
+        connection.at_once += usize::from(delivery.is_none() && !for_device);
         if delivery.is_some() {
             connection.unacknowledged.push_back(Handed { id, packet_id, letter });
         }
@@ -164,13 +167,14 @@ impl World {
             Notice::RequestDropped { .. } => self.reach(Reached::Dropped),
             Notice::PresenceRestored { .. } => self.reach(Reached::PresenceRestored),
             Notice::Guarding { .. } => self.reach(Reached::Guarded),
-            Notice::ReceiveMaximumExceeded { .. } => {
+            Notice::ReceiveMaximumExceeded { held } => {
                 self.reach(Reached::Left);
-                // One that keeps to what the hub can hold has no more for it, whatever comes for devices beside.
-                let greedy = self.setup.habits.overruns || self.setup.flooded || self.setup.hostile;
-                self.require(greedy, Invariant::OwnFlood, || {
-                    "messages are left where nobody has sent too many but on a device's topic"
-                        .into()
+                // What waits is for the hub itself.
+                let others = self
+                    .connection(hub)
+                    .map_or(0, |connection| connection.at_once + connection.unacknowledged.len());
+                self.require(others >= *held, Invariant::OwnFlood, || {
+                    format!("{held} messages wait, and only {others} were not for devices")
                 });
                 if let Some(connection) = self.connection_mut(hub) {
                     connection.has_left = true;

@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) publishing: BTreeMap<u16, PublishId>,
     /// Which hub the last message on each topic of a state has named.
     pub(crate) shown: BTreeMap<String, Option<String>>,
+    /// How many messages at QoS 0 have come that are not for devices.
+    pub(crate) at_once: usize,
     /// The hub has left messages to another connection: it has not looked at them.
     pub(crate) has_left: bool,
     last_packet_id: u16,
@@ -252,6 +254,7 @@ impl World {
             publishing: BTreeMap::new(),
             shown: BTreeMap::new(),
             has_left: false,
+            at_once: 0,
             last_packet_id: 0,
         };
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
