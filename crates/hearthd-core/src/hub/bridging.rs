@@ -76,7 +76,7 @@ struct Sent {
     device: Arc<str>,
     number: u64,
     topic: String,
-    /// Only the reply is an outcome.
+    /// Its PUBACK is no outcome: only the reply is, or nobody is there any more who would be told.
     reply: bool,
     qos: QoS,
     at: Duration,
@@ -179,6 +179,8 @@ impl Hub {
                 }
                 // What the one before has under way is none of this one's business.
                 self.bridge.replies.retain(|_, awaited| awaited.device != device);
+                let sent = self.bridge.in_flight.values_mut().filter(|sent| sent.device == device);
+                sent.for_each(|sent| sent.reply = true);
                 if let Some(bridged) = self.bridge.devices.get_mut(&device) {
                     bridged.waiting.clear();
                     bridged.link = Link::Wanted;
@@ -294,18 +296,19 @@ impl Hub {
         let Some(sent) = self.bridge.in_flight.remove(&id) else { return false };
         self.acquit(&sent.topic);
         let refused = reason_code >= REFUSED;
+        let mut is_open = !sent.reply;
         if refused {
-            let number = sent.number;
+            // One whose reply has come, or is not awaited any more, has had its outcome.
             let of_it =
-                |awaited: &Awaited| awaited.device == sent.device && awaited.number == number;
+                |awaited: &Awaited| awaited.device == sent.device && awaited.number == sent.number;
+            let before = self.bridge.replies.len();
             self.bridge.replies.retain(|_, awaited| !of_it(awaited));
+            is_open |= self.bridge.replies.len() < before;
             self.notice(Notice::PublishRefused { topic: sent.topic, reason_code });
         }
-        if refused || !sent.reply {
+        if is_open && self.bridge.devices.contains_key(&sent.device) {
             let result = if refused { Err(PublishError::Refused) } else { Ok(Bytes::new()) };
-            if self.bridge.devices.contains_key(&sent.device) {
-                self.outputs.push_back(Bridge::outcome(&sent.device, sent.number, result));
-            }
+            self.outputs.push_back(Bridge::outcome(&sent.device, sent.number, result));
         }
         true
     }

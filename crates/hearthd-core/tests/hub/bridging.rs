@@ -502,3 +502,24 @@ fn a_message_of_a_request_that_nobody_knows_is_late() {
     publish(&mut hub, "lamp", belonging);
     assert_eq!((told(&hub), sent(&hub)), (vec!["lamp 1 Late".to_owned()], vec![]));
 }
+
+#[test]
+fn a_refusal_that_comes_after_the_outcome_is_no_second_one() {
+    let mut hub = online();
+    publish(&mut hub, "lamp", Publication { reply: true, ..publication(1, "z/lamp/set") });
+    let id = hub.outputs.iter().find_map(|output| match output {
+        Output::Publish { id, message } if message.topic == "z/lamp/set" => Some(*id),
+        _ => None,
+    });
+    hub.advance(Duration::from_secs(10));
+    let reason_code = 0x97;
+    hub.handle(Input::Published { id: id.expect("it was sent"), reason_code });
+    assert_eq!(told(&hub), ["lamp 1 Late"]);
+    publish(&mut hub, "lamp", publication(2, "z/lamp/set"));
+    let id = hub.outputs.iter().rev().find_map(|output| match output {
+        Output::Publish { id, .. } => Some(*id),
+        _ => None,
+    });
+    hub.handle(Input::Published { id: id.expect("it was sent"), reason_code });
+    assert_eq!(told(&hub)[1..], ["lamp 2 Refused"]);
+}
