@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    Absence, Answer, BridgeInput, BridgeOutput, ContentType, DevicePolicy, Fatal, JournalRecord,
-    Limits, Memory, Message, Notice, QoS, RequestKey, Served, topic::TopicFilter,
+    Absence, Announced, Answer, BridgeInput, BridgeOutput, ContentType, DevicePolicy, Discovery,
+    Fatal, JournalRecord, Limits, Memory, Message, Notice, QoS, RequestKey, Served,
+    topic::TopicFilter,
 };
 
 /// The time at which an input happens.
@@ -96,6 +97,8 @@ pub enum Input {
     AllowBridges(Vec<TopicFilter>),
     /// The configuration has changed: these are the devices now.
     Devices(BTreeMap<String, DevicePolicy>),
+    /// The configuration has changed: this is announced now. Comes ahead of [`Input::Devices`].
+    Discovery(Option<Discovery>),
     /// The time of [`Hub::poll_timeout`](crate::Hub::poll_timeout) has come.
     Elapsed,
     /// The daemon should end: publish `offline`, drain, disconnect.
@@ -196,6 +199,10 @@ pub enum Change {
     Served(Served),
     /// The broker has nothing of a device any more.
     Unserved(Arc<str>),
+    /// What may be retained on a topic because of an announcement.
+    Announced(Announced),
+    /// Nothing is retained on this topic any more.
+    Withdrawn(String),
     /// The saved state of a device; it replaces the one before.
     Device {
         /// Device ID.
@@ -212,10 +219,16 @@ impl Change {
     pub fn urgency(&self) -> Urgency {
         match self {
             Self::Memory(_) | Self::Served(_) => Urgency::Now,
+            // What is about to be published must be known; what was published can be published again.
+            Self::Announced(announced) if announced.digest.is_none() => Urgency::Now,
             Self::Record(record) if record.delivered => Urgency::Whenever,
             Self::Record(_) | Self::Await => Urgency::Now,
             Self::Answer(_) => Urgency::Soon,
-            Self::Forget(_) | Self::Unserved(_) | Self::Device { .. } => Urgency::Whenever,
+            Self::Forget(_)
+            | Self::Unserved(_)
+            | Self::Announced(_)
+            | Self::Withdrawn(_)
+            | Self::Device { .. } => Urgency::Whenever,
         }
     }
 }

@@ -200,7 +200,8 @@ impl TopicRules<'_> {
         &self,
         devices: impl Iterator<Item = &'d str>,
     ) -> Vec<(&'static str, TopicFilter)> {
-        let Templates { request, state, response, presence, absence, event } = self.topics;
+        let Templates { request, state, response, presence, absence, event, snapshot } =
+            self.topics;
         let mut own = Vec::new();
         let mut add = |key, template: &Template, values: &[(&str, &str)]| {
             let filter = template.build(self.prefix, values);
@@ -222,6 +223,7 @@ impl TopicRules<'_> {
             add("request", request, &[("device", id), any("property")]);
             add("state", state, &[("device", id), any("property")]);
             add("event", event, &[("device", id)]);
+            add("snapshot", snapshot, &[("device", id)]);
         }
         own
     }

@@ -12,6 +12,7 @@ mod alphabet;
 mod answer;
 mod backoff;
 mod bridge;
+mod discovery;
 mod expiry;
 mod hub;
 mod journal;
@@ -35,6 +36,7 @@ pub use bridge::{
     BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Publication,
     PublishError, TopicObjection, TopicRules,
 };
+pub use discovery::{Announced, Announcement, Announcer, Discovery, Known};
 pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;

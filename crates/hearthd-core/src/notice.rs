@@ -154,6 +154,13 @@ pub enum Notice {
         /// Whether it does.
         added: bool,
     },
+    /// The broker refuses what discovery needs, for the first time on this connection; all else goes on.
+    DiscoveryRefused {
+        /// The topic or filter.
+        topic: String,
+        /// The reason code; none where it ended connections over it.
+        reason_code: Option<u8>,
+    },
     /// The retained messages of removed devices and properties are cleared.
     TakenBack {
         /// How many topics.

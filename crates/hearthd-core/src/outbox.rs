@@ -61,6 +61,8 @@ pub(crate) enum Kind {
     Absence,
     /// What happened once.
     Event,
+    /// Announces something to other programs; one at a time.
+    Discovery,
 }
 
 /// How many messages the broker gets before it acknowledges, and how large they may be.
@@ -147,7 +149,11 @@ impl Outbox {
         let replaces = |old: &Kind| match kind {
             Kind::State | Kind::Clearing => matches!(old, Kind::State | Kind::Clearing),
             Kind::Absence => *old == Kind::Absence,
-            Kind::Response { .. } | Kind::Connection | Kind::Farewell | Kind::Event => false,
+            Kind::Response { .. }
+            | Kind::Connection
+            | Kind::Farewell
+            | Kind::Event
+            | Kind::Discovery => false,
         };
         if let Some(old) = self.entries.iter_mut().find(|entry| {
             !entry.in_flight && replaces(&entry.kind) && entry.message.topic == message.topic
@@ -164,7 +170,7 @@ impl Outbox {
                 usize::MAX
             }
             (Kind::State | Kind::Clearing | Kind::Absence, QoS::AtLeastOnce) => 2 * ANSWERS,
-            (Kind::Event, QoS::AtLeastOnce) => ANSWERS,
+            (Kind::Event | Kind::Discovery, QoS::AtLeastOnce) => ANSWERS,
         };
         if self.entries.len() >= bound {
             return Err((kind, message.topic));
@@ -262,7 +268,7 @@ impl Outbox {
         let newer = |other: &Entry| other.id > id && other.message.topic == message.topic;
         let pause = match kind {
             Kind::Response { .. } => ANSWER_AGAIN,
-            Kind::Farewell | Kind::Event | Kind::Clearing => return None,
+            Kind::Farewell | Kind::Event | Kind::Clearing | Kind::Discovery => return None,
             Kind::Connection | Kind::State | Kind::Absence => PUBLISH_AGAIN,
         };
         let waited_for = matches!(kind, Kind::Response { .. });
@@ -335,8 +341,10 @@ impl Outbox {
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
     pub(crate) fn disconnected(&mut self) {
         self.entries.retain(|entry| {
-            let of_connection =
-                matches!(entry.kind, Kind::Connection | Kind::Farewell | Kind::Clearing);
+            let of_connection = matches!(
+                entry.kind,
+                Kind::Connection | Kind::Farewell | Kind::Clearing | Kind::Discovery
+            );
             let written = entry.in_flight && entry.message.qos == QoS::AtMostOnce;
             !of_connection && !written
         });
@@ -385,7 +393,7 @@ impl Outbox {
     /// The prefix has changed: states and outcomes have other topics now.
     pub(crate) fn forget_states(&mut self) {
         let told = |kind: &Kind| match kind {
-            Kind::State | Kind::Clearing | Kind::Absence | Kind::Event => true,
+            Kind::State | Kind::Clearing | Kind::Absence | Kind::Event | Kind::Discovery => true,
             Kind::Response { .. } | Kind::Connection | Kind::Farewell => false,
         };
         self.entries.retain(|entry| !told(&entry.kind));
@@ -432,7 +440,11 @@ impl Entry {
             Kind::State | Kind::Absence | Kind::Connection => {
                 self.message.retain && !self.message.payload.is_empty()
             }
-            Kind::Response { .. } | Kind::Farewell | Kind::Event | Kind::Clearing => false,
+            Kind::Response { .. }
+            | Kind::Farewell
+            | Kind::Event
+            | Kind::Clearing
+            | Kind::Discovery => false,
         }
     }
 

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use crate::{
     DeliveryId, Request, RequestId, RequestKey,
     journal::{Durability, EntryId},
@@ -60,6 +62,8 @@ pub(crate) struct Pending {
     pub(crate) origin: Origin,
     /// Whether the device has it.
     pub(crate) handed: bool,
+    /// The beginning of the payload, where nobody is answered: it is told if the request fails.
+    pub(crate) excerpt: Bytes,
     /// Only the state is read, for a request that may have been carried out before.
     pub(crate) read_back: bool,
 }

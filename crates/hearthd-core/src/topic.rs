@@ -445,6 +445,8 @@ pub struct Templates {
     pub absence: Template,
     /// What happened once to a device: `{device}`.
     pub event: Template,
+    /// All states of a device as one JSON object: `{device}`.
+    pub snapshot: Template,
 }
 
 impl Templates {
@@ -454,7 +456,7 @@ impl Templates {
     pub const RESPONSE: &[&str] = &["client_id", "purpose"];
     /// Placeholders of [`Templates::presence`] and [`Templates::absence`].
     pub const HUB: &[&str] = &["client_id"];
-    /// Placeholders of [`Templates::event`].
+    /// Placeholders of [`Templates::event`] and [`Templates::snapshot`].
     pub const EVENT: &[&str] = &["device"];
 }
 
@@ -470,6 +472,7 @@ impl Default for Templates {
             presence: parse("{prefix}/hub/{client_id}/presence", Self::HUB),
             absence: parse("{prefix}/hub/{client_id}/absence", Self::HUB),
             event: parse("{prefix}/event/{device}", Self::EVENT),
+            snapshot: parse("{prefix}/state/{device}", Self::EVENT),
         }
     }
 }

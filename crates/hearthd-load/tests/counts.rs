@@ -261,6 +261,7 @@ fn config() -> HubConfig {
         deadline: Duration::from_secs(5),
         queue: 64,
         max_payload: 64 * 1024,
+        discovery: None,
     }
 }
 

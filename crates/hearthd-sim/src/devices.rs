@@ -7,9 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{
-    Answer, DeclaredTopics, DevicePolicy, LastKnown, Request, RequestId, Status,
-};
+use hearthd_core::{Answer, DeclaredTopics, DevicePolicy, LastKnown, Request, RequestId, Status};
 
 use crate::{
     link::{HubId, Life},

@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Change, JournalRecord, Kept, Memory, Message, RequestKey, Served, Urgency};
+use hearthd_core::{
+    Announced, Change, JournalRecord, Kept, Memory, Message, RequestKey, Served, Urgency,
+};
 
 /// The store of one hub, across its lives.
 #[derive(Debug, Default)]
@@ -15,6 +17,7 @@ pub(crate) struct Store {
     pub(crate) memory: Memory,
     pub(crate) records: BTreeMap<RequestKey, JournalRecord>,
     pub(crate) served: BTreeMap<Arc<str>, Served>,
+    pub(crate) announced: BTreeMap<String, Announced>,
     /// What the devices have saved.
     pub(crate) saved: BTreeMap<String, Bytes>,
     pending: VecDeque<(u64, Change)>,
@@ -87,6 +90,8 @@ impl Store {
             | Change::Forget(_)
             | Change::Served(_)
             | Change::Unserved(_)
+            | Change::Announced(_)
+            | Change::Withdrawn(_)
             | Change::Device { .. }
             | Change::Await => None,
         });
@@ -114,6 +119,7 @@ impl Store {
             memory: self.memory.clone(),
             journal: self.records.values().cloned().collect(),
             served: self.served.values().cloned().collect(),
+            announced: self.announced.values().cloned().collect(),
         }
     }
 
@@ -163,6 +169,7 @@ impl Store {
                 self.memory = Memory::default();
                 self.records.clear();
                 self.served.clear();
+                self.announced.clear();
                 self.saved.clear();
             }
             Damage::Elsewhere => self.memory.broker = Some("elsewhere".into()),
@@ -179,6 +186,8 @@ impl Store {
             Change::Memory(_)
             | Change::Served(_)
             | Change::Unserved(_)
+            | Change::Announced(_)
+            | Change::Withdrawn(_)
             | Change::Device { .. }
             | Change::Await => None,
             Change::Record(record) | Change::Answer(record) => Some(record.key.clone()),
@@ -211,6 +220,12 @@ impl Store {
                 }
                 Change::Unserved(device) => {
                     self.served.remove(&device);
+                }
+                Change::Announced(announced) => {
+                    self.announced.insert(announced.topic.clone(), announced);
+                }
+                Change::Withdrawn(topic) => {
+                    self.announced.remove(&topic);
                 }
                 Change::Device { device, state } => {
                     self.saved.insert(device, state);

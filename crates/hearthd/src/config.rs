@@ -3,13 +3,14 @@
 mod complaint;
 mod draft;
 mod guards;
+mod home_assistant;
 mod password;
 mod sections;
 mod topics;
 mod values;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,6 +50,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// `[devices.ID]`.
     pub devices: BTreeMap<String, DeviceConfig>,
+    /// `[home_assistant]`.
+    pub home_assistant: HomeAssistant,
     /// `[[guard]]`.
     pub guards: Vec<Guard>,
     /// Warnings: settings that work but are a risk.
@@ -262,6 +265,8 @@ pub struct DeviceConfig {
     pub name: Option<String>,
     /// The room that it is in, for people.
     pub room: Option<String>,
+    /// Whether Home Assistant is told of it, where it is told of any.
+    pub home_assistant: bool,
     /// How long the device may take.
     pub deadline: Duration,
     /// See [`Stale`].
@@ -270,6 +275,17 @@ pub struct DeviceConfig {
     pub isolation: Isolation,
     /// The plugin's own table.
     pub config: serde_json::Value,
+}
+
+/// Which devices Home Assistant is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// Whether it is told of any.
+    pub discovery: bool,
+    /// The discovery prefix that it is set to.
+    pub prefix: String,
+    /// The devices that it is not told of.
+    pub exclude: BTreeSet<String>,
 }
 
 /// A text that no log and no debug print shows.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, BridgeOutput, DevicePolicy, Disconnection, Fatal, Hub, HubConfig, Input, Kept, Now,
-    Output, Request, RequestId, Status, Will,
+    Answer, BridgeOutput, DevicePolicy, Disconnection, Discovery, Fatal, Hub, HubConfig, Input,
+    Kept, Now, Output, Request, RequestId, Status, Will,
 };
+use hearthd_home_assistant::HomeAssistant;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -365,6 +366,7 @@ impl Driver {
             self.config = config;
             let now = self.now();
             self.hub.handle(now, Input::AllowBridges(self.config.allow_bridges.clone()));
+            self.hub.handle(now, Input::Discovery(discovery(&self.config, &self.devices)));
             self.hub.handle(now, Input::Devices(policies(&self.config, &self.devices)));
         }
         for (request, answer) in answers {
@@ -397,6 +399,29 @@ fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, DevicePolicy
     config.devices.values().map(|device| (device.id.clone(), policy(device))).collect()
 }
 
+/// Returns what Home Assistant is told, where it is told of devices at all.
+fn discovery(config: &Config, devices: &Devices) -> Option<Discovery> {
+    let told = &config.home_assistant;
+    let is_told =
+        |device: &&DeviceConfig| device.home_assistant && !told.exclude.contains(&device.id);
+    let device = |device: &DeviceConfig| hearthd_home_assistant::Device {
+        id: device.id.clone(),
+        name: device.name.clone(),
+        room: device.room.clone(),
+        kind: device.kind.clone(),
+        declarations: devices.declarations(&device.id),
+        deadline: device.deadline,
+    };
+    let home_assistant = HomeAssistant {
+        prefix: told.prefix.clone(),
+        client_id: config.broker.client_id.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        topics: config.topics.clone(),
+        devices: config.devices.values().filter(is_told).map(device).collect(),
+    };
+    told.discovery.then(|| home_assistant.discovery())
+}
+
 fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
     HubConfig {
         client_id: config.broker.client_id.clone(),
@@ -418,6 +443,7 @@ fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         deadline: config.requests.deadline,
         queue: config.requests.queue,
         max_payload: config.requests.max_payload,
+        discovery: discovery(config, devices),
     }
 }
 

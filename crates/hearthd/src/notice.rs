@@ -119,6 +119,16 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
         Notice::ExpiryAdded { added: false } => {
             info!("the broker adds no expiry to messages any more");
         }
+        Notice::DiscoveryRefused { topic, reason_code } => {
+            let reason_code =
+                reason_code.map_or_else(|| "none".into(), |code| format!("{code:#04x}"));
+            warn!(
+                topic,
+                reason_code,
+                "the broker refuses discovery: Home Assistant learns of no device. Give this account the right to \
+                 publish and subscribe there, or set [home_assistant] discovery = false"
+            );
+        }
         Notice::TakenBack { topics } => {
             info!(topics, "cleared the retained messages of removed devices and properties");
         }

@@ -212,6 +212,7 @@ fn restart_needed(now: &Config, new: &Config) -> Vec<&'static str> {
         containment: _,
         state_directory,
         devices: _,
+        home_assistant: _,
         guards,
         warnings: _,
         source: _,
@@ -250,9 +251,19 @@ fn kept(now: &Config, new: Config) -> Config {
         containment,
         state_directory: _,
         devices,
+        home_assistant,
         guards: _,
         warnings,
         source,
     } = new;
-    Config { allow_bridges, plugin_path, containment, devices, warnings, source, ..now.clone() }
+    Config {
+        allow_bridges,
+        plugin_path,
+        containment,
+        devices,
+        home_assistant,
+        warnings,
+        source,
+        ..now.clone()
+    }
 }

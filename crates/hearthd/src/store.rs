@@ -44,6 +44,8 @@ const SERVED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("served");
 /// The filters that the session may be subscribed to for devices themselves, as JSON, by device. It is not there before a
 /// device has some: a version that does not know the table puts the file aside.
 const FILTERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("filters");
+/// What may be retained because of announcements: the rest of each as JSON, by topic.
+const ANNOUNCED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("announced");
 const MEMORY: &str = "memory";
 /// Names the format of all tables; it changes where an earlier version would misread what a later one has written.
 const FORMAT: &str = "format";

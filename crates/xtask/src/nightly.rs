@@ -3,6 +3,7 @@
 mod child;
 mod fresh;
 mod fuzz;
+mod ha;
 mod oldest;
 mod phone;
 mod wire;
@@ -50,6 +51,8 @@ enum Job {
     TestPi,
     /// The page for the phone in a browser, which is installed where it is missing.
     Phone,
+    /// A real Home Assistant, as root; it is installed where it is missing, in 1.7 GB below `target`.
+    Ha,
     /// `demo` and `test` on a Debian with nothing but Rust, gcc and git, as root.
     Fresh,
 }
@@ -96,6 +99,7 @@ impl Job {
             Self::TestPi => &["test-pi"],
             Self::OldestRust => return oldest::oldest_rust().await,
             Self::Phone => return phone::phone().await,
+            Self::Ha => return ha::ha().await,
             Self::Fuzz => return fuzz::fuzz().await,
             Self::Wire => return wire::wire().await,
             Self::Fresh => return fresh::fresh().await,

@@ -11,6 +11,7 @@ mod classic;
 mod command;
 mod command_line;
 mod crashes;
+mod discovery;
 mod doctor;
 mod durable;
 mod elsewhere;

@@ -27,6 +27,8 @@ pub(super) enum Address {
         device: Arc<str>,
         property: Arc<str>,
     },
+    /// Another program to which devices are announced says that it has started.
+    Started,
     Other,
 }
 
@@ -57,6 +59,9 @@ impl Hub {
         }
         if self.config.guards.iter().any(|guard| guard.presence.build(prefix, &[]) == name) {
             return Address::Guarded;
+        }
+        if self.announcing.hears(name) {
+            return Address::Started;
         }
         if self.serving.takes_back(name) {
             return Address::Leftover;

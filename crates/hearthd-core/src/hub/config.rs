@@ -7,7 +7,7 @@ use std::{
 
 use super::Guard;
 use crate::{
-    DeclaredTopics,
+    DeclaredTopics, Discovery,
     topic::{Prefix, Templates, TopicFilter},
 };
 
@@ -53,6 +53,8 @@ pub struct HubConfig {
     pub queue: usize,
     /// Largest payload of a request, in bytes.
     pub max_payload: usize,
+    /// What is announced to other programs.
+    pub discovery: Option<Discovery>,
 }
 
 /// How requests to one device are treated.

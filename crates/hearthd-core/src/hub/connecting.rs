@@ -81,6 +81,7 @@ impl Hub {
         self.filters.disconnected();
         self.subscribed.clear();
         self.serving.disconnected();
+        self.announcing.disconnected(cause == Disconnection::Requested);
         self.presence.disconnected();
         if matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. }) {
             // What the session had queued went to whoever took it over.

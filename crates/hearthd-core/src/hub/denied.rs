@@ -84,6 +84,9 @@ impl Hub {
             self.notice(Notice::MessageLeftOut { topic, is_answer, more });
         }
         let farewell = kind == Kind::Farewell;
+        if kind == Kind::Discovery {
+            self.discovery_left_out(id);
+        }
         self.let_go(id, kind, false);
         if farewell {
             // The will says it instead, which a DISCONNECT would delete.

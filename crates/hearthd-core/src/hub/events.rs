@@ -92,13 +92,12 @@ impl Hub {
             return;
         }
         let earliest = now.monotonic.max(self.told.next_event);
-        if earliest > now.monotonic + EVENT_BURST {
+        let is_left_out = earliest > now.monotonic + EVENT_BURST;
+        if is_left_out && self.has_problem(&failed.device) {
             self.told.events_left_out += 1;
             return;
         }
-        self.told.next_event = earliest + EVENT_INTERVAL;
         let mut event = json!({
-            "event": FAILED,
             "property": &*failed.property,
             "payload": excerpt(failed.payload, LONGEST_PAYLOAD),
             "status": status,
@@ -107,6 +106,13 @@ impl Hub {
         if let Some(reason) = reason {
             event["reason"] = reason.into();
         }
+        self.tell_problem(&failed.device, &event);
+        if is_left_out {
+            self.told.events_left_out += 1;
+            return;
+        }
+        self.told.next_event = earliest + EVENT_INTERVAL;
+        event["event"] = FAILED.into();
         if self.told.events_left_out > 0 {
             event["left_out"] = std::mem::take(&mut self.told.events_left_out).into();
         }
@@ -117,6 +123,11 @@ impl Hub {
     pub(super) fn introduction_of_hub(&self) -> (String, String) {
         ("hub".into(), self.config.client_id.clone())
     }
+}
+
+/// Returns as much of a payload as an event tells.
+pub(super) fn beginning(payload: &[u8]) -> &[u8] {
+    &payload[..payload.len().min(LONGEST_PAYLOAD)]
 }
 
 /// Keeps the beginning of foreign bytes, as text.

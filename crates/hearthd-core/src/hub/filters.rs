@@ -165,6 +165,9 @@ impl Hub {
 
     fn on_not_granted(&mut self, now: Now, subscription: Subscription, reason_code: u8) {
         let filter = subscription.filter.clone();
+        if reason_code >= REFUSED && self.start_refused(&filter, reason_code) {
+            return;
+        }
         let is_news = self.filters.told.insert(filter.clone());
         if reason_code < REFUSED {
             // Where the broker has said that it has no QoS 1, that was told once.

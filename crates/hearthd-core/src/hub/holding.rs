@@ -105,6 +105,7 @@ impl Hub {
             | Address::Presence
             | Address::Leftover
             | Address::Rival { .. }
+            | Address::Started
             | Address::Other => false,
         }
     }

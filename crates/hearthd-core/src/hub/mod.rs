@@ -6,6 +6,7 @@ mod bridging;
 mod config;
 mod connecting;
 mod denied;
+mod discovery;
 mod events;
 mod evidence;
 mod fence;
@@ -43,6 +44,7 @@ pub use serving::Served;
 
 use bridging::Bridge;
 use denied::Denied;
+use discovery::Announcing;
 use events::Told;
 use fence::Fence;
 use filters::Filters;
@@ -54,8 +56,8 @@ use serving::Serving;
 use values::Values;
 
 use crate::{
-    DeliveryId, Fatal, Generation, Input, JournalRecord, Lack, Memory, Message, Notice, Now,
-    Output, PropertyState,
+    Announced, DeliveryId, Fatal, Generation, Input, JournalRecord, Lack, Memory, Message, Notice,
+    Now, Output, PropertyState,
     backoff::Backoff,
     journal::{EntryId, Journal},
     outbox::{Outbox, Window},
@@ -107,6 +109,7 @@ pub struct Hub {
     denied: Denied,
     /// What devices say themselves, and what is said to them.
     bridge: Bridge,
+    announcing: Announcing,
     /// The revision last given to the store, and the one that it last reported.
     revision: u64,
     stored: u64,
@@ -229,6 +232,8 @@ pub struct Kept {
     pub journal: Vec<JournalRecord>,
     /// What may be left of devices at the broker.
     pub served: Vec<Served>,
+    /// What may be retained because of announcements.
+    pub announced: Vec<Announced>,
 }
 
 impl Hub {
@@ -238,8 +243,9 @@ impl Hub {
         kept: Kept,
         mut entropy: impl FnMut() -> [u8; 16] + Send + 'static,
     ) -> Self {
-        let Kept { memory, journal, served } = kept;
+        let Kept { memory, journal, served, announced } = kept;
         let journal_is_complete = memory.broker.as_ref() == Some(&config.broker);
+        let in_order = memory.open.iter().all(|will| will.clean || !will.connected);
         let wills = Wills::new(memory, &config.broker, &mut entropy);
         let journal = Journal::new(journal);
         let mut values = Values::default();
@@ -271,6 +277,7 @@ impl Hub {
             lacks: Vec::new(),
             denied: Denied::default(),
             bridge: Bridge::default(),
+            announcing: Announcing::new(announced, in_order),
             revision: 0,
             stored: 0,
             evidence: 0,
@@ -287,6 +294,7 @@ impl Hub {
             stopping: None,
         };
         hub.judge_bridges();
+        hub.tell_more();
         hub
     }
 
@@ -317,6 +325,7 @@ impl Hub {
                 self.serve_devices(now);
                 self.forgive(now);
             }
+            Input::Discovery(discovery) => self.on_discovery(discovery),
             Input::Elapsed => {}
             Input::Shutdown => self.on_shutdown(now),
         }
@@ -358,6 +367,7 @@ impl Hub {
                 self.rewriting.due(),
                 self.puback_due(),
                 self.bridge.due(),
+                self.announcing_due(),
             ];
             dues.into_iter().flatten()
         });
@@ -389,6 +399,7 @@ impl Hub {
         self.follow_up_taking_back(now);
         self.restore_presence(now);
         self.rewrite_states(now);
+        self.go_on_announcing(now);
         self.go_on_stopping(now);
     }
 

@@ -96,6 +96,13 @@ impl Hub {
         if topics.presence.covers_group(prefix, name) || topics.absence.covers_group(prefix, name) {
             return Err(Denied::always(format!("`{name}` tells of a hub's presence")));
         }
+        let announced = self.config.discovery.as_ref().map(|discovery| discovery.prefix.as_str());
+        let is_below = |prefix: &str| {
+            name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if announced.is_some_and(is_below) {
+            return Err(Denied::always(format!("`{name}` is where devices are announced")));
+        }
         if topics.event.covers(prefix, name) {
             return Err(Denied::always(format!("`{name}` tells what happened to a device")));
         }

@@ -53,6 +53,9 @@ impl Hub {
             return;
         }
         let refused = reason_code >= REFUSED;
+        if refused && self.discovery_refused(id, reason_code) {
+            return;
+        }
         if PASSING_REFUSALS.contains(&reason_code)
             && let Some(topic) = self.outbox.put_off(id, self.clock)
         {
@@ -84,6 +87,7 @@ impl Hub {
 
     /// A message has left the outbox: the broker has it, or it was given up.
     pub(super) fn let_go(&mut self, id: PublishId, kind: Kind, is_taken: bool) {
+        self.announcement_left(id, &kind, is_taken);
         if self.presence.published(id, is_taken) {
             self.acknowledge_evidence();
         }

@@ -44,6 +44,7 @@ impl Hub {
                 | Address::Leftover
                 | Address::Rival { .. }
                 | Address::Request { .. }
+                | Address::Started
                 | Address::Other,
                 Some(_),
             ) => {}
@@ -97,6 +98,10 @@ impl Hub {
             // Left unacknowledged: the hub's next life sees it again.
             Address::Guarded if self.stopping.is_some() => {}
             Address::Guarded => self.on_guarded(now, arrival.message, delivery),
+            Address::Started => {
+                self.on_start(now, message);
+                self.acknowledge_now(delivery);
+            }
             Address::Other => self.acknowledge_now(delivery),
         }
     }

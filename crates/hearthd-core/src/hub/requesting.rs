@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::{
     Hub,
     admitting::{Refusal, no_device, reads},
-    events::Failed,
+    events::{Failed, beginning},
     holding::Arrival,
 };
 use crate::{
@@ -26,6 +27,8 @@ struct Wait {
     /// The revision that the store must hold first.
     needs: Option<u64>,
     read_back: bool,
+    /// See [`Pending::excerpt`].
+    excerpt: Bytes,
 }
 
 impl Hub {
@@ -170,7 +173,11 @@ impl Hub {
                 needs = Some(self.store(Change::Record(intent)));
             }
         }
-        let wait = Wait { allowed, needs, read_back: false };
+        let excerpt = match origin.reply.response_topic {
+            None => Bytes::copy_from_slice(beginning(&message.payload)),
+            Some(_) => Bytes::new(),
+        };
+        let wait = Wait { allowed, needs, read_back: false, excerpt };
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if *device == *self.config.client_id && *property == *"absences" {
@@ -197,14 +204,14 @@ impl Hub {
         let policy = self.config.devices.get(&*device);
         let (exists, allowed) = (policy.is_some(), policy.map(|policy| policy.deadline));
         let allowed = allowed.unwrap_or(self.config.deadline);
-        let wait = Wait { allowed, needs: None, read_back: true };
+        let wait = Wait { allowed, needs: None, read_back: true, excerpt: Bytes::new() };
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if !exists {
             return self.on_answered(now, id, no_device(&device));
         }
         let property = if *property == *"set" { "get".into() } else { property };
-        let payload = bytes::Bytes::new();
+        let payload = Bytes::new();
         let request =
             |remaining| Request { id, device, property, payload, content_type: None, remaining };
         match remaining {
@@ -222,7 +229,7 @@ impl Hub {
         origin: Origin,
         wait: Wait,
     ) -> (RequestId, Option<Duration>) {
-        let Wait { allowed, needs, read_back } = wait;
+        let Wait { allowed, needs, read_back, excerpt } = wait;
         let (arrived, expires) = (now.monotonic, origin.reply.expires);
         let handed = needs.is_none() && self.requests.has_turn(&device);
         let due = arrived + allowed;
@@ -233,8 +240,17 @@ impl Hub {
             None => due,
         };
         let entry = origin.entry;
-        let pending =
-            Pending { device, property, arrived, allowed, deadline, origin, handed, read_back };
+        let pending = Pending {
+            device,
+            property,
+            arrived,
+            allowed,
+            deadline,
+            origin,
+            handed,
+            excerpt,
+            read_back,
+        };
         let id = self.requests.insert(pending);
         if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
             entry.request = Some(id);

@@ -248,10 +248,13 @@ impl Hub {
     }
 
     fn finish(&mut self, now: Now, pending: Pending, answer: &Answer) {
-        let Pending { device, property, arrived, origin, .. } = pending;
+        let Pending { device, property, arrived, origin, excerpt, .. } = pending;
+        if answer.status.is_success() && !origin.reads {
+            self.clear_problem(&device);
+        }
         if origin.reply.response_topic.is_none() && !answer.status.is_success() {
             let (device, property) = (device.clone(), property.clone());
-            self.tell_failed(now, &Failed { device, property, payload: &[] }, answer);
+            self.tell_failed(now, &Failed { device, property, payload: &excerpt }, answer);
         }
         self.respond(now, origin, answer, device, property, arrived);
     }

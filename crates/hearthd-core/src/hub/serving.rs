@@ -11,10 +11,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hub, Phase, address::STATUS, taking_back::TakingBack};
+use super::{
+    Hub, Phase,
+    address::STATUS,
+    discovery::{self, SNAPSHOT},
+    taking_back::TakingBack,
+};
 use crate::{
     Change, Now, Output, Subscriber, Subscription,
-    topic::{Prefix, TopicFilter},
+    topic::{Prefix, Templates, TopicFilter},
 };
 
 /// What may be left of a device at the broker, as the store keeps it.
@@ -112,6 +117,8 @@ impl Hub {
         let mut changed = Vec::new();
         for (device, policy) in &self.config.devices {
             let properties = policy.properties.iter().map(String::as_str).chain([STATUS]);
+            let more = discovery::properties_beside(&self.config, device);
+            let properties = properties.chain(more.iter().copied());
             let filters = policy.topics.subscribe.iter().map(TopicFilter::as_str);
             changed.extend(self.serving.add(device, properties, filters));
         }
@@ -135,12 +142,12 @@ impl Hub {
     pub(super) fn serve_devices(&mut self, now: Now) {
         self.values.keep(|device| self.config.devices.contains_key(device));
         self.rivals.retain(|device, _| self.config.devices.contains_key(&**device));
-        self.states.retain(|(device, property), _| {
-            let policy = self.config.devices.get(device);
-            policy.is_some_and(|policy| property == STATUS || policy.properties.contains(property))
-        });
+        let mut states = std::mem::take(&mut self.states);
+        states.retain(|(device, property), _| self.is_told(device, property));
+        self.states = states;
         self.drop_states_of_gone();
         let served = self.note_served();
+        self.tell_more();
         let connection = match &mut self.phase {
             Phase::Subscribing(connection) | Phase::Online(connection) => {
                 // The session keeps its filters: the store must know of them first.
@@ -175,12 +182,15 @@ impl Hub {
 
     /// Whatever waits to be published of devices that are no more would overwrite what another hub says of them.
     fn drop_states_of_gone(&mut self) {
-        let state = &self.config.topics.state;
+        let Templates { state, snapshot, .. } = &self.config.topics;
         let known = self.wills.known_prefix().and_then(|known| known.prefix.as_ref());
         let prefixes: Vec<Option<&Prefix>> = self.wills.past_prefixes().chain([known]).collect();
         let devices = &self.config.devices;
         self.outbox.drop_states(|topic| {
-            let named = prefixes.iter().filter_map(|prefix| state.match_name(*prefix, topic));
+            let named = prefixes.iter().filter_map(|prefix| {
+                let of_property = state.match_name(*prefix, topic);
+                of_property.or_else(|| snapshot.match_name(*prefix, topic))
+            });
             named.filter_map(|values| values.get("device")).any(|id| !devices.contains_key(id))
         });
     }
@@ -277,7 +287,7 @@ impl Hub {
         let names: Vec<&str> = if wildcards {
             vec!["+"]
         } else {
-            properties.filter(|name| *name != STATUS).chain(VERBS).collect()
+            properties.filter(|name| *name != STATUS && *name != SNAPSHOT).chain(VERBS).collect()
         };
         let mut subscriptions: Vec<Subscription> = names
             .into_iter()

@@ -1,22 +1,33 @@
 //! The hub's retained messages: the states of its devices, and the outcome of its last will.
 
-use super::{DevicePolicy, Hub, Phase, address::STATUS};
+use super::{Hub, Phase, address::STATUS};
 use crate::{Absence, Message, PropertyState, QoS, answer::wire_text, outbox::Kind, topic::Prefix};
 
 impl Hub {
     /// A device tells the state of a property; what it tells of one that is not there any more comes too late.
     pub(super) fn on_state(&mut self, state: PropertyState) {
         let PropertyState { device, property, .. } = &state;
-        let is_there =
-            |policy: &DevicePolicy| property == STATUS || policy.properties.contains(property);
-        if !self.config.devices.get(device).is_some_and(is_there) {
+        if !self.is_declared(device, property) {
             return;
         }
         self.values.report(device, property, state.payload.clone());
         if matches!(self.phase, Phase::Online(_)) {
             self.publish_state(&state);
         }
+        let is_status = property == STATUS;
+        let announced = self.config.discovery.as_ref().map(|_| device.clone());
         self.states.insert((state.device.clone(), state.property.clone()), state);
+        match announced {
+            Some(_) if is_status => self.announcing.look_again(),
+            Some(device) => self.tell_snapshot(&device),
+            None => {}
+        }
+    }
+
+    /// Returns whether a device tells a property by itself: its status, or what it declares.
+    pub(super) fn is_declared(&self, device: &str, property: &str) -> bool {
+        let policy = self.config.devices.get(device);
+        policy.is_some_and(|policy| property == STATUS || policy.properties.contains(property))
     }
 
     /// Publishes all states where the broker may not have them.
@@ -45,9 +56,8 @@ impl Hub {
             self.unserved.insert((device.to_owned(), property.to_owned()));
             return;
         }
-        let values = [("device", device), ("property", property)];
         let message = Message {
-            topic: self.config.topics.state.build(self.prefix(), &values),
+            topic: self.state_topic(self.prefix(), device, property),
             payload: state.payload.clone(),
             qos: QoS::AtLeastOnce,
             retain: state.retain,

@@ -79,10 +79,8 @@ impl Hub {
         if leftovers.is_empty() {
             return;
         }
-        let state = &self.config.topics.state;
-        let topic = |device: &str, property: &str| {
-            state.build(prefix.as_ref(), &[("device", device), ("property", property)])
-        };
+        let topic =
+            |device: &str, property: &str| self.state_topic(prefix.as_ref(), device, property);
         let topics: BTreeMap<_, _> = leftovers
             .into_iter()
             .map(|(device, property)| (topic(&device, &property), (device, property)))
@@ -280,13 +278,7 @@ impl Hub {
     fn leftovers(&self) -> Vec<(Arc<str>, Arc<str>)> {
         let mut leftovers = Vec::new();
         for (device, row) in &self.serving.rows {
-            let policy = self.config.devices.get(&**device);
-            let is_left = |property: &Arc<str>| {
-                policy.is_none_or(|policy| {
-                    **property != *STATUS && !policy.properties.contains(&**property)
-                })
-            };
-            let names = row.properties.iter().filter(|name| is_left(name));
+            let names = row.properties.iter().filter(|name| !self.is_told(device, name));
             let left = names.map(|property| (device.clone(), property.clone()));
             leftovers.extend(left.filter(|left| !self.serving.tried.contains(left)));
         }

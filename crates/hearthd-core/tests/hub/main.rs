@@ -3,6 +3,7 @@
 mod bridging;
 mod connecting;
 mod denied;
+mod discovery;
 mod flood;
 mod guards;
 mod happenings;

@@ -27,7 +27,11 @@ fn changes(hub: &TestHub) -> Vec<(&'static str, Urgency)> {
         Change::Memory(_) => "memory",
         Change::Record(_) => "record",
         Change::Answer(_) => "answer",
-        Change::Served(_) | Change::Unserved(_) | Change::Forget(_) => "forget",
+        Change::Served(_)
+        | Change::Unserved(_)
+        | Change::Announced(_)
+        | Change::Withdrawn(_)
+        | Change::Forget(_) => "forget",
         Change::Device { .. } => "device",
         Change::Await => "await",
     };

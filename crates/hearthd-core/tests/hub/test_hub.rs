@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use hearthd_core::{
-    Absence, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
+    Absence, Announced, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
     Generation, Hub, HubConfig, Input, JournalRecord, Kept, Memory, Message, Now, Output, QoS,
     Request, RequestKey, Served, Subscription, topic::Templates,
 };
@@ -28,6 +28,7 @@ pub(crate) struct TestHub {
     pub(crate) memory: Memory,
     pub(crate) journal: BTreeMap<RequestKey, JournalRecord>,
     pub(crate) served: BTreeMap<Arc<str>, Served>,
+    pub(crate) announced: BTreeMap<String, Announced>,
     /// SUBSCRIBE packets without SUBACK.
     pub(crate) asked: VecDeque<Vec<Subscription>>,
     /// The last `online`.
@@ -72,6 +73,7 @@ pub(crate) fn config() -> HubConfig {
         deadline: Duration::from_secs(5),
         queue: 2,
         max_payload: 1024,
+        discovery: None,
     }
 }
 
@@ -107,6 +109,17 @@ impl TestHub {
         journal: BTreeMap<RequestKey, JournalRecord>,
         served: BTreeMap<Arc<str>, Served>,
     ) -> Self {
+        let kept = Kept {
+            memory,
+            journal: journal.into_values().collect(),
+            served: served.into_values().collect(),
+            announced: Vec::new(),
+        };
+        Self::begin(config, kept)
+    }
+
+    /// Begins a life with what the store holds.
+    pub(crate) fn begin(config: HubConfig, kept: Kept) -> Self {
         // No two hubs of a test give a connection the same name.
         let entropy = || {
             let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -115,11 +128,11 @@ impl TestHub {
                 _ => 7,
             })
         };
-        let kept = Kept {
-            memory: memory.clone(),
-            journal: journal.values().cloned().collect(),
-            served: served.values().cloned().collect(),
-        };
+        let by_key = |record: &JournalRecord| (record.key.clone(), record.clone());
+        let memory = kept.memory.clone();
+        let journal = kept.journal.iter().map(by_key).collect();
+        let served = kept.served.iter().map(|row| (row.device.clone(), row.clone())).collect();
+        let announced = kept.announced.iter().map(|row| (row.topic.clone(), row.clone())).collect();
         let inner = Hub::new(config, kept, entropy);
         let mut hub = Self {
             inner,
@@ -128,6 +141,7 @@ impl TestHub {
             memory,
             journal,
             served,
+            announced,
             asked: VecDeque::new(),
             online: None,
             saved: BTreeMap::new(),
@@ -290,6 +304,12 @@ impl TestHub {
             }
             Change::Unserved(device) => {
                 self.served.remove(&device);
+            }
+            Change::Announced(announced) => {
+                self.announced.insert(announced.topic.clone(), announced);
+            }
+            Change::Withdrawn(topic) => {
+                self.announced.remove(&topic);
             }
             Change::Device { device, state } => {
                 self.saved.insert(device, state);

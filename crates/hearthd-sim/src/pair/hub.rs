@@ -107,6 +107,7 @@ impl HubSide {
             deadline: Duration::from_secs(5),
             queue: 64,
             max_payload: 64 * 1024,
+            discovery: None,
         }
     }
 }

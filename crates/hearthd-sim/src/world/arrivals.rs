@@ -214,10 +214,12 @@ impl World {
             | Notice::FenceGivenUp
             | Notice::ProtocolError { .. } => {}
             Notice::PublishRefused { .. } => self.hub_mut(hub).refusals_noticed += 1,
-            // No broker of the simulation disconnects over a message, or sends one that cannot be read.
+            // No broker of the simulation disconnects over a message, or sends one that cannot be read, and no hub
+            // announces its devices.
             Notice::TopicSetAside { topic, .. }
             | Notice::MessageLeftOut { topic, .. }
-            | Notice::MessageUnreadable { topic, .. } => {
+            | Notice::MessageUnreadable { topic, .. }
+            | Notice::DiscoveryRefused { topic, .. } => {
                 self.require(false, Invariant::Answered, || format!("{topic} is left out"));
             }
             Notice::MessageDropped { topic } => self.note_dropped(hub, topic),

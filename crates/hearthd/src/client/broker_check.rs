@@ -110,6 +110,8 @@ impl BrokerCheck<'_> {
         }
         self.step = "permissions";
         self.permissions(&mut observer).await?;
+        self.step = "discovery";
+        self.discovery(&mut observer).await?;
         self.step = "answers";
         self.round_trip(&mut observer).await?;
         self.step = "retained messages";

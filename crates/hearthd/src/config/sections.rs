@@ -12,6 +12,7 @@ use super::{
     Broker, Config, Containment, DeviceConfig, Draft, Isolation, Limits, Problems, Requests,
     ResponseInformation, Source, Stale, Tls,
     guards::{Own, guards},
+    home_assistant::home_assistant,
     password::account,
     topics::{possible_prefixes, topics},
     values,
@@ -41,7 +42,9 @@ pub(super) fn config(reader: &mut Reader, root: &mut Section<'_>) -> (Config, Op
     let topics = topics(reader, root, &prefixes);
     let (plugin_path, plugin_path_at, containment) = plugins(reader, root);
     let own = Own { topics: &topics, client_id: &broker.client_id, prefixes: &prefixes };
+    let home_assistant = home_assistant(reader, root, &own, &devices);
     let config = Config {
+        home_assistant,
         guards: guards(reader, root, &own, &devices),
         response_information,
         topics,
@@ -275,6 +278,11 @@ fn device(
         kind,
         name: reader.text(section, "name").map(str::to_owned),
         room: reader.text(section, "room").map(str::to_owned),
+        home_assistant: reader
+            .parsed(section, "home_assistant", |value| {
+                value.as_bool().ok_or_else(|| wrong_type("true or false", value))
+            })
+            .unwrap_or(true),
         deadline: deadline(reader, section).unwrap_or(requests.deadline),
         stale: reader.parsed(section, "stale", values::stale).unwrap_or(requests.stale),
         isolation: reader

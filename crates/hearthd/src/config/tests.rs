@@ -192,8 +192,12 @@ fn topics_of_which_one_name_matches_two_are_refused() {
     // Under a prefix alone.
     check(
         "event = \"{prefix}/{device}\"\npresence = \"{client_id}/presence\"",
-        &["c.toml:2:9: topics.event: `{prefix}/presence` would be a topic of `presence` as well; \
-           change one"],
+        &[
+            "c.toml:2:9: topics.event: `{prefix}/presence` would be a topic of `presence` as well; \
+             change one",
+            "c.toml:3:12: topics.presence: `state/presence` would be a topic of `snapshot` as well; \
+             change one",
+        ],
     );
     for good in [
         "request = \"cmnd/{device}/{property}\"\nstate = \"stat/{device}/{property}\"",

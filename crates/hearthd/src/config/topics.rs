@@ -31,6 +31,7 @@ pub(super) fn topics(
         ("presence", &mut topics.presence, Templates::HUB),
         ("absence", &mut topics.absence, Templates::HUB),
         ("event", &mut topics.event, Templates::EVENT),
+        ("snapshot", &mut topics.snapshot, Templates::EVENT),
     ];
     let mut read: Vec<(&str, Option<Entry<'_>>, Template)> = Vec::new();
     for (key, field, placeholders) in fields {

@@ -24,7 +24,7 @@ use std::{
 
 use hearthd_core::{
     Absence, Answer, BridgeInput, BridgeOutput, DeclaredTopics, PropertyEvent, PropertyState,
-    Request, RequestId, Status,
+    Request, RequestId, Status, property::Declaration,
 };
 use serde_json::{Value as Json, json};
 use tracing::warn;
@@ -171,6 +171,12 @@ impl Devices {
     pub fn properties(&self, device: &str) -> BTreeSet<String> {
         let device = self.by_id.get(device);
         device.into_iter().flat_map(|device| device.shared.declarations.keys().cloned()).collect()
+    }
+
+    /// Returns what a device declares.
+    pub fn declarations(&self, device: &str) -> BTreeMap<String, Declaration> {
+        let device = self.by_id.get(device);
+        device.map(|device| device.shared.declarations.clone()).unwrap_or_default()
     }
 
     /// Returns the properties of a device whose setting must not be carried out twice.

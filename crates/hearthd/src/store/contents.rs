@@ -10,7 +10,7 @@ use redb::{
 use tracing::warn;
 
 use super::{
-    BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, TODAY, before,
+    ANNOUNCED, BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, TODAY, before,
     file::is_damage, rows::Rows,
 };
 
@@ -110,6 +110,13 @@ pub(super) fn read(database: &Database, boot: Option<&str>) -> Result<Read, Unre
             }
         }
     }
+    if let Some(table) = open_table(&transaction, ANNOUNCED)? {
+        for row in table.iter()? {
+            let (_, announced) = row?;
+            let announced = serde_json::from_slice(announced.value()).map_err(broken)?;
+            contents.kept.announced.push(announced);
+        }
+    }
     let journal = read_journal(&transaction)?;
     let rows = rows_of(&journal);
     let earlier = before::read_journal(&transaction)?;
@@ -142,6 +149,7 @@ fn refuse_newer(transaction: &ReadTransaction) -> Result<(), Unreadable> {
         JOURNAL.name(),
         SERVED.name(),
         FILTERS.name(),
+        ANNOUNCED.name(),
         before::JOURNAL_2.name(),
     ];
     match transaction.list_tables()?.find(|table| !known.contains(&table.name())) {

@@ -1,11 +1,13 @@
 //! What survives, and what a store that fails does.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::mpsc,
 };
 
-use hearthd_core::{Answer, JournalRecord, KnownPrefix, Memory, QoS, Reply, RequestKey, Served};
+use hearthd_core::{
+    Announced, Answer, JournalRecord, KnownPrefix, Memory, QoS, Reply, RequestKey, Served,
+};
 use redb::{Database, ReadableTable as _};
 
 use super::{disk::Disk, writer::Pending, *};
@@ -96,6 +98,29 @@ fn what_a_later_version_adds_within_the_format_is_passed_over() {
     });
     let (_store, contents) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
     assert_eq!(contents.kept.memory, memory());
+}
+
+#[test]
+fn what_was_announced_is_known_in_the_next_life_until_it_is_withdrawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    let announced = |topic: &str, digest| Announced {
+        topic: topic.into(),
+        digest,
+        parts: BTreeMap::from([("light_light".into(), "light".into())]),
+    };
+    let (store, _) = open();
+    store.put(1, Change::Announced(announced("a", None)));
+    store.put(2, Change::Announced(announced("b", None)));
+    store.put(3, Change::Announced(announced("a", Some(u64::MAX))));
+    store.close();
+    let (store, contents) = open();
+    let expected = [announced("a", Some(u64::MAX)), announced("b", None)];
+    assert_eq!(contents.kept.announced, expected);
+    store.put(1, Change::Withdrawn("a".into()));
+    store.close();
+    let (_store, contents) = open();
+    assert_eq!(contents.kept.announced, [announced("b", None)]);
 }
 
 #[test]

@@ -11,13 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{Change, JournalRecord, Memory, RequestKey, Served};
+use hearthd_core::{Announced, Change, JournalRecord, Memory, RequestKey, Served};
 use redb::{Database, TableHandle, WriteTransaction};
 use tracing::{error, info};
 
 use super::{
-    BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, StoreError, StoreEvent,
-    TODAY, before, contents::read_rows, inbox::Inbox, rows::Rows,
+    ANNOUNCED, BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, StoreError,
+    StoreEvent, TODAY, before, contents::read_rows, inbox::Inbox, rows::Rows,
 };
 
 /// Opens the file again.
@@ -53,6 +53,8 @@ pub(super) struct Pending {
     journal: BTreeMap<RequestKey, Option<JournalRecord>>,
     /// None where nothing is left of a device.
     served: BTreeMap<Arc<str>, Option<Served>>,
+    /// By topic; none where nothing is retained there.
+    announced: BTreeMap<String, Option<Announced>>,
     /// The journal is of an earlier version, and is written anew in today's form.
     is_of_before: bool,
     /// None where a device's state is forgotten.
@@ -177,6 +179,7 @@ impl Pending {
             && self.journal.is_empty()
             && self.devices.is_empty()
             && self.served.is_empty()
+            && self.announced.is_empty()
             && !self.is_of_before
             && !self.journal_lost
     }
@@ -195,6 +198,12 @@ impl Pending {
             }
             Change::Unserved(device) => {
                 self.served.insert(device, None);
+            }
+            Change::Announced(announced) => {
+                self.announced.insert(announced.topic.clone(), Some(announced));
+            }
+            Change::Withdrawn(topic) => {
+                self.announced.insert(topic, None);
             }
             Change::Device { device, state } => {
                 self.devices.insert(device, Some(state));
@@ -254,6 +263,18 @@ impl Pending {
                 }
             }
             self.write_filters(&transaction)?;
+        }
+        if !self.announced.is_empty() {
+            let mut table = transaction.open_table(ANNOUNCED)?;
+            for (topic, announced) in &self.announced {
+                match announced {
+                    Some(announced) => {
+                        let announced = serde_json::to_vec(announced)?;
+                        table.insert(topic.as_str(), announced.as_slice())?;
+                    }
+                    None => drop(table.remove(topic.as_str())?),
+                }
+            }
         }
         if !self.devices.is_empty() {
             let mut table = transaction.open_table(DEVICES)?;

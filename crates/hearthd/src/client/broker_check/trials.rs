@@ -81,6 +81,41 @@ impl BrokerCheck<'_> {
         Ok(())
     }
 
+    /// Tries what the account may do where Home Assistant looks for devices, if it is told of any.
+    pub(super) async fn discovery(
+        &mut self,
+        observer: &mut Connection,
+    ) -> Result<(), ConnectionError> {
+        const SUBJECT: &str = "discovery";
+        let told = &self.config.home_assistant;
+        if !told.discovery {
+            return Ok(());
+        }
+        // Home Assistant reads no such topic, and nothing stays there.
+        let topic = format!("{}/device/hearthd_{}/state", told.prefix, self.id);
+        let (start, qos) = (format!("{}/status", told.prefix), self.limits.qos);
+        let message = Message { topic, qos, retain: self.limits.retain, ..Message::default() };
+        observer.extend(self.timeout);
+        let published = observer.publish(&message).await?;
+        observer.extend(self.timeout);
+        let subscribed = observer.subscribe(&start, false).await?;
+        let tried =
+            [("publish on", &message.topic, published), ("subscribe to", &start, subscribed)];
+        for (what, topic, code) in tried {
+            if code < REFUSED {
+                self.tell(Verdict::Good, SUBJECT, format!("may {what} {topic}"));
+                continue;
+            }
+            let text = format!(
+                "may not {what} {topic} ({code:#04x}): give the account the right to `{}/#`, or \
+                 Home Assistant learns of no device",
+                self.config.home_assistant.prefix
+            );
+            self.tell(Verdict::Less, SUBJECT, text);
+        }
+        Ok(())
+    }
+
     /// Tells what `connection` was answered to a SUBSCRIBE or PUBLISH; returns whether it was granted.
     pub(super) fn permission(
         &mut self,

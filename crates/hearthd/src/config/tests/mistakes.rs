@@ -56,6 +56,33 @@ fn keys_and_sections_that_people_expect_lead_to_the_right_ones() {
 }
 
 #[test]
+fn what_home_assistant_cannot_be_told_is_named() {
+    let lamp = "[devices.lamp]\nplugin = \"light\"\n";
+    for (text, start) in [
+        ("discovery = 1", "c.toml:2:13: home_assistant.discovery: "),
+        ("prefix = \"a/#\"", "c.toml:2:10: home_assistant.prefix: `a/#` contains a wildcard"),
+        ("prefix = \"\"", "c.toml:2:10: home_assistant.prefix: `` is empty"),
+        ("prefix = \"a//b\"", "c.toml:2:10: home_assistant.prefix: `a//b` has an empty level"),
+        (
+            "prefix = \"state\"",
+            "c.toml:2:10: home_assistant.prefix: `state` is where the hub has its own topics, \
+             `{prefix}/state/{device}/{property}`",
+        ),
+        (
+            "exclude = [\"lamp\", \"lmp\"]",
+            "c.toml:2:20: home_assistant.exclude[1]: there is no device `lmp`; did you mean `lamp`?",
+        ),
+        ("prefx = \"a\"", "c.toml:2:1: home_assistant.prefx: unknown key; did you mean `prefix`?"),
+    ] {
+        check_problem(&format!("[home_assistant]\n{text}\n{lamp}"), start);
+    }
+    check_problem(
+        &format!("{lamp}home_assistant = \"no\"\n"),
+        "c.toml:3:18: devices.lamp.home_assistant: ",
+    );
+}
+
+#[test]
 fn the_time_for_a_hundred_thousand_problems_grows_with_their_number_alone() {
     let mut lines = String::from("[broker]\n");
     let mut long_line = String::from("broker = { ");

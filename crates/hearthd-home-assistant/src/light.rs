@@ -1,0 +1,98 @@
+//! A light: one entity with one atomic command, by Home Assistant's template schema.
+//!
+//! Its default schema would send power, brightness and color as several requests.
+
+use hearthd_core::property::{Access, Declaration, Range, Values};
+
+use crate::{Device, Topics, component::Component};
+
+/// The properties of a light.
+pub(crate) struct Light<'d> {
+    /// Brightness, and its greatest value.
+    brightness: Option<(&'d Declaration, f64)>,
+    color_temperature: Option<(&'d Declaration, Range)>,
+    transition: Option<&'d Declaration>,
+}
+
+impl<'d> Light<'d> {
+    /// Reads a device as a light: one that can be switched, and is of that kind or can be dimmed.
+    pub(crate) fn of(device: &'d Device) -> Option<Self> {
+        let writable = |name: &str| {
+            device
+                .declarations
+                .get(name)
+                .filter(|declaration| declaration.access == Access::ReadWrite)
+        };
+        writable("power").filter(|power| power.values == Values::Switch)?;
+        let number = |name| {
+            let declaration = writable(name)?;
+            match declaration.values {
+                Values::Integer(range) | Values::Number(range) => Some((declaration, range)),
+                Values::Switch
+                | Values::Enum(_)
+                | Values::Text
+                | Values::Json
+                | Values::Event(_) => None,
+            }
+        };
+        let brightness = number("brightness").and_then(|(declaration, range)| {
+            let max = range.max.filter(|max| *max > 0.0)?;
+            Some((declaration, max))
+        });
+        let color_temperature = number("color_temperature")
+            .filter(|(declaration, _)| declaration.unit.as_deref().is_none_or(|unit| unit == "K"));
+        let is_light =
+            device.kind == "light" || brightness.is_some() || color_temperature.is_some();
+        is_light.then_some(Self {
+            brightness,
+            color_temperature,
+            transition: number("transition").map(|(declaration, _)| declaration),
+        })
+    }
+
+    /// Names the properties that the light alone shows; a transition can be set by itself as well.
+    pub(crate) fn properties(&self) -> impl Iterator<Item = &'d str> {
+        let brightness = self.brightness.map(|(declaration, _)| &*declaration.name);
+        let color_temperature = self.color_temperature.map(|(declaration, _)| &*declaration.name);
+        ["power"].into_iter().chain(brightness).chain(color_temperature)
+    }
+
+    pub(crate) fn component(&self, topics: &Topics<'_>, device: &Device) -> Component {
+        let mut more = String::new();
+        let mut component = Component::new("light", "light")
+            .with("schema", "template")
+            .with("state_topic", topics.snapshot(&device.id))
+            .with("command_topic", topics.request(&device.id, "set"))
+            .with("state_template", "{{ value_json.power | default('None') | lower }}");
+        if let Some((_, max)) = self.brightness {
+            // The least brightness is 1: 0 would switch the light off.
+            more += &format!(
+                "{{% if brightness is defined %}},\"brightness\":\
+                 {{{{ [1, (brightness * {max} / 255) | round | int] | max }}}}{{% endif %}}"
+            );
+            component = component.with(
+                "brightness_template",
+                format!(
+                    "{{{{ (value_json.brightness | default(0) * 255 / {max}) | round | int }}}}"
+                ),
+            );
+        }
+        if let Some((_, range)) = self.color_temperature {
+            more +=
+                "{% if color_temp is defined %},\"color_temperature\":{{ color_temp }}{% endif %}";
+            component = component
+                .with("color_temp_template", "{{ value_json.color_temperature | default('') }}")
+                .with("color_temp_kelvin", true)
+                .with_some("min_kelvin", range.min.map(|min| min.ceil() as u64))
+                .with_some("max_kelvin", range.max.map(|max| max.floor() as u64));
+        }
+        let transition = if self.transition.is_some() {
+            "{% if transition is defined %},\"transition\":{{ transition }}{% endif %}"
+        } else {
+            ""
+        };
+        component
+            .with("command_on_template", format!("{{\"power\":\"ON\"{more}{transition}}}"))
+            .with("command_off_template", format!("{{\"power\":\"OFF\"{transition}}}"))
+    }
+}
