@@ -106,7 +106,10 @@ impl Hub {
         if let Some(reason) = reason {
             event["reason"] = reason.into();
         }
-        self.tell_problem(&failed.device, &event);
+        // What only reads is no command.
+        if !failed.payload.is_empty() {
+            self.tell_problem(&failed.device, &event);
+        }
         if is_left_out {
             self.told.events_left_out += 1;
             return;

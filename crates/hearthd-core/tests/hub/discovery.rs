@@ -460,6 +460,15 @@ fn a_failed_command_is_a_problem_until_the_next_one_succeeds() {
 }
 
 #[test]
+fn a_read_that_fails_is_no_problem() {
+    let mut hub = announced();
+    hub.receive(command(""));
+    let asked = hub.executed().pop().unwrap();
+    hub.answer(&asked, Answer::failure(Status::Unavailable, "no reply"));
+    assert_eq!(told(&mut hub, "alice/state/lamp/problem"), None);
+}
+
+#[test]
 fn a_command_that_came_too_late_is_a_problem_too() {
     let mut hub = announced();
     hub.receive(Message { expiry: Some(0), ..command("ON") });
