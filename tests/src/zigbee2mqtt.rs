@@ -133,6 +133,13 @@ impl Zigbee2Mqtt {
     }
 }
 
+impl Drop for Zigbee2Mqtt {
+    fn drop(&mut self) {
+        // The test harness shows this only where the test fails.
+        eprintln!("--- log of Zigbee2MQTT\n{}", self.log());
+    }
+}
+
 impl Mode {
     fn as_str(self) -> &'static str {
         match self {

@@ -75,9 +75,10 @@ class Radio extends adapter.Adapter {
   }
 
   obey(address, frame) {
-    const { command, cluster, payload } = frame;
+    const { command, cluster, header, payload } = frame;
     const own = this.attributes(address, cluster.name);
-    if (command.name === 'write') {
+    if (header.frameControl.frameType === FrameType.GLOBAL) {
+      if (command.name !== 'write') return;
       for (const { attrId, attrData } of payload) {
         const attribute = byId(cluster, attrId);
         if (attribute) own[attribute.name] = attrData;

@@ -15,7 +15,7 @@ use crate::{
     Availability, Backend, Command, CommandId, Doubt, Event, Output, Readings, Token, Value,
     Verdict,
     availability::Parts,
-    family::{Dialect, Reading, Rules, Tokens},
+    family::{Dialect, Reading, Rules, States, Tokens},
     goal::Goal,
     target::target,
 };
@@ -59,6 +59,8 @@ pub struct Confirmer {
     in_flight: Option<(Duration, u32, Duration)>,
     /// The attempt to read what nobody has commanded.
     look: Option<Look>,
+    /// When the last one asked.
+    looked_at: Option<Duration>,
     outputs: VecDeque<Output>,
 }
 
@@ -94,6 +96,7 @@ impl Confirmer {
             replays_until: Duration::ZERO,
             in_flight: None,
             look: None,
+            looked_at: None,
             outputs: VecDeque::new(),
         }
     }
@@ -171,6 +174,9 @@ impl Confirmer {
         if goal.toggles {
             goal.ask = Some(self.now);
             goal.first = Some(self.published);
+        } else if self.is_replaying() && !self.rules.group {
+            // What the bridge says of it could not be told from what it remembers.
+            goal.again = Some(self.replays_until);
         } else {
             self.send(&mut goal);
         }
@@ -179,6 +185,13 @@ impl Confirmer {
             return self.answer(id, Verdict::Indeterminate { doubt: Doubt::Group, last });
         }
         self.goals.push(goal);
+    }
+
+    /// Returns whether states that cannot be told apart may be those that a bridge remembers.
+    fn is_replaying(&self) -> bool {
+        self.rules.read == Reading::Uncorrelated
+            && matches!(self.rules.states, States::Bridge { .. })
+            && self.now < self.replays_until
     }
 
     /// Returns why nothing is sent, and since when.

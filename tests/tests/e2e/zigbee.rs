@@ -69,8 +69,11 @@ async fn every_answer_is_what_the_lamp_did() -> Result<()> {
         assert_eq!(dead.status(), Some(503), "{setup:?} {dead:?}");
         bridge.set_mode(BULB, Mode::Obeys)?;
         assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+        // It does it, and what it says of that comes late: in the time there is it may not be sure.
         bridge.set_mode(BULB, Mode::IsSlow)?;
-        assert_eq!(said(&home.answer("lamp/power", "ON").await?), (Some(200), "ON".into()));
+        let slow = home.answer("lamp/power", "ON").await?;
+        assert!(matches!(slow.status(), Some(200 | 409)), "{setup:?} {slow:?}");
+        bridge.set_mode(BULB, Mode::Obeys)?;
         let group = home.answer("all/power", "OFF").await?;
         assert_eq!(group.status(), Some(409), "{setup:?} {group:?}");
         home.light_is_off().await?;

@@ -38,6 +38,9 @@ impl Confirmer {
             return;
         }
         self.replays_until = self.now + REPLAY;
+        // What was read before cannot be told from what the bridge remembers.
+        self.looked();
+        self.refresh();
         if retained {
             return;
         }

@@ -11,6 +11,8 @@ use crate::{
 
 /// How long what was read must stand before it counts, at the least.
 const STANDS: Duration = Duration::from_millis(300);
+/// Reads must not keep a slow radio from commands: so long lies between two looks, and longer where it is slow.
+const BETWEEN: Duration = Duration::from_secs(3);
 /// How soon a device that does not answer is read again, while nothing is known of it.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -30,7 +32,9 @@ impl Confirmer {
             return;
         }
         if !matches!(self.look, Some(Look::Asked { .. })) {
-            self.look = Some(Look::Due(self.now));
+            let between = BETWEEN + self.round_trip * 8;
+            let soonest = self.looked_at.map_or(self.now, |at| at + between);
+            self.look = Some(Look::Due(self.now.max(soonest)));
         }
     }
 
@@ -46,7 +50,7 @@ impl Confirmer {
                 *heard = Some((all, self.now));
             }
             // It is there.
-            Some(Look::Due(at)) => *at = self.now,
+            Some(Look::Due(_)) => self.refresh(),
             None if readings.are_met_by(&self.confirmed) => {}
             None => self.refresh(),
         }
@@ -110,6 +114,7 @@ impl Confirmer {
         match frames {
             Ok(frames) if !properties.is_empty() => {
                 self.publish(frames, None, false, self.now + MAYBE_BACK);
+                self.looked_at = Some(self.now);
                 self.look = Some(Look::Asked { at: self.now, heard: None });
             }
             // What is missing, such as the bridge's list of devices, may come.
