@@ -60,6 +60,6 @@ pub use config::{
     TopicValue, Topics, Wled, Zigbee2Mqtt,
 };
 pub use confirmer::Confirmer;
-pub use sensor::{Now, Reading, Sensor, SensorConfig};
+pub use sensor::{Heard, Now, Reading, Sensor, SensorConfig, said_at};
 pub use value::{Property, Readings, Value};
 pub use verdict::{Doubt, Evidence, Verdict};

@@ -14,6 +14,8 @@ use crate::{
 
 /// Most sensors report once an hour; this is one and a half of that.
 const MAX_AGE: u64 = 90 * 60;
+/// How much of what is no number is shown.
+const SHOWN: usize = 40;
 
 /// `mqtt = { topic = "zigbee2mqtt/hall", pointer = "/temperature" }`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -57,6 +59,19 @@ pub enum Reading {
     },
 }
 
+/// What a message came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// Its value counts from now on.
+    Taken,
+    /// It is another's, older than what is known, or of an age that nobody knows.
+    Ignored,
+    /// It has nothing, or null, where the value should be.
+    Absent,
+    /// It is not what a sensor says, and changes nothing: why, for people.
+    Wrong(String),
+}
+
 /// A sensor.
 ///
 /// Every message counts, also one that repeats the value. The age is counted from `last_seen` if the message has it
@@ -65,6 +80,7 @@ pub enum Reading {
 #[derive(Clone, Debug)]
 pub struct Sensor {
     config: SensorConfig,
+    range: (f64, f64),
     last: Option<(f64, Duration)>,
 }
 
@@ -91,7 +107,13 @@ impl SensorConfig {
 impl Sensor {
     /// Makes a sensor that has reported nothing.
     pub fn new(config: SensorConfig) -> Self {
-        Self { config, last: None }
+        Self { config, range: (f64::MIN, f64::MAX), last: None }
+    }
+
+    /// Sets the least and the greatest value that the sensor can mean; without that, any number is taken.
+    #[must_use]
+    pub fn within(self, min: f64, max: f64) -> Self {
+        Self { range: (min, max), ..self }
     }
 
     /// Returns the topic that the sensor's messages come on.
@@ -99,28 +121,41 @@ impl Sensor {
         &self.config.topic
     }
 
-    /// Takes in a message.
-    pub fn handle(&mut self, now: Now, message: &Message) {
+    /// Takes in a message, and returns what it came to.
+    pub fn handle(&mut self, now: Now, message: &Message) -> Heard {
         if message.topic != self.config.topic {
-            return;
+            return Heard::Ignored;
         }
-        let Some(json) = json(&message.payload) else { return };
-        let Some(value) = self.value(&json) else { return };
-        let said = match last_seen(&json) {
-            Some(seen) => {
-                // A clock ahead of ours cannot put the message into the future.
-                let age = now.unix.saturating_sub(seen);
-                // A message that was not retained is new, whatever its clock says.
-                let age = if message.retained { age } else { age.min(self.max_age() / 2) };
-                let Some(said) = now.monotonic.checked_sub(age) else { return };
-                said
-            }
-            None if message.retained => return,
-            None => now.monotonic,
+        let json = json(&message.payload);
+        let Some(said) = said_at(now, json.as_ref(), message.retained, self.max_age()) else {
+            return Heard::Ignored;
         };
-        if self.last.is_none_or(|(_, before)| said >= before) {
+        let Some(json) = json else { return Heard::Wrong("a message is not JSON".to_owned()) };
+        let value = match json.pointer(&self.config.pointer) {
+            None | Some(Json::Null) => return Heard::Absent,
+            Some(found) => self.value(found),
+        };
+        let value = match value {
+            Ok(value) => value,
+            Err(reason) => return Heard::Wrong(reason),
+        };
+        if self.last.is_some_and(|(_, before)| said < before) {
+            return Heard::Ignored;
+        }
+        self.last = Some((value, said));
+        Heard::Taken
+    }
+
+    /// Takes in what was known of the sensor before a restart, where nothing newer is known.
+    pub fn recall(&mut self, value: f64, said: Duration) {
+        if self.last.is_none_or(|(_, before)| said > before) {
             self.last = Some((value, said));
         }
+    }
+
+    /// Returns the last value, and when it was said, on the monotonic clock.
+    pub fn last(&self) -> Option<(f64, Duration)> {
+        self.last
     }
 
     /// Returns what is known now.
@@ -143,13 +178,49 @@ impl Sensor {
         Duration::from_secs(self.config.max_age)
     }
 
-    fn value(&self, json: &Json) -> Option<f64> {
-        let found = json.pointer(&self.config.pointer)?;
+    fn value(&self, found: &Json) -> Result<f64, String> {
         let number = match found {
-            Json::String(text) => text.trim().parse().ok()?,
-            other => other.as_f64()?,
+            Json::String(text) => text.trim().parse().ok(),
+            other => other.as_f64(),
         };
-        Some(number * self.config.scale).filter(|value| value.is_finite())
+        let Some(number) = number.filter(|number| number.is_finite()) else {
+            let found = found.to_string();
+            let shown: String = found.chars().take(SHOWN).collect();
+            let dots = if shown.len() < found.len() { "..." } else { "" };
+            return Err(format!("{shown}{dots} is not a number"));
+        };
+        let value = number * self.config.scale;
+        let (min, max) = self.range;
+        if !(min..=max).contains(&value) {
+            return Err(format!("{value} is not within {min} to {max}"));
+        }
+        Ok(value)
+    }
+}
+
+/// Returns when a message was said, on the monotonic clock; none where nobody knows.
+///
+/// That is its `last_seen`, where it has one, else its arrival. A message that was not retained has come now, whatever
+/// the clocks say of it: it counts as at most half as old as a value may be.
+pub fn said_at(
+    now: Now,
+    json: Option<&Json>,
+    retained: bool,
+    max_age: Duration,
+) -> Option<Duration> {
+    match json.and_then(last_seen) {
+        Some(seen) => {
+            // A clock that is ahead of ours is not believed to be in the future.
+            let age = now.unix.saturating_sub(seen);
+            let age = if retained { age } else { age.min(max_age / 2) };
+            // Older than the machine is up: not to be told apart from the beginning.
+            if retained {
+                now.monotonic.checked_sub(age)
+            } else {
+                Some(now.monotonic.saturating_sub(age))
+            }
+        }
+        None => (!retained).then_some(now.monotonic),
     }
 }
 

@@ -1,18 +1,21 @@
 //! The `config` table of a thermostat.
 
 mod check;
+pub(crate) mod sensor;
 
 use std::time::Duration;
 
-use hearthd_hardware::{Root, Thermometer};
+use hearthd_hardware::Root;
 use hearthd_output::{Gpio, Led, OutputCommand, Pwm, Wiring};
 use hearthd_sdk::Problems;
 use hearthd_sdk::Span;
+use hearthd_sdk::mqtt::Topics;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use crate::config::sensor::{MqttSensor, SensorTable};
 use crate::control::Rules;
-use crate::control::fusion::Doubt;
+use crate::control::fusion::{Doubt, Source};
 use crate::control::heater::Limits;
 use crate::control::law::{Hysteresis, Law, Proportional, Tuning};
 use crate::control::window;
@@ -27,7 +30,7 @@ pub struct Config {
     backend: BackendName,
     /// The folder that `/sys` and `/dev` are looked up in.
     pub(crate) root: Root,
-    pub(crate) sensors: Vec<Thermometer>,
+    pub(crate) sensors: Vec<SensorTable>,
     pub(crate) actuator: Option<Actuator>,
     simulated: SimulatedRoom,
 
@@ -218,14 +221,38 @@ impl Config {
         }
     }
 
-    /// Returns what the sensors are called in alerts.
-    pub(crate) fn sensor_names(&self) -> Vec<String> {
+    /// Returns what the sensors are called in alerts, and which of them say something when they like.
+    pub(crate) fn sources(&self) -> Vec<Source> {
         match self.backend {
-            BackendName::Simulated => vec!["simulated".to_owned()],
+            BackendName::Simulated => {
+                vec![Source { name: "simulated".to_owned(), messages: None }]
+            }
             BackendName::Hardware => {
-                (0..self.sensors.len()).map(|n| format!("sensors[{n}]")).collect()
+                let source = |(n, table): (usize, &SensorTable)| Source {
+                    name: format!("sensors[{n}]"),
+                    messages: table.mqtt.as_ref().map(|mqtt| mqtt.max_age.0),
+                };
+                self.sensors.iter().enumerate().map(source).collect()
             }
         }
+    }
+
+    /// Returns whether a sensor's messages have its humidity, and the charge of its battery.
+    pub(crate) fn passes_through(&self) -> (bool, bool) {
+        let has = |pointer: fn(&MqttSensor) -> &Option<String>| {
+            let mut sensors = self.sensors.iter().filter_map(|table| table.mqtt.as_ref());
+            sensors.any(|mqtt| pointer(mqtt).is_some())
+        };
+        (has(|mqtt| &mqtt.humidity), has(|mqtt| &mqtt.battery))
+    }
+
+    /// Returns the MQTT topics that the device uses.
+    pub(crate) fn topics(&self) -> Topics {
+        let mut topics: Vec<&String> =
+            self.sensors.iter().filter_map(|table| Some(&table.mqtt.as_ref()?.topic)).collect();
+        topics.sort();
+        topics.dedup();
+        topics.into_iter().fold(Topics::none(), Topics::subscribe)
     }
 
     /// Returns whether there is a schedule to follow.

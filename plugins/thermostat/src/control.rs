@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::civil::DateTime;
 
-use crate::control::fusion::{Doubt, Fused, Fusion};
+use crate::control::fusion::{Doubt, Fused, Fusion, Source};
 use crate::control::heater::{Heater, Limits};
 use crate::control::law::{Hysteresis, Law};
 use crate::control::window::Window;
@@ -87,7 +87,7 @@ impl Action {
 
 impl Controller {
     /// Makes a controller of a heater that was switched off just now.
-    pub(crate) fn new(rules: Rules, sensors: Vec<String>, setting: Setting, now: Duration) -> Self {
+    pub(crate) fn new(rules: Rules, sensors: Vec<Source>, setting: Setting, now: Duration) -> Self {
         Self {
             law: rules.law.clone(),
             fusion: Fusion::new(sensors, rules.doubt, now),
@@ -103,6 +103,11 @@ impl Controller {
     /// Takes a sensor's reading in °C, or why there is none.
     pub(crate) fn observe(&mut self, sensor: usize, at: Duration, reading: Result<f64, String>) {
         self.fusion.observe(sensor, at, reading);
+    }
+
+    /// Takes what is wrong with a sensor although its last reading still counts, or that nothing is.
+    pub(crate) fn remark(&mut self, sensor: usize, remark: Option<String>) {
+        self.fusion.remark(sensor, remark);
     }
 
     /// Takes what the user asks for; all of it or nothing.

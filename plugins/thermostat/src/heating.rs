@@ -8,6 +8,7 @@ use hearthd_hardware::{Root, Thermometer};
 use hearthd_output::{DriveError, Output, OutputCommand};
 use hearthd_sdk::{Context, Failure};
 
+use crate::config::sensor::SensorTable;
 use crate::config::{Actuator, Config, Switch};
 use crate::room::Room;
 
@@ -67,7 +68,9 @@ impl Heating {
         };
         // What fails here is tried again by the first look, which says why.
         let driven = heater.drive(false).is_ok().then_some(false);
-        let sensors = Sensors::start(&config.sensors, &config.root, context)?;
+        let thermometers = config.sensors.iter().map(SensorTable::thermometer).enumerate();
+        let thermometers = thermometers.filter_map(|(n, thermometer)| Some((n, thermometer?)));
+        let sensors = Sensors::start(thermometers.collect(), &config.root, context)?;
         Ok(Self { plant: Plant::Hardware { sensors, heater }, driven })
     }
 
@@ -153,13 +156,13 @@ impl Sensors {
     ///
     /// Nobody waits for that end: a reading may hang in the kernel for as long as it likes.
     fn start(
-        thermometers: &[Thermometer],
+        thermometers: Vec<(usize, Thermometer)>,
         root: &Root,
         context: &Context,
     ) -> Result<Self, Failure> {
-        let (sender, readings) = sync_channel(thermometers.len());
+        let (sender, readings) = sync_channel(thermometers.len().max(1));
         let mut triggers = Vec::with_capacity(thermometers.len());
-        for (sensor, thermometer) in thermometers.iter().cloned().enumerate() {
+        for (sensor, thermometer) in thermometers {
             let (trigger, triggered) = sync_channel(1);
             let (sender, root, context) = (sender.clone(), root.clone(), context.clone());
             let read = move || {

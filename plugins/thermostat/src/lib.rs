@@ -6,14 +6,18 @@
 mod config;
 mod control;
 mod heating;
+mod listen;
 mod preset;
 mod room;
 mod schedule;
 mod setting;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hearthd_confirm::Now;
 use hearthd_output::DriveError;
+use hearthd_sdk::mqtt::{Message, Topics};
 use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property, Value};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -24,6 +28,7 @@ pub use crate::config::Config;
 use crate::control::fusion::PLAUSIBLE;
 use crate::control::{Action, Controller};
 use crate::heating::Heating;
+use crate::listen::{Listeners, Told};
 use crate::preset::Preset;
 use crate::setting::{Mode, Moment, Setting, TARGET, TARGET_STEP, Wish};
 
@@ -37,6 +42,7 @@ const FIRST_YEAR: i16 = 2024;
 pub struct Thermostat {
     // First, so that the heater is off before anything else ends.
     heating: Heating,
+    listeners: Listeners,
     config: Config,
     context: Context,
     zone: TimeZone,
@@ -77,6 +83,10 @@ impl Device for Thermostat {
             let window = Property::choice("window", &["closed", "open"]);
             properties.push(window.title("Window").read_only());
         }
+        let percent = |name| Property::number(name).range(0, 100).unit("%").read_only();
+        let (humidity, battery) = config.passes_through();
+        properties.extend(humidity.then(|| percent("humidity").title("Humidity")));
+        properties.extend(battery.then(|| percent("battery").title("Battery")));
         properties
     }
 
@@ -91,11 +101,14 @@ impl Device for Thermostat {
             schedule: &rules.schedule,
         };
         let setting = Setting::restored(saved, config.initial_target, &moment);
-        let controller = Controller::new(rules, config.sensor_names(), setting, now);
+        let mut listeners = Listeners::new(&config);
+        let recalled = listeners.recall(&setting.heard, now);
+        let controller = Controller::new(rules, config.sources(), setting, now);
         let shown = BTreeMap::new();
         let (no_heater, told) = (None, None);
         let mut thermostat =
-            Self { heating, config, context, zone, controller, shown, no_heater, told };
+            Self { heating, listeners, config, context, zone, controller, shown, no_heater, told };
+        thermostat.hear(recalled);
         thermostat.look();
         Ok(thermostat)
     }
@@ -131,6 +144,20 @@ impl Device for Thermostat {
     }
 
     fn wake(&mut self) {
+        self.follow();
+    }
+
+    fn topics(config: &Config) -> Topics {
+        config.topics()
+    }
+
+    fn message(&mut self, message: &Message) {
+        let told = self.listeners.handle(self.both_clocks(), message);
+        if told.is_empty() {
+            return;
+        }
+        self.hear(told);
+        self.listeners.remember(&mut self.controller.setting.heard);
         self.follow();
     }
 
@@ -170,6 +197,22 @@ impl Thermostat {
         self.follow();
         self.heating.ask();
         self.context.set_timer(0, self.config.period.0);
+    }
+
+    /// Takes over what sensors have said by MQTT.
+    fn hear(&mut self, told: Vec<Told>) {
+        for Told { sensor, reading, remark } in told {
+            if let Some((value, at)) = reading {
+                self.controller.observe(sensor, at, Ok(value));
+            }
+            self.controller.remark(sensor, remark);
+        }
+    }
+
+    fn both_clocks(&self) -> Now {
+        // A clock that is not set counts as the beginning: messages count from their arrival.
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Now { monotonic: self.context.now(), unix }
     }
 
     /// Controls; a heater that does not follow shows as an alert.
@@ -218,6 +261,7 @@ impl Thermostat {
     fn publish(&mut self) {
         let (setting, report) = (&self.controller.setting, self.controller.report());
         let alert = self.controller.alert();
+        let tenth = |value: f64| (value * 10.0).round() / 10.0;
         let mut values: Vec<(&'static str, Value)> = vec![
             ("target_temperature", setting.target.into()),
             ("mode", setting.mode.as_str().into()),
@@ -226,7 +270,13 @@ impl Thermostat {
             ("alert", alert.as_str().into()),
         ];
         if let Some(temperature) = report.temperature {
-            values.push(("current_temperature", ((temperature * 10.0).round() / 10.0).into()));
+            values.push(("current_temperature", tenth(temperature).into()));
+        }
+        if let Some(humidity) = self.listeners.humidity(self.context.now()) {
+            values.push(("humidity", tenth(humidity).into()));
+        }
+        if let Some(battery) = self.listeners.battery() {
+            values.push(("battery", battery.round().into()));
         }
         if self.config.window.is_some() {
             values.push(("window", if report.window_open { "open" } else { "closed" }.into()));

@@ -13,7 +13,7 @@ use crate::schedule::{Entry, Schedule};
 pub(crate) const TARGET: (f64, f64) = (5.0, 30.0);
 pub(crate) const TARGET_STEP: f64 = 0.5;
 
-/// What the user wants; outlives the device.
+/// What the user wants, and what was last heard; outlives the device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) target: f64,
@@ -28,6 +28,20 @@ pub(crate) struct Setting {
     /// The generation of the last absence that the thermostat acted on.
     #[serde(default)]
     pub(crate) handled: Option<String>,
+    /// What sensors have said that say something seldom.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) heard: Vec<Remembered>,
+}
+
+/// What a sensor last said, in °C.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Remembered {
+    pub(crate) topic: String,
+    pub(crate) pointer: String,
+    pub(crate) value: f64,
+    /// On the monotonic clock of the boot.
+    pub(crate) said: Duration,
+    pub(crate) boot: String,
 }
 
 /// Whether the thermostat heats, and who chooses the target.
@@ -87,7 +101,8 @@ impl Mode {
 impl Setting {
     pub(crate) fn new(target: f64) -> Self {
         let (mode, preset) = (Mode::Off, Preset::None);
-        Self { target, mode, preset, boost: None, applied: None, handled: None }
+        let heard = Vec::new();
+        Self { target, mode, preset, boost: None, applied: None, handled: None, heard }
     }
 
     /// Reads a saved setting; one that is missing or not readable is off.

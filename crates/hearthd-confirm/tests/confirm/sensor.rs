@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearthd_confirm::{Message, Now, Reading, Sensor, SensorConfig};
+use hearthd_confirm::{Heard, Message, Now, Reading, Sensor, SensorConfig};
 
 /// The Unix time of the tests' monotonic 0.
 const EPOCH: u64 = 1_795_900_000;
@@ -78,6 +78,51 @@ fn what_is_no_number_is_not_taken() {
     assert_eq!(read(&sensor, 10_000), Reading::Unknown);
     sensor.handle(at(10_000), &Message::live(TOPIC, br#"{"temperature":"21.25"}"#));
     assert_eq!(read(&sensor, 10_000), Reading::Fresh(21.25));
+}
+
+#[test]
+fn each_message_says_what_it_came_to() {
+    let mut sensor = sensor().within(-40.0, 85.0);
+    let wrong = |reason: &str| Heard::Wrong(reason.to_owned());
+    let long = format!(r#"{{"temperature":"{}"}}"#, "ä".repeat(50));
+    let cut = format!("\"{}... is not a number", "ä".repeat(39));
+    for (payload, expected) in [
+        (r#"{"temperature":21.5}"#, Heard::Taken),
+        (r#"{"temperature":21.5}"#, Heard::Taken),
+        (r#"{"battery":80}"#, Heard::Absent),
+        (r#"{"temperature":null}"#, Heard::Absent),
+        ("21.5 C", wrong("a message is not JSON")),
+        (r#"{"temperature":true}"#, wrong("true is not a number")),
+        (r#"{"temperature":"NaN"}"#, wrong("\"NaN\" is not a number")),
+        (r#"{"temperature":850}"#, wrong("850 is not within -40 to 85")),
+        (&long, wrong(&cut)),
+    ] {
+        let message = Message::live(TOPIC, payload.as_bytes());
+        assert_eq!(sensor.handle(at(10_000), &message), expected, "{payload}");
+    }
+    assert_eq!(read(&sensor, 10_000), Reading::Fresh(21.5), "what is wrong changes nothing");
+    let retained = Message::retained(TOPIC, b"nonsense");
+    assert_eq!(sensor.handle(at(10_000), &retained), Heard::Ignored, "of any age");
+}
+
+#[test]
+fn a_fresh_message_counts_on_a_machine_that_has_just_started() {
+    let mut sensor = sensor();
+    let payload = format!(r#"{{"temperature":20,"last_seen":{}}}"#, EPOCH * 1_000);
+    let now = Now { unix: Duration::from_secs(EPOCH + 600), monotonic: Duration::from_secs(5) };
+    assert_eq!(sensor.handle(now, &Message::live(TOPIC, payload.as_bytes())), Heard::Taken);
+    assert_eq!(read(&sensor, 5), Reading::Fresh(20.0));
+}
+
+#[test]
+fn what_was_known_before_a_restart_counts_until_something_newer_is_known() {
+    let mut sensor = sensor();
+    sensor.recall(19.0, Duration::from_secs(9_000));
+    assert_eq!(read(&sensor, 14_400), Reading::Fresh(19.0));
+    assert!(matches!(read(&sensor, 14_401), Reading::Stale { .. }));
+    sensor.handle(at(14_500), &Message::live(TOPIC, br#"{"temperature":20}"#));
+    sensor.recall(19.0, Duration::from_secs(9_000));
+    assert_eq!(sensor.last(), Some((20.0, Duration::from_secs(14_500))));
 }
 
 #[test]

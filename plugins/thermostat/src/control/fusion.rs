@@ -9,6 +9,16 @@ pub(crate) const PLAUSIBLE: (f64, f64) = (-40.0, 85.0);
 const READINGS_TO_BELIEVE: u32 = 3;
 /// After so long without a reading every temperature is possible.
 const JUMP_MEMORY: Duration = Duration::from_secs(600);
+/// From this on ages are told in minutes.
+const LONG: Duration = Duration::from_secs(600);
+
+/// What a sensor is called, and how it gives its readings.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    /// How old a reading may be of a sensor that says something when it likes; none of one that is asked every period.
+    pub(crate) messages: Option<Duration>,
+}
 
 /// When a sensor is not believed.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +50,8 @@ pub(crate) struct Fused {
 #[derive(Debug)]
 struct Sensor {
     name: String,
+    max_age: Duration,
+    frozen_after: Option<Duration>,
     /// When it last gave a reading or a reason; at first, when the watch over it began.
     heard: Duration,
     /// The last reading that was believed.
@@ -49,6 +61,8 @@ struct Sensor {
     /// A value after a jump, and how many readings in a row agreed with it.
     candidate: Option<(f64, u32)>,
     fault: Option<String>,
+    /// What is wrong without a reading being so.
+    remark: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,16 +72,21 @@ struct Sample {
 }
 
 impl Fusion {
-    pub(crate) fn new(names: Vec<String>, doubt: Doubt, now: Duration) -> Self {
-        let sensor = |name| Sensor {
+    pub(crate) fn new(sources: Vec<Source>, doubt: Doubt, now: Duration) -> Self {
+        let sensor = |Source { name, messages }| Sensor {
             name,
+            max_age: messages.unwrap_or(doubt.max_age),
+            // One that says the same once more has said something all the same.
+            frozen_after: doubt.frozen_after.filter(|_| messages.is_none()),
             heard: now,
             believed: None,
             changed: now,
             candidate: None,
-            fault: None,
+            // It may be an hour until it says something, and nobody knows whether it is there.
+            fault: messages.map(|_| "nothing was heard of it yet".to_owned()),
+            remark: None,
         };
-        Self { sensors: names.into_iter().map(sensor).collect(), doubt }
+        Self { sensors: sources.into_iter().map(sensor).collect(), doubt }
     }
 
     /// Returns how many sensors there are.
@@ -80,7 +99,7 @@ impl Fusion {
         let Some(sensor) = self.sensors.get_mut(sensor) else { return };
         sensor.heard = at;
         sensor.fault = match reading {
-            Ok(value) => sensor.judge(value, at, &self.doubt),
+            Ok(value) => sensor.judge(value, at, self.doubt.jump),
             Err(reason) => {
                 sensor.candidate = None;
                 Some(reason)
@@ -88,15 +107,28 @@ impl Fusion {
         };
     }
 
+    /// Takes what is wrong with a sensor although its last reading still counts, or that nothing is.
+    pub(crate) fn remark(&mut self, sensor: usize, remark: Option<String>) {
+        if let Some(sensor) = self.sensors.get_mut(sensor) {
+            sensor.remark = remark;
+        }
+    }
+
     /// Returns the mean of the sensors that are believed, without those far from the others.
     pub(crate) fn temperature(&self, now: Duration) -> Fused {
         let mut complaints = Vec::new();
         let mut usable: Vec<(&Sensor, f64)> = Vec::new();
         for sensor in &self.sensors {
-            match sensor.usable(now, self.doubt.max_age) {
-                Ok(Some(value)) => usable.push((sensor, value)),
-                Ok(None) => {}
-                Err(reason) => complaints.push(format!("{}: {reason}", sensor.name)),
+            let fault = match sensor.usable(now) {
+                Ok(value) => {
+                    usable.extend(value.map(|value| (sensor, value)));
+                    None
+                }
+                Err(reason) => Some(reason),
+            };
+            let reasons: Vec<String> = fault.into_iter().chain(sensor.remark.clone()).collect();
+            if !reasons.is_empty() {
+                complaints.push(format!("{}: {}", sensor.name, reasons.join(", ")));
             }
         }
         usable.sort_by(|(_, a), (_, b)| a.total_cmp(b));
@@ -129,12 +161,12 @@ impl Fusion {
 
 impl Sensor {
     /// Keeps a reading that can be believed; returns why it cannot.
-    fn judge(&mut self, value: f64, at: Duration, doubt: &Doubt) -> Option<String> {
+    fn judge(&mut self, value: f64, at: Duration, jump: Option<f64>) -> Option<String> {
         if !(PLAUSIBLE.0..=PLAUSIBLE.1).contains(&value) {
             self.candidate = None;
             return Some(format!("{value} °C is not a room's temperature"));
         }
-        if let (Some(jump), Some(before)) = (doubt.jump, self.believed)
+        if let (Some(jump), Some(before)) = (jump, self.believed)
             && at.saturating_sub(before.at) < JUMP_MEMORY
             && (value - before.value).abs() > jump
         {
@@ -154,17 +186,20 @@ impl Sensor {
         }
         self.believed = Some(Sample { value, at });
         let still = at.saturating_sub(self.changed);
-        doubt
-            .frozen_after
+        self.frozen_after
             .filter(|&limit| still >= limit)
             .map(|_| format!("frozen: has read exactly {value} °C for {}", minutes(still)))
     }
 
     /// Returns the value to use, nothing while the first reading is still to come, or what is wrong.
-    fn usable(&self, now: Duration, max_age: Duration) -> Result<Option<f64>, String> {
+    fn usable(&self, now: Duration) -> Result<Option<f64>, String> {
         let silent = now.saturating_sub(self.heard);
-        if silent > max_age {
-            return Err(format!("no answer for {:.0} s", silent.as_secs_f64()));
+        if silent > self.max_age {
+            return Err(if self.max_age >= LONG {
+                format!("nothing was heard of it for {} minutes", self.max_age.as_secs() / 60)
+            } else {
+                format!("no answer for {:.0} s", silent.as_secs_f64())
+            });
         }
         match &self.fault {
             Some(reason) => Err(reason.clone()),
@@ -190,8 +225,8 @@ mod tests {
             jump: Some(5.0),
             spread: 3.0,
         };
-        let names = (0..sensors).map(|n| format!("sensors[{n}]")).collect();
-        Fusion::new(names, doubt, Duration::ZERO)
+        let source = |n| Source { name: format!("sensors[{n}]"), messages: None };
+        Fusion::new((0..sensors).map(source).collect(), doubt, Duration::ZERO)
     }
 
     /// Gives all sensors a reading at one time and returns what comes of it.
@@ -275,5 +310,39 @@ mod tests {
     #[test]
     fn what_no_room_can_be_is_refused() {
         assert_eq!(one(&[f64::NAN, 120.0, -60.0, 20.0]), [false, false, false, true]);
+    }
+
+    /// A sensor that says something once an hour.
+    fn messenger() -> Fusion {
+        let source = Source { name: "hall".into(), messages: Some(Duration::from_secs(5400)) };
+        Fusion::new(vec![source], fusion(1).doubt, Duration::ZERO)
+    }
+
+    #[test]
+    fn one_that_reports_once_an_hour_or_repeats_itself_is_believed() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let mut fusion = messenger();
+        assert_eq!(fusion.temperature(PERIOD).complaints, ["hall: nothing was heard of it yet"]);
+        for n in 1..100 {
+            assert_eq!(fuse(&mut fusion, HOUR * n, &[20.0]).temperature, Some(20.0), "{n}");
+            let later = HOUR * n + Duration::from_secs(3590);
+            assert_eq!(fusion.temperature(later).temperature, Some(20.0), "{n}");
+        }
+        assert_eq!(fuse(&mut fusion, HOUR * 100, &[12.0]).temperature, Some(12.0), "an hour later");
+        let fused = fusion.temperature(HOUR * 100 + Duration::from_secs(5401));
+        let complaint = "hall: nothing was heard of it for 90 minutes".to_owned();
+        assert_eq!(fused, Fused { temperature: None, complaints: vec![complaint] });
+    }
+
+    #[test]
+    fn a_remark_leaves_the_reading() {
+        let mut fusion = messenger();
+        fuse(&mut fusion, PERIOD, &[20.0]);
+        fusion.remark(0, Some("a message is not JSON".into()));
+        let complaint = "hall: a message is not JSON".to_owned();
+        let expected = Fused { temperature: Some(20.0), complaints: vec![complaint] };
+        assert_eq!(fusion.temperature(PERIOD), expected);
+        fusion.remark(0, None);
+        assert_eq!(fusion.temperature(PERIOD).complaints, Vec::<String>::new());
     }
 }

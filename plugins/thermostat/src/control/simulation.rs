@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::config::Config;
+use crate::control::fusion::Source;
 use crate::preset::Preset;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ impl Run {
     fn new(config: serde_json::Value, temperature: f64) -> Self {
         let config: Config = serde_json::from_value(config).expect("a config");
         let now = 100 * DAY;
-        let sensors = vec!["sensor".to_owned()];
+        let sensors = vec![Source { name: "sensor".to_owned(), messages: None }];
         let controller = Controller::new(config.rules(), sensors, Setting::new(20.0), now);
         let house = House::new(temperature);
         Self { controller, house, now, clock: None, switched: Vec::new() }
