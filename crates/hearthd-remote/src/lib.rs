@@ -9,8 +9,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hearthd_confirm::{
-    Availability, Backend, Command, CommandId, Confirmer, Event, Evidence, Output, Publication,
-    PublishError, Readings, Token, Verdict, Wanted,
+    Availability, Backend, Command, CommandId, Confirmer, Doubt, Event, Evidence, Output,
+    Publication, PublishError, Readings, Token, Verdict, Wanted,
 };
 use hearthd_sdk::{Context, Deferred, Failure, mqtt};
 
@@ -23,6 +23,8 @@ pub struct Remote {
     owed: BTreeMap<CommandId, Owed>,
     commands: u64,
     availability: Availability,
+    /// Whether it is the whole device, whose reach the hub is told.
+    whole: bool,
 }
 
 /// What a device has told, or what became of a command; in order.
@@ -41,6 +43,8 @@ pub struct Decided {
     pub wanted: Wanted,
     /// What the device confirmed; none where it did not.
     pub confirmed: Option<Readings>,
+    /// Why nobody knows what became of it, where that is so: a newer command may have replaced it, or the device sleeps.
+    pub doubt: Option<Doubt>,
     answer: Result<(), Failure>,
     deferred: Option<Deferred>,
 }
@@ -56,9 +60,14 @@ impl Remote {
     ///
     /// The device is unreachable until something was heard of it.
     pub fn new(backend: Backend, context: Context, timer: u32) -> Self {
+        context.unreachable("no connection to the broker yet");
+        Self { whole: true, ..Self::part(backend, context, timer) }
+    }
+
+    /// Makes the driver of an MQTT device that is one part of a device: the hub is not told whether it can be reached.
+    pub fn part(backend: Backend, context: Context, timer: u32) -> Self {
         // It differs from start to start, as the clock runs on.
         let salt = u64::try_from(context.now().as_nanos()).unwrap_or(u64::MAX);
-        context.unreachable("no connection to the broker yet");
         Self {
             confirmer: Confirmer::new(backend, salt),
             context,
@@ -66,7 +75,13 @@ impl Remote {
             owed: BTreeMap::new(),
             commands: 0,
             availability: Availability::Unknown,
+            whole: false,
         }
+    }
+
+    /// Returns whether the device can be reached, as far as anybody has said.
+    pub fn availability(&self) -> &Availability {
+        &self.availability
     }
 
     /// Tells the device what is wanted of it, by the time that the answer is due.
@@ -164,12 +179,15 @@ impl Remote {
             Output::Verdict { command, verdict } => {
                 let Some(owed) = self.owed.remove(&command) else { return };
                 let answer = judge(&verdict);
-                let confirmed = match verdict {
-                    Verdict::Confirmed { readings, .. } => Some(readings),
-                    _ => None,
+                let (confirmed, doubt) = match verdict {
+                    Verdict::Confirmed { readings, .. } => (Some(readings), None),
+                    Verdict::Indeterminate { doubt, .. } => (None, Some(doubt)),
+                    Verdict::Unreachable { .. }
+                    | Verdict::Refused { .. }
+                    | Verdict::Unsupported { .. } => (None, None),
                 };
                 let Owed { wanted, deferred } = owed;
-                news.push(News::Decided(Decided { wanted, confirmed, answer, deferred }));
+                news.push(News::Decided(Decided { wanted, confirmed, doubt, answer, deferred }));
             }
             Output::Queued { queued, .. } => {
                 tracing::info!(?queued, "a command waits for the device to wake");
@@ -202,15 +220,20 @@ impl Remote {
 
     fn tell(&mut self, availability: Availability) {
         match &availability {
-            Availability::Unknown => {}
-            Availability::Online => self.context.reachable(),
-            Availability::Offline { reason, .. } => self.context.unreachable(reason),
+            Availability::Online if self.whole => self.context.reachable(),
+            Availability::Offline { reason, .. } if self.whole => self.context.unreachable(reason),
+            Availability::Unknown | Availability::Online | Availability::Offline { .. } => {}
         }
         self.availability = availability;
     }
 }
 
 impl Decided {
+    /// Returns why the device did not confirm it; none where it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.answer.as_ref().err()
+    }
+
     /// Answers whoever asked; publish what was confirmed before.
     pub fn answer(self) {
         match (self.deferred, self.answer) {

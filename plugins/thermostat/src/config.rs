@@ -5,6 +5,7 @@ pub(crate) mod sensor;
 
 use std::time::Duration;
 
+use hearthd_confirm::{Backend, Esphome, Shelly, Tasmota, Topics as TopicTable, Wled, Zigbee2Mqtt};
 use hearthd_hardware::Root;
 use hearthd_output::{Gpio, Led, OutputCommand, Pwm, Wiring};
 use hearthd_sdk::Problems;
@@ -101,6 +102,12 @@ pub(crate) struct Actuator {
     pwm: Option<Pwm>,
     command: Option<OutputCommand>,
     simulated: Option<NoKeys>,
+    zigbee2mqtt: Option<Zigbee2Mqtt>,
+    tasmota: Option<Tasmota>,
+    shelly: Option<Shelly>,
+    esphome: Option<Esphome>,
+    wled: Option<Wled>,
+    topics: Option<TopicTable>,
 }
 
 /// A table without keys.
@@ -115,6 +122,8 @@ pub(crate) enum Switch {
     Command(OutputCommand),
     /// In the log alone.
     Simulated,
+    /// By MQTT.
+    Remote(Backend),
 }
 
 /// What counts as an open window.
@@ -198,13 +207,20 @@ impl Default for SimulatedRoom {
 impl Actuator {
     /// Returns the way to switch, where exactly one is named.
     pub(crate) fn switch(&self) -> Option<Switch> {
-        let Self { gpio, led, pwm, command, simulated } = self.clone();
+        let Self { gpio, led, pwm, command, simulated, .. } = self.clone();
+        let Self { zigbee2mqtt, tasmota, shelly, esphome, wled, topics, .. } = self.clone();
         let named = [
             gpio.map(Wiring::Gpio).map(Switch::Output),
             led.map(Wiring::Led).map(Switch::Output),
             pwm.map(Wiring::Pwm).map(Switch::Output),
             command.map(Switch::Command),
             simulated.map(|NoKeys {}| Switch::Simulated),
+            zigbee2mqtt.map(Backend::Zigbee2Mqtt).map(Switch::Remote),
+            tasmota.map(Backend::Tasmota).map(Switch::Remote),
+            shelly.map(Backend::Shelly).map(Switch::Remote),
+            esphome.map(Backend::Esphome).map(Switch::Remote),
+            wled.map(Backend::Wled).map(Switch::Remote),
+            topics.map(Box::new).map(Backend::Topics).map(Switch::Remote),
         ];
         let mut named = named.into_iter().flatten();
         named.next().filter(|_| named.next().is_none())
@@ -246,13 +262,27 @@ impl Config {
         (has(|mqtt| &mqtt.humidity), has(|mqtt| &mqtt.battery))
     }
 
+    /// Returns the heater's MQTT device, where it is one.
+    pub(crate) fn remote(&self) -> Option<Backend> {
+        match self.actuator.as_ref()?.switch()? {
+            Switch::Remote(backend) => Some(backend),
+            Switch::Output(_) | Switch::Command(_) | Switch::Simulated => None,
+        }
+    }
+
     /// Returns the MQTT topics that the device uses.
     pub(crate) fn topics(&self) -> Topics {
-        let mut topics: Vec<&String> =
-            self.sensors.iter().filter_map(|table| Some(&table.mqtt.as_ref()?.topic)).collect();
-        topics.sort();
-        topics.dedup();
-        topics.into_iter().fold(Topics::none(), Topics::subscribe)
+        let remote = self.remote();
+        let (declared, of_heater) = match &remote {
+            Some(backend) => (hearthd_remote::topics(backend), backend.declared_topics().subscribe),
+            None => (Topics::none(), Vec::new()),
+        };
+        let sensors = self.sensors.iter().filter_map(|table| Some(&table.mqtt.as_ref()?.topic));
+        let mut sensors: Vec<&String> =
+            sensors.filter(|topic| !of_heater.contains(topic)).collect();
+        sensors.sort();
+        sensors.dedup();
+        sensors.into_iter().fold(declared, Topics::subscribe)
     }
 
     /// Returns whether there is a schedule to follow.

@@ -1,7 +1,7 @@
 //! Decides whether to heat: without I/O and without a clock of its own.
 //!
 //! Feed readings with [`observe`](Controller::observe), ask with [`decide`](Controller::decide), switch the real heater,
-//! and tell what came of it with [`switched`](Controller::switched) or [`failed`](Controller::failed). A room without a
+//! and tell what came of it with [`switched`](Controller::switched) and [`failed`](Controller::failed). A room without a
 //! temperature that can be believed is not heated, whatever was asked for.
 
 pub(crate) mod fusion;
@@ -170,22 +170,22 @@ impl Controller {
     /// Takes note of what the real heater does now.
     pub(crate) fn switched(&mut self, on: bool, now: Duration) {
         self.heater.switched(on, now);
-        self.failure = None;
     }
 
-    /// Takes note that the real heater did not follow; it is asked again at the next decision.
-    pub(crate) fn failed(&mut self, reason: String) {
-        self.failure = Some(reason);
+    /// Takes note of why the real heater did not follow, or that nothing is wrong with it.
+    pub(crate) fn failed(&mut self, reason: Option<String>) {
+        self.failure = reason;
     }
 
     pub(crate) fn report(&self) -> &Report {
         &self.report
     }
 
-    pub(crate) fn action(&self) -> Action {
+    /// Returns what the thermostat does in a mode.
+    pub(crate) fn action(&self, mode: Mode) -> Action {
         if self.heater.is_on() {
             Action::Heating
-        } else if self.setting.mode == Mode::Off || self.report.temperature.is_none() {
+        } else if mode == Mode::Off || self.report.temperature.is_none() {
             Action::Off
         } else {
             Action::Idle

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use hearthd_hardware::{Root, Thermometer};
 use hearthd_output::{DriveError, Output, OutputCommand};
-use hearthd_sdk::{Context, Failure};
+use hearthd_sdk::{Context, Failure, mqtt};
 
 use crate::config::sensor::SensorTable;
 use crate::config::{Actuator, Config, Switch};
+use crate::remote::{Asker, Followed, RemoteSwitch, Trouble};
 use crate::room::Room;
 
 /// What a sensor said.
@@ -28,6 +29,8 @@ pub(crate) struct Heating {
     plant: Plant,
     /// What the heater was last made to do; none where that is not known.
     driven: Option<bool>,
+    /// Why it did not follow.
+    trouble: Option<Trouble>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,7 @@ enum Heater {
     Output(Output),
     Command(OutputCommand),
     Simulated,
+    Remote(Box<RemoteSwitch>),
 }
 
 /// The thermometers, each with a thread: a sensor that hangs in the kernel holds up nothing but itself.
@@ -55,7 +59,7 @@ impl Heating {
     pub(crate) fn open(config: &Config, context: &Context) -> Result<Self, Failure> {
         if let Some(room) = config.room() {
             let plant = Plant::Simulated { room, heating: false, at: context.now() };
-            return Ok(Self { plant, driven: None });
+            return Ok(Self { plant, driven: None, trouble: None });
         }
         let switch = config.actuator.as_ref().and_then(Actuator::switch);
         let consumer = format!("hearthd {}", context.device_id());
@@ -65,19 +69,24 @@ impl Heating {
             }
             Switch::Command(command) => Heater::Command(command),
             Switch::Simulated => Heater::Simulated,
+            Switch::Remote(backend) => {
+                let switch = RemoteSwitch::new(backend, context.clone(), config.period.0);
+                Heater::Remote(Box::new(switch))
+            }
         };
         // What fails here is tried again by the first look, which says why.
-        let driven = heater.drive(false).is_ok().then_some(false);
+        let is_off = heater.drive(false).is_ok() && !matches!(heater, Heater::Remote(_));
+        let driven = is_off.then_some(false);
         let thermometers = config.sensors.iter().map(SensorTable::thermometer).enumerate();
         let thermometers = thermometers.filter_map(|(n, thermometer)| Some((n, thermometer?)));
         let sensors = Sensors::start(thermometers.collect(), &config.root, context)?;
-        Ok(Self { plant: Plant::Hardware { sensors, heater }, driven })
+        Ok(Self { plant: Plant::Hardware { sensors, heater }, driven, trouble: None })
     }
 
-    /// Switches the heater; a failure is tried again by the next call.
+    /// Switches the heater; a failure is tried again by the next call, and by MQTT after a period.
     ///
     /// An output is driven each time, whatever it was last made to do: others can reach it too.
-    pub(crate) fn heat(&mut self, on: bool) -> Result<(), DriveError> {
+    pub(crate) fn heat(&mut self, on: bool, asker: Asker) -> Followed {
         let known = self.driven.replace(on) == Some(on);
         match &mut self.plant {
             Plant::Simulated { heating, .. } => {
@@ -87,19 +96,73 @@ impl Heating {
                 }
             }
             Plant::Hardware { heater: Heater::Command(_) | Heater::Simulated, .. } if known => {}
+            Plant::Hardware { heater: Heater::Remote(switch), .. } => {
+                let followed = switch.want(on, asker);
+                (self.driven, self.trouble) = (switch.known(), switch.trouble());
+                return followed;
+            }
             Plant::Hardware { heater, .. } => {
                 if let Err(error) = heater.drive(on) {
+                    let error = error.of("actuator");
+                    let unreachable = error.is_unreachable();
                     self.driven = None;
-                    return Err(error.of("actuator"));
+                    self.trouble = Some(Trouble { reason: error.to_string(), unreachable });
+                    return Followed::No(error.failure());
                 }
             }
         }
-        Ok(())
+        self.trouble = None;
+        Followed::Yes
+    }
+
+    /// Returns what the heater does, where that is known.
+    pub(crate) fn driven(&self) -> Option<bool> {
+        self.driven
+    }
+
+    /// Returns what is wrong with the heater.
+    pub(crate) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
     }
 
     /// Forgets what the heater does, so that it is switched again.
     pub(crate) fn doubt(&mut self) {
         self.driven = None;
+        if let Some(switch) = self.remote() {
+            switch.doubt();
+        }
+    }
+
+    pub(crate) fn link(&mut self, up: bool) {
+        if let Some(switch) = self.remote() {
+            switch.link(up);
+        }
+    }
+
+    pub(crate) fn message(&mut self, message: &mqtt::Message) {
+        if let Some(switch) = self.remote() {
+            switch.message(message);
+        }
+    }
+
+    pub(crate) fn outcome(&mut self, token: u64, result: Result<&[u8], mqtt::PublishError>) {
+        if let Some(switch) = self.remote() {
+            switch.outcome(token, result);
+        }
+    }
+
+    /// Handles that the timer of the remote heater has run out.
+    pub(crate) fn timer(&mut self) {
+        if let Some(switch) = self.remote() {
+            switch.timer();
+        }
+    }
+
+    fn remote(&mut self) -> Option<&mut RemoteSwitch> {
+        match &mut self.plant {
+            Plant::Hardware { heater: Heater::Remote(switch), .. } => Some(switch),
+            Plant::Hardware { .. } | Plant::Simulated { .. } => None,
+        }
     }
 
     /// Asks each thermometer for a reading; a real one answers later, and wakes the device.
@@ -127,8 +190,10 @@ impl Heating {
 impl Drop for Heating {
     fn drop(&mut self) {
         self.doubt();
-        if let Err(error) = self.heat(false) {
-            tracing::error!(%error, "the heater may still be on");
+        if let Followed::No(failure) = self.heat(false, Asker::Control)
+            && self.driven != Some(false)
+        {
+            tracing::error!(%failure, "the heater may still be on");
         }
     }
 }
@@ -147,6 +212,8 @@ impl Heater {
                 tracing::info!(on, "simulated actuator");
                 Ok(())
             }
+            // It is told once there is a connection.
+            Self::Remote(_) => Ok(()),
         }
     }
 }
@@ -203,8 +270,8 @@ mod tests {
         let (_, readings) = sync_channel(1);
         let sensors = Sensors { triggers: Vec::new(), readings };
         let plant = Plant::Hardware { sensors, heater: Heater::Output(output) };
-        let mut heating = Heating { plant, driven: None };
-        heating.heat(true).expect("on");
+        let mut heating = Heating { plant, driven: None, trouble: None };
+        assert!(matches!(heating.heat(true, Asker::Control), Followed::Yes));
         assert_eq!(machine.led("boiler"), "1");
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let _heating = heating;

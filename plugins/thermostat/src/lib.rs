@@ -8,6 +8,7 @@ mod control;
 mod heating;
 mod listen;
 mod preset;
+mod remote;
 mod room;
 mod schedule;
 mod setting;
@@ -16,9 +17,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearthd_confirm::Now;
-use hearthd_output::DriveError;
-use hearthd_sdk::mqtt::{Message, Topics};
-use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property, Value};
+use hearthd_sdk::mqtt::{Message, PublishError, Topics};
+use hearthd_sdk::{
+    Absence, Answer, Changes, Context, Deferred, Device, Failure, Problems, Property, Value,
+};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -30,6 +32,7 @@ use crate::control::{Action, Controller};
 use crate::heating::Heating;
 use crate::listen::{Listeners, Told};
 use crate::preset::Preset;
+use crate::remote::{Asker, Followed};
 use crate::setting::{Mode, Moment, Setting, TARGET, TARGET_STEP, Wish};
 
 hearthd_sdk::export!(Thermostat);
@@ -49,8 +52,8 @@ pub struct Thermostat {
     controller: Controller,
     /// What was last published.
     shown: BTreeMap<&'static str, Value>,
-    /// Why the heater cannot be reached, while it cannot.
-    no_heater: Option<String>,
+    /// Who waits until the heater has followed.
+    waiting: Vec<Waiting>,
     /// What the hub was last told of the device's reach.
     told: Option<String>,
 }
@@ -105,16 +108,16 @@ impl Device for Thermostat {
         let recalled = listeners.recall(&setting.heard, now);
         let controller = Controller::new(rules, config.sources(), setting, now);
         let shown = BTreeMap::new();
-        let (no_heater, told) = (None, None);
+        let (waiting, told) = (Vec::new(), None);
         let mut thermostat =
-            Self { heating, listeners, config, context, zone, controller, shown, no_heater, told };
+            Self { heating, listeners, config, context, zone, controller, shown, waiting, told };
         thermostat.hear(recalled);
         thermostat.look();
         Ok(thermostat)
     }
 
     /// Where the heater cannot be switched on, nothing changes. A wish that switches it off stays, and is tried again
-    /// every period.
+    /// every period. Where the heater is switched by MQTT, the answer waits until it has confirmed or refused.
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
         let unreadable =
             |property: &str| Failure::invalid(format!("{property}: not one of its values"));
@@ -131,16 +134,34 @@ impl Device for Thermostat {
         };
         let before = self.controller.setting.clone();
         self.controller.wish(wish, self.context.now(), local_time(&self.zone))?;
-        let controlled = self.control();
-        if let Err(Refused { on: true, .. }) = &controlled {
-            self.controller.setting = before;
-        }
+        let (on, followed) = self.control(Asker::Request(changes.deadline()));
+        let others = self.answers(on, &followed);
+        let answer = match followed {
+            Followed::Yes => Ok(Answer::Done),
+            Followed::Later => {
+                let deferred = self.context.defer();
+                self.waiting.push(Waiting { deferred, on, before });
+                Ok(Answer::Later)
+            }
+            Followed::No(failure) => {
+                if on && others.iter().all(|other| other.failure.is_none()) {
+                    self.restore(before);
+                }
+                Err(failure)
+            }
+        };
         self.publish();
-        controlled.map(|()| Answer::Done).map_err(|refused| refused.error.failure())
+        others.into_iter().for_each(Answered::give);
+        answer
     }
 
-    fn timer(&mut self, _id: u32) {
-        self.look();
+    fn timer(&mut self, id: u32) {
+        if id == remote::TIMER {
+            self.heating.timer();
+            self.follow();
+        } else {
+            self.look();
+        }
     }
 
     fn wake(&mut self) {
@@ -153,11 +174,19 @@ impl Device for Thermostat {
 
     fn message(&mut self, message: &Message) {
         let told = self.listeners.handle(self.both_clocks(), message);
-        if told.is_empty() {
-            return;
-        }
         self.hear(told);
         self.listeners.remember(&mut self.controller.setting.heard);
+        self.heating.message(message);
+        self.follow();
+    }
+
+    fn outcome(&mut self, token: u64, result: Result<&[u8], PublishError>) {
+        self.heating.outcome(token, result);
+        self.follow();
+    }
+
+    fn link(&mut self, up: bool) {
+        self.heating.link(up);
         self.follow();
     }
 
@@ -181,14 +210,33 @@ impl Device for Thermostat {
     }
 
     fn save(&self) -> Option<Vec<u8>> {
-        Some(self.controller.setting.to_bytes())
+        Some(self.settled().to_bytes())
     }
 }
 
-/// The real heater did not follow.
-struct Refused {
+/// A request that waits until the heater has followed.
+#[derive(Debug)]
+struct Waiting {
+    deferred: Deferred,
+    /// Whether the heater is to be on.
     on: bool,
-    error: DriveError,
+    /// What was wanted before.
+    before: Setting,
+}
+
+/// A request that can be answered.
+struct Answered {
+    deferred: Deferred,
+    failure: Option<Failure>,
+}
+
+impl Answered {
+    fn give(self) {
+        match self.failure {
+            Some(failure) => self.deferred.fail(&failure),
+            None => self.deferred.done(),
+        }
+    }
 }
 
 impl Thermostat {
@@ -215,36 +263,74 @@ impl Thermostat {
         Now { monotonic: self.context.now(), unix }
     }
 
-    /// Controls; a heater that does not follow shows as an alert.
+    /// Controls; a heater that does not follow shows as an alert, and to those who wait for it.
     fn follow(&mut self) {
-        // The alert says so.
-        let _ = self.control();
+        let (on, followed) = self.control(Asker::Control);
+        let answers = self.answers(on, &followed);
+        if on && answers.iter().any(|answer| answer.failure.is_some()) {
+            // What was wanted before wants something else.
+            self.control(Asker::Control);
+        }
         self.publish();
+        answers.into_iter().for_each(Answered::give);
     }
 
-    fn control(&mut self) -> Result<(), Refused> {
+    /// Decides whether to heat, switches the heater, and returns what came of it.
+    fn control(&mut self, asker: Asker) -> (bool, Followed) {
         let now = self.context.now();
         for reading in self.heating.readings(now) {
             self.controller.observe(reading.sensor, reading.at, reading.value);
         }
         let on = self.controller.decide(now, local_time(&self.zone));
-        match self.heating.heat(on) {
-            Ok(()) => {
-                self.controller.switched(on, now);
-                self.no_heater = None;
-                Ok(())
-            }
-            Err(error) => {
-                self.controller.failed(error.to_string());
-                self.no_heater = error.is_unreachable().then(|| error.to_string());
-                Err(Refused { on, error })
-            }
+        let followed = self.heating.heat(on, asker);
+        if let Some(driven) = self.heating.driven() {
+            self.controller.switched(driven, now);
         }
+        let reason = self.heating.trouble().map(|trouble| trouble.reason.clone());
+        self.controller.failed(reason);
+        (on, followed)
+    }
+
+    /// Takes out the requests that can be answered now that the heater is on or off, or could not be switched.
+    ///
+    /// Where it could not be switched on, what they wanted is taken back. Whoever wanted it to be otherwise than it is
+    /// now got what they asked of the thermostat: it has changed its mind since.
+    fn answers(&mut self, on: bool, followed: &Followed) -> Vec<Answered> {
+        let waits = |waiting: &Waiting| waiting.on == on && matches!(followed, Followed::Later);
+        let (kept, over): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(waits);
+        self.waiting = kept;
+        let failed = match followed {
+            Followed::No(failure) => Some(failure),
+            Followed::Yes | Followed::Later => None,
+        };
+        let first = over.iter().find(|waiting| waiting.on == on && on && failed.is_some());
+        if let Some(before) = first.map(|waiting| waiting.before.clone()) {
+            self.restore(before);
+        }
+        let answered = |Waiting { deferred, on: wish, .. }| {
+            let failure = failed.filter(|_| wish == on).cloned();
+            Answered { deferred, failure }
+        };
+        over.into_iter().map(answered).collect()
+    }
+
+    /// Takes back what was wanted.
+    fn restore(&mut self, before: Setting) {
+        self.controller.setting = before.having_learned(&self.controller.setting);
+    }
+
+    /// Returns what is wanted, without what the heater has yet to confirm.
+    fn settled(&self) -> Setting {
+        let setting = &self.controller.setting;
+        let before = self.waiting.iter().find(|waiting| waiting.on);
+        before.map_or_else(|| setting.clone(), |on| on.before.clone().having_learned(setting))
     }
 
     /// Tells the hub where heater or sensors cannot be reached: then nobody knows how warm the room is, or gets it warm.
     fn tell_reach(&mut self) {
-        let reasons = [self.no_heater.clone(), self.controller.report().no_sensor.clone()];
+        let trouble = self.heating.trouble().filter(|trouble| trouble.unreachable);
+        let no_heater = trouble.map(|trouble| trouble.reason.clone());
+        let reasons = [no_heater, self.controller.report().no_sensor.clone()];
         let reasons: Vec<String> = reasons.into_iter().flatten().collect();
         let unreachable = (!reasons.is_empty()).then(|| reasons.join("; "));
         if unreachable == self.told {
@@ -259,14 +345,14 @@ impl Thermostat {
 
     /// Publishes what differs from what was last published.
     fn publish(&mut self) {
-        let (setting, report) = (&self.controller.setting, self.controller.report());
+        let (setting, report) = (self.settled(), self.controller.report());
         let alert = self.controller.alert();
         let tenth = |value: f64| (value * 10.0).round() / 10.0;
         let mut values: Vec<(&'static str, Value)> = vec![
             ("target_temperature", setting.target.into()),
             ("mode", setting.mode.as_str().into()),
             ("preset", setting.preset.as_str().into()),
-            ("action", self.controller.action().as_str().into()),
+            ("action", self.controller.action(setting.mode).as_str().into()),
             ("alert", alert.as_str().into()),
         ];
         if let Some(temperature) = report.temperature {

@@ -126,6 +126,11 @@ impl Setting {
         setting
     }
 
+    /// Returns what is wanted here, with what another has learned meanwhile.
+    pub(crate) fn having_learned(self, other: &Self) -> Self {
+        Self { handled: other.handled.clone(), heard: other.heard.clone(), ..self }
+    }
+
     /// Returns the form that [`restored`](Self::restored) reads.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a setting is numbers and text")

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration beyond its types.
 
+use hearthd_confirm::{Backend, Problem, Property};
 use hearthd_sdk::Problems;
 use hearthd_sdk::Span;
 
@@ -145,8 +146,11 @@ impl Config {
             Some(Some(Switch::Output(wiring))) => wiring.problems(),
             Some(Some(Switch::Command(command))) => command.problems(&["power"]),
             Some(Some(Switch::Simulated)) => Vec::new(),
+            Some(Some(Switch::Remote(backend))) => remote_problems(&backend),
             Some(None) | None => {
-                problems.add("actuator", "name one of gpio, led, pwm, command, simulated");
+                let message = "name one of gpio, led, pwm, command, zigbee2mqtt, tasmota, shelly, \
+                               esphome, wled, topics, simulated";
+                problems.add("actuator", message);
                 return;
             }
         };
@@ -154,6 +158,30 @@ impl Config {
             problems.add(format!("actuator.{place}"), message);
         }
     }
+}
+
+/// Returns what is wrong with a heater that is switched by MQTT.
+fn remote_problems(backend: &Backend) -> Vec<Problem> {
+    let mut problems = backend.problems();
+    if problems.is_empty() && !backend.has(Property::Power) {
+        problems.push((backend.family(), "this device cannot be switched on and off".to_owned()));
+    }
+    let (place, sleepy) = match backend {
+        Backend::Zigbee2Mqtt(table) => ("zigbee2mqtt.sleepy", table.sleepy),
+        Backend::Topics(table) => ("topics.sleepy", table.sleepy),
+        Backend::Tasmota(_) | Backend::Shelly(_) | Backend::Esphome(_) | Backend::Wled(_) => {
+            ("", false)
+        }
+    };
+    if sleepy {
+        let message = "a heater that sleeps cannot be switched off when it has to be";
+        problems.push((place, message.to_owned()));
+    }
+    if matches!(backend, Backend::Zigbee2Mqtt(table) if table.group) {
+        let message = "a group does not confirm that it is off; name one device";
+        problems.push(("zigbee2mqtt.group", message.to_owned()));
+    }
+    problems
 }
 
 /// Says why a temperature cannot be a target.

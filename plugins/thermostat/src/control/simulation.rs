@@ -70,7 +70,7 @@ impl Run {
     }
 
     fn is_heating(&self) -> bool {
-        self.controller.action() == Action::Heating
+        self.controller.action(self.controller.setting.mode) == Action::Heating
     }
 
     fn step(&mut self, step: Duration, outside: f64) {
@@ -227,7 +227,7 @@ fn every_sensor_fault_stops_the_heater_in_the_same_period_and_heals() {
         let reading = fault(run.house.reading());
         run.step_with(10 * SECOND, 0.0, reading);
         assert!(!run.is_heating(), "{name}");
-        assert_eq!(run.controller.action(), Action::Off);
+        assert_eq!(run.controller.action(run.controller.setting.mode), Action::Off);
         assert!(run.controller.alert().starts_with("sensor: "), "{name}");
         for _ in 0..30 {
             run.step(10 * SECOND, 0.0);
@@ -282,7 +282,7 @@ fn an_open_window_pauses_the_heating() {
         run.step(10 * SECOND, 5.0);
     }
     assert!(run.controller.report().window_open && !run.is_heating());
-    assert_eq!(run.controller.action(), Action::Idle);
+    assert_eq!(run.controller.action(run.controller.setting.mode), Action::Idle);
     for _ in 0..150 {
         run.step(10 * SECOND, 5.0);
     }
