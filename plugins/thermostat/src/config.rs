@@ -55,6 +55,9 @@ pub struct Config {
     /// The pause after that.
     rest: Span,
 
+    /// How long a radiator valve may take until a person should know; 30 minutes.
+    valve_timeout: Option<Span>,
+
     /// A sensor that reads the same number for so long counts as broken.
     frozen_after: Span,
     /// A change by more than this many kelvin between two readings is not believed at once.
@@ -93,7 +96,7 @@ enum ControlName {
     Pi,
 }
 
-/// What switches the heater: exactly one of these.
+/// What switches the heater, or is one: exactly one of these.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Actuator {
@@ -108,6 +111,8 @@ pub(crate) struct Actuator {
     esphome: Option<Esphome>,
     wled: Option<Wled>,
     topics: Option<TopicTable>,
+    /// Whether it is a radiator valve, with a target of its own.
+    valve: bool,
 }
 
 /// A table without keys.
@@ -124,6 +129,8 @@ pub(crate) enum Switch {
     Simulated,
     /// By MQTT.
     Remote(Backend),
+    /// A radiator valve, by MQTT.
+    Valve(Backend),
 }
 
 /// What counts as an open window.
@@ -178,6 +185,7 @@ impl Default for Config {
             min_off: None,
             max_heating: None,
             rest: Span::minutes(30),
+            valve_timeout: None,
             frozen_after: Span::hours(3),
             jump: 5.0,
             spread: 3.0,
@@ -223,7 +231,25 @@ impl Actuator {
             topics.map(Box::new).map(Backend::Topics).map(Switch::Remote),
         ];
         let mut named = named.into_iter().flatten();
-        named.next().filter(|_| named.next().is_none())
+        let switch = named.next().filter(|_| named.next().is_none())?;
+        Some(match switch {
+            Switch::Remote(backend) if self.valve => Switch::Valve(asleep(backend)),
+            switch => switch,
+        })
+    }
+
+    /// Returns whether it is said to be a radiator valve.
+    pub(crate) fn is_valve(&self) -> bool {
+        self.valve
+    }
+}
+
+/// Returns a radiator valve's table: those that say so and those that do not all sleep.
+fn asleep(backend: Backend) -> Backend {
+    match backend {
+        Backend::Zigbee2Mqtt(table) => Backend::Zigbee2Mqtt(Zigbee2Mqtt { sleepy: true, ..table }),
+        Backend::Topics(table) => Backend::Topics(Box::new(TopicTable { sleepy: true, ..*table })),
+        other => other,
     }
 }
 
@@ -265,9 +291,24 @@ impl Config {
     /// Returns the heater's MQTT device, where it is one.
     pub(crate) fn remote(&self) -> Option<Backend> {
         match self.actuator.as_ref()?.switch()? {
-            Switch::Remote(backend) => Some(backend),
+            Switch::Remote(backend) | Switch::Valve(backend) => Some(backend),
             Switch::Output(_) | Switch::Command(_) | Switch::Simulated => None,
         }
+    }
+
+    /// Returns whether the heater is a radiator valve.
+    pub(crate) fn has_valve(&self) -> bool {
+        self.actuator.as_ref().is_some_and(Actuator::is_valve)
+    }
+
+    /// Returns how long a radiator valve may take until a person should know.
+    pub(crate) fn valve_timeout(&self) -> Span {
+        self.valve_timeout.unwrap_or(Span::minutes(30))
+    }
+
+    /// Returns whether anything measures the room.
+    pub(crate) fn has_sensors(&self) -> bool {
+        self.backend == BackendName::Simulated || !self.sensors.is_empty()
     }
 
     /// Returns the MQTT topics that the device uses.

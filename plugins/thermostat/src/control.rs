@@ -22,7 +22,7 @@ use crate::control::law::{Hysteresis, Law};
 use crate::control::window::Window;
 use crate::preset::Presets;
 use crate::schedule::Schedule;
-use crate::setting::{Mode, Moment, Setting, Wish};
+use crate::setting::{Mode, Moment, Setting, TARGET, TARGET_STEP, Wish};
 
 /// How the frost is kept away, whatever the law: on a quarter of a kelvin before it comes.
 const FROST: Hysteresis = Hysteresis { width: 0.5 };
@@ -124,25 +124,10 @@ impl Controller {
 
     /// Returns whether the heater should be on.
     pub(crate) fn decide(&mut self, now: Duration, local: Option<DateTime>) -> bool {
-        let Rules { presets, schedule, .. } = &self.rules;
-        self.setting.advance(&Moment { now, local, presets, schedule });
-        let Fused { temperature, complaints } = self.fusion.temperature(now);
-        let none_is_left = temperature.is_none() && complaints.len() == self.fusion.sensors();
-        let no_sensor = none_is_left.then(|| complaints.join("; "));
-        self.report = Report { temperature, window_open: false, no_sensor, complaints };
-        if local.is_none() && !self.rules.schedule.is_empty() {
-            let complaint = "the clock is not set: the schedule is not followed";
-            self.report.complaints.push(complaint.to_owned());
-        }
-        let Some(temperature) = temperature else {
+        let Some(temperature) = self.survey(now, local) else {
             self.law.pause();
-            if let Some(window) = &mut self.window {
-                window.forget();
-            }
             return false;
         };
-        self.report.window_open =
-            self.window.as_mut().is_some_and(|window| window.observe(temperature, now));
         let wanted = self.wanted(temperature, now);
         let heat = self.heater.permit(wanted, now);
         if self.heater.is_resting() {
@@ -151,6 +136,42 @@ impl Controller {
             self.report.complaints.push(complaint.to_owned());
         }
         heat
+    }
+
+    /// Returns the target in °C that a radiator valve should have; it heats by itself, by its own thermometer.
+    pub(crate) fn valve_target(&mut self, now: Duration, local: Option<DateTime>) -> f64 {
+        self.survey(now, local);
+        let frost = self.rules.frost;
+        let target = match self.setting.mode {
+            Mode::Heat | Mode::Auto if !self.report.window_open => self.setting.target.max(frost),
+            Mode::Off | Mode::Heat | Mode::Auto => frost,
+        };
+        (target.clamp(TARGET.0, TARGET.1) / TARGET_STEP).ceil() * TARGET_STEP
+    }
+
+    /// Takes in what time and the sensors say, and returns the room's temperature, where one can be believed.
+    fn survey(&mut self, now: Duration, local: Option<DateTime>) -> Option<f64> {
+        let Rules { presets, schedule, .. } = &self.rules;
+        self.setting.advance(&Moment { now, local, presets, schedule });
+        let Fused { temperature, complaints } = self.fusion.temperature(now);
+        let none_is_left = temperature.is_none()
+            && !complaints.is_empty()
+            && complaints.len() == self.fusion.sensors();
+        let no_sensor = none_is_left.then(|| complaints.join("; "));
+        self.report = Report { temperature, window_open: false, no_sensor, complaints };
+        if local.is_none() && !self.rules.schedule.is_empty() {
+            let complaint = "the clock is not set: the schedule is not followed";
+            self.report.complaints.push(complaint.to_owned());
+        }
+        let Some(temperature) = temperature else {
+            if let Some(window) = &mut self.window {
+                window.forget();
+            }
+            return None;
+        };
+        self.report.window_open =
+            self.window.as_mut().is_some_and(|window| window.observe(temperature, now));
+        Some(temperature)
     }
 
     fn wanted(&mut self, temperature: f64, now: Duration) -> bool {

@@ -12,6 +12,7 @@ use crate::config::sensor::SensorTable;
 use crate::config::{Actuator, Config, Switch};
 use crate::remote::{Asker, Followed, RemoteSwitch, Trouble};
 use crate::room::Room;
+use crate::valve::{RemoteValve, ValveState};
 
 /// What a sensor said.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ enum Heater {
     Command(OutputCommand),
     Simulated,
     Remote(Box<RemoteSwitch>),
+    Valve(Box<RemoteValve>),
 }
 
 /// The thermometers, each with a thread: a sensor that hangs in the kernel holds up nothing but itself.
@@ -73,10 +75,14 @@ impl Heating {
                 let switch = RemoteSwitch::new(backend, context.clone(), config.period.0);
                 Heater::Remote(Box::new(switch))
             }
+            Switch::Valve(backend) => {
+                let valve = RemoteValve::new(backend, context.clone(), config.valve_timeout());
+                Heater::Valve(Box::new(valve))
+            }
         };
         // What fails here is tried again by the first look, which says why.
-        let is_off = heater.drive(false).is_ok() && !matches!(heater, Heater::Remote(_));
-        let driven = is_off.then_some(false);
+        let by_mqtt = matches!(heater, Heater::Remote(_) | Heater::Valve(_));
+        let driven = (!by_mqtt && heater.drive(false).is_ok()).then_some(false);
         let thermometers = config.sensors.iter().map(SensorTable::thermometer).enumerate();
         let thermometers = thermometers.filter_map(|(n, thermometer)| Some((n, thermometer?)));
         let sensors = Sensors::start(thermometers.collect(), &config.root, context)?;
@@ -101,6 +107,8 @@ impl Heating {
                 (self.driven, self.trouble) = (switch.known(), switch.trouble());
                 return followed;
             }
+            // It keeps its own target.
+            Plant::Hardware { heater: Heater::Valve(_), .. } => {}
             Plant::Hardware { heater, .. } => {
                 if let Err(error) = heater.drive(on) {
                     let error = error.of("actuator");
@@ -128,40 +136,73 @@ impl Heating {
     /// Forgets what the heater does, so that it is switched again.
     pub(crate) fn doubt(&mut self) {
         self.driven = None;
-        if let Some(switch) = self.remote() {
-            switch.doubt();
+        match self.heater() {
+            Some(Heater::Remote(switch)) => switch.doubt(),
+            Some(Heater::Valve(valve)) => valve.doubt(),
+            Some(Heater::Output(_) | Heater::Command(_) | Heater::Simulated) | None => {}
+        }
+    }
+
+    /// Has a radiator valve heat to a target in °C; returns why it cannot, where that is known at once.
+    pub(crate) fn turn(&mut self, target: f64) -> Followed {
+        let Some(valve) = self.valve() else { return Followed::Yes };
+        let result = valve.want(target);
+        self.trouble = valve.trouble();
+        result.map_or_else(Followed::No, |()| Followed::Yes)
+    }
+
+    /// Returns what the radiator valve is known to be, where the heater is one.
+    pub(crate) fn valve_state(&self) -> Option<ValveState> {
+        match &self.plant {
+            Plant::Hardware { heater: Heater::Valve(valve), .. } => Some(valve.state()),
+            Plant::Hardware { .. } | Plant::Simulated { .. } => None,
         }
     }
 
     pub(crate) fn link(&mut self, up: bool) {
-        if let Some(switch) = self.remote() {
-            switch.link(up);
+        match self.heater() {
+            Some(Heater::Remote(switch)) => switch.link(up),
+            Some(Heater::Valve(valve)) => valve.link(up),
+            Some(Heater::Output(_) | Heater::Command(_) | Heater::Simulated) | None => {}
         }
     }
 
     pub(crate) fn message(&mut self, message: &mqtt::Message) {
-        if let Some(switch) = self.remote() {
-            switch.message(message);
+        match self.heater() {
+            Some(Heater::Remote(switch)) => switch.message(message),
+            Some(Heater::Valve(valve)) => valve.message(message),
+            Some(Heater::Output(_) | Heater::Command(_) | Heater::Simulated) | None => {}
         }
     }
 
     pub(crate) fn outcome(&mut self, token: u64, result: Result<&[u8], mqtt::PublishError>) {
-        if let Some(switch) = self.remote() {
-            switch.outcome(token, result);
+        match self.heater() {
+            Some(Heater::Remote(switch)) => switch.outcome(token, result),
+            Some(Heater::Valve(valve)) => valve.outcome(token, result),
+            Some(Heater::Output(_) | Heater::Command(_) | Heater::Simulated) | None => {}
         }
     }
 
-    /// Handles that the timer of the remote heater has run out.
+    /// Handles that the timer of a heater on MQTT has run out.
     pub(crate) fn timer(&mut self) {
-        if let Some(switch) = self.remote() {
-            switch.timer();
+        match self.heater() {
+            Some(Heater::Remote(switch)) => switch.timer(),
+            Some(Heater::Valve(valve)) => valve.timer(),
+            Some(Heater::Output(_) | Heater::Command(_) | Heater::Simulated) | None => {}
         }
     }
 
-    fn remote(&mut self) -> Option<&mut RemoteSwitch> {
+    fn heater(&mut self) -> Option<&mut Heater> {
         match &mut self.plant {
-            Plant::Hardware { heater: Heater::Remote(switch), .. } => Some(switch),
-            Plant::Hardware { .. } | Plant::Simulated { .. } => None,
+            Plant::Hardware { heater, .. } => Some(heater),
+            Plant::Simulated { .. } => None,
+        }
+    }
+
+    fn valve(&mut self) -> Option<&mut RemoteValve> {
+        match self.heater()? {
+            Heater::Valve(valve) => Some(valve),
+            Heater::Output(_) | Heater::Command(_) | Heater::Simulated | Heater::Remote(_) => None,
         }
     }
 
@@ -212,8 +253,8 @@ impl Heater {
                 tracing::info!(on, "simulated actuator");
                 Ok(())
             }
-            // It is told once there is a connection.
-            Self::Remote(_) => Ok(()),
+            // They are told once there is a connection.
+            Self::Remote(_) | Self::Valve(_) => Ok(()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The thermostat: holds a room at a target temperature with a heater that is on or off.
+//! The thermostat: holds a room at a target temperature with a heater that is on or off, or a radiator valve.
 //!
 //! Every period the sensors are read and the control decides. The heater is off before anything else happens, while
 //! no sensor can be believed, and whenever the device ends. Without a sensor or a heater the device is unreachable.
@@ -12,6 +12,7 @@ mod remote;
 mod room;
 mod schedule;
 mod setting;
+mod valve;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,6 +35,7 @@ use crate::listen::{Listeners, Told};
 use crate::preset::Preset;
 use crate::remote::{Asker, Followed};
 use crate::setting::{Mode, Moment, Setting, TARGET, TARGET_STEP, Wish};
+use crate::valve::ValveState;
 
 hearthd_sdk::export!(Thermostat);
 
@@ -72,16 +74,21 @@ impl Device for Thermostat {
         let current = Property::number("current_temperature").range(PLAUSIBLE.0, PLAUSIBLE.1);
         let modes = Mode::ALL.map(Mode::as_str);
         let modes = if config.has_schedule() { &modes[..] } else { &modes[..2] };
-        let mut properties = vec![
-            target.unit("°C").title("Target temperature"),
-            current.unit("°C").title("Temperature").read_only(),
-            Property::choice("mode", modes).title("Mode"),
-            Property::choice("preset", &Preset::ALL.map(Preset::as_str)).title("Preset"),
-            Property::choice("action", &Action::ALL.map(Action::as_str))
-                .title("Action")
-                .read_only(),
-            Property::text("alert").title("Alert").read_only(),
-        ];
+        let mut properties = vec![target.unit("°C").title("Target temperature")];
+        if config.has_sensors() {
+            properties.push(current.unit("°C").title("Temperature").read_only());
+        }
+        properties.push(Property::choice("mode", modes).title("Mode"));
+        properties
+            .push(Property::choice("preset", &Preset::ALL.map(Preset::as_str)).title("Preset"));
+        properties.push(if config.has_valve() {
+            let states = ValveState::ALL.map(ValveState::as_str);
+            Property::choice("valve", &states).title("Valve").read_only()
+        } else {
+            let actions = Action::ALL.map(Action::as_str);
+            Property::choice("action", &actions).title("Action").read_only()
+        });
+        properties.push(Property::text("alert").title("Alert").read_only());
         if config.window.is_some() {
             let window = Property::choice("window", &["closed", "open"]);
             properties.push(window.title("Window").read_only());
@@ -117,7 +124,8 @@ impl Device for Thermostat {
     }
 
     /// Where the heater cannot be switched on, nothing changes. A wish that switches it off stays, and is tried again
-    /// every period. Where the heater is switched by MQTT, the answer waits until it has confirmed or refused.
+    /// every period. Where the heater is switched by MQTT, the answer waits until it has confirmed or refused; a
+    /// radiator valve is not waited for.
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
         let unreadable =
             |property: &str| Failure::invalid(format!("{property}: not one of its values"));
@@ -146,6 +154,7 @@ impl Device for Thermostat {
             Followed::No(failure) => {
                 if on && others.iter().all(|other| other.failure.is_none()) {
                     self.restore(before);
+                    self.control(Asker::Control);
                 }
                 Err(failure)
             }
@@ -281,8 +290,14 @@ impl Thermostat {
         for reading in self.heating.readings(now) {
             self.controller.observe(reading.sensor, reading.at, reading.value);
         }
-        let on = self.controller.decide(now, local_time(&self.zone));
-        let followed = self.heating.heat(on, asker);
+        let local = local_time(&self.zone);
+        let (on, followed) = if self.config.has_valve() {
+            let target = self.controller.valve_target(now, local);
+            (true, self.heating.turn(target))
+        } else {
+            let on = self.controller.decide(now, local);
+            (on, self.heating.heat(on, asker))
+        };
         if let Some(driven) = self.heating.driven() {
             self.controller.switched(driven, now);
         }
@@ -352,9 +367,12 @@ impl Thermostat {
             ("target_temperature", setting.target.into()),
             ("mode", setting.mode.as_str().into()),
             ("preset", setting.preset.as_str().into()),
-            ("action", self.controller.action(setting.mode).as_str().into()),
             ("alert", alert.as_str().into()),
         ];
+        values.push(match self.heating.valve_state() {
+            Some(state) => ("valve", state.as_str().into()),
+            None => ("action", self.controller.action(setting.mode).as_str().into()),
+        });
         if let Some(temperature) = report.temperature {
             values.push(("current_temperature", tenth(temperature).into()));
         }

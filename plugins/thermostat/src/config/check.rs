@@ -80,6 +80,10 @@ impl Config {
             .max_heating
             .map(|span| ("max_heating", span, (Span::minutes(5), Span::hours(168))));
         lengths.extend(longest);
+        let timeout = self
+            .valve_timeout
+            .map(|span| ("valve_timeout", span, (Span::minutes(1), Span::hours(48))));
+        lengths.extend(timeout);
         if let Some(WindowTable { within, pause, .. }) = self.window {
             let minute = Span::minutes(1);
             lengths.push(("window.within", within, (minute, Span::hours(1))));
@@ -130,8 +134,30 @@ impl Config {
         }
     }
 
+    /// Checks what only a radiator valve has, and what it does by itself.
+    fn check_valve(&self, problems: &mut Problems) {
+        let is_valve = self.has_valve();
+        let by_mqtt = self.remote().is_some();
+        if is_valve && !by_mqtt && self.actuator.as_ref().is_some_and(|a| a.switch().is_some()) {
+            let message = "a radiator valve is reached by zigbee2mqtt, esphome or topics";
+            problems.add("actuator.valve", message);
+        }
+        if !is_valve && self.valve_timeout.is_some() {
+            problems.add("valve_timeout", "there is no valve; a valve is actuator.valve = true");
+        }
+        let by_itself = [
+            ("min_on", self.min_on.is_some()),
+            ("min_off", self.min_off.is_some()),
+            ("max_heating", self.max_heating.is_some()),
+        ];
+        for (key, _) in by_itself.into_iter().filter(|(_, given)| is_valve && *given) {
+            problems.add(key, "a radiator valve heats by itself");
+        }
+    }
+
     fn check_hardware(&self, problems: &mut Problems) {
-        if self.sensors.is_empty() {
+        self.check_valve(problems);
+        if self.sensors.is_empty() && !self.has_valve() {
             let message = "at least one is needed; `hearthd doctor --devices` lists those present";
             problems.add("sensors", message);
         }
@@ -146,7 +172,8 @@ impl Config {
             Some(Some(Switch::Output(wiring))) => wiring.problems(),
             Some(Some(Switch::Command(command))) => command.problems(&["power"]),
             Some(Some(Switch::Simulated)) => Vec::new(),
-            Some(Some(Switch::Remote(backend))) => remote_problems(&backend),
+            Some(Some(Switch::Remote(backend))) => switch_problems(&backend),
+            Some(Some(Switch::Valve(backend))) => valve_problems(&backend),
             Some(None) | None => {
                 let message = "name one of gpio, led, pwm, command, zigbee2mqtt, tasmota, shelly, \
                                esphome, wled, topics, simulated";
@@ -161,24 +188,34 @@ impl Config {
 }
 
 /// Returns what is wrong with a heater that is switched by MQTT.
-fn remote_problems(backend: &Backend) -> Vec<Problem> {
-    let mut problems = backend.problems();
-    if problems.is_empty() && !backend.has(Property::Power) {
-        problems.push((backend.family(), "this device cannot be switched on and off".to_owned()));
-    }
-    let (place, sleepy) = match backend {
-        Backend::Zigbee2Mqtt(table) => ("zigbee2mqtt.sleepy", table.sleepy),
-        Backend::Topics(table) => ("topics.sleepy", table.sleepy),
-        Backend::Tasmota(_) | Backend::Shelly(_) | Backend::Esphome(_) | Backend::Wled(_) => {
-            ("", false)
-        }
+fn switch_problems(backend: &Backend) -> Vec<Problem> {
+    let sleepy = match backend {
+        Backend::Zigbee2Mqtt(table) => table.sleepy.then_some("zigbee2mqtt.sleepy"),
+        Backend::Topics(table) => table.sleepy.then_some("topics.sleepy"),
+        Backend::Tasmota(_) | Backend::Shelly(_) | Backend::Esphome(_) | Backend::Wled(_) => None,
     };
-    if sleepy {
-        let message = "a heater that sleeps cannot be switched off when it has to be";
-        problems.push((place, message.to_owned()));
+    let sleepy = sleepy.map(|place| {
+        let message = "a heater that sleeps cannot be switched off when it has to be; a radiator \
+                       valve says valve = true";
+        (place, message.to_owned())
+    });
+    let mut problems = remote_problems(backend, Property::Power, "be switched on and off");
+    problems.extend(sleepy);
+    problems
+}
+
+/// Returns what is wrong with a radiator valve.
+fn valve_problems(backend: &Backend) -> Vec<Problem> {
+    remote_problems(backend, Property::Setpoint, "be given a target")
+}
+
+fn remote_problems(backend: &Backend, property: Property, what: &str) -> Vec<Problem> {
+    let mut problems = backend.problems();
+    if problems.is_empty() && !backend.has(property) {
+        problems.push((backend.family(), format!("this device cannot {what}")));
     }
     if matches!(backend, Backend::Zigbee2Mqtt(table) if table.group) {
-        let message = "a group does not confirm that it is off; name one device";
+        let message = "a group confirms nothing; name one device";
         problems.push(("zigbee2mqtt.group", message.to_owned()));
     }
     problems
