@@ -169,8 +169,9 @@ impl Controller {
             }
             return None;
         };
+        let at = self.fusion.newest().unwrap_or(now);
         self.report.window_open =
-            self.window.as_mut().is_some_and(|window| window.observe(temperature, now));
+            self.window.as_mut().is_some_and(|window| window.observe(temperature, at, now));
         Some(temperature)
     }
 

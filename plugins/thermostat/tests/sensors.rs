@@ -72,6 +72,21 @@ fn one_that_says_the_same_once_an_hour_is_no_frozen_sensor() {
 }
 
 #[test]
+fn a_step_from_one_hour_to_the_next_is_no_open_window() {
+    let mut config = config();
+    config["window"] = json!({});
+    let mut device = TestDevice::<Thermostat>::new(config);
+    device.set_link(true);
+    say(&mut device, 20.0);
+    device.advance(HOUR);
+    say(&mut device, 18.0);
+    assert_eq!(text(&device, "window"), "closed");
+    device.advance(MINUTE);
+    say(&mut device, 16.5);
+    assert_eq!(text(&device, "window"), "open");
+}
+
+#[test]
 fn one_that_is_silent_for_max_age_switches_off_and_the_next_message_heals() {
     let mut device = device();
     say(&mut device, 18.0);

@@ -107,6 +107,12 @@ impl Fusion {
         };
     }
 
+    /// Returns when the newest reading that was believed was taken.
+    pub(crate) fn newest(&self) -> Option<Duration> {
+        let believed = self.sensors.iter().filter_map(|sensor| sensor.believed);
+        believed.map(|sample| sample.at).max()
+    }
+
     /// Takes what is wrong with a sensor although its last reading still counts, or that nothing is.
     pub(crate) fn remark(&mut self, sensor: usize, remark: Option<String>) {
         if let Some(sensor) = self.sensors.get_mut(sensor) {

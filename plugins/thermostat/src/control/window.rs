@@ -36,10 +36,10 @@ impl Window {
         Self { rule, recent: VecDeque::new(), open: None }
     }
 
-    /// Takes a temperature and returns whether the window seems open.
+    /// Takes the temperature of a moment and returns whether the window seems open now.
     ///
-    /// It counts as closed once the room has warmed by half the fall, or when the pause is over.
-    pub(crate) fn observe(&mut self, temperature: f64, now: Duration) -> bool {
+    /// What lies longer between two moments is no fast fall, however the room got there. It counts as closed once the room has warmed by half the fall, or when the pause is over.
+    pub(crate) fn observe(&mut self, temperature: f64, at: Duration, now: Duration) -> bool {
         let Rule { fall, within, pause } = self.rule;
         if let Some(open) = &mut self.open {
             open.lowest = open.lowest.min(temperature);
@@ -49,7 +49,7 @@ impl Window {
             self.open = None;
             self.recent.clear();
         }
-        while self.recent.front().is_some_and(|&(at, _)| now.saturating_sub(at) > within) {
+        while self.recent.front().is_some_and(|&(earlier, _)| at.saturating_sub(earlier) > within) {
             self.recent.pop_front();
         }
         let highest = self.recent.iter().map(|&(_, t)| t).fold(temperature, f64::max);
@@ -58,8 +58,8 @@ impl Window {
             return true;
         }
         let spacing = within / SAMPLES;
-        if self.recent.back().is_none_or(|&(at, _)| now.saturating_sub(at) >= spacing) {
-            self.recent.push_back((now, temperature));
+        if self.recent.back().is_none_or(|&(last, _)| at >= last + spacing) {
+            self.recent.push_back((at, temperature));
         }
         false
     }
@@ -82,7 +82,10 @@ mod tests {
     }
 
     fn open(window: &mut Window, from: u32, temperatures: &[f64]) -> Vec<bool> {
-        (from..).zip(temperatures).map(|(n, &t)| window.observe(t, MINUTE * n)).collect()
+        (from..)
+            .zip(temperatures)
+            .map(|(n, &t)| window.observe(t, MINUTE * n, MINUTE * n))
+            .collect()
     }
 
     #[test]
@@ -110,8 +113,20 @@ mod tests {
     fn the_memory_is_bounded() {
         let mut window = window();
         for n in 0..100_000 {
-            window.observe(20.0, Duration::from_millis(100) * n);
+            window.observe(20.0, Duration::from_millis(100) * n, Duration::from_millis(100) * n);
         }
         assert!(window.recent.len() <= SAMPLES as usize + 1, "{}", window.recent.len());
+    }
+
+    #[test]
+    fn a_step_between_two_readings_an_hour_apart_is_no_fast_fall() {
+        let mut window = window();
+        for minute in 0..60 {
+            assert!(!window.observe(21.0, Duration::ZERO, MINUTE * minute));
+        }
+        for minute in 60..120 {
+            assert!(!window.observe(18.0, MINUTE * 60, MINUTE * minute), "{minute}");
+        }
+        assert!(window.observe(16.5, MINUTE * 64, MINUTE * 120));
     }
 }
