@@ -183,8 +183,8 @@ impl RemoteSwitch {
                 }
                 News::Decided(decided) if decided.doubt == Some(Doubt::Superseded) => {}
                 News::Decided(decided) => {
-                    let Some(UnderWay { on, .. }) = self.under_way.take() else { continue };
-                    self.decide(on, decided.failure());
+                    let Some(told) = self.under_way.take() else { continue };
+                    self.decide(told, decided.failure());
                 }
             }
         }
@@ -195,7 +195,7 @@ impl RemoteSwitch {
     }
 
     /// Takes in what a command came to.
-    fn decide(&mut self, on: bool, failure: Option<&Failure>) {
+    fn decide(&mut self, UnderWay { on, again, .. }: UnderWay, failure: Option<&Failure>) {
         let now = self.context.now();
         self.failed = failure.map(|failure| (on, failure.clone()));
         self.next = now + if failure.is_some() { self.period } else { AGAIN };
@@ -204,6 +204,8 @@ impl RemoteSwitch {
             // It was read, or never told.
             Some(FailureKind::Failed) => Some(!on),
             Some(FailureKind::Invalid) => self.known,
+            // It was told nothing new.
+            Some(_) if again => self.known,
             Some(FailureKind::Unreachable | FailureKind::Indeterminate | FailureKind::Busy) => None,
         };
     }

@@ -232,6 +232,31 @@ fn a_command_that_nobody_confirmed_leaves_the_heater_unknown_until_it_is_off() {
 }
 
 #[test]
+fn what_was_sent_before_the_connection_was_lost_may_still_happen() {
+    let mut device = tasmota();
+    ask(&mut device, json!({"mode": "heat", "target_temperature": 21}));
+    device.receive(RESULT, r#"{"POWER":"OFF"}"#, false);
+    device.set_link(false);
+    let (kind, _) = failure(ask(&mut device, json!({"mode": "off"})));
+    assert_eq!(kind, FailureKind::Unreachable);
+    let expected = "actuator: no connection to the broker; the heater may still be on";
+    assert_eq!(text(&device, "alert"), expected, "off is what it was before the command");
+    let mut device = tasmota();
+    ask(&mut device, json!({"mode": "heat", "target_temperature": 21}));
+    device.set_link(false);
+    assert_eq!(text(&device, "alert"), expected, "it may have come on");
+}
+
+#[test]
+fn a_plug_that_was_off_and_does_not_answer_any_more_is_not_said_to_be_on() {
+    let mut device = tasmota();
+    device.advance(6 * MINUTE);
+    assert!(powers(&device.take_sent()).contains(&"OFF"), "it was told again");
+    let alert = text(&device, "alert");
+    assert!(alert.starts_with("actuator: ") && !alert.contains("still be on"), "{alert}");
+}
+
+#[test]
 fn the_least_times_count_from_what_was_confirmed() {
     let mut config = config(json!({"tasmota": {"topic": "boiler"}}));
     config["min_on"] = json!("3m");
