@@ -28,6 +28,8 @@ pub(crate) struct RemoteSwitch {
     next: Duration,
     /// Between two tries.
     period: Duration,
+    /// Whether it says its state when it is asked, and not only when that changes.
+    answers: bool,
 }
 
 /// What a heater is being told.
@@ -70,9 +72,17 @@ pub(crate) struct Trouble {
 
 impl RemoteSwitch {
     pub(crate) fn new(backend: Backend, context: Context, period: Duration) -> Self {
+        let answers = match &backend {
+            Backend::Wled(_) => false,
+            Backend::Topics(table) => table.get.is_some(),
+            Backend::Zigbee2Mqtt(_)
+            | Backend::Tasmota(_)
+            | Backend::Shelly(_)
+            | Backend::Esphome(_) => true,
+        };
         let remote = Remote::part(backend, context.clone(), TIMER);
         let (known, under_way, failed, next) = (None, None, None, Duration::ZERO);
-        Self { remote, context, known, under_way, failed, next, period }
+        Self { remote, context, known, under_way, failed, next, period, answers }
     }
 
     /// Returns what the device itself last said.
@@ -197,6 +207,14 @@ impl RemoteSwitch {
     /// Takes in what a command came to.
     fn decide(&mut self, UnderWay { on, again, .. }: UnderWay, failure: Option<&Failure>) {
         let now = self.context.now();
+        // Nothing has changed, so it may well say nothing.
+        let is_silence = |failure: &&Failure| {
+            again && !self.answers && failure.kind() == FailureKind::Indeterminate
+        };
+        if failure.filter(is_silence).is_some() {
+            self.next = now + AGAIN;
+            return;
+        }
         self.failed = failure.map(|failure| (on, failure.clone()));
         self.next = now + if failure.is_some() { self.period } else { AGAIN };
         self.known = match failure.map(Failure::kind) {

@@ -295,6 +295,27 @@ fn a_heater_that_somebody_else_switches_is_put_right() {
 }
 
 #[test]
+fn one_that_says_nothing_but_changes_is_believed_while_nothing_changes() {
+    let power = json!({"command": "boiler/set", "state": "boiler/state"});
+    let mut device = Device::new(config(json!({"topics": {"power": power}})));
+    device.set_link(true);
+    device.receive(HALL, "{\"temperature\":18}", false);
+    device.advance(15 * SECOND);
+    assert!(text(&device, "alert").ends_with("the heater may still be on"), "nobody knows yet");
+    device.receive("boiler/state", "OFF", false);
+    device.advance(15 * SECOND);
+    assert_eq!(text(&device, "alert"), "none");
+    device.take_sent();
+    for _ in 0..40 {
+        device.advance(MINUTE / 2);
+        assert_eq!(text(&device, "alert"), "none", "{:?}", device.now());
+    }
+    assert!(powers(&device.take_sent()).contains(&"OFF"), "it was told again");
+    assert_eq!(ask(&mut device, json!({"mode": "heat"})), Reply::Pending);
+    assert!(matches!(answer(&mut device), Reply::Failed(_)), "that would be a change");
+}
+
+#[test]
 fn a_wish_that_replaces_another_answers_both() {
     let mut device = tasmota();
     assert_eq!(ask(&mut device, json!({"mode": "heat", "target_temperature": 21})), Reply::Pending);
