@@ -1,4 +1,4 @@
-//! A heater on MQTT that obeys, refuses, is silent or dead, behind a connection that comes and goes.
+//! A heater that obeys, refuses, is silent or dead, behind a connection that comes and goes.
 
 use std::time::Duration;
 
