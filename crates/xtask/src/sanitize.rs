@@ -40,7 +40,13 @@ pub(crate) fn sanitize() -> Result<()> {
         cargo
     };
     let mut build = watched("build");
-    let plugins = ["hearthd-light", "hearthd-thermostat", "hearthd-command", "hearthd-rogue"];
+    let plugins = [
+        "hearthd-light",
+        "hearthd-thermostat",
+        "hearthd-command",
+        "hearthd-sensor",
+        "hearthd-rogue",
+    ];
     for package in ["hearthd"].into_iter().chain(plugins) {
         build.args(["--package", package]);
     }

@@ -151,11 +151,12 @@ impl Architecture {
     }
 }
 
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "hearthd",
     "hearthd-broker",
     "hearthd-web",
     "hearthd-command",
     "hearthd-light",
+    "hearthd-sensor",
     "hearthd-thermostat",
 ];
