@@ -33,6 +33,9 @@ async fn a_light_whose_lamp_is_not_there_is_unreachable_until_it_comes() -> Resu
     let set = home.answer("lamp/power", "ON").await?;
     assert_eq!((set.status(), set.property("reason")), (Some(503), Some("unreachable")));
     assert_eq!(home.answer("lamp/describe", "").await?.status(), Some(200));
+    let examined = home.daemon.command(&["doctor"]).await?;
+    let line = format!("`lamp` is unreachable since {since}: no such LED `lamp`");
+    assert!(examined.stdout.contains(&line), "{examined:?}");
     home.light_is_off().await?;
 
     let listed = home.daemon.command(&["devices"]).await?.stdout;

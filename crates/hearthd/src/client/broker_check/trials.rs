@@ -40,7 +40,23 @@ impl BrokerCheck<'_> {
                 continue;
             };
             let hub = message.user_property("hub").unwrap_or("a hub without a name");
-            if hub != self.config.broker.client_id && !message.payload.is_empty() {
+            if message.payload.is_empty() {
+                continue;
+            }
+            if hub == self.config.broker.client_id {
+                let of = |name| message.user_property(name).unwrap_or_default();
+                let text = match &*message.payload {
+                    b"ready" => continue,
+                    b"unreachable" => {
+                        format!("`{device}` is unreachable since {}: {}", of("since"), of("reason"))
+                    }
+                    other => {
+                        let status = String::from_utf8_lossy(other);
+                        format!("`{device}` is {status}; `hearthd devices` says why")
+                    }
+                };
+                self.tell(Verdict::Less, SUBJECT, text);
+            } else {
                 told = true;
                 let text =
                     format!("`{device}` is also served by {hub}: remove it from one of the two");
