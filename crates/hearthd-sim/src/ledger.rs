@@ -13,6 +13,8 @@ use crate::link::{HubId, Life, LinkId};
 /// Every request that was ever made.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// Devices whose retained status a stranger has written.
+    pub(crate) forged_status: BTreeSet<&'static str>,
     pub(crate) asked: Vec<Asked>,
     /// Which request an answer belongs to.
     by_reply: BTreeMap<(String, Option<Bytes>), usize>,

@@ -66,7 +66,14 @@ impl World {
         let devices = &self.hub(hub).devices;
         let states = self.devices.states.iter();
         let mut states = states.filter(|((device, _), _)| devices.contains(device.as_str()));
+        // No hub fights for a status that a stranger has written: another hub may have the device as well.
+        let forged = |device: &str, property: &str| {
+            property == "status" && self.ledger.forged_status.contains(device)
+        };
         let wrong = states.find(|((device, property), state)| {
+            if forged(device, property) {
+                return false;
+            }
             let values = [("device", device.as_str()), ("property", property.as_str())];
             let topic = topics.state.build(prefix.as_ref(), &values);
             self.broker.retained.get(&topic).map(|l| &l.message.payload) != Some(state)

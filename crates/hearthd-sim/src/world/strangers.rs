@@ -102,12 +102,12 @@ impl World {
                 self.reach(Reached::ForgedStatus);
                 let prefix = self.prefix();
                 let values = [("device", device), ("property", "status")];
-                // No hub fights for it: another one may have the device as well. So what it says is how the device is.
-                let key = (device.to_owned(), "status".to_owned());
-                let payload = self.devices.states.get(&key).cloned().unwrap_or_default();
+                if *retain {
+                    self.ledger.forged_status.insert(device);
+                }
                 let status = Message {
                     topic: topics().state.build(prefix.as_ref(), &values),
-                    payload,
+                    payload: "ready".into(),
                     qos: QoS::AtLeastOnce,
                     retain: *retain,
                     user_properties: hub
