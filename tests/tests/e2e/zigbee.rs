@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use hearthd_tests::{
     Client, Message, Result, Zigbee2Mqtt,
     process::eventually,
-    zigbee2mqtt::{BULB, Mode},
+    zigbee2mqtt::{BULB, Mode, THERMOMETER},
 };
 
 use crate::home::{Broker, Home, Setup};
@@ -141,4 +141,70 @@ async fn twenty_requests_at_once_are_each_answered_once() -> Result<()> {
     let last = last.expect("there were twenty");
     assert_eq!(said(&last), (Some(200), "OFF".into()), "the last one wins");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_the_doctor_offers_is_a_configuration_that_works() -> Result<()> {
+    let mut home = Home::prepare(Setup::Mosquitto, |config| {
+        config.plugins = &["light", "sensor", "thermostat"];
+    })
+    .await?;
+    let _bridge = Zigbee2Mqtt::start(&home.broker.access("zigbee2mqtt")).await?;
+    let listed = home.daemon.command(&["doctor", "--devices"]).await?;
+    let (_, offered) = listed.stdout.split_once("# What is on the broker.").unwrap_or_default();
+    let mut config = std::fs::read_to_string(home.daemon.config())?;
+    config += offered;
+    std::fs::write(home.daemon.config(), config)?;
+    let checked = home.daemon.command(&["check"]).await?;
+    assert_eq!(checked.code, Some(0), "{checked:?} {listed:?}");
+    home.daemon.start(&mut home.phone).await?;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while home.answer("hall-bulb/power", "").await?.status() != Some(200) {
+        assert!(tokio::time::Instant::now() < deadline, "{listed:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let set = home.answer("hall-bulb/set", r#"{"brightness": 40, "color_temperature": 3000}"#);
+    let set = set.await?;
+    assert_eq!(set.status(), Some(200), "{set:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_thermostat_measures_and_heats_through_zigbee2mqtt() -> Result<()> {
+    let mut home = Home::prepare(Setup::Bundled, |config| {
+        config.tables += "[bridges]\nallow = [\"zigbee2mqtt/#\"]\n";
+        config.devices += "[devices.room]\nplugin = \"thermostat\"\n[devices.room.config]\n\
+            backend = \"hardware\"\nperiod = \"2s\"\nmin_on = \"0s\"\nmin_off = \"0s\"\n\
+            sensors = [{ mqtt = { topic = \"zigbee2mqtt/thermometer\", pointer = \"/temperature\" } }]\n\
+            actuator = { zigbee2mqtt = { topic = \"zigbee2mqtt/hall/bulb\" } }\n";
+    })
+    .await?;
+    let mut bridge = Zigbee2Mqtt::start(&home.broker.access("zigbee2mqtt")).await?;
+    home.daemon.start(&mut home.phone).await?;
+    bridge.report(THERMOMETER, "msTemperatureMeasurement", "measuredValue", 1_800)?;
+    until(&mut home, "room/current_temperature", "18").await?;
+    let heat = home.answer("room/set", r#"{"mode": "heat", "target_temperature": 21}"#).await?;
+    assert_eq!(heat.status(), Some(200), "{heat:?}");
+    assert_eq!(said(&home.answer("room/action", "").await?), (Some(200), "heating".into()));
+    bridge.report(THERMOMETER, "msTemperatureMeasurement", "measuredValue", 2_300)?;
+    until(&mut home, "room/action", "idle").await?;
+    // What it wants cannot be had, and what it was stays.
+    bridge.set_mode(BULB, Mode::Refuses)?;
+    let refused = home.answer("room/target_temperature", "28").await?;
+    assert_eq!(refused.status(), Some(500), "{refused:?}");
+    assert_eq!(said(&home.answer("room/target_temperature", "").await?), (Some(200), "21".into()));
+    Ok(())
+}
+
+/// Waits until a read gives this.
+async fn until(home: &mut Home, what: &str, value: &str) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = home.answer(what, "").await?;
+        if said(&answer) == (Some(200), value.to_owned()) {
+            return Ok(());
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{what}: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

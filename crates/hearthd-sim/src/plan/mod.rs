@@ -249,7 +249,7 @@ fn traffic(rng: &mut fastrand::Rng, hostile: bool) -> Traffic {
 }
 
 /// One seed of so many has a flood of requests.
-const FLOODED: u8 = 80;
+const FLOODED: u8 = 60;
 
 pub(crate) fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
     &values[rng.usize(..values.len())]

@@ -46,8 +46,8 @@ pub(super) enum Entry {
     Light(Light),
     /// An actuator of a thermostat: a radiator valve, by the table of its family.
     Valve(&'static str, toml::Table),
-    /// Sensors of a thermostat: the topic, and the place of each value in its state.
-    Sensors(String, Vec<String>),
+    /// A device with `plugin = "sensor"`: the table of Zigbee2MQTT, and the place of each property's value in the state.
+    Sensor(toml::Table, Vec<(&'static str, String)>),
     /// Nothing yet.
     None,
 }
@@ -125,18 +125,29 @@ pub(super) fn to_snippet(offered: &[Offered]) -> String {
             Entry::Light(light) => light.write(&mut text, &device_id(name, &mut taken)),
             Entry::Valve(family, table) => put(
                 &mut text,
-                format_args!("# in a thermostat: actuator = {{ {family} = {} }}", inline(table)),
+                format_args!(
+                    "# in a thermostat: actuator = {{ {family} = {}, valve = true }}",
+                    inline(table)
+                ),
             ),
-            Entry::Sensors(topic, pointers) => {
-                for pointer in pointers {
-                    let table = toml::Table::from_iter([
-                        ("topic".to_owned(), topic.as_str().into()),
-                        ("pointer".to_owned(), pointer.as_str().into()),
-                    ]);
-                    let sensor = inline(&table);
+            Entry::Sensor(table, places) => {
+                let id = device_id(name, &mut taken);
+                put(
+                    &mut text,
+                    format_args!("[devices.{id}]\nplugin = \"sensor\"\n[devices.{id}.config]"),
+                );
+                put(&mut text, format_args!("zigbee2mqtt = {}", inline(table)));
+                for (property, pointer) in places {
+                    put(&mut text, format_args!("{property} = {}", toml::Value::from(&**pointer)));
+                }
+                let temperature = places.iter().find(|(property, _)| *property == "temperature");
+                if let (Some((_, pointer)), Some(topic)) = (temperature, table.get("topic")) {
+                    let pointer = toml::Value::from(&**pointer);
                     put(
                         &mut text,
-                        format_args!("# in a thermostat: sensors = [{{ mqtt = {sensor} }}]"),
+                        format_args!(
+                            "# or in a thermostat: sensors = [{{ mqtt = {{ topic = {topic}, pointer = {pointer} }} }}]"
+                        ),
                     );
                 }
             }
@@ -152,12 +163,15 @@ pub(super) fn to_json(offered: &[Offered]) -> Value {
         let config = match entry {
             Entry::Light(light) => json!({"plugin": "light", "config": light.config()}),
             Entry::Valve(family, table) => {
-                json!({"plugin": "thermostat", "actuator": {*family: table}})
+                json!({"plugin": "thermostat", "actuator": {*family: table, "valve": true}})
             }
-            Entry::Sensors(topic, pointers) => json!({
-                "plugin": "thermostat",
-                "sensors": pointers.iter().map(|pointer| json!({"mqtt": {"topic": topic, "pointer": pointer}})).collect::<Vec<_>>(),
-            }),
+            Entry::Sensor(table, places) => {
+                let mut config = json!({"zigbee2mqtt": table});
+                for (property, pointer) in places {
+                    config[*property] = pointer.as_str().into();
+                }
+                json!({"plugin": "sensor", "config": config})
+            }
             Entry::None => Value::Null,
         };
         json!({"name": name, "about": about, "device": config, "allow": allow})

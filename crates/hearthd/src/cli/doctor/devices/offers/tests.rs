@@ -71,7 +71,7 @@ fn each_output_of_a_device_is_a_light_of_its_own() {
 }
 
 #[test]
-fn a_valve_and_a_sensor_belong_into_a_thermostat() {
+fn a_valve_belongs_into_a_thermostat_and_a_sensor_is_one() {
     let devices = json!([
         {"friendly_name": "valve", "type": "EndDevice", "power_source": "Battery", "definition": {
             "vendor": "SONOFF", "model": "TRVZB", "exposes": [
@@ -87,15 +87,19 @@ fn a_valve_and_a_sensor_belong_into_a_thermostat() {
     let offered = offers(&[("zigbee2mqtt/bridge/devices", devices)]);
     let text = to_snippet(&offered);
     let valve = "# in a thermostat: actuator = { zigbee2mqtt = { setpoint = \"current_heating_setpoint\", \
-                 sleepy = true, topic = \"zigbee2mqtt/valve\" } }\n";
+                 sleepy = true, topic = \"zigbee2mqtt/valve\" }, valve = true }\n";
     assert!(text.contains(valve), "{text}");
-    let sensor = "# in a thermostat: sensors = [{ mqtt = { pointer = \"/temperature\", topic = \"zigbee2mqtt/hall\" } }]\n";
+    let sensor = "[devices.hall]\nplugin = \"sensor\"\n[devices.hall.config]\n\
+                  zigbee2mqtt = { topic = \"zigbee2mqtt/hall\" }\ntemperature = \"/temperature\"\n\
+                  humidity = \"/humidity\"\n# or in a thermostat: sensors = [{ mqtt = { \
+                  topic = \"zigbee2mqtt/hall\", pointer = \"/temperature\" } }]\n";
     assert!(text.contains(sensor), "{text}");
     assert!(
         text.contains("# remote: not known to Zigbee2MQTT\n# no plugin of the package serves it\n"),
         "{text}"
     );
-    assert!(!parsed(&offered).contains_key("devices"));
+    let devices = parsed(&offered)["devices"].clone();
+    assert_eq!(devices.as_table().unwrap().keys().collect::<Vec<_>>(), ["hall"]);
 }
 
 #[test]

@@ -40,7 +40,10 @@ fn offered(base: &str, device: &Value) -> Vec<Offered> {
         let about = match &entry {
             Entry::Light(light) => format!("{model}, {}", abilities(light)),
             Entry::Valve(..) => format!("{model}, a radiator valve"),
-            Entry::Sensors(..) => format!("{model}, a sensor"),
+            Entry::Sensor(_, places) => {
+                let properties: Vec<&str> = places.iter().map(|(property, _)| *property).collect();
+                format!("{model}, {}", properties.join(", "))
+            }
             Entry::None => model.clone(),
         };
         Offered { name, about, entry, allow: vec![format!("{base}/#")] }
@@ -57,7 +60,7 @@ fn offered(base: &str, device: &Value) -> Vec<Offered> {
         .collect()
 }
 
-/// Returns what a device becomes: a light for each of its outputs, else a valve or a sensor.
+/// Returns what a device becomes: a valve, a light for each of its outputs, or a sensor.
 fn entries(base: &str, name: &str, device: &Value, exposes: Option<&Vec<Value>>) -> Vec<Entry> {
     let exposes = || exposes.into_iter().flatten();
     if let Some(climate) = exposes().find(|one| one["type"] == "climate") {
@@ -80,14 +83,33 @@ fn entries(base: &str, name: &str, device: &Value, exposes: Option<&Vec<Value>>)
     if !lights.is_empty() {
         return lights;
     }
-    let properties = exposes().filter_map(|one| one["property"].as_str());
-    let temperatures = properties.filter(|property| property.ends_with("temperature"));
-    let pointers: Vec<String> = temperatures.map(|property| format!("/{property}")).collect();
-    match pointers.is_empty() {
-        true => vec![Entry::None],
-        false => vec![Entry::Sensors(format!("{base}/{name}"), pointers)],
+    let said: Vec<&str> = exposes().filter_map(|one| one["property"].as_str()).collect();
+    let mut places = Vec::new();
+    for (theirs, ours) in MEASURED {
+        let known = places.iter().any(|(property, _)| *property == ours);
+        if said.contains(&theirs) && !known {
+            places.push((ours, format!("/{theirs}")));
+        }
+    }
+    match places.as_slice() {
+        [] | [("battery", _)] => vec![Entry::None],
+        _ => vec![Entry::Sensor(light(base, name).table, places)],
     }
 }
+
+/// What Zigbee2MQTT calls the properties of a sensor.
+const MEASURED: [(&str, &str); 10] = [
+    ("contact", "contact"),
+    ("occupancy", "motion"),
+    ("presence", "motion"),
+    ("water_leak", "leak"),
+    ("smoke", "smoke"),
+    ("temperature", "temperature"),
+    ("humidity", "humidity"),
+    ("power", "power"),
+    ("energy", "energy"),
+    ("battery", "battery"),
+];
 
 fn light(base: &str, name: &str) -> Light {
     let light = Light::new("zigbee2mqtt", &format!("{base}/{name}"));
