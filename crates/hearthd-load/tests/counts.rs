@@ -42,11 +42,11 @@ fn a_request_allocates_no_more_than_its_budget() {
 fn a_request_takes_no_more_instructions_than_its_budget() {
     let mut wrong = Vec::new();
     for (kind, budget) in [
-        (Kind::Set, 43_500),
-        (Kind::Change, 47_000),
-        (Kind::Toggle, 49_000),
-        (Kind::Read, 37_500),
-        (Kind::SetOnce, 38_500),
+        (Kind::Set, 47_500),
+        (Kind::Change, 52_000),
+        (Kind::Toggle, 53_800),
+        (Kind::Read, 39_800),
+        (Kind::SetOnce, 41_100),
     ] {
         let more = instructions(kind, 2 * REQUESTS) - instructions(kind, REQUESTS);
         wrong.extend(check_budget(kind, "instructions", more / REQUESTS as u64, budget));

@@ -2,8 +2,8 @@
 //!
 //! A brightness above 0 switches on and 0 switches off, unless the same command sets `power` as well.
 //!
-//! There are two kinds, which have the properties in common. A [wired](wired::Wired) light drives a line of the
-//! machine or runs a program: its state is what it should show. A [remote](remote::RemoteLight) one is an MQTT
+//! There are two kinds, which have the properties in common. A wired light drives a line of the
+//! machine or runs a program: its state is what it should show. A remote one is an MQTT
 //! device: its state is what the device says that it is, and a command is answered once the device has confirmed it.
 
 mod backend;
