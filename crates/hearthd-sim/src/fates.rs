@@ -34,6 +34,9 @@ pub(crate) struct Fate {
     pub(crate) evidence_lost: bool,
     /// The store does not know of this will: an outcome that was told cannot be mended.
     pub(crate) forgotten: bool,
+    /// No store holds the key that its Correlation Data was made with: the hub cannot tell it from a stranger's. What it
+    /// has said since then is of wills of another key, which came after this one.
+    pub(crate) key_lost: bool,
     /// The broker has lost what it had retained, and with it whose connection was the last.
     pub(crate) retained_lost: bool,
     /// The store holds that the hub has had CONNACK for a connection with this will.
@@ -99,6 +102,13 @@ impl Fates {
             fate.copy_unstored = false;
             fate.acknowledgement_unstored = false;
             fate.evidence_lost = true;
+        }
+    }
+
+    /// The daemon begins without the key of its earlier lives.
+    pub(crate) fn key_lost(&mut self) {
+        for fate in self.wills.values_mut() {
+            fate.key_lost = true;
         }
     }
 

@@ -72,8 +72,9 @@ impl World {
     /// said without what came to that connection.
     fn check_doubted(&mut self, hub: HubId, unknown: Generation) {
         let machine = self.hub(hub);
+        let key_lost = machine.fates.wills.get(&unknown).is_some_and(|fate| fate.key_lost);
         // Without its own store it cannot tell its wills from others.
-        if machine.life.store > 0 || self.counts.get(Reached::StoresElsewhere) > 0 {
+        if key_lost || machine.life.store > 0 || self.counts.get(Reached::StoresElsewhere) > 0 {
             return;
         }
         let since = self.now.saturating_sub(self.setup.will_delay + LATE);

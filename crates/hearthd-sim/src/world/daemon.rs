@@ -93,6 +93,9 @@ impl World {
                 record.reply.expires = record.reply.expires.map(|_| Duration::ZERO);
             }
         }
+        if machine.store.memory.key.is_none() {
+            machine.fates.key_lost();
+        }
         let kept = machine.store.kept();
         self.note(hub.client_id(), || "starts".into());
         let mut rng = self.rng.fork();
