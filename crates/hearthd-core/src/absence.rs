@@ -153,25 +153,33 @@ impl Acknowledgements {
     /// Keeps an answer where it is new and has room; returns whether it is kept, and counts one that is not.
     ///
     /// Those whom the broker vouches for have room of their own. Among the others, whose names are free text, the
-    /// first four stay, and the last four: neither those who come early nor those who come late are crowded out.
+    /// first four stay, and the last four: neither those who come early nor those who come late are crowded out. Whoever
+    /// has not said anything yet takes the place of a second answer before that of a first.
     pub(crate) fn admit(&mut self, answer: &Acknowledgement, left_out: &mut u32) -> bool {
-        let same = |old: &&Acknowledgement| {
-            old.responder == answer.responder && old.vouched == answer.vouched
+        let alike = |one: &Acknowledgement, other: &Acknowledgement| {
+            one.responder == other.responder && one.vouched == other.vouched
         };
-        if self.iter().filter(same).any(|old| old.payload == answer.payload) {
+        let mut own = self.iter().filter(|old| alike(old, answer));
+        if own.any(|old| old.payload == answer.payload) {
             return false;
         }
-        let class = self.iter().filter(|old| old.vouched == answer.vouched).count();
-        let own = self.iter().filter(same).count();
-        if own >= Self::SHARE || class >= Self::BOUND {
+        let own = self.iter().filter(|old| alike(old, answer)).count();
+        let class = |(_, old): &(usize, &Acknowledgement)| old.vouched == answer.vouched;
+        let is_full = self.iter().enumerate().filter(class).count() >= Self::BOUND;
+        if own >= Self::SHARE || is_full {
             *left_out = left_out.saturating_add(1);
-            let movable = !answer.vouched && own < Self::SHARE && *left_out <= Self::REPLACED;
-            let mut unvouched =
-                self.0.iter().enumerate().filter(|(_, old)| !old.vouched).map(|(index, _)| index);
-            let Some(oldest) = unvouched.nth(Self::BOUND / 2).filter(|_| movable) else {
+            if own > 0 || *left_out > Self::REPLACED {
+                return false;
+            }
+            let late = || self.iter().enumerate().filter(class).skip(Self::BOUND / 2);
+            let is_second = |(index, old): &(usize, &Acknowledgement)| {
+                self[..*index].iter().any(|earlier| alike(earlier, old))
+            };
+            let oldest = || late().next().filter(|_| !answer.vouched);
+            let Some((index, _)) = late().filter(is_second).last().or_else(oldest) else {
                 return false;
             };
-            self.0.remove(oldest);
+            self.0.remove(index);
         }
         self.0.push(answer.clone());
         true
@@ -331,4 +339,60 @@ impl Memory {
 /// Writes a time since the Unix epoch as RFC 3339 in UTC.
 pub(crate) fn rfc3339(unix: Duration) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + unix).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each answer is `NAME:PAYLOAD`, and `!` before the name where the broker vouches for it.
+    #[track_caller]
+    fn check_kept(answers: &str, kept: &str) {
+        let mut acknowledgements = Acknowledgements::default();
+        let mut left_out = 0;
+        let mut given = 0;
+        for answer in answers.split(' ') {
+            let (name, payload) = answer.split_once(':').unwrap();
+            let acknowledgement = Acknowledgement {
+                responder: Some(name.trim_start_matches('!').to_owned()),
+                vouched: name.starts_with('!'),
+                payload: payload.to_owned(),
+                status: None,
+                before_fence: false,
+            };
+            acknowledgements.admit(&acknowledgement, &mut left_out);
+            given += 1;
+        }
+        let write = |one: &Acknowledgement| {
+            let sign = if one.vouched { "!" } else { "" };
+            format!("{sign}{}:{}", one.responder.as_deref().unwrap(), one.payload)
+        };
+        let now: Vec<_> = acknowledgements.iter().map(write).collect();
+        assert_eq!(now.join(" "), kept, "{answers}");
+        assert_eq!(left_out as usize + now.len(), given, "{answers}");
+    }
+
+    #[test]
+    fn a_responder_has_its_share_and_a_crowd_leaves_the_first_and_the_last() {
+        check_kept("a:1 a:2 a:3", "a:1 a:2");
+        check_kept("a:1 b:1 c:1 d:1 e:1 f:1 g:1 h:1 i:1 j:1", "a:1 b:1 c:1 d:1 g:1 h:1 i:1 j:1");
+    }
+
+    #[test]
+    fn a_first_answer_takes_the_place_of_a_second_one() {
+        // The first four stay as they are, and nobody's only answer makes room for a second one.
+        check_kept("a:1 a:2 b:1 c:1 d:1 m:1 m:2 e:1 e:2 f:1", "a:1 a:2 b:1 c:1 d:1 m:1 e:1 f:1");
+    }
+
+    #[test]
+    fn whom_the_broker_vouches_for_has_room_of_its_own() {
+        check_kept(
+            "a:1 b:1 c:1 d:1 e:1 f:1 g:1 h:1 !phone:1 !phone:2",
+            "a:1 b:1 c:1 d:1 e:1 f:1 g:1 h:1 !phone:1 !phone:2",
+        );
+        check_kept(
+            "!a:1 !b:1 !c:1 !d:1 !e:1 !f:1 !g:1 !h:1 !i:1",
+            "!a:1 !b:1 !c:1 !d:1 !e:1 !f:1 !g:1 !h:1",
+        );
+    }
 }

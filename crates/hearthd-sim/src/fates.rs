@@ -150,8 +150,8 @@ impl Fate {
     }
 }
 
-/// So many responders have room beside each other.
-const FEW: usize = 7;
+/// So many responders have room beside each other: of the first four answers each may have two.
+const FEW: usize = 6;
 
 /// Finds what a memory says about a decided will.
 pub(crate) fn decided(memory: &Memory, generation: Generation) -> Option<&Absence> {

@@ -4,7 +4,7 @@
 //! connection: a fresh client, dropped on any error. It sends nothing by itself but PINGREQ, keeps no
 //! message, and never blocks; what has to be sent again is its user's to remember.
 
-mod convert;
+mod connect;
 mod packets;
 mod poll;
 mod relay;
@@ -18,7 +18,11 @@ use std::{
 };
 
 use hearthd_core::{
-    Connack, Delivery, DeliveryId, Disconnection, Message, PublishId, QoS, Subscription, Will,
+    Connack, Delivery, DeliveryId, Disconnection, Message, PublishId, Subscription, Will,
+};
+use hearthd_packets::{
+    puback_code, read_connack, read_message, subscribe_code, write_filter, write_message,
+    write_qos, write_will,
 };
 use rumqttc::{
     NetworkOptions, Outgoing, Transport,
@@ -26,7 +30,7 @@ use rumqttc::{
         AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS as WireQoS,
-            v5::{Filter, Packet, Publish, PublishProperties, RetainForwardRule},
+            v5::{Packet, Publish},
         },
     },
 };
@@ -37,10 +41,7 @@ use tokio::{
 };
 
 use crate::config::Broker;
-use convert::{
-    asked_expiry, connect_properties, last_will, puback_code, read_connack, read_message,
-    subscribe_code, tls_configuration,
-};
+use connect::{asked_expiry, connect_properties, tls_configuration};
 use poll::{Ended, Polled, Poller, QueuedPacket, Receipt, Relaying, Waiting};
 use relay::Relay;
 
@@ -144,7 +145,7 @@ impl Link {
             (None, None) => &mut mqtt,
         };
         if let Some(will) = options.will {
-            mqtt.set_last_will(last_will(will));
+            mqtt.set_last_will(write_will(will));
         }
         let (client, event_loop) = AsyncClient::new(mqtt, REQUEST_CAPACITY);
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
@@ -220,22 +221,7 @@ impl Link {
     /// # Errors
     /// Where the send queue is full: a broken invariant of its user.
     pub(crate) fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<(), LinkFull> {
-        let filters = subscriptions.iter().map(|subscription| {
-            let subscriber = subscription.subscriber;
-            let qos = match subscriber.qos() {
-                QoS::AtMostOnce => WireQoS::AtMostOnce,
-                QoS::AtLeastOnce => WireQoS::AtLeastOnce,
-            };
-            let mut filter = Filter::new(&subscription.filter, qos);
-            filter.preserve_retain = subscriber.retain_as_published();
-            filter.nolocal = subscription.no_local;
-            filter.retain_forward_rule = if subscription.retained {
-                RetainForwardRule::OnEverySubscribe
-            } else {
-                RetainForwardRule::Never
-            };
-            filter
-        });
+        let filters = subscriptions.iter().map(write_filter);
         self.client.try_subscribe_many(filters).or_else(|_| self.is_over())
     }
 
@@ -254,21 +240,8 @@ impl Link {
     /// # Errors
     /// Where the send queue is full: a broken invariant of its user.
     pub(crate) fn publish(&mut self, id: PublishId, message: Message) -> Result<(), LinkFull> {
-        let qos = match message.qos {
-            QoS::AtMostOnce => WireQoS::AtMostOnce,
-            QoS::AtLeastOnce => WireQoS::AtLeastOnce,
-        };
-        let Message { topic, payload, retain, .. } = message;
-        let properties = PublishProperties {
-            payload_format_indicator: message.utf8.then_some(1),
-            message_expiry_interval: message.expiry,
-            topic_alias: None,
-            response_topic: message.response_topic,
-            correlation_data: message.correlation_data,
-            user_properties: message.user_properties,
-            subscription_identifiers: Vec::new(),
-            content_type: message.content_type,
-        };
+        let (qos, retain) = (write_qos(message.qos), message.retain);
+        let (topic, payload, properties) = write_message(message);
         self.client
             .try_publish_with_properties(topic, qos, retain, payload, properties)
             .or_else(|_| self.is_over())?;

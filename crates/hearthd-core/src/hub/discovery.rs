@@ -11,7 +11,7 @@ use std::{
 
 use super::{Hub, HubConfig, Phase, address::STATUS};
 use crate::{
-    Announced, Announcement, Change, ContentType, Discovery, Known, Message, Notice, Now, Output,
+    Announced, Announcement, Change, ContentType, Discovery, Known, Message, Notice, Now,
     PropertyState, PublishId, QoS, Subscriber, Subscription, outbox::Kind, record::fingerprint,
     topic::Prefix,
 };
@@ -260,7 +260,7 @@ impl Hub {
         if let Some(left) = self.announcing.listens_to.take() {
             self.subscribed.remove(&left);
             self.filters.drop(std::slice::from_ref(&left));
-            self.outputs.push_back(Output::Unsubscribe(vec![left]));
+            self.unsubscribe_from(vec![left]);
         }
         if let Some(filter) = start {
             self.announcing.listens_to = Some(filter.clone());

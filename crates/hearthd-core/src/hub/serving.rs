@@ -18,7 +18,7 @@ use super::{
     taking_back::TakingBack,
 };
 use crate::{
-    Change, Now, Output, Subscriber, Subscription,
+    Change, Now, Subscriber, Subscription,
     topic::{Prefix, Templates, TopicFilter},
 };
 
@@ -218,7 +218,7 @@ impl Hub {
         for filter in &filters {
             self.subscribed.remove(filter);
         }
-        self.outputs.push_back(Output::Unsubscribe(filters));
+        self.unsubscribe_from(filters);
     }
 
     /// Names what the session may be subscribed to for devices that are no more.

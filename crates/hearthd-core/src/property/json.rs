@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if object.contains_key(&key) {
-                let key = super::shorten(&key);
+                let key = super::read::shorten(&key);
                 return Err(A::Error::custom(format_args!("the key `{key}` is there twice")));
             }
             let Unique(value) = entries.next_value()?;

@@ -7,13 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use hearthd_core::{
-    Answer, Connack, ContentType, Delivery, DeliveryId, DevicePolicy, Disconnection, Hub,
-    HubConfig, Input, Limits, Message, Now, Output, PropertyState, PublishId, QoS, Request,
-    RequestId, VOUCHES, topic::Templates,
+    Answer, ContentType, Delivery, DeliveryId, DevicePolicy, Disconnection, Hub, HubConfig, Input,
+    Message, Now, Output, PropertyState, PublishId, QoS, Request, RequestId, topic::Templates,
 };
-use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode,
-};
+use hearthd_packets::{puback_code, read_connack, read_message, subscribe_code};
+use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet};
 
 use super::{Event, Who, World, ms, wire};
 use crate::store::{self, Damage, Store};
@@ -211,7 +209,7 @@ impl World<'_> {
         let input = match packet {
             Packet::ConnAck(connack) if connack.code == ConnectReturnCode::Success => {
                 it.is_connected = true;
-                Input::Connected(facts(&connack))
+                Input::Connected(read_connack(connack, wire::SESSION_EXPIRY))
             }
             Packet::ConnAck(connack) => {
                 return self.violate(format!("a hub is refused: {:?}", connack.code));
@@ -223,28 +221,22 @@ impl World<'_> {
                     it.unacknowledged.push_back((id, publish.pkid));
                     Delivery { id, packet_id: publish.pkid }
                 });
-                Input::Received { message: wire::message(&publish), delivery }
+                Input::Received { message: read_message(publish), delivery }
             }
             Packet::PubAck(puback) => {
                 let Some(id) = it.publishing.remove(&puback.pkid) else {
                     return self.violate("PUBACK for nothing that the hub has sent");
                 };
-                let reason_code = match puback.reason {
-                    PubAckReason::Success => 0,
-                    PubAckReason::NoMatchingSubscribers => 0x10,
-                    refused => {
-                        return self.violate(format!("a hub's message is refused: {refused:?}"));
-                    }
-                };
+                let reason_code = puback_code(puback.reason);
+                if reason_code >= 0x80 {
+                    return self
+                        .violate(format!("a hub's message is refused: {:?}", puback.reason));
+                }
                 Input::Published { id, reason_code }
             }
-            Packet::SubAck(suback) => {
-                let code = |code: &SubscribeReasonCode| match code {
-                    SubscribeReasonCode::Success(qos) => *qos as u8,
-                    _ => 0x87,
-                };
-                Input::Subscribed { reason_codes: suback.return_codes.iter().map(code).collect() }
-            }
+            Packet::SubAck(suback) => Input::Subscribed {
+                reason_codes: suback.return_codes.iter().map(subscribe_code).collect(),
+            },
             _ => return,
         };
         self.feed_hub(hub, input);
@@ -422,23 +414,6 @@ impl World<'_> {
         if let Some(link) = self.hubs[hub].link.as_ref().map(|link| link.id) {
             self.client_writes(link, packet);
         }
-    }
-}
-
-fn facts(connack: &ConnAck) -> Connack {
-    let properties = connack.properties.clone();
-    let all = properties.as_ref();
-    Connack {
-        session_present: connack.session_present,
-        response_information: all.and_then(|it| it.response_information.clone()),
-        receive_maximum: all.and_then(|it| it.receive_max).unwrap_or(u16::MAX),
-        maximum_packet_size: all.and_then(|it| it.max_packet_size),
-        wildcards: true,
-        limits: Limits::default(),
-        session_expiry: all.and_then(|it| it.session_expiry_interval),
-        assigned_client_id: None,
-        server_keep_alive: None,
-        vouches: all.is_some_and(|it| it.user_properties.iter().any(|(name, _)| name == VOUCHES)),
     }
 }
 

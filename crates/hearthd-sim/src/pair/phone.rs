@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use hearthd_core::{Message, QoS, Subscriber, Subscription};
+use hearthd_packets::read_message;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode};
 
 use super::{Event, Who, World, hub, ms, wire};
@@ -153,7 +154,7 @@ impl World<'_> {
                 if publish.pkid != 0 {
                     self.after(ms(5), Event::PhoneAcknowledges(phone, link, publish.pkid));
                 }
-                self.phone_reads(phone, wire::message(&publish));
+                self.phone_reads(phone, read_message(publish));
             }
             _ => {}
         }

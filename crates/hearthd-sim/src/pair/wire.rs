@@ -5,13 +5,10 @@ use hearthd_broker::{
     core::Outgoing,
     packet::{Received, Version, decode, encode, next_frame},
 };
-use hearthd_core::{Message, QoS, Subscription, Will};
-use rumqttc::v5::mqttbytes::{
-    self,
-    v5::{
-        Connect, ConnectProperties, Filter, LastWill, LastWillProperties, Packet, PubAck, Publish,
-        PublishProperties, RetainForwardRule, Subscribe, Unsubscribe,
-    },
+use hearthd_core::{Message, Subscription, Will};
+use hearthd_packets::{write_filter, write_message, write_qos, write_will};
+use rumqttc::v5::mqttbytes::v5::{
+    Connect, ConnectProperties, Packet, PubAck, Publish, Subscribe, Unsubscribe,
 };
 
 /// Has the broker's decoder read what a client writes.
@@ -39,7 +36,7 @@ pub(super) fn to_client(packet: &Outgoing) -> Result<Packet, String> {
 /// CONNECT of a client whose session lasts.
 pub(super) fn connect(client_id: &str, will: Option<&Will>, receive_maximum: u16) -> Packet {
     let properties = ConnectProperties {
-        session_expiry_interval: Some(7 * 24 * 3600),
+        session_expiry_interval: Some(SESSION_EXPIRY),
         receive_maximum: Some(receive_maximum),
         request_response_info: Some(1),
         ..ConnectProperties::new()
@@ -50,68 +47,21 @@ pub(super) fn connect(client_id: &str, will: Option<&Will>, receive_maximum: u16
         clean_start: false,
         properties: Some(properties),
     };
-    Packet::Connect(connect, will.map(last_will), None)
-}
-
-fn last_will(will: &Will) -> LastWill {
-    let message = &will.message;
-    LastWill {
-        topic: message.topic.clone().into(),
-        message: message.payload.clone(),
-        qos: level(message.qos),
-        retain: message.retain,
-        properties: Some(LastWillProperties {
-            delay_interval: Some(will.delay),
-            payload_format_indicator: message.utf8.then_some(1),
-            message_expiry_interval: message.expiry,
-            content_type: message.content_type.clone(),
-            response_topic: message.response_topic.clone(),
-            correlation_data: message.correlation_data.clone(),
-            user_properties: message.user_properties.clone(),
-        }),
-    }
+    Packet::Connect(connect, will.map(write_will), None)
 }
 
 /// PUBLISH of a client; the Packet Identifier is 0 at QoS 0.
 pub(super) fn publish(message: &Message, packet_id: u16) -> Packet {
+    let (topic, payload, properties) = write_message(message.clone());
     Packet::Publish(Publish {
         dup: message.dup,
-        qos: level(message.qos),
+        qos: write_qos(message.qos),
         retain: message.retain,
-        topic: message.topic.clone().into(),
+        topic: topic.into(),
         pkid: packet_id,
-        payload: message.payload.clone(),
-        properties: Some(PublishProperties {
-            payload_format_indicator: message.utf8.then_some(1),
-            message_expiry_interval: message.expiry,
-            response_topic: message.response_topic.clone(),
-            correlation_data: message.correlation_data.clone(),
-            user_properties: message.user_properties.clone(),
-            content_type: message.content_type.clone(),
-            ..PublishProperties::default()
-        }),
+        payload,
+        properties: Some(properties),
     })
-}
-
-/// Reads a PUBLISH from the broker.
-pub(super) fn message(publish: &Publish) -> Message {
-    let properties = publish.properties.clone().unwrap_or_default();
-    Message {
-        topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-        payload: publish.payload.clone(),
-        qos: match publish.qos {
-            mqttbytes::QoS::AtMostOnce => QoS::AtMostOnce,
-            mqttbytes::QoS::AtLeastOnce | mqttbytes::QoS::ExactlyOnce => QoS::AtLeastOnce,
-        },
-        retain: publish.retain,
-        dup: publish.dup,
-        utf8: properties.payload_format_indicator == Some(1),
-        expiry: properties.message_expiry_interval,
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        user_properties: properties.user_properties,
-        content_type: properties.content_type,
-    }
 }
 
 pub(super) fn puback(packet_id: u16) -> Packet {
@@ -119,18 +69,7 @@ pub(super) fn puback(packet_id: u16) -> Packet {
 }
 
 pub(super) fn subscribe(packet_id: u16, subscriptions: &[Subscription]) -> Packet {
-    let filter = |subscription: &Subscription| Filter {
-        path: subscription.filter.clone(),
-        qos: mqttbytes::QoS::AtLeastOnce,
-        nolocal: subscription.no_local,
-        preserve_retain: true,
-        retain_forward_rule: if subscription.retained {
-            RetainForwardRule::OnEverySubscribe
-        } else {
-            RetainForwardRule::Never
-        },
-    };
-    let filters = subscriptions.iter().map(filter).collect();
+    let filters = subscriptions.iter().map(write_filter).collect();
     Packet::Subscribe(Subscribe { pkid: packet_id, filters, properties: None })
 }
 
@@ -139,9 +78,5 @@ pub(super) fn unsubscribe(packet_id: u16, filters: &[String]) -> Packet {
     Packet::Unsubscribe(Unsubscribe { pkid: packet_id, filters, properties: None })
 }
 
-fn level(qos: QoS) -> mqttbytes::QoS {
-    match qos {
-        QoS::AtMostOnce => mqttbytes::QoS::AtMostOnce,
-        QoS::AtLeastOnce => mqttbytes::QoS::AtLeastOnce,
-    }
-}
+/// Session Expiry Interval of every client, in seconds.
+pub(super) const SESSION_EXPIRY: u32 = 7 * 24 * 3600;

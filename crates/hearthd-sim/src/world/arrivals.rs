@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use hearthd_core::{
     Delivery, DeliveryId, Disconnection, Input, Message, Notice, QoS, SENDER_ACCOUNT,
-    SENDER_CLIENT_ID, Subscriber,
+    SENDER_CLIENT_ID, Subscriber, Subscription,
 };
 
 use super::{Occasion, World, daemon::Handed, network::show_message};
@@ -78,7 +78,9 @@ impl World {
         let now = self.now;
         let Some(connection) = self.connection_mut(hub) else { return };
         let asked = std::mem::take(&mut connection.asking);
-        let refused = asked.into_iter().zip(&reason_codes).filter(|(_, code)| **code != 1);
+        let granted = |asked: &Subscription| asked.subscriber.qos() as u8;
+        let asked = asked.into_iter().zip(&reason_codes);
+        let refused = asked.filter(|(asked, code)| **code != granted(asked));
         // It is told once, although it is tried again and again; what is granted at QoS 0 counts as told.
         let news = refused
             .filter(|(asked, code)| {

@@ -3,6 +3,7 @@
 use std::{io::ErrorKind, pin::pin, time::Duration};
 
 use hearthd_core::Disconnection;
+use hearthd_packets::{connect_code, disconnect_code};
 use rumqttc::{
     Outgoing, TlsConfiguration,
     v5::{
@@ -21,7 +22,6 @@ use tokio::{
 
 use super::{
     CONNECT_TIMEOUT,
-    convert::{connect_code, disconnect_code},
     relay::{Refusal, Relay},
     words::{describe, who_answers},
 };

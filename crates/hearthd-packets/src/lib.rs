@@ -1,81 +1,65 @@
-//! Converts between the core's types and rumqttc's: options, messages and reason codes.
+//! The hub's messages as the packets of rumqttc, and back.
+//!
+//! The hub and its simulation both write what they send with these functions, so that the simulation meets every property
+//! that the hub sets.
 
-use std::{path::Path, sync::Arc, time::Duration};
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
-use hearthd_core::{Connack, Limits, Message, QoS, VOUCHES, Will};
-use rumqttc::{
-    TlsConfiguration,
-    v5::mqttbytes::{
-        QoS as WireQoS,
-        v5::{
-            ConnAck, ConnectProperties, ConnectReturnCode, DisconnectReasonCode, LastWill,
-            LastWillProperties, PubAckReason, Publish, SubscribeReasonCode,
-        },
+use bytes::Bytes;
+use hearthd_core::{Connack, Limits, Message, QoS, Subscription, VOUCHES, Will};
+use rumqttc::v5::mqttbytes::{
+    QoS as WireQoS,
+    v5::{
+        ConnAck, ConnectReturnCode, DisconnectReasonCode, Filter, LastWill, LastWillProperties,
+        PubAckReason, Publish, PublishProperties, RetainForwardRule, SubscribeReasonCode,
     },
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::{ConnectOptions, MAX_PACKET_SIZE, RECEIVE_MAXIMUM, SUCCESS};
-use crate::config::Tls;
-
-pub(super) fn connect_properties(options: &ConnectOptions<'_>) -> ConnectProperties {
-    let mut properties = ConnectProperties::new();
-    properties.session_expiry_interval = Some(asked_expiry(options));
-    properties.receive_maximum = Some(RECEIVE_MAXIMUM);
-    properties.max_packet_size = Some(MAX_PACKET_SIZE);
-    properties.request_response_info = Some(1);
-    properties.request_problem_info = Some(1);
-    properties
-}
-
-/// Returns Session Expiry Interval as CONNECT announces it, in seconds (MQTT 3.1.2.11.2).
-pub(super) fn asked_expiry(options: &ConnectOptions<'_>) -> u32 {
-    let expiry = if options.keep_session { options.broker.session_expiry } else { Duration::ZERO };
-    u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
-}
-
-pub(super) fn tls_configuration(tls: &Tls) -> Result<TlsConfiguration, String> {
-    let certificates = |file: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
-        CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect)
-            .map_err(|error| format!("read {}: {error}", file.display()))
-    };
-    // A second call finds the provider installed, which is just as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let Some(ca_file) = &tls.ca_file else {
-        if tls.client_auth.is_none() {
-            return Ok(TlsConfiguration::default());
-        }
-        return Err("client certificates need `ca_file`".into());
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates(ca_file)?);
-    if added == 0 {
-        return Err(format!("{} holds no certificate", ca_file.display()));
+/// Returns a level of quality of service as rumqttc names it.
+pub fn write_qos(qos: QoS) -> WireQoS {
+    match qos {
+        QoS::AtMostOnce => WireQoS::AtMostOnce,
+        QoS::AtLeastOnce => WireQoS::AtLeastOnce,
     }
-    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
-    let config = match &tls.client_auth {
-        None => builder.with_no_client_auth(),
-        Some((chain, key_file)) => {
-            let key = PrivateKeyDer::from_pem_file(key_file)
-                .map_err(|error| format!("read {}: {error}", key_file.display()))?;
-            builder
-                .with_client_auth_cert(certificates(chain)?, key)
-                .map_err(|error| format!("use {}: {error}", chain.display()))?
-        }
-    };
-    Ok(TlsConfiguration::Rustls(Arc::new(config)))
 }
 
-pub(super) fn last_will(will: &Will) -> LastWill {
+/// Returns the topic name, the payload and the properties of PUBLISH (MQTT 3.3).
+pub fn write_message(message: Message) -> (String, Bytes, PublishProperties) {
+    let properties = PublishProperties {
+        payload_format_indicator: message.utf8.then_some(1),
+        message_expiry_interval: message.expiry,
+        topic_alias: None,
+        response_topic: message.response_topic,
+        correlation_data: message.correlation_data,
+        user_properties: message.user_properties,
+        subscription_identifiers: Vec::new(),
+        content_type: message.content_type,
+    };
+    (message.topic, message.payload, properties)
+}
+
+/// Returns a filter as SUBSCRIBE carries it, with its Subscription Options (MQTT 3.8.3.1).
+pub fn write_filter(subscription: &Subscription) -> Filter {
+    let subscriber = subscription.subscriber;
+    let mut filter = Filter::new(&subscription.filter, write_qos(subscriber.qos()));
+    filter.preserve_retain = subscriber.retain_as_published();
+    filter.nolocal = subscription.no_local;
+    filter.retain_forward_rule = if subscription.retained {
+        RetainForwardRule::OnEverySubscribe
+    } else {
+        RetainForwardRule::Never
+    };
+    filter
+}
+
+/// Returns a will as CONNECT carries it (MQTT 3.1.3.2).
+pub fn write_will(will: &Will) -> LastWill {
     let message = &will.message;
     LastWill {
         topic: message.topic.clone().into(),
         message: message.payload.clone(),
-        qos: match message.qos {
-            QoS::AtMostOnce => WireQoS::AtMostOnce,
-            QoS::AtLeastOnce => WireQoS::AtLeastOnce,
-        },
+        qos: write_qos(message.qos),
         retain: message.retain,
         properties: Some(LastWillProperties {
             delay_interval: Some(will.delay),
@@ -89,7 +73,8 @@ pub(super) fn last_will(will: &Will) -> LastWill {
     }
 }
 
-pub(super) fn read_connack(connack: ConnAck, asked_expiry: u32) -> Connack {
+/// Reads CONNACK; `asked_expiry` is the Session Expiry Interval of CONNECT, in seconds.
+pub fn read_connack(connack: ConnAck, asked_expiry: u32) -> Connack {
     let session_present = connack.session_present;
     match connack.properties {
         None => Connack { session_present, ..Connack::default() },
@@ -114,7 +99,8 @@ pub(super) fn read_connack(connack: ConnAck, asked_expiry: u32) -> Connack {
     }
 }
 
-pub(super) fn read_message(publish: Publish) -> Message {
+/// Reads PUBLISH; what came at QoS 2 is taken as QoS 1, which is the most that the hub asks for.
+pub fn read_message(publish: Publish) -> Message {
     let properties = publish.properties.unwrap_or_default();
     Message {
         topic: String::from_utf8_lossy(&publish.topic).into_owned(),
@@ -134,7 +120,8 @@ pub(super) fn read_message(publish: Publish) -> Message {
     }
 }
 
-pub(super) fn subscribe_code(code: &SubscribeReasonCode) -> u8 {
+/// Returns the Reason Code of SUBACK for one filter (MQTT 3.9.3).
+pub fn subscribe_code(code: &SubscribeReasonCode) -> u8 {
     match code {
         SubscribeReasonCode::Success(qos) => *qos as u8,
         SubscribeReasonCode::NotAuthorized => 0x87,
@@ -149,9 +136,10 @@ pub(super) fn subscribe_code(code: &SubscribeReasonCode) -> u8 {
     }
 }
 
-pub(super) fn puback_code(reason: PubAckReason) -> u8 {
+/// Returns the Reason Code of PUBACK (MQTT 3.4.2.1).
+pub fn puback_code(reason: PubAckReason) -> u8 {
     match reason {
-        PubAckReason::Success => SUCCESS,
+        PubAckReason::Success => 0x00,
         PubAckReason::NoMatchingSubscribers => 0x10,
         PubAckReason::UnspecifiedError => 0x80,
         PubAckReason::ImplementationSpecificError => 0x83,
@@ -163,9 +151,10 @@ pub(super) fn puback_code(reason: PubAckReason) -> u8 {
     }
 }
 
-pub(super) fn connect_code(code: ConnectReturnCode) -> u8 {
+/// Returns the Reason Code of CONNACK (MQTT 3.2.2.2).
+pub fn connect_code(code: ConnectReturnCode) -> u8 {
     match code {
-        ConnectReturnCode::Success => SUCCESS,
+        ConnectReturnCode::Success => 0x00,
         ConnectReturnCode::MalformedPacket => 0x81,
         ConnectReturnCode::ProtocolError => 0x82,
         ConnectReturnCode::ImplementationSpecificError => 0x83,
@@ -191,6 +180,7 @@ pub(super) fn connect_code(code: ConnectReturnCode) -> u8 {
     }
 }
 
-pub(super) fn disconnect_code(code: DisconnectReasonCode) -> u8 {
+/// Returns the Reason Code of DISCONNECT (MQTT 3.14.2.1).
+pub fn disconnect_code(code: DisconnectReasonCode) -> u8 {
     code as u8
 }
