@@ -26,8 +26,8 @@ pub(crate) struct Devices {
     history: BTreeMap<(String, String), Vec<(Duration, Bytes)>>,
     /// Since when devices cannot reach what they stand for.
     out_of_reach: BTreeMap<String, Duration>,
-    /// What a hub has told of a property last, in an answer.
-    told: BTreeMap<(String, String), (HubId, Bytes)>,
+    /// What a hub has told of a property last, in an answer, and when it was first asked for.
+    told: BTreeMap<(String, String), (HubId, Bytes, Duration)>,
 }
 
 /// One request that a device is carrying out.
@@ -218,9 +218,16 @@ impl Devices {
         changes.filter(|(_, is, was)| is != was).collect()
     }
 
-    /// A hub has told of a property in an answer.
-    pub(crate) fn note_told(&mut self, hub: HubId, device: &str, property: &str, state: Bytes) {
-        self.told.insert((device.to_owned(), property.to_owned()), (hub, state));
+    /// A hub has told of a property in an answer to what was asked first at this time.
+    pub(crate) fn note_told(
+        &mut self,
+        hub: HubId,
+        device: &str,
+        property: &str,
+        state: Bytes,
+        asked: Duration,
+    ) {
+        self.told.insert((device.to_owned(), property.to_owned()), (hub, state, asked));
     }
 
     /// Returns what a hub has told of a property that came to be after this state.
@@ -232,10 +239,12 @@ impl Devices {
         before: &Bytes,
     ) -> Option<Bytes> {
         let key = (device.to_owned(), property.to_owned());
-        let (_, told) = self.told.get(&key).filter(|(by, _)| *by == hub)?;
+        let (_, told, asked) = self.told.get(&key).filter(|(by, ..)| *by == hub)?;
         let history = self.history.get(&key)?;
-        let at = |state: &Bytes| history.iter().rposition(|(_, was)| was == state);
-        (at(told)? > at(before)?).then(|| told.clone())
+        // Asked for twice, it may have come to be again since.
+        let came = history.iter().position(|(at, was)| at >= asked && was == told)?;
+        let was_last = history.iter().rposition(|(_, was)| was == before)?;
+        (came > was_last).then(|| told.clone())
     }
 
     /// A device begins, when it is free, to carry out a request.

@@ -19,6 +19,8 @@ pub(crate) struct Fates {
 /// What became of one will.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
+    /// Where the will asks for answers.
+    pub(crate) response_topic: Option<String>,
     /// How often the broker has published it.
     pub(crate) published: u32,
     /// Who said what of it.
@@ -68,6 +70,8 @@ pub(crate) struct Said {
     pub(crate) responder: String,
     pub(crate) payload: Bytes,
     pub(crate) at: Duration,
+    /// It went where the will asks for answers, and not to where another prefix would have put that.
+    pub(crate) as_asked: bool,
     /// It comes from one of the guardians.
     pub(crate) by_guardian: bool,
     /// The hub was connected, or had a session that keeps it.
@@ -128,7 +132,8 @@ impl Fates {
 impl Fate {
     /// Returns who had acknowledged the will by the time that the hub said what became of it.
     pub(crate) fn missed(&self) -> Option<&str> {
-        let in_time = self.acknowledgements.iter().find(|said| said.at <= self.silent_up_to);
+        let in_time = |said: &&Said| said.as_asked && said.at <= self.silent_up_to;
+        let in_time = self.acknowledgements.iter().find(in_time);
         in_time.map(|said| said.responder.as_str())
     }
 

@@ -78,7 +78,7 @@ impl Limits {
                 QUOTA_EXCEEDED
             } else {
                 room = room.map(|room| room - usize::from(!known));
-                GRANTED
+                subscription.subscriber.qos() as u8
             }
         };
         let codes: Vec<u8> = asked.iter().enumerate().map(&mut code).collect();
@@ -112,7 +112,6 @@ impl Matter {
 }
 
 /// SUBACK reason codes (MQTT 3.9.3).
-const GRANTED: u8 = 1;
 const QUOTA_EXCEEDED: u8 = 0x97;
 const WILDCARDS_NOT_SUPPORTED: u8 = 0xA2;
 /// PUBACK reason code of what stays refused (MQTT 3.4.2.1).

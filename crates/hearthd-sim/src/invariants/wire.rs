@@ -29,7 +29,8 @@ impl World {
         self.require(stored || excused, Invariant::StoredFirst, || {
             format!("CONNECT with {generation}, which the store does not hold")
         });
-        self.hub_mut(hub).fates.wills.entry(generation).or_default();
+        let fate = self.hub_mut(hub).fates.wills.entry(generation).or_default();
+        fate.response_topic.clone_from(&will.message.response_topic);
     }
 
     /// Checks where a message goes, and that the connection carries the right will.

@@ -146,7 +146,9 @@ impl World {
             if is_answer {
                 let responder = responder.clone();
                 let payload = message.payload.clone();
-                fate.acknowledgements.push(Said { responder, payload, at: now, by_guardian, kept });
+                let as_asked = fate.response_topic.as_ref() == Some(&message.topic);
+                let said = Said { responder, payload, at: now, as_asked, by_guardian, kept };
+                fate.acknowledgements.push(said);
                 self.reach(Reached::Acknowledgements);
             }
         }

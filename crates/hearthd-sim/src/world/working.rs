@@ -69,12 +69,12 @@ impl World {
     pub(crate) fn note_told(&mut self, hub: HubId, index: usize, payload: &Bytes) {
         let asked = &self.ledger.asked[index];
         if asked.sets && self.has_since(hub, asked.device, asked.first_sent) {
-            let (device, property) = (asked.device, asked.property);
+            let (device, property, first) = (asked.device, asked.property, asked.first_sent);
             let (property, state) = match property {
                 "set" => ("position", crate::devices::position(payload)),
                 property => (property, payload.clone()),
             };
-            self.devices.note_told(hub, device, property, state);
+            self.devices.note_told(hub, device, property, state, first);
         }
     }
 }
