@@ -7,7 +7,10 @@ use argon2::{
     password_hash::{PasswordHash as ParsedHash, SaltString},
 };
 
-use crate::rights::{Account, AccountTable};
+use crate::{
+    pairing::PairingCode,
+    rights::{Account, AccountTable},
+};
 
 /// An account and how it proves who it is.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct Credentials {
     pub home: Arc<str>,
     /// The accounts by name.
     pub accounts: BTreeMap<Arc<str>, Credential>,
+    /// The pairing codes by the names of their accounts.
+    pub codes: BTreeMap<Arc<str>, PairingCode>,
 }
 
 impl Credentials {

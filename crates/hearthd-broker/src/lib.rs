@@ -11,6 +11,7 @@ pub mod core;
 mod driver;
 mod memory;
 pub mod packet;
+mod pairing;
 pub mod rights;
 mod store;
 mod systemd;

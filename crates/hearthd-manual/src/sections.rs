@@ -115,6 +115,10 @@ pub(crate) const HEARTH_BROKER: Sections = Sections {
             "Make an account for Zigbee2MQTT, with the topics of its default set-up:",
             "hearth-broker account add zigbee2mqtt --for zigbee2mqtt",
         ),
+        (
+            "Make a code that lets one device in within five minutes, as account `phone`:",
+            "hearth-broker account code phone",
+        ),
         ("List the accounts that may log in:", "hearth-broker account list"),
         ("Check the configuration, and print every problem:", "hearth-broker check"),
     ],

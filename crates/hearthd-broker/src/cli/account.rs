@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::{
     accounts::PasswordHash,
-    config::{Outline, WrittenAccount, WrittenRight},
+    config::{Outline, WrittenAccount, WrittenCode, WrittenRight},
+    pairing::PairingCode,
     rights::Role,
 };
 
@@ -44,6 +46,14 @@ enum Command {
     /// Change the password of an account; its connections end.
     Password {
         /// User name.
+        name: String,
+    },
+    /// Make a pairing code, and print it: a second password of an account for one login within five minutes.
+    ///
+    /// The code has 8 letters; capitals, dashes and spaces make no difference. It ends after 10 wrong tries, when the
+    /// broker restarts, and when the account gets another code or another password. The broker must be running.
+    Code {
+        /// User name, also of an account in the configuration file.
         name: String,
     },
 }
@@ -120,6 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::List => file.list(),
         Command::Remove { name } => file.remove(name),
         Command::Password { name } => file.change_password(name),
+        Command::Code { name } => file.make_code(name),
     }
 }
 
@@ -196,6 +207,7 @@ impl AccountsFile {
     fn remove(mut self, name: &str) -> Result<(), Failure> {
         let place = self.place(name)?;
         self.outline.made.remove(place);
+        self.drop_code(name);
         self.write()
     }
 
@@ -205,7 +217,29 @@ impl AccountsFile {
         let account = &mut self.outline.made[place];
         account.password_hash = Some(hash.as_str().to_owned());
         account.password_file = None;
+        self.drop_code(name);
         self.write()
+    }
+
+    fn make_code(mut self, name: &str) -> Result<(), Failure> {
+        if !self.outline.names.iter().any(|known| known == name) {
+            self.place(name)?;
+        }
+        let (code, text) = PairingCode::make(SystemTime::now()).map_err(Failure::Hash)?;
+        self.drop_code(name);
+        self.outline.codes.push(WrittenCode {
+            account: name.to_owned(),
+            hash: code.hash.as_str().to_owned(),
+            until: code.until,
+        });
+        self.write()?;
+        writeln!(io::stdout(), "{text}").map_err(Failure::Output)
+    }
+
+    /// Takes the code of an account away, and those that have ended.
+    fn drop_code(&mut self, name: &str) {
+        let now = SystemTime::now();
+        self.outline.codes.retain(|code| code.account != name && !code.has_ended(now));
     }
 
     fn find(&self, name: &str) -> Option<usize> {

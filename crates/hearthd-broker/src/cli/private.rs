@@ -39,6 +39,8 @@ pub(super) fn replace(path: &Path, text: &str, readers: Readers) -> io::Result<(
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
+    // Whoever watches the file sees one change: a file that is closed after its renaming is another.
+    drop(file);
     fs::rename(&draft, path)?;
     File::open(folder(path))?.sync_all()
 }

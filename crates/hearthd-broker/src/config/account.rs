@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use hearthd_config::{Entry, Reader, Section, secret, wrong_type};
 use serde::{Deserialize, Serialize};
 
+use super::code::WrittenCode;
 use crate::{
     accounts::{Credential, PasswordHash, Secret},
     rights::{Account, NamePattern, Right, Role, filter_fault},
@@ -30,6 +31,9 @@ pub(super) struct WrittenAccounts {
     /// `[[account]]`.
     #[serde(default)]
     pub(super) account: Vec<WrittenAccount>,
+    /// `[[code]]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) code: Vec<WrittenCode>,
 }
 
 /// One `[[account]]` of the accounts file.

@@ -1,6 +1,7 @@
 //! Reads and checks the configuration files; reports every problem with its place.
 
 mod account;
+mod code;
 mod limits;
 mod outline;
 
@@ -17,6 +18,7 @@ use hearthd_config::{Problem, Problems, Reader, Section, Source, read, wrong_typ
 use crate::accounts::Credentials;
 
 pub(crate) use account::{WrittenAccount, WrittenRight};
+pub(crate) use code::WrittenCode;
 pub(crate) use limits::DriverLimits;
 pub(crate) use outline::Outline;
 
@@ -78,9 +80,11 @@ impl Config {
     fn check(source: &Source, passwords: Passwords) -> Result<Self, Problems> {
         let (mut config, mut problems) = config_file(source, passwords);
         if let Some(source) = accounts_file(&config.accounts_file)? {
-            let accounts = &mut config.credentials.accounts;
-            let (_, outcome) =
-                read(&source, None, |reader, root| accounts_of(reader, root, accounts, passwords));
+            let Credentials { accounts, codes, .. } = &mut config.credentials;
+            let (_, outcome) = read(&source, None, |reader, root| {
+                accounts_of(reader, root, accounts, passwords);
+                *codes = code::codes(reader, root);
+            });
             problems.extend(outcome.problems);
             config.warnings.extend(outcome.warnings);
         }
@@ -137,7 +141,11 @@ fn config(reader: &mut Reader, root: &mut Section<'_>, passwords: Passwords) -> 
         tls,
         socket,
         storage_directory: storage_directory.unwrap_or_else(|| "/var/lib/hearth-broker".into()),
-        credentials: Credentials { home: Arc::from(home.unwrap_or_default()), accounts },
+        credentials: Credentials {
+            home: Arc::from(home.unwrap_or_default()),
+            accounts,
+            codes: BTreeMap::new(),
+        },
         accounts_file,
         limits,
         driver_limits,

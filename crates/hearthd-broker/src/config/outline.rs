@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use hearthd_config::{Problems, Source, read};
 
 use super::{
-    Tls, WrittenAccount,
+    Tls, WrittenAccount, WrittenCode,
     account::{Accounts, Passwords, WrittenAccounts},
-    accounts_file, accounts_of, config_file,
+    accounts_file, accounts_of,
+    code::codes,
+    config_file,
 };
 
 /// The accounts, without their passwords.
@@ -23,6 +25,8 @@ pub(crate) struct Outline {
     pub accounts_file: PathBuf,
     /// The accounts in it.
     pub made: Vec<WrittenAccount>,
+    /// The pairing codes in it, of accounts of both files.
+    pub codes: Vec<WrittenCode>,
     /// The accounts of the configuration file, beside which those of the other must be right.
     configured: Accounts,
 }
@@ -37,15 +41,16 @@ impl Outline {
         if !problems.is_empty() {
             return Err(problems.into());
         }
-        let made = match accounts_file(&config.accounts_file)? {
-            Some(source) => accounts_in(&source, &config.credentials.accounts)?,
-            None => Vec::new(),
+        let written = match accounts_file(&config.accounts_file)? {
+            Some(source) => written_in(&source, &config.credentials.accounts)?,
+            None => WrittenAccounts::default(),
         };
+        let WrittenAccounts { account: made, code: codes } = written;
         let configured = config.credentials.accounts;
         let names = configured.keys().map(|name| name.to_string()).collect();
         let home = config.credentials.home.to_string();
         let (tls, accounts_file) = (config.tls, config.accounts_file);
-        Ok(Self { home, tls, names, accounts_file, made, configured })
+        Ok(Self { home, tls, names, accounts_file, made, codes, configured })
     }
 
     /// Returns the text of the accounts file.
@@ -54,28 +59,27 @@ impl Outline {
     /// Where the broker would refuse it.
     pub(crate) fn text(&self) -> Result<String, Problems> {
         let path = &self.accounts_file;
-        let written = WrittenAccounts { account: self.made.clone() };
+        let written = WrittenAccounts { account: self.made.clone(), code: self.codes.clone() };
         let written = toml::to_string(&written).map_err(|error| {
             vec![Source::new(path, "").problem_at(None, "account", &error.to_string())]
         })?;
         let text = format!("{HEAD}{written}");
-        accounts_in(&Source::new(path, &text), &self.configured)?;
+        written_in(&Source::new(path, &text), &self.configured)?;
         Ok(text)
     }
 }
 
-/// Reads the accounts of the accounts file as they are written.
-fn accounts_in(source: &Source, beside: &Accounts) -> Result<Vec<WrittenAccount>, Problems> {
+/// Reads the accounts file as it is written.
+fn written_in(source: &Source, beside: &Accounts) -> Result<WrittenAccounts, Problems> {
     let (_, outcome) = read(source, None, |reader, root| {
         accounts_of(reader, root, &mut beside.clone(), Passwords::Skip);
+        codes(reader, root);
     });
     if !outcome.problems.is_empty() {
         return Err(outcome.problems.into());
     }
     let written: Result<WrittenAccounts, _> = toml::from_str(source.text());
-    let written =
-        written.map_err(|error| vec![source.problem_at(None, "account", error.message())])?;
-    Ok(written.account)
+    Ok(written.map_err(|error| vec![source.problem_at(None, "account", error.message())])?)
 }
 
 const HEAD: &str =

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{accounts::Secret, rights::Role};
+use crate::{
+    accounts::{PasswordHash, Secret},
+    rights::Role,
+};
 
 const CREDENTIALS: &str = "/run/credentials/hearth-broker.service/";
 
@@ -207,4 +210,28 @@ fn two_hubs_without_devices_are_a_problem() {
     std::fs::write(folder.path().join("hearth-broker-accounts.toml"), hub("two", "")).unwrap();
     let found = told(&parse(&first).unwrap_err());
     assert!(found[0].contains("accounts.toml:2:8: account[0].devices: hub `one`"), "{found:?}");
+}
+
+#[test]
+fn codes_are_read_from_the_accounts_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("b.toml");
+    std::fs::write(folder.path().join("password"), "secret").unwrap();
+    let hash = PasswordHash::of("ABCDEFGH").unwrap();
+    let text = "home = \"home\"\n[[account]]\nname = \"anna\"\npassword_file = \"password\"\n";
+    let code = format!("[[code]]\naccount = \"anna\"\nhash = {:?}\nuntil = 1000\n", hash.as_str());
+    assert!(parse(&config, &format!("{text}{code}")).is_err());
+
+    let accounts = folder.path().join("hearth-broker-accounts.toml");
+    // Beside one of an account that is gone, which keeps no broker from its start.
+    std::fs::write(&accounts, code.replace("anna", "gone") + &code).unwrap();
+    let codes = parse(&config, text).unwrap().credentials.codes;
+    assert_eq!(codes["anna"].until, 1000);
+    assert!(codes["anna"].hash.verify(b"ABCDEFGH"));
+
+    std::fs::write(&accounts, "[[code]]\nhash = \"ABCDEFGH\"\nuntil = \"soon\"\n").unwrap();
+    let found = told(&parse(&config, text).unwrap_err());
+    for expected in ["is no argon2 hash", "until", "account"] {
+        assert!(found.iter().any(|it| it.contains(expected)), "{expected}: {found:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Checks passwords, in a way that wrong ones do not delay other clients.
+//! Checks passwords and pairing codes, in a way that wrong ones do not delay other clients.
 
 use std::{
     cell::RefCell,
@@ -7,16 +7,19 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hearthd_config::address::network;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use tokio::{sync::Semaphore, time::sleep};
+use tracing::{info, warn};
 
+use super::codes::{Codes, Offer};
 use crate::{
     accounts::{Credentials, PasswordHash, Secret},
     packet::{Connect, Reason},
+    pairing,
     rights::Role,
     watchdog::Login,
 };
@@ -29,6 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Logins {
     credentials: RefCell<Credentials>,
+    codes: RefCell<Codes>,
     /// The key of [`Logins::digest`], known to this process alone.
     key: [u8; 16],
     /// Digests of passwords that were right.
@@ -73,6 +77,7 @@ pub(super) struct Refusal {
 impl Logins {
     pub(super) fn new(credentials: Credentials, key: [u8; 16], watchdog: Option<Login>) -> Self {
         Self {
+            codes: RefCell::new(Codes::at_start(&credentials.codes, Instant::now())),
             credentials: RefCell::new(credentials),
             key,
             known: RefCell::default(),
@@ -88,6 +93,7 @@ impl Logins {
     pub(super) fn replace(&self, credentials: Credentials) -> Vec<Arc<str>> {
         let before = self.credentials.replace(credentials);
         let now = self.credentials.borrow();
+        self.codes.borrow_mut().replace(&now.codes, Instant::now(), SystemTime::now());
         let changed = before.accounts.iter().filter(|(name, old)| {
             now.accounts.get(*name).is_some_and(|new| new.secret != old.secret)
         });
@@ -121,21 +127,57 @@ impl Logins {
         };
         let is_hub = found.as_ref().is_some_and(|it| it.account.role == Role::Hub);
         let secret = found.map(|credential| credential.secret);
-        let right = self.verify(&turn, is_hub, secret.clone(), password.clone()).await;
+        let code = self.code(&name, &password);
+        let candidate = Candidate { password, secret, code };
+        let (candidate, proof) = self.verify(&turn, is_hub, candidate).await;
+        let right = match (&account, proof) {
+            (Some(account), Proof::Code) => self.spend(account, &candidate),
+            (Some(_), Proof::Password) => {
+                if let Some(secret) = &candidate.secret {
+                    self.remember(secret, &candidate.password);
+                }
+                true
+            }
+            (None, _) | (_, Proof::Nothing) => false,
+        };
         let pause = self.leave_line(&key, right);
         match account.filter(|_| right) {
-            Some(account) => {
-                if let Some(secret) = &secret {
-                    self.remember(secret, &password);
-                }
-                Ok(account)
-            }
+            Some(account) => Ok(account),
             None => {
                 // Only the client that guesses waits.
                 sleep(pause).await;
                 Err(refuse(Reason::BadUserNameOrPassword, "wrong user name or password"))
             }
         }
+    }
+
+    /// Returns what a password is checked against as a pairing code, if it may be one.
+    ///
+    /// While any account has a code, it is checked for every account, so that the time it takes names nobody.
+    fn code(&self, account: &str, password: &[u8]) -> Option<Typed> {
+        let letters = pairing::letters(password)?;
+        let hash = match self.codes.borrow_mut().offer(account, Instant::now()) {
+            Offer::Nothing => return None,
+            Offer::OfAnother => None,
+            Offer::Code { hash, last_try } => {
+                if last_try {
+                    warn!(account, "the pairing code was tried too often: this try is its last");
+                }
+                Some(hash)
+            }
+        };
+        Some(Typed { letters, hash })
+    }
+
+    /// Uses a code up; returns whether it still lets anybody in.
+    fn spend(&self, account: &str, candidate: &Candidate) -> bool {
+        let hash = candidate.code.as_ref().and_then(|code| code.hash.as_ref());
+        let spent =
+            hash.is_some_and(|hash| self.codes.borrow_mut().spend(account, hash, Instant::now()));
+        if spent {
+            info!(account, "logged in with a pairing code, which is used up");
+        }
+        spent
     }
 
     /// Returns whether a password is right without a check: it was before, or the broker has it in plain.
@@ -206,24 +248,71 @@ impl Logins {
         &self,
         turn: &Semaphore,
         is_hub: bool,
-        secret: Option<Secret>,
-        password: Vec<u8>,
-    ) -> bool {
+        candidate: Candidate,
+    ) -> (Candidate, Proof) {
         let lane = if is_hub { &self.hubs } else { &self.others };
         let (Ok(_turn), Ok(_lane)) = (turn.acquire().await, lane.acquire().await) else {
-            return false;
+            return (candidate, Proof::Nothing);
         };
-        let Ok(_memory) = self.memory.acquire().await else { return false };
-        let check = tokio::task::spawn_blocking(move || match secret {
-            Some(Secret::Hash(hash)) => hash.verify(&password),
-            Some(Secret::Plain(_)) | None => {
-                if let Ok(hash) = PasswordHash::parse(NOBODYS) {
-                    hash.verify(&password);
-                }
-                false
+        let Ok(_memory) = self.memory.acquire().await else { return (candidate, Proof::Nothing) };
+        let checked = candidate.clone();
+        let check = tokio::task::spawn_blocking(move || checked.proof());
+        (candidate, check.await.unwrap_or(Proof::Nothing))
+    }
+}
+
+/// A password, and what it is checked against.
+#[derive(Clone, Debug)]
+struct Candidate {
+    password: Vec<u8>,
+    /// What the account has; none where there is no such account.
+    secret: Option<Secret>,
+    /// The password as a pairing code.
+    code: Option<Typed>,
+}
+
+/// The letters of what may be a pairing code.
+#[derive(Clone, Debug)]
+struct Typed {
+    letters: String,
+    /// The account's code.
+    hash: Option<PasswordHash>,
+}
+
+/// What a password turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    Password,
+    Code,
+    Nothing,
+}
+
+impl Candidate {
+    /// Checks it; takes tens of milliseconds, and twice as long where it may be a code.
+    fn proof(&self) -> Proof {
+        if let Some(Typed { letters, hash }) = &self.code
+            && is_right(hash.as_ref(), letters.as_bytes())
+        {
+            return Proof::Code;
+        }
+        let hash = match &self.secret {
+            Some(Secret::Hash(hash)) => Some(hash),
+            Some(Secret::Plain(_)) | None => None,
+        };
+        if is_right(hash, &self.password) { Proof::Password } else { Proof::Nothing }
+    }
+}
+
+/// Returns whether a password is the one of a hash; without a hash it takes as long as with one.
+fn is_right(hash: Option<&PasswordHash>, password: &[u8]) -> bool {
+    match hash {
+        Some(hash) => hash.verify(password),
+        None => {
+            if let Ok(hash) = PasswordHash::parse(NOBODYS) {
+                hash.verify(password);
             }
-        });
-        check.await.unwrap_or(false)
+            false
+        }
     }
 }
 

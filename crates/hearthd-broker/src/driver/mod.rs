@@ -1,6 +1,7 @@
 //! Executes: sockets, clocks, passwords, the store. Everything except Argon2 and the store runs on one thread.
 
 mod clock;
+mod codes;
 mod doors;
 mod engine;
 mod link;

@@ -3,6 +3,7 @@
 mod accounts;
 mod broker;
 mod certificates;
+mod codes;
 mod kept;
 mod load;
 mod logins;
