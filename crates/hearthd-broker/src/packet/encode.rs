@@ -46,7 +46,7 @@ pub fn encode(reply: &Reply, version: Version, out: &mut BytesMut) {
 
 /// Returns a reply that a client takes, without Reason String and user properties where they make it too large; none where
 /// it is too large even so (MQTT 3.1.2.11.4).
-pub fn fitting(mut reply: Reply, version: Version, maximum: usize) -> Option<Reply> {
+pub(crate) fn fitting(mut reply: Reply, version: Version, maximum: usize) -> Option<Reply> {
     let fits = |reply: &Reply| {
         let mut bytes = BytesMut::new();
         encode(reply, version, &mut bytes);
@@ -67,7 +67,7 @@ pub fn fitting(mut reply: Reply, version: Version, maximum: usize) -> Option<Rep
 }
 
 /// Removes what a client that wants no problem information gets in CONNACK and DISCONNECT alone (MQTT 3.1.2.11.7).
-pub fn remove_reason_string(reply: &mut Reply) {
+pub(crate) fn remove_reason_string(reply: &mut Reply) {
     match reply {
         Reply::Puback(answer)
         | Reply::Pubrec(answer)

@@ -38,7 +38,7 @@ impl std::fmt::Debug for Forwarded {
 }
 
 /// Removes user properties with these names, which only the broker may set.
-pub fn remove_user_properties(properties: Forwarded, names: &[&str]) -> Forwarded {
+pub(crate) fn remove_user_properties(properties: Forwarded, names: &[&str]) -> Forwarded {
     let is_removed = |(name, _): &(&str, &str)| names.contains(name);
     if !properties.user_properties().iter().any(is_removed) {
         return properties;

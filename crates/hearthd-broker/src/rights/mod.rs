@@ -6,9 +6,11 @@ mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use pattern::{MAX_LEVELS, Pattern, filter_fault};
+pub use pattern::filter_fault;
 pub use refusal::Refused;
 pub use table::{Action, Extent, Kind, extent};
+
+pub(crate) use pattern::{MAX_LEVELS, Pattern};
 
 use pattern::CLIENT;
 use table::Owner;
@@ -125,7 +127,7 @@ pub struct AccountTable {
 
 impl AccountTable {
     /// Returns why an account may not use a client ID, if it may not.
-    pub fn client_id_fault(&self, account: &Account, client_id: &str) -> Option<String> {
+    pub(crate) fn client_id_fault(&self, account: &Account, client_id: &str) -> Option<String> {
         let claims = |account: &Account| account.client_ids.iter().any(|id| id.matches(client_id));
         if claims(account) {
             return None;
@@ -139,7 +141,7 @@ impl AccountTable {
     }
 
     /// Returns what an account grants to its clients; nothing where there is no such account.
-    pub fn rules_of(&self, account: &str) -> Arc<Rules> {
+    pub(crate) fn rules_of(&self, account: &str) -> Arc<Rules> {
         let Some(account) = self.accounts.get(account) else { return Arc::default() };
         let rules = |action| self.rules(account, action);
         Arc::new(Rules {
@@ -213,7 +215,7 @@ impl AccountTable {
 
 impl Account {
     /// Returns whether the account is a hub that names no devices.
-    pub fn is_hub_of_the_rest(&self) -> bool {
+    pub(crate) fn is_hub_of_the_rest(&self) -> bool {
         self.role == Role::Hub && self.devices.is_empty()
     }
 

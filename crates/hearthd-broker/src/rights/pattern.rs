@@ -2,7 +2,7 @@
 
 /// A set of topics: a topic filter whose levels may also end with `*`, which stands for any rest of that level.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub(crate) struct Pattern {
     levels: Vec<Level>,
 }
 
@@ -22,12 +22,12 @@ enum Level {
 
 impl Pattern {
     /// Returns the set that a topic filter matches, in which `*` has no meaning.
-    pub fn of_filter(filter: &str) -> Self {
+    pub(crate) fn of_filter(filter: &str) -> Self {
         Self::of(filter, |level| Level::Exact(level.into()))
     }
 
     /// Returns the set that a filter with `*` matches.
-    pub fn of_right(filter: &str) -> Self {
+    pub(crate) fn of_right(filter: &str) -> Self {
         Self::of(filter, |level| match level.strip_suffix('*') {
             Some(start) => Level::Start(start.into()),
             None => Level::Exact(level.into()),
@@ -53,7 +53,7 @@ impl Pattern {
     }
 
     /// Returns whether a topic name is in the set (MQTT 4.7).
-    pub fn matches(&self, topic: &str) -> bool {
+    pub(crate) fn matches(&self, topic: &str) -> bool {
         self.matches_for(topic, "")
     }
 
@@ -121,7 +121,7 @@ impl Level {
 /// Stands for the client's own ID in the pattern of a kind of topic; no filter can have such a level, because of the NUL.
 pub(super) const CLIENT: &str = "\0client";
 /// Deepest topic and filter, in levels.
-pub const MAX_LEVELS: usize = 64;
+pub(crate) const MAX_LEVELS: usize = 64;
 
 /// Returns why a text is no topic filter, if it is none (MQTT 4.7.1).
 pub fn filter_fault(filter: &str) -> Option<&'static str> {
