@@ -137,7 +137,7 @@ fn check(path: &Path) -> Result<(), Failure> {
     for warning in &config.warnings {
         eprintln!("{warning}");
     }
-    Ok(())
+    Ok(driver::check_certificates(&config)?)
 }
 
 fn hash_password() -> Result<(), Failure> {

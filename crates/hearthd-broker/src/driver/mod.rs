@@ -61,6 +61,15 @@ pub(crate) fn run(config: &Config, path: &Path) -> Result<(), BrokerError> {
     LocalSet::new().block_on(&runtime, serve(config, path))
 }
 
+/// Reads the certificates as [`run`] does.
+///
+/// # Errors
+/// Where they are not there or cannot be used.
+pub(crate) fn check_certificates(config: &Config) -> Result<(), BrokerError> {
+    config.tls.as_ref().map(Certificates::read).transpose()?;
+    Ok(())
+}
+
 async fn serve(config: &Config, path: &Path) -> Result<(), BrokerError> {
     let mut signals = Signals::new().map_err(BrokerError::Signal)?;
     let mut doors = Listeners::bind(config).await?;
@@ -278,7 +287,7 @@ pub(crate) enum BrokerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A certificate cannot be used.
-    #[error("read the certificate: {0}")]
+    #[error("read the certificate and its key: {0}")]
     Certificate(#[from] CertificateError),
     /// The system gives no random numbers.
     #[error("read random numbers: {0}")]

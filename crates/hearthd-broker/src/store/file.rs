@@ -14,6 +14,7 @@ use super::{FILE, StoreError, failed};
 
 /// Opens the file, or makes it; only its owner may read it.
 pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
+    let is_new = !path.exists();
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     file.map_err(|source| failed(path, redb::Error::Io(source)))?;
     // A damaged file may take redb by surprise.
@@ -24,7 +25,13 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
         Ok(Err(redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch)) => {
             Err(StoreError::InUse(path.to_owned()))
         }
-        Ok(Err(source)) => Err(failed(path, source)),
+        Ok(Err(source)) => {
+            if is_new {
+                // What is left of one that the disk had no room for would pass for a damaged store.
+                let _ = fs::remove_file(path);
+            }
+            Err(failed(path, source))
+        }
         Err(_) => Err(failed(path, redb::Error::Corrupted("it cannot be read at all".into()))),
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::core::{Change, Table};
 
@@ -118,6 +118,9 @@ impl Store {
                         return;
                     }
                 };
+            }
+            if told {
+                info!("the store is written again");
             }
             written(batch);
         }

@@ -44,12 +44,17 @@ impl Broker {
 
     /// Starts the program, and waits until it listens.
     pub(crate) fn run(&mut self) {
+        self.run_as(program());
+    }
+
+    /// Starts the program by a command, and waits until it listens.
+    pub(crate) fn run_as(&mut self, mut command: Command) {
         let log = std::fs::File::options()
             .append(true)
             .create(true)
             .open(self.folder.path().join("log"))
             .unwrap();
-        let mut child = program()
+        let mut child = command
             .arg("--config")
             .arg(self.config())
             .arg("--listen")
@@ -81,9 +86,19 @@ impl Broker {
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.id(), signal).unwrap();
+    }
+
+    /// Lets no file of the program grow beyond a size.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.id()), Resource::Fsize, limit).unwrap();
+    }
+
+    fn id(&self) -> rustix::process::Pid {
         let id = self.process.as_ref().unwrap().id();
-        let id = rustix::process::Pid::from_raw(id as i32).unwrap();
-        rustix::process::kill_process(id, signal).unwrap();
+        rustix::process::Pid::from_raw(id as i32).unwrap()
     }
 
     /// Sends SIGTERM and waits.

@@ -102,6 +102,23 @@ fn what_cannot_be_made_is_told() {
     failed(&["make", "--name", "not a name"], 64, "neither a name nor an address");
     std::fs::write(folder.path().join("authority-key.pem"), "nonsense").unwrap();
     failed(&["make"], 65, "authority-key.pem");
+    // The broker and its check say where a certificate comes from.
+    let account = "[[account]]\nname = \"old\"\npassword_file = \"password\"\n";
+    std::fs::write(folder.path().join("password"), "secret\n").unwrap();
+    std::fs::write(&config, format!("home = \"home\"\n{}\n{account}", keys(folder.path(), 1)))
+        .unwrap();
+    let refused = |expected: &str| {
+        for command in [&["check"][..], &["--listen", "127.0.0.1:0"]] {
+            let ran = program().args(command).arg("--config").arg(&config).output().unwrap();
+            assert_eq!(ran.status.code(), Some(78), "{ran:?}");
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(said.contains(expected), "{said}");
+        }
+    };
+    refused("broker-certificate.pem: there is no such file; `hearth-broker certificate make`");
+    std::fs::write(folder.path().join("broker-certificate.pem"), "nonsense").unwrap();
+    refused("broker-certificate.pem: has no certificate in PEM form");
+    std::fs::remove_file(folder.path().join("broker-certificate.pem")).unwrap();
     // Nothing was made where the authority cannot be used.
     assert!(!folder.path().join("broker-key.pem").exists());
 }

@@ -1,9 +1,9 @@
 //! What SIGKILL leaves.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command, time::Duration};
 
 use crate::{
-    broker::Broker,
+    broker::{Broker, eventually},
     raw::{connect, packet, publish},
 };
 
@@ -75,4 +75,70 @@ fn a_stop_in_order_keeps_everything_and_says_goodbye() {
     let mut reader = broker.client("old", "reader");
     reader.subscribe("home/#");
     assert_eq!(reader.message().1, b"kept");
+}
+
+/// Returns the program with a file size limit that fails a write, as a full disk does, instead of killing it.
+fn unkillable_by_its_limit() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hearth-broker")]);
+    command.env("RUST_LOG", "info").env_remove("JOURNAL_STREAM");
+    command
+}
+
+#[test]
+fn a_full_disk_holds_acknowledgements_back_until_there_is_room() {
+    const MESSAGES: u16 = 50;
+    let mut broker = Broker::start();
+    broker.stop();
+    broker.run_as(unkillable_by_its_limit());
+    let mut reader = broker.raw();
+    reader.send(&connect("reader", "old", "secret", 3_600));
+    reader.expect_connack(0);
+    reader.subscribe("home/#");
+    drop(reader);
+    let store = std::fs::metadata(broker.folder.path().join("storage/broker.redb")).unwrap();
+    broker.limit_files(Some(store.len()));
+    let mut writer = broker.client("old", "writer");
+    for id in 1..=MESSAGES {
+        writer.send(&publish("home/x", &[b'x'; 60_000], id, false));
+    }
+    eventually("the log says so", || {
+        broker.log().contains("the store cannot be written; acknowledgements wait for it")
+    });
+    writer.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut came = 0;
+    while writer.receive().is_ok() {
+        came += 1;
+    }
+    assert!(came < MESSAGES);
+    broker.limit_files(None);
+    writer.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for _ in came..MESSAGES {
+        writer.expect(0x40);
+    }
+    assert!(broker.log().contains("the store is written again"), "{}", broker.log());
+    broker.kill();
+    broker.run();
+    let mut reader = broker.raw();
+    reader.send(&connect("reader", "old", "secret", 3_600));
+    reader.expect_connack(0);
+    for _ in 0..MESSAGES {
+        assert_eq!(reader.message().1.len(), 60_000);
+    }
+}
+
+#[test]
+fn a_start_on_a_full_disk_leaves_no_damaged_store() {
+    let mut broker = Broker::start();
+    broker.stop();
+    let storage = broker.folder.path().join("storage");
+    std::fs::remove_file(storage.join("broker.redb")).unwrap();
+    let mut limited = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\"";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_hearth-broker"), "--config"]);
+    let ran = limited.arg(broker.config()).args(["--listen", "127.0.0.1:0"]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(73), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("File too large"), "{ran:?}");
+    broker.run();
+    assert!(!broker.log().contains("damaged"), "{}", broker.log());
 }
