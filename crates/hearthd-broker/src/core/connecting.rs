@@ -122,6 +122,7 @@ impl Broker {
         Ok(())
     }
 
+    /// Checks the bounds for a new session.
     fn has_room_for_session(&self, account: &str) -> Result<(), (Reason, String)> {
         if self.sessions.len() >= self.limits.sessions {
             return Err((Reason::QuotaExceeded, "the broker has too many sessions".to_owned()));
@@ -140,6 +141,7 @@ impl Broker {
         Ok(())
     }
 
+    /// Answers with a CONNACK that says why, closes the connection, and tells the log.
     fn refuse(
         &mut self,
         link: LinkId,
@@ -175,6 +177,7 @@ impl Broker {
         Some(id)
     }
 
+    /// Connects the session of a client, a new one or the one that it had, with the will and the expiry of this CONNECT.
     fn open_session(
         &mut self,
         link: LinkId,
@@ -208,6 +211,7 @@ impl Broker {
         id
     }
 
+    /// Keeps what holds for this connection alone. It gets nothing before its CONNACK ([`Broker::opened`]).
     fn open_link(&mut self, now: Now, link: LinkId, session: SessionId, connect: &Connect) {
         let asked = connect.receive_maximum.map_or(usize::from(u16::MAX), |most| most.get().into());
         let window = match connect.version {

@@ -114,6 +114,7 @@ impl Broker {
         }
     }
 
+    /// Decides about the first message of a session's queue; changes nothing.
     fn next_step(&self, now: Now, link: LinkId, id: SessionId, entry: &Entry) -> Next {
         let (state, session) = (&self.links[&link], &self.sessions[&id]);
         // What was sent once is sent again (MQTT 4.4); that nothing is left of its expiry tells its receiver.
@@ -150,6 +151,7 @@ impl Broker {
         }
     }
 
+    /// Sends the first message of the queue: QoS 0 is done with it, any other is in flight until its client acknowledges.
     fn send_first(&mut self, now: Now, link: LinkId, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(mut entry) = session.queue.pop_front() else { return };

@@ -254,6 +254,7 @@ impl Broker {
         }
     }
 
+    /// Wakes every connection whose next reply or message may have waited for a batch that the store now has.
     fn written(&mut self, batch: u64) {
         self.journal.written(batch);
         while let Some(publication) = self.publications.first_entry() {

@@ -92,6 +92,7 @@ impl Broker {
         }
     }
 
+    /// Takes a session from its record; none where the record cannot be read, or where its client has a session already.
     fn take_session(&mut self, now: Now, key: &[u8], value: &[u8]) -> Option<()> {
         let id = SessionId(u64::from_be_bytes(key.try_into().ok()?));
         let record: SessionRecord = decode(value)?;
@@ -120,6 +121,8 @@ impl Broker {
         Some(())
     }
 
+    /// Takes a queued message from its record, after the sessions and bodies. One that its client may have got before the end
+    /// of the broker is sent again as a repeat (MQTT 4.4).
     fn take_entry(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, number) = split_key(key)?;
         let number = u64::from_be_bytes(number.try_into().ok()?);
@@ -148,6 +151,8 @@ impl Broker {
         Some(())
     }
 
+    /// Forgets what nobody needs any more, and sets the deadlines: of sessions, and of wills whose connections the broker's end
+    /// cut.
     fn finish_restore(&mut self, now: Now) {
         let unheld: Vec<u64> =
             self.bodies.iter().filter(|(_, body)| body.holders == 0).map(|(id, _)| *id).collect();

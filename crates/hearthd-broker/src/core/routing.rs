@@ -251,6 +251,8 @@ impl Broker {
         batch
     }
 
+    /// Counts one more session that needs a message on disk, and has it written the first time; `body` is its number there.
+    /// All sessions share one copy.
     pub(super) fn hold_body(
         &mut self,
         now: Now,

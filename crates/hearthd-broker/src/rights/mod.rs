@@ -157,6 +157,7 @@ impl AccountTable {
         Grant { rules: self.rules_of(account), client_id: client_id.into() }
     }
 
+    /// Returns the rules for one action; the first that matches a topic decides.
     fn rules(&self, account: &Account, action: Action) -> Vec<Rule> {
         let mut rules = Vec::new();
         let kind = |rules: &mut Vec<Rule>, kind: Kind| match extent(account.role, kind, action) {

@@ -34,6 +34,7 @@ impl AccountTable {
         text.chars().take(LONGEST_REFUSAL).collect()
     }
 
+    /// Says which right the account lacks, as the end of a sentence.
     fn missing(&self, account: &Account, client_id: &str, refused: Refused<'_>) -> String {
         let Refused { action, topic, .. } = refused;
         if topic.starts_with('$') {
