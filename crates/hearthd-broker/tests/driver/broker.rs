@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::raw::{Raw, connect};
@@ -89,11 +90,10 @@ impl Broker {
         rustix::process::kill_process(self.id(), signal).unwrap();
     }
 
-    /// Lets no file of the program grow beyond a size.
-    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
-        use rustix::process::{Resource, Rlimit, prlimit};
-        let limit = Rlimit { current: bytes, maximum: None };
-        prlimit(Some(self.id()), Resource::Fsize, limit).unwrap();
+    /// Limits what the program may use of the system; returns the limit before.
+    pub(crate) fn limit(&self, resource: Resource, most: Option<u64>) -> Option<u64> {
+        let maximum = getrlimit(resource).maximum;
+        prlimit(Some(self.id()), resource, Rlimit { current: most, maximum }).unwrap().current
     }
 
     fn id(&self) -> rustix::process::Pid {

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, process::Command, time::Duration};
 
+use rustix::process::Resource;
+
 use crate::{
     broker::{Broker, eventually},
     raw::{connect, packet, publish},
@@ -97,7 +99,7 @@ fn a_full_disk_holds_acknowledgements_back_until_there_is_room() {
     reader.subscribe("home/#");
     drop(reader);
     let store = std::fs::metadata(broker.folder.path().join("storage/broker.redb")).unwrap();
-    broker.limit_files(Some(store.len()));
+    let before = broker.limit(Resource::Fsize, Some(store.len()));
     let mut writer = broker.client("old", "writer");
     for id in 1..=MESSAGES {
         writer.send(&publish("home/x", &[b'x'; 60_000], id, false));
@@ -111,7 +113,7 @@ fn a_full_disk_holds_acknowledgements_back_until_there_is_room() {
         came += 1;
     }
     assert!(came < MESSAGES);
-    broker.limit_files(None);
+    broker.limit(Resource::Fsize, before);
     writer.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     for _ in came..MESSAGES {
         writer.expect(0x40);

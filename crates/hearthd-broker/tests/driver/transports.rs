@@ -4,7 +4,7 @@ use std::{
     io::Write as _,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustls::{
@@ -13,7 +13,7 @@ use rustls::{
 
 use crate::{
     broker::{Broker, eventually},
-    raw::{Raw, connect, publish},
+    raw::{Raw, connect, packet, publish},
 };
 
 #[test]
@@ -42,6 +42,30 @@ fn a_program_on_the_socket_tells_for_whom_it_comes() {
     let mut raw = open();
     let _ = raw.try_send(&connect("phone", "anna", "secret", 0));
     assert!(raw.receive().is_err());
+}
+
+#[test]
+fn a_broker_that_may_open_no_more_files_serves_on_and_does_not_spin() {
+    let broker = Broker::start();
+    let mut anna = broker.client("anna", "anna");
+    let before = broker.limit(rustix::process::Resource::Nofile, Some(1));
+    // The system takes them, and the broker cannot.
+    let waiting: Vec<Raw> = (0..20).map(|_| broker.raw()).collect();
+    eventually("the log says so", || broker.log().contains("cannot accept a connection"));
+    let (spent, begin) = (broker.processor_time(), Instant::now());
+    while begin.elapsed() < Duration::from_secs(1) {
+        anna.send(&packet(0xC0, &[]));
+        anna.expect(0xD0);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let spent = broker.processor_time() - spent;
+    assert!(spent < Duration::from_millis(300), "{spent:?}");
+    assert_eq!(broker.log().matches("cannot accept a connection").count(), 1);
+    broker.limit(rustix::process::Resource::Nofile, before);
+    for mut raw in waiting {
+        raw.send(&connect("", "anna", "secret", 0));
+        raw.expect_connack(0);
+    }
 }
 
 #[test]
