@@ -161,6 +161,42 @@ fn the_table_has_a_line_for_every_role() {
 }
 
 #[test]
+fn the_table_of_the_readme_is_what_each_role_may_do() {
+    let readme = include_str!("../../README.md");
+    let rows = [
+        (Kind::State, "`state/DEVICE/...`"),
+        (Kind::Presence, "`hub/CLIENT/presence`"),
+        (Kind::Absence, "`hub/CLIENT/absence`"),
+        (Kind::Request, "`cmnd/DEVICE/...`"),
+        (Kind::Response, "`response/CLIENT/...`"),
+        (Kind::Event, "`event/DEVICE/...`"),
+        (Kind::Other, "any other"),
+    ];
+    assert!(rows.iter().map(|(kind, _)| *kind).eq(Kind::ALL));
+    let roles = Role::GIVEN.map(Role::name).join(" | ");
+    let mut table = format!("| below the home | {roles} |\n|---|---|---|---|---|---|\n");
+    for (kind, topics) in rows {
+        let cells = Role::GIVEN.map(|role| in_words(role, kind)).join(" | ");
+        table += &format!("| {topics} | {cells} |\n");
+    }
+    assert!(readme.contains(&table), "README.md lacks this table:\n{table}");
+}
+
+fn in_words(role: Role, kind: Kind) -> String {
+    let [publish, retain, read] =
+        [Action::Publish, Action::Retain, Action::Read].map(|action| extent(role, kind, action));
+    assert!(retain == Extent::Never || retain == publish, "{role:?} {kind:?}");
+    let writes = if retain == Extent::Never { "publishes" } else { "retains" };
+    let words = [(writes, publish), ("reads", read)].map(|(word, extent)| match extent {
+        Extent::Never => String::new(),
+        Extent::Own => format!("{word} its own"),
+        Extent::Any => format!("{word} all"),
+    });
+    let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+    if words.is_empty() { "nothing".to_owned() } else { words }
+}
+
+#[test]
 fn a_wildcard_is_granted_and_what_may_not_be_read_left_out() {
     let mut world = World::new();
     let guest = world.join(Client::new("visitor", "guest"));
