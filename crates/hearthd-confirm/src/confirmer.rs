@@ -46,10 +46,14 @@ pub struct Confirmer {
     questions: BTreeMap<Token, Question>,
     /// How many messages were published.
     published: u64,
+    /// When a command was last sent.
+    commanded_at: Option<Duration>,
     /// How long the device has lately taken for one command or read.
     round_trip: Duration,
     /// The last values that the device or its bridge reported.
     last: Readings,
+    /// When one of them was reported, and not read.
+    reported_at: Option<Duration>,
     /// The last values that the device itself reported.
     confirmed: Readings,
     /// States before this time come from the bridge's memory.
@@ -61,6 +65,10 @@ pub struct Confirmer {
     look: Option<Look>,
     /// When the last one asked.
     looked_at: Option<Duration>,
+    /// Until then the effect of a command without confirmation may come; one look follows.
+    doubted_until: Option<Duration>,
+    /// How many in a row were not answered, for one reason to look.
+    unanswered_looks: u32,
     outputs: VecDeque<Output>,
 }
 
@@ -90,13 +98,17 @@ impl Confirmer {
             goals: Vec::new(),
             questions: BTreeMap::new(),
             published: 0,
+            commanded_at: None,
             round_trip: Duration::ZERO,
             last: Readings::default(),
+            reported_at: None,
             confirmed: Readings::default(),
             replays_until: Duration::ZERO,
             in_flight: None,
             look: None,
             looked_at: None,
+            doubted_until: None,
+            unanswered_looks: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -232,6 +244,7 @@ impl Confirmer {
                 continue;
             }
             self.forget(&other);
+            self.doubt_state();
             if !other.queued {
                 let last = self.last.of_properties(&other.target);
                 self.answer(other.id, Verdict::Indeterminate { doubt: Doubt::Superseded, last });

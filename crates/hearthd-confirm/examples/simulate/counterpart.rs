@@ -153,6 +153,11 @@ impl Family {
         if matches!(self, Self::Esphome | Self::Wled | Self::Topics) { 6 } else { 3 }
     }
 
+    /// Returns whether a device can be read without a command, and does not sleep.
+    pub(crate) fn can_be_read(self) -> bool {
+        !matches!(self, Self::Esphome | Self::Wled | Self::Topics | Self::Zigbee2MqttSleepy)
+    }
+
     pub(crate) fn has_bridge(self) -> bool {
         matches!(self, Self::Zigbee2Mqtt | Self::Zigbee2MqttRaw | Self::Zigbee2MqttSleepy)
     }

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use fastrand::Rng;
 use hearthd_confirm::{
-    Command, CommandId, Confirmer, Event, Message, Output, Publication, Token, Verdict, Wanted,
+    Command, CommandId, Confirmer, Event, Message, Output, Property, Publication, Readings, Token,
+    Value, Verdict, Wanted,
 };
 
 use counterpart::{Counterpart, Family};
@@ -77,6 +78,8 @@ enum Step {
     LinkUp,
     /// From now on all is well.
     Heal,
+    /// Everything has come to rest: what is published must be true.
+    Rest,
     /// The one command after that; it must succeed where the device has nothing else to do.
     Last,
 }
@@ -108,6 +111,8 @@ struct World {
     declared: Vec<String>,
     counterpart: Counterpart,
     link_up: bool,
+    /// What a driver would have published as the device's state.
+    published: Readings,
     /// What the device was, and since when.
     history: Vec<(Duration, State)>,
     /// Since when the device could be read.
@@ -122,9 +127,9 @@ struct World {
 
 /// The longest way of a message, one way.
 const WAY: u64 = 40;
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(250);
 const HEAL: Duration = Duration::from_secs(35);
-const LAST: Duration = Duration::from_secs(45);
+const LAST: Duration = Duration::from_secs(210);
 
 impl World {
     fn new(seed: u64) -> Self {
@@ -143,6 +148,7 @@ impl World {
             readable: Some(Duration::ZERO),
             counterpart,
             link_up: true,
+            published: Readings::default(),
             last_heard: Duration::ZERO,
             given: Vec::new(),
             trace: Vec::new(),
@@ -193,7 +199,9 @@ impl World {
         }
         often(1, || Step::LinkDown);
         self.schedule(HEAL, Step::Heal);
+        self.schedule(LAST - Duration::from_millis(1), Step::Rest);
         self.schedule(LAST, Step::Last);
+        self.schedule(END, Step::Rest);
     }
 
     fn a_temper(&mut self) -> Temper {
@@ -244,6 +252,7 @@ impl World {
                 let patience = self.rng.u64(300..8_000);
                 self.give(Goal { on, level }, Duration::from_millis(patience), false);
             }
+            Step::Rest => self.check_published(),
             Step::Last => {
                 let on = !self.counterpart.state.on;
                 let patience = Duration::from_secs(8) + self.counterpart.latency * 4;
@@ -320,6 +329,7 @@ impl World {
                     self.link_up = true;
                     self.note_readable();
                     self.confirm(Event::Link { up: true });
+                    self.confirm(Event::Refresh);
                     for (topic, payload) in self.counterpart.retained() {
                         let message = Message::retained(&topic, payload.as_bytes());
                         self.confirm(Event::Message(message));
@@ -370,8 +380,18 @@ impl World {
         while let Some(output) = self.confirmer.poll_output() {
             match output {
                 Output::Publish(publication) => self.publish(publication),
-                Output::Verdict { command, verdict } => self.judge(command, &verdict),
-                Output::Observed { .. } | Output::Availability(_) | Output::Queued { .. } => {}
+                Output::Verdict { command, verdict } => {
+                    if let Verdict::Confirmed { readings, .. } = &verdict {
+                        self.published.merge(readings);
+                    }
+                    self.judge(command, &verdict);
+                }
+                Output::Observed { readings, evidence } => {
+                    if evidence.is_some() {
+                        self.published.merge(&readings);
+                    }
+                }
+                Output::Availability(_) | Output::Queued { .. } => {}
             }
         }
         if self.confirmer.poll_timeout().is_some_and(|due| due < self.now) {
@@ -457,6 +477,23 @@ impl World {
             }
             Verdict::Indeterminate { .. } => {}
             Verdict::Unsupported { .. } => self.fail(format!("{id:?} is not unsupported")),
+        }
+    }
+
+    /// Checks that the published state is the device's, now that nothing has happened for a long time.
+    fn check_published(&mut self) {
+        if !self.counterpart.family.can_be_read() {
+            return;
+        }
+        let State { on, level } = self.counterpart.state;
+        let published = self.published.clone();
+        let is_level =
+            |value| matches!(value, Value::Brightness(percent) if (percent - level).abs() < 2.0);
+        let power_is_wrong = published.power().is_some_and(|published| published != on);
+        let level_is_wrong =
+            published.get(Property::Brightness).is_some_and(|value| !is_level(value));
+        if power_is_wrong || level_is_wrong {
+            self.fail(format!("{published} is published, and the device is {on} at {level}"));
         }
     }
 

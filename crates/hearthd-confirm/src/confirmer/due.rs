@@ -66,6 +66,7 @@ impl Confirmer {
         }
         let verdict = self.conclude(goal);
         self.forget(goal);
+        self.doubt_state();
         let sleeps = matches!(verdict, Verdict::Indeterminate { doubt: Doubt::Queued, .. });
         self.answer(goal.id, verdict);
         if sleeps {
@@ -104,6 +105,7 @@ impl Confirmer {
     /// Sends a command.
     pub(super) fn send(&mut self, goal: &mut Goal) {
         let frames = self.dialect.set(&goal.target, goal.transition, &mut self.tokens);
+        self.commanded_at = Some(self.now);
         goal.note_sent(self.now, self.published, self.rules);
         self.publish(frames, Some(goal.id), true, goal.deadline);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Confirmer, Question, RETRY};
+use super::{Confirmer, IN_FLIGHT, Question, RETRY};
 use crate::{
     CommandId, Evidence, Message, Output, PublishError, Readings, Token, Verdict,
     family::{Meaning, Reading, Reply, States},
@@ -39,7 +39,7 @@ impl Confirmer {
         }
         self.replays_until = self.now + REPLAY;
         // What was read before cannot be told from what the bridge remembers.
-        self.looked();
+        self.look = None;
         self.refresh();
         if retained {
             return;
@@ -57,6 +57,10 @@ impl Confirmer {
             self.parts.failure = None;
         } else {
             self.goals.iter_mut().for_each(Goal::interrupt);
+        }
+        if online && was_offline {
+            // It may have been switched meanwhile.
+            self.refresh();
         }
         if online && was_offline && !retained {
             for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some()) {
@@ -78,12 +82,17 @@ impl Confirmer {
         }
         if by_firmware {
             self.parts.failure = None;
+            // Somebody else has switched it, and a command that was on its way meanwhile may do so again.
+            let commanded = self.commanded_at.is_some_and(|at| self.now <= at + IN_FLIGHT);
+            if commanded && self.goals.is_empty() && !readings.are_met_by(&self.confirmed) {
+                self.doubt_state();
+            }
             self.confirmed.merge(readings);
-            self.looked();
         }
         for goal in &mut self.goals {
             goal.take_state(self.now, readings, &before, self.rules);
         }
+        self.reported_at = Some(self.now);
         self.look_at(readings);
         if by_firmware || self.rules.read == Reading::Uncorrelated {
             self.turn_over(readings);
@@ -98,9 +107,15 @@ impl Confirmer {
         match reply {
             Reply::State(readings) => {
                 self.parts.failure = None;
+                // The answer may have been overtaken by the report of a change.
+                let reported = self.reported_at.is_some_and(|reported| at <= reported);
+                let is_in_doubt = reported && !readings.are_met_by(&self.last);
                 self.last.merge(&readings);
                 self.confirmed.merge(&readings);
-                self.looked();
+                self.look_answered(token);
+                if is_in_doubt {
+                    self.doubt_state();
+                }
                 self.turn_over(&readings);
                 for goal in &mut self.goals {
                     goal.take_reply(self.now, number, &readings, self.rules);
@@ -132,6 +147,7 @@ impl Confirmer {
             }
             Reply::Unsupported(reason) => {
                 self.parts.failure = None;
+                self.look_answered(token);
                 if let Some(id) = of
                     && let Some(place) = self.goals.iter().position(|goal| goal.id == id)
                 {

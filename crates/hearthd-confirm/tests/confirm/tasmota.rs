@@ -74,6 +74,7 @@ fn its_last_will_ends_the_command_before_it_is_sent() {
     scene.expect_sent(&[]);
     scene.expect_verdict(id, 503, "unreachable: the device is offline");
     scene.live("tele/kitchen/LWT", "Online");
+    scene.expect_sent(&[("cmnd/kitchen/POWER", "")]);
     let id = scene.switch(true);
     scene.expect_sent(&[("cmnd/kitchen/POWER", "ON")]);
     scene.expect_open(id);

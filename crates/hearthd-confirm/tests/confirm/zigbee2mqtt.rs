@@ -573,3 +573,41 @@ fn a_lamp_of_which_nothing_is_known_is_read_again_now_and_then() {
     assert_eq!(scene.observed.last().unwrap(), "ReadBack: power ON");
     scene.expect_sent(&[]);
 }
+
+#[test]
+fn a_command_without_confirmation_makes_the_lamp_be_read_at_once_and_once_more() {
+    let mut scene = raw();
+    let id = scene.switch(true);
+    scene.pass(5_000);
+    scene.expect_verdict(id, 503, "unreachable: nothing answers");
+    scene.take();
+    scene.observed.clear();
+    scene.pass(400);
+    let (transaction, _) = take_read(&mut scene);
+    answer(&mut scene, &transaction, 6, &on_off(false));
+    assert_eq!(scene.observed, ["Reply: power OFF"]);
+    // It did it in the end, and no report tells of that.
+    scene.pass(10_000);
+    let (transaction, _) = take_read(&mut scene);
+    answer(&mut scene, &transaction, 6, &on_off(true));
+    assert_eq!(scene.observed, ["Reply: power OFF", "Reply: power ON"]);
+    scene.pass(600_000);
+    scene.expect_sent(&[]);
+}
+
+#[test]
+fn a_lamp_that_does_not_answer_is_read_more_and_more_rarely() {
+    let mut scene = raw();
+    scene.handle(Event::Refresh);
+    take_read(&mut scene);
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        let from = scene.now;
+        while scene.published.is_empty() {
+            scene.pass(1_000);
+        }
+        take_read(&mut scene);
+        waits.push((scene.now - from) / 1_000);
+    }
+    assert_eq!(waits, [33, 63, 123, 243, 483, 483, 483]);
+}
