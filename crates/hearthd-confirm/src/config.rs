@@ -223,6 +223,15 @@ impl Backend {
         problems
     }
 
+    /// Returns the bridge whose [`Radio`](crate::Radio) the device shares with others, by its base topic.
+    pub fn bridge(&self) -> Option<&str> {
+        match self {
+            Self::Zigbee2Mqtt(table) => Some(&table.base),
+            Self::Tasmota(_) | Self::Shelly(_) | Self::Esphome(_) | Self::Wled(_) => None,
+            Self::Topics(_) => None,
+        }
+    }
+
     /// Returns whether a device of this table can have a property.
     pub fn has(&self, property: Property) -> bool {
         Dialect::new(self).has(property)

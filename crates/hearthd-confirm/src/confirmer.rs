@@ -6,17 +6,19 @@ mod look;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use look::Look;
 
 use crate::{
-    Availability, Backend, Command, CommandId, Doubt, Event, Output, Readings, Token, Value,
+    Availability, Backend, Command, CommandId, Doubt, Event, Output, Radio, Readings, Token, Value,
     Verdict,
     availability::Parts,
     family::{Dialect, Reading, Rules, States, Tokens},
     goal::Goal,
+    radio::Place,
     target::target,
 };
 
@@ -63,6 +65,8 @@ pub struct Confirmer {
     in_flight: Option<(Duration, u32, Duration)>,
     /// The attempt to read what nobody has commanded.
     look: Option<Look>,
+    /// The turns at a radio that other devices use as well.
+    radio: Option<Place>,
     /// When the last one asked.
     looked_at: Option<Duration>,
     /// Until then the effect of a command without confirmation may come; one look follows.
@@ -106,11 +110,19 @@ impl Confirmer {
             replays_until: Duration::ZERO,
             in_flight: None,
             look: None,
+            radio: None,
             looked_at: None,
             doubted_until: None,
             unanswered_looks: 0,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Lets the device be read in turn with the others behind the same radio.
+    #[must_use]
+    pub fn sharing(mut self, radio: Arc<Radio>) -> Self {
+        self.radio = Some(Place::new(radio));
+        self
     }
 
     /// Handles one event.

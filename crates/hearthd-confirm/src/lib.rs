@@ -43,6 +43,7 @@ mod config;
 mod confirmer;
 mod family;
 mod goal;
+mod radio;
 mod sensor;
 mod target;
 mod timestamp;
@@ -60,6 +61,7 @@ pub use config::{
     TopicValue, Topics, Wled, Zigbee2Mqtt,
 };
 pub use confirmer::Confirmer;
+pub use radio::Radio;
 pub use sensor::{Heard, Now, Reading, Sensor, SensorConfig, said_at};
 pub use value::{Property, Readings, Value};
 pub use verdict::{Doubt, Evidence, Verdict};

@@ -3,14 +3,21 @@
 //! A [`Remote`] joins a [`Confirmer`], which decides, to the [`Context`] of a device, which acts. The plugin passes on
 //! what its device is told ([`link`](Remote::link), [`message`](Remote::message), [`outcome`](Remote::outcome) and its
 //! [`timer`](Remote::timer)), and gets back what is to be published as state.
+//!
+//! The devices of one plugin that are behind the same bridge are read in turn, so that together they do not keep its
+//! radio from commands. A device that runs in a process of its own takes turns with none.
 
 #![deny(missing_docs)]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use hearthd_confirm::{
     Availability, Backend, Command, CommandId, Confirmer, Doubt, Event, Evidence, Output,
-    Publication, PublishError, Readings, Token, Verdict, Wanted,
+    Publication, PublishError, Radio, Readings, Token, Verdict, Wanted,
 };
 use hearthd_sdk::{Context, Deferred, Failure, mqtt};
 
@@ -68,8 +75,13 @@ impl Remote {
     pub fn part(backend: Backend, context: Context, timer: u32) -> Self {
         // It differs from start to start, as the clock runs on.
         let salt = u64::try_from(context.now().as_nanos()).unwrap_or(u64::MAX);
+        let radio = backend.bridge().map(radio);
+        let confirmer = Confirmer::new(backend, salt);
         Self {
-            confirmer: Confirmer::new(backend, salt),
+            confirmer: match radio {
+                Some(radio) => confirmer.sharing(radio),
+                None => confirmer,
+            },
             context,
             timer,
             owed: BTreeMap::new(),
@@ -266,6 +278,19 @@ pub fn topics(backend: &Backend) -> mqtt::Topics {
             topics.publish(topic)
         }
     })
+}
+
+/// Returns the radio behind a bridge, which the devices in this process share.
+fn radio(bridge: &str) -> Arc<Radio> {
+    static RADIOS: Mutex<BTreeMap<String, Weak<Radio>>> = Mutex::new(BTreeMap::new());
+    let mut radios = RADIOS.lock().unwrap_or_else(PoisonError::into_inner);
+    radios.retain(|_, radio| radio.strong_count() > 0);
+    if let Some(radio) = radios.get(bridge).and_then(Weak::upgrade) {
+        return radio;
+    }
+    let radio = Arc::new(Radio::default());
+    radios.insert(bridge.to_owned(), Arc::downgrade(&radio));
+    radio
 }
 
 /// Returns the answer that a verdict is.

@@ -266,3 +266,39 @@ fn a_table_that_cannot_be_is_told_with_its_place() {
         assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected} {lines:?}");
     }
 }
+
+#[test]
+fn lamps_behind_one_bridge_are_read_in_turn() {
+    // A base of its own: the other tests' lamps share theirs with nobody.
+    let lamp = |name: &str| {
+        let table = json!({"base": "attic", "topic": format!("attic/{name}")});
+        let mut device = light(json!({"backend": "zigbee2mqtt", "zigbee2mqtt": table}));
+        device.set_link(true);
+        device
+    };
+    let reads = |device: &mut TestDevice<Light>| {
+        let sent = device.take_sent();
+        sent.iter().filter(|sent| sent.topic.ends_with("/get")).count()
+    };
+    let (mut left, mut right) = (lamp("left"), lamp("right"));
+    assert_eq!((reads(&mut left), reads(&mut right)), (1, 0));
+    let step = Duration::from_millis(100);
+    for _ in 0..5 {
+        left.advance(step);
+        right.advance(step);
+        assert_eq!((reads(&mut left), reads(&mut right)), (0, 0));
+    }
+    left.receive("attic/left", r#"{"state":"ON"}"#, false);
+    let mut waited = 0;
+    while reads(&mut right) == 0 {
+        right.advance(step);
+        waited += 1;
+    }
+    // A read that takes half a second is followed by as much time for commands.
+    assert!((5..=15).contains(&waited), "{waited} steps");
+    right.receive("attic/right", r#"{"state":"OFF"}"#, false);
+    left.advance(Duration::from_secs(1));
+    right.advance(Duration::from_secs(1));
+    assert_eq!(left.published("power").as_deref(), Some("ON"));
+    assert_eq!(right.published("power").as_deref(), Some("OFF"));
+}

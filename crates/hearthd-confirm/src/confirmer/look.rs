@@ -8,6 +8,7 @@ use crate::{
     Evidence, Output, Property, Readings, Token,
     family::{Reading, States},
     goal::SLOWEST,
+    radio::Turn,
 };
 
 /// How long what was read must stand before it counts, at the least.
@@ -20,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 const DOUBLINGS: u32 = 4;
 
 /// One attempt to read the state.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Look {
     /// It is read then.
     Due(Duration),
@@ -29,7 +30,7 @@ pub(super) enum Look {
 }
 
 /// A look that is to be answered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Asked {
     at: Duration,
     /// The reads whose own answers have not come.
@@ -38,6 +39,8 @@ pub(super) struct Asked {
     properties: Vec<Property>,
     /// What was reported since, and when last.
     heard: Option<(Readings, Duration)>,
+    /// The others behind the radio wait while it is there.
+    turn: Option<Turn>,
 }
 
 impl Confirmer {
@@ -79,6 +82,9 @@ impl Confirmer {
             Some(Look::Asked(asked)) => {
                 let mut all = asked.heard.take().map(|(before, _)| before).unwrap_or_default();
                 all.merge(readings);
+                if let Some(turn) = asked.turn.take() {
+                    turn.answered(self.now);
+                }
                 asked.heard = Some((all, self.now));
             }
             // It is there.
@@ -94,6 +100,9 @@ impl Confirmer {
             && asked.awaited.remove(&token)
             && asked.awaited.is_empty()
         {
+            if let Some(turn) = asked.turn.take() {
+                turn.answered(self.now);
+            }
             let changed = self.reported_at.is_some_and(|reported| asked.at <= reported);
             self.end_look();
             if changed && !self.last.are_met_by(&self.confirmed) {
@@ -121,7 +130,13 @@ impl Confirmer {
             return;
         }
         match self.look.take() {
-            Some(Look::Due(_)) => self.ask_state(),
+            Some(Look::Due(_)) => {
+                match self.radio.as_ref().map(|radio| radio.take_turn(self.now)) {
+                    Some(Err(later)) => self.look = Some(Look::Due(later)),
+                    Some(Ok(turn)) => self.ask_state(Some(turn)),
+                    None => self.ask_state(None),
+                }
+            }
             Some(Look::Asked(asked)) => match asked.heard {
                 Some((readings, _)) => {
                     // What the firmware reported counted when it came.
@@ -173,7 +188,7 @@ impl Confirmer {
         STANDS + self.round_trip.min(SLOWEST) * 3
     }
 
-    fn ask_state(&mut self) {
+    fn ask_state(&mut self, turn: Option<Turn>) {
         let mut properties: Vec<Property> = self.last.properties().collect();
         if properties.is_empty() && self.dialect.has(Property::Power) {
             properties.push(Property::Power);
@@ -184,7 +199,7 @@ impl Confirmer {
                 let awaited = frames.iter().map(|frame| frame.token).collect();
                 self.publish(frames, None, false, self.now + MAYBE_BACK);
                 self.looked_at = Some(self.now);
-                let asked = Asked { at: self.now, awaited, properties, heard: None };
+                let asked = Asked { at: self.now, awaited, properties, heard: None, turn };
                 self.look = Some(Look::Asked(asked));
             }
             // What is missing, such as the bridge's list of devices, may come.

@@ -3,6 +3,7 @@
 mod esphome;
 mod generic;
 mod queueing;
+mod radio;
 mod scene;
 mod sensor;
 mod shelly;
