@@ -11,7 +11,7 @@ use std::{
 use crate::{Access, Built, Doing, Failure, Process, Result, process::eventually};
 
 /// A running `hearth-broker` with the accounts `hub`, `phone`, `tablet` and `guardian`, `zigbee2mqtt` for a bridge, and
-/// `bulb` for a device beside the home, which has the topics below `bulbs` with the hub.
+/// `bulb` for a device beside the home, which has the topics below `bulbs` with the hub, and those of usual firmwares.
 #[derive(Debug)]
 pub struct HearthBroker {
     process: Process,
@@ -49,11 +49,14 @@ impl HearthBroker {
             text += &format!("\n[[account]]\nname = \"{account}\"\npassword_file = {file:?}\n");
             if account == "hub" {
                 text += "role = \"hub\"\nclient_ids = [\"hearthd-demo\", \"hearthd-demo-*\"]\n";
-                text += "rights = [{ filter = \"bulbs/#\" }, { filter = \"zigbee2mqtt/#\" }]\n";
+                text += "rights = [{ filter = \"bulbs/#\" }, { filter = \"zigbee2mqtt/#\" }, ";
+                text += &format!("{FIRMWARES}]\n");
             }
             if account == "bulb" {
                 text += "role = \"device\"\n";
-                text += "rights = [{ filter = \"bulbs/#\" }, { filter = \"alice/response/+/reply\" }]\n";
+                text +=
+                    "rights = [{ filter = \"bulbs/#\" }, { filter = \"alice/response/+/reply\" }, ";
+                text += &format!("{FIRMWARES}]\n");
             }
             if account == "zigbee2mqtt" {
                 text += "role = \"device\"\nrights = [{ filter = \"zigbee2mqtt/#\" }]\n";
@@ -123,6 +126,9 @@ impl HearthBroker {
 }
 
 const ACCOUNTS: [&str; 6] = ["hub", "phone", "tablet", "guardian", "bulb", "zigbee2mqtt"];
+/// The topics of devices with Tasmota and ESPHome, and of those by Shelly.
+const FIRMWARES: &str = r#"{ filter = "cmnd/#" }, { filter = "stat/#" }, { filter = "tele/#" },
+    { filter = "shelly/#" }, { filter = "shellies/#" }, { filter = "node/#" }"#;
 const STARTED: Duration = Duration::from_secs(60);
 
 /// Starts the process and waits until it says which port it listens on; port 0 is a free one.

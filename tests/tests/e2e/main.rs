@@ -17,6 +17,7 @@ mod durable;
 mod elsewhere;
 mod examples;
 mod faults;
+mod firmwares;
 mod first_boot;
 mod guards;
 mod home;
