@@ -71,8 +71,8 @@ impl Gpio {
     ) -> Result<Box<dyn OpenOutput>, OutputError> {
         let (chip, offset) = self.find(root)?;
         let what = format!("{} line {offset}", chip.display());
-        let consumer: String = consumer.chars().filter(char::is_ascii).take(CONSUMER).collect();
         let mut builder = Request::builder();
+        let consumer = consumer_name(consumer);
         builder.on_chip(chip).with_consumer(consumer).with_line(offset).as_output(value(level));
         if self.active_low {
             builder.as_active_low();
@@ -84,7 +84,7 @@ impl Gpio {
     }
 
     /// Returns the chip's file and the line's offset.
-    fn find(&self, root: &Root) -> Result<(PathBuf, u32), OutputError> {
+    pub(crate) fn find(&self, root: &Root) -> Result<(PathBuf, u32), OutputError> {
         let mut present = Vec::new();
         let mut refused = None;
         let names = root.names("/dev").into_iter().filter(|name| name.starts_with("gpiochip"));
@@ -134,6 +134,11 @@ impl OpenOutput for Open {
             .set_lone_value(value(level))
             .map_err(|source| OutputError::Gpio { what: self.what.clone(), source })
     }
+}
+
+/// Returns the name under which the kernel shows who holds a line.
+pub(crate) fn consumer_name(device: &str) -> String {
+    device.chars().filter(char::is_ascii).take(CONSUMER).collect()
 }
 
 fn value(level: f64) -> Value {

@@ -2,14 +2,18 @@
 
 mod place;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hearthd_confirm::{Available, SensorConfig};
 use hearthd_hardware::{Hwmon, Iio, PlainFile, Root, Thermometer};
+use hearthd_output::GpioInput;
 use hearthd_sdk::{Problems, Span};
 use serde::Deserialize;
 
+use crate::button::ButtonSource;
 use crate::config::place::{Place, PointerOnly};
+use crate::lines::{LineSource, Meaning};
 use crate::quantity::{Fact, Quantity};
 
 /// The `config` table of a sensor.
@@ -28,7 +32,7 @@ pub struct Config {
     max_age: Option<Span>,
     /// Between two readings of a thermometer of this machine.
     pub(crate) period: Span,
-    /// The folder that `/sys` is looked up in.
+    /// The folder that `/sys` and `/dev` are looked up in.
     pub(crate) root: Root,
 
     contact: Option<Place<FactTable>>,
@@ -40,6 +44,7 @@ pub struct Config {
     power: Option<Place<NumberTable>>,
     energy: Option<Place<NumberTable>>,
     battery: Option<Place<NumberTable>>,
+    button: Option<Place<ButtonTable>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -60,6 +65,22 @@ pub(crate) struct FactTable {
     /// The value for on (of a contact: closed), and the one for off, as text.
     pub(crate) on: Option<String>,
     pub(crate) off: Option<String>,
+    /// A line of this machine instead.
+    gpio: Option<GpioInput>,
+}
+
+/// Where a button says its events.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ButtonTable {
+    topic: Option<String>,
+    pub(crate) pointer: String,
+    /// The kind of event that each word is; without any, the words of the usual buttons.
+    pub(crate) events: BTreeMap<String, String>,
+    /// What other places of the message must say for it to be of this button.
+    pub(crate) only: BTreeMap<String, String>,
+    /// A line of this machine instead.
+    gpio: Option<GpioInput>,
 }
 
 /// Where a number is said.
@@ -133,6 +154,7 @@ impl Default for Config {
             power: None,
             energy: None,
             battery: None,
+            button: None,
         }
     }
 }
@@ -152,6 +174,12 @@ impl Default for TemperatureTable {
 }
 
 impl PointerOnly for FactTable {
+    fn at(pointer: String) -> Self {
+        Self { pointer, ..Self::default() }
+    }
+}
+
+impl PointerOnly for ButtonTable {
     fn at(pointer: String) -> Self {
         Self { pointer, ..Self::default() }
     }
@@ -212,6 +240,13 @@ impl Config {
                 problems.add(format!("{name}.offset"), format!("{offset} is not a number"));
             }
         }
+        if let Some(button) = self.button_source() {
+            self.check_place("button", &button.topic, &button.pointer, problems);
+        }
+        if let Some(Place(table)) = &self.button {
+            table.check_events(problems);
+        }
+        self.check_lines(problems);
         if let Some(thermometer) = &thermometer {
             self.check_thermometer(thermometer, problems);
         }
@@ -261,6 +296,30 @@ impl Config {
         }
     }
 
+    /// Checks the lines of this machine; what has a line has no topic.
+    fn check_lines(&self, problems: &mut Problems) {
+        for LineSource { meaning, input } in self.lines() {
+            let name = meaning.name();
+            for (place, message) in input.problems() {
+                problems.add(format!("{name}.{place}"), message);
+            }
+        }
+        for (fact, table) in self.fact_tables() {
+            let Some(Place(FactTable { topic, pointer, on, off, gpio: Some(_) })) = table else {
+                continue;
+            };
+            if topic.is_some() || !pointer.is_empty() || on.is_some() || off.is_some() {
+                problems.add(fact.name(), NO_MESSAGES);
+            }
+        }
+        if let Some(Place(ButtonTable { topic, pointer, events, only, gpio: Some(_) })) =
+            &self.button
+            && (topic.is_some() || !pointer.is_empty() || !events.is_empty() || !only.is_empty())
+        {
+            problems.add("button", NO_MESSAGES);
+        }
+    }
+
     fn check_thermometer(&self, thermometer: &Thermometer, problems: &mut Problems) {
         let table = self.temperature.as_ref().map(|Place(table)| table);
         if table.is_some_and(|table| table.topic.is_some() || !table.pointer.is_empty()) {
@@ -289,17 +348,41 @@ impl Config {
 
     /// Returns all facts that come by MQTT, in the order of their declaration.
     pub(crate) fn facts(&self) -> Vec<FactSource> {
-        let tables = [
+        let source = |(fact, table): (Fact, &Option<Place<FactTable>>)| {
+            let Place(FactTable { topic, pointer, on, off, gpio: None }) = table.clone()? else {
+                return None;
+            };
+            Some(FactSource { fact, topic: self.topic_or(topic), pointer, on, off })
+        };
+        self.fact_tables().into_iter().filter_map(source).collect()
+    }
+
+    fn fact_tables(&self) -> [(Fact, &Option<Place<FactTable>>); 4] {
+        [
             (Fact::Contact, &self.contact),
             (Fact::Motion, &self.motion),
             (Fact::Leak, &self.leak),
             (Fact::Smoke, &self.smoke),
-        ];
-        let source = |(fact, table): (Fact, &Option<Place<FactTable>>)| {
-            let Place(FactTable { topic, pointer, on, off }) = table.clone()?;
-            Some(FactSource { fact, topic: self.topic_or(topic), pointer, on, off })
+        ]
+    }
+
+    /// Returns the button that comes by MQTT, where there is one.
+    pub(crate) fn button_source(&self) -> Option<ButtonSource> {
+        let Place(table) = self.button.as_ref()?;
+        let topic = self.topic_or(table.topic.clone());
+        table.gpio.is_none().then(|| ButtonSource::new(topic, table))
+    }
+
+    /// Returns what comes from lines of this machine.
+    pub(crate) fn lines(&self) -> Vec<LineSource> {
+        let fact = |(fact, table): (Fact, &Option<Place<FactTable>>)| {
+            let input = table.as_ref()?.0.gpio.clone()?;
+            Some(LineSource { meaning: Meaning::Fact(fact), input })
         };
-        tables.into_iter().filter_map(source).collect()
+        let facts = self.fact_tables().into_iter().filter_map(fact);
+        let button = self.button.as_ref().and_then(|Place(table)| table.gpio.clone());
+        let button = button.map(|input| LineSource { meaning: Meaning::Button, input });
+        facts.chain(button).collect()
     }
 
     /// Returns all numbers that come by MQTT, in the order of their declaration.
@@ -361,7 +444,11 @@ impl Config {
     }
 
     fn is_empty(&self) -> bool {
-        self.facts().is_empty() && self.numbers().is_empty() && self.thermometer().is_none()
+        self.facts().is_empty()
+            && self.numbers().is_empty()
+            && self.thermometer().is_none()
+            && self.button.is_none()
+            && self.lines().is_empty()
     }
 
     fn topic_or(&self, own: Option<String>) -> String {
@@ -386,14 +473,26 @@ impl Config {
             "power" => number(&self.power),
             "energy" => number(&self.energy),
             "battery" => number(&self.battery),
+            "button" => self.button.as_ref().is_some_and(|Place(table)| table.topic.is_some()),
             _ => self.temperature.as_ref().is_some_and(|Place(table)| table.topic.is_some()),
         }
     }
 }
 
 /// The properties that a table can name.
-const NAMES: [&str; 9] =
-    ["contact", "motion", "leak", "smoke", "temperature", "humidity", "power", "energy", "battery"];
+const NAMES: [&str; 10] = [
+    "contact",
+    "motion",
+    "leak",
+    "smoke",
+    "temperature",
+    "humidity",
+    "power",
+    "energy",
+    "battery",
+    "button",
+];
+const NO_MESSAGES: &str = "a line of this machine has no topic, and no words";
 
 /// Returns what is wrong with a topic.
 fn topic_problems(topic: &str) -> Vec<String> {

@@ -1,9 +1,12 @@
 //! The sensor: what a contact, a detector, a meter or a thermometer says, as properties that can be read.
 //!
-//! What comes by MQTT comes when the sensor likes; a thermometer of this machine is asked every period. What is not a
-//! value of its property changes nothing and is told in `alert`.
+//! What comes by MQTT, or over a GPIO line, comes when the sensor likes; a thermometer of this machine is asked every
+//! period. A button has no state: what it says is an event. What is not a value of its property changes nothing and is
+//! told in `alert`.
 
+mod button;
 mod config;
+mod lines;
 mod quantity;
 mod source;
 mod worker;
@@ -15,7 +18,9 @@ use hearthd_confirm::Now;
 use hearthd_sdk::mqtt::{Message, Topics};
 use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Problems, Property, Value};
 
+use crate::button::{ButtonSource, Pressed};
 pub use crate::config::Config;
+use crate::lines::{Effect, LineSource, Lines};
 use crate::quantity::Quantity;
 use crate::source::{Presence, Said, Source};
 use crate::worker::Worker;
@@ -28,10 +33,12 @@ pub struct Sensor {
     context: Context,
     config: Config,
     sources: Vec<Source>,
+    button: Option<ButtonSource>,
     presences: Vec<Presence>,
     thermometer: Option<Worker>,
-    /// Why the thermometer of this machine cannot be read.
-    failure: Option<String>,
+    lines: Lines,
+    /// Why something of this machine cannot be read, by the property.
+    failures: BTreeMap<&'static str, String>,
     link_up: bool,
     /// When something was last heard by MQTT, on the monotonic clock.
     heard: Option<Duration>,
@@ -54,6 +61,9 @@ impl Device for Sensor {
     fn properties(config: &Config) -> Vec<Property> {
         let facts = config.facts().into_iter().map(|source| source.fact.property());
         let mut properties: Vec<Property> = facts.collect();
+        let lines = config.lines();
+        properties.extend(lines.iter().map(|LineSource { meaning, .. }| meaning.property()));
+        properties.extend(config.button_source().map(|source| source.property()));
         if config.thermometer().is_some() {
             properties.push(Quantity::Temperature.property());
         }
@@ -63,7 +73,8 @@ impl Device for Sensor {
     }
 
     fn topics(config: &Config) -> Topics {
-        let mut topics = Self::all_topics(&sources(config), &presences(config));
+        let button = config.button_source();
+        let mut topics = Self::all_topics(&sources(config), button.as_ref(), &presences(config));
         topics.sort();
         topics.dedup();
         topics.into_iter().fold(Topics::none(), Topics::subscribe)
@@ -73,11 +84,14 @@ impl Device for Sensor {
         let thermometer = config.thermometer();
         let start = |thermometer| Worker::start(thermometer, config.root.clone(), context.clone());
         let thermometer = thermometer.map(start).transpose()?;
+        let lines = Lines::watch(config.lines(), &config.root, &context)?;
         let mut sensor = Self {
             sources: sources(&config),
+            button: config.button_source(),
             presences: presences(&config),
             thermometer,
-            failure: None,
+            lines,
+            failures: BTreeMap::new(),
             link_up: false,
             heard: None,
             wrong: BTreeMap::new(),
@@ -105,8 +119,20 @@ impl Device for Sensor {
     fn wake(&mut self) {
         match self.thermometer.as_mut().and_then(Worker::reading) {
             Some(Ok(celsius)) => self.take_temperature(celsius),
-            Some(Err(reason)) => self.failure = Some(format!("temperature: {reason}")),
+            Some(Err(reason)) => self.fail("temperature", format!("temperature: {reason}")),
             None => {}
+        }
+        for (name, effect) in self.lines.effects() {
+            if let Effect::Failure(reason) = effect {
+                self.fail(name, reason);
+                continue;
+            }
+            self.failures.remove(name);
+            match effect {
+                Effect::State(value) => self.show(name, value),
+                Effect::Event(kind) => self.context.event(name, kind),
+                Effect::Nothing | Effect::Failure(_) => {}
+            }
         }
         self.publish();
     }
@@ -139,6 +165,14 @@ impl Device for Sensor {
                 }
             }
         }
+        match self.button.as_ref().map(|button| button.handle(&message)) {
+            Some(Pressed::Event(kind)) => {
+                self.wrong.remove("button");
+                self.context.event("button", &kind);
+            }
+            Some(Pressed::Wrong(reason)) => _ = self.wrong.insert("button", reason),
+            Some(Pressed::Nothing) | None => {}
+        }
         self.publish();
     }
 
@@ -154,18 +188,24 @@ impl Sensor {
         let Some(thermometer) = &mut self.thermometer else { return };
         if thermometer.ask() {
             let period = self.config.period;
-            self.failure = Some(format!("temperature: no answer for {period}"));
+            self.fail("temperature", format!("temperature: no answer for {period}"));
         }
         self.context.set_timer(MEASURE, self.config.period.0);
     }
 
     fn take_temperature(&mut self, celsius: f64) {
         let (min, max) = Quantity::Temperature.range();
-        self.failure = (!(min..=max).contains(&celsius))
-            .then(|| format!("temperature: {celsius} is not within {min} to {max}"));
-        if self.failure.is_none() {
-            self.show("temperature", Quantity::Temperature.value(celsius));
+        if !(min..=max).contains(&celsius) {
+            let reason = format!("temperature: {celsius} is not within {min} to {max}");
+            self.fail("temperature", reason);
+            return;
         }
+        self.failures.remove("temperature");
+        self.show("temperature", Quantity::Temperature.value(celsius));
+    }
+
+    fn fail(&mut self, property: &'static str, reason: String) {
+        self.failures.insert(property, reason);
     }
 
     /// Publishes what is wrong, and whether the device can be reached.
@@ -198,13 +238,16 @@ impl Sensor {
 
     /// Returns why what the properties say may not be so, and comes back when it may not be so any more.
     fn unreachable(&self) -> Option<String> {
-        if !self.sources.is_empty() {
+        if !self.sources.is_empty() || self.button.is_some() {
             if !self.link_up {
                 return Some("no connection to the broker".to_owned());
             }
             if let Some(reason) = self.presences.iter().find_map(Presence::reason) {
                 return Some(reason);
             }
+        }
+        // That nobody presses a button says nothing.
+        if !self.sources.is_empty() {
             let Some(heard) = self.heard else {
                 return Some("nothing was heard of it yet".to_owned());
             };
@@ -216,14 +259,20 @@ impl Sensor {
             let left = (heard + max_age).saturating_sub(now);
             self.context.set_timer(SILENCE, left + Duration::from_millis(1));
         }
-        self.failure.clone()
+        let failures: Vec<&str> = self.failures.values().map(String::as_str).collect();
+        (!failures.is_empty()).then(|| failures.join("; "))
     }
 
-    fn all_topics(sources: &[Source], presences: &[Presence]) -> Vec<String> {
-        if sources.is_empty() {
+    fn all_topics(
+        sources: &[Source],
+        button: Option<&ButtonSource>,
+        presences: &[Presence],
+    ) -> Vec<String> {
+        if sources.is_empty() && button.is_none() {
             return Vec::new();
         }
         let topics = sources.iter().map(Source::topic);
+        let topics = topics.chain(button.map(|button| &*button.topic));
         topics.chain(presences.iter().map(Presence::topic)).map(str::to_owned).collect()
     }
 }

@@ -82,11 +82,7 @@ impl FactSource {
         };
         match self.is_on(&text) {
             Some(on) => Said::State(self.fact.value(on), said),
-            None => {
-                let shown: String = text.chars().take(SHOWN).collect();
-                let dots = if shown.len() < text.len() { "..." } else { "" };
-                Said::Wrong(format!("\"{shown}{dots}\" is neither on nor off"))
-            }
+            None => Said::Wrong(format!("\"{}\" is neither on nor off", shown(&text))),
         }
     }
 
@@ -140,5 +136,11 @@ impl Presence {
     }
 }
 
-/// How much of what is neither on nor off is shown.
+/// Returns the beginning of a text, for people.
+pub(crate) fn shown(text: &str) -> String {
+    let shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() { shown + "..." } else { shown }
+}
+
+/// How much of a text that is not understood is shown.
 const SHOWN: usize = 40;

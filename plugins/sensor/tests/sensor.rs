@@ -205,6 +205,93 @@ fn after_a_restart_nothing_is_known_until_something_is_heard() {
     assert_eq!((text(&device, "contact"), device.unreachable()), ("open".into(), None));
 }
 
+/// Returns the kinds of event of the button since the last call.
+fn pressed(device: &mut Device) -> Vec<String> {
+    device.take_events().into_iter().map(|(_, kind)| kind).collect()
+}
+
+#[test]
+fn buttons_of_all_families_say_events() {
+    let zigbee = (
+        json!({"zigbee2mqtt": {"topic": "zigbee2mqtt/remote"}, "button": "/action"}),
+        "zigbee2mqtt/remote",
+        [r#"{"action":"single","battery":80}"#, r#"{"action":"hold"}"#],
+        [r#"{"action":"","battery":80}"#, r#"{"battery":79}"#],
+    );
+    let tasmota = (
+        json!({"topic": "stat/desk/RESULT", "button": "/Button1/Action"}),
+        "stat/desk/RESULT",
+        [r#"{"Button1":{"Action":"SINGLE"}}"#, r#"{"Button1":{"Action":"HOLD"}}"#],
+        [r#"{"POWER":"ON"}"#, r#"{"Button2":{"Action":"SINGLE"}}"#],
+    );
+    let event = |component: &str, event: &str| {
+        json!({"src": "shellyplusi4-1", "method": "NotifyEvent", "params": {"ts": 1.5,
+            "events": [{"component": component, "id": 0, "event": event, "ts": 1.5}]}})
+        .to_string()
+    };
+    let [single, long] = [event("input:0", "single_push"), event("input:0", "long_push")];
+    let [other, config] = [event("input:1", "single_push"), event("sys", "config_changed")];
+    let shelly = (
+        json!({"topic": "shellyplusi4-1/events/rpc", "button": {
+            "pointer": "/params/events/0/event", "only": {"/params/events/0/component": "input:0"}}}),
+        "shellyplusi4-1/events/rpc",
+        [&*single, &*long],
+        [&*other, &*config],
+    );
+    let first = (
+        json!({"topic": "shellies/button/input_event/0", "button": "/event"}),
+        "shellies/button/input_event/0",
+        [r#"{"event":"S","event_cnt":4}"#, r#"{"event":"L","event_cnt":5}"#],
+        [r#"{"event":"","event_cnt":5}"#, r#"{"event_cnt":5}"#],
+    );
+    for (config, topic, [press, hold], nothing) in [zigbee, tasmota, shelly, first] {
+        let mut device = device(config);
+        assert_eq!(device.unreachable(), None, "{topic}: a button that nobody presses is silent");
+        for payload in [press, press, hold] {
+            device.receive(topic, payload, false);
+        }
+        assert_eq!(pressed(&mut device), ["press", "press", "hold"], "{topic}");
+        device.receive(topic, press, true);
+        for payload in nothing {
+            device.receive(topic, payload, false);
+        }
+        assert_eq!(pressed(&mut device), [""; 0], "{topic}: it says nothing, or of something else");
+        assert_eq!(text(&device, "alert"), "none", "{topic}");
+    }
+}
+
+#[test]
+fn the_events_of_a_remote_control_can_be_named() {
+    let mut device = device(json!({"topic": "remote", "battery": "/battery", "button": {
+        "pointer": "/action", "events": {"brightness_move_up": "brighter", "off": "off"}}}));
+    device.receive("remote", r#"{"action":"brightness_move_up","battery":55}"#, false);
+    assert_eq!(pressed(&mut device), ["brighter"]);
+    assert_eq!((text(&device, "battery"), device.unreachable()), ("55".into(), None));
+    device.receive("remote", r#"{"action":"on"}"#, false);
+    assert_eq!((pressed(&mut device).len(), text(&device, "alert")), (0, UNKNOWN.into()));
+    device.receive("remote", "{", false);
+    assert!(text(&device, "alert").contains("button: a message is not JSON"));
+    device.receive("remote", r#"{"action":"off","battery":55}"#, false);
+    assert_eq!((pressed(&mut device), text(&device, "alert")), (vec!["off".into()], "none".into()));
+}
+
+const UNKNOWN: &str = r#"button: "on" is not one of its events"#;
+
+#[test]
+fn a_line_that_is_not_there_is_unreachable_without_a_broker() {
+    let machine = Machine::new();
+    let mut device = Device::new(json!({
+        "root": machine.folder(),
+        "contact": {"gpio": {"line": "GPIO17", "active_low": true, "pull": "up", "debounce": "20ms"}},
+        "button": {"gpio": {"line": 3, "chip": "pinctrl-bcm2711"}},
+    }));
+    until(&mut device, |device| device.unreachable().is_some_and(|why| why.contains("GPIO17")));
+    // Ending it waits for no retry.
+    let before = Instant::now();
+    drop(device);
+    assert!(before.elapsed() < Duration::from_secs(5));
+}
+
 /// Waits until the thermometer's thread has brought something about.
 fn until(device: &mut Device, holds: impl Fn(&Device) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -270,7 +357,17 @@ fn nonsense_in_the_table_names_its_place() {
     assert_eq!(problems(json!({"topic": "a", "power": {"scale": 0}})), ["power.scale"]);
     assert_eq!(problems(json!({"topic": "a", "power": {"on": "1"}})), ["power.on"]);
     assert_eq!(problems(json!({"topic": "a", "power": 7})), ["power"]);
-    assert_eq!(problems(json!({"topic": "a", "button": "/action"})), ["button"]);
+    assert_eq!(problems(json!({"topic": "a", "button": "/action"})), [""; 0]);
+    assert_eq!(problems(json!({"button": "/action"})), ["button"], "no topic");
+    let named = json!({"topic": "a", "button": {"events": {"x": "No", "y": "failed"}}});
+    assert_eq!(problems(named), ["button.events.x", "button.events.y"]);
+    assert_eq!(problems(json!({"topic": "a", "button": {"only": {"c": "1"}}})), ["button.only"]);
+    let line = json!({"gpio": {"line": 4, "debounce": "1m", "pull": "sideways"}});
+    assert_eq!(problems(json!({"leak": line})), ["leak.gpio.pull"]);
+    let line = json!({"gpio": {"line": 4, "debounce": "1m"}});
+    assert_eq!(problems(json!({"leak": line})), ["leak.gpio.chip", "leak.gpio.debounce"]);
+    let both = json!({"topic": "a", "gpio": {"line": "GPIO4"}});
+    assert_eq!(problems(json!({"leak": both, "button": both})), ["leak", "button"]);
     assert_eq!(problems(json!({"topic": "a", "leak": "", "max_age": "1s"})), ["max_age"]);
     assert_eq!(problems(json!({"temperature": {"w1": "28-01"}, "max_age": "2h"})), ["max_age"]);
     assert_eq!(problems(json!({"temperature": {"w1": "a/b"}})), ["temperature.w1"]);

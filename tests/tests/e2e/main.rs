@@ -6,6 +6,7 @@ mod authoring;
 mod bad_input;
 mod bridging;
 mod bundled_broker;
+mod buttons;
 mod chaos;
 mod classic;
 mod command;
