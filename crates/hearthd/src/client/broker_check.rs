@@ -137,13 +137,8 @@ impl BrokerCheck<'_> {
         will: Option<&Will>,
     ) -> Result<(Connection, Connack), ConnectionError> {
         let client_id = format!("{}{suffix}", self.id);
-        let options = ConnectOptions {
-            broker: &self.broker,
-            client_id: &client_id,
-            keep_session,
-            will,
-            relayed: false,
-        };
+        let options = connection::options(&self.broker, &client_id);
+        let options = ConnectOptions { keep_session, will, ..options };
         Connection::begin(&options, self.timeout).await
     }
 

@@ -7,7 +7,7 @@ use hearthd_core::{Connack, Disconnection, Limits, Message, PublishId, Subscribe
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::Config,
+    config::{Broker, Config},
     link::{ConnectOptions, Link, LinkEvent},
     notice,
     random::random_bytes,
@@ -23,6 +23,11 @@ pub(crate) struct Connection {
     deadline: Instant,
     published: u64,
     received: VecDeque<Message>,
+    /// The bytes of what was received and not taken yet, and the most there may be.
+    held: usize,
+    hold_at_most: usize,
+    /// The topics of messages that found no room.
+    left_out: Vec<String>,
     /// What the broker has said of the last SUBSCRIBE or PUBLISH.
     words: Option<String>,
 }
@@ -103,8 +108,18 @@ impl Connection {
         })?;
         let received = VecDeque::new();
         let limits = Limits::default();
-        let mut connection =
-            Self { link, broker, limits, deadline, published: 0, received, words: None };
+        let mut connection = Self {
+            link,
+            broker,
+            limits,
+            deadline,
+            published: 0,
+            received,
+            held: 0,
+            hold_at_most: usize::MAX,
+            left_out: Vec::new(),
+            words: None,
+        };
         let connack = connection.answer(|event| match event {
             LinkEvent::Connected(connack) => Some(connack.clone()),
             _ => None,
@@ -119,6 +134,23 @@ impl Connection {
     /// Gives the steps that follow this much time.
     pub(crate) fn extend(&mut self, timeout: Duration) {
         self.deadline = Instant::now() + timeout;
+    }
+
+    /// Holds at most this many bytes of messages that nobody has taken yet; what is beyond is left out.
+    pub(crate) fn hold_at_most(&mut self, bytes: usize) {
+        self.hold_at_most = bytes;
+    }
+
+    /// Takes the topics of the messages that were left out.
+    pub(crate) fn take_left_out(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.left_out)
+    }
+
+    /// Takes a message that has come already.
+    pub(crate) fn take_received(&mut self) -> Option<Message> {
+        let message = self.received.pop_front()?;
+        self.held -= size(&message);
+        Some(message)
     }
 
     /// Subscribes to one filter; returns the reason code (MQTT 3.9.3).
@@ -188,7 +220,7 @@ impl Connection {
     ) -> Result<Option<Message>, ConnectionError> {
         let end = end.min(self.deadline);
         loop {
-            if let Some(message) = self.received.pop_front() {
+            if let Some(message) = self.take_received() {
                 return Ok(Some(message));
             }
             let Some(event) = self.next(end).await? else { return Ok(None) };
@@ -223,6 +255,14 @@ impl Connection {
         if let Some(delivery) = delivery {
             self.link.acknowledge(delivery.id);
         }
+        let size = size(&message);
+        if size > self.hold_at_most.saturating_sub(self.held) {
+            if self.left_out.len() < MOST_LEFT_OUT {
+                self.left_out.push(message.topic);
+            }
+            return;
+        }
+        self.held += size;
         self.received.push_back(message);
     }
 
@@ -256,10 +296,22 @@ pub(crate) fn client_id(config: &Config, purpose: &str) -> String {
     format!("{}-{purpose}-{:08x}", config.broker.client_id, u32::from_be_bytes([a, b, c, d]))
 }
 
+/// Returns how a command connects: without a session that outlives it, and without a will.
+pub(crate) fn options<'a>(broker: &'a Broker, client_id: &'a str) -> ConnectOptions<'a> {
+    ConnectOptions { broker, client_id, keep_session: false, will: None, relayed: false }
+}
+
 fn unavailable(broker: &str, cause: &str) -> ConnectionError {
     ConnectionError::Unavailable(format!("{broker}: {cause}"))
 }
 
+/// Returns how many bytes of a message are held.
+fn size(message: &Message) -> usize {
+    message.topic.len() + message.payload.len()
+}
+
+/// The most topics that are remembered of messages that were left out.
+const MOST_LEFT_OUT: usize = 1000;
 const SILENT: &str = "the broker does not answer";
 /// The most characters shown of a Reason String.
 const LONGEST_WORDS: usize = 512;

@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use crate::{
     client::connection::{self, Connection, ConnectionError},
     config::{Config, ResponseInformation},
-    link::ConnectOptions,
     random::random_bytes,
 };
 use responder::{Breadth, Known};
@@ -154,13 +153,7 @@ impl<'c> Asking<'c> {
 
     async fn connect(config: &'c Config, deadline: Instant) -> Result<Self, AskError> {
         let client_id = connection::client_id(config, "cli");
-        let options = ConnectOptions {
-            broker: &config.broker,
-            client_id: &client_id,
-            keep_session: false,
-            will: None,
-            relayed: false,
-        };
+        let options = connection::options(&config.broker, &client_id);
         let remaining = deadline.saturating_duration_since(Instant::now());
         let (mut connection, connack) = Connection::begin(&options, remaining).await?;
         let offered = connack.response_information.as_deref();

@@ -5,8 +5,15 @@ mod snippet;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
+use hearthd_config::printable_line;
+use hearthd_core::Message;
 use hearthd_hardware::{
     FoundThermometer, GpioChip, LedFound, PwmChip, Root, gpio_chips, leds, pwm_chips, thermometers,
 };
@@ -20,7 +27,6 @@ use super::{
 use crate::{
     client::connection::{self, Connection, ConnectionError},
     config::Config,
-    link::ConnectOptions,
 };
 
 /// What a machine offers.
@@ -36,6 +42,10 @@ struct Offer {
 struct Kept {
     /// The retained messages, by topic.
     messages: BTreeMap<String, Vec<u8>>,
+    /// How many bytes those are.
+    bytes: usize,
+    /// The topics of those that did not fit.
+    left_out: BTreeSet<String>,
     /// The filters that the account may not read.
     refused: Vec<&'static str>,
 }
@@ -63,13 +73,20 @@ pub(super) fn list(doctor: &Doctor) -> ExitCode {
     if doctor.json {
         let mut all = offer.to_json();
         all["broker"] = kept.as_ref().map_or(Value::Null, |kept| {
-            json!({"devices": offers::to_json(&offers::read(&kept.messages)), "refused": kept.refused})
+            json!({
+                "devices": offers::to_json(&offers::read(&kept.messages)),
+                "refused": kept.refused,
+                "left_out": kept.left_out,
+            })
         });
         say!("{all:#}");
     } else if let Some(kept) = &kept {
         say!("{}", offers::to_snippet(&offers::read(&kept.messages)).trim_end());
         for filter in &kept.refused {
             say!("# The account may not read {filter}: what is kept there is not in this list.");
+        }
+        if let Some(omission) = kept.omission() {
+            say!("# {omission}");
         }
         for base in offers::without_list(&kept.messages) {
             say!(
@@ -97,32 +114,65 @@ fn ask_broker(config: &Path, time: Duration) -> Result<Kept, (u8, String)> {
 /// Subscribes to what bridges keep, and takes what comes until the broker is silent.
 async fn read_retained(config: &Config, time: Duration) -> Result<Kept, ConnectionError> {
     let client_id = connection::client_id(config, "doctor");
-    let options = ConnectOptions {
-        broker: &config.broker,
-        client_id: &client_id,
-        keep_session: false,
-        will: None,
-        relayed: false,
-    };
+    let options = connection::options(&config.broker, &client_id);
     let (mut connection, _) = Connection::begin(&options, time).await?;
+    connection.hold_at_most(MOST);
     let mut kept = Kept::default();
     for filter in offers::FILTERS {
         connection.extend(time);
         if connection.subscribe(filter, true).await? >= REFUSED {
             kept.refused.push(filter);
         }
+        while let Some(message) = connection.take_received() {
+            kept.take(message);
+        }
     }
     connection.extend(time);
     loop {
         let quiet = Instant::now() + QUIET;
         let Some(message) = connection.receive_until(quiet).await? else { break };
-        if message.retain {
-            kept.messages.insert(message.topic, message.payload.to_vec());
-        }
+        kept.take(message);
     }
+    kept.left_out.extend(connection.take_left_out());
     // A broker that does not take DISCONNECT changes nothing.
     let _ = timeout(time, connection.end()).await;
     Ok(kept)
+}
+
+impl Kept {
+    /// Keeps what the broker has kept, within bounds.
+    fn take(&mut self, message: Message) {
+        let Message { topic, payload, retain, .. } = message;
+        if !retain {
+            return;
+        }
+        // A list of all devices of a bridge is in one message.
+        let most = if topic.contains("/bridge/") { LARGEST_LIST } else { LARGEST };
+        let bytes = topic.len() + payload.len();
+        if payload.len() > most || self.bytes + bytes > MOST {
+            self.left_out.insert(topic);
+            return;
+        }
+        self.bytes += bytes;
+        if let Some(before) = self.messages.insert(topic.clone(), payload.to_vec()) {
+            self.bytes -= topic.len() + before.len();
+        }
+    }
+
+    /// Says what was left out, in a line; none where that is nothing.
+    fn omission(&self) -> Option<String> {
+        let first = self.left_out.first()?;
+        let others = match self.left_out.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (most, largest) = (MOST / MIB, LARGEST / 1024);
+        Some(format!(
+            "{}{others} did not fit: at most {most} MiB in all are read, {largest} KiB of one message and 1 MiB of a \
+             bridge's list.",
+            printable_line(first)
+        ))
+    }
 }
 
 impl Offer {
@@ -151,5 +201,11 @@ impl Offer {
 
 /// Reason codes from here on refuse a filter (MQTT 3.9.3).
 const REFUSED: u8 = 0x80;
+const MIB: usize = 1024 * 1024;
+/// The most bytes that are read of what the broker keeps.
+const MOST: usize = 8 * MIB;
+/// The largest message that is read, and the largest list of a bridge.
+const LARGEST: usize = 64 * 1024;
+const LARGEST_LIST: usize = MIB;
 /// A broker sends what it keeps at once: nothing more comes after so long.
 const QUIET: Duration = Duration::from_secs(1);

@@ -76,6 +76,36 @@ fn an_empty_machine_gives_a_snippet_too() {
     assert_eq!(offer.to_json()["leds"], json!([]));
 }
 
+fn retained(topic: &str, bytes: usize) -> Message {
+    Message {
+        topic: topic.into(),
+        payload: vec![b' '; bytes].into(),
+        retain: true,
+        ..Message::default()
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_out_and_named() {
+    let mut kept = Kept::default();
+    kept.take(retained("zigbee2mqtt/bridge/devices", LARGEST_LIST));
+    kept.take(retained("homeassistant/light/small/config", LARGEST));
+    assert_eq!(kept.omission(), None);
+    kept.take(retained("homeassistant/light/large/config", LARGEST + 1));
+    let omission = kept.omission().expect("one was too large");
+    assert!(omission.starts_with("homeassistant/light/large/config did not fit"), "{omission}");
+    for index in 0..200 {
+        kept.take(retained(&format!("homeassistant/light/{index}/config"), LARGEST));
+    }
+    let bytes = kept.messages.iter().map(|(topic, payload)| topic.len() + payload.len()).sum();
+    assert_eq!((kept.bytes, kept.messages.len() + kept.left_out.len()), (bytes, 203));
+    assert!(bytes <= MOST, "{bytes}");
+    // The same topic again takes the place of what it was.
+    kept.take(retained("homeassistant/light/small/config", 1));
+    assert_eq!(kept.bytes, bytes - LARGEST + 1);
+    assert!(kept.omission().is_some_and(|line| line.contains(" more did not fit")));
+}
+
 #[test]
 fn json_tells_the_same() {
     let told = Offer::of(&machine().root()).to_json();

@@ -103,6 +103,23 @@ fn a_valve_belongs_into_a_thermostat_and_a_sensor_is_one() {
 }
 
 #[test]
+fn a_button_is_a_sensor_with_events() {
+    let device = |name: &str, values: Value| {
+        json!({"friendly_name": name, "type": "EndDevice", "definition": {"exposes": [
+            {"type": "numeric", "property": "battery"},
+            {"type": "enum", "property": "action", "values": values},
+        ]}})
+    };
+    let devices = json!([
+        device("bell", json!(["single", "double", "hold"])),
+        device("dial", json!(["rotate_left", "rotate_right"])),
+    ]);
+    let config = parsed(&offers(&[("zigbee2mqtt/bridge/devices", devices)]));
+    assert_eq!(config["devices"]["bell"]["config"]["button"].as_str(), Some("/action"));
+    assert!(config["devices"].get("dial").is_none(), "its words would have to be named");
+}
+
+#[test]
 fn a_group_says_that_it_never_confirms() {
     let groups = json!([{"friendly_name": "all", "members": [{"endpoint": 1}]}, {"friendly_name": "empty", "members": []}]);
     let offered = offers(&[("zigbee2mqtt/bridge/groups", groups)]);

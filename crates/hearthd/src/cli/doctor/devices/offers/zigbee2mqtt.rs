@@ -91,11 +91,19 @@ fn entries(base: &str, name: &str, device: &Value, exposes: Option<&Vec<Value>>)
             places.push((ours, format!("/{theirs}")));
         }
     }
+    let mut actions = exposes().filter(|one| one["property"] == "action");
+    let is_usual = |word: &Value| word.as_str().is_some_and(|word| PRESSES.contains(&word));
+    if actions.any(|one| one["values"].as_array().is_some_and(|all| all.iter().any(is_usual))) {
+        places.insert(0, ("button", "/action".to_owned()));
+    }
     match places.as_slice() {
         [] | [("battery", _)] => vec![Entry::None],
         _ => vec![Entry::Sensor(light(base, name).table, places)],
     }
 }
+
+/// The words of a button that the sensor plugin knows without being told.
+const PRESSES: [&str; 5] = ["single", "double", "hold", "press", "release"];
 
 /// What Zigbee2MQTT calls the properties of a sensor.
 const MEASURED: [(&str, &str); 10] = [
