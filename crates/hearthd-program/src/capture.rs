@@ -1,4 +1,4 @@
-//! The beginning of what comes out of a pipe.
+//! The beginning of what comes out of a pipe, or each of its lines.
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,15 +6,25 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+/// Is told each line.
+type Tell<'t> = Box<dyn FnMut(&str) + 't>;
+
 /// The beginning of what comes out of a pipe; the rest is read and dropped.
-pub(crate) struct Capture {
+pub(crate) struct Capture<'t> {
     pipe: Option<std::fs::File>,
+    /// The beginning; where lines are told, of the present one.
     kept: Vec<u8>,
+    tell: Option<Tell<'t>>,
 }
 
-impl Capture {
+impl<'t> Capture<'t> {
     pub(crate) fn new(pipe: Option<OwnedFd>) -> Self {
-        Self { pipe: pipe.map(std::fs::File::from), kept: Vec::new() }
+        Self { pipe: pipe.map(std::fs::File::from), kept: Vec::new(), tell: None }
+    }
+
+    /// Tells each line, and what is left at the end of the pipe. Of a long line the beginning counts.
+    pub(crate) fn lines(pipe: Option<OwnedFd>, tell: impl FnMut(&str) + 't) -> Self {
+        Self { tell: Some(Box::new(tell)), ..Self::new(pipe) }
     }
 
     pub(crate) fn watched(&self) -> Option<PollFd<'_>> {
@@ -36,9 +46,37 @@ impl Capture {
         if length == 0 {
             self.pipe = None;
         }
-        let room = OUTPUT_BOUND.saturating_sub(self.kept.len());
-        self.kept.extend_from_slice(&chunk[..length.min(room)]);
+        if self.tell.is_some() {
+            self.take_lines(&chunk[..length]);
+        } else {
+            self.keep(&chunk[..length]);
+        }
         Ok(length > 0)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = OUTPUT_BOUND.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn take_lines(&mut self, chunk: &[u8]) {
+        let mut rest = chunk;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            self.keep(&rest[..end]);
+            rest = &rest[end + 1..];
+            self.tell_line();
+        }
+        self.keep(rest);
+        if self.pipe.is_none() && !self.kept.is_empty() {
+            self.tell_line();
+        }
+    }
+
+    fn tell_line(&mut self) {
+        let line = std::mem::take(&mut self.kept);
+        if let Some(tell) = &mut self.tell {
+            tell(String::from_utf8_lossy(&line).trim_end_matches('\r'));
+        }
     }
 
     pub(crate) fn text(self) -> String {

@@ -1,4 +1,4 @@
-//! Runs a program to its end, or ends it and all that it started.
+//! Runs a program to its end, or ends it and all that it started; or follows what it prints, line by line.
 //!
 //! No shell is involved, nothing of the daemon's environment is inherited but [`INHERITED`], and what is kept of the
 //! output is bounded.
@@ -8,12 +8,14 @@ mod capture;
 #[cfg(feature = "log")]
 pub mod log;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,11 +25,20 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::capture::Capture;
 
 /// Runs programs, each within the same time and with the same environment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Runner {
     timeout: Duration,
     environment: BTreeMap<String, String>,
-    stop: Option<PipeReader>,
+    stop: Option<Arc<PipeReader>>,
+}
+
+/// What a program that is followed does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<'l> {
+    /// It has run for two seconds: it did not fail at its start.
+    Runs,
+    /// It has printed a line, without its end and of 4096 bytes at most.
+    Line(&'l str),
 }
 
 /// What a program that came to its end said.
@@ -111,15 +122,31 @@ impl Runner {
     /// Has the program that runs ended when the other end of a pipe is closed.
     #[must_use]
     pub fn stopped_by(self, stop: PipeReader) -> Self {
-        Self { stop: Some(stop), ..self }
+        Self { stop: Some(Arc::new(stop)), ..self }
     }
 
     /// Returns whether the other end of the pipe is closed.
     pub fn is_stopped(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| {
-            let mut stop = [PollFd::new(stop, PollFlags::empty())];
+            let mut stop = [PollFd::new(&**stop, PollFlags::empty())];
             poll(&mut stop, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
         })
+    }
+
+    /// Waits; returns false as soon as the other end of the pipe is closed.
+    pub fn pause(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while !self.is_stopped() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            let mut stop: Vec<_> =
+                self.stop.iter().map(|stop| PollFd::new(&**stop, PollFlags::empty())).collect();
+            // Whatever has ended the wait is looked at above.
+            let _ = poll(&mut stop, Timespec::try_from(left).ok().as_ref());
+        }
+        false
     }
 
     /// Runs a program, which reads nothing, and waits until it ends.
@@ -128,8 +155,53 @@ impl Runner {
     /// Where it cannot be started or watched, takes too long, or is no longer wanted. How it ended is not looked at:
     /// [`Finished::output`] does that.
     pub fn run(&self, program: &Path, arguments: &[String]) -> Result<Finished, ProgramError> {
-        let name = program.display().to_string();
-        let mut child = Command::new(program)
+        let mut child = self.start(program, arguments)?;
+        let mut stdout = Capture::new(child.stdout.take().map(OwnedFd::from));
+        let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
+        let end = self.attend(&child, &mut stdout, &mut stderr, Some(self.timeout));
+        let program = program.display().to_string();
+        let finish = |status| Finished {
+            program: program.clone(),
+            status,
+            stdout: stdout.text(),
+            stderr: stderr.text(),
+        };
+        self.finish(child, &program, end).map(finish)
+    }
+
+    /// Runs a program for as long as it likes, and tells what it does. It reads nothing.
+    ///
+    /// # Errors
+    /// As [`Runner::run`], without a timeout.
+    pub fn follow(
+        &self,
+        program: &Path,
+        arguments: &[String],
+        mut tell: impl FnMut(Heard<'_>),
+    ) -> Result<Finished, ProgramError> {
+        let mut child = self.start(program, arguments)?;
+        let stdout = child.stdout.take().map(OwnedFd::from);
+        let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
+        // Told one after the other, by one thread.
+        let tell = RefCell::new(&mut tell);
+        let mut stdout = Capture::lines(stdout, |line| tell.borrow_mut()(Heard::Line(line)));
+        let mut end = self.attend(&child, &mut stdout, &mut stderr, Some(SETTLED));
+        if matches!(end, Ok(End::TimedOut)) {
+            tell.borrow_mut()(Heard::Runs);
+            end = self.attend(&child, &mut stdout, &mut stderr, None);
+        }
+        let program = program.display().to_string();
+        let finish = |status| Finished {
+            program: program.clone(),
+            status,
+            stdout: stdout.text(),
+            stderr: stderr.text(),
+        };
+        self.finish(child, &program, end).map(finish)
+    }
+
+    fn start(&self, program: &Path, arguments: &[String]) -> Result<Child, ProgramError> {
+        Command::new(program)
             .args(arguments)
             .current_dir("/")
             .env_clear()
@@ -140,25 +212,32 @@ impl Runner {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|source| ProgramError::Start { program: name.clone(), source })?;
-        let mut stdout = Capture::new(child.stdout.take().map(OwnedFd::from));
-        let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
-        let end = self.attend(&child, &mut stdout, &mut stderr);
+            .map_err(|source| ProgramError::Start {
+                program: program.display().to_string(),
+                source,
+            })
+    }
+
+    /// Waits for a program that has ended, or ends it.
+    fn finish(
+        &self,
+        mut child: Child,
+        program: &str,
+        end: Result<End, Errno>,
+    ) -> Result<ExitStatus, ProgramError> {
         if !matches!(end, Ok(End::ByItself)) {
             // The leader is not waited for yet, so no other group can have its number.
             if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
-                tracing::warn!(program = name, %error, "the program cannot be ended");
+                tracing::warn!(program, %error, "the program cannot be ended");
             }
         }
-        let program = name;
+        let program = program.to_owned();
         let status = match child.wait() {
             Ok(status) => status,
             Err(source) => return Err(ProgramError::Watch { program, source }),
         };
         match end {
-            Ok(End::ByItself) => {
-                Ok(Finished { program, status, stdout: stdout.text(), stderr: stderr.text() })
-            }
+            Ok(End::ByItself) => Ok(status),
             Ok(End::TimedOut) => Err(ProgramError::TimedOut { program, timeout: self.timeout }),
             Ok(End::Stopped) => Err(ProgramError::Stopped { program }),
             Err(errno) => Err(ProgramError::Watch { program, source: errno.into() }),
@@ -169,19 +248,20 @@ impl Runner {
     fn attend(
         &self,
         child: &Child,
-        stdout: &mut Capture,
-        stderr: &mut Capture,
+        stdout: &mut Capture<'_>,
+        stderr: &mut Capture<'_>,
+        timeout: Option<Duration>,
     ) -> Result<End, Errno> {
         let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
         let start = Instant::now();
         loop {
-            let left = self.timeout.saturating_sub(start.elapsed());
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
             let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
             watched.extend(stdout.watched().into_iter().chain(stderr.watched()));
-            watched.extend(self.stop.iter().map(|stop| PollFd::new(stop, PollFlags::empty())));
+            watched.extend(self.stop.iter().map(|stop| PollFd::new(&**stop, PollFlags::empty())));
             // Longer than any timeout of a configuration fits as well.
-            let left = Timespec::try_from(left).unwrap_or_default();
-            match poll(&mut watched, Some(&left)) {
+            let left = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+            match poll(&mut watched, left.as_ref()) {
                 Ok(0) => return Ok(End::TimedOut),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
@@ -242,6 +322,9 @@ pub const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// The exit code by which a program says that it cannot reach what it stands for: `EX_UNAVAILABLE` of `sysexits.h`.
 pub const UNREACHABLE_EXIT: i32 = 69;
+
+/// A program that has run for so long did not fail at its start.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Reads after which a pipe is empty that nobody writes to: it holds 64 KiB.
 const PIPE_READS: usize = 17;

@@ -42,6 +42,7 @@ pub(crate) struct PropertyConfig {
     idempotent: bool,
     pub(crate) set: Option<Set>,
     pub(crate) get: Option<Get>,
+    pub(crate) listen: Option<Listen>,
     /// How the output of the programs becomes the state.
     #[serde(default)]
     pub(crate) read: Read,
@@ -55,6 +56,8 @@ pub(crate) enum Kind {
     Number,
     Choice,
     Text,
+    /// What happens at once and has no state.
+    Event,
 }
 
 /// How a property is set.
@@ -96,6 +99,14 @@ pub(crate) struct Get {
     pub(crate) exit: Vec<i32>,
 }
 
+/// How the events of a property are heard.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// The program and its arguments: it runs all the time, and prints a line for each event.
+    pub(crate) run: Vec<String>,
+}
+
 impl Config {
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.0
@@ -122,7 +133,11 @@ impl Config {
                 complain("", "the name is taken: every device answers it".into());
             }
             property.check_values(&mut complain);
-            property.check_programs(&mut complain);
+            if property.kind == Kind::Event {
+                property.check_event(&mut complain);
+            } else {
+                property.check_programs(&mut complain);
+            }
         }
     }
 }
@@ -137,6 +152,13 @@ impl PropertyConfig {
             Kind::Number => Property::number(name),
             Kind::Choice => Property::choice(name, &words),
             Kind::Text => Property::text(name),
+            Kind::Event => {
+                let event = Property::event(name, &words);
+                return match &self.title {
+                    Some(title) => event.title(title),
+                    None => event,
+                };
+            }
         };
         if let (Some(min), Some(max)) = (self.min, self.max) {
             property = property.range(min, max);
@@ -184,8 +206,9 @@ impl PropertyConfig {
         if self.step.is_some_and(|step| !numeric || step <= 0.0) {
             complain("step", "a step is above 0, and of a number or an integer".into());
         }
-        if (self.kind == Kind::Choice) == self.values.is_empty() {
-            complain("values", "a choice has its words here, and no other type has any".into());
+        if matches!(self.kind, Kind::Choice | Kind::Event) == self.values.is_empty() {
+            let message = "a choice and an event have their words here, and no other type has any";
+            complain("values", message.into());
         }
         for (word, value) in &self.read.words {
             if !self.has_word(value) {
@@ -194,7 +217,36 @@ impl PropertyConfig {
         }
     }
 
+    fn check_event(&self, complain: &mut impl FnMut(&str, String)) {
+        match &self.listen {
+            Some(listen) => check_run(&listen.run, "listen.run", complain),
+            None => complain("listen", "an event has a program that prints it".into()),
+        }
+        if self.listen.as_ref().is_some_and(|l| l.run.iter().any(|part| part.contains(VALUE))) {
+            complain("listen.run", format!("there is no {VALUE} to listen with"));
+        }
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        for kind in &self.values {
+            if kind.is_empty() || !kind.chars().all(fits) || kind == "failed" {
+                let message =
+                    format!("`{kind}`: a kind of event is of a-z, 0-9 and _, and not `failed`");
+                complain("values", message);
+            }
+        }
+        for (key, given) in [("set", self.set.is_some()), ("get", self.get.is_some())] {
+            if given {
+                complain(key, "an event has no state: it is neither set nor read".into());
+            }
+        }
+        if self.unit.is_some() {
+            complain("unit", "an event has no state, and no unit".into());
+        }
+    }
+
     fn check_programs(&self, complain: &mut impl FnMut(&str, String)) {
+        if self.listen.is_some() {
+            complain("listen", "only an event is listened for".into());
+        }
         if self.set.is_none() && self.get.is_none() {
             complain("", "has neither set nor get, so no program belongs to it".into());
         }
@@ -232,7 +284,7 @@ impl PropertyConfig {
     fn has_word(&self, value: &str) -> bool {
         match self.kind {
             Kind::Switch => is_switch(value),
-            Kind::Choice => self.values.iter().any(|known| known == value),
+            Kind::Choice | Kind::Event => self.values.iter().any(|known| known == value),
             Kind::Integer | Kind::Number | Kind::Text => false,
         }
     }
@@ -240,7 +292,9 @@ impl PropertyConfig {
     fn no_word(&self, value: &str) -> String {
         match self.kind {
             Kind::Switch => format!("`{value}` is neither ON nor OFF"),
-            Kind::Choice => format!("`{value}` is none of {}", self.values.join(", ")),
+            Kind::Choice | Kind::Event => {
+                format!("`{value}` is none of {}", self.values.join(", "))
+            }
             Kind::Integer | Kind::Number | Kind::Text => {
                 "only a switch or a choice has words".to_owned()
             }

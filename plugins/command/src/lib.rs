@@ -1,8 +1,11 @@
 //! The command: a device whose properties are read and set by programs.
 //!
-//! The programs run one after another on a thread of the device, so that the hub never waits for them.
+//! The programs run one after another on a thread of the device, so that the hub never waits for them. A program that
+//! prints events runs all the time, on a thread of its own.
 
 mod config;
+mod listener;
+mod reach;
 mod reading;
 mod worker;
 
@@ -17,6 +20,8 @@ use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Problems, Property}
 
 pub use crate::config::Config;
 use crate::config::PropertyConfig;
+use crate::listener::Listener;
+use crate::reach::Reach;
 use crate::worker::{Job, States, Worker, lock};
 
 hearthd_sdk::export!(Command);
@@ -27,11 +32,11 @@ pub struct Command {
     context: Context,
     properties: Arc<[(String, PropertyConfig)]>,
     jobs: Option<SyncSender<Job>>,
-    /// Closed to say that the worker shall end the program that runs.
+    /// Closed to say that the threads shall end the programs that run.
     stop: Option<PipeWriter>,
     /// The states that no program can be asked for.
     states: Arc<Mutex<States>>,
-    worker: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Device for Command {
@@ -54,18 +59,37 @@ impl Device for Command {
         let states = Arc::new(Mutex::new(states));
         let (jobs, queue) = sync_channel(QUEUE);
         let (reader, stop) = std::io::pipe()?;
-        let worker = Worker::new(&config, context.clone(), Arc::clone(&states), reader);
-        let properties: Arc<[_]> = config.properties.into_iter().collect();
-        let order = Arc::clone(&properties);
-        let worker = context.spawn(move || worker.run(&order, &queue))?;
-        let command = Self {
+        let reach = Reach::new(context.clone());
+        let mut listeners = Vec::new();
+        for (index, (name, property)) in config.properties.iter().enumerate() {
+            if property.listen.is_some() {
+                let (reach, reader) = (reach.clone(), reader.try_clone()?);
+                let listener = Listener::new(&config, context.clone(), reach, name, reader);
+                listeners.push((index, listener));
+            }
+        }
+        let worker = Worker::new(&config, context.clone(), Arc::clone(&states), reach, reader);
+        let properties: Arc<[(String, PropertyConfig)]> = config.properties.into_iter().collect();
+        let mut command = Self {
             context,
             properties,
             jobs: Some(jobs),
             stop: Some(stop),
             states,
-            worker: Some(worker),
+            threads: Vec::new(),
         };
+        let order = Arc::clone(&command.properties);
+        command.threads.push(command.context.spawn(move || worker.run(&order, &queue))?);
+        for (index, listener) in listeners {
+            let order = Arc::clone(&command.properties);
+            let listen = move || {
+                let (_, property) = &order[index];
+                if let Some(listen) = &property.listen {
+                    listener.run(property, listen);
+                }
+            };
+            command.threads.push(command.context.spawn(listen)?);
+        }
         for index in 0..command.properties.len() {
             command.poll(index);
         }
@@ -118,8 +142,10 @@ impl Command {
 impl Drop for Command {
     fn drop(&mut self) {
         (self.jobs, self.stop) = (None, None);
-        if self.worker.take().is_some_and(|worker| worker.join().is_err()) {
-            tracing::error!("the thread that ran the programs had panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that ran programs had panicked");
+            }
         }
     }
 }

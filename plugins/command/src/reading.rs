@@ -45,7 +45,7 @@ impl PropertyConfig {
                 let number: Option<f64> = text.parse().ok().filter(|n: &f64| n.is_finite());
                 number.filter(|n| self.within(*n)).map(Value::Number)
             }
-            Kind::Choice => {
+            Kind::Choice | Kind::Event => {
                 let known = self.values.iter().find(|known| known.eq_ignore_ascii_case(text));
                 known.cloned().map(Value::Text)
             }

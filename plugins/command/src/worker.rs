@@ -11,6 +11,7 @@ use hearthd_program::Runner;
 use hearthd_sdk::{Context, Deferred, Failure, Value};
 
 use crate::config::{After, Config, PropertyConfig, VALUE};
+use crate::reach::Reach;
 
 /// The canonical text of each state.
 pub(crate) type States = BTreeMap<String, String>;
@@ -40,8 +41,7 @@ pub(crate) struct Worker {
     states: Arc<Mutex<States>>,
     /// The properties whose last reading failed.
     unread: BTreeSet<String>,
-    /// The properties whose last program could not reach the device, and what it said.
-    unreached: BTreeMap<String, String>,
+    reach: Reach,
 }
 
 impl Worker {
@@ -49,12 +49,13 @@ impl Worker {
         config: &Config,
         context: Context,
         states: Arc<Mutex<States>>,
+        reach: Reach,
         stop: PipeReader,
     ) -> Self {
         let runner = Runner::new(config.timeout())
             .with_environment(config.environment.clone())
             .stopped_by(stop);
-        Self { context, runner, states, unread: BTreeSet::new(), unreached: BTreeMap::new() }
+        Self { context, runner, states, unread: BTreeSet::new(), reach }
     }
 
     /// Works until the device ends.
@@ -125,24 +126,11 @@ impl Worker {
         let finished = self.runner.run(Path::new(program), arguments);
         let output = finished.and_then(|finished| finished.output(accepted));
         let unreachable = output.as_ref().err().filter(|error| error.is_unreachable());
-        self.note_reach(name, unreachable.map(ToString::to_string));
+        self.reach.note(name, unreachable.map(ToString::to_string));
         output.map_err(|error| match error.is_unreachable() {
             true => Failure::unreachable(error.to_string()),
             false => Failure::failed(error.to_string()),
         })
-    }
-
-    /// Takes note of what a property's program says; the device can be reached when no property says otherwise.
-    fn note_reach(&mut self, name: &str, reason: Option<String>) {
-        let changed = match reason {
-            Some(reason) => self.unreached.insert(name.to_owned(), reason.clone()) != Some(reason),
-            None => self.unreached.remove(name).is_some(),
-        };
-        match self.unreached.values().next() {
-            Some(reason) if changed => self.context.unreachable(reason),
-            None if changed => self.context.reachable(),
-            Some(_) | None => {}
-        }
     }
 
     /// Reads a property and says so in the log where it can no longer, or can again.

@@ -76,6 +76,91 @@ fn a_program_says_by_its_exit_code_that_it_cannot_reach_the_device() {
 }
 
 #[test]
+fn a_program_that_runs_all_the_time_prints_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("bell");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut device = device(json!({
+        "bell": {"type": "event", "values": ["press", "double"], "title": "Door bell",
+                 "listen": {"run": ["sh", "-c", "exec cat \"$0\"", pipe]},
+                 "read": {"after": "key ", "words": {"1": "press", "2": "double"}}},
+    }));
+    let mut bell = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let said = b"key 1\nkey 2\r\nnoise\nkey 3\n\nkey 1";
+    std::io::Write::write_all(&mut bell, said).unwrap();
+    let mut rings = Vec::new();
+    wait_for_rings(&mut device, &mut rings, 2);
+    assert_eq!(rings, ["press", "double"], "and the last line has not ended");
+    // The program ends with the pipe, says the rest, and is started again.
+    drop(bell);
+    wait_for_rings(&mut device, &mut rings, 3);
+    let mut bell = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    std::io::Write::write_all(&mut bell, b"key 2\n").unwrap();
+    wait_for_rings(&mut device, &mut rings, 4);
+    assert_eq!(rings, ["press", "double", "press", "double"]);
+    let strange = |line: &&String| line.contains("the line is no event");
+    assert_eq!(device.logs().iter().filter(strange).count(), 2, "{:?}", device.logs());
+    assert_eq!(device.unreachable(), None);
+    // The program runs while the device ends, and ends with it.
+    drop(device);
+    assert!(std::io::Write::write_all(&mut bell, b"key 1\n").is_err(), "nobody reads it");
+}
+
+fn wait_for_rings(device: &mut TestDevice<Command>, rings: &mut Vec<String>, number: usize) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while rings.len() < number {
+        assert!(std::time::Instant::now() < end, "{rings:?}");
+        rings.extend(device.take_events().into_iter().map(|(_, kind)| kind));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_listening_program_that_cannot_reach_its_device_says_so_until_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there");
+    let script = "test -e \"$0\" || exit 69; echo press; exec sleep 60";
+    let mut device = device(json!({
+        "bell": {"type": "event", "values": ["press"], "listen": {"run": ["sh", "-c", script, there]}},
+        "fan": {"type": "switch", "set": {"run": ["true"]}},
+    }));
+    let says = "sh: exit status: 69";
+    assert!(device.wait_until(PATIENCE, |d| d.unreachable().as_deref() == Some(says)));
+    assert_eq!(set(&mut device, "fan", "ON"), Reply::Done);
+    std::fs::write(&there, "").unwrap();
+    assert!(device.wait_until(PATIENCE, |d| d.unreachable().is_none()));
+    let mut rings = Vec::new();
+    wait_for_rings(&mut device, &mut rings, 1);
+    assert!(matches!(device.set("bell", "press"), Reply::Failed(_)));
+}
+
+#[test]
+fn nonsense_about_an_event_names_its_place() {
+    let listen = json!({"run": ["true"]});
+    let event = json!({"type": "event", "values": ["press"], "listen": listen});
+    assert_eq!(paths(json!({"bell": event})), [""; 0]);
+    let with = |key: &str, value: Value| {
+        let mut event = event.clone();
+        event[key] = value;
+        paths(json!({"bell": event}))
+    };
+    assert_eq!(with("values", json!([])), ["properties.bell.values"]);
+    assert_eq!(with("values", json!(["Press"])), ["properties.bell.values"]);
+    assert_eq!(with("values", json!(["failed"])), ["properties.bell.values"]);
+    assert_eq!(with("listen", json!(null)), ["properties.bell.listen"]);
+    assert_eq!(with("listen", json!({"run": ["a", "{value}"]})), ["properties.bell.listen.run"]);
+    assert_eq!(with("listen", json!({"run": []})), ["properties.bell.listen.run"]);
+    assert_eq!(with("set", listen.clone()), ["properties.bell.set"]);
+    assert_eq!(with("get", listen.clone()), ["properties.bell.get"]);
+    assert_eq!(with("unit", json!("V")), ["properties.bell.unit"]);
+    assert_eq!(with("max", json!(3)), ["properties.bell.min"]);
+    let words = json!({"words": {"1": "ring"}});
+    assert_eq!(with("read", words), ["properties.bell.read.words.1"]);
+    let switch = json!({"type": "switch", "set": listen, "listen": listen});
+    assert_eq!(paths(json!({"bell": switch})), ["properties.bell.listen"]);
+}
+
+#[test]
 fn a_value_is_one_argument_and_never_seen_by_a_shell() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("said");
@@ -328,7 +413,7 @@ fn the_tables_of_the_readme_are_good() {
             devices += 1;
         }
     }
-    assert_eq!(devices, 4);
+    assert_eq!(devices, 5);
 }
 
 /// What the README says that these programs print.

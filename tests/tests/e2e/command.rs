@@ -1,6 +1,6 @@
 //! Programs behind properties, in the daemon.
 
-use hearthd_tests::Result;
+use hearthd_tests::{Message, Result, client::PATIENCE};
 
 use crate::home::{Home, Setup};
 
@@ -21,9 +21,15 @@ read = { after = "now at ", before = " cm" }
 [devices.desk.config.properties.lock]
 type = "switch"
 set = { run = ["sh", "-c", "echo 'the motor is hot' >&2; exit 1"] }
+[devices.desk.config.properties.bell]
+type = "event"
+values = ["press", "long"]
+listen = { run = ["sh", "-c", "while sleep 0.1; do echo long; done"] }
 "#;
     })
     .await?;
+    let events = home.topic("event/desk");
+    home.phone.subscribe(&events).await?;
     home.daemon.start(&mut home.phone).await?;
     let raised = home.answer("desk/height", "110").await?;
     assert_eq!((raised.status(), raised.text().as_str()), (Some(200), "110"));
@@ -31,5 +37,10 @@ set = { run = ["sh", "-c", "echo 'the motor is hot' >&2; exit 1"] }
     assert_eq!(locked.status(), Some(500), "{}", locked.text());
     let message = locked.property("__stMsg").unwrap_or_default();
     assert!(message.contains("the motor is hot"), "{message}");
+    let told = |m: &Message| m.topic == events && m.text().contains("long");
+    let rung = home.phone.expect("the bell", PATIENCE, told).await?;
+    assert_eq!(rung.json()?["property"], "bell", "{rung:?}");
+    assert!(!rung.retain, "{rung:?}");
+    assert_eq!(home.answer("desk/bell", "").await?.status(), Some(422));
     Ok(())
 }
