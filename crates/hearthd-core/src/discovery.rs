@@ -52,6 +52,10 @@ pub struct Announced {
     pub digest: Option<u64>,
     /// As in [`Announcement::parts`].
     pub parts: BTreeMap<String, String>,
+    /// The topic of start messages that the session may be subscribed to because of it: the first of
+    /// [`Discovery::start`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
 }
 
 /// What is announced, and to whom.

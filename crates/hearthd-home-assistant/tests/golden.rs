@@ -238,6 +238,7 @@ fn a_property_that_went_is_removed_and_stays_known_as_removed() {
         topic: announcement.topic.clone(),
         digest: None,
         parts: announcement.parts.clone(),
+        start: None,
     };
     let mut smaller = light();
     smaller.declarations.remove("alert");
@@ -258,8 +259,12 @@ fn a_property_that_went_is_removed_and_stays_known_as_removed() {
 fn another_type_is_another_component() {
     let with = |declaration: Json| home(vec![device("fan", "fan", &[("speed", declaration)])]);
     let first = announce(&with(json!({ "type": "enum", "values": ["low", "high"] })), &[]);
-    let before =
-        [Announced { topic: first[0].topic.clone(), digest: None, parts: first[0].parts.clone() }];
+    let before = [Announced {
+        topic: first[0].topic.clone(),
+        digest: None,
+        parts: first[0].parts.clone(),
+        start: None,
+    }];
     let second = announce(&with(json!({ "type": "integer", "min": 0, "max": 3 })), &before);
     let components = payload(&second[0])["components"].clone();
     assert_eq!(components["select_speed"], json!({ "platform": "select" }));

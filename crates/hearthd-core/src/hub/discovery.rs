@@ -37,8 +37,11 @@ pub(super) struct Announcing {
     next_start: Duration,
     /// The topic of start messages, while the session is subscribed to it.
     listens_to: Option<String>,
-    /// This connection has begun to announce.
+    /// The one that this connection has asked for, granted or not.
+    has_asked: Option<String>,
+    /// What this connection, and the configuration of now, change has been looked at.
     has_begun: bool,
+    has_begun_connection: bool,
     /// The broker has refused an announcement; it is tried again then.
     refused: Option<Duration>,
     /// People were told so on this connection.
@@ -66,7 +69,9 @@ impl Announcing {
         self.again |= !in_order;
         self.under_way = None;
         self.listens_to = None;
+        self.has_asked = None;
         self.has_begun = false;
+        self.has_begun_connection = false;
         self.refused = None;
         self.is_told = false;
     }
@@ -88,6 +93,11 @@ impl Announcing {
             None => digest.is_none(),
         }
     }
+
+    /// Returns whether the store says which topic of start messages the session may be subscribed to.
+    fn has_stored(&self, start: &str) -> bool {
+        self.rows.values().any(|row| row.start.as_deref() == Some(start))
+    }
 }
 
 impl Hub {
@@ -95,6 +105,7 @@ impl Hub {
     pub(super) fn on_discovery(&mut self, discovery: Option<Discovery>) {
         self.config.discovery = discovery;
         self.announcing.has_begun = false;
+        self.announcing.has_asked.clone_from(&self.announcing.listens_to);
         // A person may have granted the right meanwhile.
         self.announcing.refused = None;
         self.announcing.is_told = false;
@@ -203,8 +214,9 @@ impl Hub {
             return;
         }
         if !self.announcing.has_begun {
-            self.begin_announcing(now);
+            self.begin_announcing();
         }
+        self.listen_for_starts(now);
         if self.announcing.start.take_if(|due| *due <= now.monotonic).is_some() {
             self.announcing.again = true;
             self.announcing.is_current = false;
@@ -247,32 +259,51 @@ impl Hub {
     }
 
     /// Looks at what a new connection, or another configuration, changes.
-    fn begin_announcing(&mut self, now: Now) {
+    fn begin_announcing(&mut self) {
         let Some(connection) = self.connection() else { return };
-        // A broker that has lost the session may have lost all, and one that retains nothing never has it.
-        self.announcing.again |= !connection.session_present || !connection.retains;
+        if !self.announcing.has_begun_connection {
+            // A broker that has lost the session may have lost all, and one that retains nothing never has it.
+            self.announcing.again |= !connection.session_present || !connection.retains;
+            self.announcing.has_begun_connection = true;
+        }
         self.announcing.has_begun = true;
         self.announcing.is_current = false;
-        let start = self.config.discovery.as_ref().map(|discovery| discovery.start.0.clone());
-        if self.announcing.listens_to == start {
+        let start = self.config.discovery.as_ref().map(|discovery| &discovery.start.0);
+        let rows = self.announcing.rows.values().filter_map(|row| row.start.clone());
+        let left: BTreeSet<String> = rows
+            .chain(self.announcing.listens_to.clone())
+            .filter(|other| Some(other) != start)
+            .collect();
+        if left.is_empty() {
             return;
         }
-        if let Some(left) = self.announcing.listens_to.take() {
-            self.subscribed.remove(&left);
-            self.filters.drop(std::slice::from_ref(&left));
-            self.unsubscribe_from(vec![left]);
+        // An earlier configuration has subscribed to these, perhaps in an earlier life of the hub.
+        let left: Vec<String> = left.into_iter().collect();
+        self.announcing.listens_to.take_if(|other| left.contains(other));
+        self.subscribed.retain(|filter| !left.contains(filter));
+        self.filters.drop(&left);
+        self.unsubscribe_from(left);
+    }
+
+    /// Subscribes to start messages, once the store knows that.
+    fn listen_for_starts(&mut self, now: Now) {
+        let Some(discovery) = &self.config.discovery else { return };
+        let filter = &discovery.start.0;
+        let announcing = &mut self.announcing;
+        if announcing.has_asked.as_ref() == Some(filter) || !announcing.has_stored(filter) {
+            return;
         }
-        if let Some(filter) = start {
-            self.announcing.listens_to = Some(filter.clone());
-            self.subscribed.insert(filter.clone());
-            self.filters.ask([Subscription {
-                filter,
-                retained: false,
-                no_local: false,
-                subscriber: Subscriber::Hub,
-            }]);
-            self.send_filters(now);
-        }
+        let filter = filter.clone();
+        announcing.has_asked = Some(filter.clone());
+        announcing.listens_to = Some(filter.clone());
+        self.subscribed.insert(filter.clone());
+        self.filters.ask([Subscription {
+            filter,
+            retained: false,
+            no_local: false,
+            subscriber: Subscriber::Hub,
+        }]);
+        self.send_filters(now);
     }
 
     /// Compares what shall be announced with what the broker has.
@@ -313,17 +344,20 @@ impl Hub {
 
     /// Publishes one announcement, or clears its topic; the store knows of it first.
     fn announce(&mut self, now: Now, topic: String) {
+        let start = self.config.discovery.as_ref().map(|discovery| discovery.start.0.clone());
         let row = self.announcing.rows.get(&topic);
         let (payload, digest) = match self.announcing.wanted.get(&topic) {
             None => (bytes::Bytes::new(), None),
             Some(wanted) => {
                 let (digest, payload) = (digest_of(wanted), wanted.payload.clone());
                 let is_known = row.is_some_and(|row| {
-                    row.parts == wanted.parts && row.digest.is_none_or(|before| before == digest)
+                    row.parts == wanted.parts
+                        && row.start == start
+                        && row.digest.is_none_or(|before| before == digest)
                 });
                 if !is_known {
                     let parts = wanted.parts.clone();
-                    let announced = Announced { topic: topic.clone(), digest: None, parts };
+                    let announced = Announced { topic: topic.clone(), digest: None, parts, start };
                     self.store_announced(announced);
                 }
                 (payload, Some(digest))

@@ -277,7 +277,7 @@ impl Hub {
             lacks: Vec::new(),
             denied: Denied::default(),
             bridge: Bridge::default(),
-            announcing: Announcing::new(announced, in_order),
+            announcing: Announcing::new(announced, in_order && journal_is_complete),
             revision: 0,
             stored: 0,
             evidence: 0,

@@ -280,6 +280,40 @@ fn what_a_reload_changes_goes_out_alone() {
 }
 
 #[test]
+fn start_messages_are_not_listened_to_once_discovery_was_switched_off_while_the_hub_was_down() {
+    let left = |hub: &TestHub| {
+        hub.outputs.iter().any(|output| {
+            matches!(output, Output::Unsubscribe(filters) if filters == &["found/status".to_owned()])
+        })
+    };
+    // Also where it was killed as soon as it had subscribed.
+    for before in [announced(), fresh()] {
+        let hub = next_life(&before, config());
+        assert!(left(&hub), "{:#?}", hub.outputs);
+    }
+    assert!(!left(&next_life(&announced(), announcing(&["lamp"]))));
+}
+
+#[test]
+fn a_reload_on_a_new_session_announces_what_it_changes_alone() {
+    let mut hub = announced();
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.advance(Duration::from_secs(10));
+    hub.go_online_unfenced(false);
+    hub.fence();
+    hub.settle();
+    hub.advance(Duration::ZERO);
+    hub.grant();
+    hub.accept_all();
+    hub.advance(Duration::from_secs(10));
+    hub.take();
+    hub.handle(Input::Discovery(Some(discovery(&["lamp"], "new"))));
+    hub.handle(Input::Devices(config().devices));
+    hub.accept_all();
+    assert_eq!(found(&hub), [("found/blinds".to_owned(), String::new())]);
+}
+
+#[test]
 fn the_same_topic_is_published_on_again_after_a_moment_and_with_the_newest_alone() {
     let mut hub = announced();
     for text in ["a", "b", "c"] {
@@ -521,7 +555,8 @@ fn no_answer_goes_where_devices_are_announced() {
 fn only_what_is_about_to_be_published_waits_for_the_store() {
     use hearthd_core::{Announced, Urgency};
     let announced = |digest| {
-        Change::Announced(Announced { topic: "found".into(), digest, parts: BTreeMap::new() })
+        let (topic, parts, start) = ("found".into(), BTreeMap::new(), None);
+        Change::Announced(Announced { topic, digest, parts, start })
     };
     assert_eq!(announced(None).urgency(), Urgency::Now);
     assert_eq!(announced(Some(1)).urgency(), Urgency::Whenever);

@@ -108,6 +108,7 @@ fn what_was_announced_is_known_in_the_next_life_until_it_is_withdrawn() {
         topic: topic.into(),
         digest,
         parts: BTreeMap::from([("light_light".into(), "light".into())]),
+        start: Some("homeassistant/status".into()),
     };
     let (store, _) = open();
     store.put(1, Change::Announced(announced("a", None)));
