@@ -11,7 +11,16 @@ pub(crate) struct Light<'d> {
     /// Brightness, and its greatest value.
     brightness: Option<(&'d Declaration, f64)>,
     color_temperature: Option<(&'d Declaration, Range)>,
+    color: Option<Color<'d>>,
     transition: Option<&'d Declaration>,
+}
+
+/// A color of the form `#rrggbb`.
+#[derive(Clone, Copy)]
+struct Color<'d> {
+    declaration: &'d Declaration,
+    /// Tells whether the color or the color temperature is shown, of a light that has both.
+    mode: Option<&'d Declaration>,
 }
 
 impl<'d> Light<'d> {
@@ -41,11 +50,19 @@ impl<'d> Light<'d> {
         });
         let color_temperature = number("color_temperature")
             .filter(|(declaration, _)| declaration.unit.as_deref().is_none_or(|unit| unit == "K"));
-        let is_light =
-            device.kind == "light" || brightness.is_some() || color_temperature.is_some();
+        let color = writable("color").filter(|color| color.values == Values::Text);
+        let color = color.map(|declaration| Color {
+            declaration,
+            mode: device.declarations.get("color_mode").filter(|mode| is_color_mode(mode)),
+        });
+        let is_light = device.kind == "light"
+            || brightness.is_some()
+            || color_temperature.is_some()
+            || color.is_some();
         is_light.then_some(Self {
             brightness,
             color_temperature,
+            color,
             transition: number("transition").map(|(declaration, _)| declaration),
         })
     }
@@ -54,7 +71,10 @@ impl<'d> Light<'d> {
     pub(crate) fn properties(&self) -> impl Iterator<Item = &'d str> {
         let brightness = self.brightness.map(|(declaration, _)| &*declaration.name);
         let color_temperature = self.color_temperature.map(|(declaration, _)| &*declaration.name);
-        ["power"].into_iter().chain(brightness).chain(color_temperature)
+        let color = self.color.into_iter();
+        let color = color.flat_map(|color| [Some(color.declaration), color.mode]).flatten();
+        let color = color.map(|declaration| &*declaration.name);
+        ["power"].into_iter().chain(brightness).chain(color_temperature).chain(color)
     }
 
     pub(crate) fn component(&self, topics: &Topics<'_>, device: &Device) -> Component {
@@ -86,6 +106,13 @@ impl<'d> Light<'d> {
                 .with_some("min_kelvin", range.min.map(|min| min.ceil() as u64))
                 .with_some("max_kelvin", range.max.map(|max| max.floor() as u64));
         }
+        if let Some(color) = self.color {
+            more += COMMAND_COLOR;
+            let shown = color.is_shown(self.color_temperature.is_some());
+            for (key, at) in [("red_template", 1), ("green_template", 3), ("blue_template", 5)] {
+                component = component.with(key, part_of_color(&shown, at));
+            }
+        }
         let transition = if self.transition.is_some() {
             "{% if transition is defined %},\"transition\":{{ transition }}{% endif %}"
         } else {
@@ -96,3 +123,44 @@ impl<'d> Light<'d> {
             .with("command_off_template", format!("{{\"power\":\"OFF\"{transition}}}"))
     }
 }
+
+impl Color<'_> {
+    /// Returns the Jinja condition for that the color is shown, and not the color temperature.
+    fn is_shown(&self, has_color_temperature: bool) -> String {
+        match self.mode {
+            _ if !has_color_temperature => "true".into(),
+            Some(mode) => format!("value_json.{} == 'color'", mode.name),
+            // Such a light is white while its color temperature is shown.
+            None => "value_json.color | lower != '#ffffff'".into(),
+        }
+    }
+}
+
+/// Returns whether a property tells which of `color` and `color_temperature` is shown.
+fn is_color_mode(declaration: &Declaration) -> bool {
+    match &declaration.values {
+        Values::Enum(values) => {
+            declaration.access == Access::Read && values.iter().any(|value| value == "color")
+        }
+        Values::Switch
+        | Values::Integer(_)
+        | Values::Number(_)
+        | Values::Text
+        | Values::Json
+        | Values::Event(_) => false,
+    }
+}
+
+/// Returns the template of one part of a color, two digits from a place on: 0 to 255, or `None` for all three where no
+/// color is shown.
+fn part_of_color(shown: &str, at: usize) -> String {
+    let end = at + 2;
+    format!(
+        "{{% if value_json.color is string and value_json.color | length == 7 and {shown} %}}\
+         {{{{ value_json.color[{at}:{end}] | int(0, 16) }}}}{{% else %}}None{{% endif %}}"
+    )
+}
+
+/// Adds the color to a command, where Home Assistant sets one: it is at full brightness, which is set by itself.
+const COMMAND_COLOR: &str = "{% if red is defined and green is defined and blue is defined %}\
+    ,\"color\":\"{{ '#%02x%02x%02x' | format(red | int, green | int, blue | int) }}\"{% endif %}";

@@ -50,6 +50,32 @@ fn light() -> Device {
     Device { name: Some("Bedroom light".into()), room: Some("Bedroom".into()), ..light }
 }
 
+/// A light with white and with colors, as the plugin declares it.
+fn colorful() -> Device {
+    let color_temperature = json!({ "type": "integer", "min": 2200, "max": 6500, "unit": "K" });
+    let color_mode = json!({
+        "type": "enum", "values": ["color_temperature", "color"], "access": "r",
+    });
+    device(
+        "ribbon",
+        "light",
+        &[
+            ("power", json!({ "type": "switch" })),
+            ("brightness", json!({ "type": "integer", "min": 0, "max": 100, "unit": "%" })),
+            ("color_temperature", color_temperature),
+            ("color", json!({ "type": "text" })),
+            ("color_mode", color_mode),
+        ],
+    )
+}
+
+/// A stranger's light that has nothing but colors.
+fn beacon() -> Device {
+    let declarations =
+        [("power", json!({ "type": "switch" })), ("color", json!({ "type": "text" }))];
+    device("beacon", "stranger", &declarations)
+}
+
 fn thermostat() -> Device {
     let modes = ["off", "heat", "auto"];
     let presets = ["none", "comfort", "eco", "away", "boost"];
@@ -137,7 +163,7 @@ fn payload(announcement: &Announcement) -> Json {
 }
 
 fn all() -> Vec<Announcement> {
-    announce(&home(vec![light(), thermostat(), everything()]), &[])
+    announce(&home(vec![light(), colorful(), beacon(), thermostat(), everything()]), &[])
 }
 
 #[test]
@@ -212,7 +238,7 @@ fn identifiers_are_unique_and_come_from_the_configured_ids_alone() {
     unique.sort();
     unique.dedup();
     assert_eq!(unique.len(), named.len());
-    let mut devices = vec![light(), thermostat(), everything()];
+    let mut devices = vec![light(), colorful(), beacon(), thermostat(), everything()];
     for device in &mut devices {
         (device.name, device.room) = (Some("Anything else".into()), Some("Cellar".into()));
     }

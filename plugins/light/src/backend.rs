@@ -25,7 +25,7 @@ pub(crate) enum Curve {
 impl Backend {
     /// Makes the lamp show a state, at a level between 0 and 1 that may be on the way to that state's own.
     pub(crate) fn show(&mut self, state: &State, level: f64) -> Result<(), DriveError> {
-        let State { on, brightness, color_temperature, color, .. } = state;
+        let State { on, brightness, color_temperature, color, color_mode, .. } = state;
         match self {
             Self::Simulated => {
                 tracing::debug!(on, brightness, color_temperature, %color, level, "lamp");
@@ -40,6 +40,7 @@ impl Backend {
                     ("brightness", brightness.to_string()),
                     ("color_temperature", color_temperature.to_string()),
                     ("color", color.to_string()),
+                    ("color_mode", color_mode.as_str().to_owned()),
                 ];
                 command.run(&values).map_err(DriveError::from)
             }

@@ -139,7 +139,8 @@ impl Config {
         let found = match (self.wiring(), &self.command) {
             (Some(wiring), _) => wiring.problems(),
             (None, Some(command)) => {
-                command.problems(&["power", "brightness", "color_temperature", "color"])
+                let values = ["power", "brightness", "color_temperature", "color", "color_mode"];
+                command.problems(&values)
             }
             (None, None) => Vec::new(),
         };
@@ -195,6 +196,11 @@ impl Config {
             problems
                 .add("power_on", format!("not used by backend = \"{name}\": the device decides"));
         }
+    }
+
+    /// Returns whether the light says which of color and color temperature it shows: it has both.
+    pub(crate) fn has_color_mode(&self) -> bool {
+        self.color && self.color_temperature.is_some()
     }
 
     /// Returns the MQTT device that the backend names, if it is one.

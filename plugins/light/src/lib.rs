@@ -20,7 +20,7 @@ use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, 
 pub use crate::config::Config;
 use crate::config::Kelvin;
 use crate::remote::RemoteLight;
-use crate::state::MAX_TRANSITION;
+use crate::state::{ColorMode, MAX_TRANSITION};
 use crate::wired::Wired;
 
 hearthd_sdk::export!(Light);
@@ -59,6 +59,10 @@ impl Device for Light {
         }
         if config.color {
             properties.push(Property::text("color").title("Color"));
+        }
+        if config.has_color_mode() {
+            let color_mode = Property::choice("color_mode", &ColorMode::VALUES);
+            properties.push(color_mode.title("Color mode").read_only());
         }
         if config.has_hardware() {
             properties.push(Property::text("alert").title("Alert").read_only());

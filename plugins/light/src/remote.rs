@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::color::Rgb;
 use crate::config::{AfterAbsence, Config, Kelvin};
-use crate::state::{MAX_TRANSITION, number};
+use crate::state::{ColorMode, MAX_TRANSITION, number};
 
 /// The timer of what is waited for.
 const TIMER: u32 = 2;
@@ -30,6 +30,7 @@ struct Known {
     brightness: Option<u8>,
     color_temperature: Option<u16>,
     color: Option<Rgb>,
+    color_mode: Option<ColorMode>,
     /// Seconds that a change takes.
     transition: f64,
     told: Told,
@@ -151,11 +152,12 @@ impl RemoteLight {
             self.learn(confirmed);
             self.set_transition(wanted.transition);
             self.known.told.note(wanted, self.known.power);
+            let before = self.known.clone();
+            self.known.color_mode = mode_of_command(wanted).or(self.known.color_mode);
             if wanted.brightness == Some(0) && self.known.power == Some(false) {
-                let before = self.known.clone();
                 self.known.brightness = Some(0);
-                self.publish(&before);
             }
+            self.publish(&before);
         }
         decided.answer();
     }
@@ -178,6 +180,7 @@ impl RemoteLight {
                 Value::Setpoint(_) => {}
             }
         }
+        self.known.color_mode = mode_of(readings).or(self.known.color_mode);
         self.publish(&before);
     }
 
@@ -191,7 +194,7 @@ impl RemoteLight {
 
     /// Publishes what is known, and differs from what was before.
     fn publish(&self, before: &Known) {
-        let Known { power, brightness, color_temperature, color, .. } = &self.known;
+        let Known { power, brightness, color_temperature, color, color_mode, .. } = &self.known;
         if let Some(on) = power.filter(|_| *power != before.power) {
             self.context.publish("power", on);
         }
@@ -211,6 +214,33 @@ impl RemoteLight {
         {
             self.context.publish("color", color.to_string());
         }
+        if let Some(mode) = color_mode.filter(|_| *color_mode != before.color_mode)
+            && self.config.has_color_mode()
+        {
+            self.context.publish("color_mode", mode.as_str());
+        }
+    }
+}
+
+/// Returns what a device shows once it has done a command.
+fn mode_of_command(wanted: &Wanted) -> Option<ColorMode> {
+    if wanted.color.is_some() {
+        Some(ColorMode::Color)
+    } else {
+        wanted.color_temperature.map(|_| ColorMode::ColorTemperature)
+    }
+}
+
+/// Returns what a device shows, where it reports one of both: the other one is then out of use.
+fn mode_of(readings: &Readings) -> Option<ColorMode> {
+    let has = |is: fn(&Value) -> bool| readings.values().any(|value| is(&value));
+    match (
+        has(|value| matches!(value, Value::ColorTemperature(_))),
+        has(|value| matches!(value, Value::Color(_))),
+    ) {
+        (true, false) => Some(ColorMode::ColorTemperature),
+        (false, true) => Some(ColorMode::Color),
+        (true, true) | (false, false) => None,
     }
 }
 

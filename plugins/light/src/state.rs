@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) color_temperature: u16,
     #[serde(default = "white")]
     pub(crate) color: Rgb,
+    #[serde(default)]
+    pub(crate) color_mode: ColorMode,
     /// Seconds that a change of brightness takes.
     #[serde(default)]
     pub(crate) transition: f64,
@@ -31,6 +33,26 @@ pub(crate) struct State {
     pub(crate) handled: Option<String>,
 }
 
+/// Which of the two a light shows that has both: the one that was set last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ColorMode {
+    #[default]
+    ColorTemperature,
+    Color,
+}
+
+impl ColorMode {
+    pub(crate) const VALUES: [&str; 2] = [Self::ColorTemperature.as_str(), Self::Color.as_str()];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ColorTemperature => "color_temperature",
+            Self::Color => "color",
+        }
+    }
+}
+
 impl State {
     /// Reads a saved state; one that is missing or not readable is off at full brightness.
     pub(crate) fn restored(saved: Option<&[u8]>) -> Self {
@@ -40,6 +62,7 @@ impl State {
             last_brightness: 100,
             color_temperature: 0,
             color: Rgb::WHITE,
+            color_mode: ColorMode::default(),
             transition: 0.0,
             boot: None,
             handled: None,
@@ -84,9 +107,11 @@ impl State {
         }
         if let Some(color_temperature) = number(changes, "color_temperature")? {
             state.color_temperature = color_temperature;
+            state.color_mode = ColorMode::ColorTemperature;
         }
         if let Some(color) = changes.text("color") {
             state.color = Rgb::read(color)?;
+            state.color_mode = ColorMode::Color;
         }
         if let Some(transition) = changes.number("transition") {
             state.transition = transition;

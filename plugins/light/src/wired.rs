@@ -180,7 +180,8 @@ impl Wired {
 
     /// Publishes every property, or those that differ from the state before.
     fn publish(&self, before: Option<&State>) {
-        let State { on, brightness, color_temperature, transition, ref color, .. } = self.state;
+        let State { on, brightness, color_temperature, color_mode, transition, ref color, .. } =
+            self.state;
         let changed = |same: fn(&State, &State) -> bool| {
             before.is_none_or(|before| !same(before, &self.state))
         };
@@ -200,6 +201,9 @@ impl Wired {
         }
         if self.config.color && changed(|a, b| a.color == b.color) {
             self.context.publish("color", color.to_string());
+        }
+        if self.config.has_color_mode() && changed(|a, b| a.color_mode == b.color_mode) {
+            self.context.publish("color_mode", color_mode.as_str());
         }
     }
 }

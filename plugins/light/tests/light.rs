@@ -48,6 +48,29 @@ fn a_new_light_publishes_every_property() {
 }
 
 #[test]
+fn a_light_with_white_and_colors_says_which_it_shows() {
+    let mut device = TestDevice::<Light>::new(json!({
+        "color_temperature": {"min": 2000, "max": 6500}, "color": true,
+    }));
+    let first = [
+        ("power", "OFF"),
+        ("color_temperature", "2000"),
+        ("color", "#ffffff"),
+        ("color_mode", "color_temperature"),
+    ];
+    assert_eq!(device.take_published(), pairs(&first));
+    device.set("color", "#ff0000");
+    assert_eq!(device.take_published(), pairs(&[("color", "#ff0000"), ("color_mode", "color")]));
+    device.restart();
+    assert_eq!(device.published("color_mode").as_deref(), Some("color"));
+    device.take_published();
+    device.set("color_temperature", "3000");
+    let white = [("color_temperature", "3000"), ("color_mode", "color_temperature")];
+    assert_eq!(device.take_published(), pairs(&white));
+    assert!(matches!(device.set("color_mode", "color"), Reply::Failed(_)));
+}
+
+#[test]
 fn brightness_switches_on_and_off() {
     let mut device = full("keep");
     device.take_published();

@@ -235,6 +235,25 @@ fn a_color_goes_there_and_comes_back() {
 }
 
 #[test]
+fn a_light_shows_white_or_a_color_as_the_device_reports_it() {
+    let mut device = light(json!({
+        "backend": "tasmota", "color": true, "tasmota": {"topic": "kitchen"},
+        "color_temperature": {"min": 2000, "max": 6500},
+    }));
+    device.set_link(true);
+    device.receive("tele/kitchen/LWT", "Online", true);
+    device.set("color", "#0000FF");
+    device.receive("stat/kitchen/RESULT", r#"{"POWER":"ON","HSBColor":"240,100,100"}"#, false);
+    assert_eq!(answer(&mut device), Reply::Done);
+    assert_eq!(device.published("color_mode").as_deref(), Some("color"));
+    // What reports both tells nothing new.
+    device.receive("stat/kitchen/RESULT", r#"{"HSBColor":"240,100,100","CT":250}"#, false);
+    assert_eq!(device.published("color_mode").as_deref(), Some("color"));
+    device.receive("stat/kitchen/RESULT", r#"{"CT":250}"#, false);
+    assert_eq!(device.published("color_mode").as_deref(), Some("color_temperature"));
+}
+
+#[test]
 fn a_table_that_cannot_be_is_told_with_its_place() {
     for (config, expected) in [
         (
