@@ -26,6 +26,9 @@ struct Color<'d> {
 impl<'d> Light<'d> {
     /// Reads a device as a light: one that can be switched, and is of that kind or can be dimmed.
     pub(crate) fn of(device: &'d Device) -> Option<Self> {
+        if device.kind == ONE_AT_A_TIME {
+            return None;
+        }
         let writable = |name: &str| {
             device
                 .declarations
@@ -161,6 +164,8 @@ fn part_of_color(shown: &str, at: usize) -> String {
     )
 }
 
+/// The kind of device that refuses a command for several properties: a program of its sets one.
+const ONE_AT_A_TIME: &str = "command";
 /// Adds the color to a command, where Home Assistant sets one: it is at full brightness, which is set by itself.
 const COMMAND_COLOR: &str = "{% if red is defined and green is defined and blue is defined %}\
     ,\"color\":\"{{ '#%02x%02x%02x' | format(red | int, green | int, blue | int) }}\"{% endif %}";

@@ -298,6 +298,22 @@ fn another_type_is_another_component() {
 }
 
 #[test]
+fn what_takes_one_property_at_a_time_is_no_light() {
+    let declarations = [
+        ("power", json!({ "type": "switch" })),
+        ("brightness", json!({ "type": "integer", "min": 0, "max": 100 })),
+    ];
+    let components = |kind: &str| {
+        let home = home(vec![device("lamp", kind, &declarations)]);
+        let components = payload(&announce(&home, &[])[0])["components"].clone();
+        ["light_light", "switch_power", "number_brightness"]
+            .map(|key| components.get(key).is_some())
+    };
+    assert_eq!(components("stranger"), [true, false, false]);
+    assert_eq!(components("command"), [false, true, true]);
+}
+
+#[test]
 fn a_light_has_one_state_object_and_other_devices_have_none() {
     let home = home(vec![light(), thermostat()]);
     let states = BTreeMap::from([
