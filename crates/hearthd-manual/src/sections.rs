@@ -84,6 +84,7 @@ pub(crate) const HEARTHD: Sections = Sections {
             "hearthd check --config /etc/hearthd/hearthd.toml",
         ),
         ("Test whether the broker does what the hub needs:", "hearthd doctor"),
+        ("Let a phone in, by a QR code:", "hearthd pair \"Anna's phone\""),
         ("Make a plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
     ],
     see_also: "hearthd.toml(5), hearth-broker(1), systemctl(1), /usr/share/doc/hearthd/README.md",
@@ -144,6 +145,7 @@ pub(crate) const HEARTH_WEB: Sections = Sections {
     examples: &[
         ("Serve the page now and after each start:", "systemctl enable --now hearth-web"),
         ("Check the configuration, and print every problem:", "hearth-web check"),
+        ("Print the addresses of the page:", "hearth-web address"),
     ],
     see_also: "hearth-web.toml(5), hearth-broker(1), hearthd(1)",
 };

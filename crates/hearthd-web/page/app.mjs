@@ -4,6 +4,7 @@ import { Connection } from './connection.mjs';
 import { h, write } from './controls.mjs';
 import { asked } from './faces.mjs';
 import { Home } from './home.mjs';
+import { loginOf } from './login.mjs';
 import { outcome, View } from './view.mjs';
 import { say, setLanguage } from './words.mjs';
 
@@ -102,6 +103,17 @@ function askForLogin(words = '') {
   $('username').focus();
 }
 
+/** Keeps a login that the address brings, and wipes it from the address. */
+function paired() {
+  const login = loginOf(location.hash);
+  if (!login) return null;
+  history.replaceState(null, '', location.pathname);
+  kept.set('login', login);
+  // What another account has asked for is not repeated in the name of this one.
+  session.set('home', null);
+  return login;
+}
+
 /** A page that stays open for months gets the newer one, once nothing is under way. */
 async function reloadIfNew() {
   try {
@@ -142,8 +154,12 @@ $('language').addEventListener('click', () => {
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) connection?.wake(); });
 window.addEventListener('online', () => connection?.wake());
+window.addEventListener('hashchange', () => {
+  const login = paired();
+  if (login) logIn(login);
+});
 setInterval(() => home.tick(), 500);
 
 useClientId(session.get('client') ?? newClientId());
-const login = kept.get('login');
+const login = paired() ?? kept.get('login');
 if (login) logIn(login); else askForLogin();

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::{
+    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -10,6 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use hearthd_config::exit;
 
 use crate::{
+    addresses::{Machine, addresses},
     config::{Config, Problems},
     server::{self, ServerError},
 };
@@ -28,6 +30,7 @@ pub fn main() -> ExitCode {
     hearthd_program::log::start("info");
     let outcome = match &arguments.command {
         Some(Command::Check { config }) => load(config).map(drop),
+        Some(Command::Address { config }) => print_addresses(config),
         None => run(&arguments),
     };
     match outcome {
@@ -66,6 +69,12 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
+    /// Print the addresses at which a browser finds the page, the best one for people first.
+    Address {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
 }
 
 /// Why the command failed.
@@ -75,6 +84,8 @@ enum Failure {
     Config(#[from] Problems),
     #[error("hearth-web: {0}")]
     Server(#[from] ServerError),
+    #[error("write to standard output: {0}")]
+    Output(io::Error),
 }
 
 impl Failure {
@@ -82,6 +93,7 @@ impl Failure {
         match self {
             Self::Config(_) => exit::CONFIG,
             Self::Server(error) => error.exit_code(),
+            Self::Output(_) => exit::IO,
         }
     }
 }
@@ -93,6 +105,14 @@ fn load(path: &Path) -> Result<Config, Failure> {
         eprintln!("{warning}");
     }
     Ok(config)
+}
+
+fn print_addresses(path: &Path) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    for address in addresses(&load(path)?, &Machine::this()) {
+        writeln!(out, "{address}").map_err(Failure::Output)?;
+    }
+    Ok(())
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -75,6 +75,7 @@ const EMBEDDED: &[(&str, &[u8])] = embed![
     "controls.mjs",
     "faces.mjs",
     "home.mjs",
+    "login.mjs",
     "mqtt.mjs",
     "view.mjs",
     "words.mjs",

@@ -9,6 +9,7 @@
 //! masks that a server never makes; fastwebsockets 0.10 brings rand and second copies of base64 and thiserror. flate2
 //! compresses the page's files when the program starts, so the files are embedded unchanged.
 
+mod addresses;
 mod bridge;
 mod broker;
 pub mod cli;

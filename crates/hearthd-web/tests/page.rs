@@ -25,6 +25,7 @@ fn the_pages_tests_pass() {
         "--test-reporter=tap",
         "mqtt.test.mjs",
         "home.test.mjs",
+        "login.test.mjs",
         "words.test.mjs",
         "connection.test.mjs",
     ]);

@@ -7,26 +7,46 @@ use hearthd_tests::{
     client::PATIENCE,
 };
 
-use crate::transcript::Transcript;
+use crate::{play, transcript::Transcript, unless_interrupted};
+
+/// What `cargo xtask demo` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Keep the broker and the hub running at the end, and print the address of the page for phones.
+    #[arg(long)]
+    keep: bool,
+}
 
 /// Builds, plays the scene in a temporary folder, and fails unless every step was seen.
-pub(crate) async fn demo() -> Result<()> {
+pub(crate) async fn demo(options: &Options) -> Result<()> {
     let built = Built::beside_this_program()?;
     built.build()?;
     let folder = tempfile::tempdir()?;
-    let mut transcript = Transcript::default();
-    let played = tokio::time::timeout(DEADLINE, play(&built, folder.path(), &mut transcript));
-    let played = played.await.doing(format!("the scene took longer than {DEADLINE:?}"));
-    if let Err(failure) = played.and_then(|played| played) {
-        let log = std::fs::read_to_string(folder.path().join("hub/hearthd.log"));
-        let log = log.unwrap_or_else(|_| "hearthd was not started".into());
-        return Err(Failure(format!("{}\n\nlog of hearthd:\n{log}", transcript.blame(&failure))));
-    }
+    let (mut broker, mut hub) = unless_interrupted(scene(&built, folder.path())).await?;
     println!("\nEvery step was seen. To play by hand: cargo xtask run");
-    Ok(())
+    if options.keep {
+        play::keep(&built, folder.path(), &mut broker, &mut hub).await
+    } else {
+        hub.terminate().await.map(drop)
+    }
 }
 
-async fn play(built: &Built, folder: &Path, transcript: &mut Transcript) -> Result<()> {
+async fn scene(built: &Built, folder: &Path) -> Result<(HearthBroker, Daemon)> {
+    let mut transcript = Transcript::default();
+    let played = tokio::time::timeout(DEADLINE, play(built, folder, &mut transcript));
+    let played = played.await.doing(format!("the scene took longer than {DEADLINE:?}"));
+    played.and_then(|played| played).map_err(|failure| {
+        let log = std::fs::read_to_string(folder.join("hub/hearthd.log"));
+        let log = log.unwrap_or_else(|_| "hearthd was not started".into());
+        Failure(format!("{}\n\nlog of hearthd:\n{log}", transcript.blame(&failure)))
+    })
+}
+
+async fn play(
+    built: &Built,
+    folder: &Path,
+    transcript: &mut Transcript,
+) -> Result<(HearthBroker, Daemon)> {
     transcript.step("A broker and a hub start");
     let broker = HearthBroker::start(built, &folder.join("broker")).await?;
     let mut phone = Client::connect(&broker.access("phone"), "phone").await?;
@@ -50,8 +70,7 @@ async fn play(built: &Built, folder: &Path, transcript: &mut Transcript) -> Resu
     transcript.note(told.stdout.trim_end());
     let consumed = told.code == Some(0) && told.stdout.contains("consumed");
     transcript.require(consumed, &format!("`hearthd will` said {told:?}"))?;
-    hub.terminate().await?;
-    Ok(())
+    Ok((broker, hub))
 }
 
 async fn light(transcript: &mut Transcript, phone: &mut Client, prefix: &str) -> Result<()> {

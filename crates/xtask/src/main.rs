@@ -40,9 +40,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build everything, and play one evening at home: requests, answers, a crash, a will.
-    Demo,
+    Demo(demo::Options),
     /// Start a broker, the daemon and the page for phones, to play with by hand.
-    Run,
+    Run(play::Options),
     /// Run every test; the end-to-end tests use real brokers.
     Test,
     /// Check the links and words of the documents, and the licences and sources of the dependencies.
@@ -90,8 +90,8 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
-        Command::Demo => block_on(unless_interrupted(demo::demo())),
-        Command::Run => block_on(play::play()),
+        Command::Demo(options) => block_on(demo::demo(&options)),
+        Command::Run(options) => block_on(play::play(&options)),
         Command::Test => suite::test(),
         Command::Tidy => tidy::tidy(),
         Command::Deny(options) => deny::deny(&options),

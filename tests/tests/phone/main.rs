@@ -1,6 +1,7 @@
 //! The page for the phone, in a browser: `cargo xtask nightly phone`.
 
 mod looks;
+mod pairing;
 mod scene;
 
 use hearthd_tests::{

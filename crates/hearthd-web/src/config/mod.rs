@@ -107,6 +107,12 @@ impl Config {
         Self::check(&Source::read(path)?)
     }
 
+    /// Reads a text as if it were a file.
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Result<Self, Problems> {
+        Self::check(&Source::new(Path::new("hearth-web.toml"), text))
+    }
+
     fn check(source: &Source) -> Result<Self, Problems> {
         let (mut config, outcome) = read(source, Some(other_name), config);
         config.warnings = outcome.warnings;

@@ -12,9 +12,12 @@ mod asking;
 mod check;
 mod doctor;
 mod log;
+mod page;
+mod pair;
 mod plugin;
 mod plugin_check;
 mod plugin_new;
+mod qr;
 mod run;
 
 use std::{
@@ -87,6 +90,13 @@ enum Command {
     Log(log::Log),
     /// Test the broker, or list what can become a device.
     Doctor(doctor::Doctor),
+    /// Give a phone an account at the bundled broker, and print a QR code with which it logs in.
+    ///
+    /// The QR code is an address of the page. Its fragment has the account and a random password; a browser never sends
+    /// a fragment, so the password is in no log. Run it as root: it changes the broker's accounts.
+    Pair(pair::Pair),
+    /// Remove a phone's account.
+    Unpair(pair::Unpair),
     /// Make a plugin crate, or check a plugin file.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -124,6 +134,8 @@ pub fn main() -> ExitCode {
         Command::Will(common) => ask::will(&common),
         Command::Log(log) => log::show(&log),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Pair(pair) => pair::pair(&pair),
+        Command::Unpair(unpair) => pair::unpair(&unpair),
         Command::Plugin(command) => plugin::main(command),
         Command::PluginHost => crate::plugin::child::serve(),
     }
