@@ -376,7 +376,7 @@ pub struct Request {
     pub id: RequestId,
     /// Device ID, or the hub's own client ID.
     pub device: Arc<str>,
-    /// Property name, or a verb: `set`, `get`, `describe`; for the hub `devices` and `absences`.
+    /// Property name, or a verb: `set`, `get`, `describe`; for the hub such as `devices` and `absences`.
     pub property: Arc<str>,
     /// The payload as it arrived; an empty one reads.
     pub payload: Bytes,

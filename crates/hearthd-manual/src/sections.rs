@@ -85,6 +85,10 @@ pub(crate) const HEARTHD: Sections = Sections {
         ),
         ("Test whether the broker does what the hub needs:", "hearthd doctor"),
         ("Let a phone in, by a QR code:", "hearthd pair \"Anna's phone\""),
+        (
+            "Write what node_exporter's textfile collector reads:",
+            "hearthd metrics --output /var/lib/prometheus/node-exporter/hearthd.prom",
+        ),
         ("Make a plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
     ],
     see_also: "hearthd.toml(5), hearth-broker(1), systemctl(1), /usr/share/doc/hearthd/README.md",

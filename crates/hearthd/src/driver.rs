@@ -23,6 +23,7 @@ use crate::{
     config::{Config, DeviceConfig, Stale},
     device::{DeviceEvent, Devices},
     link::{ConnectOptions, Link, LinkEvent, LinkFull, RECEIVE_MAXIMUM},
+    metrics::{Metrics, Present},
     notice,
     plugin::STATUS,
     preflight::Accepted,
@@ -94,6 +95,7 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
         hangup,
         stopping: false,
         service,
+        metrics: Metrics::default(),
     };
     let result = driver.drive().await;
     let now = driver.now();
@@ -128,6 +130,7 @@ struct Driver {
     hangup: Signal,
     stopping: bool,
     service: Service,
+    metrics: Metrics,
 }
 
 impl Driver {
@@ -276,6 +279,7 @@ impl Driver {
                     acknowledgements = absence.acknowledgements.len(),
                     "absence"
                 );
+                self.metrics.count_will(absence.outcome);
                 self.devices.absence(&absence);
             }
             Output::Bridge { device, output } => {
@@ -285,6 +289,7 @@ impl Driver {
                 self.devices.bridge(&device, output);
             }
             Output::Notice(notice) => {
+                self.metrics.note(&notice);
                 self.service.note(&notice, &self.config.broker, || self.devices.census());
                 notice::log(&notice, &self.config.broker);
             }
@@ -334,17 +339,29 @@ impl Driver {
         let answer = match &*request.property {
             "devices" => Answer::json(&self.devices.list()),
             "status" => Answer::json(&self.service.report(&self.devices.census())),
+            "metrics" => Answer::text(self.metrics_text()),
             "reload" => return self.begin_reload(Some(request.id)),
             "restart" => self.devices.restart(String::from_utf8_lossy(&request.payload).trim()),
             other => {
                 let text = format!(
-                    "the hub has no `{other}`; it has `devices`, `status`, `absences`, `reload` and \
-                     `restart`"
+                    "the hub has no `{other}`; it has `devices`, `status`, `absences`, `metrics`, \
+                     `reload` and `restart`"
                 );
                 Answer::failure(Status::NotFound, text).about(other, None)
             }
         };
         self.answer(request.id, answer);
+    }
+
+    fn metrics_text(&self) -> String {
+        self.metrics.text(&Present {
+            uptime: self.service.uptime(),
+            online: self.service.is_online(),
+            can_store: self.service.can_store(),
+            census: &self.devices.census(),
+            devices: &self.devices.readiness(),
+            temperatures: &self.devices.temperatures(),
+        })
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
@@ -364,6 +381,8 @@ impl Driver {
         let (answers, config) = self.reloader.finish(&self.config, &mut self.devices, outcome);
         if let Some(config) = config {
             self.config = config;
+            let served = self.config.devices.keys().map(String::as_str);
+            self.metrics.keep_only(&served.chain([&*self.config.broker.client_id]).collect());
             let now = self.now();
             self.hub.handle(now, Input::AllowBridges(self.config.allow_bridges.clone()));
             self.hub.handle(now, Input::Discovery(discovery(&self.config, &self.devices)));

@@ -8,6 +8,7 @@ pub mod device;
 pub(crate) mod driver;
 pub(crate) mod journald;
 pub(crate) mod link;
+pub(crate) mod metrics;
 pub(crate) mod notice;
 pub mod plugin;
 pub mod preflight;

@@ -221,6 +221,18 @@ impl Service {
         })
     }
 
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.online
+    }
+
+    pub(crate) fn can_store(&self) -> bool {
+        self.store_failure.is_none()
+    }
+
     /// Says it in one line.
     fn status(&self, devices: &Census) -> String {
         let each = devices.iter().map(|(state, count)| format!("{count} {state}"));

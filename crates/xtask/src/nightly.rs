@@ -4,6 +4,7 @@ mod child;
 mod fresh;
 mod fuzz;
 mod ha;
+mod metrics;
 mod oldest;
 mod phone;
 mod wire;
@@ -41,6 +42,8 @@ enum Job {
     Sanitize,
     /// `chaos` for ten minutes against each broker.
     Chaos,
+    /// The metrics, in the opinion of Prometheus's promtool.
+    Metrics,
     /// A million damaged packets at the bundled broker's socket.
     Wire,
     /// libFuzzer plays bytes to the bundled broker for ten minutes.
@@ -101,6 +104,7 @@ impl Job {
             Self::Phone => return phone::phone().await,
             Self::Ha => return ha::ha().await,
             Self::Fuzz => return fuzz::fuzz().await,
+            Self::Metrics => return metrics::metrics().await,
             Self::Wire => return wire::wire().await,
             Self::Fresh => return fresh::fresh().await,
         };

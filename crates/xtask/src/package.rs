@@ -172,6 +172,7 @@ fn put_documents(tree: &mut Tree, version: &str) -> Result<()> {
     let changes = read(&workspace().join(".github/CHANGELOG.md"))?;
     tree.put_compressed(changes.as_bytes(), &format!("{documents}/changelog.gz"))?;
     for example in [
+        "grafana/hearthd.json",
         "hearthd-cloud.toml",
         "hearthd-mosquitto.toml",
         "mosquitto/hearthd.acl",

@@ -24,6 +24,7 @@ mod guards;
 mod home;
 mod isolation;
 mod limited;
+mod metrics;
 mod neighbours;
 mod odd_brokers;
 mod page;

@@ -331,4 +331,4 @@ impl Hub {
 /// What can be asked of every device.
 const VERBS: [&str; 3] = ["get", "set", "describe"];
 /// What can be asked of the hub.
-const OWN_PROPERTIES: [&str; 5] = ["devices", "status", "absences", "reload", "restart"];
+const OWN_PROPERTIES: [&str; 6] = ["devices", "status", "absences", "metrics", "reload", "restart"];

@@ -1,6 +1,13 @@
-//! `hearthd request`, `devices`, `status`, `describe` and `will`: requests to the running daemon.
+//! `hearthd request`, `devices`, `status`, `describe`, `will` and `metrics`: requests to the running daemon.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    fs::Permissions,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use hearthd_core::{Acknowledgements, Outcome, Published};
 use serde::Deserialize;
@@ -71,6 +78,46 @@ pub(super) fn status(common: &Asking) -> ExitCode {
         let prefix = report["prefix"].as_str().map(|prefix| format!(", prefix {prefix}"));
         say!("version {version}, up for {up}{}", prefix.unwrap_or_else(|| ", no prefix".into()));
     })
+}
+
+/// Prints the hub's metrics; where it does not answer, the one that says so.
+pub(super) fn metrics(common: &Asking, output: Option<&Path>) -> ExitCode {
+    let question = |config: &Config| {
+        let hub = common.hub(config)?;
+        check_levels(&[("hub", &hub)])?;
+        Ok(read(common, config, &hub, "metrics"))
+    };
+    let (text, code) = match ask_once(common, question) {
+        Err(code) => (AWAY.to_owned(), code),
+        Ok(answers) => match answers.first() {
+            Some(answer) if answer.status() == 200 => {
+                (String::from_utf8_lossy(&answer.message.payload).into_owned(), ExitCode::SUCCESS)
+            }
+            other => {
+                other.into_iter().for_each(|answer| print_answer(answer, common.json));
+                (AWAY.to_owned(), ExitCode::FAILURE)
+            }
+        },
+    };
+    match output {
+        None => say!("{}", text.trim_end()),
+        Some(file) => {
+            if let Err(error) = replace(file, &text) {
+                return fail(exit::CANNOT_CREATE, format!("{}: {error}", file.display()));
+            }
+        }
+    }
+    code
+}
+
+/// Puts a file into the place of the one before, so that nobody reads half of it.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(text.as_bytes())?;
+    // A collector runs as another user.
+    new.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    new.persist(file).map(drop).map_err(|error| error.error)
 }
 
 /// Describes one device.
@@ -255,3 +302,7 @@ fn plain(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+/// The metrics of a hub that does not answer.
+const AWAY: &str =
+    "# HELP hearthd_up Whether the hub answers.\n# TYPE hearthd_up gauge\nhearthd_up 0\n";

@@ -86,6 +86,16 @@ enum Command {
     },
     /// Show the outcomes of the hub's last wills.
     Will(Asking),
+    /// Print what the hub has counted, in Prometheus's text format: requests, times, devices, wills, temperatures.
+    ///
+    /// If the hub does not answer, it prints `hearthd_up 0`, and the exit code says why.
+    Metrics {
+        /// Replace this file instead, for the textfile collector of node_exporter.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        common: Asking,
+    },
     /// Show the log lines about a device; with --follow, also its events.
     Log(log::Log),
     /// Test the broker, or list what can become a device.
@@ -132,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Status(common) => ask::status(&common),
         Command::Describe { device, common } => ask::describe(&common, device),
         Command::Will(common) => ask::will(&common),
+        Command::Metrics { output, common } => ask::metrics(&common, output.as_deref()),
         Command::Log(log) => log::show(&log),
         Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Pair(pair) => pair::pair(&pair),

@@ -32,6 +32,7 @@ use tracing::warn;
 use crate::{
     boundary::local::STACK_SIZE,
     config::{Config, Isolation},
+    metrics::Temperature,
     plugin::{Launcher, Plugins, STATUS},
     service::Census,
     sync::lock,
@@ -308,6 +309,27 @@ impl Devices {
             *census.entry(device.shared.status().word).or_default() += 1;
         }
         census
+    }
+
+    /// Lists the devices, and whether each is ready.
+    pub fn readiness(&self) -> Vec<(String, bool)> {
+        let is_ready = |device: &Device| device.shared.status().word == "ready";
+        self.by_id.iter().map(|(id, device)| (id.clone(), is_ready(device))).collect()
+    }
+
+    /// Lists the temperatures that devices report, in degrees Celsius.
+    pub(crate) fn temperatures(&self) -> Vec<Temperature> {
+        let mut found = Vec::new();
+        for (id, Device { shared, .. }) in &self.by_id {
+            for (name, value) in lock(&shared.states).iter() {
+                let declared = shared.declarations.get(name);
+                let unit = declared.and_then(|declaration| declaration.unit.as_deref());
+                if let (Some("°C"), Some(celsius)) = (unit, value.as_json().as_f64()) {
+                    found.push(Temperature { device: id.clone(), property: name.clone(), celsius });
+                }
+            }
+        }
+        found
     }
 
     /// Ends all devices; those that do not end within the grace period are left behind.
