@@ -25,6 +25,7 @@
 //! ```
 
 pub mod address;
+pub mod announcement;
 mod diagnostics;
 pub mod exit;
 mod id;

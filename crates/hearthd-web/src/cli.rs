@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -8,7 +9,10 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use hearthd_config::exit;
+use hearthd_config::{
+    announcement::{self, Service},
+    exit,
+};
 
 use crate::{
     addresses::{Machine, addresses},
@@ -31,6 +35,10 @@ pub fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Some(Command::Check { config }) => load(config).map(drop),
         Some(Command::Address { config }) => print_addresses(config),
+        Some(Command::Announce { withdraw: true, .. }) => announce(&BTreeSet::new()),
+        Some(Command::Announce { config, .. }) => {
+            load(config).and_then(|config| announce(&services(&config)))
+        }
         None => run(&arguments),
     };
     match outcome {
@@ -75,6 +83,15 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
+    /// Have avahi announce the page in the home's network, if other machines can reach it. The service's unit runs this.
+    Announce {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// Take the announcement back.
+        #[arg(long)]
+        withdraw: bool,
+    },
 }
 
 /// Why the command failed.
@@ -86,6 +103,8 @@ enum Failure {
     Server(#[from] ServerError),
     #[error("write to standard output: {0}")]
     Output(io::Error),
+    #[error("announce the page: {0}")]
+    Announcement(io::Error),
 }
 
 impl Failure {
@@ -94,6 +113,7 @@ impl Failure {
             Self::Config(_) => exit::CONFIG,
             Self::Server(error) => error.exit_code(),
             Self::Output(_) => exit::IO,
+            Self::Announcement(_) => exit::CANNOT_CREATE,
         }
     }
 }
@@ -113,6 +133,16 @@ fn print_addresses(path: &Path) -> Result<(), Failure> {
         writeln!(out, "{address}").map_err(Failure::Output)?;
     }
     Ok(())
+}
+
+fn announce(services: &BTreeSet<Service>) -> Result<(), Failure> {
+    announcement::announce(&announcement::folder(), "hearth-web", services)
+        .map_err(Failure::Announcement)
+}
+
+fn services(config: &Config) -> BTreeSet<Service> {
+    let kind = if config.tls.is_some() { "_https._tcp" } else { "_http._tcp" };
+    announcement::reachable(kind, &config.listen)
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

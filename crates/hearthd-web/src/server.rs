@@ -37,7 +37,7 @@ use tracing::{info, warn};
 use crate::{
     bridge::{Bridge, Ends},
     broker::Upstream,
-    config::Config,
+    config::{Config, Tls},
     doors::{Doors, Place},
     files::{File, Files},
     host::{Foreign, check_host, check_origin},
@@ -90,6 +90,7 @@ impl ServerError {
 async fn serve(config: &Config) -> Result<(), ServerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::System)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServerError::System)?;
     let site = Rc::new(Site::new(config)?);
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -107,6 +108,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => site.read_certificate_again(),
             () = sleep(watched.map_or(FOREVER, |allowed| allowed / 2)) => notify(NotifyState::Watchdog),
         }
     }
@@ -126,7 +128,9 @@ struct Site {
     files: Files,
     doors: Rc<Doors>,
     bridge: Bridge,
-    tls: Option<TlsAcceptorOf>,
+    /// `[tls]`, whose files SIGHUP reads again.
+    tls_files: Option<Tls>,
+    tls: RefCell<Option<TlsAcceptorOf>>,
     last_line: Cell<Option<Instant>>,
 }
 
@@ -146,9 +150,22 @@ impl Site {
             files: Files::new(),
             doors: Rc::new(Doors::new(config.limits.clone())),
             bridge: Bridge::new(upstream, config.limits.clone()),
-            tls: config.tls.as_ref().map(acceptor).transpose()?.map(TlsAcceptorOf),
+            tls_files: config.tls.clone(),
+            tls: RefCell::new(config.tls.as_ref().map(acceptor).transpose()?.map(TlsAcceptorOf)),
             last_line: Cell::new(None),
         })
+    }
+
+    /// Uses a renewed certificate for the connections to come. One that cannot be used changes nothing.
+    fn read_certificate_again(&self) {
+        let Some(files) = &self.tls_files else { return };
+        match acceptor(files) {
+            Ok(acceptor) => {
+                self.tls.replace(Some(TlsAcceptorOf(acceptor)));
+                info!("certificate read again");
+            }
+            Err(error) => warn!(%error, "the certificate of before stays in use"),
+        }
     }
 
     /// Serves one connection: requests for files, then possibly a WebSocket.
@@ -163,11 +180,12 @@ impl Site {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let ends = Ends { peer, local };
-        let found = match &self.tls {
+        let acceptor = self.tls.borrow().as_ref().map(|acceptor| acceptor.0.clone());
+        let found = match acceptor {
             None => self.http(stream, &place, stopping.clone()).await,
             Some(acceptor) => {
                 let shaken = tokio::select! {
-                    shaken = timeout(HTTP_TIME, acceptor.0.accept(stream)) => shaken,
+                    shaken = timeout(HTTP_TIME, acceptor.accept(stream)) => shaken,
                     () = place.shown_out() => return,
                 };
                 let Ok(Ok(stream)) = shaken else { return };
@@ -238,7 +256,7 @@ impl Site {
     /// Accepts a WebSocket (RFC 6455, 4.2).
     fn websocket(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let headers = request.headers();
-        if let Err(foreign) = check_origin(headers, self.tls.is_some()) {
+        if let Err(foreign) = check_origin(headers, self.tls_files.is_some()) {
             return self.turn_away(&foreign);
         }
         let is_upgrade = request.method() == Method::GET

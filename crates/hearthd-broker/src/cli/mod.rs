@@ -7,6 +7,7 @@ mod preset;
 mod private;
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -14,7 +15,11 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use hearthd_config::{Problems, exit};
+use hearthd_config::{
+    Problems,
+    announcement::{self, Service},
+    exit,
+};
 
 use account::AccountError;
 use certificate::CertificateError;
@@ -43,6 +48,7 @@ pub fn main() -> ExitCode {
         Some(Command::HashPassword) => hash_password(),
         Some(Command::Account(arguments)) => account::run(arguments),
         Some(Command::Check { config }) => check(config),
+        Some(Command::Announce { config, withdraw }) => announce(config, *withdraw),
         Some(Command::Certificate(arguments)) => certificate::run(arguments),
         None => run(&arguments),
     };
@@ -82,6 +88,15 @@ enum Command {
     Account(account::Arguments),
     /// Make certificates for `[tls]`, with the home's own authority.
     Certificate(certificate::Arguments),
+    /// Have avahi announce the broker in the home's network, if other machines can reach it. The service's unit runs this.
+    Announce {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// Take the announcement back.
+        #[arg(long)]
+        withdraw: bool,
+    },
     /// Check the configuration, and print every problem.
     Check {
         /// The configuration file.
@@ -105,6 +120,8 @@ enum Failure {
     Hash(HashError),
     #[error("write the hash: {0}")]
     Output(std::io::Error),
+    #[error("announce the broker: {0}")]
+    Announcement(std::io::Error),
 }
 
 impl Failure {
@@ -113,6 +130,7 @@ impl Failure {
             Self::Config(_) => exit::CONFIG,
             Self::Broker(error) => error.exit_code(),
             Self::Output(_) => exit::IO,
+            Self::Announcement(_) => exit::CANNOT_CREATE,
             Self::Account(error) => account_exit_code(error),
             Self::Certificate(error) => certificate_exit_code(error),
             Self::Hash(_) => exit::SOFTWARE,
@@ -138,6 +156,20 @@ fn check(path: &Path) -> Result<(), Failure> {
         eprintln!("{warning}");
     }
     Ok(driver::check_certificates(&config)?)
+}
+
+fn announce(path: &Path, withdraw: bool) -> Result<(), Failure> {
+    let services =
+        if withdraw { BTreeSet::new() } else { services(&Config::load_without_credentials(path)?) };
+    announcement::announce(&announcement::folder(), "hearth-broker", &services)
+        .map_err(Failure::Announcement)
+}
+
+fn services(config: &Config) -> BTreeSet<Service> {
+    let mut services = announcement::reachable("_mqtt._tcp", &config.listen);
+    let tls = config.tls.as_ref().map(|tls| &*tls.listen).unwrap_or_default();
+    services.extend(announcement::reachable("_secure-mqtt._tcp", tls));
+    services
 }
 
 fn hash_password() -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::site::{CONNACK, FakeBroker, Site, WRONG_PASSWORD, connect};
+use crate::site::{CONNACK, FakeBroker, PATIENCE, Site, WRONG_PASSWORD, connect};
 
 #[tokio::test]
 async fn bytes_go_both_ways_whatever_the_frames_are() {
@@ -105,6 +105,55 @@ async fn the_brokers_socket_is_told_the_phones_address() {
     let mut read = vec![0; connect("anna").len()];
     link.read_exact(&mut read).await.unwrap();
     assert_eq!(read, connect("anna"));
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_used_after_sighup_and_a_broken_one_is_not() {
+    let (first, second) = (certificate(), certificate());
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path(), &first);
+    let more = "[tls]\ncertificate_file = \"c.pem\"\nkey_file = \"k.pem\"\n";
+    let mut site = Site::start_in(folder, "mqtt://127.0.0.1:1", more).await;
+    assert!(trusts(&site, &first).await && !trusts(&site, &second).await);
+
+    write_certificate(site.folder.path(), &second);
+    site.hang_up().await;
+    tokio::time::timeout(PATIENCE, async {
+        while !trusts(&site, &second).await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+
+    std::fs::write(site.folder.path().join("c.pem"), "no certificate").unwrap();
+    site.hang_up().await;
+    // The line about it, on standard error, says that the signal has been heard.
+    site.until_logged("the certificate of before stays in use").await;
+    assert!(trusts(&site, &second).await);
+}
+
+fn certificate() -> CertifiedKey<rcgen::KeyPair> {
+    generate_simple_self_signed(["localhost".to_owned()]).unwrap()
+}
+
+fn write_certificate(folder: &std::path::Path, made: &CertifiedKey<rcgen::KeyPair>) {
+    std::fs::write(folder.join("c.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("k.pem"), made.signing_key.serialize_pem()).unwrap();
+}
+
+/// Returns whether the page can be reached by somebody who trusts this certificate alone.
+async fn trusts(site: &Site, made: &CertifiedKey<rcgen::KeyPair>) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(client));
+    connector.connect(name, site.connect().await).await.is_ok()
 }
 
 #[tokio::test]

@@ -18,9 +18,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The program under test; it ends with this.
 #[derive(Debug)]
 pub(crate) struct Site {
-    _child: Child,
+    child: Child,
     pub(crate) port: u16,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Site {
@@ -37,7 +37,29 @@ impl Site {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
         let port = line.rsplit_once(':').unwrap().1.parse().unwrap();
-        Self { _child: child, port, _folder: folder }
+        Self { child, port, folder }
+    }
+
+    /// Waits for a line of the log that contains a text.
+    pub(crate) async fn until_logged(&mut self, text: &str) {
+        let log = self.child.stderr.as_mut().unwrap();
+        let mut lines = BufReader::new(log).lines();
+        let found = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(timeout(PATIENCE, found).await.unwrap(), "no line with {text}");
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) async fn hang_up(&self) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -HUP \"$1\"", "sh", &id]).status().await;
+        assert!(sent.unwrap().success());
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
