@@ -1,8 +1,11 @@
 //! What `hearthd doctor` says of an account at the bundled broker that has not the rights of a hub.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use hearthd_tests::{Access, Built, Daemon, DaemonConfig, HearthBroker, Result, process::Ran};
+use hearthd_tests::{
+    Access, Built, Daemon, DaemonConfig, HearthBroker, HearthWeb, Result,
+    process::{Ran, free_port},
+};
 
 #[tokio::test]
 async fn an_account_with_another_role_than_hub_is_told_its_role_and_each_missing_right()
@@ -72,6 +75,31 @@ async fn a_hub_is_not_told_of_its_role() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_way_of_a_phone_to_the_page_is_told() -> Result<()> {
+    let doctor = Doctor::start().await?;
+    let (_, findings) = doctor.examines("hub").await?;
+    findings.has("note", "page for phones", "none on this machine: there is no ");
+
+    let port = free_port()?;
+    let folder = doctor.folder.path().join("web");
+    let config = format!(
+        "listen = [\"127.0.0.1:{port}\"]\n[broker]\nurl = \"mqtt://127.0.0.1:{}\"\n",
+        doctor.broker.port()
+    );
+    let on = format!("127.0.0.1:{port}");
+    let mut web = HearthWeb::start_on(&doctor.built, &folder, &config, &on).await?;
+    let file = folder.join("hearth-web.toml");
+    let (_, findings) = doctor.examines_beside("hub", &file).await?;
+    let address = format!("http://localhost:{port}/: ");
+    findings.has("note", "page for phones", &(address.clone() + "only this machine can open"));
+    web.terminate().await?;
+    let (examined, findings) = doctor.examines_beside("hub", &file).await?;
+    findings.has("note", "page for phones", &(address + "nothing answers at port"));
+    assert_eq!(examined.code, Some(0), "the hub works without a page: {examined:?}");
+    Ok(())
+}
+
 /// A broker with an account of each kind.
 struct Doctor {
     built: Built,
@@ -102,10 +130,17 @@ impl Doctor {
 
     /// Has a hub with the account of this name examined.
     async fn examines(&self, account: &str) -> Result<(Ran, Findings)> {
+        self.examines_beside(account, &self.folder.path().join("none.toml")).await
+    }
+
+    /// As [`Doctor::examines`], with a configuration file of hearth-web.
+    async fn examines_beside(&self, account: &str, web: &Path) -> Result<(Ran, Findings)> {
         let login = Some((account.to_owned(), PASSWORD.to_owned()));
         let config = DaemonConfig::new(Access { port: self.broker.port(), login });
         let daemon = Daemon::prepare(&self.built, &self.folder.path().join("hub"), &config)?;
-        let examined = daemon.command(&["doctor", "--json", "--timeout", "3s"]).await?;
+        let web = web.display().to_string();
+        let doctor = ["doctor", "--json", "--timeout", "3s", "--web-config", &web];
+        let examined = daemon.command(&doctor).await?;
         let findings = serde_json::from_str(&examined.stdout)?;
         Ok((examined, Findings(findings)))
     }

@@ -1,11 +1,11 @@
-//! `hearthd doctor`: tests the broker, or lists what can become a device.
+//! `hearthd doctor`: tests the broker and says how a phone reaches the page, or lists what can become a device.
 
 mod broker;
 mod devices;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use super::{ConfigFile, parse_duration};
+use super::{ConfigFile, page, parse_duration};
 
 /// What to check.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,6 +15,9 @@ pub(super) struct Doctor {
     /// The time limit for each step.
     #[arg(long, default_value = "5s", value_parser = parse_duration)]
     timeout: Duration,
+    /// The configuration file of hearth-web, for the addresses at which a phone finds the page.
+    #[arg(long, value_name = "FILE", default_value = page::WEB_CONFIG)]
+    web_config: PathBuf,
     /// List what can become a device instead, as lines to paste into the configuration: thermometers, LEDs, PWM channels
     /// and GPIO chips of this machine, and the devices of Zigbee2MQTT, Tasmota, Shelly and ESPHome at the broker.
     #[arg(long)]
@@ -27,11 +30,7 @@ pub(super) struct Doctor {
     json: bool,
 }
 
-/// Tests the configured broker, or lists what can become a device.
+/// Tests the configured broker and looks for the page, or lists what can become a device.
 pub(super) fn run(doctor: &Doctor) -> ExitCode {
-    if doctor.devices {
-        devices::list(doctor)
-    } else {
-        broker::check(&doctor.file.config, doctor.timeout, doctor.json)
-    }
+    if doctor.devices { devices::list(doctor) } else { broker::check(doctor) }
 }

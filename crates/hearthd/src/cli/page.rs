@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{TcpStream, ToSocketAddrs as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use super::exit;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Files {
     /// The configuration file of hearth-web.
-    #[arg(long, value_name = "FILE", default_value = "/etc/hearthd/hearth-web.toml")]
+    #[arg(long, value_name = "FILE", default_value = WEB_CONFIG)]
     pub(super) web_config: PathBuf,
     /// The configuration file of hearth-broker.
     #[arg(long, value_name = "FILE", default_value = "/etc/hearthd/hearth-broker.toml")]
@@ -43,9 +43,9 @@ impl PageError {
 }
 
 /// Returns the page's addresses, the best one for people first.
-pub(super) fn addresses(files: &Files) -> Result<Vec<String>, PageError> {
+pub(super) fn addresses(web_config: &Path) -> Result<Vec<String>, PageError> {
     let mut command = Command::new(program(WEB));
-    command.arg("address").arg("--config").arg(&files.web_config).stdin(Stdio::null());
+    command.arg("address").arg("--config").arg(web_config).stdin(Stdio::null());
     let ended = command.stderr(Stdio::inherit()).output();
     let ended = ended.map_err(|source| PageError::Start { program: WEB, source })?;
     if !ended.status.success() {
@@ -57,7 +57,7 @@ pub(super) fn addresses(files: &Files) -> Result<Vec<String>, PageError> {
 
 /// Returns the address that is best for people.
 pub(super) fn best_address(files: &Files) -> Result<String, PageError> {
-    addresses(files)?.into_iter().next().ok_or(PageError::NoNetwork)
+    addresses(&files.web_config)?.into_iter().next().ok_or(PageError::NoNetwork)
 }
 
 /// Returns why a phone does not find a page at this address, as far as this machine can tell.
@@ -94,4 +94,6 @@ pub(super) fn program(name: &str) -> PathBuf {
 
 pub(super) const BROKER: &str = "hearth-broker";
 const WEB: &str = "hearth-web";
+/// Where the package puts the configuration of hearth-web.
+pub(super) const WEB_CONFIG: &str = "/etc/hearthd/hearth-web.toml";
 const PATIENCE: Duration = Duration::from_secs(2);
