@@ -5,6 +5,7 @@ import { h, write } from './controls.mjs';
 import { asked } from './faces.mjs';
 import { Home } from './home.mjs';
 import { loginOf } from './login.mjs';
+import { Topics } from './topics.mjs';
 import { outcome, View } from './view.mjs';
 import { say, setLanguage } from './words.mjs';
 
@@ -30,6 +31,7 @@ const newClientId = () => `web-${[...random(8)].map((byte) => 'abcdefghijklmnopq
 let connection = null, view = null, account = '', clientId, dueUpdate = 0, etag = null;
 
 const home = new Home({
+  topics: new Topics(JSON.parse(document.querySelector('meta[name=topics]')?.content ?? '{}')),
   now: () => Date.now(),
   random,
   publish: (...message) => connection?.publish(...message) ?? false,

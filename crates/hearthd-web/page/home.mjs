@@ -17,7 +17,7 @@ const LONGEST = 2000;
 const text = new TextDecoder();
 
 /**
- * The home. `world` gives `now()` in milliseconds, `random(length)` bytes, `publish(key, topic, payload, properties)`,
+ * The home. `world` gives `topics`, `now()` in milliseconds, `random(length)` bytes, `publish(key, topic, payload, properties)`,
  * `changed(what)`, and `told(ask)` for each request of a person that has come to an end.
  */
 export class Home {
@@ -39,17 +39,17 @@ export class Home {
     this.since = world.now();
   }
 
-  topic(...levels) { return (this.prefix ? [this.prefix, ...levels] : levels).join('/'); }
+  #topic(kind, values) { return this.#world.topics.name(kind, this.prefix, values); }
 
   responseFilter(prefix, clientId) {
     this.prefix = prefix;
     this.clientId = clientId;
-    return this.topic('response', clientId, '#');
+    return this.#topic('response', { client_id: clientId });
   }
 
   filters(prefix) {
     this.prefix = prefix;
-    return ['state/+/+', 'hub/+/presence', 'hub/+/absence', 'event/+'].map((filter) => this.topic(filter));
+    return ['state', 'presence', 'absence', 'event'].map((kind) => this.#topic(kind));
   }
 
   online() {
@@ -119,12 +119,10 @@ export class Home {
   }
 
   message({ topic, payload, properties, retain }) {
-    const start = this.topic('');
-    if (!topic.startsWith(start)) return;
-    const [kind, id, name, more] = topic.slice(start.length).split('/');
-    if (more !== undefined || !id) return;
+    const found = this.#world.topics.parse(this.prefix, topic);
+    if (!found) return;
     try {
-      this.#take(kind, id, name, text.decode(payload), retain, properties);
+      this.#take(found, text.decode(payload), retain, properties);
     } catch (error) {
       // One who writes nonsense below the prefix must not take the page away from all others.
       if (!(error instanceof TypeError)) throw error;
@@ -132,12 +130,12 @@ export class Home {
     this.#world.changed();
   }
 
-  #take(kind, id, name, content, retain, properties) {
-    if (kind === 'response' && id === this.clientId) this.#answered(properties, content);
-    else if (kind === 'state' && name) this.#state(id, name, content, properties);
-    else if (kind === 'hub' && name === 'presence') this.#presence(id, content, retain, properties);
-    else if (kind === 'hub' && name === 'absence') this.#absence(id, content);
-    else if (kind === 'event' && name === undefined) this.#event(id, content);
+  #take({ kind, device, property, client_id: client }, content, retain, properties) {
+    if (kind === 'response' && client === this.clientId) this.#answered(properties, content);
+    else if (kind === 'state') this.#state(device, property, content, properties);
+    else if (kind === 'presence') this.#presence(client, content, retain, properties);
+    else if (kind === 'absence') this.#absence(client, content);
+    else if (kind === 'event') this.#event(device, content);
   }
 
   /** Returns why a device cannot be asked: none where it can. */
@@ -184,11 +182,11 @@ export class Home {
     if (left < 1) return;
     // An empty payload reads, so a person's empty text is written as JSON.
     const isEmpty = ask.person && ask.payload === '';
-    ask.isSent = this.#world.publish(ask.key, this.topic('cmnd', ask.device, ask.property), isEmpty ? '""' : ask.payload, {
+    ask.isSent = this.#world.publish(ask.key, this.#topic('request', { device: ask.device, property: ask.property }), isEmpty ? '""' : ask.payload, {
       payloadFormat: 1,
       ...(isEmpty && { contentType: 'application/json' }),
       expiry: left,
-      responseTopic: this.topic('response', this.clientId, 'page'),
+      responseTopic: this.#topic('response', { client_id: this.clientId, purpose: 'page' }),
       correlation: bytesOf(ask.key),
       ...(isRepeat && { user: { retry: '1' } }),
     }) || isRepeat;

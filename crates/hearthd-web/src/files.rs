@@ -10,7 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 pub(crate) struct File {
     pub(crate) path: &'static str,
     pub(crate) media_type: &'static str,
-    pub(crate) content: &'static [u8],
+    pub(crate) content: Bytes,
     /// The content in gzip; `None` if that is not shorter.
     pub(crate) compressed: Option<Bytes>,
     /// Changes with the content.
@@ -23,8 +23,14 @@ pub(crate) struct Files(Vec<File>);
 
 impl Files {
     /// Compresses the files.
-    pub(crate) fn new() -> Self {
-        Self(EMBEDDED.iter().map(|(path, content)| File::new(path, content)).collect())
+    /// Where the home's topics are not the defaults, the page learns of them from its first file.
+    pub(crate) fn new(topics: &[(&'static str, String)]) -> Self {
+        let file = |(path, content): &(&'static str, &'static [u8])| {
+            let told =
+                (*path == "/index.html" && !topics.is_empty()).then(|| tell(content, topics));
+            File::new(path, told.unwrap_or(Bytes::from_static(content)))
+        };
+        Self(EMBEDDED.iter().map(file).collect())
     }
 
     /// Returns the file at a path of a URL.
@@ -35,9 +41,9 @@ impl Files {
 }
 
 impl File {
-    fn new(path: &'static str, content: &'static [u8]) -> Self {
-        let compressed = compress(content).filter(|it| it.len() < content.len());
-        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    fn new(path: &'static str, content: Bytes) -> Self {
+        let compressed = compress(&content).filter(|it| it.len() < content.len());
+        let digest = ring::digest::digest(&ring::digest::SHA256, &content);
         let hex: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let media_type = match path.rsplit_once('.').map(|(_, extension)| extension) {
             Some("html") => "text/html; charset=utf-8",
@@ -50,6 +56,30 @@ impl File {
         };
         Self { path, media_type, content, compressed, etag: format!("\"{hex}\"") }
     }
+}
+
+/// Puts the topics into the head of the page, as JSON.
+fn tell(page: &[u8], topics: &[(&'static str, String)]) -> Bytes {
+    let json: Vec<_> =
+        topics.iter().map(|(key, topic)| format!("{key:?}:{}", quoted(topic))).collect();
+    let json = format!("{{{}}}", json.join(","));
+    let content = json.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let page = String::from_utf8_lossy(page);
+    page.replacen("</head>", &format!("<meta name=\"topics\" content=\"{content}\">\n</head>"), 1)
+        .into()
+}
+
+/// Writes a text in JSON (RFC 8259, 7).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted += &format!("\\u{:04x}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
 
 fn compress(content: &[u8]) -> Option<Bytes> {
@@ -77,6 +107,7 @@ const EMBEDDED: &[(&str, &[u8])] = embed![
     "home.mjs",
     "login.mjs",
     "mqtt.mjs",
+    "topics.mjs",
     "view.mjs",
     "words.mjs",
     "manifest.webmanifest",
@@ -94,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_page_weighs_less_than_forty_kilobytes() {
-        let files = Files::new();
+        let files = Files::new(&[]);
         let weight = |file: &File| file.compressed.as_ref().map_or(file.content.len(), Bytes::len);
         let sizes: Vec<_> = files.0.iter().map(|file| (file.path, weight(file))).collect();
         let total: usize = sizes.iter().map(|(_, size)| size).sum();
@@ -105,7 +136,7 @@ mod tests {
     #[test]
     fn every_file_of_the_folder_is_embedded_and_has_a_type() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/page");
-        let files = Files::new();
+        let files = Files::new(&[]);
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = format!("/{}", entry.unwrap().file_name().display());
             let file = files.find(&path).unwrap_or_else(|| panic!("{path} is not embedded"));
@@ -114,9 +145,22 @@ mod tests {
     }
 
     #[test]
+    fn the_page_learns_topics_that_differ_as_json_in_an_attribute() {
+        let topics = [("event", "{prefix}/\"<&/{device}".to_owned())];
+        let page = Files::new(&topics).find("/").unwrap().content.clone();
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        let meta = "<meta name=\"topics\" content=\"{&quot;event&quot;:&quot;{prefix}/\\&quot;&lt;&amp;/{device}&quot;}\">";
+        assert!(page.contains(meta), "{page}");
+        assert!(
+            !String::from_utf8_lossy(&Files::new(&[]).find("/").unwrap().content)
+                .contains("name=\"topics")
+        );
+    }
+
+    #[test]
     fn nothing_of_the_page_comes_from_elsewhere() {
-        for file in Files::new().0 {
-            let Ok(text) = std::str::from_utf8(file.content) else { continue };
+        for file in Files::new(&[]).0 {
+            let Ok(text) = std::str::from_utf8(&file.content) else { continue };
             for (start, _) in text.match_indices("://") {
                 let before = text[..start].rsplit(|c: char| !c.is_ascii_alphanumeric()).next();
                 let after = &text[start + 3..text.len().min(start + 14)];

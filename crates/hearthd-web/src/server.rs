@@ -147,7 +147,7 @@ impl Site {
         let upstream = Upstream::new(&config.broker)?;
         Ok(Self {
             names: config.names.clone(),
-            files: Files::new(),
+            files: Files::new(&config.topics),
             doors: Rc::new(Doors::new(config.limits.clone())),
             bridge: Bridge::new(upstream, config.limits.clone()),
             tls_files: config.tls.clone(),
@@ -332,7 +332,7 @@ impl File {
                 headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 compressed.clone()
             }
-            _ => Bytes::from_static(self.content),
+            _ => self.content.clone(),
         };
         *answer.body_mut() = Full::new(body);
         answer

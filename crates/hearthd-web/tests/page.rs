@@ -26,6 +26,7 @@ fn the_pages_tests_pass() {
         "mqtt.test.mjs",
         "home.test.mjs",
         "login.test.mjs",
+        "topics.test.mjs",
         "words.test.mjs",
         "connection.test.mjs",
     ]);

@@ -1,5 +1,6 @@
 //! Reads and checks the configuration file; reports every problem with its place.
 
+mod topics;
 mod values;
 
 use std::{
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     pub names: Vec<String>,
     /// `[broker]`: the broker that the page connects to.
     pub broker: Broker,
+    /// `[topics]`: the templates that the home does not leave at their defaults, by their keys.
+    pub topics: Vec<(&'static str, String)>,
     /// `[tls]`: HTTPS instead of HTTP.
     pub tls: Option<Tls>,
     /// `[limits]`.
@@ -127,6 +130,7 @@ fn config(reader: &mut Reader, root: &mut Section<'_>) -> Config {
             .unwrap_or_else(|| vec![DEFAULT_LISTEN]),
         names: names(reader, root),
         broker: broker(reader, root),
+        topics: topics::topics(reader, root),
         tls: tls(reader, root),
         limits: limits(reader, root),
         warnings: Vec::new(),

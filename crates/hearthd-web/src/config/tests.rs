@@ -32,7 +32,11 @@ fn the_keys_of_the_shipped_file_are_all_keys_with_their_defaults() {
         text += if is_default { bare } else { line };
         text.push('\n');
     }
-    assert_eq!(parse(&text).unwrap(), parse("").unwrap());
+    let mut written = parse(&text).unwrap();
+    // The page has the same defaults: see `the_defaults_of_the_page_are_those_of_the_file`.
+    assert_eq!(written.topics.len(), 6);
+    written.topics.clear();
+    assert_eq!(written, parse("").unwrap());
     for key in [
         "listen",
         "names",
@@ -70,6 +74,36 @@ fn every_problem_is_told_with_its_line_and_column() {
             "/etc/w.toml:10:9: limits.frame: 12 is out of range; write 1024 to 16777216",
             "/etc/w.toml:11:15: limits.connections: 0 is out of range; write 1 to 100000",
             "/etc/w.toml:12:11: limits.silence: `1` is no duration; write one such as \"10s\" or \"7d\"",
+        ],
+    );
+}
+
+#[test]
+fn the_defaults_of_the_page_are_those_of_the_file_and_of_the_hub() {
+    let page = include_str!("../../page/topics.mjs");
+    let hub = include_str!("../../../../config/hearthd.toml");
+    for key in ["request", "state", "response", "presence", "absence", "event"] {
+        let line = SHIPPED.lines().find(|line| line.starts_with(&format!("# {key} = "))).unwrap();
+        assert!(hub.lines().any(|it| it == line), "{line}");
+        let template = line.split('"').nth(1).unwrap();
+        assert!(page.contains(&format!("{key}: '{template}'")), "{line}");
+    }
+}
+
+#[test]
+fn topics_keep_to_the_rules_of_the_hub() {
+    let config = parse("[topics]\nevent = \"x/{device}\"\nsnapshot = \"y/{device}\"\n").unwrap();
+    assert_eq!(config.topics, [("event", "x/{device}".to_owned())]);
+    check_problems(
+        "[topics]\nrequest = \"a/{device}\"\nstate = \"{device}/{property}/{device}\"\nevent = \"#/{device}\"\n\
+         presence = \"x/{prefix}/{client_id}\"\nabsence = \"a//{client_id}\"\nresponse = 1\n",
+        &[
+            "/etc/w.toml:2:11: topics.request: `{property}` is missing",
+            "/etc/w.toml:3:9: topics.state: `{device}` is no placeholder of this topic, or is there twice",
+            "/etc/w.toml:4:9: topics.event: `#` cannot be a level of a topic name",
+            "/etc/w.toml:5:12: topics.presence: `{prefix}` may only be the first level",
+            "/etc/w.toml:6:11: topics.absence: a level is empty",
+            "/etc/w.toml:7:12: topics.response: must be a text in quotes",
         ],
     );
 }

@@ -4,12 +4,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { Home } from '../../page/home.mjs';
+import { Topics } from '../../page/topics.mjs';
 
 const encoder = new TextEncoder();
 
 function start({ saved, clientId = 'web-1' } = {}) {
   const world = { time: 1_000_000, sent: [], told: [], isLinked: true, last: 0 };
   const home = new Home({
+    topics: new Topics(),
     now: () => world.time,
     random: (length) => Uint8Array.from({ length }, () => ++world.last & 255),
     publish: (key, topic, payload, properties) => world.isLinked && !!world.sent.push({ key, topic, payload, properties }),
@@ -17,7 +19,7 @@ function start({ saved, clientId = 'web-1' } = {}) {
     told: (ask) => world.told.push(ask.state),
   });
   home.restore(saved ?? {});
-  assert.equal(home.responseFilter('alice', clientId), `alice/response/${clientId}/#`);
+  assert.equal(home.responseFilter('alice', clientId), `alice/response/${clientId}/+`);
   home.online();
   const message = (topic, payload, user = {}, more = {}) => home.message({
     topic: `alice/${topic}`, payload: encoder.encode(payload), retain: false,
@@ -277,7 +279,7 @@ test('what is no JSON, no topic of ours, or of another home, is left alone', () 
 
 test('without a prefix the level vanishes', () => {
   const { home } = start();
-  assert.equal(home.responseFilter('', 'web-1'), 'response/web-1/#');
+  assert.equal(home.responseFilter('', 'web-1'), 'response/web-1/+');
   home.message({ topic: 'state/lamp/status', payload: encoder.encode('ready'), retain: true, properties: { user: new Map([['hub', 'pi']]) } });
   assert.equal(home.devices.get('lamp').hub, 'pi');
 });
