@@ -150,7 +150,19 @@ impl Browser {
     /// # Errors
     /// Where it cannot be written.
     pub async fn screenshot(&mut self, file: &Path) -> Result<()> {
-        let how = json!({ "format": "png", "captureBeyondViewport": true });
+        self.capture(file, true).await
+    }
+
+    /// Writes what a person sees without scrolling into a PNG file.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub async fn screen(&mut self, file: &Path) -> Result<()> {
+        self.capture(file, false).await
+    }
+
+    async fn capture(&mut self, file: &Path, whole: bool) -> Result<()> {
+        let how = json!({ "format": "png", "captureBeyondViewport": whole });
         let shot = self.command("Page.captureScreenshot", how).await?;
         let bytes = BASE64.decode(shot["data"].as_str().unwrap_or_default()).doing("a picture")?;
         std::fs::write(file, bytes).doing(file.display())

@@ -1,9 +1,14 @@
 //! The way of a phone's browser to the broker, without a browser: hearth-web, and hearth-broker behind it.
 
+use std::net::SocketAddr;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use hearthd_tests::{Built, Doing, HearthBroker, HearthWeb, Result, client::PATIENCE};
-use tokio::{net::TcpSocket, time::timeout};
-use tokio_websockets::{ClientBuilder, Message};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 #[tokio::test]
 async fn wrong_passwords_from_one_address_keep_another_phone_from_nothing() -> Result<()> {
@@ -49,13 +54,56 @@ async fn wrong_passwords_from_one_address_keep_another_phone_from_nothing() -> R
     Ok(())
 }
 
+#[tokio::test]
+async fn thirty_two_phones_are_served_in_little_memory() -> Result<()> {
+    let built = Built::for_this_test()?;
+    let folder = tempfile::tempdir()?;
+    let broker = HearthBroker::start(&built, folder.path()).await?;
+    let text = format!("[broker]\nurl = \"mqtt://127.0.0.1:{}\"\n", broker.port());
+    let mut web = HearthWeb::start(&built, &folder.path().join("web"), &text).await?;
+    let idle = private_memory(web.process().id())?;
+    let mut phones = Vec::new();
+    for _ in 0..32 {
+        let (phone, code) =
+            page(web.address(), "127.0.0.1:0", "phone", "password-of-phone").await?;
+        assert_eq!(code, SUCCESS);
+        phones.push(phone);
+    }
+    // Each still is answered: PINGREQ, PINGRESP.
+    for phone in &mut phones {
+        phone.send(Message::binary(vec![0xC0, 0])).await.doing("send PINGREQ")?;
+        let answer = timeout(PATIENCE, phone.next()).await.doing("wait for PINGRESP")?;
+        let answer = answer.doing("there is no PINGRESP")?.doing("read PINGRESP")?;
+        assert_eq!(&answer.as_payload()[..], [0xD0, 0]);
+    }
+    let busy = private_memory(web.process().id())?;
+    println!("hearth-web has {idle} kB of its own when idle, {busy} kB with 32 phones");
+    assert!(idle <= 3 * 1024, "idle: {idle} kB");
+    assert!(busy <= idle + 32 * 64, "32 phones: {busy} kB, idle: {idle} kB");
+    Ok(())
+}
+
+/// Returns the memory that a process shares with no other, in kilobytes.
+fn private_memory(process: u32) -> Result<u64> {
+    let file = format!("/proc/{process}/smaps_rollup");
+    let text = std::fs::read_to_string(&file).doing(&file)?;
+    let private = text.lines().filter(|line| line.starts_with("Private_"));
+    let sizes = private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    Ok(sizes.sum())
+}
+
 /// Logs in as a page does, from an address of this machine; returns CONNACK's reason code.
-async fn log_in(
-    web: std::net::SocketAddr,
+async fn log_in(web: SocketAddr, from: &str, account: &str, password: &str) -> Result<u8> {
+    Ok(page(web, from, account, password).await?.1)
+}
+
+/// Logs in as a page does, from an address of this machine; returns its connection, and CONNACK's reason code.
+async fn page(
+    web: SocketAddr,
     from: &str,
     account: &str,
     password: &str,
-) -> Result<u8> {
+) -> Result<(WebSocketStream<TcpStream>, u8)> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(from.parse().doing(from)?)?;
     let stream = socket.connect(web).await?;
@@ -85,7 +133,8 @@ async fn log_in(
     let answer = answer.doing("there is no CONNACK")?.doing("read CONNACK")?;
     let bytes = answer.as_payload();
     (bytes.first() == Some(&CONNACK)).then_some(()).doing(format!("no CONNACK: {answer:?}"))?;
-    bytes.get(3).copied().doing("CONNACK is too short")
+    let code = bytes.get(3).copied().doing("CONNACK is too short")?;
+    Ok((page, code))
 }
 
 const CONNECT: u8 = 0x10;

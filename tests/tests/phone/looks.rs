@@ -47,6 +47,30 @@ async fn nothing_is_cut_off_at_320_pixels_nor_at_twice_the_size_in_either_theme(
     scene.picture("home-wide").await
 }
 
+/// The pictures of the README: `cp target/phone/readme-*.png crates/hearthd-web/pictures/`.
+#[tokio::test]
+async fn a_phones_screen_has_the_lamp_and_the_heating_in_both_themes() -> Result<()> {
+    let mut scene = Scene::start(Way::Socket).await?;
+    scene.log_in().await?;
+    let lamp = control("light-in-bedroom", "Power");
+    scene.browser.evaluate(&format!("{lamp}.querySelector('button').click()")).await?;
+    let on = format!("{lamp}.querySelector('button').getAttribute('aria-checked') === 'true'");
+    scene.browser.until("a lamp that is on", &on).await?;
+    let heat = control("living-room", "Mode");
+    scene.browser.evaluate(&format!("{heat}.querySelectorAll('button')[1].click()")).await?;
+    let heating = "document.querySelector('.heating').dataset.action === 'heating'";
+    scene.browser.until("heat", heating).await?;
+    for (theme, dark) in [("light", false), ("dark", true)] {
+        scene.browser.look(390, 844, 1, dark).await?;
+        let file = scene.screen(&format!("readme-{theme}")).await?;
+        let size = std::fs::metadata(&file)?.len();
+        assert!(size < 60_000, "{}: {size} bytes", file.display());
+    }
+    let seen = "[...document.querySelectorAll('.card')].slice(0, 2).every((it) => it.getBoundingClientRect().top < innerHeight)";
+    assert_eq!(scene.browser.evaluate(seen).await?, true);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_keyboard_and_a_screen_reader_get_everywhere() -> Result<()> {
     let mut scene = Scene::start(Way::Socket).await?;

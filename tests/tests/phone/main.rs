@@ -1,6 +1,7 @@
 //! The page for the phone, in a browser: `cargo xtask nightly phone`.
 
 mod looks;
+mod measured;
 mod pairing;
 mod scene;
 
@@ -286,14 +287,31 @@ async fn the_page_comes_back_after_a_restart_of_the_broker_and_of_its_own_progra
 
 #[tokio::test]
 async fn mosquitto_without_accounts_and_prefix_will_do() -> Result<()> {
+    switch_the_lamp_at_mosquitto("").await
+}
+
+#[tokio::test]
+async fn topics_that_are_changed_for_hub_and_page_will_do() -> Result<()> {
+    switch_the_lamp_at_mosquitto(
+        "[topics]\nrequest = \"home/{property}/of/{device}/set\"\nstate = \"home/{property}/of/{device}\"\n\
+         response = \"answers/{purpose}/{client_id}\"\nabsence = \"away/{client_id}\"\nevent = \"events/{device}\"\n\
+         snapshot = \"all/{device}\"\n",
+    )
+    .await
+}
+
+/// Plays a home at a Mosquitto without accounts, with a table for the configurations of hub and page.
+async fn switch_the_lamp_at_mosquitto(topics: &str) -> Result<()> {
     let built = Built::for_this_test()?;
     let folder = tempfile::tempdir()?;
     let broker = Mosquitto::start(Kind::Open).await?;
     let access = Access { port: broker.port(), login: None };
     let mut watcher = Client::connect(&access, "watcher").await?;
-    let mut hub = Daemon::prepare(&built, &folder.path().join("hub"), &DaemonConfig::new(access))?;
+    let mut config = DaemonConfig::new(access);
+    config.tables += topics;
+    let mut hub = Daemon::prepare(&built, &folder.path().join("hub"), &config)?;
     hub.start(&mut watcher).await?;
-    let text = format!("[broker]\nurl = \"mqtt://127.0.0.1:{}\"\n", broker.port());
+    let text = format!("[broker]\nurl = \"mqtt://127.0.0.1:{}\"\n{topics}", broker.port());
     let web = HearthWeb::start(&built, &folder.path().join("web"), &text).await?;
     let mut browser = Browser::start(&folder.path().join("browser")).await?;
     browser.open(&web.url()).await?;

@@ -102,6 +102,17 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Takes a picture of what a person sees without scrolling, in `target/phone`; returns the file.
+    pub(crate) async fn screen(&mut self, name: &str) -> Result<PathBuf> {
+        let folder = hearthd_tests::built::workspace().join("target/phone");
+        std::fs::create_dir_all(&folder).doing(folder.display())?;
+        let file = folder.join(format!("{name}.png"));
+        self.browser.screen(&file).await?;
+        Ok(file)
+    }
+}
+
 /// JavaScript that finds the control of a property by its title within the card of a device.
 pub(crate) fn control(device: &str, title: &str) -> String {
     format!(
