@@ -1,15 +1,19 @@
 //! The messages to the broker: each is kept until its PUBACK, and they are handed over a few at a time.
 
+mod window;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use crate::{
-    Answer, Connack, DeliveryId, Limits, Message, PublishId, QoS, Status,
+    Answer, DeliveryId, Message, PublishId, QoS, Status,
     expiry::{later, whole_seconds},
     journal::EntryId,
 };
+
+pub(crate) use window::Window;
 
 /// The queue of outbound messages.
 #[derive(Debug, Default)]
@@ -63,52 +67,6 @@ pub(crate) enum Kind {
     Event,
     /// Announces something to other programs; one at a time.
     Discovery,
-}
-
-/// How many messages the broker gets before it acknowledges, and how large they may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    size: usize,
-    /// How many of the devices' own messages, beside those.
-    devices: usize,
-    maximum_packet_size: Option<u32>,
-    limits: Limits,
-}
-
-impl Window {
-    /// Derives the window from CONNACK: half of what broker and client library can have in flight, and bounded.
-    pub(crate) fn new(connack: &Connack) -> Self {
-        let receive_maximum = usize::from(connack.receive_maximum);
-        let size = (receive_maximum.min(LIBRARY_LIMIT) / 2).clamp(1, LARGEST_WINDOW);
-        Self {
-            size,
-            // Both together are less than the broker takes.
-            devices: (size / 4).max(1).min(receive_maximum - size.min(receive_maximum)),
-            maximum_packet_size: connack.maximum_packet_size,
-            limits: connack.limits,
-        }
-    }
-
-    /// Allows one message at a time.
-    pub(crate) fn of_one(self) -> Self {
-        Self { size: 1, ..self }
-    }
-
-    /// Returns how many of the devices' own messages the broker gets before it acknowledges; none where it takes so few
-    /// that an answer would have to wait for them.
-    pub(crate) fn of_devices(self) -> usize {
-        self.devices
-    }
-
-    /// Makes a message what the broker takes.
-    pub(crate) fn limit(self, message: &mut Message) {
-        self.limits.apply(message);
-    }
-
-    /// Returns how large a packet may be, in bytes.
-    pub(crate) fn maximum_packet_size(self) -> usize {
-        self.maximum_packet_size.map_or(usize::MAX, |maximum| maximum as usize)
-    }
 }
 
 /// The topics that nothing is published on, and until when.
@@ -241,7 +199,7 @@ impl Outbox {
         entry.in_flight = true;
         self.in_flight += 1;
         let mut message = entry.message.clone();
-        window.limits.apply(&mut message);
+        window.limit(&mut message);
         if message.qos == QoS::AtLeastOnce {
             self.sent.push_back((now, entry.id));
         }
@@ -468,11 +426,6 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
 /// Likewise an answer, and for how long; its requester may stop waiting earlier.
 const ANSWER_AGAIN: Duration = Duration::from_secs(2);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// What the client library keeps in flight at most.
-const LIBRARY_LIMIT: usize = 256;
-/// More than a round trip to a busy broker holds up; a quarter of the library's packet identifiers, so that none comes
-/// round while it is in use.
-const LARGEST_WINDOW: usize = 64;
 /// So many answers may wait for the broker; what the hub says by itself finds as much room beside them.
 pub(crate) const ANSWERS: usize = 2048;
 const SMALL: usize = 256;

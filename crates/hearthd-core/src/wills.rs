@@ -1,5 +1,8 @@
 //! The hub's wills: which are open, what is known of each, and how the outcome is decided.
 
+mod deciding;
+mod trace;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +14,9 @@ use crate::{
     topic::Prefix,
 };
 
+pub(crate) use deciding::View;
+pub(crate) use trace::Trace;
+
 /// The ledger of wills over the hub's [`Memory`].
 #[derive(Debug)]
 pub(crate) struct Wills {
@@ -20,38 +26,6 @@ pub(crate) struct Wills {
     left: Vec<KnownPrefix>,
     /// What was decided lately, and until when it may be taken back.
     fresh: Vec<(Generation, Duration)>,
-}
-
-/// Whether silence is evidence: a message could not have been lost unseen.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View {
-    /// The session is the one that the open wills' connections were subscribed in: the hub's own probe came back.
-    pub(crate) resumed: bool,
-    /// All that was queued in it has been seen.
-    pub(crate) fenced: bool,
-    /// The broker has granted at QoS 1 what tells of the hub's wills.
-    pub(crate) watched: bool,
-}
-
-impl View {
-    fn is_whole(self) -> bool {
-        self.resumed && self.fenced && self.watched
-    }
-}
-
-/// What a message on the hub's own presence topic, or an answer to one of its wills, tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trace {
-    /// It is about a will of the hub whose connection has ended.
-    Will(Generation),
-    /// The hub's own word: `online`, or the `offline` of an end in order.
-    Own(Generation),
-    /// The hub was connected, and its memory knows nothing of it.
-    Stranger,
-    /// It is about the will of the connection in use, which the broker has not published: forged, or mistaken.
-    Premature,
-    /// It names nothing that the hub has ever said.
-    Foreign,
 }
 
 impl Wills {
@@ -89,40 +63,6 @@ impl Wills {
         purpose: Purpose,
     ) -> bool {
         message.correlation_data.as_ref() == Some(&self.token(generation, purpose))
-    }
-
-    /// Reads the Correlation Data of a message that tells of a will, or of a connection.
-    pub(crate) fn trace(&self, message: &Message, current: Option<Generation>) -> Trace {
-        let data = message.correlation_data.as_deref().unwrap_or_default();
-        let Some((purpose, generation)) = self.key.read(data) else {
-            return self.trace_of_old(data, &message.payload, current);
-        };
-        match purpose {
-            Purpose::Will if current == Some(generation) => Trace::Premature,
-            // Whether CONNACK came or not: the broker had it.
-            Purpose::Will if self.is_open(generation) => Trace::Will(generation),
-            _ if !self.knows(generation) && current != Some(generation) => Trace::Stranger,
-            Purpose::Will => Trace::Will(generation),
-            Purpose::Online | Purpose::Farewell => Trace::Own(generation),
-            Purpose::Fence | Purpose::Session | Purpose::Retained => Trace::Foreign,
-        }
-    }
-
-    /// Reads what an earlier version made, whose messages had 16 bytes of any value.
-    fn trace_of_old(&self, data: &[u8], payload: &[u8], current: Option<Generation>) -> Trace {
-        let open = self.memory.open.iter().map(|will| will.generation);
-        let decided = self.memory.decided.iter().map(|absence| absence.generation);
-        let known = open.clone().chain(decided).find(|known| known.0 == *data);
-        match known {
-            Some(generation) if current == Some(generation) => Trace::Premature,
-            Some(generation) if payload == b"online" => Trace::Own(generation),
-            Some(generation) => Trace::Will(generation),
-            // Nobody can tell whose it is, as long as a will of that version is open.
-            None if open.filter(|open| current != Some(*open)).any(|open| !self.key.made(open)) => {
-                Trace::Stranger
-            }
-            None => Trace::Foreign,
-        }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -220,39 +160,6 @@ impl Wills {
         for will in &mut self.memory.open {
             will.subscribed = false;
         }
-    }
-
-    /// Evidence may have been lost: with a message that cannot be read, or in a connection that the memory does not know
-    /// because the store could not be written then. Missing copies of wills before the current one prove nothing any more,
-    /// nor does silence that was lately taken for an outcome: whoever replays an old message later changes nothing.
-    ///
-    /// Returns whether that is news, and the changed outcomes.
-    pub(crate) fn doubt_silence(
-        &mut self,
-        current: Generation,
-        now: Duration,
-    ) -> (bool, Vec<Absence>) {
-        self.fresh.retain(|(_, until)| *until > now);
-        let mut news = false;
-        for will in self.memory.open.iter_mut().filter(|will| will.generation != current) {
-            // A DISCONNECT may have been lost, and with it the copy of the will that would have told.
-            news |= std::mem::take(&mut will.subscribed) | std::mem::take(&mut will.clean);
-        }
-        let mut changed = Vec::new();
-        let fresh = |absence: &&mut Absence| {
-            self.fresh.iter().any(|(generation, _)| *generation == absence.generation)
-        };
-        for absence in self.memory.decided.iter_mut().filter(fresh) {
-            news |= std::mem::take(&mut absence.session_kept);
-            if matches!(absence.outcome, Outcome::Unconsumed | Outcome::NotPublished) {
-                absence.outcome = Outcome::Unknown;
-                if absence.published == Published::No {
-                    absence.published = Published::NotKnown;
-                }
-                changed.push(absence.clone());
-            }
-        }
-        (news || !changed.is_empty(), changed)
     }
 
     fn is_open(&self, generation: Generation) -> bool {
@@ -366,51 +273,6 @@ impl Wills {
         (changed.is_some(), changed)
     }
 
-    /// Decides every open will but the current one, oldest first, by what has been seen; until `fresh_until`, what silence
-    /// proves may be taken back.
-    pub(crate) fn decide(
-        &mut self,
-        current: Generation,
-        view: View,
-        decided_at: &str,
-        fresh_until: Duration,
-    ) -> Vec<Absence> {
-        let (open, past): (Vec<_>, Vec<_>) =
-            self.memory.open.drain(..).partition(|will| will.generation == current);
-        self.memory.open = open;
-        let decided: Vec<Absence> = past
-            .into_iter()
-            .filter(OpenWill::is_worth_telling)
-            .map(|will| {
-                let (outcome, published) = self.outcome(&will, view);
-                Absence {
-                    generation: will.generation,
-                    outcome,
-                    published,
-                    session_kept: view.is_whole() && will.subscribed,
-                    clean: will.clean,
-                    connected_at: will.connected_at,
-                    decided_at: decided_at.to_owned(),
-                    acknowledgements: will.acknowledgements,
-                    left_out: will.left_out,
-                }
-            })
-            .collect();
-        self.fresh.extend(decided.iter().map(|absence| (absence.generation, fresh_until)));
-        let mut earlier = self.memory.decided.len();
-        self.memory.decided.extend(decided.iter().cloned());
-        while self.memory.decided.len() > Memory::BOUND {
-            // An end in order tells least: a crash stays in memory, however often the hub is restarted after it. What
-            // is new stays as well, because what comes late may say otherwise.
-            let dull = |absence: &Absence| absence.outcome == Outcome::NotPublished;
-            let oldest = self.memory.decided[..earlier].iter().position(dull);
-            let forgotten = self.memory.decided.remove(oldest.unwrap_or(0));
-            earlier = earlier.saturating_sub(1);
-            self.fresh.retain(|(fresh, _)| *fresh != forgotten.generation);
-        }
-        decided
-    }
-
     /// Whether wills other than the current one wait for their outcome.
     pub(crate) fn has_past(&self, current: Generation) -> bool {
         self.memory.open.iter().any(|will| will.generation != current)
@@ -419,23 +281,6 @@ impl Wills {
     /// Whether a missing copy of a will other than the current one may still be evidence.
     pub(crate) fn has_subscribed_past(&self, current: Generation) -> bool {
         self.memory.open.iter().any(|will| will.generation != current && will.subscribed)
-    }
-
-    fn outcome(&self, will: &OpenWill, view: View) -> (Outcome, Published) {
-        let whole = view.is_whole() && will.subscribed;
-        // A will of version 0.1.0 had no secret: `online` told everybody how to acknowledge it.
-        let made_up = will.clean && !will.seen && !self.key.made(will.generation);
-        if !will.acknowledgements.is_empty() && !made_up {
-            let published = if will.seen { Published::Yes } else { Published::NotKnown };
-            (Outcome::Consumed, published)
-        } else if will.seen {
-            let outcome = if whole { Outcome::Unconsumed } else { Outcome::Unknown };
-            (outcome, Published::Yes)
-        } else if will.clean || whole {
-            (Outcome::NotPublished, Published::No)
-        } else {
-            (Outcome::Unknown, Published::NotKnown)
-        }
     }
 
     fn find_open(&mut self, generation: Generation) -> Option<&mut OpenWill> {
