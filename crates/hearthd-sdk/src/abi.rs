@@ -5,8 +5,6 @@
 
 use std::ffi::{c_char, c_void};
 
-pub mod mqtt;
-
 /// The name of the one exported data symbol.
 pub const ENTRY_SYMBOL: &str = "hearth_plugin_entry_v1";
 /// The name of the data symbol of a plugin that was built with the hub itself: a [`Build`].
@@ -102,14 +100,14 @@ pub unsafe trait Growing: Sized {
 
 macro_rules! growing {
     ($($name:ident up to $last:ident: $type:ty, $bytes:literal or $few:literal bytes;)+) => {$(
-        // SAFETY: the struct is C's, begins with its size, and has no more fields than those of version 1.0.
+        // SAFETY: the struct is C's, begins with its size, and has no more fields than those of its first version.
         #[expect(unsafe_code, reason = "the layout is the header's")]
         unsafe impl Growing for $name {
             const FIRST_SIZE: usize = std::mem::offset_of!(Self, $last) + size_of::<$type>();
         }
         const _: () = assert!(
             $name::FIRST_SIZE == if cfg!(target_pointer_width = "64") { $bytes } else { $few },
-            "plugins of version 1.0 have this size"
+            "plugins that were built against the first version have this size"
         );
     )+};
 }
@@ -129,6 +127,7 @@ unsafe impl Growing for Entry {
     const SIZE_AT: usize = std::mem::offset_of!(Prefix, struct_size);
 }
 
+pub mod mqtt;
 mod reports;
 
 pub use reports::{EXT_EVENT, EXT_REACH, ExtEvent, ExtReach};

@@ -87,20 +87,6 @@ pub struct KindMqtt {
     >,
 }
 
-macro_rules! growing {
-    ($($name:ident up to $last:ident: $type:ty, $bytes:literal or $few:literal bytes;)+) => {$(
-        // SAFETY: the struct is C's, begins with its size, and has no more fields than those of its first version.
-        #[expect(unsafe_code, reason = "the layout is the header's")]
-        unsafe impl Growing for $name {
-            const FIRST_SIZE: usize = std::mem::offset_of!(Self, $last) + size_of::<$type>();
-        }
-        const _: () = assert!(
-            $name::FIRST_SIZE == if cfg!(target_pointer_width = "64") { $bytes } else { $few },
-            "plugins that were built against the first version have this size"
-        );
-    )+};
-}
-
 growing! {
     Publication up to payload: Slice, 72 or 56 bytes;
     Message up to payload: Slice, 40 or 24 bytes;
