@@ -13,7 +13,7 @@ use crate::link::{HubId, Life, LinkId};
 /// Every request that was ever made.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Devices whose retained status a stranger has written.
+    /// Devices whose retained status a stranger has written in the name of another hub.
     pub(crate) forged_status: BTreeSet<&'static str>,
     pub(crate) asked: Vec<Asked>,
     /// Which request an answer belongs to.

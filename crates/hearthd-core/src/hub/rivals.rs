@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Hub, Phase};
+use super::{Hub, Phase, address::STATUS};
 use crate::{Message, Notice, Now};
 
 /// The devices whose states are published anew, because somebody else has written over them.
@@ -20,10 +20,14 @@ impl Rewriting {
 }
 
 impl Hub {
-    /// Somebody else tells the status of a device of this hub.
+    /// Somebody tells the status of a device of this hub.
     pub(super) fn on_rival(&mut self, now: Now, device: &Arc<str>, message: &Message) {
         let hub = message.user_property("hub");
         if hub == Some(&self.config.client_id) {
+            // It is this hub's own word, or somebody has put it into its mouth.
+            if !self.has_said(device, message) {
+                self.rewrite(now, device);
+            }
             return;
         }
         let known = self.rivals.contains_key(device);
@@ -39,7 +43,18 @@ impl Hub {
             self.notice(Notice::Rival { device: device.clone(), hub });
             // The other one should hear of this hub, too.
             self.rewrite(now, device);
+        } else if hub.is_none() {
+            // Two hubs that have the device would never stop; whoever is none has no say.
+            self.rewrite(now, device);
         }
+    }
+
+    /// Whether a message on a status topic is what this hub would publish there now.
+    fn has_said(&self, device: &str, message: &Message) -> bool {
+        self.states.get(&(device.to_owned(), STATUS.to_owned())).is_some_and(|own| {
+            own.payload == message.payload
+                && own.details.iter().all(|(name, is)| message.user_property(name) == Some(is))
+        })
     }
 
     fn rewrite(&mut self, now: Now, device: &Arc<str>) {

@@ -446,6 +446,34 @@ fn two_hubs_with_one_device_both_say_so_once() {
     assert_eq!(notices(&hub)[1], Notice::RivalGone { device: "lamp".into() });
 }
 
+/// A stranger says something of the lamp, again and again: what is retained is the hub's word within a second each time.
+#[track_caller]
+fn check_rewritten(payload: &'static str, says_to_be: Option<&str>, rewritten: bool) {
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "status", "unreachable"));
+    hub.accept_all();
+    for round in 0..3 {
+        hub.take();
+        let mut forged = retained("alice/state/lamp/status", payload, "");
+        let name = says_to_be.map(|name| ("hub".to_owned(), name.to_owned()));
+        forged.user_properties = name.into_iter().collect();
+        hub.receive(forged);
+        hub.advance(Duration::from_secs(1));
+        let again = hub.published().into_iter().filter(|m| m.topic == "alice/state/lamp/status");
+        let payloads: Vec<_> = again.map(|m| m.payload).collect();
+        let expected: &[&str] = if rewritten { &["unreachable"] } else { &[] };
+        assert_eq!(payloads, expected, "{payload} of {says_to_be:?}, {round}");
+        hub.accept_all();
+    }
+}
+
+#[test]
+fn what_a_stranger_says_of_a_device_does_not_stay() {
+    check_rewritten("ready", None, true);
+    check_rewritten("ready", Some("hub"), true);
+    check_rewritten("unreachable", Some("hub"), false);
+}
+
 #[test]
 fn states_carry_the_name_of_the_hub() {
     let mut hub = TestHub::online();

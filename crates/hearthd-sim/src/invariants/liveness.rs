@@ -66,7 +66,7 @@ impl World {
         let devices = &self.hub(hub).devices;
         let states = self.devices.states.iter();
         let mut states = states.filter(|((device, _), _)| devices.contains(device.as_str()));
-        // No hub fights for a status that a stranger has written: another hub may have the device as well.
+        // No hub fights for a status that a stranger has written in the name of another hub, which may have the device as well.
         let forged = |device: &str, property: &str| {
             property == "status" && self.ledger.forged_status.contains(device)
         };

@@ -62,6 +62,10 @@ impl HubMachine {
         }
     }
 
+    pub(super) fn name(&self) -> &'static str {
+        self.life.hub.client_id()
+    }
+
     /// Returns when the hub, or its store, wants to do something.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let daemon = self.daemon.as_ref().and_then(Daemon::next_due).map(|at| at + self.booted_at);

@@ -102,7 +102,11 @@ impl World {
                 self.reach(Reached::ForgedStatus);
                 let prefix = self.prefix();
                 let values = [("device", device), ("property", "status")];
-                if *retain {
+                let has_it = |name: &str| {
+                    let mut hubs = self.hubs.iter();
+                    hubs.any(|hub| hub.name() == name && hub.devices.contains(device))
+                };
+                if *retain && hub.is_some_and(|name| !has_it(name)) {
                     self.ledger.forged_status.insert(device);
                 }
                 let status = Message {
