@@ -1,6 +1,10 @@
 //! What devices say over MQTT through the hub: what they declare, what they may, and what goes back and forth.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -161,23 +165,36 @@ impl TopicRules<'_> {
         &self,
         devices: impl Iterator<Item = (&'d str, &'d DeclaredTopics)> + Clone,
     ) -> BTreeMap<String, TopicObjection> {
-        let own = self.own_topics(devices.clone().map(|(id, _)| id));
-        let bridging = devices.filter(|(_, topics)| !topics.is_empty());
-        let objection = |(id, topics): (&str, &DeclaredTopics)| {
+        let own = Index::new(self.own_topics(devices.clone().map(|(id, _)| id)));
+        let bridging: BTreeMap<&str, &DeclaredTopics> =
+            devices.filter(|(_, topics)| !topics.is_empty()).collect();
+        let each = |of: fn(&DeclaredTopics) -> &Vec<TopicFilter>| {
+            let all = bridging.iter();
+            Index::new(
+                all.flat_map(|(id, topics)| of(topics).iter().map(|topic| (*id, topic.clone()))),
+            )
+        };
+        let (alone, shared) = (each(|topics| &topics.publish), each(|topics| &topics.share));
+        let objection = |id: &str, topics: &DeclaredTopics| {
             let of_hub = topics.all().find_map(|(_, topic)| {
-                let (key, _) = own.iter().find(|(_, own)| own.overlaps(topic))?;
+                let key = own.overlapping(topic).next()?;
                 Some(TopicObjection::OfHub { topic: topic.clone(), key })
             });
             let of_device = || {
-                bridging.clone().filter(|(other, _)| *other != id).find_map(|(other, theirs)| {
-                    let topic = topics.conflict(theirs)?.clone();
+                let all = topics.publish.iter().chain(&topics.share);
+                let others = all.flat_map(|topic| alone.overlapping(topic));
+                let sharing = topics.publish.iter().flat_map(|topic| shared.overlapping(topic));
+                let others: BTreeSet<&str> = others.chain(sharing).collect();
+                others.into_iter().filter(|other| *other != id).find_map(|other| {
+                    let topic = topics.conflict(bridging.get(other)?)?.clone();
                     Some(TopicObjection::OfDevice { topic, device: other.to_owned() })
                 })
             };
             of_hub.or_else(of_device).or_else(|| self.not_allowed(topics))
         };
-        let found =
-            bridging.clone().filter_map(|device| Some((device.0.to_owned(), objection(device)?)));
+        let found = bridging
+            .iter()
+            .filter_map(|(id, topics)| Some(((*id).to_owned(), objection(id, topics)?)));
         found.collect()
     }
 
@@ -226,6 +243,42 @@ impl TopicRules<'_> {
             add("snapshot", snapshot, &[("device", id)]);
         }
         own
+    }
+}
+
+/// Filters, and whose they are: a filter is compared only with those that it may overlap.
+struct Index<'o> {
+    names: BTreeMap<String, Vec<(usize, &'o str)>>,
+    patterns: Vec<(usize, &'o str, TopicFilter)>,
+}
+
+impl<'o> Index<'o> {
+    fn new(filters: impl IntoIterator<Item = (&'o str, TopicFilter)>) -> Self {
+        let mut index = Self { names: BTreeMap::new(), patterns: Vec::new() };
+        for (place, (owner, filter)) in filters.into_iter().enumerate() {
+            if filter.has_wildcard() {
+                index.patterns.push((place, owner, filter));
+            } else {
+                let name = filter.as_str().to_owned();
+                index.names.entry(name).or_default().push((place, owner));
+            }
+        }
+        index
+    }
+
+    /// Returns the owners of the filters that overlap one, in the order in which they came.
+    fn overlapping(&self, filter: &TopicFilter) -> impl Iterator<Item = &'o str> {
+        let mut found: Vec<(usize, &'o str)> = Vec::new();
+        if filter.has_wildcard() {
+            let names = self.names.iter().filter(|(name, _)| filter.matches(name));
+            found.extend(names.flat_map(|(_, owners)| owners));
+        } else {
+            found.extend(self.names.get(filter.as_str()).into_iter().flatten());
+        }
+        let patterns = self.patterns.iter().filter(|(.., pattern)| pattern.overlaps(filter));
+        found.extend(patterns.map(|(place, owner, _)| (*place, *owner)));
+        found.sort_unstable();
+        found.into_iter().map(|(_, owner)| owner)
     }
 }
 

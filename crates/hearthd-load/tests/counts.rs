@@ -2,15 +2,13 @@
 //!
 //! A count above its budget is a regression; one far below it means that the budget can go down.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use hearthd_core::{
-    Answer, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection, Hub, HubConfig, Input,
-    Kept, Message, Now, Output, QoS, topic::Templates,
+    Answer, BridgeInput, BridgeOutput, Connack, DeclaredTopics, Delivery, DeliveryId, DevicePolicy,
+    Disconnection, Hub, HubConfig, Input, Kept, Message, Now, Output, QoS,
+    topic::{Templates, TopicFilter},
 };
 
 #[test]
@@ -48,30 +46,77 @@ fn a_request_takes_no_more_instructions_than_its_budget() {
         (Kind::Read, 39_800),
         (Kind::SetOnce, 41_100),
     ] {
-        let more = instructions(kind, 2 * REQUESTS) - instructions(kind, REQUESTS);
+        let count = |requests| instructions(Script { kind, requests, ..Script::default() });
+        let more = count(2 * REQUESTS) - count(REQUESTS);
         wrong.extend(check_budget(kind, "instructions", more / REQUESTS as u64, budget));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What the test above has callgrind watch; by itself it asks once.
+/// A connection costs each device the same, however many there are, and a request the same as in a hub without any.
+#[cfg(not(debug_assertions))]
+#[test]
+fn a_thousand_mqtt_devices_take_ten_times_the_instructions_of_a_hundred() {
+    let connection = |devices| {
+        let count =
+            |connections| instructions(Script { connections, devices, ..Script::default() });
+        count(4) - count(2)
+    };
+    let (hundred, thousand) = (connection(100), connection(1_000));
+    println!("a connection: {hundred} instructions with 100 devices, {thousand} with 1,000");
+    assert!(thousand < hundred * 14, "{thousand} instructions, and {hundred} with 100 devices");
+    let request = |devices| {
+        let count = |requests| instructions(Script { requests, devices, ..Script::default() });
+        (count(200) - count(100)) / 100
+    };
+    let (alone, among) = (request(0), request(1_000));
+    println!("a request: {alone} instructions without MQTT devices, {among} with 1,000");
+    assert!(among < alone * 5 / 4, "{among} instructions, and {alone} without MQTT devices");
+}
+
+/// What the tests above have callgrind watch; by itself it asks once.
 #[test]
 fn the_script() {
+    let number = |name: &str| std::env::var(name).ok().map(|number| number.parse().unwrap());
     let kind = std::env::var("HEARTH_COUNT_KIND").map_or(Kind::Set, |name| Kind::named(&name));
-    let count = std::env::var("HEARTH_COUNT_REQUESTS").map_or(1, |count| count.parse().unwrap());
-    let mut home = Home::online(kind);
+    let count = number("HEARTH_COUNT_REQUESTS").unwrap_or(1);
+    let mut home = Home::among(kind, number("HEARTH_COUNT_DEVICES").unwrap_or(0));
+    for _ in 0..number("HEARTH_COUNT_CONNECTIONS").unwrap_or(0) {
+        home.connect_anew();
+    }
     home.ask(kind, count);
     home.check(count);
 }
 
+/// What the script does.
 #[cfg(not(debug_assertions))]
-fn instructions(kind: Kind, requests: usize) -> u64 {
+struct Script {
+    kind: Kind,
+    requests: usize,
+    /// How often the connection is lost and made anew before.
+    connections: usize,
+    /// How many MQTT devices the hub has beside the one that is asked.
+    devices: usize,
+}
+
+#[cfg(not(debug_assertions))]
+impl Default for Script {
+    fn default() -> Self {
+        Self { kind: Kind::Set, requests: 1, connections: 0, devices: 0 }
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn instructions(script: Script) -> u64 {
+    let Script { kind, requests, connections, devices } = script;
     let program = std::env::current_exe().unwrap();
     let mut valgrind = std::process::Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
     valgrind.args(["--exact", "the_script"]);
     valgrind.env("HEARTH_COUNT_KIND", format!("{kind:?}"));
     valgrind.env("HEARTH_COUNT_REQUESTS", requests.to_string());
+    valgrind.env("HEARTH_COUNT_CONNECTIONS", connections.to_string());
+    valgrind.env("HEARTH_COUNT_DEVICES", devices.to_string());
     let output =
         valgrind.output().expect("valgrind is installed (Debian: apt-get install valgrind)");
     let text = String::from_utf8_lossy(&output.stderr);
@@ -140,11 +185,18 @@ struct Home {
     deliveries: u64,
     answers: usize,
     acknowledgements: usize,
+    /// How many MQTT devices know of a connection.
+    links: usize,
 }
 
 impl Home {
     fn online(kind: Kind) -> Self {
-        let hub = Hub::new(config(), Kept::default(), || [7; 16]);
+        Self::among(kind, 0)
+    }
+
+    /// Makes a hub with so many MQTT devices beside the one that is asked.
+    fn among(kind: Kind, devices: usize) -> Self {
+        let hub = Hub::new(config(devices), Kept::default(), || [7; 16]);
         let mut home = Self {
             hub,
             saves: matches!(kind, Kind::Change),
@@ -153,16 +205,36 @@ impl Home {
             deliveries: 0,
             answers: 0,
             acknowledgements: 0,
+            links: 0,
         };
-        home.settle();
-        // Until the outcome of the last will is decided.
-        while let Some(due) = home.hub.poll_timeout() {
-            home.now = due;
-            home.inputs.push_back(Input::Elapsed);
-            home.settle();
+        for number in 0..devices {
+            let device = mqtt_device(number);
+            home.inputs.push_back(Input::Bridge { device, input: BridgeInput::Begun });
         }
-        home.acknowledgements = 0;
+        home.rest();
+        assert_eq!(home.links, devices);
         home
+    }
+
+    /// Loses the connection, and makes another.
+    fn connect_anew(&mut self) {
+        let before = self.links;
+        self.inputs.push_back(Input::Disconnected(Disconnection::Lost { error: "cut".to_owned() }));
+        self.settle();
+        let devices = before - self.links;
+        self.rest();
+        assert_eq!(self.links, before, "{devices} were told that the connection is gone");
+    }
+
+    /// Does all that is due, until the outcome of the last will is decided.
+    fn rest(&mut self) {
+        self.settle();
+        while let Some(due) = self.hub.poll_timeout() {
+            self.now = due;
+            self.inputs.push_back(Input::Elapsed);
+            self.settle();
+        }
+        self.acknowledgements = 0;
     }
 
     fn ask(&mut self, kind: Kind, count: usize) {
@@ -229,6 +301,14 @@ impl Home {
                 self.acknowledgements += 1;
                 return;
             }
+            Output::Bridge { output: BridgeOutput::Link { up: true }, .. } => {
+                self.links += 1;
+                return;
+            }
+            Output::Bridge { output: BridgeOutput::Link { up: false }, .. } => {
+                self.links -= 1;
+                return;
+            }
             Output::Unsubscribe(_)
             | Output::Absence(_)
             | Output::Bridge { .. }
@@ -239,13 +319,30 @@ impl Home {
     }
 }
 
-fn config() -> HubConfig {
-    let light = DevicePolicy::new(Duration::from_secs(5));
+/// Names one of the MQTT devices.
+fn mqtt_device(number: usize) -> String {
+    format!("lamp-{number}")
+}
+
+fn config(mqtt_devices: usize) -> HubConfig {
+    let deadline = Duration::from_secs(5);
+    let filter = |text: &str| TopicFilter::parse(text).unwrap();
+    let lamp = |number: usize| {
+        let topic = format!("zigbee2mqtt/{number}");
+        let mut lamp = DevicePolicy::new(deadline);
+        lamp.topics = DeclaredTopics {
+            subscribe: vec![filter(&topic), filter("zigbee2mqtt/bridge/state")],
+            publish: vec![filter(&format!("{topic}/set")), filter(&format!("{topic}/get"))],
+            share: vec![filter("zigbee2mqtt/bridge/request/action")],
+        };
+        (mqtt_device(number), lamp)
+    };
+    let light = ("light-in-bedroom".to_owned(), DevicePolicy::new(deadline));
     HubConfig {
         client_id: "hearthd-pi".into(),
         topics: Templates::default(),
         allow_responses: Vec::new(),
-        allow_bridges: Vec::new(),
+        allow_bridges: vec![filter("zigbee2mqtt/#")],
         require_response_information: false,
         fallback_prefix: None,
         will_delay: Duration::from_secs(10),
@@ -253,12 +350,12 @@ fn config() -> HubConfig {
         fence_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(20),
         grace: Duration::from_secs(5),
-        devices: BTreeMap::from([("light-in-bedroom".to_owned(), light)]),
+        devices: (0..mqtt_devices).map(lamp).chain([light]).collect(),
         guards: Vec::new(),
         broker: "127.0.0.1:1883".into(),
         redelivery: Duration::from_secs(60),
         receive_maximum: 1024,
-        deadline: Duration::from_secs(5),
+        deadline,
         queue: 64,
         max_payload: 64 * 1024,
         discovery: None,

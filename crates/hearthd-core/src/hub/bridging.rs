@@ -2,14 +2,17 @@
 //! allowed, and never once nobody waits for it any more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 
-use super::{Hub, Inbound, Phase};
+use super::{
+    Hub, Inbound, Phase,
+    traffic::{Awaited, Traffic, Waiting},
+};
 use crate::{
     BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Delivery, Message,
     Notice, Now, Output, Publication, PublishError, PublishId, QoS, RequestId, Subscriber,
@@ -25,11 +28,10 @@ pub(super) struct Bridge {
     /// Who listens to a topic, by filter; those without a wildcard, and the others.
     names: BTreeMap<String, Vec<Arc<str>>>,
     patterns: Vec<(TopicFilter, Arc<str>)>,
+    /// The devices that subscribe to a filter, whether they may or not.
+    subscribers: BTreeMap<String, Vec<Arc<str>>>,
     in_flight: BTreeMap<PublishId, Sent>,
-    /// The replies that are awaited, by Correlation Data.
-    replies: BTreeMap<[u8; CORRELATION], Awaited>,
-    /// The device that has published last: the others come first.
-    last: Option<Arc<str>>,
+    traffic: Traffic,
     /// The filters over which connections have ended, and how often.
     suspected: BTreeMap<String, u32>,
 }
@@ -44,7 +46,6 @@ struct Bridged {
     /// What the device was last told of that.
     told: Option<String>,
     link: Link,
-    waiting: VecDeque<Waiting>,
 }
 
 /// What a device knows of the connection.
@@ -61,15 +62,6 @@ enum Link {
     Up,
 }
 
-/// A message that has not left.
-#[derive(Debug)]
-struct Waiting {
-    publication: Publication,
-    /// When it need not leave any more.
-    until: Duration,
-    size: usize,
-}
-
 /// A message that the broker has not acknowledged.
 #[derive(Debug)]
 struct Sent {
@@ -83,16 +75,6 @@ struct Sent {
     size: usize,
 }
 
-/// A reply that has not come.
-#[derive(Debug)]
-struct Awaited {
-    device: Arc<str>,
-    number: u64,
-    request: Option<RequestId>,
-    until: Duration,
-    size: usize,
-}
-
 impl Bridge {
     fn output(device: &Arc<str>, output: BridgeOutput) -> Output {
         Output::Bridge { device: device.clone(), output }
@@ -102,21 +84,11 @@ impl Bridge {
         Self::output(device, BridgeOutput::Outcome { number, result })
     }
 
-    /// Returns how much a device has under way: messages and bytes.
-    fn load(&self, device: &str) -> (usize, usize) {
-        let bridged = self.devices.get(device).map(|bridged| &bridged.waiting);
-        let waiting = bridged.into_iter().flatten().map(|waiting| waiting.size);
-        // One with a reply is counted until that has come.
-        let sent = self.in_flight.values().filter(|sent| !sent.reply && *sent.device == *device);
-        let awaited = self.replies.values().filter(|awaited| *awaited.device == *device);
-        let sizes = waiting.chain(sent.map(|sent| sent.size)).chain(awaited.map(|next| next.size));
-        sizes.fold((0, 0), |(messages, bytes), size| (messages + 1, bytes + size))
-    }
-
     /// Returns when the oldest message was sent that has no PUBACK yet, and its topic.
     pub(super) fn oldest_unanswered(&self) -> Option<(Duration, &str)> {
-        let unanswered = self.in_flight.values().filter(|sent| sent.qos == QoS::AtLeastOnce);
-        unanswered.map(|sent| (sent.at, sent.topic.as_str())).min()
+        // Their IDs go up.
+        let oldest = self.in_flight.values().find(|sent| sent.qos == QoS::AtLeastOnce)?;
+        Some((oldest.at, oldest.topic.as_str()))
     }
 
     /// Returns how many messages have no PUBACK yet.
@@ -126,9 +98,7 @@ impl Bridge {
 
     /// Returns when something is over: a message that waits, or the wait for a reply.
     pub(super) fn due(&self) -> Option<Duration> {
-        let waiting = self.devices.values().flat_map(|bridged| &bridged.waiting);
-        let awaited = self.replies.values().map(|awaited| awaited.until);
-        waiting.map(|waiting| waiting.until).chain(awaited).min()
+        self.traffic.due()
     }
 
     /// Returns the devices that listen to a topic.
@@ -136,17 +106,6 @@ impl Bridge {
         let exact = self.names.get(topic).into_iter().flatten();
         let patterns = self.patterns.iter().filter(|(filter, _)| filter.matches(topic));
         exact.chain(patterns.map(|(_, device)| device)).cloned().collect()
-    }
-
-    /// Takes the next message to send: of each device in turn.
-    fn next(&mut self) -> Option<(Arc<str>, Waiting)> {
-        let has = |(_, bridged): &(&Arc<str>, &Bridged)| !bridged.waiting.is_empty();
-        let is_later = |(id, _): &(&Arc<str>, &Bridged)| self.last.as_ref() < Some(*id);
-        let device = self.devices.iter().filter(has).find(is_later);
-        let device = device.or_else(|| self.devices.iter().find(has))?.0.clone();
-        let waiting = self.devices.get_mut(&device)?.waiting.pop_front()?;
-        self.last = Some(device.clone());
-        Some((device, waiting))
     }
 
     fn listen(&mut self, device: &Arc<str>, topics: &DeclaredTopics) {
@@ -178,11 +137,10 @@ impl Hub {
                     self.outputs.push_back(Bridge::output(&device, told));
                 }
                 // What the one before has under way is none of this one's business.
-                self.bridge.replies.retain(|_, awaited| awaited.device != device);
+                self.bridge.traffic.forget(&device);
                 let sent = self.bridge.in_flight.values_mut().filter(|sent| sent.device == device);
                 sent.for_each(|sent| sent.reply = true);
                 if let Some(bridged) = self.bridge.devices.get_mut(&device) {
-                    bridged.waiting.clear();
                     bridged.link = Link::Wanted;
                 }
                 self.join_bridges(now);
@@ -221,7 +179,7 @@ impl Hub {
             return Err(PublishError::Late);
         }
         let size = publication.topic.len() + publication.payload.len() + OVERHEAD;
-        let (messages, bytes) = self.bridge.load(device);
+        let (messages, bytes) = self.bridge.traffic.load(device);
         if messages >= BRIDGE_MESSAGES || (messages > 0 && bytes + size > BRIDGE_BYTES) {
             return Err(PublishError::Busy);
         }
@@ -229,9 +187,7 @@ impl Hub {
         if size + response_topic.len() > connection.window.maximum_packet_size().min(BRIDGE_BYTES) {
             return Err(PublishError::TooLarge);
         }
-        if let Some(bridged) = self.bridge.devices.get_mut(device) {
-            bridged.waiting.push_back(Waiting { publication, until, size });
-        }
+        self.bridge.traffic.add(device, Waiting { publication, until, size });
         Ok(())
     }
 
@@ -246,7 +202,7 @@ impl Hub {
             if in_flight + others >= most {
                 break;
             }
-            let Some((device, waiting)) = self.bridge.next() else { break };
+            let Some((device, waiting)) = self.bridge.traffic.next() else { break };
             let Waiting { publication, until, size } = waiting;
             let number = publication.number;
             let is_over = until <= now.monotonic;
@@ -273,8 +229,10 @@ impl Hub {
                 message.response_topic = Some(self.reply_topic());
                 message.correlation_data = Some(Bytes::copy_from_slice(&correlation));
                 let request = publication.request;
-                let awaited = Awaited { device: device.clone(), number, request, until, size };
-                self.bridge.replies.insert(correlation, awaited);
+                let awaited = Awaited { correlation, request, until, size };
+                self.bridge.traffic.add_reply(&device, number, awaited);
+            } else {
+                self.bridge.traffic.count(&device, size);
             }
             let id = self.outbox.new_id();
             let sent = Sent {
@@ -294,16 +252,15 @@ impl Hub {
     /// Takes PUBACK for a device's message; returns whether it was one.
     pub(super) fn on_bridge_published(&mut self, id: PublishId, reason_code: u8) -> bool {
         let Some(sent) = self.bridge.in_flight.remove(&id) else { return false };
+        if !sent.reply {
+            self.bridge.traffic.discount(&sent.device, sent.size);
+        }
         self.acquit(&sent.topic);
         let refused = reason_code >= REFUSED;
         let mut is_open = !sent.reply;
         if refused {
             // One whose reply has come, or is not awaited any more, has had its outcome.
-            let of_it =
-                |awaited: &Awaited| awaited.device == sent.device && awaited.number == sent.number;
-            let before = self.bridge.replies.len();
-            self.bridge.replies.retain(|_, awaited| !of_it(awaited));
-            is_open |= self.bridge.replies.len() < before;
+            is_open |= self.bridge.traffic.end(&sent.device, sent.number);
             self.notice(Notice::PublishRefused { topic: sent.topic, reason_code });
         }
         if is_open && self.bridge.devices.contains_key(&sent.device) {
@@ -319,7 +276,7 @@ impl Hub {
         message: Message,
         delivery: Option<Delivery>,
     ) -> Option<(Message, Option<Delivery>)> {
-        let is_reply = !self.bridge.replies.is_empty() && message.topic == self.reply_topic();
+        let is_reply = self.bridge.traffic.awaits_reply() && message.topic == self.reply_topic();
         let listeners =
             if is_reply { BTreeSet::new() } else { self.bridge.listeners(&message.topic) };
         if !is_reply && listeners.is_empty() {
@@ -354,8 +311,8 @@ impl Hub {
     fn take_reply(&mut self, message: &Message) {
         let correlation = message.correlation_data.as_deref();
         let correlation = correlation.and_then(|data| <[u8; CORRELATION]>::try_from(data).ok());
-        let awaited = correlation.and_then(|data| self.bridge.replies.remove(&data));
-        if let Some(Awaited { device, number, .. }) = awaited {
+        let awaited = correlation.and_then(|data| self.bridge.traffic.take_reply(&data));
+        if let Some((device, number)) = awaited {
             let reply = Ok(message.payload.clone());
             self.outputs.push_back(Bridge::outcome(&device, number, reply));
         }
@@ -363,46 +320,35 @@ impl Hub {
 
     /// A request has its answer: what belongs to it need not leave any more, and no reply is awaited.
     pub(super) fn end_publications_of(&mut self, request: RequestId) {
-        self.end_publications(PublishError::Late, |of, _| of == Some(request));
+        let ends = self.bridge.traffic.of_request(request);
+        self.end_publications(&ends, PublishError::Late);
     }
 
     /// Gives up what has waited for too long.
     pub(super) fn give_up_publications(&mut self, now: Now) {
         if self.bridge.due().is_some_and(|due| due <= now.monotonic) {
-            self.end_publications(PublishError::Late, |_, until| until <= now.monotonic);
+            let ends = self.bridge.traffic.overdue(now.monotonic);
+            self.end_publications(&ends, PublishError::Late);
         }
     }
 
-    fn end_publications(
-        &mut self,
-        error: PublishError,
-        ends: impl Fn(Option<RequestId>, Duration) -> bool,
-    ) {
-        let Self { bridge, outputs, .. } = self;
-        for (device, bridged) in &mut bridge.devices {
-            bridged.waiting.retain(|waiting| {
-                let Publication { number, request, .. } = waiting.publication;
-                let over = ends(request, waiting.until);
-                if over {
-                    outputs.push_back(Bridge::outcome(device, number, Err(error)));
-                }
-                !over
-            });
-        }
-        bridge.replies.retain(|_, awaited| {
-            let over = ends(awaited.request, awaited.until);
-            if over {
-                outputs.push_back(Bridge::outcome(&awaited.device, awaited.number, Err(error)));
+    fn end_publications(&mut self, ends: &[(Arc<str>, u64)], error: PublishError) {
+        for (device, number) in ends {
+            if self.bridge.traffic.end(device, *number) {
+                self.outputs.push_back(Bridge::outcome(device, *number, Err(error)));
             }
-            !over
-        });
+        }
     }
 
     /// The connection is gone: what devices had under way has come to nothing, and they are told.
     pub(super) fn disconnect_bridges(&mut self) {
-        self.end_publications(PublishError::Gone, |_, _| true);
+        let ends = self.bridge.traffic.all();
+        self.end_publications(&ends, PublishError::Gone);
         for (_, sent) in std::mem::take(&mut self.bridge.in_flight) {
             // One with a reply has had its outcome above.
+            if !sent.reply {
+                self.bridge.traffic.discount(&sent.device, sent.size);
+            }
             if !sent.reply && self.bridge.devices.contains_key(&sent.device) {
                 let gone = Bridge::outcome(&sent.device, sent.number, Err(PublishError::Gone));
                 self.outputs.push_back(gone);
@@ -448,12 +394,14 @@ impl Hub {
         };
         let uses = |id: &str| devices.get(id).is_some_and(|policy| !policy.topics.is_empty());
         self.bridge.devices.retain(|id, _| uses(id));
+        self.bridge.traffic.retain(|id| uses(id));
         for id in devices.keys().filter(|id| uses(id)) {
             if !self.bridge.devices.contains_key(id.as_str()) {
                 self.bridge.devices.insert(id.as_str().into(), Bridged::default());
             }
         }
         (self.bridge.names, self.bridge.patterns) = (BTreeMap::new(), Vec::new());
+        self.bridge.subscribers = BTreeMap::new();
         let ids: Vec<Arc<str>> = self.bridge.devices.keys().cloned().collect();
         for id in ids {
             let Some(policy) = self.config.devices.get(&*id) else { continue };
@@ -462,6 +410,10 @@ impl Hub {
                 self.bridge.listen(&id, &policy.topics);
             }
             let filters = &policy.topics.subscribe;
+            for filter in filters {
+                let filter = filter.as_str().to_owned();
+                self.bridge.subscribers.entry(filter).or_default().push(id.clone());
+            }
             let Some(bridged) = self.bridge.devices.get_mut(&id) else { continue };
             bridged.refused.retain(|refused, _| filters.iter().any(|own| own.as_str() == refused));
             if objection.is_some() && matches!(bridged.link, Link::Up | Link::Asked) {
@@ -470,8 +422,8 @@ impl Hub {
                     self.outputs.push_back(Bridge::output(&id, down));
                 }
                 bridged.link = Link::Wanted;
-                for waiting in bridged.waiting.drain(..) {
-                    let number = waiting.publication.number;
+                for number in self.bridge.traffic.waiting_of(&id) {
+                    self.bridge.traffic.end(&id, number);
                     let refused = Bridge::outcome(&id, number, Err(PublishError::Refused));
                     self.outputs.push_back(refused);
                 }
@@ -505,12 +457,14 @@ impl Hub {
             return;
         }
         let mut wanted = Vec::new();
+        let mut asking = BTreeSet::new();
         let Bridge { devices, suspected, .. } = &mut self.bridge;
         for (id, bridged) in devices {
             if bridged.link != Link::Wanted || bridged.objection.is_some() {
                 continue;
             }
             bridged.link = Link::Asked;
+            asking.insert(id.clone());
             let topics = self.config.devices.get(&**id).map(|policy| &policy.topics.subscribe);
             for filter in topics.into_iter().flatten() {
                 let filter = filter.as_str().to_owned();
@@ -523,12 +477,21 @@ impl Hub {
         }
         self.filters.ask(wanted);
         self.send_filters(now);
-        self.raise_links();
+        self.raise_links(&asking);
     }
 
-    /// Tells the devices whose filters are all granted that there is a connection.
-    pub(super) fn raise_links(&mut self) {
-        for (id, bridged) in &mut self.bridge.devices {
+    /// The broker has answered about these filters: the devices that need no others are told that there is a connection.
+    pub(super) fn raise_links_of(&mut self, filters: &[String]) {
+        let subscribers = &self.bridge.subscribers;
+        let devices = filters.iter().filter_map(|filter| subscribers.get(filter)).flatten();
+        let devices = devices.cloned().collect();
+        self.raise_links(&devices);
+    }
+
+    /// Tells those of the devices whose filters are all granted that there is a connection.
+    fn raise_links(&mut self, devices: &BTreeSet<Arc<str>>) {
+        for id in devices {
+            let Some(bridged) = self.bridge.devices.get_mut(id) else { continue };
             if bridged.link != Link::Asked || !bridged.refused.is_empty() {
                 continue;
             }
@@ -544,18 +507,17 @@ impl Hub {
     /// The broker has granted a filter.
     pub(super) fn grant_filter(&mut self, filter: &str) {
         self.bridge.suspected.remove(filter);
-        let refused = self.bridge.devices.iter_mut();
-        let lifted = refused.filter_map(|(id, bridged)| {
-            bridged.refused.remove(filter).is_some().then(|| id.clone())
-        });
-        for device in lifted.collect::<Vec<_>>() {
-            self.tell_refusal(&device);
+        for device in self.subscribers(filter) {
+            let bridged = self.bridge.devices.get_mut(&device);
+            if bridged.is_some_and(|bridged| bridged.refused.remove(filter).is_some()) {
+                self.tell_refusal(&device);
+            }
         }
     }
 
     /// The broker does not grant a filter: the devices that need it are of no use.
     pub(super) fn refuse_filter(&mut self, filter: &str, reason: &str) {
-        for device in self.listeners_by_filter(filter) {
+        for device in self.subscribers(filter) {
             if let Some(bridged) = self.bridge.devices.get_mut(&device) {
                 bridged.refused.insert(filter.to_owned(), reason.to_owned());
                 if bridged.link == Link::Up {
@@ -568,12 +530,8 @@ impl Hub {
         }
     }
 
-    fn listeners_by_filter(&self, filter: &str) -> Vec<Arc<str>> {
-        let listens = |id: &&Arc<str>| {
-            let policy = self.config.devices.get(&***id);
-            policy.is_some_and(|p| p.topics.subscribe.iter().any(|own| own.as_str() == filter))
-        };
-        self.bridge.devices.keys().filter(listens).cloned().collect()
+    fn subscribers(&self, filter: &str) -> Vec<Arc<str>> {
+        self.bridge.subscribers.get(filter).cloned().unwrap_or_default()
     }
 
     /// Forgets over which filters connections have ended: whoever loads the configuration anew may have mended that.
@@ -600,7 +558,7 @@ impl Hub {
 /// Reason codes from here on are failures (MQTT 2.4).
 const REFUSED: u8 = 0x80;
 /// Bytes of Correlation Data: some devices end the connection over more.
-const CORRELATION: usize = 16;
+pub(super) const CORRELATION: usize = 16;
 /// How long a message of a device is wanted at most.
 const LONGEST_EXPIRY: Duration = Duration::from_secs(600);
 /// What a PUBLISH packet has beside topic, payload and Response Topic, at most.

@@ -12,6 +12,8 @@ use crate::{Notice, Now, Output, QoS, Subscriber, Subscription};
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     waiting: VecDeque<Subscription>,
+    /// The filters of those.
+    waiting_names: BTreeSet<String>,
     /// Those of the packet that has no SUBACK yet, and when that is given up.
     asked: Vec<Subscription>,
     due: Option<Duration>,
@@ -39,7 +41,7 @@ impl Filters {
             let is_there = |other: &Subscription| other.filter == subscription.filter;
             let is_asked =
                 self.asked.iter().any(is_there) && !self.left.contains(&subscription.filter);
-            if !self.waiting.iter().any(is_there) && !is_asked {
+            if !is_asked && self.waiting_names.insert(subscription.filter.clone()) {
                 self.waiting.push_back(subscription);
             }
         }
@@ -49,6 +51,9 @@ impl Filters {
     pub(super) fn drop(&mut self, filters: &[String]) {
         let unwanted = |other: &Subscription| filters.contains(&other.filter);
         self.waiting.retain(|other| !unwanted(other));
+        for filter in filters {
+            self.waiting_names.remove(filter);
+        }
         self.refused.retain(|other| !unwanted(other));
         let asked = self.asked.iter().map(|asked| &asked.filter);
         self.left.extend(asked.filter(|filter| filters.contains(filter)).cloned());
@@ -56,7 +61,7 @@ impl Filters {
 
     /// Returns whether the broker has not answered about a filter yet.
     pub(super) fn asks_for(&self, filter: &str) -> bool {
-        self.waiting.iter().chain(&self.asked).any(|asked| asked.filter == filter)
+        self.waiting_names.contains(filter) || self.asked.iter().any(|asked| asked.filter == filter)
     }
 
     /// Returns the filters of the packet that has no SUBACK yet, where they are devices'; from now on each goes by itself.
@@ -99,6 +104,7 @@ impl Filters {
             if size > maximum_packet_size && !self.asked.is_empty() {
                 break;
             }
+            self.waiting_names.remove(&next.filter);
             self.asked.extend(self.waiting.pop_front());
         }
         self.due = (!self.asked.is_empty()).then_some(now + SUBACK_TIMEOUT);
@@ -136,6 +142,7 @@ impl Hub {
         let asked = std::mem::take(&mut self.filters.asked);
         let left = std::mem::take(&mut self.filters.left);
         self.filters.due = None;
+        let answered: Vec<String> = asked.iter().map(|asked| asked.filter.clone()).collect();
         for (index, subscription) in asked.into_iter().enumerate() {
             let reason_code = reason_codes.get(index).copied().unwrap_or(UNSPECIFIED);
             let of_device = subscription.subscriber == Subscriber::Device;
@@ -152,7 +159,7 @@ impl Hub {
         }
         self.filters.refused.retain(|refused| !left.contains(&refused.filter));
         self.send_filters(now);
-        self.raise_links();
+        self.raise_links_of(&answered);
         if !self.filters.is_idle() {
             return;
         }

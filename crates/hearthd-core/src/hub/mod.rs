@@ -29,6 +29,7 @@ mod storing;
 mod subscribing;
 mod taking_back;
 mod telling;
+mod traffic;
 mod values;
 
 use std::{
