@@ -40,11 +40,11 @@ fn a_request_allocates_no_more_than_its_budget() {
 fn a_request_takes_no_more_instructions_than_its_budget() {
     let mut wrong = Vec::new();
     for (kind, budget) in [
-        (Kind::Set, 47_500),
-        (Kind::Change, 52_000),
-        (Kind::Toggle, 53_800),
-        (Kind::Read, 39_800),
-        (Kind::SetOnce, 41_100),
+        (Kind::Set, 45_700),
+        (Kind::Change, 49_700),
+        (Kind::Toggle, 51_700),
+        (Kind::Read, 38_600),
+        (Kind::SetOnce, 39_500),
     ] {
         let count = |requests| instructions(Script { kind, requests, ..Script::default() });
         let more = count(2 * REQUESTS) - count(REQUESTS);

@@ -193,6 +193,9 @@ impl Hub {
 
     /// Hands over what devices have to say, where nothing of the hub's own waits.
     pub(super) fn pump_bridges(&mut self, now: Now) {
+        if !self.bridge.traffic.has_waiting() {
+            return;
+        }
         let Phase::Online(connection) = &self.phase else { return };
         let window = connection.window;
         while !self.outbox.wants_window() {

@@ -65,6 +65,11 @@ impl Traffic {
         self.dues.first().map(|(until, ..)| *until)
     }
 
+    /// Returns whether a message waits to leave.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Returns whether a reply is awaited.
     pub(super) fn awaits_reply(&self) -> bool {
         !self.replies.is_empty()
