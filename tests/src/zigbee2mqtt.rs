@@ -1,6 +1,6 @@
 //! Zigbee2MQTT as it is, with a radio that does what a test says.
 
-use std::{collections::BTreeMap, io::Write, process::Command, time::Duration};
+use std::{collections::BTreeMap, io::Write, path::PathBuf, process::Command, time::Duration};
 
 use tempfile::TempDir;
 
@@ -25,6 +25,10 @@ pub enum Mode {
     Obeys,
     /// What it is told, after a second and a half.
     IsSlow,
+    /// What it is told, after seven seconds: later than a request is answered.
+    IsDelayed,
+    /// Nothing until it has another mode: what it was told in the last seven seconds it does then.
+    Sleeps,
     /// Nothing, and acknowledges all the same.
     Lies,
     /// Nothing, and says so.
@@ -46,13 +50,22 @@ impl Zigbee2Mqtt {
     /// # Errors
     /// Where Node.js or a package cannot be had, or it does not start.
     pub async fn start(access: &Access) -> Result<Self> {
+        Self::start_below(access, "zigbee2mqtt").await
+    }
+
+    /// Starts it with a base topic, and waits until it is connected to the broker.
+    ///
+    /// # Errors
+    /// As [`Zigbee2Mqtt::start`].
+    pub async fn start_below(access: &Access, base: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let installed = Built::beside_this_program()?.binary("zigbee2mqtt");
         let peers = Peers::provide(&installed, &workspace().join("tests/zigbee2mqtt"), FILES)?;
         std::fs::create_dir(folder.path().join("data"))?;
         std::fs::write(folder.path().join("reports"), "")?;
+        std::fs::write(folder.path().join("states"), "")?;
         let mut home = peers.command("home.cjs");
-        home.arg(folder.path().join("data")).arg(access.port.to_string());
+        home.arg(folder.path().join("data")).arg(base).arg(access.port.to_string());
         if let Some((user, password)) = &access.login {
             home.args([user, password]);
         }
@@ -83,6 +96,7 @@ impl Zigbee2Mqtt {
             folder.parent().doing("a folder of packages is in another")?,
         );
         command.env("RADIO_MODES", own("modes")).env("RADIO_REPORTS", own("reports"));
+        command.env("RADIO_STATES", own("states"));
         let mut process = Process::start(&mut command, &own("log"))?;
         eventually("Zigbee2MQTT", STARTED, || {
             if let Some(status) = process.ended()? {
@@ -127,6 +141,12 @@ impl Zigbee2Mqtt {
         writeln!(reports, "{address} {cluster} {attribute} {value}").doing(file.display())
     }
 
+    /// Returns the file with a line for each time that a lamp was switched: milliseconds since 1970, the lamp's network
+    /// address, and 1 or 0.
+    pub fn states(&self) -> PathBuf {
+        self.folder.path().join("states")
+    }
+
     /// Returns what it has logged.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::stdout).unwrap_or_default()
@@ -145,6 +165,8 @@ impl Mode {
         match self {
             Self::Obeys => "ok",
             Self::IsSlow => "slow",
+            Self::IsDelayed => "delayed",
+            Self::Sleeps => "asleep",
             Self::Lies => "lie",
             Self::Refuses => "refuse",
             Self::IsDead => "dead",

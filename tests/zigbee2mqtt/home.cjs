@@ -1,12 +1,12 @@
 // Writes what Zigbee2MQTT finds at its start: a network of a bulb (1001), a thermometer (1002) and a radiator valve (1003).
 //
-// Arguments: the folder, the broker's port, and where the broker wants them an account and its password.
+// Arguments: the folder, the base topic, the broker's port, and where the broker wants them an account and its password.
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-const [folder, port, user, password] = process.argv.slice(2);
+const [folder, base, port, user, password] = process.argv.slice(2);
 
 function endpoint(devId, inClusterList, outClusterList) {
   return {
@@ -39,7 +39,7 @@ const network = [
 
 const configuration = {
   version: 5,
-  mqtt: { base_topic: 'zigbee2mqtt', server: `mqtt://127.0.0.1:${port}`, ...(user && { user, password }) },
+  mqtt: { base_topic: base, server: `mqtt://127.0.0.1:${port}`, ...(user && { user, password }) },
   serial: { port: '/dev/null', adapter: 'ember' },
   frontend: { enabled: false },
   availability: { enabled: true },

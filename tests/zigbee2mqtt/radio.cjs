@@ -3,9 +3,13 @@
 // RADIO_MODES names that file: a JSON object of network address and mode. It is replaced as a whole. The modes are
 //   ok      does what it is told, and says so
 //   slow    the same, after a second and a half
+//   delayed the same, after seven seconds: later than a request is answered
+//   asleep  hears nothing until its mode is another one; its parent keeps a message for seven seconds
 //   lie     says so, and does nothing
 //   refuse  answers with a failure
 //   dead    cannot be reached
+// RADIO_STATES names a file that gets a line for each time that a lamp was switched, such as `1767225600000 1001 1`. A lamp
+// stays as it is while Zigbee2MQTT is away.
 'use strict';
 
 const fs = require('node:fs');
@@ -27,7 +31,13 @@ class Radio extends adapter.Adapter {
     ['1002 msTemperatureMeasurement', { measuredValue: 2150 }],
   ]);
 
-  async start() { return 'resumed'; }
+  async start() {
+    for (const line of fs.readFileSync(process.env.RADIO_STATES, 'utf8').split('\n').slice(0, -1)) {
+      const [, address, onOff] = line.split(' ');
+      this.attributes(address, 'genOnOff').onOff = Number(onOff);
+    }
+    return 'resumed';
+  }
   async stop() {}
   async reset() {}
   async getCoordinatorIEEE() { return '0x00124b0000000001'; }
@@ -56,12 +66,14 @@ class Radio extends adapter.Adapter {
   }
 
   async sendZclFrameToEndpoint(_ieee, address, endpoint, frame) {
+    const patience = Date.now() + 7000;
+    while (modeOf(address) === 'asleep' && Date.now() < patience) await pause(50);
     const mode = modeOf(address);
-    if (mode === 'dead') {
+    if (mode === 'dead' || mode === 'asleep') {
       await pause(300);
       throw new Error(`Delivery failed for '${address}'.`);
     }
-    await pause(mode === 'slow' ? 1500 : 20);
+    await pause({ slow: 1500, delayed: 7000 }[mode] ?? 20);
     if (mode !== 'lie' && mode !== 'refuse') this.obey(address, frame);
     const payload = this.received(address, endpoint, this.answer(address, frame, mode === 'refuse'));
     this.emit('zclPayload', payload);
@@ -75,6 +87,15 @@ class Radio extends adapter.Adapter {
   }
 
   obey(address, frame) {
+    const power = () => this.attributes(address, 'genOnOff').onOff;
+    const before = power();
+    this.carryOut(address, frame);
+    if (power() !== before) {
+      fs.appendFileSync(process.env.RADIO_STATES, `${Date.now()} ${address} ${power()}\n`);
+    }
+  }
+
+  carryOut(address, frame) {
     const { command, cluster, header, payload } = frame;
     const own = this.attributes(address, cluster.name);
     if (header.frameControl.frameType === FrameType.GLOBAL) {

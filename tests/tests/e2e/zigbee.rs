@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use hearthd_tests::{
     Client, Message, Result, Zigbee2Mqtt,
     process::eventually,
-    zigbee2mqtt::{BULB, Mode, THERMOMETER},
+    zigbee2mqtt::{BULB, Mode, THERMOMETER, VALVE},
 };
 
 use crate::home::{Broker, Home, Setup};
@@ -193,6 +193,86 @@ async fn a_thermostat_measures_and_heats_through_zigbee2mqtt() -> Result<()> {
     let refused = home.answer("room/target_temperature", "28").await?;
     assert_eq!(refused.status(), Some(500), "{refused:?}");
     assert_eq!(said(&home.answer("room/target_temperature", "").await?), (Some(200), "21".into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_lamp_does_after_its_answer_becomes_its_state() -> Result<()> {
+    for more in ["", "raw = true"] {
+        let (mut home, mut bridge) = home(Setup::Bundled, more).await?;
+        assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+        bridge.set_mode(BULB, Mode::IsDelayed)?;
+        let early = home.answer("lamp/power", "ON").await?;
+        assert!(matches!(early.status(), Some(409 | 500 | 503)), "{more} {early:?}");
+        bridge.set_mode(BULB, Mode::Obeys)?;
+        until(&mut home, "lamp/power", "ON").await?;
+        // One that lies makes Zigbee2MQTT believe what is not so.
+        bridge.set_mode(BULB, Mode::Lies)?;
+        let refused = home.answer("lamp/power", "OFF").await?;
+        assert_eq!(refused.status(), Some(500), "{more} {refused:?}");
+        until(&mut home, "lamp/power", "ON").await?;
+        // It hears nothing, and then what it was told last.
+        bridge.set_mode(BULB, Mode::Sleeps)?;
+        let asleep = home.answer("lamp/power", "OFF").await?;
+        assert!(matches!(asleep.status(), Some(409 | 500 | 503)), "{more} {asleep:?}");
+        bridge.set_mode(BULB, Mode::Obeys)?;
+        until(&mut home, "lamp/power", "OFF").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_that_is_killed_within_a_request_answers_it_in_its_next_life() -> Result<()> {
+    let (mut home, mut bridge) = home(Setup::Mosquitto, "raw = true").await?;
+    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    let mut spy = Client::connect(&home.broker.access("spy"), "spy").await?;
+    spy.subscribe("zigbee2mqtt/hall/bulb/set").await?;
+    bridge.set_mode(BULB, Mode::IsSlow)?;
+    let request = home.ask("lamp/power", "ON");
+    let (topic, data) = (request.response_topic.clone(), request.correlation_data.clone());
+    home.phone.publish(request).await?;
+    spy.expect_on("zigbee2mqtt/hall/bulb/set").await?;
+    home.daemon.kill9()?;
+    bridge.set_mode(BULB, Mode::Obeys)?;
+    home.daemon.start(&mut home.phone).await?;
+    let is_answer = |message: &Message| {
+        Some(&message.topic) == topic.as_ref() && message.correlation_data == data
+    };
+    let answer = home.phone.expect("the answer", Duration::from_secs(30), is_answer).await?;
+    assert!(matches!(answer.status(), Some(200 | 409 | 503)), "{answer:?}");
+    until(&mut home, "lamp/power", "ON").await?;
+    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_radiator_valve_is_confirmed_pending_and_unreachable() -> Result<()> {
+    let mut home = Home::prepare(Setup::Bundled, |config| {
+        config.plugins = &["light", "thermostat"];
+        config.tables += "[bridges]\nallow = [\"zigbee2mqtt/#\"]\n";
+        config.devices += "[devices.room]\nplugin = \"thermostat\"\n[devices.room.config]\n\
+            backend = \"hardware\"\n\
+            sensors = [{ mqtt = { topic = \"zigbee2mqtt/thermometer\", pointer = \"/temperature\" } }]\n\
+            actuator = { zigbee2mqtt = { topic = \"zigbee2mqtt/valve\", sleepy = true }, valve = true }\n";
+    })
+    .await?;
+    let mut bridge = Zigbee2Mqtt::start(&home.broker.access("zigbee2mqtt")).await?;
+    home.daemon.start(&mut home.phone).await?;
+    bridge.report(THERMOMETER, "msTemperatureMeasurement", "measuredValue", 1_800)?;
+    until(&mut home, "room/current_temperature", "18").await?;
+    let heat = home.answer("room/set", r#"{"mode": "heat", "target_temperature": 21}"#).await?;
+    assert_eq!(heat.status(), Some(200), "{heat:?}");
+    until(&mut home, "room/valve", "confirmed").await?;
+    bridge.set_mode(VALVE, Mode::Sleeps)?;
+    // The thermostat has the target at once, and the valve when it wakes.
+    let warmer = home.answer("room/target_temperature", "23").await?;
+    assert_eq!(said(&warmer), (Some(200), "23".into()));
+    until(&mut home, "room/valve", "pending").await?;
+    bridge.set_mode(VALVE, Mode::Obeys)?;
+    bridge.report(VALVE, "hvacThermostat", "localTemp", 1_900)?;
+    until(&mut home, "room/valve", "confirmed").await?;
+    bridge.stop()?;
+    until(&mut home, "room/valve", "unreachable").await?;
     Ok(())
 }
 
