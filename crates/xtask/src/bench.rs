@@ -2,6 +2,7 @@
 
 mod brokers;
 mod cells;
+mod confirmation;
 mod durability;
 mod footprint;
 mod growth;
@@ -38,6 +39,7 @@ pub(crate) struct Options {
 enum Chapter {
     Brokers,
     Comparison,
+    Confirmation,
     Durability,
     Growth,
     Footprint,
@@ -48,6 +50,7 @@ impl Options {
         let all = [
             Chapter::Brokers,
             Chapter::Comparison,
+            Chapter::Confirmation,
             Chapter::Durability,
             Chapter::Growth,
             Chapter::Footprint,
@@ -77,6 +80,10 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
                 report.add("The goals", &table::goals(&compared));
                 report.add("Throughput and latency", &table::comparison(&compared));
                 plots.push(plot::throughput(&compared, &folder)?);
+            }
+            Chapter::Confirmation => {
+                let confirmations = confirmation::measure(&built, effort).await?;
+                report.add("A confirmed answer", &table::confirmation(&confirmations));
             }
             Chapter::Durability => {
                 let durability = durability::measure(&built, effort).await?;

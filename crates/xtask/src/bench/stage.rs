@@ -98,8 +98,9 @@ pub(crate) struct Stage {
     _folder: TempDir,
 }
 
+/// A broker that runs.
 #[derive(Debug)]
-enum Broker {
+pub(crate) enum Broker {
     Bundled(HearthBroker),
     Mosquitto { _process: Process, port: u16 },
 }
@@ -166,7 +167,8 @@ impl Stage {
 }
 
 impl Broker {
-    async fn start(kind: BrokerKind, built: &Built, folder: &Path) -> Result<Self> {
+    /// Starts one with its files in a folder.
+    pub(crate) async fn start(kind: BrokerKind, built: &Built, folder: &Path) -> Result<Self> {
         match kind {
             BrokerKind::Bundled => {
                 Ok(Self::Bundled(HearthBroker::start(built, &folder.join("broker")).await?))
@@ -178,7 +180,8 @@ impl Broker {
         }
     }
 
-    fn access(&self, account: &str) -> Access {
+    /// Returns how an account gets in.
+    pub(crate) fn access(&self, account: &str) -> Access {
         match self {
             Self::Bundled(broker) => broker.access(account),
             Self::Mosquitto { port, .. } => Access { port: *port, login: None },

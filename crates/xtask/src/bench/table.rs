@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     brokers::{Brokers, RETAINED},
     cells::{Cell, Compared},
+    confirmation::Confirmation,
     durability::Durability,
     footprint::Footprint,
     growth::Growth,
@@ -183,6 +184,29 @@ pub(crate) fn durability(durability: &Durability) -> String {
     let _ = writeln!(text, "| one at a time | {} |", writes.alone);
     let _ = writeln!(text, "| many at once | {} |", writes.together);
     let _ = writeln!(text, "| many at once, not idempotent | {} |", writes.intents);
+    text
+}
+
+/// What it takes to be sure of a lamp behind Zigbee2MQTT.
+pub(crate) fn confirmation(all: &[Confirmation]) -> String {
+    let mut text = "| a lamp behind Zigbee2MQTT that obeys | a bare `set` to its state | request to confirmed answer | ratio: median of rounds |\n|---|--:|--:|--:|\n".to_owned();
+    for Confirmation { broker, raw, bare_ms, confirmed_ms } in all {
+        let ratios: Vec<f64> =
+            confirmed_ms.iter().zip(bare_ms).map(|(confirmed, bare)| confirmed / bare).collect();
+        let read = if *raw { "`raw = true`" } else { "read by `get`" };
+        let _ = writeln!(
+            text,
+            "| {}, {read} | {:.1} ms | {:.1} ms | {:.1} {} |",
+            broker.name(),
+            median(bare_ms.clone()),
+            median(confirmed_ms.clone()),
+            median(ratios.clone()),
+            spread(&ratios)
+        );
+    }
+    text += "\nThe state that follows a bare `set` is what Zigbee2MQTT was told, also where the lamp refused it. The \
+             confirmed answer is what the lamp said when it was read afterwards. Both are taken in turn, ten at a time, by \
+             one process, with the radio of the tests, which answers at once.\n";
     text
 }
 
