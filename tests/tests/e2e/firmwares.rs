@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hearthd_tests::{
-    Client, FakeDevice, Message, Result,
+    Client, Failure, FakeDevice, Message, Result,
     fake_device::{Esphome, Mode, Shelly, ShellyFirst, Tasmota},
 };
 
@@ -121,6 +121,18 @@ impl Lamps {
             answers.push((id, answer));
         }
         Ok(answers)
+    }
+
+    /// Waits until a lamp has heard more commands than these.
+    async fn heard(&mut self, id: &str, before: usize) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.fake(id).orders() == before {
+            if tokio::time::Instant::now() > deadline {
+                return Err(Failure(format!("{id} has heard nothing")));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Waits until a state is published.
@@ -313,11 +325,7 @@ async fn a_lamp_that_restarts_within_a_command_is_not_believed_blindly() -> Resu
         let request = lamps.home.ask(&format!("{id}/power"), "ON");
         let data = request.correlation_data.clone();
         lamps.home.phone.publish(request).await?;
-        let heard = tokio::time::Instant::now() + PATIENCE;
-        while lamps.fake(id).orders() == before {
-            assert!(tokio::time::Instant::now() < heard, "{id} has heard nothing");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        lamps.heard(id, before).await?;
         lamps.fake(id).die();
         lamps.fake(id).set_mode(Mode::Obeys);
         lamps.fake(id).start_again().await?;
@@ -329,6 +337,36 @@ async fn a_lamp_that_restarts_within_a_command_is_not_believed_blindly() -> Resu
             Some(500) => assert!(!on, "{id} {answer:?}"),
             status => assert!(matches!(status, Some(409 | 503)), "{id} {answer:?}"),
         }
+    }
+    settled(&mut lamps, "ON").await
+}
+
+#[tokio::test]
+async fn a_hub_that_is_killed_within_a_command_answers_what_the_lamp_did() -> Result<()> {
+    let mut lamps = Lamps::start(Setup::Bundled).await?;
+    lamps.all_do(Mode::IsSilent);
+    let mut open = Vec::new();
+    for id in lamps.ids() {
+        let before = lamps.fake(id).orders();
+        let request = lamps.home.ask(&format!("{id}/power"), "ON");
+        open.push((id, request.correlation_data.clone()));
+        lamps.home.phone.publish(request).await?;
+        lamps.heard(id, before).await?;
+    }
+    lamps.home.daemon.kill9()?;
+    lamps.forget().await?;
+    lamps.all_do(Mode::Obeys);
+    lamps.home.daemon.start(&mut lamps.home.phone).await?;
+    let topic = lamps.home.topic("response/phone/e2e");
+    for (id, data) in open {
+        let is_it = |m: &Message| m.topic == topic && m.correlation_data == data;
+        let answer = lamps.home.phone.expect(id, PATIENCE, is_it).await?;
+        let on = lamps.fake(id).lamp().on;
+        match answer.status() {
+            Some(200) => assert!(on, "{id} {answer:?}"),
+            status => assert!(matches!(status, Some(408 | 409 | 503)), "{id} {answer:?}"),
+        }
+        lamps.state(id, "status", "ready").await?;
     }
     settled(&mut lamps, "ON").await
 }
