@@ -23,6 +23,10 @@ pub struct Browser {
     last: u64,
 }
 
+/// A tab of the browser.
+#[derive(Debug)]
+pub struct Tab(String);
+
 impl Browser {
     /// Starts the browser with its profile in `folder`.
     ///
@@ -85,6 +89,53 @@ impl Browser {
             Some(thrown) => Err(Failure(format!("{expression}: {thrown}"))),
             None => Ok(said["result"]["value"].clone()),
         }
+    }
+
+    /// Opens the same address in another tab as a person does, who gets a copy of what the tab has stored for itself.
+    /// From then on, everything is about that tab; returns the one of before.
+    ///
+    /// # Errors
+    /// Where the browser opens none.
+    pub async fn duplicate(&mut self) -> Result<Tab> {
+        let known = self.pages().await?;
+        let how = json!({ "expression": "!!window.open(location.href)", "userGesture": true });
+        let opened = self.command("Runtime.evaluate", how).await?;
+        if opened["result"]["value"] != true {
+            return Err(Failure(format!("no other tab: {opened}")));
+        }
+        let end = Instant::now() + PATIENCE;
+        let target = loop {
+            let pages = self.pages().await?;
+            if let Some(target) = pages.into_iter().find(|page| !known.contains(page)) {
+                break target;
+            }
+            if Instant::now() > end {
+                return Err(Failure("the other tab never came".into()));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let before = Tab(std::mem::take(&mut self.session));
+        let attach = json!({ "targetId": target, "flatten": true });
+        let attached = self.command("Target.attachToTarget", attach).await?;
+        self.session = attached["sessionId"].as_str().unwrap_or_default().to_owned();
+        Ok(before)
+    }
+
+    /// Turns to another tab, which is then in front; returns the one of before.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub async fn turn_to(&mut self, tab: Tab) -> Result<Tab> {
+        let before = Tab(std::mem::replace(&mut self.session, tab.0));
+        self.command("Page.bringToFront", json!({})).await?;
+        Ok(before)
+    }
+
+    async fn pages(&mut self) -> Result<Vec<String>> {
+        let said = self.command("Target.getTargets", json!({})).await?;
+        let targets = said["targetInfos"].as_array().cloned().unwrap_or_default();
+        let pages = targets.iter().filter(|target| target["type"] == "page");
+        Ok(pages.filter_map(|target| target["targetId"].as_str().map(str::to_owned)).collect())
     }
 
     /// Waits until an expression is neither false, null, 0 nor empty, and returns what it is then.

@@ -1,5 +1,6 @@
 //! The page for the phone, in a browser: `cargo xtask nightly phone`.
 
+mod firefox;
 mod looks;
 mod measured;
 mod pairing;
@@ -283,6 +284,36 @@ async fn the_page_comes_back_after_a_restart_of_the_broker_and_of_its_own_progra
         HearthWeb::start_on(&scene.built, &scene.folder.path().join("web"), &text, &address)
             .await?;
     scene.all_there().await
+}
+
+#[tokio::test]
+async fn two_tabs_share_a_login_and_neither_takes_the_others_answers() -> Result<()> {
+    let mut scene = Scene::start(Way::Socket).await?;
+    scene.submit("anna", "password-of-anna", true).await?;
+    scene.all_there().await?;
+    let first = scene.browser.evaluate("sessionStorage.client").await?;
+    // The copy begins with the client ID of the first tab, which then takes another.
+    let mut other = scene.browser.duplicate().await?;
+    scene.all_there().await?;
+    other = scene.browser.turn_to(other).await?;
+    scene.all_there().await?;
+    let second = scene.browser.evaluate("sessionStorage.client").await?;
+    other = scene.browser.turn_to(other).await?;
+    let third = scene.browser.evaluate("sessionStorage.client").await?;
+    assert!(second != third && [&second, &third].contains(&&first), "{first} {second} {third}");
+    let lamp = control("light-in-bedroom", "Power");
+    for state in ["true", "false"] {
+        // One taps, and the other sees it too; its own history stays empty.
+        scene.browser.evaluate(&format!("{lamp}.querySelector('button').click()")).await?;
+        let is =
+            format!("{lamp}.querySelector('button').getAttribute('aria-checked') === '{state}'");
+        scene.browser.until("its own tap", &is).await?;
+        scene.browser.evaluate("document.querySelector('details').open = true").await?;
+        scene.browser.until("an answer", &format!("{DONE} === 1")).await?;
+        other = scene.browser.turn_to(other).await?;
+        scene.browser.until("the other's tap", &is).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
