@@ -6,7 +6,7 @@ use hearthd_core::Message;
 
 use super::{
     Event, World,
-    hub::WILL_DELAY,
+    hub::{self, WILL_DELAY},
     ms,
     phone::{Phone, WATCHER},
 };
@@ -15,7 +15,8 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     asked: BTreeMap<String, Asked>,
-    executed: BTreeMap<String, usize>,
+    /// When each request was carried out.
+    executed: BTreeMap<String, Vec<Duration>>,
     wills: BTreeMap<String, Will>,
     /// The connection that each hub has with the broker, as the broker knows it.
     armed: BTreeMap<usize, Armed>,
@@ -68,8 +69,8 @@ impl Ledger {
         }
     }
 
-    pub(super) fn executed(&mut self, key: &str) {
-        *self.executed.entry(key.to_owned()).or_default() += 1;
+    pub(super) fn executed(&mut self, key: &str, now: Duration) {
+        self.executed.entry(key.to_owned()).or_default().push(now);
     }
 
     pub(super) fn answered(&mut self, key: &str, message: &Message) {
@@ -147,9 +148,12 @@ impl Ledger {
         let mut faults = Vec::new();
         for (key, asked) in &self.asked {
             let Asked { line, again, taken, answers } = asked;
-            let executed = self.executed.get(key).copied().unwrap_or(0);
-            let first =
-                answers.iter().find(|(_, reason)| reason != "superseded").or(answers.first());
+            let times = self.executed.get(key).map_or(&[][..], Vec::as_slice);
+            let executed = times.len();
+            // Nothing was done for a 429, so a repeat of it may well be answered otherwise.
+            let is_told =
+                |(status, reason): &&(u16, String)| reason != "superseded" && *status != BUSY;
+            let first = answers.iter().find(is_told).or(answers.first());
             match (taken, first) {
                 (Some(true), None) => {
                     faults.push(format!("{key}: acknowledged, and never answered"))
@@ -160,17 +164,22 @@ impl Ledger {
             let agrees = |answer: &(u16, String)| {
                 Some(answer) == first
                     || answer.1 == "superseded"
+                    || answer.0 == BUSY
                     || (!line && answer.1 == "indeterminate")
             };
             let is_asked_twice = *again && !line;
             if !is_asked_twice && !answers.iter().all(agrees) {
                 faults.push(format!("{key}: contradicting answers {answers:?}"));
             }
-            if answers.iter().any(|(status, _)| matches!(status, 404 | 429)) {
+            let may_be_busy = self.asked.len() > hub::SHARE_OF_SENDER;
+            let is_wrong = |status| status == 404 || status == BUSY && !may_be_busy;
+            if answers.iter().any(|(status, _)| is_wrong(*status)) {
                 faults.push(format!("{key}: {answers:?}"));
             }
-            if *line && executed > 1 {
-                faults.push(format!("{key}: executed {executed} times"));
+            // A repeat that comes later is a new request.
+            let again = times.windows(2).any(|pair| pair[1] - pair[0] < hub::REMEMBERED);
+            if *line && again {
+                faults.push(format!("{key}: executed {executed} times, at {times:?}"));
             }
             if *line && executed == 0 && answers.iter().any(|(status, _)| *status < 300) {
                 faults.push(format!("{key}: answered {answers:?}, and not executed"));
@@ -203,6 +212,8 @@ impl Ledger {
 
 /// How long it takes at most until what nobody waits for is on the broker's disk.
 const WRITTEN: Duration = Duration::from_millis(2_500);
+/// The status of a request that found no room.
+const BUSY: u16 = 429;
 
 impl World<'_> {
     /// Looks at everything once all has come to rest.

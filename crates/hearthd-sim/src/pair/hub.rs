@@ -100,8 +100,8 @@ impl HubSide {
             devices: BTreeMap::from([(self.device(), policy)]),
             guards: Vec::new(),
             broker: "broker".into(),
-            redelivery: Duration::from_secs(60),
-            receive_maximum: 1024,
+            redelivery: REMEMBERED,
+            receive_maximum: RECEIVE_MAXIMUM,
             deadline: Duration::from_secs(5),
             queue: 64,
             max_payload: 64 * 1024,
@@ -398,7 +398,7 @@ impl World<'_> {
             side.power.to_owned()
         } else {
             if !text.is_empty() {
-                self.ledger.executed(&text);
+                self.ledger.executed(&text, self.now);
                 self.hubs[hub].line.clone_from(&text);
             }
             self.hubs[hub].line.clone()
@@ -421,4 +421,9 @@ pub(super) fn device(hub: usize) -> String {
     format!("lamp-{hub}")
 }
 
+/// How long a hub remembers a request after its PUBACK.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
+const RECEIVE_MAXIMUM: u16 = 1024;
+/// Requests of one account that a hub works on at a time; all phones have one account. More are answered 429.
+pub(super) const SHARE_OF_SENDER: usize = RECEIVE_MAXIMUM as usize / 4;
 pub(super) const WILL_DELAY: Duration = Duration::from_secs(10);
