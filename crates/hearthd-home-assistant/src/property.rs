@@ -146,8 +146,10 @@ impl Property<'_> {
             json!(kinds)
         );
         let is_named = |part: &str| name.split('_').any(|word| word == part);
+        let is_kind = |kind: &str| kinds.iter().any(|other| other == kind);
         let device_class = match () {
-            () if is_named("bell") || is_named("doorbell") => Some("doorbell"),
+            // Home Assistant wants this kind of a doorbell.
+            () if (is_named("bell") || is_named("doorbell")) && is_kind("ring") => Some("doorbell"),
             () if is_named("motion") => Some("motion"),
             () if kinds.iter().any(|kind| kind.contains("press")) => Some("button"),
             () => None,

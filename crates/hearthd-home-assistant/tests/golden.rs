@@ -124,6 +124,7 @@ fn everything() -> Device {
     declarations
         .push(("press".into(), json!({ "type": "enum", "values": ["press"], "access": "w" })));
     declarations.push(("bell".into(), json!({ "type": "event", "values": ["press", "double"] })));
+    declarations.push(("doorbell".into(), json!({ "type": "event", "values": ["ring"] })));
     declarations.push(("total".into(), json!({ "type": "number", "unit": "kWh", "access": "r" })));
     declarations.push((
         "humidity".into(),

@@ -27,6 +27,8 @@ pub(super) struct Announcing {
     is_current: bool,
     /// All of it goes out again, whatever the broker has.
     again: bool,
+    /// The topics of which that is still to be done.
+    again_on: BTreeSet<String>,
     under_way: Option<UnderWay>,
     /// The revision that the store must hold before the next one.
     needs: u64,
@@ -328,14 +330,15 @@ impl Hub {
         let wanted = wanted.into_iter().map(|wanted| (wanted.topic.clone(), wanted)).collect();
         self.announcing.wanted = wanted;
         let announcing = &mut self.announcing;
-        let again = std::mem::take(&mut announcing.again);
-        let still: BTreeSet<String> = std::mem::take(&mut announcing.pending).into_iter().collect();
+        if std::mem::take(&mut announcing.again) {
+            announcing.again_on = order.iter().cloned().collect();
+        }
         let gone = announcing.rows.keys().filter(|topic| !announcing.wanted.contains_key(*topic));
         let mut pending: Vec<String> = gone.cloned().collect();
         pending.extend(
             order
                 .into_iter()
-                .filter(|topic| again || still.contains(topic) || !announcing.is_done(topic)),
+                .filter(|topic| announcing.again_on.contains(topic) || !announcing.is_done(topic)),
         );
         announcing.pending = pending;
         announcing.next.retain(|_, next| *next > self.clock);
@@ -397,10 +400,13 @@ impl Hub {
         else {
             return;
         };
+        self.announcing.again_on.remove(&topic);
         let done = |announcing: &mut Announcing| announcing.pending.retain(|other| *other != topic);
         if !is_taken {
             return done(&mut self.announcing);
         }
+        // It may have waited long for its turn, or for a slow broker.
+        self.announcing.next.insert(topic.clone(), self.clock + SAME_TOPIC_AGAIN);
         match (digest, self.announcing.rows.get_mut(&topic)) {
             (Some(_), Some(row)) if row.digest == digest => {}
             (Some(_), Some(row)) => {
