@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hearthd_tests::{Access, Doing, Failure, Process, Result, process::eventually};
+use hearthd_tests::{Access, Browser, Doing, Failure, Process, Result, process::eventually};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,8 +25,8 @@ pub(crate) struct Assistant {
 }
 
 impl Assistant {
-    /// Starts one that knows the broker, and nothing else.
-    pub(crate) async fn start(name: &str, broker: &Access) -> Result<Self> {
+    /// Starts one that knows the broker, and nothing else; it was set up for a version of the protocol, `5` or `3.1.1`.
+    pub(crate) async fn start(name: &str, broker: &Access, protocol: &str) -> Result<Self> {
         let root = std::env::var_os("HEARTH_HA_ROOT").doing("run `cargo xtask nightly ha`")?;
         let root = PathBuf::from(root);
         let folder = format!("/opt/run-{name}");
@@ -39,7 +39,7 @@ impl Assistant {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/home_assistant/prepare.py");
         let mut prepare = Command::new("python3");
         prepare.arg(script).arg(outside.join("config")).arg(broker.port.to_string());
-        let prepared = prepare.args([user, password]).output().doing(script)?;
+        let prepared = prepare.args([protocol, &user, &password]).output().doing(script)?;
         if !prepared.status.success() {
             return Err(Failure(String::from_utf8_lossy(&prepared.stderr).into_owned()));
         }
@@ -74,6 +74,30 @@ impl Assistant {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Returns the version of the protocol that it connects to the broker with.
+    pub(crate) fn protocol(&self) -> Result<String> {
+        let outside = self.root.join(self.folder.trim_start_matches('/'));
+        let file = outside.join("config/.storage/core.config_entries");
+        let entries: Value = serde_json::from_slice(&fs::read(&file).doing(file.display())?)?;
+        let all = entries["data"]["entries"].as_array().doing("entries")?;
+        let mqtt = all.iter().find(|entry| entry["domain"] == "mqtt").doing("an entry of MQTT")?;
+        Ok(mqtt["data"]["protocol"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Opens one of its pages in a browser, as its user.
+    pub(crate) async fn open(&self, browser: &mut Browser, path: &str) -> Result<()> {
+        let url = format!("http://127.0.0.1:{PORT}");
+        let tokens = json!({
+            "access_token": self.token, "token_type": "Bearer", "refresh_token": "",
+            "expires_in": 1800, "expires": 9_999_999_999_999_u64, "hassUrl": url,
+            "clientId": format!("{url}/"),
+        });
+        browser.open(&format!("{url}/manifest.json")).await?;
+        let tokens = json!(tokens.to_string());
+        browser.evaluate(&format!("localStorage.setItem('hassTokens', {tokens})")).await?;
+        browser.open(&format!("{url}{path}")).await
     }
 
     /// Calls a service.
@@ -114,7 +138,9 @@ impl Assistant {
     pub(crate) fn troubles(&self) -> Vec<String> {
         let is_trouble = |line: &&str| {
             [" WARNING ", " ERROR ", " CRITICAL "].iter().any(|level| line.contains(level))
-                && ["mqtt", "hearth", "bedroom"]
+                // That the broker was away is so, and names nobody else.
+                && !line.contains("homeassistant.components.mqtt.client")
+                && ["mqtt", "hearth", "bedroom", "cellar"]
                     .iter()
                     .any(|word| line.to_lowercase().contains(word))
         };

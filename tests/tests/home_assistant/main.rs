@@ -1,102 +1,198 @@
 //! A home as a real Home Assistant shows it: `cargo xtask nightly ha`.
 
 mod assistant;
+mod broker;
+mod gamut;
+mod picture;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use hearthd_tests::{
-    Access, Built, Client, Daemon, DaemonConfig, HearthBroker, Mosquitto, Result, mosquitto::Kind,
-    process::Signal,
+    Built, Client, Daemon, DaemonConfig, Message, Result,
+    client::PATIENCE,
+    daemon::under,
+    process::{Signal, eventually},
 };
 use serde_json::json;
-use tempfile::TempDir;
 
 use assistant::Assistant;
+use broker::Broker;
 
 #[tokio::test]
 async fn a_home_at_the_bundled_broker_is_shown_and_obeys() -> Result<()> {
     let built = Built::for_this_test()?;
     let folder = tempfile::tempdir()?;
-    let password = folder.path().join("password");
-    fs::write(&password, "password-of-hub")?;
-    let others = folder.path().join("password-of-others");
-    fs::write(&others, "password-of-assistant")?;
-    // What `hearth-broker account add assistant --for home-assistant` writes.
-    let text = format!(
-        "home = \"home\"\n[storage]\ndirectory = {:?}\n[[account]]\nname = \"hub\"\nrole = \"hub\"\n\
-         password_file = {password:?}\nclient_ids = [\"hearthd-*\"]\n\
-         rights = [{{ filter = \"homeassistant/#\" }}]\n[[account]]\nname = \"assistant\"\n\
-         role = \"resident\"\npassword_file = {others:?}\nrights = [{{ filter = \"homeassistant/#\" }}]\n",
-        folder.path().join("storage")
-    );
-    let broker = HearthBroker::start_configured(&built, folder.path(), &text).await?;
-    let access = [broker.access("hub"), broker.access("assistant")];
-    evening(&built, &folder, "bundled", access).await
+    let broker = Broker::bundled(&built, folder.path()).await?;
+    Evening::begin(&built, folder.path(), broker, "5").await?.pass(folder.path()).await
 }
 
 #[tokio::test]
 async fn a_home_at_mosquitto_is_shown_and_obeys() -> Result<()> {
     let built = Built::for_this_test()?;
     let folder = tempfile::tempdir()?;
-    let broker = Mosquitto::start(Kind::Open).await?;
-    let access = [broker.access(None), broker.access(None)];
-    evening(&built, &folder, "mosquitto", access).await
+    let broker = Broker::mosquitto().await?;
+    Evening::begin(&built, folder.path(), broker, "5").await?.pass(folder.path()).await
 }
 
-async fn evening(
-    built: &Built,
-    folder: &TempDir,
-    name: &str,
-    [hub, other]: [Access; 2],
-) -> Result<()> {
-    let mut config = DaemonConfig::new(hub);
-    config.tables = "[home_assistant]\ndiscovery = true\n".into();
-    config.plugins = &["light", "thermostat", "command"];
-    config.devices = DEVICES.into();
-    let mut daemon = Daemon::prepare(built, &folder.path().join("hub"), &config)?;
-    let mut observer = Client::connect(&other, "observer").await?;
-    daemon.start(&mut observer).await?;
-    let mut home = Assistant::start(name, &other).await?;
-    shown(&home).await?;
-    light_obeys(&home).await?;
-    climate_obeys(&home).await?;
-    failure_shows(&home).await?;
-
-    // SIGKILL: the will says so. Then all is as it was.
-    daemon.kill9()?;
-    for entity in [LIGHT, "climate.living_room", "switch.relay_power"] {
-        home.until(&format!("{{{{ states('{entity}') }}}}"), "unavailable").await?;
+#[tokio::test]
+async fn one_that_was_set_up_for_mqtt_3_1_1_is_at_5_and_its_commands_are_done() -> Result<()> {
+    let built = Built::for_this_test()?;
+    let folder = tempfile::tempdir()?;
+    for broker in [Broker::bundled(&built, folder.path()).await?, Broker::mosquitto().await?] {
+        let hub = folder.path().join(broker.name());
+        let evening = Evening::begin(&built, &hub, broker, "3.1.1").await?;
+        evening.home.until("{{ states('light.light_in_bedroom') }}", "off").await?;
+        light_obeys(&evening.home).await?;
+        let is_at_5 = || Ok((evening.home.protocol()? == "5").then_some(()));
+        eventually("a connection by MQTT 5", PATIENCE, is_at_5).await?;
+        assert_eq!(evening.home.troubles(), [""; 0]);
     }
-    home.until("{{ states('binary_sensor.hearthd_demo_connected') }}", "off").await?;
-    daemon.start(&mut observer).await?;
-    home.until("{{ states('light.light_in_bedroom') }}", "on").await?;
-    home.until("{{ states('sensor.hearthd_demo_absence') }}", "unconsumed").await?;
-
-    // A reload that removes one device, and a property of another.
-    let file = daemon.config().to_owned();
-    let text = fs::read_to_string(&file)?;
-    let (before, _) = text.split_once("[devices.relay]").expect("it is there");
-    fs::write(&file, before.replace("color_temperature = { min = 2200, max = 6500 }", ""))?;
-    daemon.process()?.signal(Signal::HUP)?;
-    daemon.logged("reloaded").await?;
-    home.until("{{ states.switch.relay_power is none }}", "True").await?;
-    home.until("{{ state_attr('light.light_in_bedroom', 'min_color_temp_kelvin') }}", "None")
-        .await?;
-
-    home.restart().await?;
-    home.until("{{ states('light.light_in_bedroom') }}", "on").await?;
-    home.until("{{ states.switch.relay_power is none }}", "True").await?;
-    light_obeys_again(&home).await?;
-
-    // What is announced no more goes, and leaves nothing.
-    let text = fs::read_to_string(&file)?;
-    fs::write(&file, text.replace("discovery = true", "discovery = false"))?;
-    daemon.process()?.signal(Signal::HUP)?;
-    home.until("{{ states.light.light_in_bedroom is none }}", "True").await?;
-    home.until("{{ states.climate.living_room is none }}", "True").await?;
-    home.until("{{ states.binary_sensor.hearthd_demo_connected is none }}", "True").await?;
-    assert_eq!(home.troubles(), [""; 0]);
     Ok(())
+}
+
+/// A home, and a Home Assistant that shows it.
+struct Evening {
+    broker: Broker,
+    daemon: Daemon,
+    observer: Client,
+    home: Assistant,
+}
+
+impl Evening {
+    async fn begin(built: &Built, folder: &Path, broker: Broker, protocol: &str) -> Result<Self> {
+        let mut config = DaemonConfig::new(broker.hub());
+        config.tables = "[home_assistant]\ndiscovery = true\n".into();
+        config.plugins = &["light", "thermostat", "command", "gamut"];
+        config.devices = format!("{DEVICES}{}", gamut::DEVICE);
+        let mut daemon = Daemon::prepare(built, &folder.join("hub"), &config)?;
+        let mut observer = Client::connect(&broker.assistant(), "observer").await?;
+        daemon.start(&mut observer).await?;
+        let home = Assistant::start(broker.name(), &broker.assistant(), protocol).await?;
+        Ok(Self { broker, daemon, observer, home })
+    }
+
+    async fn pass(mut self, folder: &Path) -> Result<()> {
+        shown(&self.home).await?;
+        gamut::shown(&self.home).await?;
+        gamut::obeys(&self.home).await?;
+        light_obeys(&self.home).await?;
+        colors(&self.home).await?;
+        self.the_lamp_gets_what_is_called().await?;
+        climate_obeys(&self.home).await?;
+        failure_shows(&self.home).await?;
+        picture::lamp(&self.home, folder).await?;
+        self.kill_the_hub().await?;
+        self.restart_the_broker().await?;
+        self.reload_with_more().await?;
+        self.reload_with_less().await?;
+        self.home.restart().await?;
+        self.home.until("{{ states('light.light_in_bedroom') }}", "on").await?;
+        self.home.until("{{ states.switch.relay_power is none }}", "True").await?;
+        light_obeys_again(&self.home).await?;
+        self.announce_no_more().await?;
+        assert_eq!(self.home.troubles(), [""; 0]);
+        Ok(())
+    }
+
+    /// What is called through the API is what the device says that it is.
+    async fn the_lamp_gets_what_is_called(&mut self) -> Result<()> {
+        let prefix = self.observer.response_information().map(str::to_owned);
+        let topic = |property: &str| {
+            under(prefix.as_deref(), &format!("state/light-in-bedroom/{property}"))
+        };
+        let all = json!({ "entity_id": LIGHT, "brightness_pct": 60, "rgb_color": [0, 0, 255] });
+        self.home.call("light", "turn_on", all).await?;
+        self.home.until("{{ state_attr('light.light_in_bedroom', 'brightness') }}", "153").await?;
+        for (property, expected) in [("power", "ON"), ("brightness", "60"), ("color", "#0000ff")] {
+            self.observer.subscribe(&topic(property)).await?;
+            let is = |m: &Message| m.topic == topic(property) && m.text() == expected;
+            self.observer.expect(property, PATIENCE, is).await?;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL: the will says so. Then all is as it was.
+    async fn kill_the_hub(&mut self) -> Result<()> {
+        self.daemon.kill9()?;
+        for entity in [LIGHT, "climate.living_room", "switch.relay_power", "switch.pump_pump"] {
+            self.home.until(&format!("{{{{ states('{entity}') }}}}"), "unavailable").await?;
+        }
+        self.home.until("{{ states('binary_sensor.hearthd_demo_connected') }}", "off").await?;
+        self.daemon.start(&mut self.observer).await?;
+        self.home.until("{{ states('light.light_in_bedroom') }}", "on").await?;
+        self.home.until("{{ states('sensor.hearthd_demo_absence') }}", "unconsumed").await
+    }
+
+    /// The broker is killed, one of them with all that it had retained.
+    async fn restart_the_broker(&mut self) -> Result<()> {
+        self.broker.stop()?;
+        self.home.until("{{ states('light.light_in_bedroom') }}", "unavailable").await?;
+        self.broker.start_again().await?;
+        self.observer = Client::connect(&self.broker.assistant(), "observer").await?;
+        self.home.until("{{ states('light.light_in_bedroom') }}", "on").await?;
+        self.home.until("{{ states('climate.living_room') }}", "off").await?;
+        self.home.until("{{ states('switch.pump_pump') }}", "off").await?;
+        light_obeys_again(&self.home).await
+    }
+
+    /// A reload that adds a device and a property, and changes a name, a room and a range.
+    async fn reload_with_more(&mut self) -> Result<()> {
+        self.edit(|text| {
+            let text = text.replace("name = \"Bedroom light\"", "name = \"Reading lamp\"");
+            let text = text.replace("room = \"Bedroom\"", "room = \"Study\"");
+            let text = text.replace("max = 6500", "max = 5000");
+            let (before, after) = text.split_once("[devices.relay]").expect("it is there");
+            format!("{before}{FAN}[devices.relay]{after}{VALVE}")
+        })?;
+        self.reload().await?;
+        let home = &self.home;
+        home.until("{{ states('switch.fan_power') }}", "off").await?;
+        home.until("{{ area_name('switch.fan_power') }}", "Attic").await?;
+        home.until("{{ state_attr('number.relay_valve', 'max') }}", "40.0").await?;
+        home.until("{{ device_attr('light.light_in_bedroom', 'name') }}", "Reading lamp").await?;
+        let name = "{{ state_attr('number.light_in_bedroom_transition', 'friendly_name') }}";
+        home.until(name, "Reading lamp Transition").await?;
+        let max = "{{ state_attr('light.light_in_bedroom', 'max_color_temp_kelvin') }}";
+        home.until(max, "5000").await?;
+        // A room is a suggestion for a new device: where a person has it now is theirs to say.
+        home.until("{{ area_name('light.light_in_bedroom') }}", "Bedroom").await
+    }
+
+    /// A reload that removes devices, and a property of another.
+    async fn reload_with_less(&mut self) -> Result<()> {
+        self.edit(|text| {
+            let (before, _) = text.split_once("[devices.fan]").expect("it is there");
+            before.replace("color_temperature = { min = 2200, max = 5000 }", "")
+        })?;
+        self.reload().await?;
+        let home = &self.home;
+        for gone in ["switch.relay_power", "switch.fan_power", "switch.pump_pump"] {
+            home.until(&format!("{{{{ states.{gone} is none }}}}"), "True").await?;
+        }
+        let min = "{{ state_attr('light.light_in_bedroom', 'min_color_temp_kelvin') }}";
+        home.until(min, "None").await
+    }
+
+    /// What is announced no more goes, and leaves nothing.
+    async fn announce_no_more(&mut self) -> Result<()> {
+        self.edit(|text| text.replace("discovery = true", "discovery = false"))?;
+        self.daemon.process()?.signal(Signal::HUP)?;
+        let gone = [LIGHT, "climate.living_room", "binary_sensor.hearthd_demo_connected"];
+        for gone in gone {
+            self.home.until(&format!("{{{{ states.{gone} is none }}}}"), "True").await?;
+        }
+        Ok(())
+    }
+
+    fn edit(&self, change: impl FnOnce(String) -> String) -> Result<()> {
+        let file = self.daemon.config();
+        Ok(fs::write(file, change(fs::read_to_string(file)?))?)
+    }
+
+    async fn reload(&mut self) -> Result<()> {
+        self.daemon.process()?.signal(Signal::HUP)?;
+        self.daemon.logged("reloaded").await
+    }
 }
 
 /// Every device is there, with names and IDs that a person would give, where the configuration says.
@@ -122,8 +218,8 @@ async fn shown(home: &Assistant) -> Result<()> {
             "none comfort eco away boost",
         ),
         (
-            "{{ state_attr('light.light_in_bedroom', 'supported_color_modes') | join(' ') }}",
-            "color_temp",
+            "{{ state_attr('light.light_in_bedroom', 'supported_color_modes') | sort | join(' ') }}",
+            "color_temp hs",
         ),
         ("{{ states('binary_sensor.hearthd_demo_connected') }}", "on"),
         ("{{ states('sensor.hearthd_demo_not_ready') }}", "0"),
@@ -145,6 +241,24 @@ async fn light_obeys(home: &Assistant) -> Result<()> {
     home.until("{{ states('light.light_in_bedroom') }}", "off").await?;
     home.call("light", "toggle", json!({ "entity_id": LIGHT })).await?;
     home.until("{{ states('light.light_in_bedroom') }}", "on").await
+}
+
+/// White and colors in one lamp: the last one that was set is shown.
+async fn colors(home: &Assistant) -> Result<()> {
+    let mode = "{{ state_attr('light.light_in_bedroom', 'color_mode') }}";
+    let color = "{{ state_attr('light.light_in_bedroom', 'rgb_color') | join(' ') }}";
+    home.until(mode, "color_temp").await?;
+    let red = json!({ "entity_id": LIGHT, "rgb_color": [255, 0, 0], "brightness": 107 });
+    home.call("light", "turn_on", red).await?;
+    home.until(mode, "hs").await?;
+    home.until(color, "255 0 0").await?;
+    home.until("{{ state_attr('light.light_in_bedroom', 'brightness') }}", "107").await?;
+    home.call("light", "turn_on", json!({ "entity_id": LIGHT, "hs_color": [120, 50] })).await?;
+    home.until(color, "128 255 128").await?;
+    let white = json!({ "entity_id": LIGHT, "color_temp_kelvin": 2700 });
+    home.call("light", "turn_on", white).await?;
+    home.until(mode, "color_temp").await?;
+    home.until("{{ state_attr('light.light_in_bedroom', 'color_temp_kelvin') }}", "2700").await
 }
 
 async fn light_obeys_again(home: &Assistant) -> Result<()> {
@@ -201,6 +315,7 @@ room = "Bedroom"
 backend = "simulated"
 brightness = true
 color_temperature = { min = 2200, max = 6500 }
+color = true
 
 [devices.living-room]
 plugin = "thermostat"
@@ -219,4 +334,26 @@ get = { run = ["echo", "OFF"] }
 [devices.relay.config.properties.fan]
 type = "switch"
 set = { run = ["true"] }
+"#;
+
+const FAN: &str = r#"
+[devices.fan]
+plugin = "command"
+name = "Fan"
+room = "Attic"
+[devices.fan.config.properties.power]
+type = "switch"
+set = { run = ["true"] }
+get = { run = ["echo", "OFF"] }
+
+"#;
+
+/// A property more of the relay.
+const VALVE: &str = r#"
+[devices.relay.config.properties.valve]
+type = "integer"
+min = 0
+max = 40
+set = { run = ["true"] }
+get = { run = ["echo", "7"] }
 "#;

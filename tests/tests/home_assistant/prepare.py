@@ -1,6 +1,6 @@
 """Writes a configuration with which Home Assistant starts as if a person had set it up, with one MQTT broker.
 
-usage: prepare.py FOLDER PORT USER PASSWORD; prints a token for its API. Without a user the broker wants none.
+usage: prepare.py FOLDER PORT PROTOCOL USER PASSWORD; prints a token for its API. Without a user the broker wants none.
 """
 
 import base64
@@ -12,7 +12,8 @@ import secrets
 import sys
 import time
 
-folder, port, user, password = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+folder, port, protocol = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+user, password = sys.argv[4], sys.argv[5]
 storage = folder / ".storage"
 storage.mkdir(parents=True)
 now = "2026-01-01T00:00:00.000000+00:00"
@@ -40,7 +41,7 @@ store("auth", 1, 1, {
         "expire_at": None, "credential_id": None, "version": "2026.1.0",
     }],
 })
-broker = {"broker": "127.0.0.1", "port": port, "protocol": "5", "transport": "tcp", "discovery": True}
+broker = {"broker": "127.0.0.1", "port": port, "protocol": protocol, "transport": "tcp", "discovery": True}
 if user:
     broker |= {"username": user, "password": password}
 store("core.config_entries", 1, 5, {"entries": [{
@@ -51,7 +52,6 @@ store("core.config_entries", 1, 5, {"entries": [{
 }]})
 (folder / "configuration.yaml").write_text(
     "homeassistant: {name: test, latitude: 0, longitude: 0, elevation: 0, unit_system: metric, time_zone: UTC}\n"
-    "http: {server_host: 127.0.0.1, server_port: 8123}\n"
     "config:\napi:\nhistory:\nlogger: {default: info}\n"
 )
 
