@@ -18,7 +18,7 @@ use super::{
 use crate::{
     accounts::PasswordHash,
     config::{Outline, WrittenAccount, WrittenCode, WrittenRight},
-    pairing::PairingCode,
+    pairing::{MOST_HANDED, PairingCode, SHORTEST, Sealed},
     rights::Role,
 };
 
@@ -55,6 +55,10 @@ enum Command {
     Code {
         /// User name, also of an account in the configuration file.
         name: String,
+        /// Read the account's password from standard input: the login with the code gets it, as the user property
+        /// `password` of CONNACK. Only for accounts of the accounts file.
+        #[arg(long)]
+        hand_out_password: bool,
     },
 }
 
@@ -116,6 +120,8 @@ pub(super) enum AccountError {
     Unknown(String),
     #[error("account `{name}` is in {file}; change it there")]
     Elsewhere { name: String, file: PathBuf },
+    #[error("that is not the password of `{0}`, or a code cannot hand it out; nothing is changed")]
+    NotThePassword(String),
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("{path}: {source}")]
@@ -130,7 +136,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::List => file.list(),
         Command::Remove { name } => file.remove(name),
         Command::Password { name } => file.change_password(name),
-        Command::Code { name } => file.make_code(name),
+        Command::Code { name, hand_out_password } => file.make_code(name, *hand_out_password),
     }
 }
 
@@ -221,19 +227,35 @@ impl AccountsFile {
         self.write()
     }
 
-    fn make_code(mut self, name: &str) -> Result<(), Failure> {
+    fn make_code(mut self, name: &str, hands_out: bool) -> Result<(), Failure> {
         if !self.outline.names.iter().any(|known| known == name) {
             self.place(name)?;
         }
-        let (code, text) = PairingCode::make(SystemTime::now()).map_err(Failure::Hash)?;
+        let password = if hands_out { Some(self.ask_for_password(name)?) } else { None };
+        let made = PairingCode::make(SystemTime::now(), password.as_deref());
+        let (code, text) = made.map_err(Failure::Hash)?;
         self.drop_code(name);
         self.outline.codes.push(WrittenCode {
             account: name.to_owned(),
             hash: code.hash.as_str().to_owned(),
             until: code.until,
+            sealed: code.sealed.as_ref().map(Sealed::text),
         });
         self.write()?;
         writeln!(io::stdout(), "{text}").map_err(Failure::Output)
+    }
+
+    /// Asks for the password of an account that this file has.
+    fn ask_for_password(&self, name: &str) -> Result<String, Failure> {
+        let account = &self.outline.made[self.place(name)?];
+        let prompt = format!("Password of {name}: ");
+        let password = password::ask(&prompt).map_err(AccountError::from)?;
+        let hash = account.password_hash.as_deref().and_then(|hash| PasswordHash::parse(hash).ok());
+        let is_right = hash.is_some_and(|hash| hash.verify(password.as_bytes()));
+        if !is_right || !(SHORTEST..=MOST_HANDED).contains(&password.len()) {
+            return Err(AccountError::NotThePassword(name.to_owned()).into());
+        }
+        Ok(password)
     }
 
     /// Takes the code of an account away, and those that have ended.

@@ -180,9 +180,10 @@ fn hash_password() -> Result<(), Failure> {
 
 fn account_exit_code(error: &AccountError) -> u8 {
     match error {
-        AccountError::Known(_) | AccountError::Unknown(_) | AccountError::Elsewhere { .. } => {
-            exit::DATA
-        }
+        AccountError::Known(_)
+        | AccountError::Unknown(_)
+        | AccountError::NotThePassword(_)
+        | AccountError::Elsewhere { .. } => exit::DATA,
         AccountError::Password(PasswordError::Input(_)) => exit::IO,
         AccountError::Password(_) => exit::DATA,
         AccountError::File { .. } => exit::CANNOT_CREATE,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounts::PasswordHash,
-    pairing::{PairingCode, seconds_left},
+    pairing::{PairingCode, Sealed, seconds_left},
 };
 
 /// Pairing codes by the names of their accounts.
@@ -22,6 +22,9 @@ pub(crate) struct WrittenCode {
     pub hash: String,
     /// When the code ends, in seconds since 1970.
     pub until: u64,
+    /// The password of the account, sealed with the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 impl WrittenCode {
@@ -44,12 +47,16 @@ pub(super) fn codes(reader: &mut Reader, root: &mut Section<'_>) -> Codes {
             let number = value.as_integer().and_then(|number| number.as_str().parse().ok());
             number.ok_or_else(|| wrong_type("a number of seconds since 1970", value))
         });
+        let sealed = reader.parsed(&mut section, "sealed", |value| {
+            let sealed = value.as_str().and_then(Sealed::parse);
+            sealed.ok_or_else(|| "is no sealed password; make another code".to_owned())
+        });
         for key in ["account", "hash", "until"] {
             reader.require(&section, key);
         }
         reader.finish(section);
         if let (Some(account), Some(hash), Some(until)) = (account, hash, until) {
-            codes.insert(account.into(), PairingCode { hash, until });
+            codes.insert(account.into(), PairingCode { hash, until, sealed });
         }
     }
     codes

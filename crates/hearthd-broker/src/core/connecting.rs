@@ -255,7 +255,7 @@ impl Broker {
         connack.response_information =
             connect.wants_response_information.then(|| self.accounts.home.to_string());
         if session.grant.role() == Some(Role::Hub) {
-            connack.user_properties.push((VOUCHES, "1"));
+            connack.user_properties.push((VOUCHES, "1".into()));
         }
         connack
     }

@@ -6,7 +6,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use crate::{accounts::PasswordHash, pairing::PairingCode};
+use crate::{
+    accounts::PasswordHash,
+    pairing::{PairingCode, Sealed},
+};
 
 /// The codes of all accounts.
 ///
@@ -20,6 +23,7 @@ pub(super) struct Codes {
 #[derive(Debug)]
 struct Code {
     hash: PasswordHash,
+    sealed: Option<Sealed>,
     ends: Instant,
     tries: u32,
     used: bool,
@@ -33,14 +37,19 @@ pub(super) enum Offer {
     /// The account has no code in use, but another one has.
     OfAnother,
     /// The account's code. One of its tries is taken.
-    Code { hash: PasswordHash, last_try: bool },
+    Code { hash: PasswordHash, sealed: Option<Sealed>, last_try: bool },
 }
 
 impl Codes {
     /// Takes those of the files when the broker starts.
     pub(super) fn at_start(found: &BTreeMap<Arc<str>, PairingCode>, now: Instant) -> Self {
-        let void =
-            |code: &PairingCode| Code { hash: code.hash.clone(), ends: now, tries: 0, used: true };
+        let void = |code: &PairingCode| Code {
+            hash: code.hash.clone(),
+            sealed: None,
+            ends: now,
+            tries: 0,
+            used: true,
+        };
         let by_account = found.iter().map(|(account, code)| (account.clone(), void(code)));
         Self { by_account: by_account.collect() }
     }
@@ -57,6 +66,7 @@ impl Codes {
             let known = before.remove(account).filter(|known| known.hash == code.hash);
             let code = known.unwrap_or_else(|| Code {
                 hash: code.hash.clone(),
+                sealed: code.sealed.clone(),
                 ends: now + code.left(time),
                 tries: TRIES,
                 used: false,
@@ -71,7 +81,8 @@ impl Codes {
         match self.by_account.get_mut(account).filter(|code| code.is_open(now)) {
             Some(code) => {
                 code.tries -= 1;
-                Offer::Code { hash: code.hash.clone(), last_try: code.tries == 0 }
+                let (hash, sealed) = (code.hash.clone(), code.sealed.clone());
+                Offer::Code { hash, sealed, last_try: code.tries == 0 }
             }
             None if any => Offer::OfAnother,
             None => Offer::Nothing,
@@ -104,7 +115,7 @@ mod tests {
 
     /// An account `phone` with a code that was made just now.
     fn codes() -> (Codes, BTreeMap<Arc<str>, PairingCode>, Instant) {
-        let (code, _) = PairingCode::make(SystemTime::now()).unwrap();
+        let (code, _) = PairingCode::make(SystemTime::now(), None).unwrap();
         let found = BTreeMap::from([(Arc::from("phone"), code)]);
         let (mut codes, now) = (Codes::default(), Instant::now());
         codes.replace(&found, now, SystemTime::now());
@@ -159,7 +170,7 @@ mod tests {
         let mut codes = Codes::at_start(&found, now);
         codes.replace(&found, now, SystemTime::now());
         assert_eq!(codes.offer("phone", now), Offer::Nothing);
-        let (another, _) = PairingCode::make(SystemTime::now()).unwrap();
+        let (another, _) = PairingCode::make(SystemTime::now(), None).unwrap();
         codes.replace(&BTreeMap::from([(Arc::from("phone"), another)]), now, SystemTime::now());
         assert!(hash(codes.offer("phone", now)).is_some());
     }

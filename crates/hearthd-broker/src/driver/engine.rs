@@ -15,7 +15,8 @@ use tokio::{sync::Notify, time::Instant};
 use super::{clock::Clock, notices::NoticeLog};
 use crate::{
     core::{Broker, Input, LinkId, Outgoing, Output},
-    packet::{Version, encode},
+    packet::{Reason, Reply, Version, encode},
+    pairing::Lasting,
     store::Writer,
 };
 
@@ -50,6 +51,8 @@ pub(super) struct Outbox {
     pub(super) unflushed: Cell<bool>,
     /// The connection ends once all is sent.
     pub(super) closing: Cell<bool>,
+    /// The password that a pairing code hands out: the CONNACK carries it as the user property `password`.
+    pub(super) handed: RefCell<Option<Lasting>>,
     /// There is something to send, or the connection ends.
     pub(super) changed: Notify,
 }
@@ -163,6 +166,7 @@ impl Outbox {
             version: Cell::new(Version::V5),
             unflushed: Cell::new(false),
             closing: Cell::new(false),
+            handed: RefCell::default(),
             changed: Notify::new(),
         }
     }
@@ -172,6 +176,13 @@ impl Outbox {
         let bytes = &mut *self.bytes.borrow_mut();
         match packet {
             Outgoing::Publish(delivery) => delivery.encode(self.version.get(), bytes),
+            Outgoing::Reply(Reply::Connack(connack)) if connack.reason == Reason::Success => {
+                let mut connack = connack.clone();
+                if let Some(Lasting(password)) = self.handed.take() {
+                    connack.user_properties.push(("password", password.into()));
+                }
+                encode(&Reply::Connack(connack), self.version.get(), bytes);
+            }
             Outgoing::Reply(reply) => encode(reply, self.version.get(), bytes),
         }
         self.changed.notify_one();

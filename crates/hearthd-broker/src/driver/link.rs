@@ -110,7 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             password: connect.password.take(),
         };
         match self.shared.logins.check(attempt).await {
-            Ok(account) => {
+            Ok((account, handed)) => {
+                if connect.largest_packet() >= ROOM_FOR_A_PASSWORD {
+                    self.outbox.handed.replace(handed);
+                }
                 let link = self.id;
                 self.shared.engine.handle(Input::Connected { link, connect, account });
                 true
@@ -309,6 +312,8 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, outbox: &Outbox) -> io::Re
     .await
 }
 
+/// The least Maximum Packet Size of a client whose CONNACK may carry a password.
+const ROOM_FOR_A_PASSWORD: usize = 1024;
 /// Nothing is read from a client that leaves so much unread.
 const MAX_UNSENT: usize = 128 * 1024;
 /// How long the last bytes of a connection may take.

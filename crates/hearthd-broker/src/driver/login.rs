@@ -19,7 +19,7 @@ use super::codes::{Codes, Offer};
 use crate::{
     accounts::{Credentials, PasswordHash, Secret},
     packet::{Connect, Reason},
-    pairing,
+    pairing::{self, Lasting, Sealed},
     rights::Role,
     watchdog::Login,
 };
@@ -105,8 +105,11 @@ impl Logins {
         self.watchdog.as_ref().is_some_and(|login| login.is(connect))
     }
 
-    /// Checks a password; returns the account.
-    pub(super) async fn check(&self, attempt: Attempt) -> Result<Arc<str>, Refusal> {
+    /// Checks a password; returns the account, and the password that a pairing code hands out.
+    pub(super) async fn check(
+        &self,
+        attempt: Attempt,
+    ) -> Result<(Arc<str>, Option<Lasting>), Refusal> {
         let Attempt { address, account: name, password } = attempt;
         let refuse = |reason, why| Refusal { account: name.clone(), reason, why };
         let Some(password) = password else {
@@ -116,7 +119,7 @@ impl Logins {
         if let Some(credential) = &found
             && self.is_known(&credential.secret, &password)
         {
-            return Ok(credential.account.name.clone());
+            return Ok((credential.account.name.clone(), None));
         }
         // All names that there are not count as one, so that inventing names makes no queues.
         let account = found.as_ref().map(|credential| credential.account.name.clone());
@@ -130,8 +133,12 @@ impl Logins {
         let code = self.code(&name, &password);
         let candidate = Candidate { password, secret, code };
         let (candidate, proof) = self.verify(&turn, is_hub, candidate).await;
+        let mut handed = None;
         let right = match (&account, proof) {
-            (Some(account), Proof::Code) => self.spend(account, &candidate),
+            (Some(account), Proof::Code(lasting)) => {
+                handed = lasting;
+                self.spend(account, &candidate)
+            }
             (Some(_), Proof::Password) => {
                 if let Some(secret) = &candidate.secret {
                     self.remember(secret, &candidate.password);
@@ -142,7 +149,7 @@ impl Logins {
         };
         let pause = self.leave_line(&key, right);
         match account.filter(|_| right) {
-            Some(account) => Ok(account),
+            Some(account) => Ok((account, handed)),
             None => {
                 // Only the client that guesses waits.
                 sleep(pause).await;
@@ -156,17 +163,17 @@ impl Logins {
     /// While any account has a code, it is checked for every account, so that the time it takes names nobody.
     fn code(&self, account: &str, password: &[u8]) -> Option<Typed> {
         let letters = pairing::letters(password)?;
-        let hash = match self.codes.borrow_mut().offer(account, Instant::now()) {
+        let (hash, sealed) = match self.codes.borrow_mut().offer(account, Instant::now()) {
             Offer::Nothing => return None,
-            Offer::OfAnother => None,
-            Offer::Code { hash, last_try } => {
+            Offer::OfAnother => (None, None),
+            Offer::Code { hash, sealed, last_try } => {
                 if last_try {
                     warn!(account, "the pairing code was tried too often: this try is its last");
                 }
-                Some(hash)
+                (Some(hash), sealed)
             }
         };
-        Some(Typed { letters, hash })
+        Some(Typed { letters, hash, sealed })
     }
 
     /// Uses a code up; returns whether it still lets anybody in.
@@ -277,23 +284,26 @@ struct Typed {
     letters: String,
     /// The account's code.
     hash: Option<PasswordHash>,
+    /// What the code opens.
+    sealed: Option<Sealed>,
 }
 
 /// What a password turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Proof {
     Password,
-    Code,
+    /// With the password that it hands out.
+    Code(Option<Lasting>),
     Nothing,
 }
 
 impl Candidate {
     /// Checks it; takes tens of milliseconds, and twice as long where it may be a code.
     fn proof(&self) -> Proof {
-        if let Some(Typed { letters, hash }) = &self.code
+        if let Some(Typed { letters, hash, sealed }) = &self.code
             && is_right(hash.as_ref(), letters.as_bytes())
         {
-            return Proof::Code;
+            return Proof::Code(sealed.as_ref().and_then(|sealed| sealed.open(letters)));
         }
         let hash = match &self.secret {
             Some(Secret::Hash(hash)) => Some(hash),

@@ -12,7 +12,7 @@ mod properties;
 mod reader;
 mod reason;
 
-use std::num::NonZeroU16;
+use std::{borrow::Cow, num::NonZeroU16};
 
 use bytes::Bytes;
 
@@ -301,7 +301,7 @@ pub struct Connack {
     /// Reason String.
     pub text: Option<String>,
     /// User properties.
-    pub user_properties: Vec<(&'static str, &'static str)>,
+    pub user_properties: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 /// PUBLISH to a subscriber (MQTT 3.3).

@@ -21,7 +21,7 @@ fn response_information_comes_where_it_is_asked_for_and_never_elsewhere() {
 fn a_hub_alone_is_told_that_the_broker_vouches_for_senders() {
     let mut world = World::new();
     let link = world.connect(hub());
-    assert_eq!(world.connack(link).user_properties, [("vouches-for-senders", "1")]);
+    assert_eq!(world.connack(link).user_properties, [("vouches-for-senders", "1".into())]);
     let link = world.connect(phone());
     assert!(world.connack(link).user_properties.is_empty());
 }

@@ -94,3 +94,34 @@ fn ten_wrong_codes_end_the_code_and_wrong_passwords_do_not() {
     assert_eq!(reason(&broker, "anna", &code), 0x86);
     assert_eq!(reason(&broker, "anna", "secret"), 0, "the password is as it was");
 }
+
+#[test]
+fn a_code_hands_out_the_password_of_its_account_once() {
+    let broker = Broker::start();
+    let added =
+        broker.command(&["account", "add", "phone", "--role", "resident"], "lasting secret\n");
+    assert!(added.status.success(), "{added:?}");
+    let hand_out = ["account", "code", "phone", "--hand-out-password"];
+    let wrong = broker.command(&hand_out, "another\n");
+    assert_eq!(wrong.status.code(), Some(65), "{wrong:?}");
+    let elsewhere = ["account", "code", "anna", "--hand-out-password"];
+    assert_eq!(broker.command(&elsewhere, "secret\n").status.code(), Some(65));
+    let made = broker.command(&hand_out, "lasting secret\n");
+    assert!(made.status.success(), "{made:?}");
+    let code = String::from_utf8(made.stdout).unwrap().trim_end().to_owned();
+    let file = broker.folder.path().join("hearth-broker-accounts.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains("sealed") && !text.contains("lasting"), "{text}");
+
+    let handed = |connack: &[u8]| connack.windows(14).any(|it| it == b"lasting secret");
+    let mut first = Vec::new();
+    eventually("the broker reads the code", || {
+        first = attempt(&broker, "phone", &code).expect(0x20);
+        first[1] == 0
+    });
+    assert!(handed(&first), "{first:?}");
+    assert!(!handed(&attempt(&broker, "phone", &code).expect(0x20)), "it was used");
+    let later = attempt(&broker, "phone", "lasting secret").expect(0x20);
+    assert!(later[1] == 0 && !handed(&later), "a password is not told to whoever has it");
+    assert!(!broker.log().contains("lasting"), "{}", broker.log());
+}

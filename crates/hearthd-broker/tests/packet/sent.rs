@@ -62,7 +62,7 @@ fn a_connack_tells_everything_it_has() {
         assigned_client_id: Some("auto".to_owned()),
         response_information: Some("home".to_owned()),
         text: Some("why".to_owned()),
-        user_properties: vec![("vouches-for-senders", "1")],
+        user_properties: vec![("vouches-for-senders", "1".into())],
         ..Connack::default()
     };
     let bytes = written(&Reply::Connack(Box::new(connack)), Version::V5);
