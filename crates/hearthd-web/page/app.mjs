@@ -80,6 +80,8 @@ function logIn(login) {
       showWho();
       $('who').title = reason;
     },
+    // Who logs in with a code pairs this phone: it keeps what it gets.
+    handed: (password) => kept.set('login', { ...login, password }),
     refused: (code, reason) => {
       kept.set('login', null);
       const words = { 0x86: 'bad-login', 0x8c: 'bad-login', 0x87: 'may-not' }[code];

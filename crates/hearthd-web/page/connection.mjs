@@ -14,6 +14,7 @@ const REFUSED = new Set([0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c]);
  * Keeps a connection. It tells its owner
  *   `online(prefix)`        CONNACK has come, and the page's own response topics are subscribed to;
  *   `offline(reason)`       the connection is lost; it tries again by itself;
+ *   `handed(password)`      the login was with a pairing code, and this is the account's password from now on;
  *   `refused(code, reason)` the broker refuses the login; it does not try again;
  *   `message(packet)`       a PUBLISH;
  *   `published(key, code, reason)`  PUBACK for what `publish(key, ..)` sent.
@@ -103,6 +104,11 @@ export class Connection {
       this.#ended = true;
       this.#close();
       return this.#owner.refused(code, properties.reason);
+    }
+    const password = properties.user?.get('password');
+    if (password !== undefined) {
+      this.#login = { ...this.#login, password };
+      this.#owner.handed(password);
     }
     const prefix = mqtt.prefixOf(properties.responseInformation);
     const clientId = properties.assignedClientId ?? this.#clientId();

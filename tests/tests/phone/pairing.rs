@@ -52,6 +52,40 @@ async fn a_phone_logs_in_by_the_address_stays_and_is_forgotten_when_it_is_unpair
 }
 
 #[tokio::test]
+async fn a_code_that_is_typed_pairs_the_phone_for_longer_than_the_code_is_good() -> Result<()> {
+    let mut scene = Scene::start(Way::Socket).await?;
+    let paired = scene.hearthd(&["pair", "Tablet", "--code", "--json"]).await?;
+    let paired: Value = serde_json::from_str(&paired).doing(&paired)?;
+    let code = paired["code"].as_str().doing("a code")?.to_owned();
+    assert_eq!(code.len(), 9, "{code}");
+    // The broker reads the code a moment after it is made. Before that, it is a wrong password, which costs no try.
+    let ended = "!login.checkVisibility() && document.querySelectorAll('.card').length > 0 \
+                 || login.checkVisibility() && refused.textContent !== ''";
+    let is_in = "!login.checkVisibility()";
+    for _ in 0..20 {
+        scene.submit("phone-tablet", &code.to_lowercase(), false).await?;
+        scene.browser.until("an end of the login", ended).await?;
+        if scene.browser.evaluate(is_in).await? == true {
+            break;
+        }
+    }
+    scene.all_there().await?;
+    let password = "JSON.parse(localStorage.getItem('login')).password";
+    let kept = scene.browser.evaluate(password).await?;
+    let address = paired["address"].as_str().doing("an address")?;
+    assert!(address.ends_with(kept.as_str().doing("a password")?), "{kept}");
+    // Another connection of the same page, and another page: the code is used up, and the password is good.
+    scene.broker.stop()?;
+    let lost = "document.querySelector('.banner').textContent.startsWith('No connection since')";
+    scene.browser.until("a lost connection", lost).await?;
+    scene.broker.start_again().await?;
+    scene.all_there().await?;
+    let url = scene.web.url();
+    scene.browser.open(&url).await?;
+    scene.all_there().await
+}
+
+#[tokio::test]
 async fn a_paired_guest_sees_its_devices_alone_and_an_account_that_exists_is_paired_too()
 -> Result<()> {
     let mut scene = Scene::start(Way::Socket).await?;

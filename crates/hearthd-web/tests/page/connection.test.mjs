@@ -17,6 +17,7 @@ function start() {
     online: (prefix) => world.log.push(['online', prefix]),
     offline: (reason, code) => world.log.push(['offline', reason, code]),
     refused: (code, reason) => world.log.push(['refused', code, reason]),
+    handed: (password) => world.log.push(['handed', password]),
     message: (packet) => world.log.push(['message', packet.topic]),
     published: (key, code) => world.log.push(['published', key, code]),
   };
@@ -61,6 +62,20 @@ test('it subscribes to its response topics alone, and nothing leaves before they
   assert.deepEqual(world.log.at(-1), ['published', 'k', 0x87]);
   world.connection.end();
   assert.deepEqual(world.socket().sent.at(-1), [0xe0, 0]);
+});
+
+test('a password that CONNACK hands out is told, and used from the next connection on', () => {
+  const world = start();
+  world.open();
+  const [name, value] = ['password', 'lasting'].map((it) => [0, it.length, ...Buffer.from(it)]);
+  const properties = [0x26, ...name, ...value];
+  world.receive([0x20, 3 + properties.length, 0, 0, properties.length, ...properties]);
+  assert.deepEqual(world.log, [['handed', 'lasting']]);
+  world.socket().onclose({ reason: '' });
+  world.connection.wake();
+  world.open();
+  assert.match(text(world.socket().sent[0]), /lasting$/);
+  world.connection.end();
 });
 
 test('what comes with quality of service 1 is acknowledged', () => {

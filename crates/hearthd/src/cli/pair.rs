@@ -38,6 +38,9 @@ pub(super) struct Pair {
     /// The file with that account's password.
     #[arg(long, value_name = "FILE", requires = "username")]
     password_file: Option<PathBuf>,
+    /// Print a code of 8 letters as well, for a phone without a camera: a password for one login within five minutes.
+    #[arg(long, conflicts_with_all = ["list", "username"])]
+    code: bool,
     /// The address of the page, instead of the one that hearth-web tells.
     #[arg(long, value_name = "URL")]
     address: Option<String>,
@@ -99,6 +102,8 @@ struct Login {
     address: String,
     /// Whether the account was made for this.
     is_new: bool,
+    /// A code that stands for the password, once.
+    code: Option<String>,
 }
 
 /// Why a phone is not paired.
@@ -142,7 +147,7 @@ fn login(pair: &Pair) -> Result<Login, PairError> {
         let failed = |source| PairError::PasswordFile { path: file.clone(), source };
         let password = std::fs::read_to_string(file).map_err(failed)?;
         let address = with_login(&page, account, password.trim_end_matches(['\r', '\n']));
-        return Ok(Login { account: account.clone(), address, is_new: false });
+        return Ok(Login { account: account.clone(), address, is_new: false, code: None });
     }
     let account = account_name(pair.name.as_deref().unwrap_or_default())?;
     let password = new_password();
@@ -152,13 +157,20 @@ fn login(pair: &Pair) -> Result<Login, PairError> {
         arguments.extend(["--device", device]);
     }
     broker(&pair.files, &arguments, Some(&password))?;
-    Ok(Login { address: with_login(&page, &account, &password), account, is_new: true })
+    let code = if pair.code {
+        let made =
+            broker(&pair.files, &["code", &account, "--hand-out-password"], Some(&password))?;
+        Some(made.trim().to_owned())
+    } else {
+        None
+    };
+    Ok(Login { address: with_login(&page, &account, &password), account, is_new: true, code })
 }
 
 fn show(pair: &Pair, login: &Login) -> ExitCode {
-    let Login { account, address, is_new } = login;
+    let Login { account, address, is_new, code: letters } = login;
     if pair.json {
-        say!("{}", json!({ "account": account, "address": address }));
+        say!("{}", json!({ "account": account, "address": address, "code": letters }));
         return ExitCode::SUCCESS;
     }
     let mut out = io::stdout();
@@ -176,6 +188,10 @@ fn show(pair: &Pair, login: &Login) -> ExitCode {
     say!("\n  {address}\n");
     say!("Scan the code with the phone's camera, or open the address on the phone.");
     say!("Both contain the password: show them to nobody else.");
+    if let (Some(letters), Some((page, _))) = (letters, address.split_once('#')) {
+        say!("Without a camera: open {page}, and log in within five minutes with");
+        say!("  account {account}, password {letters}");
+    }
     if *is_new {
         say!("To take the account away again: hearthd unpair {account}");
     }
