@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// The broker to run against.
     #[arg(long, value_enum, default_value_t = Brokers::Both)]
     broker: Brokers,
+    /// Have a lamp behind the real Zigbee2MQTT in the house, and kill that as well; needs Node.js.
+    #[arg(long)]
+    zigbee2mqtt: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -52,6 +55,7 @@ pub(crate) async fn chaos(options: Options) -> Result<()> {
     for &broker in options.broker.all() {
         println!("\n{}, {:?}", broker.name(), options.minutes);
         let run = Run::derive(broker, seed, options.minutes);
+        let run = Run { zigbee2mqtt: options.zigbee2mqtt, ..run };
         runs.push((broker, play(run, &built, &folder.join(broker.name())).await?));
     }
     println!("\n{}", table(&runs));

@@ -55,6 +55,8 @@ pub(super) struct Home {
     /// The configuration up to the devices.
     head: String,
     ledgers: PathBuf,
+    /// The base topic of the bridge of its lamp.
+    base: Option<&'static str>,
 }
 
 /// The process of a hub.
@@ -69,14 +71,16 @@ impl House {
     pub(super) async fn start(
         built: &Built,
         kind: BrokerKind,
+        has_lamp: bool,
         folder: &Path,
         notebook: &Arc<Notebook>,
     ) -> Result<Self> {
         let broker = Broker::start(built, kind, &folder.join("broker")).await?;
         let ledgers = folder.join("ledgers");
         std::fs::create_dir_all(&ledgers).doing(ledgers.display())?;
-        let cellar = Home::start(built, &broker, Hub::Cellar, folder, notebook).await?;
-        let attic = Home::start(built, &broker, Hub::Attic, folder, notebook).await?;
+        let base = has_lamp.then(|| broker.bridge().1);
+        let cellar = Home::start(built, &broker, Hub::Cellar, base, folder, notebook).await?;
+        let attic = Home::start(built, &broker, Hub::Attic, None, folder, notebook).await?;
         notebook.open().moving_at = Some(Hub::Cellar);
         for ledger in Ledger::ALL {
             let file = ledgers.join(ledger.id());
@@ -112,6 +116,7 @@ impl Home {
         built: &Built,
         broker: &Broker,
         hub: Hub,
+        base: Option<&'static str>,
         folder: &Path,
         notebook: &Arc<Notebook>,
     ) -> Result<Self> {
@@ -124,8 +129,10 @@ impl Home {
         config.client_id = hub.client_id().into();
         config.keep_alive = "5s";
         config.will_delay = "1s";
-        config.plugins = &["ledger", "command"];
-        config.devices = devices(hub, hub == Hub::Cellar, &ledgers);
+        config.plugins = &["ledger", "command", "light"];
+        config.tables +=
+            &base.map(|base| format!("[bridges]\nallow = [\"{base}/#\"]\n")).unwrap_or_default();
+        config.devices = devices(hub, hub == Hub::Cellar, &ledgers, base);
         let mut daemon = Daemon::prepare(built, &folder.join(hub.name()), &config)?;
         let config = daemon.config().to_owned();
         let text = std::fs::read_to_string(&config).doing(config.display())?;
@@ -134,7 +141,7 @@ impl Home {
         daemon.spawn()?;
         daemon.logged("INFO online").await?;
         let process = Mutex::new(Life { daemon, born: 0 });
-        Ok(Self { hub, proxy, process, config, head, ledgers })
+        Ok(Self { hub, proxy, process, config, head, ledgers, base })
     }
 
     /// Kills it, and starts it after a time.
@@ -180,7 +187,7 @@ impl Home {
 
     /// Writes a configuration with or without the ledger that moves; whoever reads it meanwhile gets one of both.
     pub(super) fn configure(&self, has_moving: bool) -> Result<()> {
-        let text = self.head.clone() + &devices(self.hub, has_moving, &self.ledgers);
+        let text = self.head.clone() + &devices(self.hub, has_moving, &self.ledgers, self.base);
         let new = self.config.with_extension("new");
         std::fs::write(&new, text).doing(new.display())?;
         std::fs::rename(&new, &self.config).doing(self.config.display())
@@ -188,7 +195,7 @@ impl Home {
 }
 
 /// Writes the devices of a hub as TOML.
-fn devices(hub: Hub, has_moving: bool, ledgers: &Path) -> String {
+fn devices(hub: Hub, has_moving: bool, ledgers: &Path, base: Option<&str>) -> String {
     let own = Ledger::ALL.into_iter().filter(|ledger| match ledger.fixed_at() {
         Some(home) => home == hub,
         None => has_moving,
@@ -199,6 +206,14 @@ fn devices(hub: Hub, has_moving: bool, ledgers: &Path) -> String {
         format!("[devices.{id}]\nplugin = \"ledger\"\n[devices.{id}.config]\nfile = {file:?}\n\n")
     };
     let mut text: String = ids.map(ledger).collect();
+    if let Some(base) = base {
+        text += &format!(
+            "[devices.{lamp}]\nplugin = \"light\"\n[devices.{lamp}.config]\n\
+             backend = \"zigbee2mqtt\"\n\
+             zigbee2mqtt = {{ base = \"{base}\", topic = \"{base}/hall/bulb\", raw = true }}\n",
+            lamp = plan::LAMP
+        );
+    }
     match hub {
         Hub::Cellar => {
             text += &format!(
@@ -280,6 +295,14 @@ impl Broker {
         match self {
             Self::Hearth(_) => true,
             Self::Mosquitto(..) => false,
+        }
+    }
+
+    /// Returns how a bridge gets in, and its base topic: Mosquitto keeps everybody below the prefix.
+    pub(super) fn bridge(&self) -> (Access, &'static str) {
+        match self {
+            Self::Hearth(broker) => (broker.access("zigbee2mqtt"), "zigbee2mqtt"),
+            Self::Mosquitto(..) => (self.account("zigbee2mqtt"), "alice/zigbee2mqtt"),
         }
     }
 

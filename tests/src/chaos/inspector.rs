@@ -48,13 +48,15 @@ fn judge(retained: &[Message], moving_at: Hub) -> Vec<String> {
     }
     let homes = Ledger::ALL.map(|ledger| (ledger.id(), ledger.fixed_at().unwrap_or(moving_at)));
     let others = [(plan::RELAY, Hub::Attic), (plan::SLOW, Hub::Cellar)];
-    let homes: Vec<_> = homes.into_iter().chain(others).collect();
+    let mut homes: Vec<_> = homes.into_iter().chain(others).collect();
     for (device, hub) in &homes {
         let topic = plan::under(&format!("state/{device}/status"));
         if !is(&topic, "ready", *hub) {
             unrest.push(format!("{topic}: {}", shown(on(&topic))));
         }
     }
+    // A lamp whose bridge was just killed may still be unreachable.
+    homes.push((plan::LAMP, Hub::Cellar));
     for message in
         retained.iter().filter(|message| message.topic.starts_with(&plan::under("state/")))
     {

@@ -11,6 +11,7 @@ mod evidence;
 mod hostile;
 mod house;
 mod inspector;
+mod lamp;
 mod mover;
 mod plan;
 mod record;
@@ -32,11 +33,12 @@ use tokio::{
 };
 
 use self::{
-    hostile::Hostile, house::House, mover::Mover, record::Notebook, requester::Requester,
-    watcher::Watcher,
+    hostile::Hostile, house::House, lamp::Switcher, mover::Mover, record::Notebook,
+    requester::Requester, watcher::Watcher,
 };
 pub use self::{
     house::BrokerKind,
+    lamp::LampSeen,
     plan::{Hub, Ledger},
     record::{Asked, Guarded, Record, Reuse, Said, WillSeen},
     schedule::{Break, BreakKind, Kill, Move, Reading, Schedule, Trouble, Victim},
@@ -56,6 +58,8 @@ pub struct Run {
     pub schedule: Schedule,
     /// How long the requesters ask.
     pub length: Duration,
+    /// Whether the hub in the cellar has a lamp behind a real Zigbee2MQTT.
+    pub zigbee2mqtt: bool,
 }
 
 /// What a run came to.
@@ -70,7 +74,7 @@ pub struct Outcome {
 impl Run {
     /// Plans a run whose schedule is derived from the seed.
     pub fn derive(broker: BrokerKind, seed: u64, length: Duration) -> Self {
-        Self { broker, seed, schedule: Schedule::derive(seed, length), length }
+        Self { broker, seed, schedule: Schedule::derive(seed, length), length, zigbee2mqtt: false }
     }
 
     /// Runs with all state and logs in an empty folder, and leaves there what was seen.
@@ -79,23 +83,32 @@ impl Run {
     /// Where something does not start, or ends by itself.
     pub async fn play(self, built: &Built, folder: &Path) -> Result<Outcome> {
         let notebook = Arc::new(Notebook::new());
-        let mut house = House::start(built, self.broker, folder, &notebook).await?;
+        let mut house =
+            House::start(built, self.broker, self.zigbee2mqtt, folder, &notebook).await?;
         let stage = watch::Sender::new(Stage::Breaking);
         let people = self.people(&house, &notebook, &stage).await?;
         let mover = Mover::connect(&house.broker.direct(), Arc::clone(&notebook)).await?;
+        let switcher = self.switcher(&house).await?;
         let Schedule { cellar, attic, moves } = self.schedule;
         let House { broker, cellar: in_cellar, attic: in_attic, .. } = &mut house;
         let end = async {
             sleep(self.length).await;
             Ok(())
         };
-        tokio::try_join!(
+        let lamp = async {
+            match switcher {
+                Some(switcher) => switcher.run(self.length, &notebook).await,
+                None => Ok(LampSeen::default()),
+            }
+        };
+        let (.., lamp) = tokio::try_join!(
             breaking::kill(cellar.kills, in_cellar, Some(broker), &notebook),
             breaking::kill(attic.kills, in_attic, None, &notebook),
             breaking::break_link(cellar.breaks, in_cellar, &notebook),
             breaking::break_link(attic.breaks, in_attic, &notebook),
             mover.run(moves, [in_cellar, in_attic], self.length),
             end,
+            lamp,
         )?;
         stage.send_replace(Stage::Settling);
         settle(&notebook).await;
@@ -108,6 +121,7 @@ impl Run {
         }
         let mut record = notebook.open().clone();
         record.unrest = unrest;
+        record.lamp = lamp;
         record.queue_was_full = house.broker.dropped_for();
         record.lines = house.lines()?;
         record.relayed = house.relayed()?;
@@ -115,6 +129,16 @@ impl Run {
         std::fs::write(&file, format!("{record:#?}\n")).doing(file.display())?;
         let tally = Tally::of(&record, WRITE_BEHIND);
         Ok(Outcome { record, tally })
+    }
+
+    /// Starts Zigbee2MQTT, if the run has one.
+    async fn switcher(&self, house: &House) -> Result<Option<Switcher>> {
+        if !self.zigbee2mqtt {
+            return Ok(None);
+        }
+        let (bridge, base) = house.broker.bridge();
+        let rng = Rng::with_seed(self.seed.wrapping_add((REQUESTERS + 1).into()));
+        Switcher::start(&bridge, base, &house.broker.direct(), rng).await.map(Some)
     }
 
     /// Sends the requesters, the watchers and the hostile one to work.

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::plan::{FORGED, Hub, Ledger};
+use super::{
+    lamp::LampSeen,
+    plan::{FORGED, Hub, Ledger},
+};
 use crate::Message;
 
 /// Everything that was seen; [`Tally`](super::Tally) judges it. Times count from the start of the run.
@@ -44,6 +47,8 @@ pub struct Record {
     pub untrue_repeats: Vec<String>,
     /// What the hostile requester published, by kind.
     pub hostile: BTreeMap<&'static str, usize>,
+    /// What came of the lamp behind Zigbee2MQTT.
+    pub lamp: LampSeen,
     /// What is not as it should be once everything has come to rest.
     pub unrest: Vec<String>,
 }

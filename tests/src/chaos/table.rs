@@ -34,6 +34,13 @@ fn rows(outcome: &Outcome) -> Vec<Row> {
     rows.extend(requests(record, tally));
     rows.extend(lines(record, tally));
     rows.extend(wills(tally));
+    rows.extend([
+        count("SIGKILLs of Zigbee2MQTT", record.lamp.bridge_kills),
+        count("requests for its lamp answered 200", record.lamp.confirmed),
+        count("  answered otherwise", record.lamp.otherwise),
+        count("  not answered in time", record.lamp.silent),
+        bar("  false verdicts", tally.false_verdicts.len()),
+    ]);
     rows.push(bar("not as it should be at rest", tally.unrest.len()));
     rows
 }

@@ -69,6 +69,8 @@ pub struct Tally {
     pub guarded: usize,
     /// What the relay did more often than was acknowledged, or less often.
     pub guarded_wrongly: Vec<String>,
+    /// Answers 200 for the lamp behind Zigbee2MQTT while the lamp was never so.
+    pub false_verdicts: Vec<String>,
     /// What is not as it should be once everything has come to rest.
     pub unrest: Vec<String>,
     /// The longest time from the broker's PUBACK to the kill that excuses a loss.
@@ -83,6 +85,7 @@ impl Tally {
             outcomes: OUTCOMES.into_iter().map(|outcome| (outcome, 0)).collect(),
             clean_starts: record.clean_starts,
             untrue_repeats: record.untrue_repeats.clone(),
+            false_verdicts: record.lamp.false_verdicts.clone(),
             unrest: record.unrest.clone(),
             ..Self::default()
         };
@@ -124,6 +127,7 @@ impl Tally {
             ("a forged acknowledgement told", &self.forgeries_told),
             ("a guardian's acknowledgement not told", &self.guardians_left_out),
             ("the relay and its acknowledgements differ", &self.guarded_wrongly),
+            ("a lamp that was answered 200 and never so", &self.false_verdicts),
             ("not as it should be at rest", &self.unrest),
         ];
         let clean_starts = (self.clean_starts > 0)
