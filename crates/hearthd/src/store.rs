@@ -41,10 +41,10 @@ const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices"
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal-3");
 /// What may be left of devices at the broker: the names of properties as JSON, by device.
 const SERVED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("served");
-/// The filters that the session may be subscribed to for devices themselves, as JSON, by device. It is not there before a
+/// The filters that the session may be subscribed to for devices themselves, as JSON, by device. It is there while a
 /// device has some: a version that does not know the table puts the file aside.
 const FILTERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("filters");
-/// What may be retained because of announcements: the rest of each as JSON, by topic.
+/// What may be retained because of announcements: the rest of each as JSON, by topic. It is there while there are some.
 const ANNOUNCED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("announced");
 const MEMORY: &str = "memory";
 /// Names the format of all tables; it changes where an earlier version would misread what a later one has written.

@@ -8,7 +8,7 @@ use std::{
 use hearthd_core::{
     Announced, Answer, JournalRecord, KnownPrefix, Memory, QoS, Reply, RequestKey, Served,
 };
-use redb::{Database, ReadableTable as _};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableHandle as _};
 
 use super::{disk::Disk, writer::Pending, *};
 
@@ -426,4 +426,33 @@ fn the_filters_of_a_device_are_kept_until_it_has_none() {
     store.put(2, Change::Unserved("lamp".into()));
     store.close();
     assert_eq!(open().1.kept.served, []);
+}
+
+#[test]
+fn a_table_that_not_every_version_knows_is_gone_once_it_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let tables = |changes: Vec<Change>| -> Vec<String> {
+        let (store, _) = Store::open(folder.path(), |_| true, |_| {}).unwrap();
+        for (revision, change) in (1..).zip(changes) {
+            store.put(revision, change);
+        }
+        store.close();
+        let database = Database::open(folder.path().join(FILE)).unwrap();
+        let transaction = database.begin_read().unwrap();
+        let tables = transaction.list_tables().unwrap();
+        let newer = [FILTERS.name(), ANNOUNCED.name()];
+        tables
+            .map(|table| table.name().to_owned())
+            .filter(|name| newer.contains(&&**name))
+            .collect()
+    };
+    let (topic, parts) = ("found/lamp".to_owned(), BTreeMap::new());
+    let announced = Announced { topic: topic.clone(), digest: None, parts, start: None };
+    let served = |filters: &[&str]| {
+        let filters = filters.iter().map(|filter| (*filter).into()).collect();
+        Change::Served(Served { device: "lamp".into(), filters, ..Served::default() })
+    };
+    let there = tables(vec![Change::Announced(announced), served(&["z/lamp"])]);
+    assert_eq!(there, ["announced", "filters"]);
+    assert_eq!(tables(vec![Change::Withdrawn(topic), served(&[])]), [""; 0]);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use hearthd_core::{Announced, Change, JournalRecord, Memory, RequestKey, Served};
-use redb::{Database, TableHandle, WriteTransaction};
+use redb::{Database, ReadableTableMetadata as _, TableDefinition, TableHandle, WriteTransaction};
 use tracing::{error, info};
 
 use super::{
@@ -275,6 +275,8 @@ impl Pending {
                     None => drop(table.remove(topic.as_str())?),
                 }
             }
+            drop(table);
+            delete_if_empty(&transaction, ANNOUNCED)?;
         }
         if !self.devices.is_empty() {
             let mut table = transaction.open_table(DEVICES)?;
@@ -305,8 +307,20 @@ impl Pending {
                 None => drop(table.remove(&**device)?),
             }
         }
-        Ok(())
+        drop(table);
+        delete_if_empty(transaction, FILTERS)
     }
+}
+
+/// Deletes a table that holds nothing: a version that does not know the table reads the file then.
+fn delete_if_empty(
+    transaction: &WriteTransaction,
+    definition: TableDefinition<'_, &str, &[u8]>,
+) -> Result<(), Cause> {
+    if transaction.open_table(definition)?.is_empty()? {
+        transaction.delete_table(definition)?;
+    }
+    Ok(())
 }
 
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
