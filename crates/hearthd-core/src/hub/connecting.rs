@@ -43,6 +43,7 @@ impl Hub {
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
         if !connack.session_present {
             self.on_session_lost();
+            self.announcing.session_lost();
         }
         let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
             Ok(prefix) => prefix,

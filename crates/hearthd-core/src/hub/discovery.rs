@@ -78,6 +78,12 @@ impl Announcing {
         self.is_told = false;
     }
 
+    /// A broker that has lost the session may have lost all. The connection that shows it may be given up early.
+    pub(super) fn session_lost(&mut self) {
+        self.again = true;
+        self.is_current = false;
+    }
+
     /// Something has changed that an announcement may depend on.
     pub(super) fn look_again(&mut self) {
         self.is_current = false;
@@ -264,8 +270,8 @@ impl Hub {
     fn begin_announcing(&mut self) {
         let Some(connection) = self.connection() else { return };
         if !self.announcing.has_begun_connection {
-            // A broker that has lost the session may have lost all, and one that retains nothing never has it.
-            self.announcing.again |= !connection.session_present || !connection.retains;
+            // A broker that retains nothing never has it.
+            self.announcing.again |= !connection.retains;
             self.announcing.has_begun_connection = true;
         }
         self.announcing.has_begun = true;
