@@ -41,7 +41,8 @@ impl PairingCode {
 }
 
 /// A password that only the letters of a code open: it is combined with what Argon2 makes of them and of a salt of its
-/// own, once. The letters alone have 36 bits, so a copy of the accounts file is worth guessing at for five minutes.
+/// own, once. The letters have 36 bits: whoever has a copy of the accounts file needs decades of a processor core to try
+/// them all.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Sealed {
     salt: [u8; SALT],
