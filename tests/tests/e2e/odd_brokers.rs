@@ -126,6 +126,8 @@ async fn an_ordinary_broker_has_everything_that_doctor_looks_for() -> Result<()>
     home.broker.change(|odd| odd.connack.response_information = Some("alice".into()));
     let examined = home.daemon.command(&["doctor", "--timeout", "5s"]).await?;
     assert_eq!(examined.code, Some(0), "{examined:?}");
-    assert!(examined.stdout.lines().all(|line| line.starts_with("ok ")), "{examined:?}");
+    // Whether this machine has a page is not the broker's.
+    let mut others = examined.stdout.lines().filter(|line| !line.starts_with("note  page"));
+    assert!(others.all(|line| line.starts_with("ok ")), "{examined:?}");
     Ok(())
 }

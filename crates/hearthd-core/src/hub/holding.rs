@@ -50,6 +50,8 @@ impl Hub {
         let fits = self.held.is_empty()
             || (self.held.len() < most && self.held_bytes + size <= HELD_BYTES);
         match arrival.delivery {
+            // What a session still brings of a filter that nobody wants any more takes no room from what waits.
+            None if !self.held.is_empty() && self.is_nobodys(&arrival.message) => return,
             None if !fits => {
                 let reason = format!("{} messages wait to be taken in already", self.held.len());
                 return self.tell_dropped(now, &arrival.message.topic, reason, None, None);
@@ -67,6 +69,10 @@ impl Hub {
         self.deliveries.extend(arrival.delivery.map(|delivery| Inbound::new(delivery.id)));
         self.held_bytes += size;
         self.held.push_back(arrival);
+    }
+
+    fn is_nobodys(&self, message: &Message) -> bool {
+        matches!(self.address(self.prefix(), &message.topic), Address::Other)
     }
 
     /// Has the broker send again what was left, once all before it is done; returns whether there is more to send.
