@@ -37,7 +37,7 @@ pub use bridge::{
     PublishError, TopicObjection, TopicRules,
 };
 pub use discovery::{Announced, Announcement, Announcer, Discovery, Known};
-pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served};
+pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served, Telling};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;
 pub use record::{JournalRecord, Reply, RequestKey};

@@ -24,7 +24,7 @@ use crate::{
     device::{DeviceEvent, Devices},
     link::{ConnectOptions, Link, LinkEvent, LinkFull, RECEIVE_MAXIMUM},
     metrics::{Metrics, Present},
-    notice,
+    notice::NoticeLog,
     plugin::STATUS,
     preflight::Accepted,
     random::random_bytes,
@@ -96,6 +96,7 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
         stopping: false,
         service,
         metrics: Metrics::default(),
+        notices: NoticeLog::default(),
     };
     let result = driver.drive().await;
     let now = driver.now();
@@ -131,6 +132,7 @@ struct Driver {
     stopping: bool,
     service: Service,
     metrics: Metrics,
+    notices: NoticeLog,
 }
 
 impl Driver {
@@ -291,7 +293,7 @@ impl Driver {
             Output::Notice(notice) => {
                 self.metrics.note(&notice);
                 self.service.note(&notice, &self.config.broker, || self.devices.census());
-                notice::log(&notice, &self.config.broker);
+                self.notices.write(since_boot(), &notice, &self.config.broker);
             }
             Output::Stopped(_) => {}
         }

@@ -1,14 +1,49 @@
 //! Writes the hub's notices to the log.
 
-use hearthd_core::{Disconnection, Lack, Notice, RequestFailure};
+use std::time::Duration;
+
+use hearthd_core::{Disconnection, Lack, Notice, RequestFailure, Telling};
 use tracing::{debug, error, info, warn};
 
 use hearthd_config::printable_line;
 
 use crate::config::Broker;
 
-/// Logs one notice.
-pub(crate) fn log(notice: &Notice, broker: &Broker) {
+/// The log of the hub's notices.
+///
+/// The core tells of each message that was lost, because the metrics count them. A flood of requests causes as many of
+/// those notices, so the log has only a few of each kind in a minute, and how many it left out.
+#[derive(Debug, Default)]
+pub(crate) struct NoticeLog {
+    queue_full: Telling,
+    dropped: Telling,
+    refused: Telling,
+    late: Telling,
+}
+
+impl NoticeLog {
+    /// Logs one notice, unless there were enough like it.
+    pub(crate) fn write(&mut self, now: Duration, notice: &Notice, broker: &Broker) {
+        if let Some(more) = self.admit(now, notice) {
+            log(notice, more, broker);
+        }
+    }
+
+    /// Returns how many notices like this one were left out before it; none where this one is left out as well.
+    fn admit(&mut self, now: Duration, notice: &Notice) -> Option<u64> {
+        let telling = match notice {
+            Notice::QueueFull { .. } => &mut self.queue_full,
+            Notice::MessageDropped { .. } => &mut self.dropped,
+            Notice::PublishRefused { .. } => &mut self.refused,
+            Notice::LateAnswer { .. } => &mut self.late,
+            _ => return Some(0),
+        };
+        telling.tell(now)
+    }
+}
+
+/// Logs one notice; `more` like it were left out before.
+fn log(notice: &Notice, more: u64, broker: &Broker) {
     match notice {
         Notice::PrefixLearned { prefix: Some(prefix) } => info!(%prefix, "prefix learned"),
         Notice::PrefixLearned { prefix: None } => {
@@ -85,7 +120,7 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
             );
         }
         Notice::PublishRefused { topic, reason_code } => {
-            warn!(topic, reason_code = %Hex(*reason_code), "the broker refuses a message");
+            warn!(topic, reason_code = %Hex(*reason_code), more, "the broker refuses a message");
         }
         Notice::RequestDropped { topic, reason, remedy: Some(remedy), more } => {
             warn!(topic, reason, remedy, more, "request not executed");
@@ -143,7 +178,9 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
                 None => debug!(%device, %property, status, elapsed_us, "request answered"),
             }
         }
-        Notice::LateAnswer { request } => warn!(request = request.0, "answer after the deadline"),
+        Notice::LateAnswer { request } => {
+            warn!(request = request.0, more, "answer after the deadline");
+        }
         Notice::PresenceRestored { more } => {
             warn!(more, "another message had replaced `online`: published it again");
         }
@@ -156,9 +193,12 @@ pub(crate) fn log(notice: &Notice, broker: &Broker) {
                 "the broker sends more than the Receive Maximum: connecting again for the rest"
             );
         }
-        Notice::QueueFull { topic } => warn!(topic, "message dropped: the queue is full"),
+        Notice::QueueFull { topic } => warn!(topic, more, "message dropped: the queue is full"),
         Notice::MessageDropped { topic } => {
-            warn!(topic, "message dropped: too late for its receiver, or too large for the broker");
+            warn!(
+                topic,
+                more, "message dropped: too late for its receiver, or too large for the broker"
+            );
         }
     }
 }
@@ -249,5 +289,40 @@ struct Hex(u8);
 impl std::fmt::Display for Hex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:#04x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hearthd_core::RequestId;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_of_lost_messages_writes_a_few_lines_and_counts_the_others() {
+        let topic = "home/response/a".to_owned();
+        for notice in [
+            Notice::QueueFull { topic: topic.clone() },
+            Notice::MessageDropped { topic: topic.clone() },
+            Notice::PublishRefused { topic, reason_code: 0x87 },
+            Notice::LateAnswer { request: RequestId(1) },
+        ] {
+            let mut log = NoticeLog::default();
+            let seconds = (1..=100).chain([200]).map(Duration::from_secs);
+            let mores: Vec<_> = seconds.filter_map(|now| log.admit(now, &notice)).collect();
+            assert_eq!(mores, [0, 0, 0, 0, 0, 55, 0, 0, 0, 0, 35], "{notice:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other_notice() {
+        let now = Duration::from_secs(1);
+        let mut log = NoticeLog::default();
+        let full = Notice::QueueFull { topic: "a".into() };
+        while log.admit(now, &full).is_some() {}
+        let late = Notice::LateAnswer { request: RequestId(1) };
+        assert_eq!(log.admit(now, &late), Some(0));
+        let gone = Notice::RivalGone { device: "a".into() };
+        assert_eq!([(); 9].map(|()| log.admit(now, &gone)), [Some(0); 9]);
     }
 }

@@ -42,6 +42,7 @@ use std::{
 pub use config::{DevicePolicy, HubConfig};
 pub use guarding::Guard;
 pub use serving::Served;
+pub use telling::Telling;
 
 use bridging::Bridge;
 use denied::Denied;

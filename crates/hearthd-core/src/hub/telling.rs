@@ -1,18 +1,19 @@
-//! Limits how often the hub reports what strangers cause.
+//! Limits how often something is reported that strangers cause.
 
 use std::time::Duration;
 
 /// How often one kind of thing is told: a few times in a row, then once in a while with how many were left out.
 #[derive(Debug, Default)]
-pub(super) struct Telling {
+pub struct Telling {
     /// When each of the last ones that were told ceases to count.
     told: [Duration; BURST],
     left_out: u64,
 }
 
 impl Telling {
-    /// Returns whether to tell now, with how many were left out since the last time.
-    pub(super) fn tell(&mut self, now: Duration) -> Option<u64> {
+    /// Returns whether to tell now, with how many were left out since the last time; `now` is of a clock that nobody
+    /// sets, and never earlier than before.
+    pub fn tell(&mut self, now: Duration) -> Option<u64> {
         match self.told.iter_mut().find(|until| **until <= now) {
             Some(free) => {
                 *free = now + INTERVAL;
