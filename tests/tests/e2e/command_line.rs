@@ -35,7 +35,7 @@ async fn devices_and_describe_say_what_is_there() -> Result<()> {
     assert!(devices.stdout.contains("living-room"), "{devices:?}");
     let described = home.daemon.command(&["describe", "living-room"]).await?;
     assert_eq!(described.code, Some(0), "{described:?}");
-    assert!(described.stdout.contains("target_temperature"), "{described:?}");
+    assert!(described.stdout.contains("    target_temperature     number, 5 to "), "{described:?}");
     Ok(())
 }
 

@@ -7,7 +7,10 @@ use std::{
 
 use hearthd_tests::{Access, Built, Daemon, DaemonConfig, Doing, Result, process::run};
 
-use crate::home::{Home, Setup};
+use crate::{
+    home::{Home, Setup},
+    isolation::rogue_home,
+};
 
 #[tokio::test]
 async fn a_name_that_is_no_level_of_a_topic_is_a_mistake_of_usage() -> Result<()> {
@@ -53,6 +56,23 @@ async fn a_reader_that_has_enough_ends_a_command_quietly() -> Result<()> {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{question}");
         assert_eq!(output.status.code(), Some(0), "{question}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_property_that_was_never_published_is_no_empty_value() -> Result<()> {
+    let home = rogue_home(Setup::Bundled).await?;
+    let ran = home.daemon.command(&["request", "within", "level"]).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    assert_eq!(ran.stderr, "hearthd: 204: `within/level` has no value so far\n");
+    let ran = home.daemon.command(&["request", "within", "level", "--json"]).await?;
+    let answer: serde_json::Value = serde_json::from_str(&ran.stdout)?;
+    assert_eq!((&answer["status"], ran.stderr.as_str()), (&204.into(), ""), "{answer}");
+    // Of what was done without an answer, there is nothing to say.
+    let ran = home.daemon.command(&["request", "within", "job", "reachable"]).await?;
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""), "{ran:?}");
+    let ran = home.daemon.command(&["request", "within", "count"]).await?;
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("0\n", ""), "{ran:?}");
     Ok(())
 }
 

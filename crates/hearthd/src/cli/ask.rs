@@ -13,7 +13,11 @@ use hearthd_core::{Acknowledgements, Outcome, Published};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asking, complain, exit, fail};
+use super::{
+    Asking, complain,
+    declaration::{in_words, width},
+    exit, fail,
+};
 use crate::{
     client::connection::ConnectionError,
     client::request::{AskError, Question, Response, ask, check_level, default_timeout},
@@ -31,6 +35,7 @@ pub(super) fn request(
     if let Err(code) = check_levels(&[("device", &device), ("property", &property)]) {
         return code;
     }
+    let name = payload.is_empty().then(|| format!("{device}/{property}"));
     let question = |config: &Config| {
         let timeout = common.timeout.unwrap_or_else(|| default_timeout(config, &device));
         Ok(Question { device, property, payload: payload.into(), timeout, all })
@@ -40,6 +45,12 @@ pub(super) fn request(
         Ok(answers) => {
             for answer in &answers {
                 print_answer(answer, common.json);
+                if let Some(name) = &name
+                    && answer.status() == NO_CONTENT
+                    && !common.json
+                {
+                    complain(format_args!("hearthd: 204: `{name}` has no value so far"));
+                }
             }
             let done = answers.iter().all(|answer| (200..300).contains(&answer.status()));
             if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -50,9 +61,15 @@ pub(super) fn request(
 /// Lists the devices.
 pub(super) fn devices(common: &Asking) -> ExitCode {
     ask_hub(common, "devices", |list| {
-        for device in list.as_array().into_iter().flatten() {
+        let devices = list.as_array().into_iter().flatten();
+        let column = |key: &str, usual: usize| {
+            width(usual, devices.clone().filter_map(|device| device[key].as_str()))
+        };
+        let (ids, kinds, states) = (column("id", 24), column("kind", 12), column("state", 11));
+        for device in devices.clone() {
             let text = |key: &str| device[key].as_str().unwrap_or_default().to_owned();
-            say!("{:<24} {:<12} {:<11} {}", text("id"), text("kind"), text("state"), text("name"));
+            let (id, kind, state) = (text("id"), text("kind"), text("state"));
+            say!("{id:<ids$} {kind:<kinds$} {state:<states$} {}", text("name"));
             if device["reason"].is_string() {
                 let since = device["since"].as_str().map(|since| format!(", since {since}"));
                 say!("    {}{}", text("reason"), since.unwrap_or_default());
@@ -128,14 +145,10 @@ pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
     let question = |config: &Config| Ok(read(common, config, &device, "describe"));
     print_value(common, question, |description| {
         say!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
-        for (property, declaration) in description["properties"].as_object().into_iter().flatten() {
-            let facts: Vec<String> = declaration
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| format!("{key} {}", plain(value)))
-                .collect();
-            say!("    {property:<22} {}", facts.join(", "));
+        let properties = description["properties"].as_object().into_iter().flatten();
+        let width = width(22, properties.clone().map(|(property, _)| property.as_str()));
+        for (property, declaration) in properties {
+            say!("    {property:<width$} {}", in_words(declaration));
         }
     })
 }
@@ -285,6 +298,9 @@ fn print_answer(answer: &Response, as_json: bool) {
     if let Some(first) = message.user_property("repeated") {
         complain(format_args!("hearthd: repeated; first answered at {first}"));
     }
+    if answer.status() == NO_CONTENT && payload.is_empty() {
+        return;
+    }
     if (200..300).contains(&answer.status()) {
         say!("{payload}");
     } else {
@@ -303,6 +319,8 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// Done, without a value; the answer to a read where the device has published none so far.
+const NO_CONTENT: u16 = 204;
 /// The metrics of a hub that does not answer.
 const AWAY: &str =
     "# HELP hearthd_up Whether the hub answers.\n# TYPE hearthd_up gauge\nhearthd_up 0\n";

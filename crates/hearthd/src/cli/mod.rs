@@ -10,6 +10,7 @@ macro_rules! say {
 mod ask;
 mod asking;
 mod check;
+mod declaration;
 mod doctor;
 mod log;
 mod page;

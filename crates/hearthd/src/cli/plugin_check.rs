@@ -10,7 +10,10 @@ use hearthd_core::{DeclaredTopics, property::Declaration, topic::TopicFilter};
 use hearthd_sdk::abi;
 use serde_json::{Value, json};
 
-use super::{exit, fail};
+use super::{
+    declaration::{in_words, width},
+    exit, fail,
+};
 use crate::{
     config::Limits,
     plugin::{Declared, DeviceKind, Launcher, Objection, PluginError, Plugins, identity::Identity},
@@ -162,8 +165,9 @@ impl Report<'_> {
         }
         for kind in self.concerned() {
             say!("kind {}", kind.name);
+            let width = width(22, kind.properties.iter().map(|(name, _)| name.as_str()));
             for (name, declaration) in &kind.properties {
-                say!("  {name:<22} {}", in_words(declaration));
+                say!("  {name:<width$} {}", in_words(declaration));
             }
             for (purpose, filter) in kind.topics.all() {
                 say!("  MQTT: {purpose:<16} {}", filter.as_str());
@@ -206,37 +210,6 @@ fn flags(identity: &Identity) -> Vec<String> {
         flags.push(format!("unknown {unknown:#x}"));
     }
     flags
-}
-
-/// Writes a declaration for people, such as `number, 5 to 30 in steps of 0.5, °C, read-only`.
-fn in_words(declaration: &Value) -> String {
-    let text = |key: &str| match &declaration[key] {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    };
-    let mut words = vec![text("type").unwrap_or_default()];
-    let step = text("step").map(|step| format!(" in steps of {step}")).unwrap_or_default();
-    words.extend(match (text("min"), text("max")) {
-        (Some(min), Some(max)) => Some(format!("{min} to {max}{step}")),
-        (Some(min), None) => Some(format!("{min} or more{step}")),
-        (None, Some(max)) => Some(format!("{max} or less{step}")),
-        (None, None) => Some(step.trim_start().to_owned()).filter(|step| !step.is_empty()),
-    });
-    if let Some(values) = declaration["values"].as_array() {
-        let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-        words.push(values.join(" | "));
-    }
-    words.extend(text("unit"));
-    words.extend(match declaration["access"].as_str() {
-        Some("r") => Some("read-only".into()),
-        Some("w") => Some("write-only".into()),
-        _ => None,
-    });
-    for key in ["retained", "idempotent"] {
-        words.extend((declaration[key] == false).then(|| format!("not {key}")));
-    }
-    words.join(", ")
 }
 
 fn read_table(file: &Path) -> Result<Value, String> {
