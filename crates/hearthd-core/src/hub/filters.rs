@@ -149,6 +149,9 @@ impl Hub {
             if of_device && reason_code < REFUSED && !left.contains(&subscription.filter) {
                 self.grant_filter(&subscription.filter);
             }
+            if reason_code < REFUSED {
+                self.begin_hearing_of_rivals(now, prefix.as_ref(), &subscription.filter);
+            }
             if reason_code < REFUSED && reason_code >= subscription.subscriber.qos() as u8 {
                 continue;
             }

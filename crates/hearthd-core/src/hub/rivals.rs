@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Hub, Phase, address::STATUS};
-use crate::{Message, Notice, Now};
+use super::{
+    Hub, Phase,
+    address::{Address, STATUS},
+};
+use crate::{Message, Notice, Now, topic::Prefix};
 
 /// The devices whose states are published anew, because somebody else has written over them.
 #[derive(Debug, Default)]
@@ -55,6 +58,21 @@ impl Hub {
             own.payload == message.payload
                 && own.details.iter().all(|(name, is)| message.user_property(name) == Some(is))
         })
+    }
+
+    /// The broker has granted a filter. What the hub told of a device before it could hear others, a hub that had the
+    /// device before may have taken back since.
+    pub(super) fn begin_hearing_of_rivals(
+        &mut self,
+        now: Now,
+        prefix: Option<&Prefix>,
+        filter: &str,
+    ) {
+        if matches!(self.phase, Phase::Online(_))
+            && let Address::Rival { device } = self.address(prefix, filter)
+        {
+            self.rewrite(now, &device);
+        }
     }
 
     fn rewrite(&mut self, now: Now, device: &Arc<str>) {

@@ -406,6 +406,22 @@ fn a_state_is_published_only_once_the_store_knows_that_it_is() {
 }
 
 #[test]
+fn what_was_told_of_a_device_before_others_could_be_heard_is_told_again() {
+    let mut hub = TestHub::online();
+    let mut devices = config().devices;
+    let lamp = devices["lamp"].clone();
+    devices.insert("shelf".into(), lamp);
+    hub.handle(Input::Devices(devices));
+    hub.handle(state("shelf", "power", "ON"));
+    hub.accept_all();
+    hub.take();
+    hub.grant();
+    hub.advance(Duration::from_secs(1));
+    let again = hub.published().into_iter().filter(|m| m.topic == "alice/state/shelf/power");
+    assert_eq!(again.count(), 1, "the hub that had it before may have taken it back");
+}
+
+#[test]
 fn a_device_is_subscribed_to_only_once_the_store_knows_that_it_is() {
     let mut hub = TestHub::online();
     let mut devices = config().devices;
