@@ -180,19 +180,25 @@ impl Hub {
         self.begin_taking_back(now);
     }
 
-    /// Whatever waits to be published of devices that are no more would overwrite what another hub says of them.
+    /// Whatever waits to be published of what is no more would come back after it was taken back, or overwrite what another
+    /// hub says of it.
     fn drop_states_of_gone(&mut self) {
         let Templates { state, snapshot, .. } = &self.config.topics;
         let known = self.wills.known_prefix().and_then(|known| known.prefix.as_ref());
         let prefixes: Vec<Option<&Prefix>> = self.wills.past_prefixes().chain([known]).collect();
-        let devices = &self.config.devices;
-        self.outbox.drop_states(|topic| {
-            let named = prefixes.iter().filter_map(|prefix| {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        outbox.drop_states(|topic| {
+            prefixes.iter().any(|prefix| {
                 let of_property = state.match_name(*prefix, topic);
-                of_property.or_else(|| snapshot.match_name(*prefix, topic))
-            });
-            named.filter_map(|values| values.get("device")).any(|id| !devices.contains_key(id))
+                let Some(values) = of_property.or_else(|| snapshot.match_name(*prefix, topic))
+                else {
+                    return false;
+                };
+                let property = values.get("property").unwrap_or(SNAPSHOT);
+                !values.get("device").is_some_and(|device| self.is_told(device, property))
+            })
         });
+        self.outbox = outbox;
     }
 
     /// Ends what an earlier version, or an earlier configuration, has subscribed the session to.

@@ -374,6 +374,22 @@ fn a_state_of_a_device_that_comes_back_is_not_given_up_with_the_one_before() {
 }
 
 #[test]
+fn a_state_of_a_property_that_goes_is_not_sent_again() {
+    let mut hub = TestHub::online();
+    hub.handle(state("lamp", "brightness", "50"));
+    let mut devices = config().devices;
+    devices.get_mut("lamp").unwrap().properties.remove("brightness");
+    hub.handle(Input::Devices(devices));
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.take();
+    hub.advance(Duration::from_secs(60));
+    hub.go_online_unfenced(true);
+    let brightness =
+        |m: &Message| m.topic == "alice/state/lamp/brightness" && !m.payload.is_empty();
+    assert!(!hub.published().iter().any(brightness));
+}
+
+#[test]
 fn a_property_that_goes_is_taken_back_alone() {
     let mut config = config();
     config.devices.get_mut("lamp").unwrap().properties.remove("brightness");
