@@ -7,6 +7,7 @@ use hearthd_core::{Acknowledgement, Generation, Memory, Message, Outcome, Publis
 use super::{Invariant, outcomes::short, wire::own_topic};
 use crate::{
     broker::{Letter, Source},
+    fates::Fate,
     link::HubId,
     report::Reached,
     world::{
@@ -72,9 +73,11 @@ impl World {
     /// said without what came to that connection.
     fn check_doubted(&mut self, hub: HubId, unknown: Generation) {
         let machine = self.hub(hub);
-        let key_lost = machine.fates.wills.get(&unknown).is_some_and(|fate| fate.key_lost);
-        // Without its own store it cannot tell its wills from others.
-        if key_lost || machine.life.store > 0 || self.counts.get(Reached::StoresElsewhere) > 0 {
+        let fate = machine.fates.wills.get(&unknown);
+        // Without its own store it cannot tell its wills from others; and what it has reported it may have forgotten since.
+        let told = |fate: &Fate| fate.reported.is_some() && !fate.forgotten && !fate.evidence_lost;
+        let excused = fate.is_some_and(|fate| fate.key_lost || told(fate));
+        if excused || machine.life.store > 0 || self.counts.get(Reached::StoresElsewhere) > 0 {
             return;
         }
         let since = self.now.saturating_sub(self.setup.will_delay + LATE);
