@@ -99,7 +99,7 @@ fn lay_out(root: &Path, folder: &Path) -> io::Result<Vec<Source>> {
     if crates.exists() {
         fs::remove_dir_all(&crates)?;
     }
-    for linked in ["hearthd-sim", "hearthd-config", "hearthd-program"] {
+    for linked in ["hearthd-sim", "hearthd-config", "hearthd-packets", "hearthd-program"] {
         copy_folder(&root.join("crates").join(linked), &crates.join(linked))?;
     }
     let mut sources = Vec::new();

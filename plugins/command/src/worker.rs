@@ -42,6 +42,8 @@ pub(crate) struct Worker {
     /// The properties whose last reading failed.
     unread: BTreeSet<String>,
     reach: Reach,
+    /// Whether the last program of this job could reach the device.
+    is_reached: bool,
 }
 
 impl Worker {
@@ -55,7 +57,7 @@ impl Worker {
         let runner = Runner::new(config.timeout())
             .with_environment(config.environment.clone())
             .stopped_by(stop);
-        Self { context, runner, states, unread: BTreeSet::new(), reach }
+        Self { context, runner, states, unread: BTreeSet::new(), reach, is_reached: false }
     }
 
     /// Works until the device ends.
@@ -67,7 +69,9 @@ impl Worker {
             match job {
                 Job::Set { index, value, deadline, answer } => {
                     let (name, property) = &properties[index];
-                    match self.set(name, property, &value, deadline) {
+                    let outcome = self.set(name, property, &value, deadline);
+                    self.tell_reached(name);
+                    match outcome {
                         Ok(()) => answer.done(),
                         Err(failure) => answer.fail(&failure),
                     }
@@ -75,11 +79,20 @@ impl Worker {
                 Job::Get(index) => {
                     let (name, property) = &properties[index];
                     self.refresh(name, property);
+                    self.tell_reached(name);
                     if let Some(every) = property.get.as_ref().and_then(|get| get.every) {
                         arm(&self.context, index, every.0);
                     }
                 }
             }
+        }
+    }
+
+    /// Says that the device can be reached where the last program did: after the state that it told, so that whoever reads
+    /// at once finds that.
+    fn tell_reached(&mut self, name: &str) {
+        if std::mem::take(&mut self.is_reached) {
+            self.reach.note(name, None);
         }
     }
 
@@ -126,7 +139,10 @@ impl Worker {
         let finished = self.runner.run(Path::new(program), arguments);
         let output = finished.and_then(|finished| finished.output(accepted));
         let unreachable = output.as_ref().err().filter(|error| error.is_unreachable());
-        self.reach.note(name, unreachable.map(ToString::to_string));
+        self.is_reached = unreachable.is_none();
+        if let Some(error) = unreachable {
+            self.reach.note(name, Some(error.to_string()));
+        }
         output.map_err(|error| match error.is_unreachable() {
             true => Failure::unreachable(error.to_string()),
             false => Failure::failed(error.to_string()),
