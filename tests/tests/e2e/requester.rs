@@ -220,6 +220,8 @@ async fn a_hub_that_ended_in_order_is_away_since_then() -> Result<()> {
 /// Starts a home, kills the hub, and waits for the will.
 async fn killed(setup: Setup) -> Result<Home> {
     let mut home = Home::start(setup).await?;
+    // Its lights are there, and the broker has been told so.
+    assert_eq!(home.answer("light-in-bedroom/power", "OFF").await?.status(), Some(200));
     home.daemon.kill9()?;
     let presence = home.daemon.presence(home.prefix.as_deref());
     let offline = |m: &Message| m.topic == presence && m.text() == "offline";
