@@ -159,11 +159,11 @@ impl Acknowledgements {
         let alike = |one: &Acknowledgement, other: &Acknowledgement| {
             one.responder == other.responder && one.vouched == other.vouched
         };
-        let mut own = self.iter().filter(|old| alike(old, answer));
-        if own.any(|old| old.payload == answer.payload) {
+        let own: Vec<_> = self.iter().filter(|old| alike(old, answer)).collect();
+        if own.iter().any(|old| old.payload == answer.payload) {
             return false;
         }
-        let own = self.iter().filter(|old| alike(old, answer)).count();
+        let own = own.len();
         let class = |(_, old): &(usize, &Acknowledgement)| old.vouched == answer.vouched;
         let is_full = self.iter().enumerate().filter(class).count() >= Self::BOUND;
         if own >= Self::SHARE || is_full {

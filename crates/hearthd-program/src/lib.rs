@@ -159,14 +159,7 @@ impl Runner {
         let mut stdout = Capture::new(child.stdout.take().map(OwnedFd::from));
         let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
         let end = self.attend(&child, &mut stdout, &mut stderr, Some(self.timeout));
-        let program = program.display().to_string();
-        let finish = |status| Finished {
-            program: program.clone(),
-            status,
-            stdout: stdout.text(),
-            stderr: stderr.text(),
-        };
-        self.finish(child, &program, end).map(finish)
+        self.finish(child, program, end, stdout, stderr)
     }
 
     /// Runs a program for as long as it likes, and tells what it does. It reads nothing.
@@ -190,14 +183,7 @@ impl Runner {
             tell.borrow_mut()(Heard::Runs);
             end = self.attend(&child, &mut stdout, &mut stderr, None);
         }
-        let program = program.display().to_string();
-        let finish = |status| Finished {
-            program: program.clone(),
-            status,
-            stdout: stdout.text(),
-            stderr: stderr.text(),
-        };
-        self.finish(child, &program, end).map(finish)
+        self.finish(child, program, end, stdout, stderr)
     }
 
     fn start(&self, program: &Path, arguments: &[String]) -> Result<Child, ProgramError> {
@@ -222,22 +208,26 @@ impl Runner {
     fn finish(
         &self,
         mut child: Child,
-        program: &str,
+        program: &Path,
         end: Result<End, Errno>,
-    ) -> Result<ExitStatus, ProgramError> {
+        stdout: Capture<'_>,
+        stderr: Capture<'_>,
+    ) -> Result<Finished, ProgramError> {
+        let program = program.display().to_string();
         if !matches!(end, Ok(End::ByItself)) {
             // The leader is not waited for yet, so no other group can have its number.
             if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
                 tracing::warn!(program, %error, "the program cannot be ended");
             }
         }
-        let program = program.to_owned();
         let status = match child.wait() {
             Ok(status) => status,
             Err(source) => return Err(ProgramError::Watch { program, source }),
         };
         match end {
-            Ok(End::ByItself) => Ok(status),
+            Ok(End::ByItself) => {
+                Ok(Finished { program, status, stdout: stdout.text(), stderr: stderr.text() })
+            }
             Ok(End::TimedOut) => Err(ProgramError::TimedOut { program, timeout: self.timeout }),
             Ok(End::Stopped) => Err(ProgramError::Stopped { program }),
             Err(errno) => Err(ProgramError::Watch { program, source: errno.into() }),

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Display, Write as _},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,8 +15,8 @@ use crate::service::Census;
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     connections: u64,
-    requests: BTreeMap<(String, u16), u64>,
-    times: BTreeMap<String, Histogram>,
+    requests: BTreeMap<(Arc<str>, u16), u64>,
+    times: BTreeMap<Arc<str>, Histogram>,
     wills: BTreeMap<&'static str, u64>,
 }
 
@@ -45,14 +46,14 @@ impl Metrics {
         match notice {
             Notice::Online { .. } => self.connections += 1,
             Notice::RequestAnswered { device, status, elapsed, .. } => {
-                *self.requests.entry((device.to_string(), *status)).or_default() += 1;
-                self.times.entry(device.to_string()).or_default().add(*elapsed);
+                *self.requests.entry((device.clone(), *status)).or_default() += 1;
+                self.times.entry(device.clone()).or_default().add(*elapsed);
             }
             _ => {}
         }
     }
 
-    /// Counts a will whose outcome has been decided.
+    /// Counts an outcome that the hub tells of a will; it tells another one of the same will where what came late says so.
     pub(crate) fn count_will(&mut self, outcome: Outcome) {
         *self.wills.entry(outcome.as_str()).or_default() += 1;
     }
@@ -88,7 +89,11 @@ impl Metrics {
         text.sample("hearthd_store_writable", &[], u8::from(present.can_store));
         self.requests(&mut text);
         devices(&mut text, present);
-        text.about("hearthd_wills_total", "counter", "Wills of the hub by what became of them.");
+        text.about(
+            "hearthd_wills_total",
+            "counter",
+            "Outcomes that the hub has told of its wills; one that it corrects counts again.",
+        );
         for outcome in
             [Outcome::NotPublished, Outcome::Consumed, Outcome::Unconsumed, Outcome::Unknown]
         {

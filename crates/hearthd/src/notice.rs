@@ -11,8 +11,8 @@ use crate::config::Broker;
 
 /// The log of the hub's notices.
 ///
-/// The core tells of each message that was lost, because the metrics count them. A flood of requests causes as many of
-/// those notices, so the log has only a few of each kind in a minute, and how many it left out.
+/// The core tells of each message that was lost. A flood of requests causes as many of those notices, so the log has
+/// only a few of each kind in a minute, and how many it left out.
 #[derive(Debug, Default)]
 pub(crate) struct NoticeLog {
     queue_full: Telling,

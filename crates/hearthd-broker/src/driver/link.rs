@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf, split},
     time::{sleep, timeout},
 };
+use tracing::warn;
 
 use super::{
     doors::Place,
@@ -111,9 +112,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         };
         match self.shared.logins.check(attempt).await {
             Ok((account, handed)) => {
-                if connect.largest_packet() >= ROOM_FOR_A_PASSWORD {
-                    self.outbox.handed.replace(handed);
+                let has_room = connect.version == Version::V5
+                    && connect.largest_packet() >= ROOM_FOR_A_PASSWORD;
+                if handed.is_some() && !has_room {
+                    warn!(
+                        account = &*account,
+                        "the client of a pairing code has no room for its password: make another code"
+                    );
                 }
+                self.outbox.handed.replace(handed.filter(|_| has_room));
                 let link = self.id;
                 self.shared.engine.handle(Input::Connected { link, connect, account });
                 true

@@ -84,6 +84,13 @@ impl Bridge {
         Self::output(device, BridgeOutput::Outcome { number, result })
     }
 
+    /// Forgets what a device has under way. What has left has its PUBACK still to come, and counts no more.
+    fn forget(&mut self, device: &Arc<str>) {
+        self.traffic.forget(device);
+        let sent = self.in_flight.values_mut().filter(|sent| sent.device == *device);
+        sent.for_each(|sent| sent.reply = true);
+    }
+
     /// Returns when the oldest message was sent that has no PUBACK yet, and its topic.
     pub(super) fn oldest_unanswered(&self) -> Option<(Duration, &str)> {
         // Their IDs go up.
@@ -137,9 +144,7 @@ impl Hub {
                     self.outputs.push_back(Bridge::output(&device, told));
                 }
                 // What the one before has under way is none of this one's business.
-                self.bridge.traffic.forget(&device);
-                let sent = self.bridge.in_flight.values_mut().filter(|sent| sent.device == device);
-                sent.for_each(|sent| sent.reply = true);
+                self.bridge.forget(&device);
                 if let Some(bridged) = self.bridge.devices.get_mut(&device) {
                     bridged.link = Link::Wanted;
                 }
@@ -396,8 +401,12 @@ impl Hub {
             None => BTreeMap::new(),
         };
         let uses = |id: &str| devices.get(id).is_some_and(|policy| !policy.topics.is_empty());
-        self.bridge.devices.retain(|id, _| uses(id));
-        self.bridge.traffic.retain(|id| uses(id));
+        let gone: Vec<Arc<str>> =
+            self.bridge.devices.keys().filter(|id| !uses(id)).cloned().collect();
+        for id in gone {
+            self.bridge.devices.remove(&id);
+            self.bridge.forget(&id);
+        }
         for id in devices.keys().filter(|id| uses(id)) {
             if !self.bridge.devices.contains_key(id.as_str()) {
                 self.bridge.devices.insert(id.as_str().into(), Bridged::default());

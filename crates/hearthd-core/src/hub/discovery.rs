@@ -282,15 +282,9 @@ impl Hub {
             .chain(self.announcing.listens_to.clone())
             .filter(|other| Some(other) != start)
             .collect();
-        if left.is_empty() {
-            return;
-        }
         // An earlier configuration has subscribed to these, perhaps in an earlier life of the hub.
-        let left: Vec<String> = left.into_iter().collect();
         self.announcing.listens_to.take_if(|other| left.contains(other));
-        self.subscribed.retain(|filter| !left.contains(filter));
-        self.filters.drop(&left);
-        self.unsubscribe_from(left);
+        self.unsubscribe(left.into_iter().collect());
     }
 
     /// Subscribes to start messages, once the store knows that.

@@ -216,15 +216,13 @@ impl Hub {
         self.unsubscribe(filters);
     }
 
-    fn unsubscribe(&mut self, filters: Vec<String>) {
-        if filters.is_empty() {
-            return;
-        }
+    /// Ends subscriptions of this connection, or of an earlier one, granted or not.
+    pub(super) fn unsubscribe(&mut self, filters: Vec<String>) {
         self.filters.drop(&filters);
         for filter in &filters {
             self.subscribed.remove(filter);
         }
-        self.unsubscribe_from(filters);
+        self.send_unsubscribe(filters);
     }
 
     /// Names what the session may be subscribed to for devices that are no more.

@@ -139,12 +139,12 @@ impl Hub {
         let filters: Vec<String> = filters.difference(&now).cloned().collect();
         if !filters.is_empty() {
             self.store_memory();
-            self.unsubscribe_from(filters);
+            self.send_unsubscribe(filters);
         }
     }
 
     /// Sends UNSUBSCRIBE, which has a filter at least (MQTT 3.10.3).
-    pub(super) fn unsubscribe_from(&mut self, filters: Vec<String>) {
+    pub(super) fn send_unsubscribe(&mut self, filters: Vec<String>) {
         if !filters.is_empty() {
             self.outputs.push_back(Output::Unsubscribe(filters));
         }

@@ -171,7 +171,7 @@ impl Hub {
     pub(super) fn leave_uncleared(&mut self, topic: &str, again: bool) {
         let stage = self.serving.taking_back.as_ref().map(|taking_back| taking_back.stage);
         if self.serving.cannot_look_at(topic) && stage != Some(Stage::Clearing) {
-            self.unsubscribe_from(vec![topic.to_owned()]);
+            self.send_unsubscribe(vec![topic.to_owned()]);
         }
         if again {
             self.serving.look_again(self.clock);
@@ -195,7 +195,7 @@ impl Hub {
             Stage::Settling { until } if until <= now.monotonic => {
                 taking_back.stage = Stage::Clearing;
                 let filters = taking_back.topics.keys().cloned().collect();
-                self.unsubscribe_from(filters);
+                self.send_unsubscribe(filters);
                 // Nobody waits for UNSUBACK: the broker has acted on what came before this once it acknowledges it.
                 let probe = self.probe_of_look();
                 let id = self.send(probe, Kind::Connection, None);
@@ -269,7 +269,7 @@ impl Hub {
         let filters: Vec<String> = taken.topics.keys().cloned().collect();
         self.filters.drop(&filters);
         if taken.stage != Stage::Clearing {
-            self.unsubscribe_from(filters);
+            self.send_unsubscribe(filters);
         }
         Some(taken)
     }

@@ -194,15 +194,6 @@ impl Traffic {
         }
     }
 
-    /// Forgets what devices have under way that are not there any more.
-    pub(super) fn retain(&mut self, is_there: impl Fn(&Arc<str>) -> bool) {
-        let gone: Vec<Arc<str>> =
-            self.devices.keys().filter(|device| !is_there(device)).cloned().collect();
-        for device in gone {
-            self.forget(&device);
-        }
-    }
-
     fn index(
         &mut self,
         device: &Arc<str>,

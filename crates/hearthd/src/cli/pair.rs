@@ -158,9 +158,12 @@ fn login(pair: &Pair) -> Result<Login, PairError> {
     }
     broker(&pair.files, &arguments, Some(&password))?;
     let code = if pair.code {
-        let made =
-            broker(&pair.files, &["code", &account, "--hand-out-password"], Some(&password))?;
-        Some(made.trim().to_owned())
+        let made = broker(&pair.files, &["code", &account, "--hand-out-password"], Some(&password));
+        if made.is_err() {
+            // Nobody has been told its password.
+            broker(&pair.files, &["remove", &account], None)?;
+        }
+        Some(made?.trim().to_owned())
     } else {
         None
     };
