@@ -70,6 +70,8 @@ pub enum Reason {
     Queued,
     /// The device cannot reach what it stands for; not of a 409.
     Unreachable,
+    /// A device that waits for its answer would be asked by it again; it was not carried out.
+    Loop,
 }
 
 impl Reason {
@@ -81,6 +83,7 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::Queued => "queued",
             Self::Unreachable => "unreachable",
+            Self::Loop => "loop",
         }
     }
 }

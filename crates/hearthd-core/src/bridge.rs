@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     QoS, RequestId,
-    topic::{Prefix, Template, Templates, TopicFilter, is_disallowed},
+    topic::{Prefix, Template, Templates, TopicFilter, check_name, is_disallowed},
 };
 
 /// The topics that a device uses, as its plugin declares them.
@@ -25,10 +25,12 @@ pub struct DeclaredTopics {
     pub publish: Vec<TopicFilter>,
     /// What it publishes on, as other devices may.
     pub share: Vec<TopicFilter>,
+    /// The devices that it may ask, of this hub or of another one.
+    pub ask: BTreeSet<String>,
 }
 
 impl DeclaredTopics {
-    /// Reads pairs of `subscribe`, `publish` or `share`, and a topic filter (MQTT 4.7.1).
+    /// Reads pairs of `subscribe`, `publish` or `share`, and a topic filter (MQTT 4.7.1); or of `ask`, and a device ID.
     ///
     /// # Errors
     /// The first that is none, or that there are too many.
@@ -43,8 +45,13 @@ impl DeclaredTopics {
                 "subscribe" => &mut topics.subscribe,
                 "publish" => &mut topics.publish,
                 "share" => &mut topics.share,
+                "ask" => {
+                    check_device_id(text).map_err(|error| format!("`{text}` {error}"))?;
+                    topics.ask.insert(text.clone());
+                    continue;
+                }
                 other => {
-                    let known = "`subscribe`, `publish` and `share` are";
+                    let known = "`subscribe`, `publish`, `share` and `ask` are";
                     return Err(format!("`{other}` is no use of a topic; {known}"));
                 }
             };
@@ -56,9 +63,9 @@ impl DeclaredTopics {
         Ok(topics)
     }
 
-    /// Returns whether the device uses no topic.
+    /// Returns whether the device uses no topic, and asks no other.
     pub fn is_empty(&self) -> bool {
-        self.all().next().is_none()
+        self.ask.is_empty() && self.all().next().is_none()
     }
 
     /// Returns every topic, with its use.
@@ -71,6 +78,13 @@ impl DeclaredTopics {
     /// Returns whether the device may publish on a topic name by its own declaration.
     pub fn may_publish(&self, name: &str) -> bool {
         self.publish.iter().chain(&self.share).any(|filter| filter.matches(name))
+    }
+
+    /// Reads the address of a request to another device, `DEVICE/PROPERTY`; none where the device may not ask that one.
+    pub fn may_ask<'a>(&self, address: &'a str) -> Option<(&'a str, &'a str)> {
+        let (device, property) = address.split_once('/')?;
+        let may = self.ask.contains(device) && is_property_name(property);
+        may.then_some((device, property))
     }
 
     /// Returns a topic of this device that both devices would publish on.
@@ -94,6 +108,11 @@ pub enum TopicObjection {
         topic: TopicFilter,
         /// The key of `[topics]` that makes it.
         key: &'static str,
+    },
+    /// The devices ask each other, so that a request to one of them would come back to it.
+    Circle {
+        /// From this device to itself.
+        path: Vec<String>,
     },
     /// Another device publishes on it.
     OfDevice {
@@ -126,6 +145,7 @@ impl fmt::Display for TopicObjection {
             Self::OfHub { topic, key } => {
                 write!(f, "its topic `{}` is one of the hub's own, by topics.{key}", topic.as_str())
             }
+            Self::Circle { path } => write!(f, "it asks itself: {}", path.join(", which asks ")),
             Self::OfDevice { topic, device } => {
                 write!(f, "`{device}` publishes on its topic `{}` as well", topic.as_str())
             }
@@ -190,7 +210,11 @@ impl TopicRules<'_> {
                     Some(TopicObjection::OfDevice { topic, device: other.to_owned() })
                 })
             };
-            of_hub.or_else(of_device).or_else(|| self.not_allowed(topics))
+            let circle = || {
+                let path = circle(id, &bridging)?;
+                Some(TopicObjection::Circle { path })
+            };
+            of_hub.or_else(of_device).or_else(circle).or_else(|| self.not_allowed(topics))
         };
         let found = bridging
             .iter()
@@ -246,6 +270,25 @@ impl TopicRules<'_> {
     }
 }
 
+/// Returns how a device's requests come back to it, by the devices that the others may ask.
+fn circle(id: &str, devices: &BTreeMap<&str, &DeclaredTopics>) -> Option<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut paths = vec![vec![id]];
+    while let Some(path) = paths.pop() {
+        let asked = path.last().and_then(|last| devices.get(last)).map(|topics| &topics.ask);
+        for next in asked.into_iter().flatten() {
+            let path: Vec<&str> = path.iter().copied().chain([next.as_str()]).collect();
+            if next == id {
+                return Some(path.into_iter().map(str::to_owned).collect());
+            }
+            if seen.insert(next) {
+                paths.push(path);
+            }
+        }
+    }
+    None
+}
+
 /// Filters, and whose they are: a filter is compared only with those that it may overlap.
 struct Index<'o> {
     names: BTreeMap<String, Vec<(usize, &'o str)>>,
@@ -296,7 +339,7 @@ pub enum BridgeInput {
 pub struct Publication {
     /// Names it in [`BridgeOutput::Outcome`]; never used twice.
     pub number: u64,
-    /// The topic name.
+    /// The topic name; of a request to another device, `DEVICE/PROPERTY`.
     pub topic: String,
     /// The payload.
     pub payload: Bytes,
@@ -306,10 +349,22 @@ pub struct Publication {
     pub retain: bool,
     /// How long it is wanted: the Message Expiry Interval (MQTT 3.3.2.3.3), and how long a reply is awaited.
     pub expiry: Duration,
-    /// Whether somebody shall reply: the hub adds Response Topic and Correlation Data (MQTT 4.10).
-    pub reply: bool,
+    /// What comes back.
+    pub expects: Expects,
     /// The request that it belongs to: it leaves before that is answered, or not at all.
     pub request: Option<RequestId>,
+}
+
+/// What comes back for a publication: for all but `Nothing` the hub adds Response Topic and Correlation Data (MQTT 4.10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expects {
+    /// That the broker has it.
+    #[default]
+    Nothing,
+    /// A reply.
+    Reply,
+    /// Another device's answer: it is a request, and the hub makes its topic.
+    Answer,
 }
 
 /// What a device is told of MQTT.
@@ -333,7 +388,8 @@ pub enum BridgeOutput {
     Outcome {
         /// The publication.
         number: u64,
-        /// The reply's payload; empty where none was asked for, and the broker has the message.
+        /// The reply's payload, or another device's answer as JSON: `status`, `payload`, `message` and `reason`; empty where
+        /// neither was asked for, and the broker has the message.
         result: Result<Bytes, PublishError>,
     },
     /// Whether the device may use its topics at all has changed.
@@ -356,6 +412,19 @@ pub enum PublishError {
     TooLarge,
     /// Its time was over, or its request was answered; or no reply came in time.
     Late,
+}
+
+/// Returns why this is no ID of a device, which is one level of a topic (MQTT 4.7.1.1).
+fn check_device_id(text: &str) -> Result<(), &'static str> {
+    if text.contains('/') || check_name(text).is_err() || text.len() > LONGEST_TOPIC {
+        return Err("is no ID of a device");
+    }
+    Ok(())
+}
+
+fn is_property_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    !text.is_empty() && text.chars().all(fits)
 }
 
 fn check(text: &str) -> Result<TopicFilter, &'static str> {
@@ -413,7 +482,7 @@ mod tests {
         for (pair, error) in [
             (
                 ("listen", "a"),
-                "`listen` is no use of a topic; `subscribe`, `publish` and `share` are",
+                "`listen` is no use of a topic; `subscribe`, `publish`, `share` and `ask` are",
             ),
             (("publish", ""), "the topic `` is empty"),
             (("publish", "$SYS/a"), "the topic `$SYS/a` starts with `$`"),

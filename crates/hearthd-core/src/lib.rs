@@ -33,7 +33,7 @@ pub use absence::{
 pub use alphabet::*;
 pub use answer::{Answer, ContentType, LastKnown, Reason, Status};
 pub use bridge::{
-    BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Publication,
+    BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Expects, Publication,
     PublishError, TopicObjection, TopicRules,
 };
 pub use discovery::{Announced, Announcement, Announcer, Discovery, Known};

@@ -82,6 +82,8 @@ pub(crate) struct Origin {
     pub(crate) durability: Durability,
     /// Whether it only reads.
     pub(crate) reads: bool,
+    /// The devices that wait for its answer, the first one first, with commas.
+    pub(crate) via: Option<Arc<str>>,
     /// The deliveries that are acknowledged with its answer.
     pub(crate) deliveries: Vec<DeliveryId>,
     /// About how many bytes it takes.
@@ -144,6 +146,11 @@ impl Requests {
     pub(crate) fn awaited_until(&self, id: RequestId) -> Option<Duration> {
         let pending = self.pending.get(&id)?;
         Some(pending.origin.reply.expires.map_or(pending.deadline, |at| at.min(pending.deadline)))
+    }
+
+    /// Returns which devices wait for a request's answer; see [`Origin::via`].
+    pub(crate) fn via(&self, id: RequestId) -> Option<&Arc<str>> {
+        self.pending.get(&id)?.origin.via.as_ref()
     }
 
     /// Adds a redelivery to a request in progress.

@@ -5,7 +5,7 @@
  * hearth_host_mqtt; an older host returns NULL, and then the device can do nothing on MQTT. The rules of
  * hearth_plugin.h hold here too.
  *
- *  Q1 topics(config) puts pairs of a use and a topic filter (MQTT 4.7.1), and is pure like describe: "subscribe" for
+ *  Q1 topics(config) puts pairs of a use and a topic filter (MQTT 4.7.1), or a device ID (Q7), and is pure like describe: "subscribe" for
  *     what the device listens to, "publish" for what it alone publishes on, "share" for what it publishes on as other
  *     devices may. 64 at most, of 1024 bytes each, none with a leading `$`. What lies outside of the hub's prefix the
  *     operator must allow as well ([bridges] allow), and no topic of the hub's own can be declared. Where something speaks
@@ -32,6 +32,14 @@
  *     At first there is none. What the broker has retained comes after on_link(1).
  *  Q6 A command that needs a message to be confirmed returns HEARTH_PENDING and completes when that has come; at its
  *     deadline the host answers 408 by itself.
+ *  Q7 A device asks another one: topics() puts "ask" and that device's ID, which may be of another hub of the home. With
+ *     HEARTH_PUBLISH_ASK the topic is DEVICE/PROPERTY, and the payload is the value; PROPERTY may be `set` or `get`. The
+ *     host makes a request of it as any requester would, at QoS 1, and on_outcome comes with HEARTH_OK once there is an
+ *     answer, as JSON: `status` is 200, 204 or why not, with `payload` of a success, `message` and `reason` of a failure.
+ *     404 comes at once where no hub serves the device and the broker says so (MQTT 3.4.2.1). Errors are those of Q4;
+ *     after HEARTH_ERR_FAILED and HEARTH_ERR_GONE nobody can tell whether the request was carried out. With `command`,
+ *     the request says which devices wait for it, so that none is asked for its own answer: that is refused with 409 and
+ *     `reason` "loop". Devices of one configuration that ask each other in a circle fail.
  */
 #ifndef HEARTH_MQTT_H
 #define HEARTH_MQTT_H
@@ -43,6 +51,7 @@ extern "C" {
 #define HEARTH_EXT_MQTT "hearth.mqtt/1"
 #define HEARTH_PUBLISH_RETAIN       1u
 #define HEARTH_PUBLISH_EXPECT_REPLY 2u
+#define HEARTH_PUBLISH_ASK          4u
 #define HEARTH_MESSAGE_RETAINED     1u
 
 typedef struct hearth_publication {

@@ -67,7 +67,7 @@ pub trait Device: Sized + Send + 'static {
     /// It may be called again for one generation, when late evidence changes the outcome.
     fn absence(&mut self, _absence: &Absence) {}
 
-    /// Declares the MQTT topics that a device with this configuration uses itself; does no I/O.
+    /// Declares the MQTT topics that a device with this configuration uses itself, and the devices that it asks; does no I/O.
     ///
     /// `hearthd check` and `hearthd plugin check` print them, and the hub holds the device to them.
     fn topics(_config: &Self::Config) -> Topics {
@@ -82,7 +82,8 @@ pub trait Device: Sized + Send + 'static {
 
     /// Handles what became of a message that [`Context::send`] has taken on: comes once for each.
     ///
-    /// Where a reply was expected, it is that, and comes with its payload; else that the broker has the message.
+    /// Where a reply was expected, it is that, and comes with its payload; where another device was asked, it is that
+    /// device's answer, and [`Response::read`](crate::mqtt::Response::read) reads it; else that the broker has the message.
     fn outcome(&mut self, _token: u64, _result: Result<&[u8], PublishError>) {}
 
     /// Handles that there is a connection to the broker, with all that the device listens to, or none any more.

@@ -30,7 +30,7 @@ pub struct TestDevice<D: Device> {
 pub struct Sent {
     /// The number by which the device knows it.
     pub token: u64,
-    /// The topic name.
+    /// The topic name; of a request to another device, `DEVICE/PROPERTY`.
     pub topic: String,
     /// The payload, as text.
     pub payload: String,
@@ -40,6 +40,8 @@ pub struct Sent {
     pub retain: bool,
     /// Whether a reply is expected.
     pub reply: bool,
+    /// Whether it asks another device.
+    pub ask: bool,
     /// How long it is wanted.
     pub expiry: Duration,
     /// Whether it belongs to a request that has no answer yet.
@@ -470,11 +472,14 @@ impl Script for Hub {
     }
 
     fn send(&self, publication: mqtt::Publication) -> i32 {
-        let mqtt::Publication { token, topic, payload, qos, retain, reply, expiry, command } =
+        let mqtt::Publication { token, topic, payload, qos, retain, reply, ask, expiry, command } =
             publication;
         let payload = String::from_utf8_lossy(&payload).into_owned();
-        let may =
-            |(purpose, filter): &(&str, String)| *purpose != "subscribe" && matches(filter, &topic);
+        let may = |(purpose, filter): &(&str, String)| match *purpose {
+            "subscribe" => false,
+            "ask" => ask && topic.split_once('/').is_some_and(|(device, _)| device == filter),
+            _ => !ask && matches(filter, &topic),
+        };
         let mut state = self.state();
         if !self.topics.pairs().iter().any(may) {
             state.refused.push((topic, payload));
@@ -485,7 +490,7 @@ impl Script for Hub {
             return abi::ERR_GONE;
         }
         let belongs = command != 0;
-        state.sent.push(Sent { token, topic, payload, qos, retain, reply, expiry, belongs });
+        state.sent.push(Sent { token, topic, payload, qos, retain, reply, ask, expiry, belongs });
         abi::OK
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::{Context, Deferred, abi};
 
 /// The topics that a device uses, beside those that the hub makes for it.
@@ -36,6 +38,14 @@ impl Topics {
     #[must_use]
     pub fn share(self, filter: impl Into<String>) -> Self {
         self.with("share", filter.into())
+    }
+
+    /// Adds a device that this one may ask with [`Publication::ask`], by its ID; it may be of another hub of the home.
+    ///
+    /// Devices that ask each other in a circle fail.
+    #[must_use]
+    pub fn ask(self, device: impl Into<String>) -> Self {
+        self.with("ask", device.into())
     }
 
     fn with(mut self, purpose: &'static str, filter: String) -> Self {
@@ -80,6 +90,7 @@ pub struct Publication {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) reply: bool,
+    pub(crate) ask: bool,
     pub(crate) expiry: Duration,
     pub(crate) command: u64,
 }
@@ -94,9 +105,20 @@ impl Publication {
             qos: QoS::default(),
             retain: false,
             reply: false,
+            ask: false,
             expiry: Duration::from_secs(10),
             command: 0,
         }
+    }
+
+    /// Asks another device that [`Topics::ask`] names to set one of its properties, as any requester would; with the
+    /// property `set` and an object several at once, with `get` and no value to tell its state.
+    ///
+    /// What comes back is the message's outcome, and [`Response::read`] reads it. Say with
+    /// [`belonging_to`](Self::belonging_to) for which request it is, so that no device waits for itself.
+    pub fn ask(device: &str, property: &str, value: impl Into<Vec<u8>>) -> Self {
+        let qos = QoS::AtLeastOnce;
+        Self { ask: true, qos, ..Self::new(format!("{device}/{property}"), value) }
     }
 
     /// Names the message in [`Device::outcome`](crate::Device::outcome), with a number of the author's choice.
@@ -136,6 +158,38 @@ impl Publication {
     #[must_use]
     pub fn belonging_to(self, request: &Deferred) -> Self {
         Self { command: request.token(), ..self }
+    }
+}
+
+/// What another device has answered (Q7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Response {
+    /// 200 or 204 where it has done what it was asked, else why not: see the table of statuses in the hub's README.
+    pub status: u16,
+    /// The state, where it tells one.
+    #[serde(default)]
+    pub payload: String,
+    /// What went wrong, for people.
+    #[serde(default)]
+    pub message: String,
+    /// Why the status is 409 or 503, such as `indeterminate` or `unreachable`.
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl Response {
+    /// Reads the outcome of [`Publication::ask`]; one that cannot be read has the status 500.
+    pub fn read(outcome: &[u8]) -> Self {
+        serde_json::from_slice(outcome).unwrap_or_else(|error| Self {
+            status: 500,
+            message: format!("the answer cannot be read: {error}"),
+            ..Self::default()
+        })
+    }
+
+    /// Returns whether the device has done what it was asked.
+    pub fn is_success(&self) -> bool {
+        matches!(self.status, 200..=299)
     }
 }
 

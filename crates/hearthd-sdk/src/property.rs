@@ -42,7 +42,8 @@ enum Access {
 }
 
 impl Property {
-    /// Declares a property that is `ON` or `OFF`, [`Value::Switch`]; a request may also say `TOGGLE`.
+    /// Declares a property that is `ON` or `OFF`, [`Value::Switch`]; a request may also say `TOGGLE`, unless it is
+    /// [`write_only`](Self::write_only).
     pub fn switch(name: impl Into<String>) -> Self {
         Self::new(name, Shape::Switch)
     }
@@ -262,10 +263,11 @@ impl Property {
         }
     }
 
-    /// Reads a text that a requester may send, as the hub does; `TOGGLE` inverts `current`.
+    /// Reads a text that a requester may send, as the hub does; `TOGGLE` inverts `current`, where the property has a state.
     pub(crate) fn read_text(&self, text: &str, current: Option<&str>) -> Option<Value> {
         if self.shape == Shape::Switch && text.eq_ignore_ascii_case("TOGGLE") {
-            return Some(Value::Switch(current != Some("ON")));
+            let on = current != Some("ON");
+            return (self.access != Access::Write).then_some(Value::Switch(on));
         }
         self.read_state(text)
     }

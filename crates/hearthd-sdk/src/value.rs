@@ -33,7 +33,7 @@ impl Value {
     }
 
     /// Returns the JSON form, in which several values are sent together.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Switch(_) | Self::Text(_) => self.to_text().into(),
             Self::Integer(n) => (*n).into(),

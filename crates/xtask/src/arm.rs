@@ -60,7 +60,7 @@ async fn play(target: Architecture, folder: &Path) -> Result<()> {
     let broker = HearthBroker::start(&built, &scene.path().join("broker")).await?;
     println!("{name}: hearth-broker listens");
     let mut config = DaemonConfig::new(broker.access("hub"));
-    config.plugins = &["command", "light", "sensor", "thermostat"];
+    config.plugins = &["command", "group", "light", "sensor", "thermostat"];
     config.devices = DEVICES.into();
     let mut phone = Client::connect(&broker.access("phone"), "phone").await?;
     phone.subscribe("alice/response/phone/+").await?;

@@ -81,7 +81,7 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
     for program in ["hearthd", "hearth-broker", "hearth-web"] {
         put(program, &format!("usr/bin/{program}"), 0o755)?;
     }
-    for plugin in ["command", "light", "sensor", "thermostat"] {
+    for plugin in ["command", "group", "light", "sensor", "thermostat"] {
         let to = format!("usr/lib/hearthd/plugins/{plugin}.so");
         put(&format!("libhearthd_{plugin}.so"), &to, 0o644)?;
     }

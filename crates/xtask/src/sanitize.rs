@@ -44,6 +44,7 @@ pub(crate) fn sanitize() -> Result<()> {
         "hearthd-light",
         "hearthd-thermostat",
         "hearthd-command",
+        "hearthd-group",
         "hearthd-sensor",
         "hearthd-rogue",
     ];

@@ -20,6 +20,7 @@ mod examples;
 mod faults;
 mod firmwares;
 mod first_boot;
+mod groups;
 mod guards;
 mod home;
 mod isolation;

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Hub, events::Failed};
+use super::{
+    Hub,
+    bridging::LONGEST_VIA,
+    events::{Failed, beginning},
+};
 use crate::{
     Answer, Message, Now, QoS, Reason, RequestKey, Status,
     journal::Durability,
@@ -87,6 +91,14 @@ impl Hub {
         };
         if message.retain {
             return refuse(Status::BadRequest, "a retained request is not executed".into());
+        }
+        if let Some(via) = &origin.via {
+            let asked: Vec<_> = via.split(',').take(LONGEST_VIA + 1).collect();
+            if asked.len() > LONGEST_VIA || asked.contains(&device) {
+                let asked = String::from_utf8_lossy(beginning(via.as_bytes()));
+                let text = format!("devices that ask devices wait for its answer already: {asked}");
+                return Err(Refusal::Answer(Answer::conflict(Reason::Loop, &text)));
+            }
         }
         if message.payload.len() > self.config.max_payload {
             let (is, max) = (message.payload.len(), self.config.max_payload);

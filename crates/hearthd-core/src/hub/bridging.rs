@@ -8,15 +8,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde_json::json;
 
 use super::{
     Hub, Inbound, Phase,
     traffic::{Awaited, Traffic, Waiting},
 };
 use crate::{
-    BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Delivery, Message,
-    Notice, Now, Output, Publication, PublishError, PublishId, QoS, RequestId, Subscriber,
-    Subscription, TopicRules,
+    BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Delivery, Expects,
+    Message, Notice, Now, Output, Publication, PublishError, PublishId, QoS, RequestId, Status,
+    Subscriber, Subscription, TopicRules,
     expiry::whole_seconds,
     topic::{TopicFilter, check_name},
 };
@@ -68,8 +69,10 @@ struct Sent {
     device: Arc<str>,
     number: u64,
     topic: String,
-    /// Its PUBACK is no outcome: only the reply is, or nobody is there any more who would be told.
+    /// Its PUBACK is no outcome: only what comes back is, or nobody is there any more who would be told.
     reply: bool,
+    /// It asks another device.
+    asks: bool,
     qos: QoS,
     at: Duration,
     size: usize,
@@ -163,12 +166,17 @@ impl Hub {
         &mut self,
         now: Now,
         device: &Arc<str>,
-        publication: Publication,
+        mut publication: Publication,
     ) -> Result<(), PublishError> {
         let bridged = self.bridge.devices.get(device).ok_or(PublishError::Refused)?;
         let policy = self.config.devices.get(&**device).ok_or(PublishError::Refused)?;
-        let declared =
-            check_name(&publication.topic).is_ok() && policy.topics.may_publish(&publication.topic);
+        let declared = if publication.expects == Expects::Answer {
+            let asked = policy.topics.may_ask(&publication.topic);
+            let topic = asked.map(|(device, property)| self.request_topic(device, property));
+            topic.map(|topic| publication.topic = topic).is_some()
+        } else {
+            check_name(&publication.topic).is_ok() && policy.topics.may_publish(&publication.topic)
+        };
         if !declared || bridged.objection.is_some() {
             return Err(PublishError::Refused);
         }
@@ -177,9 +185,15 @@ impl Hub {
             return Err(PublishError::Gone);
         }
         let mut until = now.monotonic + publication.expiry.min(LONGEST_EXPIRY);
+        let mut via = None;
         if let Some(request) = publication.request {
             until = until.min(self.requests.awaited_until(request).ok_or(PublishError::Late)?);
+            via = self.requests.via(request);
         }
+        let via = (publication.expects == Expects::Answer).then(|| match via {
+            Some(via) => format!("{via},{device}"),
+            None => device.to_string(),
+        });
         if until <= now.monotonic {
             return Err(PublishError::Late);
         }
@@ -192,7 +206,7 @@ impl Hub {
         if size + response_topic.len() > connection.window.maximum_packet_size().min(BRIDGE_BYTES) {
             return Err(PublishError::TooLarge);
         }
-        self.bridge.traffic.add(device, Waiting { publication, until, size });
+        self.bridge.traffic.add(device, Waiting { publication, until, size, via });
         Ok(())
     }
 
@@ -211,7 +225,7 @@ impl Hub {
                 break;
             }
             let Some((device, waiting)) = self.bridge.traffic.next() else { break };
-            let Waiting { publication, until, size } = waiting;
+            let Waiting { publication, until, size, via } = waiting;
             let number = publication.number;
             let is_over = until <= now.monotonic;
             if is_over || self.denied.aside.is_aside(&publication.topic, now.monotonic) {
@@ -232,12 +246,15 @@ impl Hub {
                 // The broker takes one message at a time: an answer would have to wait for this one's PUBACK.
                 message.qos = QoS::AtMostOnce;
             }
-            if publication.reply {
+            let reply = publication.expects != Expects::Nothing;
+            let asks = publication.expects == Expects::Answer;
+            if reply {
                 let correlation: [u8; CORRELATION] = (self.entropy.0)();
                 message.response_topic = Some(self.reply_topic());
                 message.correlation_data = Some(Bytes::copy_from_slice(&correlation));
+                message.user_properties.extend(via.map(|via| (VIA.to_owned(), via)));
                 let request = publication.request;
-                let awaited = Awaited { correlation, request, until, size };
+                let awaited = Awaited { correlation, request, until, size, asks };
                 self.bridge.traffic.add_reply(&device, number, awaited);
             } else {
                 self.bridge.traffic.count(&device, size);
@@ -247,7 +264,8 @@ impl Hub {
                 device,
                 number,
                 topic: message.topic.clone(),
-                reply: publication.reply,
+                reply,
+                asks,
                 qos: message.qos,
                 at: now.monotonic,
                 size,
@@ -264,6 +282,14 @@ impl Hub {
             self.bridge.traffic.discount(&sent.device, sent.size);
         }
         self.acquit(&sent.topic);
+        if sent.asks && reason_code == NO_MATCHING_SUBSCRIBERS {
+            // Nobody will answer.
+            if self.bridge.traffic.end(&sent.device, sent.number) {
+                let nobody = answered(Status::NotFound, "no hub serves the device");
+                self.outputs.push_back(Bridge::outcome(&sent.device, sent.number, Ok(nobody)));
+            }
+            return true;
+        }
         let refused = reason_code >= REFUSED;
         let mut is_open = !sent.reply;
         if refused {
@@ -320,9 +346,9 @@ impl Hub {
         let correlation = message.correlation_data.as_deref();
         let correlation = correlation.and_then(|data| <[u8; CORRELATION]>::try_from(data).ok());
         let awaited = correlation.and_then(|data| self.bridge.traffic.take_reply(&data));
-        if let Some((device, number)) = awaited {
-            let reply = Ok(message.payload.clone());
-            self.outputs.push_back(Bridge::outcome(&device, number, reply));
+        if let Some((device, number, asked)) = awaited {
+            let reply = if asked { answer_in(message) } else { message.payload.clone() };
+            self.outputs.push_back(Bridge::outcome(&device, number, Ok(reply)));
         }
     }
 
@@ -561,12 +587,47 @@ impl Hub {
         }
     }
 
+    /// Where requests for a property of any device go.
+    fn request_topic(&self, device: &str, property: &str) -> String {
+        let values = [("device", device), ("property", property)];
+        self.config.topics.request.build(self.prefix(), &values)
+    }
+
     /// Where replies to devices go.
     fn reply_topic(&self) -> String {
         self.own_response_topic(self.prefix(), "reply")
     }
 }
 
+/// Reads what another device has answered, for the one that asked.
+fn answer_in(message: &Message) -> Bytes {
+    let status = message.user_property("__stat").and_then(|status| status.parse::<u16>().ok());
+    let Some(status) = status else {
+        return answered(Status::Failed, "what came back is no answer: it has no `__stat`");
+    };
+    let mut answer = json!({ "status": status });
+    if status < 300 {
+        answer["payload"] = String::from_utf8_lossy(&message.payload).into();
+    }
+    for (key, property) in [("message", "__stMsg"), ("reason", "reason")] {
+        if let Some(text) = message.user_property(property) {
+            answer[key] = text.into();
+        }
+    }
+    answer.to_string().into()
+}
+
+/// Writes what the hub itself answers to a device that asks another one.
+fn answered(status: Status, message: &str) -> Bytes {
+    json!({ "status": status.code(), "message": message }).to_string().into()
+}
+
+/// The devices whose requests have caused a request, the first one first, with commas: the user property of this name.
+pub(super) const VIA: &str = "via";
+/// Of how many devices that may be.
+pub(super) const LONGEST_VIA: usize = 8;
+/// The reason code of PUBACK (MQTT 3.4.2.1).
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 /// Reason codes from here on are failures (MQTT 2.4).
 const REFUSED: u8 = 0x80;
 /// Bytes of Correlation Data: some devices end the connection over more.

@@ -96,6 +96,7 @@ impl Hub {
             reply: Reply::to(will, now.monotonic),
             durability,
             reads: false,
+            via: None,
             deliveries: self.one_more(delivery),
             size: request.packet_size(),
         };

@@ -111,7 +111,8 @@ impl Hub {
         }
         let values = topics.response.leading_values(prefix, name);
         let (client_id, purpose) = (values.get("client_id"), values.get("purpose"));
-        if client_id == Some(&self.config.client_id) {
+        // A device of this hub may ask another one of it.
+        if client_id == Some(&self.config.client_id) && purpose != Some("reply") {
             return Err(Denied::always(format!("`{name}` is one that the hub subscribes to")));
         }
         if RESERVED_PURPOSES.iter().any(|own| purpose == Some(own)) {

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use super::{
     Hub,
     admitting::{Refusal, no_device, reads},
+    bridging::VIA,
     events::{Failed, beginning},
     holding::Arrival,
 };
@@ -63,6 +64,7 @@ impl Hub {
             reply,
             durability,
             reads,
+            via: message.user_property(VIA).map(Into::into),
             deliveries: delivery.iter().map(|delivery| delivery.id).collect(),
             size: *size,
             key,

@@ -315,6 +315,7 @@ fn origin_of(id: EntryId, entry: &Entry) -> Origin {
         entry: Some(id),
         sender: record.key.sender().cloned(),
         reads: *reads,
+        via: None,
         size: 0,
         content: record.content,
         reply: record.reply.clone(),

@@ -43,6 +43,8 @@ pub(super) struct Waiting {
     /// When it need not leave any more.
     pub(super) until: Duration,
     pub(super) size: usize,
+    /// See [`VIA`](super::bridging::VIA).
+    pub(super) via: Option<String>,
 }
 
 /// A reply that has not come.
@@ -52,6 +54,8 @@ pub(super) struct Awaited {
     pub(super) request: Option<RequestId>,
     pub(super) until: Duration,
     pub(super) size: usize,
+    /// It is another device's answer.
+    pub(super) asks: bool,
 }
 
 impl Traffic {
@@ -105,13 +109,15 @@ impl Traffic {
         self.devices.entry(device.clone()).or_default().awaited.insert(number, awaited);
     }
 
-    /// Takes a reply in, and returns whose it is.
+    /// Takes a reply in, and returns whose it is, and whether it is another device's answer.
     pub(super) fn take_reply(
         &mut self,
         correlation: &[u8; CORRELATION],
-    ) -> Option<(Arc<str>, u64)> {
+    ) -> Option<(Arc<str>, u64, bool)> {
         let (device, number) = self.replies.get(correlation)?.clone();
-        self.end(&device, number).then_some((device, number))
+        let awaited = self.devices.get(&device).and_then(|of| of.awaited.get(&number));
+        let asks = awaited.is_some_and(|awaited| awaited.asks);
+        self.end(&device, number).then_some((device, number, asks))
     }
 
     /// Counts a message that has left, until [`discount`](Self::discount).
@@ -138,18 +144,19 @@ impl Traffic {
     pub(super) fn end(&mut self, device: &Arc<str>, number: u64) -> bool {
         let Some(of) = self.devices.get_mut(device) else { return false };
         let is_it = |waiting: &Waiting| waiting.publication.number == number;
-        let (request, until, size) = if let Some(Awaited { correlation, request, until, size }) =
-            of.awaited.remove(&number)
-        {
-            self.replies.remove(&correlation);
-            (request, until, size)
-        } else if let Some(place) = of.waiting.iter().position(is_it)
-            && let Some(Waiting { publication, until, size }) = of.waiting.remove(place)
-        {
-            (publication.request, until, size)
-        } else {
-            return false;
-        };
+        let (request, until, size) =
+            if let Some(Awaited { correlation, request, until, size, .. }) =
+                of.awaited.remove(&number)
+            {
+                self.replies.remove(&correlation);
+                (request, until, size)
+            } else if let Some(place) = of.waiting.iter().position(is_it)
+                && let Some(Waiting { publication, until, size, .. }) = of.waiting.remove(place)
+            {
+                (publication.request, until, size)
+            } else {
+                return false;
+            };
         self.remove_index(device, number, request, until);
         self.discount(device, size);
         true

@@ -80,7 +80,8 @@ impl Declaration {
             Values::Switch => match text.to_ascii_uppercase().as_str() {
                 "ON" | "TRUE" | "1" => Ok(switch(true)),
                 "OFF" | "FALSE" | "0" => Ok(switch(false)),
-                "TOGGLE" => Ok(switch(current != Some("ON"))),
+                // What has no state cannot be turned over.
+                "TOGGLE" if self.access != Access::Write => Ok(switch(current != Some("ON"))),
                 _ => Err(self.unreadable(text)),
             },
             Values::Integer(range) => {
@@ -124,6 +125,7 @@ impl Declaration {
         let unit = self.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
         let name = &self.name;
         match &self.values {
+            Values::Switch if self.access == Access::Write => format!("`{name}` takes ON or OFF"),
             Values::Switch => format!("`{name}` takes ON, OFF or TOGGLE"),
             Values::Integer(range) => {
                 format!("`{name}` takes a whole number{}{unit}", range.describe())

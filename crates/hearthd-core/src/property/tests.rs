@@ -43,6 +43,8 @@ fn a_switch_takes_the_words_that_people_use() {
         assert_eq!(read(&power, payload), Ok(value.into()), "{payload}");
     }
     assert_eq!(read(&power, "banana"), Err(400));
+    let bell = declare(r#"{"type":"switch","access":"w"}"#);
+    assert_eq!((read(&bell, "ON"), read(&bell, "TOGGLE")), (Ok("ON".into()), Err(400)));
 }
 
 #[test]

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use hearthd_core::{
     Answer, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, Connack, DeclaredTopics, DevicePolicy,
-    Disconnection, HubConfig, Input, Memory, Message, Notice, Output, Publication, QoS, Request,
-    RequestId, Subscriber, Subscription, topic::TopicFilter,
+    Disconnection, Expects, HubConfig, Input, Memory, Message, Notice, Output, Publication, QoS,
+    Request, RequestId, Subscriber, Subscription, topic::TopicFilter,
 };
 
 use crate::test_hub::{TestHub, config, connack, request};
 
 fn topics(subscribe: &[&str], publish: &[&str]) -> DeclaredTopics {
     let filters = |texts: &[&str]| texts.iter().map(|t| TopicFilter::parse(t).unwrap()).collect();
-    DeclaredTopics { subscribe: filters(subscribe), publish: filters(publish), share: Vec::new() }
+    DeclaredTopics {
+        subscribe: filters(subscribe),
+        publish: filters(publish),
+        ..DeclaredTopics::default()
+    }
 }
 
 /// A lamp that bridges a pair of topics, and one more device that bridges another.
@@ -59,7 +63,7 @@ fn publication(number: u64, topic: &str) -> Publication {
         qos: QoS::AtLeastOnce,
         retain: false,
         expiry: Duration::from_secs(10),
-        reply: false,
+        expects: Expects::Nothing,
         request: None,
     }
 }
@@ -319,7 +323,8 @@ fn a_message_leaves_before_its_request_is_answered_or_not_at_all() {
 #[test]
 fn a_reply_goes_to_whoever_asked_and_one_that_does_not_come_is_late() {
     let mut hub = online();
-    let reply = |number, topic| Publication { reply: true, ..publication(number, topic) };
+    let reply =
+        |number, topic| Publication { expects: Expects::Reply, ..publication(number, topic) };
     publish(&mut hub, "lamp", reply(1, "z/lamp/set"));
     publish(&mut hub, "blinds", reply(1, "z/blinds/set"));
     hub.accept_all();
@@ -353,7 +358,11 @@ fn a_lost_connection_ends_what_is_under_way_at_once() {
     let mut hub = online();
     let request = asked(&mut hub);
     publish(&mut hub, "lamp", publication(1, "z/lamp/set"));
-    publish(&mut hub, "lamp", Publication { reply: true, ..publication(2, "z/lamp/set") });
+    publish(
+        &mut hub,
+        "lamp",
+        Publication { expects: Expects::Reply, ..publication(2, "z/lamp/set") },
+    );
     hub.handle(Input::Disconnected(Disconnection::Lost { error: "reset".into() }));
     let mut ended = told(&hub);
     ended.sort();
@@ -390,7 +399,11 @@ fn a_device_has_a_bound_of_its_own() {
     hub.accept_all();
     hub.take();
     for number in 0..20 {
-        publish(&mut hub, "lamp", Publication { reply: true, ..publication(number, "z/lamp/set") });
+        publish(
+            &mut hub,
+            "lamp",
+            Publication { expects: Expects::Reply, ..publication(number, "z/lamp/set") },
+        );
     }
     hub.accept_all();
     assert_eq!(told(&hub).iter().filter(|line| line.ends_with("Busy")).count(), 4);
@@ -486,7 +499,11 @@ fn a_filter_that_another_device_listens_to_as_well_stays() {
 #[test]
 fn a_device_that_is_created_anew_hears_of_the_connection_and_of_what_is_retained_again() {
     let mut hub = online();
-    publish(&mut hub, "lamp", Publication { reply: true, ..publication(1, "z/lamp/set") });
+    publish(
+        &mut hub,
+        "lamp",
+        Publication { expects: Expects::Reply, ..publication(1, "z/lamp/set") },
+    );
     begin(&mut hub, "lamp");
     assert_eq!(of_devices(&hub).len(), 1);
     hub.grant();
@@ -506,7 +523,11 @@ fn a_message_of_a_request_that_nobody_knows_is_late() {
 #[test]
 fn a_refusal_that_comes_after_the_outcome_is_no_second_one() {
     let mut hub = online();
-    publish(&mut hub, "lamp", Publication { reply: true, ..publication(1, "z/lamp/set") });
+    publish(
+        &mut hub,
+        "lamp",
+        Publication { expects: Expects::Reply, ..publication(1, "z/lamp/set") },
+    );
     let id = hub.outputs.iter().find_map(|output| match output {
         Output::Publish { id, message } if message.topic == "z/lamp/set" => Some(*id),
         _ => None,
@@ -522,4 +543,162 @@ fn a_refusal_that_comes_after_the_outcome_is_no_second_one() {
     });
     hub.handle(Input::Published { id: id.expect("it was sent"), reason_code });
     assert_eq!(told(&hub)[1..], ["lamp 2 Refused"]);
+}
+
+/// A lamp that may ask the blinds, and a device of another hub.
+fn asking() -> TestHub {
+    let mut config = config();
+    let ask = ["blinds".to_owned(), "elsewhere".to_owned()].into();
+    policy(&mut config, "lamp").topics = DeclaredTopics { ask, ..DeclaredTopics::default() };
+    let mut hub = online_with(config);
+    assert_eq!(told(&hub), ["lamp link true"]);
+    hub.take();
+    hub
+}
+
+fn question(number: u64, address: &str) -> Publication {
+    Publication { expects: Expects::Answer, ..publication(number, address) }
+}
+
+/// What the hub has published to devices of the home.
+fn questions(hub: &TestHub) -> Vec<Message> {
+    let is_one = |message: &Message| message.topic.starts_with("alice/cmnd/");
+    hub.published().into_iter().filter(is_one).collect()
+}
+
+fn answer_to(asked: &Message, payload: &'static str, properties: &[(&str, &str)]) -> Message {
+    let owned = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Message {
+        topic: asked.response_topic.clone().unwrap(),
+        payload: payload.into(),
+        qos: QoS::AtLeastOnce,
+        correlation_data: asked.correlation_data.clone(),
+        user_properties: owned.collect(),
+        ..Message::default()
+    }
+}
+
+#[test]
+fn a_device_asks_another_as_any_requester_does() {
+    let mut hub = asking();
+    let request = asked(&mut hub);
+    publish(
+        &mut hub,
+        "lamp",
+        Publication { request: Some(request.id), ..question(1, "elsewhere/power") },
+    );
+    publish(&mut hub, "lamp", question(2, "blinds/get"));
+    let sent = questions(&hub);
+    assert_eq!(sent[0].topic, "alice/cmnd/elsewhere/power");
+    assert_eq!(sent[0].response_topic.as_deref(), Some("alice/response/hub/reply"));
+    assert_eq!((sent[0].expiry, sent[0].user_property("via")), (Some(5), Some("lamp")));
+    assert_eq!((sent[1].expiry, sent[1].user_property("via")), (Some(10), Some("lamp")));
+    hub.accept_all();
+    assert_eq!(told(&hub), [""; 0], "PUBACK is no answer");
+    hub.receive(answer_to(&sent[0], "ON", &[("__stat", "200")]));
+    let failed = [("__stat", "503"), ("__stMsg", "no reply"), ("reason", "unreachable")];
+    hub.receive(answer_to(&sent[1], "{}", &failed));
+    assert_eq!(
+        told(&hub),
+        [
+            r#"lamp 1 "{\"payload\":\"ON\",\"status\":200}""#,
+            r#"lamp 2 "{\"message\":\"no reply\",\"reason\":\"unreachable\",\"status\":503}""#,
+        ]
+    );
+    // Somebody else has seen the question.
+    publish(&mut hub, "lamp", question(3, "blinds/power"));
+    let sent = questions(&hub);
+    hub.receive(answer_to(&sent[2], "ON", &[]));
+    assert!(told(&hub)[2].contains("no answer"), "{:?}", told(&hub));
+}
+
+#[test]
+fn a_device_of_the_same_hub_answers_and_the_answer_comes_back() {
+    let mut hub = asking();
+    publish(&mut hub, "lamp", question(1, "blinds/position"));
+    let sent = questions(&hub).pop().unwrap();
+    hub.receive(sent.clone());
+    let request = hub.executed().pop().expect("the blinds are asked");
+    assert_eq!((&*request.device, &*request.property), ("blinds", "position"));
+    hub.answer(&request, Answer::text("30"));
+    let answer = hub
+        .published()
+        .into_iter()
+        .find(|message| Some(&message.topic) == sent.response_topic.as_ref());
+    hub.receive(answer.expect("an answer, which the hub hears itself"));
+    assert_eq!(told(&hub), [r#"lamp 1 "{\"payload\":\"30\",\"status\":200}""#]);
+}
+
+#[test]
+fn a_device_asks_only_those_that_it_has_named() {
+    let mut hub = asking();
+    for address in
+        ["lamp/power", "other/power", "blinds", "blinds/+", "blinds/a/b", "/power", "blinds/"]
+    {
+        publish(&mut hub, "lamp", question(1, address));
+    }
+    publish(&mut hub, "blinds", question(1, "lamp/power"));
+    publish(&mut hub, "lamp", publication(1, "alice/cmnd/blinds/position"));
+    assert_eq!(questions(&hub), []);
+    let told = told(&hub);
+    assert_eq!(told.len(), 9);
+    assert!(told.iter().all(|line| line.ends_with("1 Refused")), "{told:?}");
+}
+
+#[test]
+fn nobody_serves_a_device_and_the_one_that_asks_is_told_at_once() {
+    let mut hub = asking();
+    publish(&mut hub, "lamp", question(1, "elsewhere/power"));
+    let id = hub.outputs.iter().find_map(|output| match output {
+        Output::Publish { id, message } if message.topic.ends_with("elsewhere/power") => Some(*id),
+        _ => None,
+    });
+    hub.handle(Input::Published { id: id.unwrap(), reason_code: 0x10 });
+    assert_eq!(
+        told(&hub),
+        [r#"lamp 1 "{\"message\":\"no hub serves the device\",\"status\":404}""#]
+    );
+}
+
+#[test]
+fn a_request_that_comes_round_to_its_device_is_not_carried_out() {
+    let mut hub = asking();
+    let via = |via: &str| Message {
+        user_properties: vec![("via".into(), via.into())],
+        ..request("ON", b"1")
+    };
+    let status = |hub: &mut TestHub, via: Message| {
+        hub.take();
+        hub.receive(via);
+        let answer = hub.published().pop();
+        answer.map(|answer| {
+            (
+                answer.user_property("__stat").map(str::to_owned),
+                answer.user_property("reason").map(str::to_owned),
+            )
+        })
+    };
+    let refused = Some((Some("409".to_owned()), Some("loop".to_owned())));
+    assert_eq!(status(&mut hub, via("house,lamp,blinds")), refused);
+    assert_eq!(status(&mut hub, via("a,b,c,d,e,f,g,h,i")), refused);
+    assert_eq!(status(&mut hub, via("house,lamps")), None);
+    let request = hub.executed().pop().expect("it is carried out");
+    let belonging = Publication { request: Some(request.id), ..question(1, "blinds/position") };
+    publish(&mut hub, "lamp", belonging);
+    assert_eq!(questions(&hub)[0].user_property("via"), Some("house,lamps,lamp"));
+}
+
+#[test]
+fn devices_that_ask_each_other_in_a_circle_may_not() {
+    let mut config = config();
+    let mut ask = |device, other: &str| {
+        let ask = [other.to_owned()].into();
+        policy(&mut config, device).topics = DeclaredTopics { ask, ..DeclaredTopics::default() };
+    };
+    ask("lamp", "blinds");
+    ask("blinds", "lamp");
+    let hub = online_with(config);
+    let reason = "it asks itself: lamp, which asks blinds, which asks lamp";
+    assert!(told(&hub).contains(&format!("lamp refused {reason}")), "{:?}", told(&hub));
+    assert!(!told(&hub).iter().any(|line| line.ends_with("link true")), "{:?}", told(&hub));
 }

@@ -1,6 +1,6 @@
 //! The extension `hearth.mqtt/1`: a device uses MQTT topics of its own through its hub.
 //!
-//! Layout and rules (Q1 to Q6) are those of `include/hearth_mqtt.h`.
+//! Layout and rules (Q1 to Q7) are those of `include/hearth_mqtt.h`.
 
 use std::ffi::c_void;
 
@@ -13,6 +13,8 @@ pub const EXT_MQTT: &str = "hearth.mqtt/1";
 pub const PUBLISH_RETAIN: u32 = 1;
 /// [`Publication::flags`]: a reply is expected (Q4).
 pub const PUBLISH_EXPECT_REPLY: u32 = 2;
+/// [`Publication::flags`]: a request to another device (Q7).
+pub const PUBLISH_ASK: u32 = 4;
 /// [`Message::flags`]: the broker had the message stored when the hub subscribed (Q3).
 pub const MESSAGE_RETAINED: u32 = 1;
 
@@ -22,7 +24,7 @@ pub const MESSAGE_RETAINED: u32 = 1;
 pub struct Publication {
     /// Size of this struct as the plugin knows it.
     pub struct_size: u32,
-    /// [`PUBLISH_RETAIN`], [`PUBLISH_EXPECT_REPLY`].
+    /// [`PUBLISH_RETAIN`], [`PUBLISH_EXPECT_REPLY`], [`PUBLISH_ASK`].
     pub flags: u32,
     /// Comes back in [`KindMqtt::on_outcome`].
     pub token: u64,
@@ -34,7 +36,7 @@ pub struct Publication {
     pub qos: u32,
     /// Zero.
     pub reserved: u32,
-    /// The topic name.
+    /// The topic name; with [`PUBLISH_ASK`] `DEVICE/PROPERTY`.
     pub topic: Slice,
     /// The payload.
     pub payload: Slice,

@@ -5,8 +5,8 @@ use std::ffi::c_void;
 use super::kind::{Glue, Instance};
 use super::{HostRef, contained, sink, text};
 use crate::abi::mqtt::{
-    HostMqtt, KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_EXPECT_REPLY, PUBLISH_RETAIN,
-    Publication,
+    HostMqtt, KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_ASK, PUBLISH_EXPECT_REPLY,
+    PUBLISH_RETAIN, Publication,
 };
 use crate::abi::{self, Growing, Sink, Slice};
 use crate::device::read_config;
@@ -33,11 +33,12 @@ impl HostRef {
         let Some(extension) = extension else { return abi::ERR_GONE };
         let retain = if publication.retain { PUBLISH_RETAIN } else { 0 };
         let reply = if publication.reply { PUBLISH_EXPECT_REPLY } else { 0 };
+        let ask = if publication.ask { PUBLISH_ASK } else { 0 };
         let expiry_ms = u64::try_from(publication.expiry.as_millis()).unwrap_or(u64::MAX);
         #[expect(clippy::cast_possible_truncation, reason = "the struct has 72 bytes")]
         let lent = Publication {
             struct_size: size_of::<Publication>() as u32,
-            flags: retain | reply,
+            flags: retain | reply | ask,
             token: publication.token,
             command: publication.command,
             // Zero would be the default.

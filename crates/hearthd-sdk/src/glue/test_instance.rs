@@ -11,7 +11,8 @@ use super::sink::{Pairs, collect};
 use super::test_reports::get_extension;
 use super::text;
 use crate::abi::mqtt::{
-    KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_EXPECT_REPLY, PUBLISH_RETAIN, Publication,
+    KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_ASK, PUBLISH_EXPECT_REPLY, PUBLISH_RETAIN,
+    Publication,
 };
 use crate::abi::{self, Command, CreateArgs, ExtState, Growing, Host, Kind, Slice};
 use crate::{Device, mqtt};
@@ -281,6 +282,7 @@ pub(super) unsafe extern "C" fn send(host: *const Host, publication: *const Publ
         qos: if lent.qos == 0 { mqtt::QoS::AtMostOnce } else { mqtt::QoS::AtLeastOnce },
         retain: lent.flags & PUBLISH_RETAIN != 0,
         reply: lent.flags & PUBLISH_EXPECT_REPLY != 0,
+        ask: lent.flags & PUBLISH_ASK != 0,
         expiry: Duration::from_millis(lent.expiry_ms),
         command: lent.command,
     })

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hearthd_core::{
-    BRIDGE_MESSAGES, BridgeInput, BridgeOutput, Input, Message, Publication, QoS, Request,
+    BRIDGE_MESSAGES, BridgeInput, BridgeOutput, Expects, Input, Message, Publication, QoS, Request,
     RequestId,
 };
 
@@ -86,7 +86,7 @@ impl World {
                 qos: if self.rng.bool() { QoS::AtLeastOnce } else { QoS::AtMostOnce },
                 retain: false,
                 expiry: Duration::from_secs(10),
-                reply: self.rng.u8(..4) == 0,
+                expects: if self.rng.u8(..4) == 0 { Expects::Reply } else { Expects::Nothing },
                 request: Some(request.id),
             };
             let sent = Sent {

@@ -29,17 +29,20 @@ pub(crate) enum Call<'a> {
     Outcome { token: u64, status: i32, reply: &'a [u8] },
 }
 
-/// A message that a device publishes on a topic of its own (Q2).
+/// A message that a device publishes on a topic of its own (Q2), or its request to another device (Q7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Publication<'a> {
     pub(crate) token: u64,
     /// The token of the command that it belongs to.
     pub(crate) command: Option<u64>,
+    /// The topic name; of a request to another device, `DEVICE/PROPERTY`.
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a [u8],
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
     pub(crate) reply: bool,
+    /// It is a request to another device (Q7).
+    pub(crate) asks: bool,
     pub(crate) expiry: Duration,
 }
 

@@ -10,7 +10,7 @@ use std::{ffi::c_void, time::Duration};
 use hearthd_sdk::abi::{
     self, Growing, Host,
     mqtt::{
-        EXT_MQTT, HostMqtt, KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_EXPECT_REPLY,
+        EXT_MQTT, HostMqtt, KindMqtt, MESSAGE_RETAINED, Message, PUBLISH_ASK, PUBLISH_EXPECT_REPLY,
         PUBLISH_RETAIN, Publication,
     },
 };
@@ -51,6 +51,7 @@ unsafe extern "C" fn publish(host: *const Host, publication: *const Publication)
         at_least_once: lent.qos != 0,
         retain: lent.flags & PUBLISH_RETAIN != 0,
         reply: lent.flags & PUBLISH_EXPECT_REPLY != 0,
+        asks: lent.flags & PUBLISH_ASK != 0,
         expiry: if lent.expiry_ms == 0 { DEFAULT_EXPIRY } else { expiry },
     })
 }
@@ -113,7 +114,8 @@ pub(super) enum MqttCall<'a> {
 }
 
 impl KindTable {
-    /// Asks which topics a device with this table uses itself: pairs of a use and a topic filter.
+    /// Asks which topics a device with this table uses itself, and which devices it asks: pairs of a use, and a topic
+    /// filter or a device ID.
     ///
     /// # Errors
     /// Where the plugin fails.

@@ -27,6 +27,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 for (purpose, filter) in topics.all() {
                     say!("{device}: MQTT {purpose} {}", filter.as_str());
                 }
+                for other in &topics.ask {
+                    say!("{device}: asks {other}");
+                }
             }
             ExitCode::SUCCESS
         }

@@ -143,6 +143,7 @@ impl Report<'_> {
                 "name": kind.name,
                 "properties": kind.properties.iter().cloned().collect::<serde_json::Map<_, _>>(),
                 "topics": kind.topics.all().map(topic).collect::<Vec<_>>(),
+                "asks": kind.topics.ask,
                 "problems": kind.problems.iter().map(problem).collect::<Vec<_>>(),
             })
         };
@@ -171,6 +172,9 @@ impl Report<'_> {
             }
             for (purpose, filter) in kind.topics.all() {
                 say!("  MQTT: {purpose:<16} {}", filter.as_str());
+            }
+            for other in &kind.topics.ask {
+                say!("  asks {other}");
             }
             for (path, message) in &kind.problems {
                 let place = if path.is_empty() { "its table" } else { path };

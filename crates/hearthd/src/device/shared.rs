@@ -10,7 +10,8 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, BridgeInput, BridgeOutput, ContentType, DeclaredTopics, PropertyState, QoS, RequestId,
+    Answer, BridgeInput, BridgeOutput, ContentType, DeclaredTopics, Expects, PropertyState, QoS,
+    RequestId,
     property::{Declaration, Value},
 };
 use hearthd_sdk::abi;
@@ -440,6 +441,11 @@ impl HostCalls for Shared {
             Err(status) => return status,
         };
         let at_least_once = publication.at_least_once;
+        let expects = match publication {
+            Publication { asks: true, .. } => Expects::Answer,
+            Publication { reply: true, .. } => Expects::Reply,
+            Publication { .. } => Expects::Nothing,
+        };
         let input = BridgeInput::Publish(hearthd_core::Publication {
             number,
             topic: publication.topic.to_owned(),
@@ -447,7 +453,7 @@ impl HostCalls for Shared {
             qos: if at_least_once { QoS::AtLeastOnce } else { QoS::AtMostOnce },
             retain: publication.retain,
             expiry: publication.expiry,
-            reply: publication.reply,
+            expects,
             request: request.flatten(),
         });
         if self.speak(|| self.events.bridge(&self.config.id, input)) {

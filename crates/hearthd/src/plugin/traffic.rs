@@ -42,8 +42,12 @@ impl Traffic {
 
     /// Takes a message on; returns its number in the hub, or the status that says why not (Q2).
     pub(crate) fn begin(&self, publication: &Publication<'_>) -> Result<u64, i32> {
-        let Publication { token, topic, payload, .. } = publication;
-        if check_name(topic).is_err() || !self.topics.may_publish(topic) {
+        let Publication { token, topic, payload, asks, .. } = publication;
+        let declared = match asks {
+            true => self.topics.may_ask(topic).is_some(),
+            false => check_name(topic).is_ok() && self.topics.may_publish(topic),
+        };
+        if !declared {
             return Err(abi::ERR_INVALID);
         }
         let bytes = topic.len() + payload.len();
@@ -114,6 +118,7 @@ mod tests {
             at_least_once: false,
             retain: false,
             reply: false,
+            asks: false,
             expiry: Duration::from_secs(1),
         }
     }

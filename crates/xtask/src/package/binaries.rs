@@ -151,11 +151,12 @@ impl Architecture {
     }
 }
 
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "hearthd",
     "hearthd-broker",
     "hearthd-web",
     "hearthd-command",
+    "hearthd-group",
     "hearthd-light",
     "hearthd-sensor",
     "hearthd-thermostat",
