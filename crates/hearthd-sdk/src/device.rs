@@ -1,5 +1,6 @@
 //! The trait that a plugin author implements, and how it answers.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::Deserialize;
@@ -173,10 +174,23 @@ impl fmt::Display for Failure {
 }
 
 // Not an `Error` itself, else this would overlap with `From<T> for T`.
-impl<E: std::error::Error> From<E> for Failure {
-    /// Turns any error into [`Failure::failed`], so that `?` works in every method of a device.
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    /// Turns any error, a boxed one or a text into [`Failure::failed`], so that `?` works in every method of a device.
+    ///
+    /// The message is the error's, then those of its sources.
     fn from(error: E) -> Self {
-        Self::failed(error.to_string())
+        let error: Box<dyn Error + Send + Sync> = error.into();
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let cause = error.to_string();
+            // Some errors repeat their source.
+            if !message.contains(&cause) {
+                message = format!("{message}: {cause}");
+            }
+            source = error.source();
+        }
+        Self::failed(message)
     }
 }
 

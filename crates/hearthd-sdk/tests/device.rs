@@ -431,3 +431,32 @@ impl Device for Misdeclared {
         Ok(Answer::Done)
     }
 }
+
+#[test]
+fn any_error_or_text_becomes_a_failure_with_what_caused_it() {
+    fn read() -> Result<(), Failure> {
+        Err("the bus is silent")?;
+        Ok(())
+    }
+    fn boxed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+        error.into().into()
+    }
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no number came")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    assert_eq!(read(), Err(Failure::failed("the bus is silent")));
+    let text = "no number came: invalid digit found in string";
+    let outer = || Outer("x".parse::<i32>().unwrap_err());
+    assert_eq!(Failure::from(outer()), Failure::failed(text));
+    assert_eq!(boxed(outer()), Failure::failed(text));
+    assert_eq!(Failure::from(format!("{} of 3", 1)), Failure::failed("1 of 3"));
+}
