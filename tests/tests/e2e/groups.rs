@@ -4,7 +4,7 @@ use hearthd_tests::{Built, Daemon, DaemonConfig, Result};
 
 use crate::home::{Home, Setup};
 
-const TABLES: &str = "[devices.hall]\nplugin = \"light\"\n\
+const TABLES: &str = "[devices.hall]\nplugin = \"light\"\nconfig = { brightness = true }\n\
                       [devices.attic]\nplugin = \"light\"\n\
                       [devices.lamps]\nplugin = \"group\"\n\
                       config = { members = [\"hall\", \"attic\"] }\n\

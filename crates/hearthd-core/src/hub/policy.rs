@@ -34,7 +34,7 @@ impl Hub {
         let topics = &self.config.topics;
         // Where nearly all answers go.
         if let Some(values) = topics.response.match_name(prefix, name)
-            && values.get("client_id") != Some(&self.config.client_id)
+            && !self.listens_on(values.get("client_id"), values.get("purpose"))
             && !RESERVED_PURPOSES.iter().any(|own| values.get("purpose") == Some(own))
         {
             return Ok(());
@@ -64,6 +64,12 @@ impl Hub {
                 may_be_allowed: true,
             }),
         }
+    }
+
+    /// Returns whether a response topic is this hub's, where nobody else has anything to say; answers to its devices' own
+    /// requests come from its other devices as well.
+    fn listens_on(&self, client_id: Option<&str>, purpose: Option<&str>) -> bool {
+        client_id == Some(&self.config.client_id) && purpose != Some("reply")
     }
 
     /// Checks where the acknowledgement of another hub's will goes.
@@ -111,8 +117,7 @@ impl Hub {
         }
         let values = topics.response.leading_values(prefix, name);
         let (client_id, purpose) = (values.get("client_id"), values.get("purpose"));
-        // A device of this hub may ask another one of it.
-        if client_id == Some(&self.config.client_id) && purpose != Some("reply") {
+        if self.listens_on(client_id, purpose) {
             return Err(Denied::always(format!("`{name}` is one that the hub subscribes to")));
         }
         if RESERVED_PURPOSES.iter().any(|own| purpose == Some(own)) {
