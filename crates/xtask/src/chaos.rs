@@ -55,7 +55,7 @@ pub(crate) async fn chaos(options: Options) -> Result<()> {
     for &broker in options.broker.all() {
         println!("\n{}, {:?}", broker.name(), options.minutes);
         let run = Run::derive(broker, seed, options.minutes);
-        let run = Run { zigbee2mqtt: options.zigbee2mqtt, ..run };
+        let run = if options.zigbee2mqtt { run.with_a_lamp() } else { run };
         runs.push((broker, play(run, &built, &folder.join(broker.name())).await?));
     }
     println!("\n{}", table(&runs));

@@ -79,8 +79,8 @@ impl House {
         let ledgers = folder.join("ledgers");
         std::fs::create_dir_all(&ledgers).doing(ledgers.display())?;
         let base = has_lamp.then(|| broker.bridge().1);
-        let cellar = Home::start(built, &broker, Hub::Cellar, base, folder, notebook).await?;
-        let attic = Home::start(built, &broker, Hub::Attic, None, folder, notebook).await?;
+        let cellar = Home::start(built, &broker, Hub::Cellar, None, folder, notebook).await?;
+        let attic = Home::start(built, &broker, Hub::Attic, base, folder, notebook).await?;
         notebook.open().moving_at = Some(Hub::Cellar);
         for ledger in Ledger::ALL {
             let file = ledgers.join(ledger.id());

@@ -38,8 +38,18 @@ pub struct LampSeen {
     pub otherwise: usize,
     /// How many were not answered in the time that their requester had.
     pub silent: usize,
-    /// Requests that were answered 200 while the lamp was never as the answer says.
+    /// Requests that were answered 200 while the lamp was never as wanted, or 500 while it was so all the time.
     pub false_verdicts: Vec<String>,
+}
+
+impl LampSeen {
+    /// Returns why the run proves nothing, if so few requests were confirmed.
+    pub(super) fn proves_nothing(&self) -> Option<String> {
+        let asked = self.confirmed + self.otherwise + self.silent;
+        let enough = asked / CONFIRMED_OF;
+        (asked > 0 && self.confirmed <= enough)
+            .then(|| format!("{} of {asked}, and more than {enough} are needed", self.confirmed))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,14 +150,20 @@ impl Switcher {
     fn judge(&self, states: &[(Duration, bool)]) -> LampSeen {
         let mut seen = LampSeen { bridge_kills: self.kills, ..LampSeen::default() };
         for Answered { key, asked, at, status } in &self.answers {
-            if *status != 200 {
+            if *status == 200 {
+                seen.confirmed += 1;
+            } else {
                 seen.otherwise += 1;
-                continue;
             }
-            seen.confirmed += 1;
-            if !was(states, asked.on, asked.at, *at) {
+            let could_be = match status {
+                200 => was(states, asked.on, asked.at, *at),
+                // It was read, and was not as wanted.
+                500 => was(states, !asked.on, asked.at, *at),
+                _ => true,
+            };
+            if !could_be {
                 let word = if asked.on { "ON" } else { "OFF" };
-                seen.false_verdicts.push(format!("{key}: {word}"));
+                seen.false_verdicts.push(format!("{key}: {word} {status}"));
             }
         }
         let answered = |key: &&String| self.answers.iter().any(|answer| &&answer.key == key);
@@ -170,6 +186,8 @@ fn now() -> Duration {
     Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// One of so many requests has to be confirmed, so that a run proves something: the lamp obeys a third of the time.
+const CONFIRMED_OF: usize = 10;
 const NAME: &str = "chaos-lamp";
 /// How long an answer may take: longer than a hub or the broker is away, and than a request may take after that.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -180,6 +198,23 @@ const MODES: [Mode; 6] =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_in_which_hardly_any_request_is_confirmed_proves_nothing() {
+        let seen = |confirmed, otherwise, silent| LampSeen {
+            confirmed,
+            otherwise,
+            silent,
+            ..LampSeen::default()
+        };
+        assert_eq!(seen(0, 0, 0).proves_nothing(), None, "there is no lamp");
+        assert_eq!(seen(30, 60, 10).proves_nothing(), None);
+        assert_eq!(
+            seen(10, 80, 10).proves_nothing().unwrap(),
+            "10 of 100, and more than 10 are needed"
+        );
+        assert!(seen(0, 1, 0).proves_nothing().is_some());
+    }
 
     #[test]
     fn a_verdict_is_true_only_if_the_lamp_was_so_between_question_and_answer() {

@@ -58,7 +58,7 @@ pub struct Run {
     pub schedule: Schedule,
     /// How long the requesters ask.
     pub length: Duration,
-    /// Whether the hub in the cellar has a lamp behind a real Zigbee2MQTT.
+    /// Whether the hub in the attic has a lamp behind a real Zigbee2MQTT.
     pub zigbee2mqtt: bool,
 }
 
@@ -75,6 +75,12 @@ impl Run {
     /// Plans a run whose schedule is derived from the seed.
     pub fn derive(broker: BrokerKind, seed: u64, length: Duration) -> Self {
         Self { broker, seed, schedule: Schedule::derive(seed, length), length, zigbee2mqtt: false }
+    }
+
+    /// Puts a lamp behind a real Zigbee2MQTT into the attic, where it is calmer then.
+    #[must_use]
+    pub fn with_a_lamp(self) -> Self {
+        Self { schedule: self.schedule.with_a_calm_attic(), zigbee2mqtt: true, ..self }
     }
 
     /// Runs with all state and logs in an empty folder, and leaves there what was seen.

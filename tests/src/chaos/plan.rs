@@ -107,7 +107,7 @@ pub(super) const RELAY: &str = "relay";
 pub(super) const TOOK_OVER: &str = "took over";
 /// A device of the hub in the cellar that takes its time, and that nobody needs.
 pub(super) const SLOW: &str = "slow";
-/// A lamp of the hub in the cellar behind Zigbee2MQTT, if there is one.
+/// A lamp of the hub in the attic behind Zigbee2MQTT, if there is one.
 pub(super) const LAMP: &str = "lamp";
 /// The user property, of any value, of everything that the hostile requester publishes, and the beginning of its
 /// payloads; hubs know nothing of it.

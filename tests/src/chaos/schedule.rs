@@ -117,7 +117,40 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Leaves out most of what happens in the attic, so that a hub with a lamp there has time to be asked for it.
+    #[must_use]
+    pub fn with_a_calm_attic(self) -> Self {
+        Self { attic: self.attic.calmer(), ..self }
+    }
+}
+
 impl Trouble {
+    /// Keeps one kill and one break of several, each at the time that it had.
+    fn calmer(self) -> Self {
+        let mut waited = Duration::ZERO;
+        let mut kills = Vec::new();
+        for (place, kill) in self.kills.into_iter().enumerate() {
+            waited += kill.after;
+            if place % KEPT_IN_THE_ATTIC == 0 {
+                kills.push(Kill { after: std::mem::take(&mut waited), ..kill });
+            } else {
+                waited += kill.down;
+            }
+        }
+        let mut waited = Duration::ZERO;
+        let mut breaks = Vec::new();
+        for (place, one) in self.breaks.into_iter().enumerate() {
+            waited += one.after;
+            if place % KEPT_IN_THE_ATTIC == 0 {
+                breaks.push(Break { after: std::mem::take(&mut waited), ..one });
+            } else {
+                waited += one.lasting;
+            }
+        }
+        Self { kills, breaks }
+    }
+
     fn derive(rng: &mut Rng, victims: &[Victim], length: Duration) -> Self {
         Self { kills: kills(rng, victims, length), breaks: breaks(rng, length) }
     }
@@ -228,6 +261,9 @@ impl<T: Copy> Bag<T> {
     }
 }
 
+/// One of so many kills and breaks stays in a calm attic.
+const KEPT_IN_THE_ATTIC: usize = 5;
+
 /// How long a move usually takes while things break.
 const MOVING: Duration = Duration::from_secs(5);
 
@@ -262,6 +298,22 @@ mod tests {
             }
             assert!(moves.len() >= 10, "seed {seed}: {} moves", moves.len());
         }
+    }
+
+    #[test]
+    fn a_calm_attic_has_a_fifth_of_the_trouble_and_the_cellar_all() {
+        let full = Schedule::derive(7, 3 * MINUTE);
+        let calm = full.clone().with_a_calm_attic();
+        assert_eq!(calm.cellar, full.cellar);
+        assert_eq!(calm.moves, full.moves);
+        assert_eq!(calm.attic.kills.len(), full.attic.kills.len().div_ceil(5));
+        assert_eq!(calm.attic.breaks.len(), full.attic.breaks.len().div_ceil(5));
+        // The sixth kill comes when it would have come anyway.
+        let until = |kills: &[Kill], last: usize| -> Duration {
+            let before: Duration = kills[..last].iter().map(|kill| kill.after + kill.down).sum();
+            before + kills[last].after
+        };
+        assert_eq!(until(&calm.attic.kills, 1), until(&full.attic.kills, 5));
     }
 
     #[test]

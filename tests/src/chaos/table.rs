@@ -40,6 +40,7 @@ fn rows(outcome: &Outcome) -> Vec<Row> {
         count("  answered otherwise", record.lamp.otherwise),
         count("  not answered in time", record.lamp.silent),
         bar("  false verdicts", tally.false_verdicts.len()),
+        bar("  so few confirmed that it proves nothing", tally.lamp_proves_nothing.len()),
     ]);
     rows.push(bar("not as it should be at rest", tally.unrest.len()));
     rows

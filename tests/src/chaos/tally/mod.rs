@@ -69,8 +69,10 @@ pub struct Tally {
     pub guarded: usize,
     /// What the relay did more often than was acknowledged, or less often.
     pub guarded_wrongly: Vec<String>,
-    /// Answers 200 for the lamp behind Zigbee2MQTT while the lamp was never so.
+    /// Answers 200 for the lamp behind Zigbee2MQTT while the lamp was never so, and 500 while it was so all the time.
     pub false_verdicts: Vec<String>,
+    /// Why the verdicts on that lamp prove nothing.
+    pub lamp_proves_nothing: Vec<String>,
     /// What is not as it should be once everything has come to rest.
     pub unrest: Vec<String>,
     /// The longest time from the broker's PUBACK to the kill that excuses a loss.
@@ -86,6 +88,7 @@ impl Tally {
             clean_starts: record.clean_starts,
             untrue_repeats: record.untrue_repeats.clone(),
             false_verdicts: record.lamp.false_verdicts.clone(),
+            lamp_proves_nothing: record.lamp.proves_nothing().into_iter().collect(),
             unrest: record.unrest.clone(),
             ..Self::default()
         };
@@ -127,7 +130,8 @@ impl Tally {
             ("a forged acknowledgement told", &self.forgeries_told),
             ("a guardian's acknowledgement not told", &self.guardians_left_out),
             ("the relay and its acknowledgements differ", &self.guarded_wrongly),
-            ("a lamp that was answered 200 and never so", &self.false_verdicts),
+            ("a lamp of which the answer says what it never was", &self.false_verdicts),
+            ("too few requests for the lamp were confirmed", &self.lamp_proves_nothing),
             ("not as it should be at rest", &self.unrest),
         ];
         let clean_starts = (self.clean_starts > 0)
