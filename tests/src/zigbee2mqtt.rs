@@ -9,7 +9,7 @@ use crate::{
     process::eventually,
 };
 
-/// A running Zigbee2MQTT with a bulb, a thermometer and a radiator valve, and a group `all` that has the bulb.
+/// A running Zigbee2MQTT with a bulb, a spot, a thermometer and a radiator valve, and a group `all` of the two lamps.
 #[derive(Debug)]
 pub struct Zigbee2Mqtt {
     peers: Peers,
@@ -43,6 +43,9 @@ pub const BULB: u16 = 1001;
 pub const THERMOMETER: u16 = 1002;
 /// That of the radiator valve `zigbee2mqtt/valve`.
 pub const VALVE: u16 = 1003;
+
+/// That of the spot `zigbee2mqtt/hall/spot`.
+pub const SPOT: u16 = 1004;
 
 impl Zigbee2Mqtt {
     /// Starts it, and waits until it is connected to the broker.

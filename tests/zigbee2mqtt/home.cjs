@@ -1,4 +1,5 @@
-// Writes what Zigbee2MQTT finds at its start: a network of a bulb (1001), a thermometer (1002) and a radiator valve (1003).
+// Writes what Zigbee2MQTT finds at its start: a network of a bulb (1001), a thermometer (1002), a radiator valve (1003) and
+// a spot (1004), and a group of the bulb and the spot.
 //
 // Arguments: the folder, the base topic, the broker's port, and where the broker wants them an account and its password.
 'use strict';
@@ -24,17 +25,23 @@ function device(id, type, address, modelId, manufName, manufId, powerSource, ...
   };
 }
 
+const lamp = (id, address) => device(id, 'Router', address, 'TRADFRI bulb E27 WS opal 980lm', 'IKEA of Sweden', 4476,
+  'Mains (single phase)', [0, 3, 4, 5, 6, 8, 768], [5, 25, 32]);
+
 const network = [
   {
     id: 1, type: 'Coordinator', ieeeAddr: '0x00124b0000000001', nwkAddr: 0, manufId: 0,
     epList: [1], endpoints: { 1: endpoint(5, [], []) },
     interviewCompleted: true, interviewState: 'SUCCESSFUL', meta: {},
   },
-  device(2, 'Router', 1001, 'TRADFRI bulb E27 WS opal 980lm', 'IKEA of Sweden', 4476, 'Mains (single phase)',
-    [0, 3, 4, 5, 6, 8, 768], [5, 25, 32]),
+  lamp(2, 1001),
   device(3, 'EndDevice', 1002, 'SNZB-02', 'SONOFF', 4742, 'Battery', [0, 1, 3, 1026, 1029], [3]),
   device(4, 'EndDevice', 1003, 'TRVZB', 'SONOFF', 4742, 'Battery', [0, 1, 3, 6, 32, 513, 64529], [10, 25]),
-  { id: 5, type: 'Group', groupID: 1, members: [{ deviceIeeeAddr: '0x00124b0000000002', endpointID: 1 }], meta: {} },
+  lamp(6, 1004),
+  {
+    id: 5, type: 'Group', groupID: 1, meta: {},
+    members: [2, 6].map((id) => ({ deviceIeeeAddr: `0x00124b000000000${id}`, endpointID: 1 })),
+  },
 ];
 
 const configuration = {
@@ -53,6 +60,7 @@ const configuration = {
     '0x00124b0000000002': { friendly_name: 'hall/bulb' },
     '0x00124b0000000003': { friendly_name: 'thermometer' },
     '0x00124b0000000004': { friendly_name: 'valve' },
+    '0x00124b0000000006': { friendly_name: 'hall/spot' },
   },
   groups: { 1: { friendly_name: 'all' } },
 };

@@ -1,4 +1,4 @@
-// Loaded before Zigbee2MQTT: a radio that has three devices, each of which does what a file says.
+// Loaded before Zigbee2MQTT: a radio that has four devices, each of which does what a file says.
 //
 // RADIO_MODES names that file: a JSON object of network address and mode. It is replaced as a whole. The modes are
 //   ok      does what it is told, and says so
@@ -28,6 +28,9 @@ class Radio extends adapter.Adapter {
     ['1001 genOnOff', { onOff: 0 }],
     ['1001 genLevelCtrl', { currentLevel: 254 }],
     ['1001 lightingColorCtrl', { colorTemperature: 370, colorMode: 2 }],
+    ['1004 genOnOff', { onOff: 0 }],
+    ['1004 genLevelCtrl', { currentLevel: 254 }],
+    ['1004 lightingColorCtrl', { colorTemperature: 370, colorMode: 2 }],
     ['1002 msTemperatureMeasurement', { measuredValue: 2150 }],
   ]);
 
@@ -56,9 +59,13 @@ class Radio extends adapter.Adapter {
   async sendZclFrameInterPANBroadcast() {}
   async restoreChannelInterPAN() {}
 
-  /** A group has the bulb alone, which never answers. */
+  /** Both lamps are in the one group; nobody answers what a group is told, and nobody is told twice. */
   async sendZclFrameToGroup(_group, frame) {
-    if (modeOf(1001) === 'ok') this.obey(1001, frame);
+    for (const address of [1001, 1004]) {
+      const mode = modeOf(address);
+      if (mode === 'ok') this.obey(address, frame);
+      if (mode === 'slow') setTimeout(() => this.obey(address, frame), 1500);
+    }
   }
 
   async sendZdo(_ieee, address) {

@@ -57,9 +57,9 @@ pub struct Zigbee2Mqtt {
     /// what is wanted comes from the device.
     #[serde(default = "yes")]
     pub optimistic: bool,
-    /// Whether the topic is a group's: nothing is ever confirmed then.
+    /// The topics of the devices of a group, if the topic is a group's: each of them is read.
     #[serde(default)]
-    pub group: bool,
+    pub members: Vec<String>,
     /// Whether the device sleeps, and takes commands when it wakes.
     #[serde(default)]
     pub sleepy: bool,

@@ -47,6 +47,10 @@ pub(crate) struct Goal {
     pub(crate) ask: Option<Duration>,
     pub(crate) asked: Option<Duration>,
     pub(crate) asks: usize,
+    /// Reads since the command was last sent.
+    reads: usize,
+    /// How many of them a state has followed that may be the answer.
+    answered: usize,
     /// Reads since the last answer.
     pub(crate) unanswered: usize,
     /// Whether a reason to read came up while an answer was awaited.
@@ -109,6 +113,8 @@ impl Goal {
             ask: None,
             asked: None,
             asks: 0,
+            reads: 0,
+            answered: 0,
             unanswered: 0,
             hinted: false,
             round_trip: Duration::ZERO,
@@ -162,6 +168,7 @@ impl Goal {
             self.replaced = self.in_flight_after().or(self.replaced);
         }
         self.heard = false;
+        (self.reads, self.answered) = (0, 0);
         self.sent = Some(now);
         self.again = None;
         self.unpublished = None;
@@ -184,6 +191,7 @@ impl Goal {
     pub(crate) fn note_asked(&mut self, now: Duration, rules: Rules) {
         self.asked = Some(now);
         self.asks += 1;
+        self.reads += 1;
         self.unanswered += 1;
         self.hinted = false;
         // Only one read at a time: a slow device would never catch up with more.
@@ -200,7 +208,7 @@ impl Goal {
         if asks_blindly {
             self.ask = self.ask.map(|ask| ask.min(now + BETWEEN_ASKS[2]));
         }
-        if asks_blindly && self.asks >= 2 {
+        if asks_blindly && self.reads >= 2 {
             // The bridge does not repeat commands, or the device is slow: what arrives now is an answer.
             self.echo = Some(Echo { at: now, took: self.took(now) });
         }
@@ -260,6 +268,11 @@ impl Goal {
     pub(crate) fn heard_after(&self) -> Option<Duration> {
         let echo = self.echo.filter(|_| self.heard).map(|echo| echo.at);
         Some(echo.or(self.met_at)?.saturating_sub(self.sent?))
+    }
+
+    /// Returns how long the read takes that a state which comes now may answer.
+    pub(crate) fn read_took(&self, now: Duration) -> Option<Duration> {
+        self.asked.filter(|_| self.unanswered > 0).map(|asked| now.saturating_sub(asked))
     }
 
     fn is_met(&self, read: Value) -> bool {

@@ -7,7 +7,7 @@
 //! What devices and bridges say is worth different things, so the [families](Backend) differ. The README of this crate has
 //! a table of what each family's verdict rests on. Four things are never taken for a confirmation: the first state
 //! after a command that a bridge passes on, a retained message, what a bridge says within two seconds of its start,
-//! and the state of a group.
+//! and the state of a group, whose members are read instead.
 //!
 //! ```
 //! use std::time::Duration;
@@ -41,8 +41,10 @@ mod availability;
 mod color;
 mod config;
 mod confirmer;
+mod device;
 mod family;
 mod goal;
+mod group;
 mod radio;
 mod sensor;
 mod target;

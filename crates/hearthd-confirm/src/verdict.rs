@@ -40,6 +40,9 @@ pub enum Verdict {
         /// What the device cannot do, for people.
         reason: String,
     },
+    /// A group of which not all members have confirmed: what became of the command at each, by name. The status is
+    /// that of the [worst](Verdict::worst).
+    Members(Vec<(String, Verdict)>),
 }
 
 /// Where a value comes from; a later variant is better evidence.
@@ -66,8 +69,6 @@ pub enum Doubt {
     Queued,
     /// A newer command for the same property replaced this one.
     Superseded,
-    /// The state of a group does not show the state of its members.
-    Group,
     /// The connection to the broker was lost after the command was sent.
     LinkLost,
     /// The command is a toggle, and the present state is unknown.
@@ -75,14 +76,38 @@ pub enum Doubt {
 }
 
 impl Verdict {
+    /// Returns the verdict of the member that decides: one that was read and is not as wanted goes first, then one
+    /// that cannot be reached, then one of which nothing is known. Of a single device it is the verdict itself.
+    pub fn worst(&self) -> &Self {
+        let Self::Members(members) = self else { return self };
+        members
+            .iter()
+            .map(|(_, verdict)| verdict)
+            .max_by_key(|verdict| verdict.weight())
+            .unwrap_or(self)
+    }
+
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Confirmed { .. } => 0,
+            Self::Unsupported { .. } => 1,
+            Self::Indeterminate { .. } => 2,
+            Self::Unreachable { .. } => 3,
+            Self::Refused { .. } => 4,
+            Self::Members(_) => 5,
+        }
+    }
+
     /// Returns the status of the answer, as the hub's requests have it.
     pub fn status(&self) -> u16 {
-        match self {
+        match self.worst() {
             Self::Confirmed { .. } => 200,
             Self::Unreachable { .. } => 503,
             Self::Refused { .. } => 500,
             Self::Indeterminate { .. } => 409,
             Self::Unsupported { .. } => 422,
+            // A group has members.
+            Self::Members(_) => 409,
         }
     }
 }
@@ -105,6 +130,14 @@ impl fmt::Display for Verdict {
                 if last.is_empty() { Ok(()) } else { write!(f, "; last known {last}") }
             }
             Self::Unsupported { reason } => f.write_str(reason),
+            Self::Members(members) => {
+                let mut sorted: Vec<&(String, Self)> = members.iter().collect();
+                sorted.sort_by_key(|(_, verdict)| std::cmp::Reverse(verdict.weight()));
+                for (place, (name, verdict)) in sorted.into_iter().enumerate() {
+                    write!(f, "{}{name}: {verdict}", if place > 0 { "; " } else { "" })?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -117,7 +150,6 @@ impl fmt::Display for Doubt {
             Self::Transition => "the transition takes longer than the deadline",
             Self::Queued => "queued, the device takes it when it wakes",
             Self::Superseded => "a newer command replaced it",
-            Self::Group => "a group does not confirm what its members do",
             Self::LinkLost => "the connection to the broker was lost",
             Self::Unknown => "the present state is not known",
         })

@@ -191,12 +191,13 @@ impl Remote {
             Output::Verdict { command, verdict } => {
                 let Some(owed) = self.owed.remove(&command) else { return };
                 let answer = judge(&verdict);
-                let (confirmed, doubt) = match verdict {
-                    Verdict::Confirmed { readings, .. } => (Some(readings), None),
-                    Verdict::Indeterminate { doubt, .. } => (None, Some(doubt)),
+                let (confirmed, doubt) = match verdict.worst() {
+                    Verdict::Confirmed { readings, .. } => (Some(readings.clone()), None),
+                    Verdict::Indeterminate { doubt, .. } => (None, Some(*doubt)),
                     Verdict::Unreachable { .. }
                     | Verdict::Refused { .. }
-                    | Verdict::Unsupported { .. } => (None, None),
+                    | Verdict::Unsupported { .. }
+                    | Verdict::Members(_) => (None, None),
                 };
                 let Owed { wanted, deferred } = owed;
                 news.push(News::Decided(Decided { wanted, confirmed, doubt, answer, deferred }));
@@ -218,7 +219,7 @@ impl Remote {
         if reply {
             message = message.expect_reply();
         }
-        // What is answered at once, as a group is, has to leave all the same.
+        // What is answered at once has to leave all the same.
         let owed = command.filter(|command| !decided.contains(command));
         let owed = owed.and_then(|command| self.owed.get(&command));
         if let Some(deferred) = owed.and_then(|owed| owed.deferred.as_ref()) {
@@ -261,18 +262,22 @@ impl Decided {
 
 /// Returns the topics that a device uses.
 ///
-/// What several devices may be told by one topic is shared: the outputs of one device, and what a bridge is asked.
+/// What several devices may be told by one topic is shared: the outputs of one device, what a bridge is asked, and the
+/// reads of a device that is a member of a group as well.
 pub fn topics(backend: &Backend) -> mqtt::Topics {
     let declared = backend.declared_topics();
-    let of_several = match backend {
-        Backend::Zigbee2Mqtt(table) => table.suffix.is_some(),
-        Backend::Shelly(_) => true,
-        Backend::Tasmota(_) | Backend::Esphome(_) | Backend::Wled(_) | Backend::Topics(_) => false,
+    let (of_several, reads) = match backend {
+        Backend::Zigbee2Mqtt(table) => (table.suffix.is_some(), true),
+        Backend::Shelly(_) => (true, false),
+        Backend::Tasmota(_) | Backend::Esphome(_) | Backend::Wled(_) | Backend::Topics(_) => {
+            (false, false)
+        }
     };
     let topics = mqtt::Topics::none();
     let topics = declared.subscribe.into_iter().fold(topics, mqtt::Topics::subscribe);
     declared.publish.into_iter().fold(topics, |topics, topic| {
-        if of_several || topic.contains("/bridge/") {
+        let is_read = reads && topic.ends_with("/get");
+        if of_several || is_read || topic.contains("/bridge/") {
             topics.share(topic)
         } else {
             topics.publish(topic)
@@ -306,6 +311,17 @@ fn judge(verdict: &Verdict) -> Result<(), Failure> {
             Err(Failure::indeterminate(format!("{doubt}; last known {last}")))
         }
         Verdict::Unsupported { reason } => Err(Failure::invalid(reason)),
+        Verdict::Members(_) => {
+            let told = verdict.to_string();
+            Err(match verdict.worst() {
+                Verdict::Unreachable { .. } => Failure::unreachable(told),
+                Verdict::Refused { .. } => Failure::failed(told),
+                Verdict::Unsupported { .. } => Failure::invalid(told),
+                Verdict::Indeterminate { .. } | Verdict::Confirmed { .. } | Verdict::Members(_) => {
+                    Failure::indeterminate(told)
+                }
+            })
+        }
     }
 }
 

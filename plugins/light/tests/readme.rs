@@ -8,7 +8,7 @@ fn every_table_of_the_readme_is_taken() {
     let readme = include_str!("../README.md");
     let snippets: Vec<&str> =
         readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(snippets.len(), 7);
+    assert_eq!(snippets.len(), 8);
     for snippet in snippets {
         let whole: serde_json::Value = toml::from_str(snippet).expect("TOML");
         let config = &whole["devices"]["light-in-bedroom"]["config"];

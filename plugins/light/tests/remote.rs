@@ -160,15 +160,51 @@ fn silence_is_no_answer_and_comes_before_the_hub_gives_up() {
     assert!(device.now() < due, "{:?}", device.now());
 }
 
+/// What Zigbee2MQTT reports of each member once it has told a group.
+fn claim(device: &mut TestDevice<Light>, power: &str) {
+    for name in ["a", "b"] {
+        let state = json!({ "state": power }).to_string();
+        device.receive(&format!("zigbee2mqtt/{name}"), &state, false);
+    }
+}
+
+/// Answers each read of a member until the command is answered.
+fn answer_of_group(device: &mut TestDevice<Light>, states: [(&str, &str); 2]) -> Reply {
+    for _ in 0..200 {
+        if device.reply() != Reply::Pending {
+            break;
+        }
+        for Sent { topic, .. } in device.take_sent() {
+            for (name, power) in states {
+                if topic == format!("zigbee2mqtt/{name}/get") {
+                    let state = json!({ "state": power }).to_string();
+                    device.receive(&format!("zigbee2mqtt/{name}"), &state, false);
+                }
+            }
+        }
+        device.advance(Duration::from_millis(50));
+    }
+    device.reply()
+}
+
 #[test]
-fn a_group_is_told_and_confirms_nothing() {
-    let mut device = zigbee(json!({"topic": "zigbee2mqtt/all", "group": true}));
-    let (kind, message) = failure(device.set("power", "ON"));
-    assert_eq!(kind, FailureKind::Indeterminate);
-    assert!(message.starts_with("a group does not confirm"), "{message}");
+fn a_group_is_told_once_and_each_of_its_members_answers() {
+    let table = json!({"topic": "zigbee2mqtt/all", "members": ["zigbee2mqtt/a", "zigbee2mqtt/b"]});
+    let mut device = zigbee(table);
+    assert_eq!(device.set("power", "ON"), Reply::Pending);
     let sent = device.take_sent();
-    assert_eq!(sets(&sent).len(), 1);
-    assert!(!sent[0].belongs, "it has to leave although it is answered");
+    assert_eq!(sets(&sent), [("zigbee2mqtt/all/set", r#"{"state":"ON"}"#)]);
+    assert!(sent[0].belongs);
+    claim(&mut device, "ON");
+    assert_eq!(answer_of_group(&mut device, [("a", "ON"), ("b", "ON")]), Reply::Done);
+    assert_eq!(device.published("power").as_deref(), Some("ON"));
+    device.set_deadline(Some(device.now() + DEADLINE));
+    device.set("power", "OFF");
+    claim(&mut device, "OFF");
+    let (kind, message) = failure(answer_of_group(&mut device, [("a", "OFF"), ("b", "ON")]));
+    assert_eq!(kind, FailureKind::Failed);
+    assert_eq!(message, "b: refused: still ON; a: confirmed: power OFF");
+    assert_eq!(device.published("power").as_deref(), Some("ON"), "one of them is on");
 }
 
 #[test]

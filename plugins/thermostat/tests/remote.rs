@@ -380,7 +380,8 @@ fn a_table_that_no_heater_can_have_names_its_place() {
     let zigbee =
         |key: &str| problems(json!({"zigbee2mqtt": {"topic": "zigbee2mqtt/plug", key: true}}));
     assert_eq!(zigbee("sleepy"), ["actuator.zigbee2mqtt.sleepy"]);
-    assert_eq!(zigbee("group"), ["actuator.zigbee2mqtt.group"]);
+    let group = json!({"topic": "zigbee2mqtt/all", "members": ["zigbee2mqtt/plug"]});
+    assert_eq!(problems(json!({ "zigbee2mqtt": group })), ["actuator.zigbee2mqtt.members"]);
     assert_eq!(problems(json!({"zigbee2mqtt": {"topic": "a/#"}})).len(), 2);
     assert_eq!(problems(json!({"tasmota": {"topic": "t"}, "wled": {"topic": "w"}})), ["actuator"]);
     let climate = json!({"esphome": {"topic": "n", "climate": "c"}});

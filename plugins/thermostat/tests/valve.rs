@@ -252,8 +252,9 @@ fn tables_that_no_valve_can_have_name_their_place() {
     assert_eq!(problems("actuator", gpio), ["actuator.valve"]);
     let tasmota = json!({"tasmota": {"topic": "boiler"}, "valve": true});
     assert_eq!(problems("actuator", tasmota), ["actuator.tasmota"]);
-    let group = json!({"zigbee2mqtt": {"topic": VALVE, "group": true}, "valve": true});
-    assert_eq!(problems("actuator", group), ["actuator.zigbee2mqtt.group"]);
+    let group =
+        json!({"zigbee2mqtt": {"topic": VALVE, "members": ["zigbee2mqtt/x"]}, "valve": true});
+    assert_eq!(problems("actuator", group), ["actuator.zigbee2mqtt.members"]);
     let topics = json!({"topics": {"setpoint": {"command": "v/set", "state": "v"}}, "valve": true});
     assert_eq!(problems("actuator", topics), [""; 0]);
     let mut switch = config();

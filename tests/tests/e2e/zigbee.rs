@@ -5,17 +5,19 @@ use std::{collections::BTreeSet, time::Duration};
 use hearthd_tests::{
     Client, Message, Result, Zigbee2Mqtt,
     process::eventually,
-    zigbee2mqtt::{BULB, Mode, THERMOMETER, VALVE},
+    zigbee2mqtt::{BULB, Mode, SPOT, THERMOMETER, VALVE},
 };
 
 use crate::home::{Broker, Home, Setup};
 
-/// A home with a lamp behind Zigbee2MQTT that is reached.
+/// A home with a lamp behind Zigbee2MQTT that is reached, and a group that it is in.
 async fn home(setup: Setup, more: &str) -> Result<(Home, Zigbee2Mqtt)> {
     let mut home = Home::prepare(setup, |config| {
         config.tables += "[bridges]\nallow = [\"zigbee2mqtt/#\"]\n";
         config.devices += &lamp("lamp", "hall/bulb", more);
-        config.devices += &lamp("all", "all", "group = true");
+        let comma = if more.is_empty() { "" } else { ", " };
+        let members = r#"members = ["zigbee2mqtt/hall/bulb", "zigbee2mqtt/hall/spot"]"#;
+        config.devices += &lamp("all", "all", &format!("{members}{comma}{more}"));
     })
     .await?;
     let bridge = Zigbee2Mqtt::start(&home.broker.access("zigbee2mqtt")).await?;
@@ -74,9 +76,38 @@ async fn every_answer_is_what_the_lamp_did() -> Result<()> {
         let slow = home.answer("lamp/power", "ON").await?;
         assert!(matches!(slow.status(), Some(200 | 409)), "{setup:?} {slow:?}");
         bridge.set_mode(BULB, Mode::Obeys)?;
-        let group = home.answer("all/power", "OFF").await?;
-        assert_eq!(group.status(), Some(409), "{setup:?} {group:?}");
         home.light_is_off().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_group_is_answered_by_what_each_of_its_lamps_did() -> Result<()> {
+    for (setup, more) in [(Setup::Bundled, ""), (Setup::Mosquitto, "raw = true")] {
+        let (mut home, mut bridge) = home(setup, more).await?;
+        for power in ["ON", "OFF", "ON"] {
+            let answer = home.answer("all/power", power).await?;
+            assert_eq!(said(&answer), (Some(200), power.into()), "{setup:?}");
+            until(&mut home, "lamp/power", power).await?;
+        }
+        let dimmed = home.answer("all/set", r#"{"brightness": 40, "power": "ON"}"#).await?;
+        assert_eq!(dimmed.status(), Some(200), "{setup:?} {dimmed:?}");
+        // One of the two has not heard of it, and Zigbee2MQTT believes that it has.
+        bridge.set_mode(SPOT, Mode::Lies)?;
+        let (status, text) = said(&home.answer("all/power", "OFF").await?);
+        assert_eq!(status, Some(500), "{setup:?} {text}");
+        let told = "hall/spot: refused: still ON; hall/bulb: confirmed: power OFF";
+        assert!(text.contains(told), "{setup:?} {text}");
+        until(&mut home, "all/power", "ON").await?;
+        bridge.set_mode(SPOT, Mode::IsDead)?;
+        let (status, text) = said(&home.answer("all/power", "OFF").await?);
+        assert_eq!(status, Some(503), "{setup:?} {text}");
+        assert!(text.contains("hall/spot: unreachable: "), "{setup:?} {text}");
+        assert!(text.contains("hall/bulb: confirmed: power OFF"), "{setup:?} {text}");
+        bridge.set_mode(SPOT, Mode::Obeys)?;
+        let answer = home.answer("all/power", "OFF").await?;
+        assert_eq!(said(&answer), (Some(200), "OFF".into()), "{setup:?}");
+        until(&mut home, "all/power", "OFF").await?;
     }
     Ok(())
 }
@@ -253,6 +284,109 @@ async fn a_hub_that_is_killed_within_a_request_answers_it_in_its_next_life() -> 
     assert!(matches!(answer.status(), Some(200 | 409 | 503)), "{answer:?}");
     until(&mut home, "lamp/power", "ON").await?;
     assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    Ok(())
+}
+
+/// Requires that an answer agrees with what the lamp was switched to last, and that the state comes to agree as well.
+async fn agrees(home: &mut Home, bridge: &Zigbee2Mqtt, answer: &Message) -> Result<()> {
+    let is_on = || -> Result<bool> {
+        let states = std::fs::read_to_string(bridge.states())?;
+        Ok(states.lines().last().is_some_and(|line| line.ends_with(" 1")))
+    };
+    match answer.status() {
+        Some(200) => assert!(is_on()?, "{answer:?}"),
+        Some(500) => assert!(!is_on()?, "{answer:?}"),
+        status => assert!(matches!(status, Some(409 | 503)), "{answer:?}"),
+    }
+    let power = if is_on()? { "ON" } else { "OFF" };
+    until(home, "lamp/power", power).await
+}
+
+#[tokio::test]
+async fn a_bridge_that_is_killed_within_a_request_costs_no_false_answer() -> Result<()> {
+    for (setup, more) in [(Setup::Bundled, ""), (Setup::Mosquitto, "raw = true")] {
+        let (mut home, mut bridge) = home(setup, more).await?;
+        assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+        bridge.set_mode(BULB, Mode::IsSlow)?;
+        let mut spy = Client::connect(&home.broker.access("spy"), "spy").await?;
+        spy.subscribe("zigbee2mqtt/hall/bulb/set").await?;
+        let request = home.ask("lamp/power", "ON");
+        let data = request.correlation_data.clone();
+        home.phone.publish(request).await?;
+        spy.expect_on("zigbee2mqtt/hall/bulb/set").await?;
+        bridge.stop()?;
+        bridge.set_mode(BULB, Mode::Obeys)?;
+        bridge.start_again().await?;
+        let is_answer = |message: &Message| message.correlation_data == data;
+        let answer = home.phone.expect("the answer", Duration::from_secs(30), is_answer).await?;
+        agrees(&mut home, &bridge, &answer).await?;
+        assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_within_a_request_costs_no_false_answer() -> Result<()> {
+    let (mut home, mut bridge) = home(Setup::Bundled, "raw = true").await?;
+    let access = home.broker.access("phone");
+    home.phone = Client::resume(&access, "phone").await?;
+    let responses = home.topic("response/phone/+");
+    home.phone.subscribe(&responses).await?;
+    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    bridge.set_mode(BULB, Mode::IsSlow)?;
+    let mut spy = Client::connect(&home.broker.access("spy"), "spy").await?;
+    spy.subscribe("zigbee2mqtt/hall/bulb/set").await?;
+    let request = home.ask("lamp/power", "ON");
+    let data = request.correlation_data.clone();
+    home.phone.publish(request).await?;
+    spy.expect_on("zigbee2mqtt/hall/bulb/set").await?;
+    let Broker::Bundled(broker) = &mut home.broker else { unreachable!("that is its set-up") };
+    broker.stop()?;
+    broker.start_again().await?;
+    home.phone = Client::resume(&access, "phone").await?;
+    let is_answer = |message: &Message| message.correlation_data == data;
+    let answer = home.phone.expect("the answer", Duration::from_secs(30), is_answer).await?;
+    bridge.set_mode(BULB, Mode::Obeys)?;
+    eventually("Zigbee2MQTT at the broker", Duration::from_secs(60), || {
+        Ok(bridge.log().matches("Connected to MQTT server").nth(1).map(|_| ()))
+    })
+    .await?;
+    agrees(&mut home, &bridge, &answer).await?;
+    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn nonsense_on_a_lamps_topics_changes_nothing() -> Result<()> {
+    for more in ["", "raw = true"] {
+        let (mut home, _bridge) = home(Setup::Bundled, more).await?;
+        assert_eq!(said(&home.answer("lamp/power", "ON").await?), (Some(200), "ON".into()));
+        let mut stranger = Client::connect(&home.broker.access("zigbee2mqtt"), "stranger").await?;
+        let huge = format!(r#"{{"state": "OFF", "padding": "{}"#, "x".repeat(500_000));
+        let payloads: [&[u8]; 8] = [
+            b"",
+            b"{\"state\": \"OFF\"",
+            b"\xff\xfe\x00OFF",
+            b"[\"OFF\"]",
+            b"{\"state\": 0, \"brightness\": \"40\", \"color_temp\": {}}",
+            b"{\"status\": \"ok\", \"transaction\": \"hearthd-1\", \"data\": {}}",
+            b"null",
+            huge.as_bytes(),
+        ];
+        for topic in
+            ["hall/bulb", "hall/bulb/availability", "bridge/state", "bridge/response/action"]
+        {
+            for payload in payloads {
+                let topic = format!("zigbee2mqtt/{topic}");
+                stranger.publish(Message::new(topic, payload.to_vec())).await?;
+            }
+        }
+        // A state that is told by whoever it is, and is not so, is read back.
+        stranger.publish(Message::new("zigbee2mqtt/hall/bulb", r#"{"state": "OFF"}"#)).await?;
+        let read = home.answer("lamp/power", "").await?;
+        assert_eq!(said(&read), (Some(200), "ON".into()), "{more}");
+        assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    }
     Ok(())
 }
 

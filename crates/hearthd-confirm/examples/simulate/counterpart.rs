@@ -14,6 +14,8 @@ pub(crate) enum Family {
     Zigbee2Mqtt,
     Zigbee2MqttRaw,
     Zigbee2MqttSleepy,
+    Zigbee2MqttGroup,
+    Zigbee2MqttGroupRaw,
     Tasmota,
     Tasmota5,
     Shelly,
@@ -31,6 +33,11 @@ pub(crate) enum Work {
         level: Option<f64>,
         token: Token,
         id: Option<u64>,
+    },
+    /// What it is told together with others; nobody acknowledges it.
+    Cast {
+        on: Option<bool>,
+        level: Option<f64>,
     },
     /// A question that makes it say its state.
     Get {
@@ -59,6 +66,9 @@ pub(crate) enum Said {
 #[derive(Debug)]
 pub(crate) struct Counterpart {
     pub(crate) family: Family,
+    /// What it is called, and its address.
+    name: &'static str,
+    address: u64,
     pub(crate) state: State,
     /// About how long the device takes for one thing.
     pub(crate) latency: Duration,
@@ -74,10 +84,12 @@ pub(crate) struct Counterpart {
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Zigbee2Mqtt,
         Self::Zigbee2MqttRaw,
         Self::Zigbee2MqttSleepy,
+        Self::Zigbee2MqttGroup,
+        Self::Zigbee2MqttGroupRaw,
         Self::Tasmota,
         Self::Tasmota5,
         Self::Shelly,
@@ -92,6 +104,8 @@ impl Family {
             Self::Zigbee2Mqtt => "zigbee2mqtt",
             Self::Zigbee2MqttRaw => "zigbee2mqtt raw",
             Self::Zigbee2MqttSleepy => "zigbee2mqtt sleepy",
+            Self::Zigbee2MqttGroup => "zigbee2mqtt group",
+            Self::Zigbee2MqttGroupRaw => "zigbee2mqtt group raw",
             Self::Tasmota => "tasmota",
             Self::Tasmota5 => "tasmota 5",
             Self::Shelly => "shelly",
@@ -114,6 +128,13 @@ impl Family {
             }
             Self::Zigbee2MqttSleepy => {
                 let json = json!({"topic": "zigbee2mqtt/d", "sleepy": true});
+                Backend::Zigbee2Mqtt(serde_json::from_value(json).expect("a table"))
+            }
+            Self::Zigbee2MqttGroup | Self::Zigbee2MqttGroupRaw => {
+                let members: Vec<String> =
+                    self.devices().iter().map(|(name, _)| format!("zigbee2mqtt/{name}")).collect();
+                let raw = self == Self::Zigbee2MqttGroupRaw;
+                let json = json!({"topic": "zigbee2mqtt/all", "members": members, "raw": raw});
                 Backend::Zigbee2Mqtt(serde_json::from_value(json).expect("a table"))
             }
             Self::Tasmota | Self::Tasmota5 => {
@@ -143,8 +164,17 @@ impl Family {
         }
     }
 
+    /// Returns the devices of the family that a confirmer has, with their addresses.
+    pub(crate) fn devices(self) -> &'static [(&'static str, u64)] {
+        if self.is_group() { &[("d", 7), ("hall/e", 8), ("f", 9)] } else { &[("d", 7)] }
+    }
+
+    fn is_group(self) -> bool {
+        matches!(self, Self::Zigbee2MqttGroup | Self::Zigbee2MqttGroupRaw)
+    }
+
     pub(crate) fn is_correlated(self) -> bool {
-        matches!(self, Self::Zigbee2MqttRaw | Self::Shelly)
+        matches!(self, Self::Zigbee2MqttRaw | Self::Zigbee2MqttGroupRaw | Self::Shelly)
     }
 
     /// Returns how long a device may be as wanted before it is asked, in seconds.
@@ -159,7 +189,8 @@ impl Family {
     }
 
     pub(crate) fn has_bridge(self) -> bool {
-        matches!(self, Self::Zigbee2Mqtt | Self::Zigbee2MqttRaw | Self::Zigbee2MqttSleepy)
+        self.is_group()
+            || matches!(self, Self::Zigbee2Mqtt | Self::Zigbee2MqttRaw | Self::Zigbee2MqttSleepy)
     }
 
     /// A strip says nothing where only one of both changes, so it is given one at a time.
@@ -171,8 +202,10 @@ impl Family {
     pub(crate) fn tempers(self) -> &'static [Temper] {
         use Temper::{Asleep, Dead, Flaky, Honest, Lies, Refuses};
         match self {
-            Self::Zigbee2Mqtt => &[Honest, Lies, Dead, Honest, Lies],
-            Self::Zigbee2MqttRaw => &[Honest, Lies, Refuses, Dead, Flaky],
+            Self::Zigbee2Mqtt | Self::Zigbee2MqttGroup => &[Honest, Lies, Dead, Honest, Lies],
+            Self::Zigbee2MqttRaw | Self::Zigbee2MqttGroupRaw => {
+                &[Honest, Lies, Refuses, Dead, Flaky]
+            }
             Self::Zigbee2MqttSleepy => &[Asleep, Honest, Asleep],
             Self::Tasmota
             | Self::Tasmota5
@@ -188,6 +221,12 @@ impl Family {
     pub(crate) fn reachable(self) -> &'static [&'static str] {
         match self {
             Self::Zigbee2Mqtt => &["200", "500", "503", "409 Superseded", "409 Silence"],
+            Self::Zigbee2MqttGroup => {
+                &["200", "500", "503", "409 Superseded", "500 of a member", "503 of a member"]
+            }
+            Self::Zigbee2MqttGroupRaw => {
+                &["200", "500", "503", "409 Superseded", "500 of a member", "503 of a member"]
+            }
             Self::Zigbee2MqttRaw => &["200", "500", "503", "409 Superseded"],
             Self::Zigbee2MqttSleepy => &["200", "409 Queued", "409 Superseded"],
             Self::Shelly => &["200", "500", "503", "409 Superseded", "409 LinkLost"],
@@ -206,7 +245,8 @@ impl Said {
 }
 
 impl Counterpart {
-    pub(crate) fn new(family: Family, rng: &mut Rng) -> Self {
+    pub(crate) fn new(family: Family, place: usize, rng: &mut Rng) -> Self {
+        let (name, address) = family.devices()[place];
         let slow = rng.u8(..5) == 0;
         let latency = match (slow, family.has_bridge()) {
             (true, true) => rng.u64(300..1_200),
@@ -216,6 +256,8 @@ impl Counterpart {
         let state = State { on: rng.bool(), level: 50.0 };
         Self {
             family,
+            name,
+            address,
             state,
             latency: Duration::from_millis(latency),
             temper: Temper::Honest,
@@ -236,29 +278,31 @@ impl Counterpart {
         self.up && matches!(self.temper, Temper::Honest | Temper::Lies | Temper::Refuses)
     }
 
-    /// Returns what is heard of it once the hub is there.
-    pub(crate) fn greetings(&self) -> Vec<Said> {
-        let mut said: Vec<Said> = self
-            .retained()
-            .into_iter()
-            .map(|(topic, payload)| Said::Message(topic, payload))
-            .collect();
-        said.extend(self.states(self.state));
-        said
+    /// Returns what it says of itself once the hub is there.
+    pub(crate) fn greeting(&self) -> Vec<Said> {
+        self.states(self.state)
     }
 
-    /// Returns what the broker has stored of it.
+    /// Returns what the broker has stored of it, and of what it has together with others.
     pub(crate) fn retained(&self) -> Vec<(String, String)> {
         let pair = |topic: &str, payload: &str| (topic.to_owned(), payload.to_owned());
         match self.family {
-            Family::Zigbee2Mqtt | Family::Zigbee2MqttRaw | Family::Zigbee2MqttSleepy => {
+            Family::Zigbee2Mqtt
+            | Family::Zigbee2MqttRaw
+            | Family::Zigbee2MqttSleepy
+            | Family::Zigbee2MqttGroup
+            | Family::Zigbee2MqttGroupRaw => {
                 let word = if self.up { "online" } else { "offline" };
-                let devices = json!([{
-                    "friendly_name": "d", "ieee_address": "0x01", "network_address": 7,
-                    "endpoints": {"1": {"clusters": {"input": ["genOnOff", "genLevelCtrl"]}}},
-                    "definition": {"exposes": [{"type": "light", "features": [
-                        {"property": "state"}, {"property": "brightness"}]}]},
-                }]);
+                let devices = self.family.devices().iter().map(|(name, address)| {
+                    json!({
+                        "friendly_name": name, "ieee_address": format!("0x{address}"),
+                        "network_address": address,
+                        "endpoints": {"1": {"clusters": {"input": ["genOnOff", "genLevelCtrl"]}}},
+                        "definition": {"exposes": [{"type": "light", "features": [
+                            {"property": "state"}, {"property": "brightness"}]}]},
+                    })
+                });
+                let devices: Json = devices.collect();
                 let state = json!({"state": word}).to_string();
                 vec![
                     pair("zigbee2mqtt/bridge/state", &state),
@@ -285,7 +329,11 @@ impl Counterpart {
     }
 
     /// Returns when something is done that begins now, after all that was begun before.
-    pub(crate) fn occupy(&mut self, now: Duration, rng: &mut Rng) -> Duration {
+    pub(crate) fn occupy(&mut self, now: Duration, work: &Work, rng: &mut Rng) -> Duration {
+        if let Work::Cast { .. } = work {
+            // Nobody waits for anything.
+            return now + Duration::from_millis(rng.u64(2..60));
+        }
         let took = self.latency.mul_f64(0.75 + rng.f64() * 0.5);
         self.busy_until = self.busy_until.max(now) + took;
         self.busy_until
@@ -316,12 +364,24 @@ impl Counterpart {
         let level = |key: &str, full: f64| json[key].as_f64().map(|level| level / full * 100.0);
         let set = |on, level| Some(Work::Set { on, level, token, id: None });
         match self.family {
-            Family::Zigbee2Mqtt | Family::Zigbee2MqttRaw | Family::Zigbee2MqttSleepy => {
-                if topic.ends_with("/set") {
+            Family::Zigbee2Mqtt
+            | Family::Zigbee2MqttRaw
+            | Family::Zigbee2MqttSleepy
+            | Family::Zigbee2MqttGroup
+            | Family::Zigbee2MqttGroupRaw => {
+                if topic == "zigbee2mqtt/all/set" {
+                    let (on, level) = (on(&json["state"]), level("brightness", 254.0));
+                    return Some(Work::Cast { on, level });
+                }
+                let own = topic.strip_prefix("zigbee2mqtt/")?.strip_prefix(self.name);
+                if own == Some("/set") {
                     return set(on(&json["state"]), level("brightness", 254.0));
                 }
-                if topic.ends_with("/get") {
+                if own == Some("/get") {
                     return Some(Work::Get { token });
+                }
+                if json["params"]["network_address"] != self.address {
+                    return None;
                 }
                 let cluster = if json["params"]["cluster_key"] == "genOnOff" { 6 } else { 8 };
                 let transaction = json["transaction"].as_str()?.to_owned();
@@ -372,7 +432,7 @@ impl Counterpart {
             Temper::Flaky => (rng.u8(..3) > 0, rng.u8(..3) > 0),
         };
         let before = self.state;
-        if let Work::Set { on, level, .. } = work
+        if let Work::Set { on, level, .. } | Work::Cast { on, level } = work
             && reached
             && !matches!(self.temper, Temper::Lies | Temper::Refuses)
         {
@@ -405,7 +465,7 @@ impl Counterpart {
                 }
                 said
             }
-            Work::Read { .. } => Vec::new(),
+            Work::Read { .. } | Work::Cast { .. } => Vec::new(),
         }
     }
 
@@ -420,6 +480,12 @@ impl Counterpart {
                 self.cache.on = on.unwrap_or(self.cache.on);
                 self.cache.level = level.unwrap_or(self.cache.level);
                 [old, self.states(self.cache)].concat()
+            }
+            // The bridge believes that everyone in the group has done it.
+            Work::Cast { on, level } => {
+                self.cache.on = on.unwrap_or(self.cache.on);
+                self.cache.level = level.unwrap_or(self.cache.level);
+                self.states(self.cache)
             }
             Work::Get { .. } => {
                 if !done {
@@ -454,7 +520,8 @@ impl Counterpart {
     fn log(&mut self, what: &str) -> Vec<Said> {
         let preposition = if what == "get" { "from" } else { "to" };
         let line = format!(
-            "z2m: Publish '{what}' 'state' {preposition} 'd' failed: 'Error: x failed (Delivery failed for '7'.)'"
+            "z2m: Publish '{what}' 'state' {preposition} '{}' failed: 'Error: x failed (Delivery failed for '7'.)'",
+            self.name
         );
         if self.logged == line {
             return Vec::new();
@@ -486,21 +553,19 @@ impl Counterpart {
         self.states(if self.family.has_bridge() { self.cache } else { self.state })
     }
 
-    pub(crate) fn stop(&mut self) -> Vec<Said> {
+    pub(crate) fn stop(&mut self) {
         self.up = false;
         self.waiting.clear();
-        self.bridge_state("offline")
     }
 
-    /// Starts the bridge again, which says all that it remembers.
+    /// Starts the bridge again, which says all that it remembers of the device.
     pub(crate) fn start(&mut self) -> Vec<Said> {
         self.up = true;
-        let mut said = self.bridge_state("online");
-        said.extend(self.states(self.cache));
-        said
+        self.states(self.cache)
     }
 
-    fn bridge_state(&self, word: &str) -> Vec<Said> {
+    /// Returns what the bridge says of itself.
+    pub(crate) fn bridge_state(&self, word: &str) -> Vec<Said> {
         let payload = json!({"state": word}).to_string();
         vec![Said::Message("zigbee2mqtt/bridge/state".to_owned(), payload)]
     }
@@ -532,9 +597,13 @@ impl Counterpart {
         let say = |topic: &str, payload: String| Said::Message(topic.to_owned(), payload);
         let level = |full: f64| (state.level / 100.0 * full).round();
         match self.family {
-            Family::Zigbee2Mqtt | Family::Zigbee2MqttRaw | Family::Zigbee2MqttSleepy => {
+            Family::Zigbee2Mqtt
+            | Family::Zigbee2MqttRaw
+            | Family::Zigbee2MqttSleepy
+            | Family::Zigbee2MqttGroup
+            | Family::Zigbee2MqttGroupRaw => {
                 let payload = json!({"state": word(state.on), "brightness": level(254.0)});
-                vec![say("zigbee2mqtt/d", payload.to_string())]
+                vec![say(&format!("zigbee2mqtt/{}", self.name), payload.to_string())]
             }
             Family::Tasmota | Family::Tasmota5 => {
                 vec![

@@ -61,17 +61,17 @@ enum Step {
     Command,
     /// A publication reaches the other side.
     Arrive(Publication),
-    /// The device does something that it was told, or asked.
-    Work(counterpart::Work),
+    /// A device does something that it was told, or asked.
+    Work(usize, counterpart::Work),
     /// A message reaches the hub.
     Hear(Message),
     /// A reply by Correlation Data reaches the hub.
     HearReply(Token, Vec<u8>),
-    Temper(Temper),
-    /// Somebody presses the button on the device.
-    Touch,
-    /// The device says something about something else.
-    Report,
+    Temper(usize, Temper),
+    /// Somebody presses the button on a device.
+    Touch(usize),
+    /// A device says something about something else.
+    Report(usize),
     BridgeDown,
     BridgeUp,
     LinkDown,
@@ -109,14 +109,16 @@ struct World {
     steps: u64,
     confirmer: Confirmer,
     declared: Vec<String>,
-    counterpart: Counterpart,
+    family: Family,
+    /// One device, or each of a group.
+    counterparts: Vec<Counterpart>,
     link_up: bool,
     /// What a driver would have published as the device's state.
     published: Readings,
-    /// What the device was, and since when.
-    history: Vec<(Duration, State)>,
-    /// Since when the device could be read.
-    readable: Option<Duration>,
+    /// What each device was, and since when.
+    history: Vec<Vec<(Duration, State)>>,
+    /// Since when each device could be read.
+    readable: Vec<Option<Duration>>,
     /// When the last message to the hub arrives; what one device says stays in order.
     last_heard: Duration,
     given: Vec<Given>,
@@ -135,7 +137,9 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let family = Family::ALL[rng.usize(..Family::ALL.len())];
-        let counterpart = Counterpart::new(family, &mut rng);
+        let counterparts: Vec<Counterpart> = (0..family.devices().len())
+            .map(|place| Counterpart::new(family, place, &mut rng))
+            .collect();
         let backend = family.backend();
         let topics = backend.declared_topics();
         let mut world = Self {
@@ -144,9 +148,10 @@ impl World {
             steps: 0,
             confirmer: Confirmer::new(backend, seed),
             declared: topics.publish,
-            history: vec![(Duration::ZERO, counterpart.state)],
-            readable: Some(Duration::ZERO),
-            counterpart,
+            history: counterparts.iter().map(|one| vec![(Duration::ZERO, one.state)]).collect(),
+            readable: vec![Some(Duration::ZERO); counterparts.len()],
+            family,
+            counterparts,
             link_up: true,
             published: Readings::default(),
             last_heard: Duration::ZERO,
@@ -156,7 +161,8 @@ impl World {
             reached: Reached::default(),
             rng,
         };
-        world.note(format!("seed {seed}: {family:?}, {:?}", world.counterpart.latency));
+        let latencies: Vec<Duration> = world.counterparts.iter().map(|one| one.latency).collect();
+        world.note(format!("seed {seed}: {family:?}, {latencies:?}"));
         world.plan();
         world
     }
@@ -173,31 +179,35 @@ impl World {
                 self.rng.u64(500..9_000)
             });
         }
-        let (family, first) = (self.counterpart.family, self.a_temper());
-        self.schedule(Duration::from_millis(2_000), Step::Temper(first));
-        // Without correlation nothing can tell what a device that lies says last before it dies.
-        if family.is_correlated() || first != Temper::Lies {
-            for _ in 0..self.rng.u8(..5) {
-                let temper = self.a_temper();
-                if family.is_correlated() || temper != Temper::Lies {
-                    let at = self.rng.u64(3_000..33_000);
-                    self.schedule(Duration::from_millis(at), Step::Temper(temper));
+        let family = self.family;
+        for place in 0..self.counterparts.len() {
+            let first = self.a_temper();
+            self.schedule(Duration::from_millis(2_000), Step::Temper(place, first));
+            // Without correlation nothing can tell what a device that lies says last before it dies.
+            if family.is_correlated() || first != Temper::Lies {
+                for _ in 0..self.rng.u8(..5) {
+                    let temper = self.a_temper();
+                    if family.is_correlated() || temper != Temper::Lies {
+                        let at = self.rng.u64(3_000..33_000);
+                        self.schedule(Duration::from_millis(at), Step::Temper(place, temper));
+                    }
                 }
             }
         }
-        let mut often = |most: u8, make: fn() -> Step| {
+        let mut often = |most: u8, make: fn(usize) -> Step| {
             for _ in 0..self.rng.u8(..=most) {
                 let at = Duration::from_millis(self.rng.u64(3_000..33_000));
+                let place = self.rng.usize(..self.counterparts.len());
                 self.steps += 1;
-                self.queue.insert((at, self.steps), make());
+                self.queue.insert((at, self.steps), make(place));
             }
         };
-        often(3, || Step::Touch);
-        often(12, || Step::Report);
+        often(3, Step::Touch);
+        often(12, Step::Report);
         if family.has_bridge() {
-            often(1, || Step::BridgeDown);
+            often(1, |_| Step::BridgeDown);
         }
-        often(1, || Step::LinkDown);
+        often(1, |_| Step::LinkDown);
         self.schedule(HEAL, Step::Heal);
         self.schedule(LAST - Duration::from_millis(1), Step::Rest);
         self.schedule(LAST, Step::Last);
@@ -205,7 +215,7 @@ impl World {
     }
 
     fn a_temper(&mut self) -> Temper {
-        let tempers = self.counterpart.family.tempers();
+        let tempers = self.family.tempers();
         tempers[self.rng.usize(..tempers.len())]
     }
 
@@ -216,7 +226,14 @@ impl World {
 
     fn run(&mut self) {
         self.confirm(Event::Link { up: true });
-        let greetings = self.counterpart.greetings();
+        let retained = self.counterparts[0].retained();
+        self.say(
+            retained
+                .into_iter()
+                .map(|(topic, payload)| counterpart::Said::Message(topic, payload))
+                .collect(),
+        );
+        let greetings = self.counterparts.iter().flat_map(Counterpart::greeting).collect();
         self.say(greetings);
         while self.violation.is_none() {
             let step = self.queue.keys().next().copied();
@@ -254,23 +271,22 @@ impl World {
             }
             Step::Rest => self.check_published(),
             Step::Last => {
-                let on = !self.counterpart.state.on;
-                let patience = Duration::from_secs(8) + self.counterpart.latency * 4;
+                let on = !self.counterparts[0].state.on;
+                let patience = Duration::from_secs(8) + self.slowest() * 4;
                 // What a device still has to do for earlier commands comes first.
-                let idle = self.counterpart.is_idle(self.now);
+                let idle = self.counterparts.iter().all(|one| one.is_idle(self.now));
                 self.give(Goal { on, level: None }, patience, idle);
             }
             Step::Arrive(publication) => {
                 self.note(format!("arrives {} {}", publication.topic, text(&publication.payload)));
-                let works = self.counterpart.arrive(&publication);
-                for work in works {
-                    let at = self.counterpart.occupy(self.now, &mut self.rng);
-                    self.schedule(at, Step::Work(work));
+                for place in 0..self.counterparts.len() {
+                    let works = self.counterparts[place].arrive(&publication);
+                    self.begin(place, works);
                 }
             }
-            Step::Work(work) => {
-                let said = self.counterpart.work(work, &mut self.rng);
-                self.note_state();
+            Step::Work(place, work) => {
+                let said = self.counterparts[place].work(work, &mut self.rng);
+                self.note_state(place);
                 self.say(said);
             }
             Step::Hear(message) => {
@@ -285,34 +301,32 @@ impl World {
                     self.confirm(Event::Reply { token, payload });
                 }
             }
-            Step::Temper(temper) => {
-                self.note(format!("{temper:?} from now on"));
-                let woken = self.counterpart.become_like(temper);
-                for work in woken {
-                    let at = self.counterpart.occupy(self.now, &mut self.rng);
-                    self.schedule(at, Step::Work(work));
-                }
+            Step::Temper(place, temper) => {
+                self.note(format!("{place}: {temper:?} from now on"));
+                let woken = self.counterparts[place].become_like(temper);
+                self.begin(place, woken);
                 self.note_readable();
             }
-            Step::Touch => {
-                let said = self.counterpart.touch();
-                self.note_state();
+            Step::Touch(place) => {
+                let said = self.counterparts[place].touch();
+                self.note_state(place);
                 self.say(said);
             }
-            Step::Report => {
-                let said = self.counterpart.report();
+            Step::Report(place) => {
+                let said = self.counterparts[place].report();
                 self.say(said);
             }
             Step::BridgeDown => {
-                let said = self.counterpart.stop();
+                self.counterparts.iter_mut().for_each(Counterpart::stop);
                 self.note("bridge down".to_owned());
                 self.note_readable();
-                self.say(said);
+                self.say(self.counterparts[0].bridge_state("offline"));
                 let back = self.now + Duration::from_millis(self.rng.u64(200..3_000));
                 self.schedule(back, Step::BridgeUp);
             }
             Step::BridgeUp => {
-                let said = self.counterpart.start();
+                self.say(self.counterparts[0].bridge_state("online"));
+                let said = self.counterparts.iter_mut().flat_map(Counterpart::start).collect();
                 self.note("bridge up".to_owned());
                 self.note_readable();
                 self.say(said);
@@ -330,7 +344,7 @@ impl World {
                     self.note_readable();
                     self.confirm(Event::Link { up: true });
                     self.confirm(Event::Refresh);
-                    for (topic, payload) in self.counterpart.retained() {
+                    for (topic, payload) in self.counterparts[0].retained() {
                         let message = Message::retained(&topic, payload.as_bytes());
                         self.confirm(Event::Message(message));
                     }
@@ -339,12 +353,27 @@ impl World {
             Step::Heal => {
                 self.note("all is well from now on".to_owned());
                 self.step(Step::LinkUp);
-                if !self.counterpart.is_up() {
+                if !self.counterparts[0].is_up() {
                     self.step(Step::BridgeUp);
                 }
-                self.step(Step::Temper(Temper::Honest));
+                for place in 0..self.counterparts.len() {
+                    self.step(Step::Temper(place, Temper::Honest));
+                }
             }
         }
+    }
+
+    /// Lets a device do something, one after the other.
+    fn begin(&mut self, place: usize, works: Vec<counterpart::Work>) {
+        for work in works {
+            let at = self.counterparts[place].occupy(self.now, &work, &mut self.rng);
+            self.schedule(at, Step::Work(place, work));
+        }
+    }
+
+    /// Returns how long the slowest device takes for one thing.
+    fn slowest(&self) -> Duration {
+        self.counterparts.iter().map(|one| one.latency).max().unwrap_or_default()
     }
 
     fn give(&mut self, wanted: Goal, patience: Duration, must_succeed: bool) {
@@ -355,7 +384,7 @@ impl World {
             id,
             wanted: Wanted {
                 power: Some(wanted.on.into()),
-                brightness: wanted.level.filter(|_| self.counterpart.family.dims()),
+                brightness: wanted.level.filter(|_| self.family.dims()),
                 ..Wanted::default()
             },
             deadline,
@@ -416,7 +445,7 @@ impl World {
             let way = Duration::from_millis(self.rng.u64(1..=WAY));
             let mut at = self.now + way;
             // A reply can overtake a state; the states of one device stay in order.
-            let ordered = !self.counterpart.family.is_correlated() || said.is_state();
+            let ordered = !self.family.is_correlated() || said.is_state();
             if ordered {
                 at = at.max(self.last_heard);
                 self.last_heard = at;
@@ -439,9 +468,10 @@ impl World {
     /// Checks a verdict against what the device was.
     fn judge(&mut self, id: CommandId, verdict: &Verdict) {
         self.note(format!("verdict {id:?}: {} {verdict}", verdict.status()));
-        let family = self.counterpart.family.name();
+        let family = self.family.name();
         let kind = match verdict {
             Verdict::Indeterminate { doubt, .. } => format!("409 {doubt:?}"),
+            Verdict::Members(_) => format!("{} of a member", verdict.status()),
             other => other.status().to_string(),
         };
         *self.reached.0.entry((family, kind)).or_default() += 1;
@@ -459,33 +489,69 @@ impl World {
         if must && verdict.status() != 200 {
             return self.fail(format!("{id:?} fails though all is well"));
         }
-        let slack = Duration::from_millis(4 * WAY) + self.counterpart.latency * 8;
+        match verdict {
+            Verdict::Members(members) => {
+                for (place, (_, verdict)) in members.iter().enumerate() {
+                    self.judge_device(id, place, verdict, wanted, at);
+                }
+            }
+            _ => {
+                for place in 0..self.counterparts.len() {
+                    self.judge_device(id, place, verdict, wanted, at);
+                }
+            }
+        }
+    }
+
+    /// Checks a verdict against what one device was.
+    fn judge_device(
+        &mut self,
+        id: CommandId,
+        place: usize,
+        verdict: &Verdict,
+        wanted: Goal,
+        at: Duration,
+    ) {
+        let slack = Duration::from_millis(4 * WAY) + self.slowest() * 8;
+        let history = &self.history[place];
         match verdict {
             Verdict::Confirmed { .. } => {
-                let since = at.max(self.now.saturating_sub(Duration::from_millis(800) + slack));
-                if !self.ever(since, wanted) {
-                    self.fail(format!("{id:?} is confirmed, and the device was never so"));
+                let lately = self.now.saturating_sub(Duration::from_millis(800) + slack);
+                // The members of a group confirm one after the other.
+                let since = if self.counterparts.len() > 1 { at } else { at.max(lately) };
+                if !self.ever(history, since, wanted) {
+                    self.fail(format!("{id:?} is confirmed, and device {place} was never so"));
                 }
             }
             Verdict::Refused { .. } | Verdict::Unreachable { .. } => {
-                let seconds = self.counterpart.family.asked_within();
+                let seconds = self.family.asked_within();
                 let since = self.now.saturating_sub(Duration::from_secs(seconds) + slack);
-                let readable = self.readable.is_some_and(|readable| readable <= since);
-                if readable && at <= since && self.always(since, wanted) {
-                    self.fail(format!("{id:?} has failed, and the device was as wanted"));
+                let readable = self.readable[place].is_some_and(|readable| readable <= since);
+                if readable && at <= since && self.always(history, since, wanted) {
+                    self.fail(format!("{id:?} has failed, and device {place} was as wanted"));
                 }
             }
             Verdict::Indeterminate { .. } => {}
-            Verdict::Unsupported { .. } => self.fail(format!("{id:?} is not unsupported")),
+            Verdict::Unsupported { .. } | Verdict::Members(_) => {
+                self.fail(format!("{id:?} is not unsupported"));
+            }
         }
     }
 
     /// Checks that the published state is the device's, now that nothing has happened for a long time.
     fn check_published(&mut self) {
-        if !self.counterpart.family.can_be_read() {
+        if !self.family.can_be_read() {
             return;
         }
-        let State { on, level } = self.counterpart.state;
+        // A group is on where any of it is, and as bright as those are that are on.
+        let on = self.counterparts.iter().any(|one| one.state.on);
+        let levels: Vec<f64> = self
+            .counterparts
+            .iter()
+            .filter(|one| one.state.on || !on)
+            .map(|one| one.state.level)
+            .collect();
+        let level = levels.iter().sum::<f64>() / levels.len() as f64;
         let published = self.published.clone();
         let is_level =
             |value| matches!(value, Value::Brightness(percent) if (percent - level).abs() < 2.0);
@@ -498,40 +564,36 @@ impl World {
     }
 
     fn meets(&self, state: State, wanted: Goal) -> bool {
-        let level = wanted.level.filter(|_| self.counterpart.family.dims());
+        let level = wanted.level.filter(|_| self.family.dims());
         state.on == wanted.on
             && level.is_none_or(|level| (state.level - f64::from(level)).abs() < 2.0)
     }
 
-    /// Returns whether the device was as wanted at any time since.
-    fn ever(&self, since: Duration, wanted: Goal) -> bool {
-        let ends = self.history.iter().skip(1).map(|(at, _)| *at).chain([Duration::MAX]);
-        self.history
-            .iter()
-            .zip(ends)
-            .any(|((_, state), end)| end >= since && self.meets(*state, wanted))
+    /// Returns whether a device was as wanted at any time since.
+    fn ever(&self, history: &[(Duration, State)], since: Duration, wanted: Goal) -> bool {
+        let ends = history.iter().skip(1).map(|(at, _)| *at).chain([Duration::MAX]);
+        history.iter().zip(ends).any(|((_, state), end)| end >= since && self.meets(*state, wanted))
     }
 
-    /// Returns whether the device was as wanted all the time since.
-    fn always(&self, since: Duration, wanted: Goal) -> bool {
-        let ends = self.history.iter().skip(1).map(|(at, _)| *at).chain([Duration::MAX]);
-        self.history
-            .iter()
-            .zip(ends)
-            .all(|((_, state), end)| end < since || self.meets(*state, wanted))
+    /// Returns whether a device was as wanted all the time since.
+    fn always(&self, history: &[(Duration, State)], since: Duration, wanted: Goal) -> bool {
+        let ends = history.iter().skip(1).map(|(at, _)| *at).chain([Duration::MAX]);
+        history.iter().zip(ends).all(|((_, state), end)| end < since || self.meets(*state, wanted))
     }
 
-    fn note_state(&mut self) {
-        let state = self.counterpart.state;
-        if self.history.last().is_none_or(|(_, last)| *last != state) {
-            self.note(format!("the device is {state:?}"));
-            self.history.push((self.now, state));
+    fn note_state(&mut self, place: usize) {
+        let state = self.counterparts[place].state;
+        if self.history[place].last().is_none_or(|(_, last)| *last != state) {
+            self.note(format!("device {place} is {state:?}"));
+            self.history[place].push((self.now, state));
         }
     }
 
     fn note_readable(&mut self) {
-        let readable = self.link_up && self.counterpart.is_readable();
-        self.readable = if readable { self.readable.or(Some(self.now)) } else { None };
+        for (readable, one) in self.readable.iter_mut().zip(&self.counterparts) {
+            let is_readable = self.link_up && one.is_readable();
+            *readable = readable.or(Some(self.now)).filter(|_| is_readable);
+        }
     }
 
     fn note(&mut self, line: String) {
@@ -569,7 +631,7 @@ impl Reached {
 impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((family, verdict), count) in &self.0 {
-            writeln!(f, "{family:<16} {verdict:<20} {count:>10}")?;
+            writeln!(f, "{family:<22} {verdict:<20} {count:>10}")?;
         }
         Ok(())
     }

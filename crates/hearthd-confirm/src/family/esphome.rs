@@ -17,7 +17,7 @@ pub(crate) const RULES: Rules = Rules {
     read: Reading::ByCommand,
     offline_is_certain: true,
     sleepy: false,
-    group: false,
+    in_group: false,
 };
 
 impl Dialect {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::{Backend, DeclaredTopics, Message, Property, QoS, Readings, Token};
+use crate::{Backend, DeclaredTopics, Message, Property, QoS, Readings, Token, Zigbee2Mqtt};
 
 /// One device, in the messages of its family.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub(crate) struct Rules {
     pub(crate) offline_is_certain: bool,
     /// Whether the device sleeps, and takes commands when it wakes.
     pub(crate) sleepy: bool,
-    /// Whether it is a group, which confirms nothing.
-    pub(crate) group: bool,
+    /// Whether it is told by one message together with others, and does not acknowledge it.
+    pub(crate) in_group: bool,
 }
 
 /// Where the states of a device come from.
@@ -94,6 +94,8 @@ pub(crate) enum Reply {
     Taken,
     /// The device could not be asked.
     Unreachable(String),
+    /// The device could not do it now, and may do it when it is told again.
+    Busy(String),
     /// The device refused.
     Refused(String),
     /// The device does not have the property.
@@ -139,6 +141,11 @@ impl Dialect {
         }
     }
 
+    /// Makes one for a member of a group.
+    pub(crate) fn member(group: &Zigbee2Mqtt, topic: &str) -> Self {
+        Self::Zigbee2Mqtt(zigbee2mqtt::Dialect::member(group, topic))
+    }
+
     pub(crate) fn rules(&self) -> Rules {
         match self {
             Self::Zigbee2Mqtt(dialect) => dialect.rules(),
@@ -170,6 +177,18 @@ impl Dialect {
             | Self::Esphome(_)
             | Self::Wled(_)
             | Self::Topics(_) => "the bridge",
+        }
+    }
+
+    /// Returns what the device is called, for people.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Zigbee2Mqtt(dialect) => dialect.name(),
+            Self::Tasmota(_)
+            | Self::Shelly(_)
+            | Self::Esphome(_)
+            | Self::Wled(_)
+            | Self::Topics(_) => "the device",
         }
     }
 

@@ -27,8 +27,34 @@ enum Kind {
     Rgb,
 }
 
-/// Bad Request, Not Found and the codes of RPC for a parameter that is not one: what the device cannot.
-const CANNOT: [i64; 5] = [400, 404, -103, -104, -105];
+/// What an error of RPC says about the command or read that it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The device does not have it, or does not take such a value.
+    Unsupported,
+    /// The device does not let the hub in.
+    Unreachable,
+    /// Not now: the device may do it when it is told again.
+    Busy,
+    /// The device has a reason not to do it.
+    Refused,
+}
+
+impl Trouble {
+    /// Returns what a code means (Shelly's "Common Errors", HTTP's statuses, JSON-RPC 2.0 section 5.1).
+    fn of(code: i64) -> Self {
+        match code {
+            // Bad Request, Not Found, INVALID ARGUMENT, NOT FOUND; JSON-RPC's unknown method, and invalid parameters.
+            400 | 404 | -103 | -105 | -32_601 | -32_602 => Self::Unsupported,
+            // Unauthorized, Forbidden.
+            401 | 403 => Self::Unreachable,
+            // Too Many Requests, Service Unavailable, DEADLINE EXCEEDED, RESOURCE EXHAUSTED, UNAVAILABLE.
+            429 | 503 | -104 | -108 | -114 => Self::Busy,
+            // FAILED PRECONDITION, and what a component has of its own, such as an overload.
+            _ => Self::Refused,
+        }
+    }
+}
 
 impl Dialect {
     pub(crate) fn new(table: Shelly) -> Self {
@@ -43,7 +69,7 @@ impl Dialect {
             // `online` goes false while the device is alive, when it connects anew.
             offline_is_certain: false,
             sleepy: false,
-            group: false,
+            in_group: false,
         }
     }
 
@@ -171,8 +197,12 @@ impl Dialect {
             let code = error.get("code").and_then(Json::as_i64).unwrap_or_default();
             let message = error.get("message").and_then(Json::as_str).unwrap_or("no reason given");
             let reason = format!("{message} ({code})");
-            let cannot = CANNOT.contains(&code);
-            let reply = if cannot { Reply::Unsupported(reason) } else { Reply::Refused(reason) };
+            let reply = match Trouble::of(code) {
+                Trouble::Unsupported => Reply::Unsupported(reason),
+                Trouble::Unreachable => Reply::Unreachable(reason),
+                Trouble::Busy => Reply::Busy(reason),
+                Trouble::Refused => Reply::Refused(reason),
+            };
             return Some(Meaning::Reply(token, reply));
         }
         let readings = readings(frame.get("result")?);

@@ -17,7 +17,7 @@ pub(crate) const RULES: Rules = Rules {
     read: Reading::Uncorrelated,
     offline_is_certain: true,
     sleepy: false,
-    group: false,
+    in_group: false,
 };
 
 /// The mireds that `CT` takes.

@@ -20,7 +20,7 @@ impl Dialect {
             read: if self.0.get.is_some() { Reading::Uncorrelated } else { Reading::ByCommand },
             offline_is_certain: false,
             sleepy: self.0.sleepy,
-            group: false,
+            in_group: false,
         }
     }
 

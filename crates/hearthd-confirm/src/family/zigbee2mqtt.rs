@@ -17,6 +17,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Dialect {
     table: Zigbee2Mqtt,
+    /// The topic of the group that it is told in.
+    group: Option<String>,
     /// The device in `bridge/devices`.
     listed: Listed,
 }
@@ -26,7 +28,13 @@ const FULL: f64 = 254.0;
 
 impl Dialect {
     pub(crate) fn new(table: Zigbee2Mqtt) -> Self {
-        Self { table, listed: Listed::Unknown }
+        Self { table, group: None, listed: Listed::Unknown }
+    }
+
+    /// Makes one for the member of a group that has this topic.
+    pub(crate) fn member(group: &Zigbee2Mqtt, topic: &str) -> Self {
+        let table = Zigbee2Mqtt { topic: topic.to_owned(), members: Vec::new(), ..group.clone() };
+        Self { group: Some(group.topic.clone()), ..Self::new(table) }
     }
 
     pub(crate) fn rules(&self) -> Rules {
@@ -35,24 +43,22 @@ impl Dialect {
             read: if self.table.raw { Reading::Correlated } else { Reading::Uncorrelated },
             offline_is_certain: false,
             sleepy: self.table.sleepy,
-            group: self.table.group,
+            in_group: self.group.is_some(),
         }
     }
 
     pub(crate) fn topics(&self) -> DeclaredTopics {
-        let Zigbee2Mqtt { topic, raw, .. } = &self.table;
-        let mut subscribe = vec![
-            topic.clone(),
-            format!("{topic}/availability"),
-            self.bridge("state"),
-            self.bridge("logging"),
-        ];
+        let Zigbee2Mqtt { topic, raw, members, .. } = &self.table;
+        let read = if members.is_empty() { std::slice::from_ref(topic) } else { members };
+        let states = read.iter().flat_map(|topic| [topic.clone(), format!("{topic}/availability")]);
+        let mut subscribe: Vec<String> = states.collect();
+        subscribe.extend([self.bridge("state"), self.bridge("logging")]);
         let mut publish = vec![format!("{topic}/set")];
         if *raw {
             subscribe.extend([self.bridge("devices"), self.bridge("response/action")]);
             publish.push(self.bridge("request/action"));
         } else {
-            publish.push(format!("{topic}/get"));
+            publish.extend(read.iter().map(|topic| format!("{topic}/get")));
         }
         DeclaredTopics { subscribe, publish }
     }
@@ -110,7 +116,7 @@ impl Dialect {
         if transition > 0.0 {
             object.insert("transition".to_owned(), json!(transition));
         }
-        let topic = format!("{}/set", self.table.topic);
+        let topic = format!("{}/set", self.group.as_ref().unwrap_or(&self.table.topic));
         vec![Frame::new(tokens.take(), topic, Json::Object(object).to_string())]
     }
 
@@ -163,7 +169,9 @@ impl Dialect {
 
     pub(crate) fn understand(&mut self, message: &Message) -> Vec<Meaning> {
         let Message { topic, payload, retained } = message;
-        if let Some(rest) = topic.strip_prefix(self.table.topic.as_str()) {
+        // A device may be called as the bridge's own topics begin.
+        let own = topic.strip_prefix(self.table.topic.as_str());
+        if let Some(rest) = own.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
             let state = || Some(Meaning::State(self.readings(&json(payload)?)));
             let meaning = match rest {
                 "" => state(),
@@ -193,7 +201,7 @@ impl Dialect {
         format!("{}/bridge/{rest}", self.table.base)
     }
 
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         let rest = self.table.topic.strip_prefix(self.table.base.as_str());
         rest.map_or(&self.table.topic, |rest| rest.trim_start_matches('/'))
     }
@@ -279,27 +287,62 @@ impl Dialect {
 pub(crate) fn check(table: &Zigbee2Mqtt, problems: &mut Vec<Problem>) {
     check_topic("zigbee2mqtt.base", &table.base, problems);
     check_topic("zigbee2mqtt.topic", &table.topic, problems);
-    let Zigbee2Mqtt { topic, base, .. } = table;
-    let name = topic.strip_prefix(base.as_str()).and_then(|rest| rest.strip_prefix('/'));
-    match name {
-        None => {
-            let message =
-                format!("\"{topic}\" does not begin with \"{base}/\"; base names another");
-            problems.push(("zigbee2mqtt.topic", message));
-        }
-        Some(name) if name == "bridge" || name.starts_with("bridge/") => {
-            problems.push(("zigbee2mqtt.topic", format!("\"{topic}\" is the bridge's own")));
-        }
-        Some(_) => {}
-    }
-    if table.group && table.raw {
-        let message = "a group cannot be read; name its members".to_owned();
-        problems.push(("zigbee2mqtt.raw", message));
-    }
+    check_name("zigbee2mqtt.topic", &table.topic, &table.base, problems);
+    check_members(table, problems);
     if table.endpoint == Some(0) {
         problems.push(("zigbee2mqtt.endpoint", "0 is not an endpoint (1 to 240)".to_owned()));
     }
 }
+
+/// Checks that a topic is one of a device or group of the bridge.
+fn check_name(place: &'static str, topic: &str, base: &str, problems: &mut Vec<Problem>) {
+    let name = topic.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'));
+    match name {
+        None => {
+            let message =
+                format!("\"{topic}\" does not begin with \"{base}/\"; base names another");
+            problems.push((place, message));
+        }
+        Some(name) if name == "bridge" || name.starts_with("bridge/") => {
+            problems.push((place, format!("\"{topic}\" is the bridge's own")));
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_members(table: &Zigbee2Mqtt, problems: &mut Vec<Problem>) {
+    const PLACE: &str = "zigbee2mqtt.members";
+    let members = &table.members;
+    for (place, member) in members.iter().enumerate() {
+        check_topic(PLACE, member, problems);
+        check_name(PLACE, member, &table.base, problems);
+        if *member == table.topic {
+            problems.push((PLACE, format!("\"{member}\" is the group itself")));
+        }
+        if members[..place].contains(member) {
+            problems.push((PLACE, format!("\"{member}\" is named twice")));
+        }
+    }
+    if members.len() > MOST_MEMBERS {
+        let message = format!("{} members, and {MOST_MEMBERS} are the most", members.len());
+        problems.push((PLACE, message));
+    }
+    if members.is_empty() {
+        return;
+    }
+    let of_one = [
+        ("zigbee2mqtt.endpoint", table.endpoint.is_some()),
+        ("zigbee2mqtt.suffix", table.suffix.is_some()),
+        ("zigbee2mqtt.optimistic", !table.optimistic),
+        ("zigbee2mqtt.sleepy", table.sleepy),
+    ];
+    for (place, _) in of_one.into_iter().filter(|(_, given)| *given) {
+        problems.push((place, "is for a single device, and not for a group".to_owned()));
+    }
+}
+
+/// A device may use 64 topics in all, and each member takes up to three.
+const MOST_MEMBERS: usize = 20;
 
 pub(crate) fn base() -> String {
     "zigbee2mqtt".to_owned()

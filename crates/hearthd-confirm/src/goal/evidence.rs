@@ -29,7 +29,10 @@ impl Goal {
         match rules.read {
             Reading::Correlated => {}
             Reading::Uncorrelated if self.unanswered == 0 => {}
-            Reading::Uncorrelated => self.note_answered(now, rules),
+            Reading::Uncorrelated => {
+                self.answered += 1;
+                self.note_answered(now, rules);
+            }
             Reading::ByCommand => self.unanswered = 0,
         }
         match (rules.states, rules.read) {
@@ -48,10 +51,23 @@ impl Goal {
                         self.doubt(value);
                         self.hint(now, rules);
                     } else {
-                        let stands =
-                            now + FIRMWARE_STANDS + self.took(now).min(SLOWEST) * self.in_flight();
+                        // The device works on one thing after the other: what it still has to report of earlier
+                        // commands follows within the time that it takes for one.
+                        let earlier = self.in_flight() > 0;
+                        let rest =
+                            if earlier { self.took(now).min(SLOWEST) } else { Duration::ZERO };
+                        let stands = now + FIRMWARE_STANDS + rest;
                         self.see(now, value, Evidence::Firmware, stands);
+                        if earlier && let Some(seen) = self.seen.get_mut(&value.property()) {
+                            seen.stands = stands;
+                        }
                     }
+                }
+                if self.in_flight() > 0
+                    && let Some((_, _, stands)) = self.met()
+                {
+                    // The answer to another read would be one more report to wait for.
+                    self.ask = self.ask.map(|ask| ask.max(stands));
                 }
             }
             (States::Bridge { changes_are_true }, _) => {
@@ -72,7 +88,12 @@ impl Goal {
                     }
                     None => {}
                     Some(Echo { at, took }) => {
-                        if let Some(asked) = self.asked.filter(|asked| *asked >= at) {
+                        let answers = self.asked.filter(|asked| *asked >= at);
+                        if rules.in_group && answers.is_some() && self.answered < 2 && met {
+                            // Nothing says how long the member takes: a report of something else may come before the
+                            // first answer, and repeat what the group was told.
+                            self.hint(now, rules);
+                        } else if let Some(asked) = answers {
                             let stands = (now + BRIDGE_STANDS).max(
                                 asked
                                     + took.max(self.round_trip).min(SLOWEST)

@@ -2,6 +2,7 @@
 
 mod esphome;
 mod generic;
+mod group;
 mod queueing;
 mod radio;
 mod scene;

@@ -115,6 +115,73 @@ fn a_component_that_is_not_there_is_what_the_device_cannot() {
 }
 
 #[test]
+fn each_error_has_its_status() {
+    // The status where the device can be read all the same, and where the read has the same error.
+    let cases: [(i32, u16, u16); 15] = [
+        (400, 422, 422),
+        (401, 500, 503),
+        (403, 500, 503),
+        (404, 422, 422),
+        (429, 500, 503),
+        (503, 500, 503),
+        (-103, 422, 422),
+        (-104, 500, 503),
+        (-105, 422, 422),
+        (-108, 500, 503),
+        (-109, 500, 409),
+        (-114, 500, 503),
+        (-32_601, 422, 422),
+        (-32_602, 422, 422),
+        (-1, 500, 409),
+    ];
+    for (code, read, not_read) in cases {
+        for (is_read, status) in [(true, read), (false, not_read)] {
+            let mut scene = Scene::of(SWITCH);
+            scene.switch(true);
+            for _ in 0..50 {
+                for call in scene.take() {
+                    let call = frame(&call);
+                    if is_read && call["method"] == "Switch.GetStatus" {
+                        answer(&mut scene, RPC, &call, "result", json!({"output": false}));
+                    } else {
+                        let error = json!({"code": code, "message": "x"});
+                        answer(&mut scene, RPC, &call, "error", error);
+                    }
+                }
+                scene.pass(100);
+            }
+            let [(_, _, verdict)] = &scene.verdicts[..] else {
+                panic!("{code}: {:?}", scene.verdicts)
+            };
+            assert_eq!(verdict.status(), status, "{code}, read: {is_read}: {verdict}");
+            // Who is not let in, and can read all the same, has no reason to tell.
+            let untold = status == 409 || status == 500 && matches!(code, 401 | 403);
+            assert_eq!(verdict.to_string().contains(&code.to_string()), !untold, "{verdict}");
+        }
+    }
+}
+
+#[test]
+fn a_device_that_is_busy_is_told_again() {
+    for code in [429, -104, -108, -114] {
+        let mut scene = Scene::of(SWITCH);
+        let id = scene.switch(true);
+        let set = take(&mut scene);
+        answer(&mut scene, RPC, &set, "error", json!({"code": code, "message": "not now"}));
+        let mut on = false;
+        for _ in 0..40 {
+            for call in scene.take() {
+                let call = frame(&call);
+                on |= call["method"] == "Switch.Set";
+                answer(&mut scene, RPC, &call, "result", json!({"output": on}));
+            }
+            scene.pass(100);
+        }
+        scene.expect_verdict(id, 200, "confirmed: power ON");
+    }
+}
+
+#[test]
 fn silence_is_unreachable() {
     let mut scene = Scene::of(SWITCH);
     let id = scene.switch(true);

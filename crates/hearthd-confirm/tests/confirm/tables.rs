@@ -6,7 +6,7 @@ use crate::scene::backend;
 
 #[test]
 fn the_topics_follow_from_the_table() {
-    let cases: [(&str, &[&str], &[&str]); 8] = [
+    let cases: [(&str, &[&str], &[&str]); 10] = [
         (
             r#"zigbee2mqtt = { topic = "zigbee2mqtt/a/b" }"#,
             &[
@@ -28,6 +28,30 @@ fn the_topics_follow_from_the_table() {
                 "z/bridge/response/action",
             ],
             &["z/b/set", "z/bridge/request/action"],
+        ),
+        (
+            r#"zigbee2mqtt = { topic = "z/all", base = "z", members = ["z/a/b", "z/c"] }"#,
+            &[
+                "z/a/b",
+                "z/a/b/availability",
+                "z/c",
+                "z/c/availability",
+                "z/bridge/state",
+                "z/bridge/logging",
+            ],
+            &["z/all/set", "z/a/b/get", "z/c/get"],
+        ),
+        (
+            r#"zigbee2mqtt = { topic = "z/all", base = "z", members = ["z/c"], raw = true }"#,
+            &[
+                "z/c",
+                "z/c/availability",
+                "z/bridge/state",
+                "z/bridge/logging",
+                "z/bridge/devices",
+                "z/bridge/response/action",
+            ],
+            &["z/all/set", "z/bridge/request/action"],
         ),
         (
             r#"tasmota = { topic = "k" }"#,
@@ -94,6 +118,8 @@ fn what_is_published_was_declared() {
     for table in [
         r#"zigbee2mqtt = { topic = "zigbee2mqtt/a/b" }"#,
         r#"zigbee2mqtt = { topic = "zigbee2mqtt/a/b", raw = true }"#,
+        r#"zigbee2mqtt = { topic = "zigbee2mqtt/all", members = ["zigbee2mqtt/a/b"] }"#,
+        r#"zigbee2mqtt = { topic = "zigbee2mqtt/all", members = ["zigbee2mqtt/a/b"], raw = true }"#,
         r#"tasmota = { topic = "k", index = 3 }"#,
         r#"shelly = { topic = "s", component = "cct:0" }"#,
         r#"shelly = { topic = "s", component = "rgb:0" }"#,
@@ -128,14 +154,23 @@ fn what_is_published_was_declared() {
 
 #[test]
 fn what_is_wrong_in_a_table_is_told_with_its_place() {
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 13] = [
         (r#"zigbee2mqtt = { topic = "z2m/a" }"#, &["zigbee2mqtt.topic"]),
         (r#"zigbee2mqtt = { topic = "zigbee2mqtt" }"#, &["zigbee2mqtt.topic"]),
         (r#"zigbee2mqtt = { topic = "zigbee2mqtt/bridge/x" }"#, &["zigbee2mqtt.topic"]),
         (r#"zigbee2mqtt = { topic = "zigbee2mqtt/+" }"#, &["zigbee2mqtt.topic"]),
+        (r#"zigbee2mqtt = { topic = "zigbee2mqtt/a", endpoint = 0 }"#, &["zigbee2mqtt.endpoint"]),
         (
-            r#"zigbee2mqtt = { topic = "zigbee2mqtt/a", raw = true, group = true, endpoint = 0 }"#,
-            &["zigbee2mqtt.raw", "zigbee2mqtt.endpoint"],
+            r#"zigbee2mqtt = { topic = "zigbee2mqtt/a", members = ["zigbee2mqtt/a", "z/b", "zigbee2mqtt/c", "zigbee2mqtt/c"], sleepy = true, suffix = "l", optimistic = false, endpoint = 2 }"#,
+            &[
+                "zigbee2mqtt.members",
+                "zigbee2mqtt.members",
+                "zigbee2mqtt.members",
+                "zigbee2mqtt.endpoint",
+                "zigbee2mqtt.suffix",
+                "zigbee2mqtt.optimistic",
+                "zigbee2mqtt.sleepy",
+            ],
         ),
         (r#"tasmota = { topic = "", index = 0 }"#, &["tasmota.topic", "tasmota.index"]),
         (r#"tasmota = { topic = "k", full_topic = "%topic%" }"#, &["tasmota.full_topic"]),

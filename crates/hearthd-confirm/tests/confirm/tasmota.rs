@@ -202,6 +202,45 @@ fn results_of_replaced_commands_do_not_confirm_the_newest() {
 }
 
 #[test]
+fn a_lamp_that_answers_again_after_many_unanswered_commands_is_confirmed_within_the_next() {
+    for unanswered in 1..8 {
+        let mut scene = Scene::of(TABLE);
+        for on in (0..unanswered).map(|number| number % 2 == 0) {
+            let id = scene.switch(on);
+            scene.pass(5_000);
+            scene.expect_verdict(id, 409, "indeterminate: the device has not confirmed it");
+        }
+        scene.take();
+        let id = scene.switch(true);
+        for _ in 0..50 {
+            for _ in scene.sent() {
+                scene.live(RESULT, r#"{"POWER":"ON"}"#);
+            }
+            scene.pass(100);
+        }
+        scene.expect_verdict(id, 200, "confirmed: power ON");
+    }
+}
+
+#[test]
+fn what_is_left_of_unanswered_commands_is_waited_for_one_after_the_other() {
+    let mut scene = Scene::of(TABLE);
+    for on in [true, false] {
+        scene.switch(on);
+        scene.pass(5_000);
+    }
+    let id = scene.switch(true);
+    // It wakes up, does what it was told in its order, takes more than a second for each, and loses the last.
+    for power in ["ON", "ON", "OFF", "OFF"] {
+        scene.pass(1_100);
+        scene.live(RESULT, &format!(r#"{{"POWER":"{power}"}}"#));
+        scene.expect_open(id);
+    }
+    scene.pass(600);
+    scene.expect_verdict(id, 500, "refused: still OFF");
+}
+
+#[test]
 fn a_publication_that_did_not_go_out_goes_out_again() {
     let mut scene = Scene::of(TABLE);
     let id = scene.switch(true);

@@ -210,13 +210,13 @@ fn valve_problems(backend: &Backend) -> Vec<Problem> {
 }
 
 fn remote_problems(backend: &Backend, property: Property, what: &str) -> Vec<Problem> {
+    if matches!(backend, Backend::Zigbee2Mqtt(table) if !table.members.is_empty()) {
+        let message = "a group is no actuator; name one device";
+        return vec![("zigbee2mqtt.members", message.to_owned())];
+    }
     let mut problems = backend.problems();
     if problems.is_empty() && !backend.has(property) {
         problems.push((backend.family(), format!("this device cannot {what}")));
-    }
-    if matches!(backend, Backend::Zigbee2Mqtt(table) if table.group) {
-        let message = "a group confirms nothing; name one device";
-        problems.push(("zigbee2mqtt.group", message.to_owned()));
     }
     problems
 }

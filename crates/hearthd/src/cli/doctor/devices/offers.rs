@@ -77,7 +77,9 @@ pub(super) fn read(messages: &BTreeMap<String, Vec<u8>>) -> Vec<Offered> {
                 offered.extend(zigbee2mqtt::devices(base, &devices));
             }
             ([base, "bridge", "groups"], Some(groups)) => {
-                offered.extend(zigbee2mqtt::groups(base, &groups));
+                let devices = messages.get(&format!("{base}/bridge/devices"));
+                let devices = devices.and_then(|payload| json(payload));
+                offered.extend(zigbee2mqtt::groups(base, &groups, devices.as_ref()));
             }
             (["tasmota", "discovery", _, "config"], Some(config)) => {
                 offered.extend(tasmota::device(&config));
@@ -189,6 +191,23 @@ impl Light {
     fn with(mut self, key: &str, value: impl Into<toml::Value>) -> Self {
         self.table.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// Returns what this one and another can both do.
+    fn and(&self, other: &Self) -> Self {
+        let kelvin = match (self.kelvin, other.kelvin) {
+            (Some((min, max)), Some((least, greatest))) => {
+                Some((min.max(least), max.min(greatest))).filter(|(min, max)| min < max)
+            }
+            _ => None,
+        };
+        Self {
+            backend: self.backend,
+            table: self.table.clone(),
+            brightness: self.brightness && other.brightness,
+            kelvin,
+            color: self.color && other.color,
+        }
     }
 
     fn config(&self) -> toml::Table {

@@ -120,14 +120,54 @@ fn a_button_is_a_sensor_with_events() {
 }
 
 #[test]
-fn a_group_says_that_it_never_confirms() {
-    let groups = json!([{"friendly_name": "all", "members": [{"endpoint": 1}]}, {"friendly_name": "empty", "members": []}]);
-    let offered = offers(&[("zigbee2mqtt/bridge/groups", groups)]);
-    assert_eq!(
-        parsed(&offered)["devices"]["all"]["config"]["zigbee2mqtt"]["group"].as_bool(),
-        Some(true)
-    );
-    assert_eq!(offered.len(), 1);
+fn a_group_names_its_members_and_what_all_of_them_can() {
+    let with_address = |mut device: Value, address: &str| {
+        device["ieee_address"] = address.into();
+        device
+    };
+    let plug = json!({"friendly_name": "plug", "type": "Router", "definition": {"exposes": [
+        {"type": "switch", "features": [{"name": "state", "property": "state"}]},
+    ]}});
+    let blind = json!({"friendly_name": "blind", "type": "Router", "definition": {"exposes": []}});
+    let devices = json!([
+        with_address(bulb("desk"), "0x1"),
+        with_address(bulb("Hall/Lamp"), "0x2"),
+        with_address(plug, "0x3"),
+        with_address(blind, "0x4"),
+    ]);
+    let of = |addresses: &[&str]| {
+        let members: Vec<Value> = addresses
+            .iter()
+            .map(|address| json!({"ieee_address": address, "endpoint": 1}))
+            .collect();
+        let groups = json!([
+            {"friendly_name": "all", "members": members},
+            {"friendly_name": "empty", "members": []},
+        ]);
+        let messages = [
+            ("zigbee2mqtt/bridge/devices", devices.clone()),
+            ("zigbee2mqtt/bridge/groups", groups),
+        ];
+        let offered = offers(&messages);
+        let [group] = &offered[4..] else { panic!("{offered:?}") };
+        (parsed(&offered)["devices"].get("all").cloned(), group.about.clone())
+    };
+    let (lamps, about) = of(&["0x1", "0x2", "0x2"]);
+    let expected: toml::Table = r#"
+        backend = "zigbee2mqtt"
+        brightness = true
+        color_temperature = { min = 2203, max = 4000 }
+        zigbee2mqtt = { topic = "zigbee2mqtt/all", members = ["zigbee2mqtt/desk", "zigbee2mqtt/Hall/Lamp"] }
+    "#
+    .parse()
+    .unwrap();
+    assert_eq!(lamps.unwrap()["config"].as_table(), Some(&expected));
+    assert_eq!(about, "a group of 2 lights of Zigbee2MQTT, on and off, brightness, 2203 to 4000 K");
+    let (with_plug, about) = of(&["0x1", "0x3", "0x4", "0x9"]);
+    let config = with_plug.unwrap()["config"].clone();
+    assert!(config.get("brightness").is_none() && config.get("color_temperature").is_none());
+    assert!(about.contains("without 2 other members, which are not read back"), "{about}");
+    assert_eq!(of(&["0x4"]).0, None, "there is no light in it");
 }
 
 #[test]

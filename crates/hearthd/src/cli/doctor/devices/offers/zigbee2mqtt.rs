@@ -10,20 +10,60 @@ pub(super) fn devices(base: &str, list: &Value) -> Vec<Offered> {
     devices.flat_map(|device| offered(base, device)).collect()
 }
 
-/// Reads the groups: a light each, of which nothing is ever confirmed.
-pub(super) fn groups(base: &str, list: &Value) -> Vec<Offered> {
+/// Reads the groups: a light each, with the members that are lights, and what all of them can do.
+pub(super) fn groups(base: &str, list: &Value, devices: Option<&Value>) -> Vec<Offered> {
     let groups = list.as_array().into_iter().flatten();
-    let name = |group: &Value| group["friendly_name"].as_str().map(str::to_owned);
-    let groups =
-        groups.filter(|group| group["members"].as_array().is_some_and(|all| !all.is_empty()));
-    let one = |name: String| Offered {
-        about: "a group of Zigbee2MQTT, which never confirms anything".into(),
-        entry: Entry::Light(light(base, &name).with("group", true)),
-        allow: vec![format!("{base}/#")],
-        name,
-    };
-    groups.filter_map(name).map(one).collect()
+    groups.filter_map(|group| group_of(base, group, devices)).collect()
 }
+
+fn group_of(base: &str, group: &Value, devices: Option<&Value>) -> Option<Offered> {
+    let name = group["friendly_name"].as_str()?.to_owned();
+    let members = group["members"].as_array().filter(|members| !members.is_empty())?;
+    let known = || devices.and_then(Value::as_array).into_iter().flatten();
+    let mut topics: Vec<String> = Vec::new();
+    let mut common: Option<Light> = None;
+    let mut others = 0;
+    for member in members {
+        let device = known().find(|device| device["ieee_address"] == member["ieee_address"]);
+        let light = device.and_then(|device| {
+            let name = device["friendly_name"].as_str()?;
+            let entries = entries(base, name, device, device["definition"]["exposes"].as_array());
+            match entries.into_iter().next()? {
+                Entry::Light(light) if !light.table.contains_key("suffix") => Some(light),
+                _ => None,
+            }
+        });
+        let Some(light) = light else {
+            others += 1;
+            continue;
+        };
+        let topic = light.table["topic"].as_str().unwrap_or_default().to_owned();
+        if topics.contains(&topic) {
+            continue;
+        }
+        topics.push(topic);
+        common = Some(match common {
+            Some(before) => before.and(&light),
+            None => light,
+        });
+    }
+    let mut about = format!("a group of {} lights of Zigbee2MQTT", topics.len());
+    if others > 0 {
+        about += &format!(", without {others} other members, which are not read back");
+    }
+    let entry = match common {
+        Some(common) if topics.len() <= MOST_MEMBERS => {
+            let table = light(base, &name).with("members", topics).table;
+            about += &format!(", {}", abilities(&common));
+            Entry::Light(Light { table, ..common })
+        }
+        Some(_) | None => Entry::None,
+    };
+    Some(Offered { name, about, entry, allow: vec![format!("{base}/#")] })
+}
+
+/// As many members a group may have here.
+const MOST_MEMBERS: usize = 20;
 
 fn offered(base: &str, device: &Value) -> Vec<Offered> {
     let Some(name) = device["friendly_name"].as_str() else { return Vec::new() };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Confirmer, IN_FLIGHT, Question, RETRY};
+use super::{Device, IN_FLIGHT, Question, RETRY};
 use crate::{
     CommandId, Evidence, Message, Output, PublishError, Readings, Token, Verdict,
     family::{Meaning, Reading, Reply, States},
@@ -12,7 +12,7 @@ use crate::{
 /// A bridge reports states from its memory for this long after its start.
 const REPLAY: Duration = Duration::from_secs(2);
 
-impl Confirmer {
+impl Device {
     pub(super) fn message(&mut self, message: &Message) {
         for meaning in self.dialect.understand(message) {
             match meaning {
@@ -89,6 +89,11 @@ impl Confirmer {
             }
             self.confirmed.merge(readings);
         }
+        if self.rules.in_group
+            && let Some(took) = self.goals.iter().filter_map(|goal| goal.read_took(self.now)).max()
+        {
+            self.note_round_trip(took);
+        }
         for goal in &mut self.goals {
             goal.take_state(self.now, readings, &before, self.rules);
         }
@@ -128,16 +133,8 @@ impl Confirmer {
                 let (now, rules) = (self.now, self.rules);
                 self.goals_of(of).for_each(|goal| goal.hint(now, rules));
             }
-            Reply::Unreachable(reason) => {
-                let (now, rules) = (self.now, self.rules);
-                self.goals_of(of).for_each(|goal| {
-                    goal.failure = Some(reason.clone());
-                    goal.note_answered(now, rules);
-                    // A command that could not be delivered may be delivered now.
-                    let again = goal.sent.map(|sent| (sent + RETRY).max(now));
-                    goal.again = again.filter(|_| !rules.sleepy);
-                });
-            }
+            Reply::Unreachable(reason) => self.try_again(of, &reason, None),
+            Reply::Busy(reason) => self.try_again(of, &reason, Some(&reason)),
             Reply::Refused(reason) => {
                 let (now, rules) = (self.now, self.rules);
                 self.goals_of(of).for_each(|goal| {
@@ -155,6 +152,18 @@ impl Confirmer {
                     self.answer(id, Verdict::Unsupported { reason });
                 }
             }
+        }
+    }
+
+    /// Tells the device again in a while: it could not be told or asked, or it said that it could not do it now.
+    fn try_again(&mut self, of: Option<CommandId>, failure: &str, refusal: Option<&str>) {
+        let (now, rules) = (self.now, self.rules);
+        for goal in self.goals_of(of) {
+            goal.failure = Some(failure.to_owned());
+            goal.refusal = refusal.map(str::to_owned).or(goal.refusal.take());
+            goal.note_answered(now, rules);
+            let again = goal.sent.map(|sent| (sent + RETRY).max(now));
+            goal.again = again.filter(|_| !rules.sleepy);
         }
     }
 

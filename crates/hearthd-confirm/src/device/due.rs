@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Confirmer, MAYBE_BACK, Question, RETRY};
+use super::{Device, MAYBE_BACK, Question, RETRY};
 use crate::{
     CommandId, Doubt, Output, Publication, Queued, Verdict,
-    family::{Frame, Reading},
+    family::{Frame, Reading, States},
     goal::Goal,
 };
 
@@ -14,7 +14,7 @@ const OVERDUE: Duration = Duration::from_secs(30 * 60);
 /// How many questions are remembered; the oldest is forgotten first.
 const MAX_QUESTIONS: usize = 64;
 
-impl Confirmer {
+impl Device {
     /// Does what is due for each command.
     pub(super) fn advance(&mut self) {
         let mut kept = Vec::new();
@@ -27,7 +27,7 @@ impl Confirmer {
                     self.send(&mut goal);
                 }
                 let due = goal.ask.is_some_and(|ask| ask <= self.now);
-                if due && self.replays_until <= self.now {
+                if due && self.readable_from() <= self.now {
                     self.ask(&mut goal);
                 }
             }
@@ -79,7 +79,7 @@ impl Confirmer {
     }
 
     /// Returns the verdict on a command at its deadline.
-    fn conclude(&mut self, goal: &Goal) -> Verdict {
+    fn conclude(&mut self, goal: &mut Goal) -> Verdict {
         if !self.parts.link.is_online() && goal.met().is_none() {
             let last = self.last.of_properties(&goal.target);
             return Verdict::Indeterminate { doubt: Doubt::LinkLost, last };
@@ -90,6 +90,14 @@ impl Confirmer {
             return Verdict::Unreachable { reason, since };
         }
         let mut verdict = goal.concluded(self.now, self.rules, &self.last);
+        // A bridge does not log again what it has logged last.
+        if let Verdict::Indeterminate { doubt: Doubt::Silence, .. } = verdict
+            && matches!(self.rules.states, States::Bridge { .. })
+            && let Some((reason, since)) = &self.parts.failure
+        {
+            goal.failure = Some(reason.clone());
+            verdict = Verdict::Unreachable { reason: reason.clone(), since: *since };
+        }
         if let Verdict::Indeterminate { doubt: Doubt::Silence, .. } = verdict
             && let Some(since) = self.parts.device.offline_since()
         {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Confirmer, IN_FLIGHT, MAYBE_BACK};
+use super::{Device, IN_FLIGHT, MAYBE_BACK};
 use crate::{
     Evidence, Output, Property, Readings, Token,
     family::{Reading, States},
@@ -43,7 +43,7 @@ pub(super) struct Asked {
     turn: Option<Turn>,
 }
 
-impl Confirmer {
+impl Device {
     /// Begins to read the state, where a read can be told from what a bridge believes.
     pub(super) fn refresh(&mut self) {
         self.refresh_after(Duration::ZERO);
@@ -59,7 +59,7 @@ impl Confirmer {
     }
 
     fn refresh_after(&mut self, wait: Duration) {
-        if self.rules.read == Reading::ByCommand || self.rules.group || self.rules.sleepy {
+        if self.rules.read == Reading::ByCommand || self.rules.sleepy {
             return;
         }
         if !matches!(self.look, Some(Look::Asked(_))) {
@@ -76,10 +76,14 @@ impl Confirmer {
             return;
         }
         let by_bridge = matches!(self.rules.states, States::Bridge { .. });
+        let mut took = None;
         match &mut self.look {
             // Only its own answer proves anything.
             Some(Look::Asked(_)) if self.rules.read == Reading::Correlated => {}
             Some(Look::Asked(asked)) => {
+                if self.rules.in_group && asked.heard.is_none() {
+                    took = Some(self.now.saturating_sub(asked.at));
+                }
                 let mut all = asked.heard.take().map(|(before, _)| before).unwrap_or_default();
                 all.merge(readings);
                 if let Some(turn) = asked.turn.take() {
@@ -91,6 +95,9 @@ impl Confirmer {
             Some(Look::Due(_)) if by_bridge => self.refresh(),
             None if by_bridge && !readings.are_met_by(&self.confirmed) => self.refresh(),
             Some(Look::Due(_)) | None => {}
+        }
+        if let Some(took) = took {
+            self.note_round_trip(took);
         }
     }
 
