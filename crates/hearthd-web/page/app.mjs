@@ -25,10 +25,11 @@ function store(name) {
   };
 }
 
+const version = document.querySelector('meta[name=version]')?.content ?? '';
 const random = (length) => crypto.getRandomValues(new Uint8Array(length));
 const newClientId = () => `web-${[...random(8)].map((byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('')}`;
 
-let connection = null, view = null, account = '', clientId, dueUpdate = 0, etag = null;
+let connection = null, view = null, account = '', clientId, dueUpdate = 0, newer = null;
 
 const home = new Home({
   topics: new Topics(JSON.parse(document.querySelector('meta[name=topics]')?.content ?? '{}')),
@@ -43,6 +44,7 @@ function update() {
   dueUpdate = 0;
   session.set('home', home.saved());
   view?.update();
+  reloadIfNewer();
 }
 
 function useClientId(id) {
@@ -71,7 +73,7 @@ function logIn(login) {
     online: () => {
       home.online();
       showWho();
-      reloadIfNew();
+      lookForNewer();
     },
     offline: (reason, code) => {
       // Another tab, made of this one, has the same client ID: this one takes another.
@@ -118,14 +120,23 @@ function paired() {
   return login;
 }
 
-/** A page that stays open for months gets the newer one, once nothing is under way. */
-async function reloadIfNew() {
+/** A page that stays open for months learns of a newer version after each new connection: its program was restarted. */
+async function lookForNewer() {
   try {
     const { headers } = await fetch('/app.mjs', { method: 'HEAD', cache: 'no-store' });
     const now = headers.get('etag');
-    if (etag && now && now !== etag && !home.asks.some((ask) => ask.state === 'asking')) location.reload();
-    etag ??= now;
+    // Once for each version: a cache on the way may still have the old one.
+    newer = now && !now.includes(version) && session.get('newer') !== now ? now : null;
+    reloadIfNewer();
   } catch { /* The connection is gone again: the next one looks. */ }
+}
+
+/** Loads the newer version once nothing is under way. A login that is not kept would be lost: such a page stays as it is. */
+function reloadIfNewer() {
+  if (!newer || !kept.get('login') || home.asks.some((ask) => ask.state === 'asking')) return;
+  session.set('newer', newer);
+  newer = null;
+  location.reload();
 }
 
 function translate() {

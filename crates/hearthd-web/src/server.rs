@@ -248,7 +248,7 @@ impl Site {
             return answer;
         }
         match self.files.find(request.uri().path()) {
-            Some(file) => file.answer(headers),
+            Some(file) => file.answer(headers, &self.files.etag),
             None => refusal(StatusCode::NOT_FOUND, "There is nothing here."),
         }
     }
@@ -314,16 +314,16 @@ impl Site {
 }
 
 impl File {
-    fn answer(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
+    fn answer(&self, asked: &HeaderMap, etag: &str) -> Response<Full<Bytes>> {
         let mut answer = Response::new(Full::default());
         let headers = answer.headers_mut();
         put_security(headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        if let Ok(etag) = self.etag.parse() {
+        if let Ok(etag) = etag.parse() {
             headers.insert(header::ETAG, etag);
         }
-        if lists(asked, &header::IF_NONE_MATCH, &self.etag) {
+        if lists(asked, &header::IF_NONE_MATCH, etag) {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
             return answer;
         }
