@@ -17,8 +17,21 @@ pub(super) struct Files {
     #[arg(long, value_name = "FILE", default_value = WEB_CONFIG)]
     pub(super) web_config: PathBuf,
     /// The configuration file of hearth-broker.
-    #[arg(long, value_name = "FILE", default_value = "/etc/hearthd/hearth-broker.toml")]
+    #[arg(long, value_name = "FILE", default_value = BROKER_CONFIG)]
     pub(super) broker_config: PathBuf,
+}
+
+impl Files {
+    /// Returns the option that names hearth-broker's file to another command; nothing if it is where the package puts it.
+    pub(super) fn broker_option(&self) -> String {
+        let file = self.broker_config.display().to_string();
+        if file == BROKER_CONFIG {
+            return String::new();
+        }
+        let is_plain = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+        let quoted = format!("'{}'", file.replace('\'', "'\\''"));
+        format!(" --broker-config {}", if file.chars().all(is_plain) { &file } else { &quoted })
+    }
 }
 
 /// Why the address of the page is not known.
@@ -94,6 +107,23 @@ pub(super) fn program(name: &str) -> PathBuf {
 
 pub(super) const BROKER: &str = "hearth-broker";
 const WEB: &str = "hearth-web";
+/// Where the package puts the configuration of hearth-broker.
+const BROKER_CONFIG: &str = "/etc/hearthd/hearth-broker.toml";
 /// Where the package puts the configuration of hearth-web.
 pub(super) const WEB_CONFIG: &str = "/etc/hearthd/hearth-web.toml";
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_brokers_file_only_where_it_is_another() {
+        let option = |file: &str| {
+            Files { web_config: WEB_CONFIG.into(), broker_config: file.into() }.broker_option()
+        };
+        assert_eq!(option("/etc/hearthd/hearth-broker.toml"), "");
+        assert_eq!(option("/tmp/b.toml"), " --broker-config /tmp/b.toml");
+        assert_eq!(option("/my home/it's.toml"), " --broker-config '/my home/it'\\''s.toml'");
+    }
+}

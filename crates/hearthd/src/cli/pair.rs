@@ -196,7 +196,8 @@ fn show(pair: &Pair, login: &Login) -> ExitCode {
         say!("  account {account}, password {letters}");
     }
     if *is_new {
-        say!("To take the account away again: hearthd unpair {account}");
+        let options = pair.files.broker_option();
+        say!("To take the account away again: hearthd unpair {account}{options}");
     }
     if let Some(why) = page::unreachable(address) {
         complain(format_args!("hearthd: {why}"));
