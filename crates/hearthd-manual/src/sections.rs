@@ -142,7 +142,7 @@ pub(crate) const HEARTH_WEB: Sections = Sections {
         ("/etc/hearthd/hearth-web.toml", "The configuration; see hearth-web.toml(5)."),
         (
             "/etc/hearthd/web-certificate.pem, /etc/hearthd/web-key.pem",
-            "The certificate and key for HTTPS, if the configuration has [tls]. Only root needs to be able to read them.",
+            "The certificate and key for HTTPS, if the configuration has [tls]. The group hearth-clients must be able to read the key.",
         ),
         ("/run/hearth-clients/broker.sock", "The broker's socket."),
     ],

@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         Some(Command::Address { config }) => print_addresses(config),
         Some(Command::Announce { withdraw: true, .. }) => announce(&BTreeSet::new()),
         Some(Command::Announce { config, .. }) => {
-            load(config).and_then(|config| announce(&services(&config)))
+            load_for_addresses(config).and_then(|config| announce(&services(&config)))
         }
         None => run(&arguments),
     };
@@ -127,9 +127,14 @@ fn load(path: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// Reads the configuration for a command that does not serve the page.
+fn load_for_addresses(path: &Path) -> Result<Config, Failure> {
+    Ok(Config::load_for_addresses(path)?)
+}
+
 fn print_addresses(path: &Path) -> Result<(), Failure> {
     let mut out = io::stdout();
-    for address in addresses(&load(path)?, &Machine::this()) {
+    for address in addresses(&load_for_addresses(path)?, &Machine::this()) {
         writeln!(out, "{address}").map_err(Failure::Output)?;
     }
     Ok(())

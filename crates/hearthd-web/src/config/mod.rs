@@ -107,31 +107,47 @@ impl Config {
     /// # Errors
     /// Every problem of the file at once.
     pub(crate) fn load(path: &Path) -> Result<Self, Problems> {
-        Self::check(&Source::read(path)?)
+        Self::check(&Source::read(path)?, FilesOfIt::Open)
+    }
+
+    /// Reads a file for a command that says where the page is: its user need not be able to read the key.
+    ///
+    /// # Errors
+    /// Every problem of the file at once.
+    pub(crate) fn load_for_addresses(path: &Path) -> Result<Self, Problems> {
+        Self::check(&Source::read(path)?, FilesOfIt::Ignore)
     }
 
     /// Reads a text as if it were a file.
     #[cfg(test)]
     pub(crate) fn of(text: &str) -> Result<Self, Problems> {
-        Self::check(&Source::new(Path::new("hearth-web.toml"), text))
+        Self::check(&Source::new(Path::new("hearth-web.toml"), text), FilesOfIt::Open)
     }
 
-    fn check(source: &Source) -> Result<Self, Problems> {
-        let (mut config, outcome) = read(source, Some(other_name), config);
+    fn check(source: &Source, files: FilesOfIt) -> Result<Self, Problems> {
+        let read_all = |reader: &mut Reader, root: &mut Section<'_>| config(reader, root, files);
+        let (mut config, outcome) = read(source, Some(other_name), read_all);
         config.warnings = outcome.warnings;
         if outcome.problems.is_empty() { Ok(config) } else { Err(outcome.problems.into()) }
     }
 }
 
-fn config(reader: &mut Reader, root: &mut Section<'_>) -> Config {
+/// Whether the files that a configuration names have to be readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FilesOfIt {
+    Open,
+    Ignore,
+}
+
+fn config(reader: &mut Reader, root: &mut Section<'_>, files: FilesOfIt) -> Config {
     Config {
         listen: reader
             .addresses(root, "listen", "\"[::]:8080\"", "192.168.1.5:8080 or [::]:8080")
             .unwrap_or_else(|| vec![DEFAULT_LISTEN]),
         names: names(reader, root),
-        broker: broker(reader, root),
+        broker: broker(reader, root, files),
         topics: topics::topics(reader, root),
-        tls: tls(reader, root),
+        tls: tls(reader, root, files),
         limits: limits(reader, root),
         warnings: Vec::new(),
     }
@@ -148,13 +164,26 @@ fn names(reader: &mut Reader, root: &mut Section<'_>) -> Vec<String> {
     names
 }
 
-fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
+fn file(
+    reader: &mut Reader,
+    section: &mut Section<'_>,
+    key: &'static str,
+    is_secret: bool,
+    files: FilesOfIt,
+) -> Option<PathBuf> {
+    match files {
+        FilesOfIt::Open => reader.readable_file(section, key, is_secret),
+        FilesOfIt::Ignore => reader.path(section, key),
+    }
+}
+
+fn broker(reader: &mut Reader, root: &mut Section<'_>, files: FilesOfIt) -> Broker {
     let mut section = reader.section(root, "broker");
     let broker = reader.parsed(&mut section, "url", |value| {
         let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
         values::broker(text)
     });
-    let ca_file = reader.readable_file(&mut section, "ca_file", false);
+    let ca_file = file(reader, &mut section, "ca_file", false, files);
     let broker = match broker.unwrap_or_else(|| Broker::Unix(DEFAULT_SOCKET.into())) {
         Broker::Unix(path) => Broker::Unix(reader.source().resolve(&path.to_string_lossy())),
         Broker::Tls { authority, .. } => Broker::Tls { authority, ca_file },
@@ -170,10 +199,10 @@ fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
     broker
 }
 
-fn tls(reader: &mut Reader, root: &mut Section<'_>) -> Option<Tls> {
+fn tls(reader: &mut Reader, root: &mut Section<'_>, files: FilesOfIt) -> Option<Tls> {
     let mut section = reader.section(root, "tls");
-    let certificate_file = reader.readable_file(&mut section, "certificate_file", false);
-    let key_file = reader.readable_file(&mut section, "key_file", true);
+    let certificate_file = file(reader, &mut section, "certificate_file", false, files);
+    let key_file = file(reader, &mut section, "key_file", true, files);
     for key in ["certificate_file", "key_file"] {
         reader.require(&section, key);
     }

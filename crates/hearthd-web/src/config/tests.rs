@@ -5,7 +5,7 @@ const SHIPPED: &str = include_str!("../../../../config/hearth-web.toml");
 fn parse(text: &str) -> Result<Config, Vec<String>> {
     let source = Source::new(Path::new("/etc/w.toml"), text);
     let told = |problems: Problems| problems.iter().map(ToString::to_string).collect();
-    Config::check(&source).map_err(told)
+    Config::check(&source, FilesOfIt::Open).map_err(told)
 }
 
 #[track_caller]

@@ -79,6 +79,11 @@ async fn files_are_compressed_for_those_who_take_it_and_fetched_once() {
     let again =
         site.ask(&format!("GET /app.mjs HTTP/1.1\nHost: localhost\nIf-None-Match: {etag}")).await;
     assert_eq!((again.status(), again.body.len()), (304, 0));
+    // One version for all of them: an open page learns from any file that another one has changed.
+    let page = site.ask("GET / HTTP/1.1\nHost: localhost").await;
+    assert_eq!(page.header("etag"), Some(etag));
+    let told = format!("<meta name=\"version\" content={etag}>");
+    assert!(String::from_utf8_lossy(&page.body).contains(&told), "{told}");
     let head = site.ask("HEAD /app.mjs HTTP/1.1\nHost: localhost").await;
     assert_eq!((head.status(), head.header("etag"), head.body.len()), (200, Some(etag), 0));
     for (path, media_type) in [
@@ -157,6 +162,15 @@ async fn a_configuration_is_checked_with_all_its_problems_and_exit_codes_say_wha
     assert_eq!(run(&file, &["--nonsense"]).await.0, Some(64));
     std::fs::write(&file, "[tls]\ncertificate_file = \"no\"\nkey_file = \"no\"\n").unwrap();
     assert_eq!(run(&file, &[]).await.0, Some(78));
+    // Where the page is, everybody may ask, also who may not read its key.
+    let address = tokio::process::Command::new(env!("CARGO_BIN_EXE_hearth-web"))
+        .args(["address", "--config"])
+        .arg(&file)
+        .output();
+    let address = address.await.unwrap();
+    assert!(address.status.success(), "{address:?}");
+    let listed = String::from_utf8(address.stdout).unwrap();
+    assert!(listed.lines().all(|line| line.starts_with("https://")), "{listed}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     std::fs::write(&file, format!("listen = [\"{}\"]\n", taken.local_addr().unwrap())).unwrap();
     assert_eq!(run(&file, &[]).await.0, Some(69));
