@@ -12,11 +12,10 @@ const WORDS = {
     on: 'On', off: 'Off', asking: 'asking for {0} …', next: 'then {0}', failed: 'Failed: {0}', unknown: 'Unknown: {0}', again: 'Again',
     done: 'done', 'done-but': 'done, and set otherwise since', send: 'Send', press: 'Press', 'unknown-since': 'Unknown since {0}',
     'no-value': 'not known', 'no-answer': 'no answer came in time; it may have been done', offline: 'there is no connection',
-    nobody: 'nobody serves this device now', 'not-permitted': 'this account may not do that', 'not-shown': 'nothing to see', 'never-happened': 'not yet',
-    dimmer: 'Brightness', warmth: 'Warmth', warmer: 'warmer', cooler: 'cooler', target: 'Target', current: 'Now', heating: 'Heating now',
+    nobody: 'nobody serves this device now', 'not-permitted': 'this account may not do that', 'never-happened': 'not yet',
+    dimmer: 'Brightness', warmth: 'Warmth', target: 'Target', current: 'Now', heating: 'Heating now',
     idle: 'Not heating', 'is-off': 'Heating off', wanted: '{0}: {1}', problem: 'Last command failed: {0}', 'event-failed': '{0} = {1} failed: {2}',
     refused: 'The broker refuses the login: {0}', 'bad-login': 'account or password are wrong', 'may-not': 'the account may not',
-    'taken-over': 'Another page has taken over.', broken: 'What the broker sends cannot be read: {0}',
     s400: 'it could not be read', s404: 'there is no such property', s408: 'the device did not answer in time', s409: 'not done',
     s415: 'wrong kind of content', s422: 'the device cannot do that', s429: 'too much at once', s500: 'the device failed', s503: 'not available',
     stalled: 'The device does not answer.', restarting: 'The device starts anew.', failed_device: 'The device has failed.',
@@ -36,11 +35,10 @@ const WORDS = {
     on: 'An', off: 'Aus', asking: 'verlangt {0} …', next: 'dann {0}', failed: 'Fehlgeschlagen: {0}', unknown: 'Ungewiss: {0}', again: 'Noch einmal',
     done: 'erledigt', 'done-but': 'erledigt, seither anders gestellt', send: 'Senden', press: 'Drücken', 'unknown-since': 'Ungewiss seit {0}',
     'no-value': 'nicht bekannt', 'no-answer': 'keine Antwort kam rechtzeitig; vielleicht wurde es getan', offline: 'es besteht keine Verbindung',
-    nobody: 'niemand bedient dieses Gerät zurzeit', 'not-permitted': 'dieses Konto darf das nicht', 'not-shown': 'nichts zu sehen', 'never-happened': 'noch nicht',
-    dimmer: 'Helligkeit', warmth: 'Lichtfarbe', warmer: 'wärmer', cooler: 'kühler', target: 'Soll', current: 'Jetzt', heating: 'Heizt gerade',
+    nobody: 'niemand bedient dieses Gerät zurzeit', 'not-permitted': 'dieses Konto darf das nicht', 'never-happened': 'noch nicht',
+    dimmer: 'Helligkeit', warmth: 'Lichtfarbe', target: 'Soll', current: 'Jetzt', heating: 'Heizt gerade',
     idle: 'Heizt nicht', 'is-off': 'Heizung aus', wanted: '{0}: {1}', problem: 'Letzter Befehl fehlgeschlagen: {0}', 'event-failed': '{0} = {1} fehlgeschlagen: {2}',
     refused: 'Der Broker weist die Anmeldung ab: {0}', 'bad-login': 'Konto oder Passwort stimmen nicht', 'may-not': 'das Konto darf nicht',
-    'taken-over': 'Eine andere Seite hat übernommen.', broken: 'Was der Broker sendet, ist nicht lesbar: {0}',
     s400: 'es war nicht lesbar', s404: 'diese Eigenschaft gibt es nicht', s408: 'das Gerät antwortete nicht rechtzeitig', s409: 'nicht getan',
     s415: 'falsche Art von Inhalt', s422: 'das kann das Gerät nicht', s429: 'zu viel auf einmal', s500: 'das Gerät versagte', s503: 'nicht verfügbar',
     stalled: 'Das Gerät antwortet nicht.', restarting: 'Das Gerät startet neu.', failed_device: 'Das Gerät ist ausgefallen.',
@@ -83,7 +81,9 @@ export const known = (text) => (language === 'de' ? KNOWN : KNOWN_EN)[text] ?? t
 export function quantity(value, { unit, step } = {}) {
   const number = Number(value);
   if (value === '' || Number.isNaN(number)) return value;
-  const digits = Math.min(3, Math.max((String(step ?? '').split('.')[1] ?? '').length, Number.isInteger(number) ? 0 : 1));
+  // Without a step, about three digits count: 0.042 is not nought, and 21.4567 is not more exact than 21.5.
+  const size = Math.abs(number), usual = Number.isInteger(number) ? 0 : size < 1 ? 3 : size < 10 ? 2 : 1;
+  const digits = step ? Math.min(3, Math.max((String(step).split('.')[1] ?? '').length, Math.min(usual, 1))) : usual;
   const written = number.toLocaleString(language, { minimumFractionDigits: 0, maximumFractionDigits: digits });
   return unit ? `${written}\u00a0${unit}` : written;
 }

@@ -15,6 +15,7 @@ test('numbers are written as the reader writes them', () => {
   assert.equal(quantity('21.50', { unit: '°C', step: 0.5 }), '21,5\u00a0°C');
   setLanguage('en');
   assert.equal(quantity('21.4567', { step: '0.1' }), '21.5');
+  assert.deepEqual(['0.0421', '7.256', '21.4567', '17', '12.25'].map((it) => quantity(it)), ['0.042', '7.26', '21.5', '17', '12.3']);
   assert.equal(quantity('', { unit: 'W' }), '');
   assert.equal(quantity('<b>', {}), '<b>');
 });
