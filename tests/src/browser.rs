@@ -58,11 +58,7 @@ impl Browser {
         let builder = ClientBuilder::new().uri(&place).doing(&place)?;
         let (socket, _) = builder.connect_on(stream).await.doing("connect to the browser")?;
         let mut browser = Self { _process: process, socket, session: String::new(), last: 0 };
-        let target =
-            browser.command("Target.createTarget", json!({ "url": "about:blank" })).await?;
-        let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        let attached = browser.command("Target.attachToTarget", attach).await?;
-        browser.session = attached["sessionId"].as_str().unwrap_or_default().to_owned();
+        browser.session = browser.open_tab(json!({ "url": "about:blank" })).await?;
         Ok(browser)
     }
 
@@ -89,6 +85,34 @@ impl Browser {
             Some(thrown) => Err(Failure(format!("{expression}: {thrown}"))),
             None => Ok(said["result"]["value"].clone()),
         }
+    }
+
+    /// Accepts the certificates of the home's own authority, which a person installs on the phone.
+    ///
+    /// # Errors
+    /// Where the browser refuses.
+    pub async fn trust_every_certificate(&mut self) -> Result<()> {
+        let how = json!({ "ignore": true });
+        self.command("Security.setIgnoreCertificateErrors", how).await.map(drop)
+    }
+
+    /// Returns what keeps the browser from installing the page as an app: nothing if it would.
+    ///
+    /// # Errors
+    /// Where the browser does not say.
+    pub async fn why_not_installable(&mut self) -> Result<Vec<String>> {
+        let manifest = self.command("Page.getAppManifest", json!({})).await?;
+        let found = self.command("Page.getInstallabilityErrors", json!({})).await?;
+        let why = |list: &Value, name: &str| {
+            let entries = list.as_array().cloned().unwrap_or_default();
+            entries.into_iter().map(|entry| entry[name].to_string()).collect::<Vec<_>>()
+        };
+        let mut all = why(&manifest["errors"], "message");
+        all.extend(why(&found["installabilityErrors"], "errorId"));
+        if manifest["url"].as_str().is_none_or(str::is_empty) {
+            all.push("there is no manifest".into());
+        }
+        Ok(all)
     }
 
     /// Opens the same address in another tab as a person does, who gets a copy of what the tab has stored for itself.
@@ -131,6 +155,27 @@ impl Browser {
         Ok(before)
     }
 
+    /// Opens a tab that shares nothing with the others, as the browser of another person does. From then on, everything is about
+    /// that tab; returns the one of before.
+    ///
+    /// # Errors
+    /// Where the browser opens none.
+    pub async fn another_phone(&mut self) -> Result<Tab> {
+        let before = Tab(std::mem::take(&mut self.session));
+        let context = self.command("Target.createBrowserContext", json!({})).await?;
+        let how = json!({ "url": "about:blank", "browserContextId": context["browserContextId"] });
+        self.session = self.open_tab(how).await?;
+        Ok(before)
+    }
+
+    /// Opens a tab, and returns the session in which it is driven.
+    async fn open_tab(&mut self, how: Value) -> Result<String> {
+        let target = self.command("Target.createTarget", how).await?;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = self.command("Target.attachToTarget", attach).await?;
+        Ok(attached["sessionId"].as_str().unwrap_or_default().to_owned())
+    }
+
     async fn pages(&mut self) -> Result<Vec<String>> {
         let said = self.command("Target.getTargets", json!({})).await?;
         let targets = said["targetInfos"].as_array().cloned().unwrap_or_default();
@@ -138,14 +183,18 @@ impl Browser {
         Ok(pages.filter_map(|target| target["targetId"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Waits until an expression is neither false, null, 0 nor empty, and returns what it is then.
+    /// Waits until an expression is neither false, null, 0 nor empty, and returns what it is then. The page may load anew
+    /// meanwhile.
     ///
     /// # Errors
     /// Where it never is, with what the page shows.
     pub async fn until(&mut self, what: &str, expression: &str) -> Result<Value> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let value = self.evaluate(expression).await?;
+            let value = match self.evaluate(expression).await {
+                Err(failure) if GOING.iter().any(|going| failure.0.contains(going)) => Value::Null,
+                value => value?,
+            };
             let is_nothing = matches!(&value, Value::Null | Value::Bool(false))
                 || value == 0
                 || value.as_str().is_some_and(str::is_empty);
@@ -252,5 +301,8 @@ fn program() -> Result<PathBuf> {
     found.doing("a browser is needed: run `apt-get install chromium` as root")
 }
 
+/// What the browser says where the page goes while it is asked.
+const GOING: [&str; 3] =
+    ["navigated or closed", "Cannot find context", "Execution context was destroyed"];
 const START: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(40);

@@ -1,14 +1,18 @@
 //! The page for the phone, in a browser: `cargo xtask nightly phone`.
 
 mod firefox;
+mod https;
 mod looks;
 mod measured;
 mod pairing;
 mod scene;
+mod stranger;
+
+use std::time::{Duration, Instant};
 
 use hearthd_tests::{
-    Access, Browser, Built, Client, Daemon, DaemonConfig, HearthWeb, Mosquitto, Result,
-    client::PATIENCE, mosquitto::Kind, process::eventually,
+    Access, Browser, Built, Client, Daemon, DaemonConfig, Doing, HearthWeb, Message, Mosquitto,
+    Result, client::PATIENCE, mosquitto::Kind, process::eventually,
 };
 
 use scene::{Scene, Way, control};
@@ -93,26 +97,53 @@ async fn cuts_at_any_moment_leave_each_request_done_once_and_told_right() -> Res
     let mut scene = Scene::start(Way::Proxy).await?;
     scene.log_in().await?;
     scene.browser.evaluate("document.querySelector('details').open = true").await?;
-    let job = control("printer", "job");
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
+    let seed = match std::env::var("HEARTH_SEED") {
+        Ok(seed) => seed.parse().doing("HEARTH_SEED")?,
+        Err(_) => fastrand::u64(..),
+    };
+    println!("HEARTH_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let rounds = 40;
-    for round in 1..=rounds {
-        let click = format!(
-            "(() => {{ const choice = {job}.querySelectorAll('.choice')[{}]; \
-               if (choice.disabled) return false; choice.click(); return true; }})()",
-            round % 2
-        );
-        scene.browser.until("a connection, to ask over", &click).await?;
-        tokio::time::sleep(std::time::Duration::from_micros(random.u64(0..30_000))).await;
+    // How long a request takes on this machine: the cuts come before, while and after it is answered.
+    let mut usual = Duration::MAX;
+    for round in 1..=UNCUT {
+        let start = Instant::now();
+        scene.print(round).await?;
+        assert_eq!(scene.browser.until("an end", END).await?, "done");
+        usual = usual.min(start.elapsed());
+    }
+    for round in UNCUT + 1..=UNCUT + CUTS {
+        scene.print(round).await?;
+        tokio::time::sleep(usual.mul_f64(random.f64() * 1.5)).await;
         scene.proxy.cut();
-        scene.browser.until("an end", &format!("{ENDED} === {round}")).await?;
+        let end = scene.browser.until("an end", END).await?;
         let log = scene.browser.evaluate("document.querySelector('.history').innerText").await?;
-        assert_eq!(scene.browser.evaluate(DONE).await?, round, "seed {seed}: {log}");
+        assert_eq!(end, "done", "seed {seed}: {log}");
+        // The history has the last 50.
+        assert_eq!(scene.browser.evaluate(DONE).await?, round.min(50), "seed {seed}: {log}");
         assert_eq!(scene.count(), round, "seed {seed}");
     }
+    let (mut requests, mut repeats) = (0, 0);
+    let is_request = |message: &Message| message.topic == "alice/cmnd/printer/job";
+    while let Ok(request) = scene.watcher.expect("a request", Duration::ZERO, is_request).await {
+        requests += 1;
+        repeats += usize::from(request.property("retry").is_some());
+    }
+    println!("{CUTS} cuts, {requests} requests, of which {repeats} are repeats; usually {usual:?}");
+    assert!((1..CUTS).contains(&repeats), "seed {seed}: {repeats} repeats");
     Ok(())
+}
+
+impl Scene {
+    /// Taps one choice of the printer and the other in turn, as soon as the page has a connection.
+    async fn print(&mut self, round: usize) -> Result<()> {
+        let click = format!(
+            "(() => {{ const choice = {}.querySelectorAll('.choice')[{}]; \
+               if (choice.disabled) return false; {MARK}; choice.click(); return true; }})()",
+            control("printer", "job"),
+            round % 2
+        );
+        self.browser.until("a connection, to ask over", &click).await.map(drop)
+    }
 }
 
 #[tokio::test]
@@ -273,17 +304,42 @@ async fn the_page_comes_back_after_a_restart_of_the_broker_and_of_its_own_progra
     scene.browser.until("a lost connection", lost).await?;
     scene.broker.start_again().await?;
     scene.all_there().await?;
-    let address = scene.web.address().to_string();
-    assert!(scene.web.terminate().await?.success());
-    scene.browser.until("a lost connection", lost).await?;
     let text = format!(
         "[broker]\nurl = \"unix:{}\"\n",
         scene.folder.path().join("clients.sock").display()
     );
-    scene.web =
-        HearthWeb::start_on(&scene.built, &scene.folder.path().join("web"), &text, &address)
-            .await?;
-    scene.all_there().await
+    scene.restart_page(&text).await
+}
+
+#[tokio::test]
+async fn an_open_page_loads_a_newer_version_once_nothing_is_under_way() -> Result<()> {
+    let mut scene = Scene::start(Way::Socket).await?;
+    scene.submit("anna", "password-of-anna", true).await?;
+    scene.all_there().await?;
+    let url = format!(
+        "[broker]\nurl = \"unix:{}\"\n",
+        scene.folder.path().join("clients.sock").display()
+    );
+    // A topic that is changed changes one of the files, and so the version.
+    let newer = format!("{url}[topics]\nevent = \"{{prefix}}/happened/{{device}}\"\n");
+    scene.browser.evaluate("window.mark = 'the page of before'").await?;
+    scene.restart_page(&url).await?;
+    assert_eq!(scene.browser.evaluate("window.mark").await?, "the page of before");
+
+    std::fs::write(scene.done().with_extension("wait"), "")?;
+    let job = control("printer", "job");
+    scene.browser.evaluate(&format!("{job}.querySelector('.choice').click()")).await?;
+    let asking = format!("{job}.dataset.state === 'asking'");
+    scene.browser.until("asking", &asking).await?;
+    scene.restart_page(&newer).await?;
+    let is_newer = "window.mark === undefined && !!document.querySelector('meta[name=topics]')";
+    scene.browser.until("the newer version", is_newer).await?;
+    scene.all_there().await?;
+    // The answer came before the page went, or the new one has it.
+    let pressed = format!("{job}.querySelectorAll('[aria-pressed=true]').length === 1");
+    scene.browser.until("done", &pressed).await?;
+    assert_eq!(scene.count(), 1);
+    Ok(())
 }
 
 #[tokio::test]
@@ -358,7 +414,12 @@ async fn switch_the_lamp_at_mosquitto(topics: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many requests of the history have come to an end, and to a good one.
-const ENDED: &str =
-    "document.querySelectorAll('.log li[data-state]:not([data-state=asking])').length";
+const CUTS: usize = 100;
+const UNCUT: usize = 5;
+/// Marks the newest line of the history: the next request draws all lines anew.
+const MARK: &str =
+    "document.querySelector('.log:first-of-type li:first-child')?.setAttribute('data-old', '')";
+/// What became of a newer request than that, once it has come to an end.
+const END: &str = "document.querySelector('.log:first-of-type li:first-child:not([data-old], [data-state=asking])')?.dataset.state";
+/// How many requests of the history have come to a good end.
 const DONE: &str = "document.querySelectorAll('.log li[data-state=done]').length";

@@ -103,6 +103,18 @@ impl Scene {
 }
 
 impl Scene {
+    /// Ends hearth-web, starts it on the same port with another configuration, and waits until the page is connected again.
+    pub(crate) async fn restart_page(&mut self, config: &str) -> Result<()> {
+        let lost =
+            "document.querySelector('.banner').textContent.startsWith('No connection since')";
+        let address = self.web.address().to_string();
+        assert!(self.web.terminate().await?.success());
+        self.browser.until("a lost connection", lost).await?;
+        let folder = self.folder.path().join("web");
+        self.web = HearthWeb::start_on(&self.built, &folder, config, &address).await?;
+        self.all_there().await
+    }
+
     /// Takes a picture of what a person sees without scrolling, in `target/phone`; returns the file.
     pub(crate) async fn screen(&mut self, name: &str) -> Result<PathBuf> {
         let folder = hearthd_tests::built::workspace().join("target/phone");
