@@ -8,6 +8,7 @@ mod footprint;
 mod growth;
 mod load;
 mod peers;
+mod phones;
 mod plot;
 mod report;
 mod stage;
@@ -43,6 +44,7 @@ enum Chapter {
     Durability,
     Growth,
     Footprint,
+    Phones,
 }
 
 impl Options {
@@ -54,6 +56,7 @@ impl Options {
             Chapter::Durability,
             Chapter::Growth,
             Chapter::Footprint,
+            Chapter::Phones,
         ];
         if self.only.is_empty() { all.into() } else { self.only.clone() }
     }
@@ -99,6 +102,10 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
                 report.add("Footprint", &table::footprint(&footprint));
                 plots.push(plot::memory(&footprint, &folder)?);
             }
+            Chapter::Phones => {
+                let phones = phones::measure(&built, effort).await?;
+                report.add("The page for phones", &table::phones(&phones));
+            }
         }
         report.write(&folder)?;
     }
@@ -122,6 +129,8 @@ pub(crate) struct Effort {
     queued: &'static [usize],
     /// Requests after which the memory is looked at.
     endurance: usize,
+    /// Taps on the page.
+    taps: usize,
     /// Whether the time of a build is looked at.
     build: bool,
 }
@@ -135,6 +144,7 @@ impl Effort {
         devices: &[1, 100, 500],
         queued: &[10, 1000],
         endurance: 100_000,
+        taps: 21,
         build: false,
     };
     const FULL: Self = Self {
@@ -145,6 +155,7 @@ impl Effort {
         devices: &[1, 10, 100, 500, 1000, 2000],
         queued: &[10, 100, 1000, 10_000],
         endurance: 1_000_000,
+        taps: 101,
         build: true,
     };
 }

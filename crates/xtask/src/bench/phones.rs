@@ -1,0 +1,144 @@
+//! What the page for phones takes: from a tap to what the device has confirmed, beside a bare request, and hearth-web's memory.
+
+use std::{path::Path, time::Instant};
+
+use hearthd_tests::{
+    Browser, Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, HearthWeb, Message,
+    Result, browser::Tab,
+};
+
+use super::{Effort, median};
+use crate::provision::provide;
+
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Phones {
+    /// With no page, one page, and all of them.
+    pub(crate) memory: Vec<(usize, Memory)>,
+    /// With one page and with all of them.
+    pub(crate) times: Vec<(usize, Times)>,
+}
+
+/// What a process has of its own (`smaps_rollup`), in kB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// What it has written to.
+    pub(crate) dirty: u64,
+    /// Pages of its program that are in no other process: the system may drop them, and read them again from the file.
+    pub(crate) clean: u64,
+}
+
+/// The medians in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// From the tap until the page shows the value as confirmed.
+    pub(crate) tap: f64,
+    /// From the request of a client without a page to its answer.
+    pub(crate) bare: f64,
+}
+
+/// Opens a page in a browser of its own for each phone, and measures.
+pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Phones> {
+    provide("the page for phones", &[("chromium", "chromium")])?;
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("clients.sock");
+    let text = accounts(folder.path(), &socket)?;
+    let broker = HearthBroker::start_configured(built, folder.path(), &text).await?;
+    let mut client = Client::connect(&broker.access("phone"), "bare").await?;
+    client.subscribe(RESPONSES).await?;
+    let mut config = DaemonConfig::new(broker.access("hub"));
+    config.plugins = &["light"];
+    config.devices =
+        "[devices.lamp]\nplugin = \"light\"\n[devices.lamp.config]\nbackend = \"simulated\"\n"
+            .into();
+    let mut hub = Daemon::prepare(built, &folder.path().join("hub"), &config)?;
+    hub.start(&mut client).await?;
+    let text = format!("[broker]\nurl = \"unix:{}\"\n", socket.display());
+    let mut web = HearthWeb::start(built, &folder.path().join("web"), &text).await?;
+    let process = web.process().id();
+    let mut memory = vec![(0, memory_of(process)?)];
+    let mut times = Vec::new();
+
+    let address = format!("{}#u=phone&p=password-of-phone", web.url());
+    let mut browser = Browser::start(&folder.path().join("browser")).await?;
+    log_in(&mut browser, &address).await?;
+    memory.push((1, memory_of(process)?));
+    times.push((1, taps(&mut browser, &mut client, effort.taps).await?));
+    let mut phones: Vec<Tab> = Vec::new();
+    while phones.len() + 1 < PHONES {
+        phones.push(browser.another_phone().await?);
+        log_in(&mut browser, &address).await?;
+    }
+    times.push((PHONES, taps(&mut browser, &mut client, effort.taps).await?));
+    // The last tap has left the lamp off: all the others know.
+    for phone in phones {
+        browser.turn_to(phone).await?;
+        browser.until("what another phone has done", IS_OFF).await?;
+    }
+    memory.push((PHONES, memory_of(process)?));
+    hub.terminate().await?;
+    Ok(Phones { memory, times })
+}
+
+async fn log_in(browser: &mut Browser, address: &str) -> Result<()> {
+    browser.open(address).await?;
+    browser.until("the lamp", &format!("{LAMP}?.disabled === false")).await.map(drop)
+}
+
+/// Taps and asks in turn, so that both meet the same machine.
+async fn taps(browser: &mut Browser, client: &mut Client, times: usize) -> Result<Times> {
+    let (mut tap, mut bare) = (Vec::new(), Vec::new());
+    // Comes to the milliseconds from the tap until the page shows the lamp as on, and that the lamp has said so.
+    let on = format!(
+        "new Promise((done) => {{ const button = {LAMP}, control = button.closest('.control'); const start = performance.now(); \
+         const seen = new MutationObserver(() => {{ \
+           if (control.dataset.state !== 'confirmed' || button.getAttribute('aria-checked') !== 'true') return; \
+           seen.disconnect(); done(performance.now() - start); }}); \
+         seen.observe(control, {{ attributes: true, subtree: true }}); button.click(); }})"
+    );
+    for number in 0..times {
+        tap.push(browser.evaluate(&on).await?.as_f64().doing("a time")?);
+        let off = Message::new("alice/cmnd/lamp/power", "OFF");
+        let start = Instant::now();
+        let answer = client.request(off.respond_to(RESPONSES, number.to_string())).await?;
+        bare.push(start.elapsed().as_secs_f64() * 1e3);
+        if answer.status() != Some(200) {
+            return Err(Failure(format!("the lamp has refused: {answer:?}")));
+        }
+        browser.until("a lamp that is off", IS_OFF).await?;
+    }
+    Ok(Times { tap: median(tap), bare: median(bare) })
+}
+
+/// Writes the passwords of the accounts `hub` and `phone`; returns the broker's configuration.
+fn accounts(folder: &Path, socket: &Path) -> Result<String> {
+    let storage = folder.join("storage");
+    let mut text = format!(
+        "home = \"alice\"\n[unix]\nsocket = {socket:?}\n[storage]\ndirectory = {storage:?}\n"
+    );
+    for (account, role) in [("hub", "hub"), ("phone", "resident")] {
+        let file = folder.join(format!("{account}.password"));
+        std::fs::write(&file, format!("password-of-{account}")).doing(file.display())?;
+        text += &format!(
+            "[[account]]\nname = {account:?}\nrole = {role:?}\npassword_file = {file:?}\n"
+        );
+    }
+    Ok(text)
+}
+
+fn memory_of(process: u32) -> Result<Memory> {
+    let file = format!("/proc/{process}/smaps_rollup");
+    let text = std::fs::read_to_string(&file).doing(&file)?;
+    let sum = |name: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        lines.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum()
+    };
+    Ok(Memory { dirty: sum("Private_Dirty:"), clean: sum("Private_Clean:") })
+}
+
+/// Finds the lamp's switch.
+const LAMP: &str = "document.querySelector('.card button[aria-checked]')";
+const IS_OFF: &str =
+    "document.querySelector('.card button[aria-checked]').getAttribute('aria-checked') === 'false'";
+const RESPONSES: &str = "alice/response/bare/1";
+const PHONES: usize = 32;
