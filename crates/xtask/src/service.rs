@@ -2,6 +2,7 @@
 
 mod cases;
 mod machine;
+mod page;
 mod sandbox;
 
 use std::{
@@ -106,5 +107,7 @@ impl Table {
     }
 }
 
-/// Beside a system: the clients that are not ours. Perl, which the sandbox is tried with, is in every Debian.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,procps,mosquitto-clients";
+/// Beside a system: the clients that are not ours, of MQTT, of TLS and of DNS-SD. Perl, which the sandbox is tried with, is in
+/// every Debian.
+const PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,udev,procps,mosquitto-clients,openssl,avahi-daemon,avahi-utils";

@@ -2,7 +2,7 @@
 
 use hearthd_tests::{Doing, Failure, Result};
 
-use super::{Table, machine::Machine, sandbox};
+use super::{Table, machine::Machine, page, sandbox};
 
 /// Goes through all of it, in order.
 pub(super) async fn life(
@@ -21,8 +21,7 @@ pub(super) async fn life(
     let title = "hearthd log prints the lines of a device, and of no other";
     table.row(title, tells_of_a_device(machine)).await?;
     table.row("mosquitto_rr gets the same", answers_mosquitto(machine)).await?;
-    let title = "one command serves the page, which logs in over the broker's socket";
-    table.row(title, serves_the_page(machine)).await?;
+    page::life(machine, table).await?;
     let title = "a reload moves one device to a process of its own beside one in the daemon";
     table.row(title, reloads(machine)).await?;
     table.row("a reload with a mistake changes nothing", refuses_a_mistake(machine)).await?;
@@ -124,27 +123,6 @@ async fn answers_mosquitto(machine: &Machine) -> Result<()> {
     machine.prints(&ask, "OFF").await
 }
 
-async fn serves_the_page(machine: &Machine) -> Result<()> {
-    machine.prints("systemctl is-enabled hearth-web || true", "disabled").await?;
-    let socket = "/run/hearth-clients/broker.sock";
-    machine
-        .prints(&format!("stat -c '%a %U %G' {socket}"), "660 hearth-broker hearth-clients")
-        .await?;
-    machine.done("! runuser -u nobody -- ls /run/hearth-clients 2>/dev/null").await?;
-    machine.done("systemctl enable --now hearth-web").await?;
-    let status = "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(\"127.0.0.1:8080\"); \
-                  print $s \"GET / HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n\"; print scalar <$s>' | tr -d '\\r'";
-    machine.prints(status, "HTTP/1.0 200 OK").await?;
-    let login = "perl /given/page.pl home";
-    machine.prints(&format!("{login} \"$(cat /etc/hearthd/home-password)\""), "0x00").await?;
-    machine.prints(&format!("{login} wrong"), "0x86").await?;
-    // Its user is one of those that systemd makes for as long as a service runs.
-    let user = "stat -c %u /proc/$(systemctl show -P MainPID hearth-web)";
-    machine.done(&format!("test $({user}) -ge 61184 -a $({user}) -le 65519")).await?;
-    machine.done("! journalctl --no-pager -u hearth-web -p warning -o cat | grep .").await?;
-    Ok(())
-}
-
 async fn reloads(machine: &Machine) -> Result<()> {
     let before = pid(machine).await?;
     machine.done("! pgrep -u hearthd -f plugin-host").await?;
@@ -240,6 +218,7 @@ async fn is_removed(machine: &Machine) -> Result<()> {
     machine.done("! systemctl is-active --quiet hearthd hearth-broker hearth-web").await?;
     machine.done("! pgrep -u hearthd,hearth-broker").await?;
     machine.done("test ! -e /usr/bin/hearthd -a ! -e /usr/lib/hearthd").await?;
+    machine.done("test ! -e /etc/avahi/services/hearth-web.service").await?;
     machine.done(&format!("test -s {CONFIG} -a -s /etc/hearthd/mqtt-password")).await?;
     machine.done("test -s /var/lib/hearthd/state.redb -a -d /var/lib/hearth-broker").await?;
     Ok(())
@@ -281,11 +260,11 @@ fn same(before: &str, now: &str) -> Result<()> {
     (before == now).then_some(()).doing("it is another process than before")
 }
 
-const ACTIVE: &str = "systemctl is-active --quiet hearthd";
+pub(super) const ACTIVE: &str = "systemctl is-active --quiet hearthd";
 /// Prints when the outcome of the last will was decided, and the outcome.
 const NEWEST_ABSENCE: &str = "hearthd will | grep '^2' | sort | tail -n 1";
 const CONFIG: &str = "/etc/hearthd/hearthd.toml";
 /// How a client that is not ours gets into the broker.
 const CLIENT: &str = "-h 127.0.0.1 -u home -P \"$(cat /etc/hearthd/home-password)\"";
 /// Prints what is retained of the hub's presence.
-const PRESENCE: &str = "mosquitto_sub -V 5 -h 127.0.0.1 -u home -P \"$(cat /etc/hearthd/home-password)\" -W 10 -C 1 -t 'home/hub/+/presence'";
+pub(super) const PRESENCE: &str = "mosquitto_sub -V 5 -h 127.0.0.1 -u home -P \"$(cat /etc/hearthd/home-password)\" -W 10 -C 1 -t 'home/hub/+/presence'";
