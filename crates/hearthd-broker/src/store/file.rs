@@ -17,9 +17,12 @@ pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
     let is_new = !path.exists();
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     file.map_err(|source| failed(path, redb::Error::Io(source)))?;
-    // A damaged file may take redb by surprise.
-    let opened =
-        std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).create(path));
+    // Each page is compared with its checksum: a plain open trusts a file that was closed in order. What is left of a
+    // damaged one may still take redb by surprise.
+    let opened = std::panic::catch_unwind(|| {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path)
+    });
     match opened.map(|opened| opened.map_err(redb::Error::from)) {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch)) => {

@@ -37,13 +37,19 @@ fn a_damaged_byte_anywhere_is_survived() {
     }
     drop(store);
     let whole = std::fs::read(&path).unwrap();
-    for place in (0..whole.len()).step_by(whole.len() / 60) {
+    let value = whole.windows(100).position(|bytes| bytes == [7; 100]).unwrap();
+    let mut lost = 0;
+    for place in (0..whole.len()).step_by(whole.len() / 60).chain([value + 50]) {
         let mut damaged = whole.clone();
         damaged[place] ^= 0xFF;
         std::fs::write(&path, damaged).unwrap();
-        let (store, _) = Store::open(folder.path()).unwrap();
+        let (store, records) = Store::open(folder.path()).unwrap();
+        let intact = records.iter().all(|(_, _, value)| *value == [7; 100]);
+        assert!(intact && [0, 100].contains(&records.len()), "byte {place}: {}", records.len());
+        lost += usize::from(records.is_empty());
         drop(store);
     }
+    assert!(lost > 0, "a byte of a record is noticed");
 }
 
 #[test]

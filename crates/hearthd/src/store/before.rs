@@ -29,6 +29,7 @@ pub(super) fn read_journal(
     Ok(journal)
 }
 
+/// A request of the journal as it was.
 #[derive(Deserialize)]
 struct Record2 {
     key: Key2,
@@ -40,6 +41,7 @@ struct Record2 {
     delivered: bool,
 }
 
+/// What names a request, as it was.
 #[derive(Deserialize)]
 enum Key2 {
     Correlated { response_topic: Arc<str>, correlation_data: Bytes },
@@ -47,6 +49,7 @@ enum Key2 {
     Packet(u16),
 }
 
+/// How a request is answered, as it was.
 #[derive(Deserialize)]
 struct Reply2 {
     response_topic: Option<Arc<str>>,
@@ -55,6 +58,7 @@ struct Reply2 {
     expires: Option<Duration>,
 }
 
+/// An answer, as it was.
 #[derive(Deserialize)]
 struct Answer2 {
     status: Status,

@@ -11,7 +11,7 @@ use std::{
 use redb::{Database, DatabaseError, StorageBackend};
 use rustix::io::Errno;
 
-use super::CACHE_BYTES;
+use super::file::builder;
 use crate::sync::lock;
 
 /// A disk that remembers the order of what was done to it.
@@ -111,5 +111,5 @@ impl StorageBackend for Disk {
 
 /// Makes or opens a store on a disk.
 pub(super) fn open(disk: Disk) -> Result<Database, DatabaseError> {
-    Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(disk)
+    builder().create_with_backend(disk)
 }

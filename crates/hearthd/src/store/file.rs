@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redb::Database;
+use redb::{Builder, Database};
 use tracing::warn;
 
 use super::{CACHE_BYTES, StoreError};
@@ -39,13 +39,20 @@ pub(super) fn open(directory: &Path, path: &Path) -> Result<Database, StoreError
         path: path.to_owned(),
         source: Box::new(redb::Error::Io(source)),
     })?;
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-    opened.map_err(|error| match error.into() {
+    builder().create(path).map_err(|error| match error.into() {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
             StoreError::InUse(path.to_owned())
         }
         other => StoreError::Open { path: path.to_owned(), source: Box::new(other) },
     })
+}
+
+/// Sets how every store is opened: each page is compared with its checksum, so that a byte that has changed on the card
+/// makes the file a damaged one. A plain open trusts a file that was closed in order.
+pub(super) fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
 }
 
 /// Makes a folder that no other user may read; an existing one keeps its mode.

@@ -17,6 +17,7 @@ pub(super) struct Inbox {
     changed: Condvar,
 }
 
+/// The changes, and when they are due.
 #[derive(Debug, Default)]
 struct Waiting {
     /// With their revisions.

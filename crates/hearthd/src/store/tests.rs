@@ -42,6 +42,39 @@ fn a_file_that_is_no_store_is_put_aside() {
     assert!(folder.path().join("state.corrupt").exists());
 }
 
+#[test]
+fn a_byte_that_has_changed_on_the_card_is_noticed_wherever_it_is() {
+    let card = Disk::default();
+    let (store, next) = start(Ok(disk::open(card.clone()).unwrap()), &card);
+    for n in 1..40 {
+        store.put(n.into(), Change::Record(record(n, None)));
+    }
+    store.put(40, Change::Device { device: "lamp".into(), state: b"bright"[..].into() });
+    while next() != (StoreEvent::Stored { revision: 40 }) {}
+    store.close();
+    let whole = card.image();
+    let contents = |image| -> Result<Contents, redb::Error> {
+        let database = disk::open(Disk::with(image))?;
+        Ok(read(&database, None).map(|read| read.contents).expect("an intact file can be read"))
+    };
+    let expected = contents(whole.clone()).unwrap();
+    let value = whole.windows(6).rposition(|bytes| bytes == b"bright").unwrap();
+    let mut noticed = 0;
+    for place in (0..whole.len()).step_by(997).chain([value + 3]) {
+        let mut image = whole.clone();
+        image[place] ^= 0x10;
+        match contents(image) {
+            Ok(contents) => assert_eq!(contents, expected, "byte {place} of {}", whole.len()),
+            Err(error) => {
+                let error = StoreError::Open { path: FILE.into(), source: Box::new(error) };
+                assert!(error.is_damage(), "byte {place}: {error}");
+                noticed += 1;
+            }
+        }
+    }
+    assert!(noticed > 0, "a byte of a value is noticed");
+}
+
 /// Makes a store as a newer version may leave it.
 fn change_as_a_newer_version(folder: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
     let (store, _) = Store::open(folder, |_| true, |_| {}).unwrap();

@@ -95,6 +95,7 @@ impl Writer {
         self.pending.devices.insert(device, None);
     }
 
+    /// Writes until the inbox is closed; after a failure it tries again in intervals.
     pub(super) fn run(mut self, inbox: &Inbox, report: &impl Fn(StoreEvent)) {
         let mut retry: Option<Instant> = None;
         if let Some(cause) = &self.failure {
@@ -184,6 +185,7 @@ impl Pending {
             && !self.journal_lost
     }
 
+    /// Notes a change; of each thing the newest counts.
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Memory(memory) => self.memory = Some(memory),
