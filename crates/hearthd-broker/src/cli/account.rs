@@ -51,7 +51,8 @@ enum Command {
     /// Make a pairing code, and print it: a second password of an account for one login within five minutes.
     ///
     /// The code has 8 letters; capitals, dashes and spaces make no difference. It ends after 10 wrong tries, when the
-    /// broker restarts, and when the account gets another code or another password. The broker must be running.
+    /// broker restarts, and when the account gets another code or another password. The broker must be running. The
+    /// account of a hub gets no code.
     Code {
         /// User name, also of an account in the configuration file.
         name: String,
@@ -118,6 +119,10 @@ pub(super) enum AccountError {
     Known(String),
     #[error("there is no account `{0}`; `hearth-broker account list` shows those there are")]
     Unknown(String),
+    #[error(
+        "`{0}` is the account of a hub, which gets no code: a code is for a phone or a person's program"
+    )]
+    CodeOfHub(String),
     #[error("account `{name}` is in {file}; change it there")]
     Elsewhere { name: String, file: PathBuf },
     #[error("that is not the password of `{0}`, or a code cannot hand it out; nothing is changed")]
@@ -230,6 +235,10 @@ impl AccountsFile {
     fn make_code(mut self, name: &str, hands_out: bool) -> Result<(), Failure> {
         if !self.outline.names.iter().any(|known| known == name) {
             self.place(name)?;
+        }
+        // A hub is no client that somebody types a password into, and its account may do everything.
+        if self.outline.is_hub(name) {
+            return Err(AccountError::CodeOfHub(name.to_owned()).into());
         }
         let password = if hands_out { Some(self.ask_for_password(name)?) } else { None };
         let made = PairingCode::make(SystemTime::now(), password.as_deref());

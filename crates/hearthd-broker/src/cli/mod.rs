@@ -66,7 +66,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// The bundled MQTT 5 broker of one home.
+/// The bundled broker of one home, for MQTT 5 and 3.1.1.
 #[derive(Debug, Parser)]
 #[command(name = "hearth-broker", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -183,6 +183,7 @@ fn account_exit_code(error: &AccountError) -> u8 {
         AccountError::Known(_)
         | AccountError::Unknown(_)
         | AccountError::NotThePassword(_)
+        | AccountError::CodeOfHub(_)
         | AccountError::Elsewhere { .. } => exit::DATA,
         AccountError::Password(PasswordError::Input(_)) => exit::IO,
         AccountError::Password(_) => exit::DATA,

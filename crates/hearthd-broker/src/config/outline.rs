@@ -11,6 +11,7 @@ use super::{
     code::codes,
     config_file,
 };
+use crate::rights::Role;
 
 /// The accounts, without their passwords.
 #[derive(Debug)]
@@ -51,6 +52,14 @@ impl Outline {
         let home = config.credentials.home.to_string();
         let (tls, accounts_file) = (config.tls, config.accounts_file);
         Ok(Self { home, tls, names, accounts_file, made, codes, configured })
+    }
+
+    /// Returns whether an account of either file is that of a hub.
+    pub(crate) fn is_hub(&self, name: &str) -> bool {
+        let made = self.made.iter().find(|account| account.name == name);
+        let configured = self.configured.get(name);
+        made.and_then(|account| Role::parse(account.role.as_deref()?)) == Some(Role::Hub)
+            || configured.is_some_and(|credential| credential.account.role == Role::Hub)
     }
 
     /// Returns the text of the accounts file.

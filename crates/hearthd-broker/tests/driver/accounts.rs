@@ -48,6 +48,7 @@ fn what_cannot_be_done_is_told() {
         (&["account", "add", "x", "--role", "king"], 64, "king"),
         (&["account", "remove", "nobody"], 65, "there is no account `nobody`"),
         (&["account", "code", "nobody"], 65, "there is no account `nobody`"),
+        (&["account", "code", "hub"], 65, "`hub` is the account of a hub, which gets no code"),
         (&["account", "remove", "anna"], 65, "is in"),
         (&["account", "add", "x", "--role", "device", "--topics", "a/#/b"], 78, "last level"),
         (&["account", "add", "x", "--role", "hub"], 78, "hub `hub` names no devices either"),
