@@ -86,4 +86,26 @@ impl Message {
             + optional(self.correlation_data.as_ref().map(Bytes::len))
             + optional(self.content_type.as_ref().map(String::len))
     }
+
+    /// Returns about how many bytes of memory the message takes: each text is an allocation of its own, while payload
+    /// and Correlation Data share the one that the packet was read into.
+    pub fn memory_size(&self) -> usize {
+        const LEAST: usize = 32; // what an allocator gives at least
+        const ROUNDED: usize = 16;
+        let text = |text: &String| match text.len() {
+            0 => 0,
+            length => (length + 8).next_multiple_of(ROUNDED).max(LEAST),
+        };
+        let optional = |value: &Option<String>| value.as_ref().map_or(0, text);
+        let user: usize =
+            self.user_properties.iter().map(|(key, value)| text(key) + text(value)).sum();
+        size_of::<Self>()
+            + self.user_properties.len().next_power_of_two() * size_of::<(String, String)>()
+            + user
+            + text(&self.topic)
+            + optional(&self.response_topic)
+            + optional(&self.content_type)
+            + self.payload.len()
+            + self.correlation_data.as_ref().map_or(0, Bytes::len)
+    }
 }

@@ -18,6 +18,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// Notes when a message came, and its size as a packet.
     pub(super) fn new(message: Message, delivery: Option<Delivery>, at: Duration) -> Self {
         Self { size: message.packet_size(), message, delivery, at }
     }
@@ -36,7 +37,7 @@ impl Hub {
                 break;
             }
             let Some(arrival) = self.held.pop_front() else { break };
-            self.held_bytes -= arrival.size;
+            self.held_bytes -= arrival.message.memory_size();
             self.take_in(now, prefix.as_ref(), address, arrival);
             taken_in = true;
         }
@@ -45,10 +46,10 @@ impl Hub {
 
     /// Keeps a message until there is room for it, or leaves it to another connection.
     pub(super) fn hold_back(&mut self, now: Now, arrival: Arrival) {
-        let size = arrival.size;
+        let size = arrival.message.memory_size();
         let most = self.most_held();
         let fits = self.held.is_empty()
-            || (self.held.len() < most && self.held_bytes + size <= HELD_BYTES);
+            || (self.held.len() < most && self.held_bytes + size <= HELD_MEMORY);
         match arrival.delivery {
             // What a session still brings of a filter that nobody wants any more takes no room from what waits.
             None if !self.held.is_empty() && self.is_nobodys(&arrival.message) => return,
@@ -127,7 +128,7 @@ impl Hub {
         let within = taken_in < usize::from(self.config.receive_maximum);
         (within || self.waiting_wills() > 0)
             && answers < ANSWERS
-            && self.requests.bytes() < HELD_BYTES
+            && self.requests.bytes() < REQUEST_BYTES
     }
 
     /// Counts the deliveries that are not done, whether PUBACKs go out for the others or not.
@@ -143,5 +144,7 @@ impl Hub {
 
 /// How many times its Receive Maximum the hub holds at most: some brokers send a returning client all that they have.
 const HELD_MAXIMA: usize = 16;
-/// How many bytes that may be.
-const HELD_BYTES: usize = 8 * 1024 * 1024;
+/// How many bytes of memory that may be: a packet full of short user properties takes ten times its size.
+const HELD_MEMORY: usize = 16 * 1024 * 1024;
+/// How many bytes of requests may be in progress before the next ones wait.
+const REQUEST_BYTES: usize = 8 * 1024 * 1024;

@@ -132,13 +132,29 @@ fn what_cannot_be_held_is_left_and_comes_on_another_connection() {
 
 #[test]
 fn what_waits_is_bounded_by_its_size_as_well() {
-    let large = |n| Message { payload: vec![b'x'; 1_000_000].into(), ..numbered(n) };
+    let large = |n| Message { payload: vec![b'x'; 2_000_000].into(), ..numbered(n) };
     let mut hub = online(1);
     for n in 0..12 {
         hub.receive(large(n));
     }
     hub.accept_all();
     assert_eq!(answered(&hub).len(), 9, "too large to be carried out, but not to be refused");
+    assert_eq!(hub.outputs.last(), Some(&Output::Disconnect));
+}
+
+#[test]
+fn what_takes_more_memory_than_its_packet_counts_with_its_memory() {
+    let full = |n| Message {
+        user_properties: vec![("a".to_owned(), "b".to_owned()); 20_000],
+        ..numbered(n)
+    };
+    assert!(full(0).memory_size() > 10 * full(0).packet_size());
+    let mut hub = online(1);
+    for n in 0..12 {
+        hub.receive(full(n));
+    }
+    finish(&mut hub);
+    assert_eq!(answered(&hub).len(), 6, "one in progress, and five that wait in 16 MiB");
     assert_eq!(hub.outputs.last(), Some(&Output::Disconnect));
 }
 
