@@ -221,7 +221,8 @@ export function decode(bytes) {
 /** Reads Response Information: `alice`, or `FRONT,alice` with its placement. Returns none where there is none to use. */
 export function prefixOf(information) {
   if (!information) return '';
-  const [front, rest] = information.includes(',') ? information.split(/,(.*)/s) : ['FRONT', information];
+  const [front, value] = information.includes(',') ? information.split(/, *(.*)/s) : ['FRONT', information];
+  const rest = value.replace(/\/$/, '');
   const usable = front === 'FRONT' && rest && !/[+#\0]/.test(rest) && !rest.startsWith('$') && rest.split('/').every(Boolean);
   if (!usable) throw new Error(`Response Information \`${information}\``);
   return rest;

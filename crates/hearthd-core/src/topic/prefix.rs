@@ -20,7 +20,8 @@ impl Prefix {
     /// The placement is unknown, or the value cannot start a topic name.
     pub fn parse(response_information: &str) -> Result<Self, PrefixError> {
         let value = match response_information.split_once(',') {
-            Some(("FRONT", value)) => value,
+            // A blank behind the comma belongs to the notation.
+            Some(("FRONT", value)) => value.trim_start_matches(' '),
             Some((placement, _)) => return Err(PrefixError::Placement(placement.to_owned())),
             None => response_information,
         };

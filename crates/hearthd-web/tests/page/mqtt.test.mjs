@@ -86,5 +86,6 @@ test('response information is a prefix, with or without its placement', () => {
   assert.equal(mqtt.prefixOf(undefined), '');
   assert.equal(mqtt.prefixOf('alice'), 'alice');
   assert.equal(mqtt.prefixOf('FRONT,alice/home'), 'alice/home');
+  assert.equal(mqtt.prefixOf('FRONT, alice/'), 'alice');
   for (const wrong of ['BACK,alice', 'FRONT,', 'a+b', '#', '$share', 'a//b', 'a\0']) assert.throws(() => mqtt.prefixOf(wrong), wrong);
 });
