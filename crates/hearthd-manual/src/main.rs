@@ -2,6 +2,7 @@
 //!
 //! A program of its own, so that the daemon does not carry what only a package needs.
 
+mod completion;
 mod file_format;
 mod sections;
 
@@ -41,7 +42,12 @@ fn write_all(folder: &Path) -> io::Result<()> {
         let mut command = without_help(command);
         let name = command.get_name().to_owned();
         for shell in [Shell::Bash, Shell::Fish, Shell::Zsh] {
-            clap_complete::generate_to(shell, &mut command, &name, folder)?;
+            let file = clap_complete::generate_to(shell, &mut command, &name, folder)?;
+            if name == "hearthd" {
+                let plain = std::fs::read_to_string(&file)?;
+                let text = completion::with_device_ids(shell, &plain).map_err(io::Error::other)?;
+                std::fs::write(file, text)?;
+            }
         }
         clap_mangen::generate_to(command, folder)?;
         let page = folder.join(format!("{name}.1"));
