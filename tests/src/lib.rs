@@ -2,6 +2,7 @@
 //!
 //! Each has its own process, port and folder, and ends when it is dropped, so tests run in parallel.
 
+mod asked_hub;
 pub mod browser;
 pub mod built;
 pub mod chaos;
@@ -23,6 +24,7 @@ pub mod tls;
 mod wire;
 pub mod zigbee2mqtt;
 
+pub use asked_hub::AskedHub;
 pub use browser::Browser;
 pub use built::Built;
 pub use client::{Access, Client, Message};

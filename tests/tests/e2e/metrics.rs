@@ -1,22 +1,14 @@
 //! `hearthd metrics`: what the hub has counted, for Prometheus.
 
-use hearthd_tests::{Built, Client, Daemon, DaemonConfig, HearthBroker, Message, Result};
+use hearthd_tests::{AskedHub, Built, Result};
 
 #[tokio::test]
 async fn requests_devices_and_temperatures_are_counted_and_a_hub_that_is_away_is_told_of()
 -> Result<()> {
     let built = Built::for_this_test()?;
     let folder = tempfile::tempdir()?;
-    let broker = HearthBroker::start(&built, folder.path()).await?;
-    let mut phone = Client::connect(&broker.access("phone"), "phone").await?;
-    phone.subscribe("alice/response/phone/+").await?;
-    let config = DaemonConfig::new(broker.access("hub"));
-    let mut hub = Daemon::prepare(&built, &folder.path().join("hub"), &config)?;
-    hub.start(&mut phone).await?;
-    for payload in ["ON", "OFF", "nonsense"] {
-        let request = Message::new("alice/cmnd/light-in-bedroom/power", payload);
-        phone.request(request.respond_to("alice/response/phone/1", payload)).await?;
-    }
+    let mut asked = AskedHub::start(&built, folder.path(), &["ON", "OFF", "nonsense"]).await?;
+    let hub = &mut asked.hub;
     let said = hub.command(&["metrics"]).await?;
     assert_eq!(said.code, Some(0), "{said:?}");
     for line in [

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, io::Write as _, process::Stdio};
 
-use hearthd_tests::{
-    Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, Message, Result,
-    built::workspace,
-};
+use hearthd_tests::{AskedHub, Built, Doing, Failure, Result, built::workspace};
 
 use crate::provision::provide;
 
@@ -15,18 +12,9 @@ pub(super) async fn metrics() -> Result<()> {
     let built = Built::beside_this_program()?;
     built.build()?;
     let folder = tempfile::tempdir()?;
-    let broker = HearthBroker::start(&built, folder.path()).await?;
-    let mut phone = Client::connect(&broker.access("phone"), "phone").await?;
-    phone.subscribe("alice/response/phone/+").await?;
-    let config = DaemonConfig::new(broker.access("hub"));
-    let mut hub = Daemon::prepare(&built, &folder.path().join("hub"), &config)?;
-    hub.start(&mut phone).await?;
-    for payload in ["ON", "nonsense"] {
-        let request = Message::new("alice/cmnd/light-in-bedroom/power", payload);
-        phone.request(request.respond_to("alice/response/phone/1", payload)).await?;
-    }
-    let text = hub.command(&["metrics"]).await?.stdout;
-    hub.terminate().await?;
+    let mut asked = AskedHub::start(&built, folder.path(), &["ON", "nonsense"]).await?;
+    let text = asked.hub.command(&["metrics"]).await?.stdout;
+    asked.hub.terminate().await?;
     promtool(&text)?;
     dashboard(&text)
 }
