@@ -1,4 +1,4 @@
-//! `cargo xtask nightly fresh`: the README's two commands where nothing but Rust, gcc and git is installed.
+//! `cargo xtask nightly fresh`: the README's `demo` and `test` where nothing but Rust, gcc and git is installed.
 //!
 //! The machine lends its Rust, and tells how to reach Debian's mirror and cargo's registry. Whatever else its owner has
 //! installed is not there.

@@ -13,7 +13,7 @@ pub(super) async fn fuzz() -> Result<()> {
     let corpus = target.join("corpus");
     std::fs::create_dir_all(&corpus)?;
     let mut run = nightly("run");
-    run.args(["--release", "--bin", "decode_and_core", "--target", &host]);
+    run.args(["--locked", "--release", "--bin", "decode_and_core", "--target", &host]);
     run.arg("--target-dir").arg(target);
     run.arg("--manifest-path").arg(folder.join("Cargo.toml"));
     // What was found before, and evenings that go well.

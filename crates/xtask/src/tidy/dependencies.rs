@@ -67,6 +67,9 @@ impl Policy {
             Some((_, Err(error))) => problems.push(error),
             None => problems.push("it names no licence".into()),
         }
+        if package["source"].is_null() && package["publish"] != Value::Array(Vec::new()) {
+            problems.push("its Cargo.toml lacks `publish = false`".into());
+        }
         if let Some(source) = text("source").filter(|source| !source.starts_with("registry+")) {
             problems.push(format!("it comes from {source}, which is no registry"));
         }
@@ -119,7 +122,9 @@ mod tests {
     fn a_package_is_named_with_what_is_wrong_with_it() {
         check_package(json!({}), &[]);
         check_package(json!({"name": "roots", "license": "CDLA"}), &[]);
-        check_package(json!({"source": null, "rust_version": null}), &[]);
+        check_package(json!({"source": null, "publish": [], "rust_version": null}), &[]);
+        let public = "one 1.2.3: its Cargo.toml lacks `publish = false`";
+        check_package(json!({"source": null, "publish": null}), &[public]);
         let of_other = "one 1.2.3: its licence `CDLA` is not among those of .cargo/deny.toml";
         check_package(json!({"license": "CDLA"}), &[of_other]);
         check_package(json!({"license": null}), &["one 1.2.3: it names no licence"]);
