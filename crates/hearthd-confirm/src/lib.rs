@@ -33,7 +33,6 @@
 //! assert_eq!(verdict.map(|verdict| verdict.status()), Some(200));
 //! ```
 
-#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod alphabet;

@@ -4,7 +4,6 @@
 //! and performs the [`Output`]s that it returns; see [`Hub`] for the contract.
 //! Section numbers such as "MQTT 3.2.2.3.15" refer to the OASIS MQTT 5.0 standard.
 
-#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod absence;

@@ -4,7 +4,6 @@
 //! `PREFIX/device/hearthd_HUB/config`. This crate writes the messages; `hearthd-core` publishes them and takes them
 //! back.
 
-#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod climate;

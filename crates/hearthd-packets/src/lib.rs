@@ -3,7 +3,6 @@
 //! The hub and its simulation both write what they send with these functions, so that the simulation meets every property
 //! that the hub sets.
 
-#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;

@@ -2,7 +2,6 @@
 //!
 //! No shell is involved, nothing of the daemon's environment is inherited but [`INHERITED`], and what is kept of the
 //! output is bounded.
-#![deny(missing_docs)]
 
 mod capture;
 #[cfg(feature = "log")]

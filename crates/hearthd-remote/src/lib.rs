@@ -7,8 +7,6 @@
 //! The devices of one plugin that are behind the same bridge are read in turn, so that together they do not keep its
 //! radio from commands. A device that runs in a process of its own takes turns with none.
 
-#![deny(missing_docs)]
-
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, Weak},
