@@ -138,12 +138,12 @@ impl Readings {
     }
 
     /// Returns the values of another's properties.
-    pub fn of_properties(&self, properties: &Self) -> Self {
+    pub(crate) fn of_properties(&self, properties: &Self) -> Self {
         properties.properties().filter_map(|property| self.get(property)).collect()
     }
 
     /// Returns whether the other has every value of this one.
-    pub fn are_met_by(&self, read: &Self) -> bool {
+    pub(crate) fn are_met_by(&self, read: &Self) -> bool {
         self.values()
             .all(|wanted| read.get(wanted.property()).is_some_and(|read| wanted.is_met_by(read)))
     }

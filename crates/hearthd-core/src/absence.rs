@@ -67,10 +67,12 @@ fn is_token(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
 }
 
+/// Writes 16 bytes as 32 hexadecimal digits, in lower case.
 pub(crate) fn to_hex(bytes: &[u8; 16]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Reads what [`to_hex`] writes; nothing else is read.
 pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -21,6 +21,7 @@ impl Backoff {
         self.next(random).max(TAKEOVER)
     }
 
+    /// Begins with the shortest pause again: a connection has held.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }

@@ -144,10 +144,12 @@ impl Journal {
         self.by_key.contains_key(key)
     }
 
+    /// Returns an entry; none where it was forgotten.
     pub(crate) fn get(&self, id: EntryId) -> Option<&Entry> {
         self.entries.get(&id).map(AsRef::as_ref)
     }
 
+    /// Returns an entry for a change; none where it was forgotten.
     pub(crate) fn get_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
         self.entries.get_mut(&id).map(AsMut::as_mut)
     }

@@ -144,6 +144,7 @@ impl Outbox {
         Ok(id)
     }
 
+    /// Counts the messages that have no PUBACK yet.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -276,6 +277,7 @@ impl Outbox {
         Some((*at, &entry.message.topic))
     }
 
+    /// Returns whether this message has no PUBACK yet.
     pub(crate) fn contains(&self, id: PublishId) -> bool {
         self.entries.iter().any(|entry| entry.id == id)
     }

@@ -144,6 +144,7 @@ impl PartialOrd for RequestKey {
 }
 
 impl Reply {
+    /// Takes from a request how it is to be answered; `now` is when it arrived.
     pub(crate) fn to(message: &Message, now: Duration) -> Self {
         Self {
             response_topic: message.response_topic.as_deref().map(Into::into),
@@ -171,6 +172,7 @@ impl Reply {
         self.expires = later(self.expires, expires);
     }
 
+    /// Returns whether the requester does not wait any more.
     pub(crate) fn is_over(&self, now: Duration) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }

@@ -91,6 +91,7 @@ pub(crate) struct Origin {
 }
 
 impl Requests {
+    /// Makes the collection; a device works on up to `depth` requests at a time, at least one.
     pub(crate) fn new(depth: usize) -> Self {
         Self {
             depth: depth.max(1),
@@ -130,6 +131,7 @@ impl Requests {
         None
     }
 
+    /// Adds a request; returns its ID, which no other request of this life has.
     pub(crate) fn insert(&mut self, pending: Pending) -> RequestId {
         self.next_id += 1;
         let id = RequestId(self.next_id);
@@ -260,22 +262,27 @@ impl Requests {
         taken
     }
 
+    /// Returns when the next deadline comes.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
+    /// Returns a request whose deadline has come.
     pub(crate) fn overdue(&self, now: Duration) -> Option<RequestId> {
         self.deadlines.first().filter(|(deadline, _)| *deadline <= now).map(|(_, id)| *id)
     }
 
+    /// Counts the requests in progress.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
+    /// Returns how many bytes the packets of all requests in progress have.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
+    /// Returns whether no request is in progress.
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

@@ -46,6 +46,7 @@ impl Wills {
         wills
     }
 
+    /// Returns the key of all tokens, which never leaves hub and store.
     pub(crate) fn key(&self) -> &TokenKey {
         &self.key
     }
@@ -65,10 +66,12 @@ impl Wills {
         message.correlation_data.as_ref() == Some(&self.token(generation, purpose))
     }
 
+    /// Returns what is to be stored.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
 
+    /// Returns the prefix of the last connection; none where it has to be learned.
     pub(crate) fn known_prefix(&self) -> Option<&KnownPrefix> {
         self.memory.prefix.as_ref()
     }
@@ -172,12 +175,14 @@ impl Wills {
             || self.memory.decided.iter().any(|absence| absence.generation == generation)
     }
 
+    /// CONNACK has accepted the connection with this will.
     pub(crate) fn mark_connected(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
             will.connected = true;
         }
     }
 
+    /// The session of this connection gets copies of the will and answers to it, at QoS 1.
     pub(crate) fn mark_subscribed(&mut self, generation: Generation) {
         if let Some(will) = self.find_open(generation) {
             will.subscribed = true;
@@ -213,6 +218,7 @@ impl Wills {
         !std::mem::replace(&mut self.memory.takes_its_own, true)
     }
 
+    /// Notes whether a connection has begun about whose session nothing is decided yet.
     pub(crate) fn set_unproven(&mut self, unproven: bool) {
         self.memory.unproven = unproven;
     }

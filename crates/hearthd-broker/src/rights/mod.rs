@@ -282,12 +282,12 @@ impl Grant {
     }
 
     /// Returns whether a message may be delivered.
-    pub fn may_read(&self, topic: &str) -> bool {
+    pub(crate) fn may_read(&self, topic: &str) -> bool {
         self.decide(&self.rules.read, topic)
     }
 
     /// Returns whether a filter can match a topic that may be read; what it matches besides is left out at delivery.
-    pub fn may_subscribe(&self, filter: &str) -> bool {
+    pub(crate) fn may_subscribe(&self, filter: &str) -> bool {
         if filter.starts_with('$') {
             return false;
         }

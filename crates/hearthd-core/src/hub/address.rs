@@ -88,10 +88,12 @@ impl Hub {
         Address::Other
     }
 
+    /// Returns the topic of this hub's `online` and `offline`.
     pub(super) fn own_presence_topic(&self, prefix: Option<&Prefix>) -> String {
         self.config.topics.presence.build(prefix, &[("client_id", &self.config.client_id)])
     }
 
+    /// Returns a topic that this hub subscribes to, or that its will is answered on, by its purpose.
     pub(super) fn own_response_topic(&self, prefix: Option<&Prefix>, purpose: &str) -> String {
         let values = [("client_id", self.config.client_id.as_str()), ("purpose", purpose)];
         self.config.topics.response.build(prefix, &values)

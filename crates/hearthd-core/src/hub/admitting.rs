@@ -164,6 +164,7 @@ impl Hub {
     }
 }
 
+/// Answers 404 for a device that this hub does not have.
 pub(super) fn no_device(device: &str) -> Answer {
     Answer::failure(Status::NotFound, format!("there is no device `{device}`"))
 }

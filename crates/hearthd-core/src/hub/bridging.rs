@@ -130,6 +130,7 @@ impl Bridge {
 }
 
 impl Hub {
+    /// Takes what a device wants of MQTT; a device that is not configured any more gets a refusal.
     pub(super) fn on_bridge(&mut self, now: Now, device: &str, input: BridgeInput) {
         let Some((device, bridged)) = self.bridge.devices.get_key_value(device) else {
             if let BridgeInput::Publish(publication) = input {

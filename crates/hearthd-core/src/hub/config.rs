@@ -84,6 +84,7 @@ impl DevicePolicy {
         }
     }
 
+    /// Returns whether setting this property, or all of `set`, twice has the same effect as once.
     pub(super) fn is_idempotent(&self, property: &str) -> bool {
         if property == "set" {
             self.not_idempotent.is_empty()

@@ -31,6 +31,8 @@ impl Hub {
         self.phase = Phase::Storing { revision, generation };
     }
 
+    /// CONNACK has come: learns the prefix, goes on with this connection, or ends it because its will is the wrong
+    /// one.
     pub(super) fn on_connected(&mut self, now: Now, connack: &Connack) {
         let Phase::Connecting { armed } = self.phase else { return };
         if connack.receive_maximum == 0 {
@@ -73,6 +75,7 @@ impl Hub {
         }
     }
 
+    /// The connection has ended: forgets what belongs to it, and plans the next attempt.
     pub(super) fn on_disconnected(&mut self, now: Now, cause: Disconnection) {
         self.suspect_publish(now, &cause);
         let unanswered = self.filters.unanswered_of_devices();
@@ -150,6 +153,7 @@ impl Hub {
         self.journal.disconnected();
     }
 
+    /// Sends CONNECT with the will of this generation, which the store holds by now.
     pub(super) fn connect_armed(&mut self, generation: Generation) {
         let prefix = self.wills.known_prefix().and_then(|known| known.prefix.clone());
         let mut message = Message {
@@ -213,6 +217,7 @@ impl Hub {
         self.notice(Notice::Offline { cause, retry_in });
     }
 
+    /// Sends DISCONNECT with reason code 0x00 (MQTT 3.14.2.1), which deletes this will at the broker.
     pub(super) fn disconnect(&mut self, next: Next, will: Option<Generation>) {
         self.phase = Phase::Disconnecting { next, will };
         self.outputs.push_back(Output::Disconnect);

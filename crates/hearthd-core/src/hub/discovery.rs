@@ -50,6 +50,7 @@ pub(super) struct Announcing {
     is_told: bool,
 }
 
+/// The announcement that has been published and has no PUBACK yet; there is one at a time.
 #[derive(Debug)]
 struct UnderWay {
     id: PublishId,
@@ -161,6 +162,7 @@ impl Hub {
         }
     }
 
+    /// A command has succeeded: replaces the problem that is retained for the device, if there is one.
     pub(super) fn clear_problem(&mut self, device: &str) {
         if self.has_problem(device) {
             self.tell_beside(device, PROBLEM, "{}".into());
@@ -202,6 +204,7 @@ impl Hub {
         self.is_declared(device, property) || self.has_own(device, property)
     }
 
+    /// Returns where a state goes; the snapshot of all states of a device has a template of its own.
     pub(super) fn state_topic(
         &self,
         prefix: Option<&Prefix>,

@@ -10,6 +10,8 @@ use crate::{
 };
 
 impl Hub {
+    /// Takes a message to the Response Topic of the hub's wills; it counts only with the generation of a will that
+    /// may have been published.
     pub(super) fn on_will_answer(
         &mut self,
         now: Now,
@@ -35,6 +37,8 @@ impl Hub {
         }
     }
 
+    /// Takes a message on the hub's own presence topic: a copy of its will, the echo of its `online`, or what
+    /// somebody else says in its name.
     pub(super) fn on_own_presence(
         &mut self,
         now: Now,

@@ -24,6 +24,7 @@ pub(super) enum Fence {
 }
 
 impl Fence {
+    /// Returns whether the fence came back on this connection.
     pub(super) fn is_back(self) -> bool {
         matches!(
             self,
@@ -39,6 +40,8 @@ impl Hub {
         self.send(fence, Kind::Connection, None);
     }
 
+    /// The fence has come back: all that was queued has arrived before it. The first time the hub goes online, the
+    /// second time it decides about its wills.
     pub(super) fn on_fence(&mut self, now: Now, message: &Message) {
         let settle = self.config.settle;
         if self.own_generation(message, Purpose::Fence).is_none() {
@@ -90,6 +93,7 @@ impl Hub {
         self.begin_taking_back(now);
     }
 
+    /// Returns whether a message that arrives now may have waited at the broker while the hub was away.
     pub(super) fn may_be_stale(&self) -> bool {
         self.connection().is_some_and(|connection| {
             connection.session_present
@@ -103,6 +107,7 @@ impl Hub {
             if connection.fence.is_back() || matches!(connection.fence, Fence::Decided { .. }))
     }
 
+    /// Returns whether the hub is online and the fence came back.
     pub(super) fn fence_is_back(&self) -> bool {
         matches!(&self.phase, Phase::Online(connection) if connection.fence.is_back())
     }
@@ -119,6 +124,7 @@ impl Hub {
         }
     }
 
+    /// Sends the fence again, or decides about the wills, once the time for late evidence is over.
     pub(super) fn decide_when_due(&mut self, now: Now) {
         let Phase::Online(connection) = &self.phase else { return };
         if self.fence_due(connection).is_none_or(|due| due > now.monotonic) {

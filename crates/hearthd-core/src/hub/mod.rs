@@ -148,6 +148,7 @@ impl fmt::Debug for Entropy {
     }
 }
 
+/// How far the connection is; the order of the variants is the usual order of events.
 #[derive(Clone, Debug)]
 enum Phase {
     /// Waiting for the time of the next attempt; `unused` is a will that no broker has seen.
@@ -168,6 +169,7 @@ enum Phase {
     Stopped,
 }
 
+/// What follows a DISCONNECT of the hub's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Next {
     Reconnect,
@@ -219,6 +221,7 @@ impl Inbound {
     }
 }
 
+/// The end in order: answers in flight have until this time; the farewell is the last `offline`.
 #[derive(Clone, Copy, Debug)]
 struct Stopping {
     until: Duration,

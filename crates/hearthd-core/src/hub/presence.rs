@@ -110,6 +110,7 @@ impl Hub {
         }
     }
 
+    /// Returns a message on the hub's own presence topic, retained, without what tells the connection.
     pub(super) fn presence_message(
         &self,
         prefix: Option<&Prefix>,
@@ -126,6 +127,8 @@ impl Hub {
         }
     }
 
+    /// Returns the user properties by which others know the hub and the connection; they do not reveal the
+    /// generation.
     pub(super) fn introduction(&self, generation: Generation) -> Vec<(String, String)> {
         vec![
             self.introduction_of_hub(),

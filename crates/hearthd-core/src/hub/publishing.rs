@@ -9,6 +9,8 @@ use crate::{
 };
 
 impl Hub {
+    /// Puts a message into the outbox. Without room it is given up, with a notice, and the deliveries that wait for
+    /// it get their PUBACK.
     pub(super) fn send(
         &mut self,
         message: Message,
@@ -48,6 +50,8 @@ impl Hub {
         self.pump_bridges(now);
     }
 
+    /// PUBACK has come, with a reason code (MQTT 3.4.2.1): goes on with what waited for it, or sends a refused
+    /// message again later.
     pub(super) fn on_published(&mut self, id: PublishId, reason_code: u8) {
         if self.on_bridge_published(id, reason_code) {
             return;

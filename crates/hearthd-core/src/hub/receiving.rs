@@ -4,6 +4,7 @@ use super::{Hub, Phase, address::Address, holding::Arrival};
 use crate::{Delivery, DeliveryId, Generation, Message, Notice, Now, topic::Prefix};
 
 impl Hub {
+    /// Takes a message that has arrived; what has no room yet is held, and keeps its place.
     pub(super) fn on_received(&mut self, now: Now, message: Message, delivery: Option<Delivery>) {
         match &self.phase {
             Phase::Subscribing(_) | Phase::Online(_) => {
@@ -59,6 +60,7 @@ impl Hub {
         self.note_evidence(news, changed, None);
     }
 
+    /// Acts on a message by what its topic addresses.
     pub(super) fn take_in(
         &mut self,
         now: Now,
@@ -106,6 +108,7 @@ impl Hub {
         }
     }
 
+    /// Sends PUBACK where the message came at QoS 1, and nothing else waits for it.
     pub(super) fn acknowledge_now(&mut self, delivery: Option<DeliveryId>) {
         if let Some(delivery) = delivery {
             self.acknowledge(delivery);

@@ -33,6 +33,8 @@ struct Wait {
 }
 
 impl Hub {
+    /// Takes a request: finds out whether it is a repeat, whether it may be carried out, and hands it to its device
+    /// or answers it.
     pub(super) fn on_request(
         &mut self,
         now: Now,
@@ -341,6 +343,7 @@ impl Hub {
         }
     }
 
+    /// Makes room in the journal for a request of this sender; returns whether there is room.
     pub(super) fn make_room(&mut self, key: &RequestKey) -> bool {
         let (forgotten, fits) = self.journal.make_room(key.sender());
         self.forget(forgotten);

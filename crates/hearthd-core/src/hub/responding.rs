@@ -23,12 +23,14 @@ pub(super) struct Unpublished {
 }
 
 impl Unpublished {
+    /// The connection is gone, and its deliveries cannot be acknowledged any more.
     pub(super) fn disconnected(&mut self) {
         self.origin.deliveries.clear();
     }
 }
 
 impl Hub {
+    /// Takes a device's answer; one that comes after the deadline changes nothing.
     pub(super) fn on_answered(&mut self, now: Now, id: RequestId, answer: Answer) {
         self.end_publications_of(id);
         match self.requests.remove(id, true) {
@@ -41,6 +43,8 @@ impl Hub {
         }
     }
 
+    /// Answers a request whose deadline has come: 408 where the device has it, 409 `queued` where it still waited for
+    /// its turn.
     pub(super) fn time_out(&mut self, now: Now, id: RequestId) {
         let Some(pending) = self.requests.remove(id, false) else { return };
         self.end_publications_of(id);

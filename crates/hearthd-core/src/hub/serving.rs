@@ -47,6 +47,7 @@ pub(super) struct Serving {
     pub(super) looks: u32,
 }
 
+/// What may be left of one device at the broker.
 #[derive(Debug, Default)]
 pub(super) struct Row {
     pub(super) properties: BTreeSet<Arc<str>>,
@@ -56,6 +57,7 @@ pub(super) struct Row {
 }
 
 impl Serving {
+    /// Takes up what the store has kept.
     pub(super) fn new(served: Vec<Served>) -> Self {
         let row = |served: Served| {
             let Served { device, properties, filters } = served;
@@ -64,6 +66,7 @@ impl Serving {
         Self { rows: served.into_iter().map(row).collect(), ..Self::default() }
     }
 
+    /// Nothing is being taken back any more; what is left is tried on the next connection.
     pub(super) fn disconnected(&mut self) {
         self.taking_back = None;
         self.again = None;
@@ -105,6 +108,7 @@ impl Serving {
 }
 
 impl Row {
+    /// Returns the row as it is stored.
     pub(super) fn served(&self, device: &str) -> Served {
         let (properties, filters) = (self.properties.clone(), self.filters.clone());
         Served { device: device.into(), properties, filters }
@@ -129,6 +133,7 @@ impl Hub {
         revision
     }
 
+    /// Stores what may be left of a device, and remembers which revision of the store has it.
     pub(super) fn store_served(&mut self, served: Served) -> u64 {
         let device = served.device.clone();
         let revision = self.store(Change::Served(served));

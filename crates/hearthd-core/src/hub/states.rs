@@ -50,6 +50,7 @@ impl Hub {
         }
     }
 
+    /// Publishes a state; one that is retained waits until the store knows that something of the device may be left.
     pub(super) fn publish_state(&mut self, state: &PropertyState) {
         let (device, property) = (state.device.as_str(), state.property.as_str());
         if state.retain && !self.serving.may_publish(device, property, self.stored) {
@@ -75,6 +76,7 @@ impl Hub {
         std::iter::once(self.introduction_of_hub()).chain(details).collect()
     }
 
+    /// Publishes the outcome of a will, retained, as JSON.
     pub(super) fn publish_absence(&mut self, prefix: Option<&Prefix>, absence: &Absence) {
         let payload = absence.facts().to_string();
         let message = Message {

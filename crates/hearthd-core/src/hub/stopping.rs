@@ -4,6 +4,7 @@ use super::{Hub, Next, Phase, Stopping};
 use crate::{Fatal, Now, Output, outbox::Kind};
 
 impl Hub {
+    /// Begins the end in order: no request is taken any more, and those in progress have the grace period.
     pub(super) fn on_shutdown(&mut self, now: Now) {
         match self.phase {
             Phase::Online(_) => {
@@ -32,6 +33,7 @@ impl Hub {
         }
     }
 
+    /// Says the last `offline` once all answers are out or the grace period is over, and then disconnects.
     pub(super) fn go_on_stopping(&mut self, now: Now) {
         let Some(stopping) = self.stopping else { return };
         let late = stopping.until <= now.monotonic;
@@ -55,6 +57,7 @@ impl Hub {
         }
     }
 
+    /// Ends the state machine; nothing follows.
     pub(super) fn stop(&mut self, result: Result<(), Fatal>) {
         self.phase = Phase::Stopped;
         self.outputs.push_back(Output::Stopped(result));

@@ -4,10 +4,12 @@ use super::{Hub, Phase, admitting::not_stored};
 use crate::{Change, DeliveryId, Now, Output, RequestKey, Urgency};
 
 impl Hub {
+    /// Stores what the hub remembers of prefix, session and wills; returns the revision.
     pub(super) fn store_memory(&mut self) -> u64 {
         self.store(Change::Memory(self.wills.memory().clone()))
     }
 
+    /// Stores a change; returns its revision, which [`Input::Stored`](crate::Input::Stored) reports later.
     pub(super) fn store(&mut self, change: Change) -> u64 {
         self.revision += 1;
         if change.urgency() != Urgency::Whenever {
@@ -24,6 +26,7 @@ impl Hub {
         }
     }
 
+    /// The store holds this revision and all before it: goes on with whatever waited for that.
     pub(super) fn on_stored(&mut self, now: Now, revision: u64) {
         self.stored = revision;
         self.saves.retain(|_, saved| *saved > revision);

@@ -58,6 +58,7 @@ impl Hub {
         self.subscribe_when_stored(now);
     }
 
+    /// Sends SUBSCRIBE once the store holds what it makes of the evidence.
     pub(super) fn subscribe_when_stored(&mut self, now: Now) {
         let stored = self.stored;
         let (Phase::Subscribing(connection) | Phase::Online(connection)) = &mut self.phase else {
@@ -216,6 +217,7 @@ impl Hub {
     }
 }
 
+/// Returns the topic filters of subscriptions.
 pub(super) fn filters_of(subscriptions: Vec<Subscription>) -> BTreeSet<String> {
     subscriptions.into_iter().map(|subscription| subscription.filter).collect()
 }

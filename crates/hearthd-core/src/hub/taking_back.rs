@@ -21,6 +21,7 @@ pub(super) struct TakingBack {
     cleared: usize,
 }
 
+/// How far the look for retained messages of one device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// SUBSCRIBE is on its way.
@@ -122,6 +123,7 @@ impl Hub {
         Message { payload, ..self.own_message("retained", Purpose::Retained) }
     }
 
+    /// The hub's own message is back, behind all that the broker has retained.
     pub(super) fn on_retained_seen(&mut self, now: Now, message: &Message) {
         let until = now.monotonic + self.config.settle;
         if self.own_generation(message, Purpose::Retained).is_some()
@@ -257,6 +259,7 @@ impl Hub {
         self.send(message, Kind::Event, None);
     }
 
+    /// Ends the look without clearing anything more.
     pub(super) fn stop_taking_back(&mut self) {
         self.outbox.stop_clearing(|_| true);
         self.stop_taking_back_of();

@@ -27,6 +27,7 @@ pub(super) struct Traffic {
     last: Option<Arc<str>>,
 }
 
+/// What is under way for one device: messages, their bytes, and replies that are awaited.
 #[derive(Debug, Default)]
 struct OfDevice {
     waiting: VecDeque<Waiting>,

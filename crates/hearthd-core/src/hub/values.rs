@@ -13,6 +13,7 @@ pub(super) struct Values {
     known: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Known>>,
 }
 
+/// What the hub knows of one property.
 #[derive(Debug, Default)]
 struct Known {
     value: Option<Bytes>,

@@ -53,6 +53,7 @@ impl Declaration {
     }
 }
 
+/// A declaration as a plugin writes it; rule D1 of `hearth_plugin.h`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawDeclaration {
@@ -71,6 +72,7 @@ struct RawDeclaration {
     idempotent: bool,
 }
 
+/// The type of a declaration, by its word.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum RawKind {

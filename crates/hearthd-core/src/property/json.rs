@@ -22,6 +22,7 @@ impl<'de> Deserialize<'de> for Unique {
     }
 }
 
+/// Reads JSON, and refuses an object that names a key twice.
 struct UniqueVisitor;
 
 impl<'de> Visitor<'de> for UniqueVisitor {

@@ -53,7 +53,7 @@ impl TopicFilter {
     }
 
     /// Returns whether the filter has a wildcard.
-    pub fn has_wildcard(&self) -> bool {
+    pub(crate) fn has_wildcard(&self) -> bool {
         self.0.contains(['+', '#'])
     }
 

@@ -14,6 +14,7 @@ pub struct Template {
     levels: Vec<Level>,
 }
 
+/// One level of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Level {
     Text(String),
@@ -126,7 +127,7 @@ impl Template {
     }
 
     /// Returns whether a topic name begins like the template, up to the first placeholder.
-    pub fn covers_group(&self, prefix: Option<&Prefix>, name: &str) -> bool {
+    pub(crate) fn covers_group(&self, prefix: Option<&Prefix>, name: &str) -> bool {
         let Some(rest) = self.below(prefix, name) else { return false };
         let mut found = rest.split('/');
         let mut fixed = self.levels.iter().take_while(|level| matches!(level, Level::Text(_)));
@@ -139,7 +140,7 @@ impl Template {
     }
 
     /// Reads what stands for the placeholders in a topic name that may be longer or shorter than the template.
-    pub fn leading_values<'n>(&self, prefix: Option<&Prefix>, name: &'n str) -> Values<'n> {
+    pub(crate) fn leading_values<'n>(&self, prefix: Option<&Prefix>, name: &'n str) -> Values<'n> {
         let mut values = Values::default();
         let Some(rest) = self.below(prefix, name) else { return values };
         for (level, text) in self.levels.iter().zip(rest.split('/')) {
