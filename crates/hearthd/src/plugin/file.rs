@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, Weak,
@@ -37,29 +37,40 @@ pub struct PluginFile {
     process: Mutex<Weak<HostProcess>>,
 }
 
-/// What everybody may write to.
+/// What somebody may change beside root and the user that the hub runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WritableBy {
-    /// The file itself.
-    File(PathBuf),
-    /// The folder that it is in.
-    Folder(PathBuf),
+pub struct Exposed {
+    path: PathBuf,
+    /// It is the folder that the file is in.
+    is_folder: bool,
+    to: Others,
 }
 
-impl WritableBy {
-    /// Returns the path.
-    pub fn path(&self) -> &Path {
-        let (Self::File(path) | Self::Folder(path)) = self;
-        path
-    }
+/// Who may change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    /// Every user of the machine.
+    Everybody,
+    /// The members of this group.
+    Group(u32),
+    /// The user that owns it.
+    Owner(u32),
 }
 
-impl fmt::Display for WritableBy {
+impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File(_) => "it",
-            Self::Folder(_) => "its folder",
-        })
+        let (what, path) = (if self.is_folder { "its folder" } else { "it" }, self.path.display());
+        match self.to {
+            Others::Everybody => {
+                write!(f, "{what} is writable by everybody; run `chmod o-w {path}`")
+            }
+            Others::Group(group) => {
+                write!(f, "{what} is writable by the group {group}; run `chmod g-w {path}`")
+            }
+            Others::Owner(user) => {
+                write!(f, "{what} belongs to the user {user}; run `chown root {path}`")
+            }
+        }
     }
 }
 
@@ -71,8 +82,8 @@ impl PluginFile {
         known: &[Arc<Self>],
         list_kinds: impl FnOnce(&str) -> Result<Vec<String>, String>,
     ) -> Result<Arc<Self>, PluginError> {
-        if let Some(by) = writable_by_everybody(path) {
-            return Err(PluginError::Writable { path: path.to_owned(), by });
+        if let Some(exposed) = exposed(path) {
+            return Err(PluginError::Exposed { path: path.to_owned(), exposed });
         }
         let identity =
             |source: IdentityError| PluginError::Identity { path: path.to_owned(), source };
@@ -113,6 +124,7 @@ impl PluginFile {
         &self.kinds
     }
 
+    /// Returns the path of the private copy.
     pub(super) fn copy(&self) -> &str {
         &self.copy
     }
@@ -162,18 +174,54 @@ fn make_copy(path: &Path, staging: &Path, content: &[u8]) -> io::Result<String> 
     Ok(text.to_owned())
 }
 
-/// What everybody may write to, nobody should run; a folder where each may delete only what is his is no better.
-fn writable_by_everybody(path: &Path) -> Option<WritableBy> {
-    let is_open = |path: &Path| {
-        let metadata = fs::metadata(path).ok();
-        metadata.is_some_and(|m| m.permissions().mode() & OTHERS_WRITE != 0)
-    };
-    if is_open(path) {
-        return Some(WritableBy::File(path.to_owned()));
-    }
+/// Finds out whether somebody else could have the hub run code: whoever may change the file, or its folder, where a file
+/// can be replaced. A folder with the sticky bit is no better: its users may add files.
+fn exposed(path: &Path) -> Option<Exposed> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    is_open(folder).then(|| WritableBy::Folder(folder.to_owned()))
+    let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    [(path, false), (folder, true)].into_iter().find_map(|(path, is_folder)| {
+        let metadata = fs::metadata(path).ok()?;
+        let to = others(metadata.mode(), (metadata.uid(), metadata.gid()), user)?;
+        Some(Exposed { path: path.to_owned(), is_folder, to })
+    })
+}
+
+/// Returns who may change what has this mode, owner and group, beside root and the user and group of this process.
+fn others(mode: u32, (owner, group): (u32, u32), (user, own_group): (u32, u32)) -> Option<Others> {
+    const ROOT: u32 = 0;
+    if mode & OTHERS_WRITE != 0 {
+        Some(Others::Everybody)
+    } else if mode & GROUP_WRITES != 0 && ![ROOT, own_group].contains(&group) {
+        Some(Others::Group(group))
+    } else if ![ROOT, user].contains(&owner) {
+        Some(Others::Owner(owner))
+    } else {
+        None
+    }
 }
 
 const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITES: u32 = 0o020;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_and_the_hubs_user_may_change_what_the_hub_runs() {
+        let hub = (990, 991);
+        for (mode, owner, expected) in [
+            (0o644, (0, 0), None),
+            (0o775, (0, 0), None),
+            (0o775, (990, 991), None),
+            (0o644, (990, 1000), None),
+            (0o646, (0, 0), Some(Others::Everybody)),
+            (0o664, (0, 1000), Some(Others::Group(1000))),
+            (0o644, (1000, 1000), Some(Others::Owner(1000))),
+            (0o1777, (0, 0), Some(Others::Everybody)),
+        ] {
+            assert_eq!(others(mode, owner, hub), expected, "{mode:o} {owner:?}");
+        }
+    }
+}

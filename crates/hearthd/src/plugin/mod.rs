@@ -24,7 +24,7 @@ use hearthd_core::{DeclaredTopics, property::Declaration};
 
 pub use crate::boundary::library::KindTable;
 use crate::sync::lock;
-pub use file::{PluginFile, WritableBy};
+pub use file::{Exposed, PluginFile};
 use identity::IdentityError;
 use inspection::Inspection;
 pub(crate) use inspection::Objection;
@@ -55,6 +55,7 @@ pub struct DeviceKind {
     origin: Origin,
 }
 
+/// Where the code of a kind comes from.
 #[derive(Clone, Debug)]
 enum Origin {
     /// Linked into this program.
@@ -73,13 +74,13 @@ pub enum PluginError {
         /// Why.
         source: io::Error,
     },
-    /// Anybody may change what the hub would run.
-    #[error("load plugin {}: {by} is writable by everybody; run `chmod o-w {}`", path.display(), by.path().display())]
-    Writable {
+    /// Somebody beside root and the hub's user may change what the hub would run.
+    #[error("load plugin {}: {exposed}", path.display())]
+    Exposed {
         /// The file.
         path: PathBuf,
-        /// What may be written to.
-        by: WritableBy,
+        /// What they may change.
+        exposed: Exposed,
     },
     /// The file is not a plugin that runs here.
     #[error("load plugin {}: {source}", path.display())]
@@ -193,7 +194,7 @@ impl Plugins {
     }
 
     /// Looks at the folders anew; a file that has not changed is kept as it is.
-    pub fn load_again(
+    pub(crate) fn load_again(
         &self,
         path: &[PathBuf],
         staging: &Path,
