@@ -44,6 +44,8 @@ async fn an_account_of_a_device_is_told_which_topics_it_has() -> Result<()> {
     }
     findings.has("bad", "states", "and only `hub` and `responder` may publish states");
     findings.has("bad", "session", &format!("{outside}read (`zigbee2mqtt/#`)"));
+    findings.has("note", "devices", "nobody can tell whether another hub serves light");
+    assert!(!findings.0.iter().any(|it| it["subject"] == "devices" && it["verdict"] == "ok"));
     Ok(())
 }
 

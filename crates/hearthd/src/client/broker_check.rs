@@ -73,6 +73,7 @@ pub(crate) async fn check(
     ended
 }
 
+/// A check under way; each step is a method in [`offer`] or [`trials`].
 struct BrokerCheck<'e> {
     config: &'e Config,
     broker: Broker,
@@ -225,6 +226,8 @@ mod tests {
         assert_eq!(difference(&sent, &sent.clone()), None);
         let back = Message { response_topic: None, ..sent.clone() };
         assert_eq!(difference(&sent, &back), Some("drops the Response Topic"));
+        let named = Message { correlation_data: Some(Bytes::from_static(b"1")), ..sent.clone() };
+        assert_eq!(difference(&named, &sent), Some("drops the Correlation Data"));
         let back = Message { payload: Bytes::from_static(b"x"), ..sent.clone() };
         assert_eq!(difference(&sent, &back), Some("changes the payload"));
     }

@@ -5,7 +5,7 @@ mod responder;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hearthd_core::{
@@ -221,7 +221,6 @@ impl<'c> Asking<'c> {
         all: bool,
     ) -> Result<Vec<Response>, ConnectionError> {
         let mut answers: Vec<Response> = Vec::new();
-        let mut seen = BTreeSet::new();
         let mut end = self.deadline;
         loop {
             let message = match self.connection.receive_until(end).await {
@@ -236,13 +235,9 @@ impl<'c> Asking<'c> {
             {
                 continue;
             }
-            let content = (message.payload.clone(), message.user_properties.clone());
-            let new = seen.insert(content);
             let answer = Response { message };
             if all {
-                if new || !answer.message.dup {
-                    answers.push(answer);
-                }
+                answers.push(answer);
             } else if answer.status() != NOT_FOUND {
                 return Ok(vec![answer]);
             } else if answers.is_empty() {

@@ -12,6 +12,7 @@ use crate::{
 };
 
 impl BrokerCheck<'_> {
+    /// Tells how the connection is, and what CONNACK says of sizes and senders.
     pub(super) fn connection(&mut self, took: Duration, connack: &Connack) {
         let Broker { host, port, tls, username, .. } = &self.broker;
         let how = if tls.is_some() { "MQTT 5 over TLS" } else { "MQTT 5" };
@@ -94,6 +95,7 @@ impl BrokerCheck<'_> {
         }
     }
 
+    /// Tells which prefix the hub uses then; returns whether the hub can work.
     pub(super) fn no_response_information(&mut self) -> bool {
         let config = &self.config.response_information;
         self.prefix.clone_from(&config.fallback);

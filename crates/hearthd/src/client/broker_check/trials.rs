@@ -19,21 +19,35 @@ impl BrokerCheck<'_> {
         observer: &mut Connection,
     ) -> Result<(), ConnectionError> {
         const SUBJECT: &str = "devices";
-        let mut others = Vec::new();
+        let (mut others, mut hidden) = (Vec::new(), Vec::new());
         for device in self.config.devices.keys() {
             let values = [("device", device.as_str()), ("property", STATUS)];
             let topic = self.topic(&self.config.topics.state, &values);
             observer.extend(self.timeout);
             if observer.subscribe(&topic, true).await? < REFUSED {
                 others.push((device.clone(), topic));
+            } else {
+                hidden.push(device.as_str());
             }
+        }
+        if !hidden.is_empty() {
+            let text = format!(
+                "nobody can tell whether another hub serves {}: the account may not subscribe to the status",
+                hidden.join(", ")
+            );
+            self.tell(Verdict::Less, SUBJECT, text);
+        }
+        if others.is_empty() {
+            return Ok(());
         }
         // Behind this, all that the broker has retained has come.
         let marker = self.message(&self.response_topic("request"));
+        observer.extend(self.timeout);
         observer.publish(&marker).await?;
-        let mut told = false;
+        let (mut told, mut complete) = (!hidden.is_empty(), false);
         while let Some(message) = observer.receive().await? {
             if message.correlation_data == marker.correlation_data {
+                complete = true;
                 break;
             }
             let Some((device, _)) = others.iter().find(|(_, topic)| *topic == message.topic) else {
@@ -52,7 +66,10 @@ impl BrokerCheck<'_> {
                     }
                     other => {
                         let status = String::from_utf8_lossy(other);
-                        format!("`{device}` is {status}; `hearthd devices` says why")
+                        match of("reason") {
+                            "" => format!("`{device}` is {status}"),
+                            reason => format!("`{device}` is {status}: {reason}"),
+                        }
                     }
                 };
                 self.tell(Verdict::Less, SUBJECT, text);
@@ -63,7 +80,13 @@ impl BrokerCheck<'_> {
                 self.tell(Verdict::Bad, SUBJECT, text);
             }
         }
-        if !told {
+        if !complete {
+            let text = format!(
+                "nobody can tell whether another hub serves them: nothing comes back on {}",
+                marker.topic
+            );
+            self.tell(Verdict::Less, SUBJECT, text);
+        } else if !told {
             self.tell(Verdict::Good, SUBJECT, "no other hub serves one of this hub's devices");
         }
         Ok(())
@@ -406,13 +429,15 @@ impl AccountRole {
     }
 }
 
-/// Waits for the message with this Correlation Data.
+/// Waits for this message, which the broker may have taken the Correlation Data from.
 pub(super) async fn arrival(
     connection: &mut Connection,
     sent: &Message,
 ) -> Result<Option<Message>, ConnectionError> {
     while let Some(message) = connection.receive().await? {
-        if message.topic == sent.topic && message.correlation_data == sent.correlation_data {
+        let is_it =
+            message.correlation_data.is_none() || message.correlation_data == sent.correlation_data;
+        if message.topic == sent.topic && is_it {
             return Ok(Some(message));
         }
     }
@@ -428,6 +453,8 @@ pub(super) fn difference(sent: &Message, back: &Message) -> Option<&'static str>
         Some("lowers QoS 1 to QoS 0")
     } else if back.response_topic != sent.response_topic {
         Some("drops the Response Topic")
+    } else if back.correlation_data != sent.correlation_data {
+        Some("drops the Correlation Data")
     } else if property(back) != property(sent) {
         Some("drops user properties")
     } else if back.content_type != sent.content_type {

@@ -18,6 +18,7 @@ fn the_prefix_is_what_the_daemon_makes_of_response_information() {
     for (offered, fallback, expected) in [
         (Some("alice"), None, Some("alice")),
         (Some("FRONT,alice"), Some("home"), Some("alice")),
+        (Some("FRONT, alice/"), Some("home"), Some("alice")),
         (Some("BACK,alice"), Some("home"), Some("home")),
         (Some(""), None, None),
         (None, Some("home"), Some("home")),
