@@ -57,7 +57,7 @@ impl Status {
     }
 }
 
-/// Why an answer is 409, or that a device out of reach is why it is 503: the user property `reason`.
+/// Why an answer is 409, or 503 because the device is out of reach or has crashed: the user property `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// It waited while the hub was away; it was not carried out.
@@ -68,10 +68,12 @@ pub enum Reason {
     Superseded,
     /// It waited in the hub behind others for too long; it was not carried out.
     Queued,
-    /// The device cannot reach what it stands for; not of a 409.
+    /// The device cannot reach what it stands for; of a 503.
     Unreachable,
     /// A device that waits for its answer would be asked by it again; it was not carried out.
     Loop,
+    /// The plugin crashed while it worked on the request; nobody can tell whether it was carried out; of a 503.
+    Crashed,
 }
 
 impl Reason {
@@ -84,6 +86,7 @@ impl Reason {
             Self::Queued => "queued",
             Self::Unreachable => "unreachable",
             Self::Loop => "loop",
+            Self::Crashed => "crashed",
         }
     }
 }
@@ -169,6 +172,11 @@ impl Answer {
     /// Answers 503 because the device cannot reach what it stands for.
     pub fn unreachable(message: impl Into<String>) -> Self {
         Self { reason: Some(Reason::Unreachable), ..Self::failure(Status::Unavailable, message) }
+    }
+
+    /// Answers 503 because the plugin crashed while it worked on the request.
+    pub fn crashed(message: impl Into<String>) -> Self {
+        Self { reason: Some(Reason::Crashed), ..Self::failure(Status::Unavailable, message) }
     }
 
     /// Says what was known before.

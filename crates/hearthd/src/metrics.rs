@@ -9,7 +9,7 @@ use std::{
 
 use hearthd_core::{Notice, Outcome};
 
-use crate::service::Census;
+use crate::{device::STATUSES, service::Census};
 
 /// The counters of this life of the daemon. Their number is bounded by the configuration: see [`Metrics::keep_only`].
 #[derive(Debug, Default)]
@@ -162,6 +162,7 @@ impl Histogram {
     }
 }
 
+/// The text so far.
 #[derive(Debug, Default)]
 struct Text(String);
 
@@ -189,9 +190,6 @@ impl Text {
 
 /// The upper bounds of the times, in seconds.
 const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// What `state/DEVICE/status` may say.
-const STATUSES: [&str; 6] =
-    ["ready", "unreachable", "stalled", "restarting", "failed", "quarantined"];
 
 #[cfg(test)]
 mod tests {

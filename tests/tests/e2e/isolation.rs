@@ -44,7 +44,9 @@ async fn a_crash_of_a_plugin_costs_its_device_alone_and_shows_on_its_status_topi
     let reason = "its process has ended: signal: 11 (SIGSEGV)";
     assert_eq!(answer.property("__stMsg"), Some(reason));
     let restarting = |m: &hearthd_tests::Message| m.topic == status && m.text() == "restarting";
-    home.phone.expect(&status, PATIENCE, restarting).await?;
+    let told = home.phone.expect(&status, PATIENCE, restarting).await?;
+    assert_eq!(told.property("reason"), Some(reason));
+    assert_eq!(answer.property("reason"), Some("crashed"));
     let devices = home.daemon.command(&["devices"]).await?;
     let line = devices.stdout.lines().find(|line| line.starts_with("apart"));
     assert!(line.is_some_and(|line| line.contains("restarting")), "{devices:?}");

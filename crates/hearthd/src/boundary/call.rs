@@ -66,12 +66,5 @@ pub(crate) enum InstanceError {
     ProcessLost(String),
 }
 
-impl InstanceError {
-    pub(crate) fn reason(&self) -> &str {
-        let (Self::Refused(reason) | Self::Crashed(reason) | Self::ProcessLost(reason)) = self;
-        reason
-    }
-}
-
 /// The reason of a panic that was caught at the boundary.
 pub(crate) const PANICKED: &str = "its plugin has panicked";

@@ -87,6 +87,7 @@ impl HostTable {
         unsafe { &*place }
     }
 
+    /// Returns the table as a plugin gets it; it lives for ever (M3).
     pub(crate) fn as_ptr(&'static self) -> *const Host {
         &raw const self.table
     }

@@ -60,6 +60,7 @@ impl Local {
         })
     }
 
+    /// Calls the plugin; returns its status code, [`abi::OK`] or another.
     pub(crate) fn call(&mut self, call: Call<'_>) -> i32 {
         let (table, handle) = (self.kind.table(), self.handle);
         match call {

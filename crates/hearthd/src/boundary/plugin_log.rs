@@ -19,6 +19,7 @@ pub(crate) struct PluginLog {
     gate: Mutex<Gate>,
 }
 
+/// How many lines may still be written, and how many were left out.
 #[derive(Debug)]
 struct Gate {
     bucket: Bucket,
@@ -26,6 +27,7 @@ struct Gate {
 }
 
 impl PluginLog {
+    /// Makes the log of a device, or of a plugin file where no device is to blame.
     pub(crate) fn new(name: &str) -> Self {
         let bucket = Bucket::new(RATE, Instant::now());
         Self {

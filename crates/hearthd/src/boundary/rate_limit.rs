@@ -18,6 +18,7 @@ pub(crate) struct Rate {
 }
 
 impl Bucket {
+    /// Makes a bucket that is full.
     pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, tokens: rate.burst.into(), filled: now }
     }

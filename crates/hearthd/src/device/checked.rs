@@ -19,6 +19,7 @@ pub struct Checked {
     pub(super) devices: BTreeMap<String, CheckedDevice>,
 }
 
+/// One device of a configuration that was checked, with what its plugin has declared for its table.
 #[derive(Clone, Debug)]
 pub(super) struct CheckedDevice {
     pub(super) config: DeviceConfig,

@@ -32,6 +32,7 @@ pub struct Crashes {
     window: Duration,
 }
 
+/// A request that has crashed the daemon, and how it is answered when it comes again.
 #[derive(Debug)]
 struct Refused {
     device: String,
@@ -149,7 +150,7 @@ impl Crashes {
     }
 
     /// Says that the daemon ends in order, whatever call is still under way.
-    pub fn end_in_order(&self) {
+    pub(crate) fn end_in_order(&self) {
         self.calls.end_in_order();
     }
 }

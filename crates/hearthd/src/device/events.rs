@@ -26,6 +26,7 @@ pub(crate) struct EventQueue {
     arrived: Notify,
 }
 
+/// What waits for the driver.
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<QueuedEvent>,
@@ -34,6 +35,7 @@ struct Inner {
     held: BTreeSet<String>,
 }
 
+/// One thing that waits for the driver, in the order of its coming.
 #[derive(Debug)]
 enum QueuedEvent {
     Answer(RequestId, Answer),
@@ -86,6 +88,7 @@ impl DeviceQueue {
 }
 
 impl EventQueue {
+    /// Adds an answer; it is never delayed by states.
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
         lock(&self.inner).queue.push_back(QueuedEvent::Answer(id, answer));
         self.arrived.notify_one();

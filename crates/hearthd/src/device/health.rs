@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::reach::{UNREACHABLE, Unreachable};
+use super::reach::{UNREACHABLE, Unreachable, shortened};
 use crate::sync::lock;
 
 /// How one configuration of a device is.
@@ -39,6 +39,7 @@ pub(crate) enum Condition {
     Quarantined(String),
 }
 
+/// What the lock guards.
 #[derive(Debug)]
 struct Inner {
     condition: Condition,
@@ -48,20 +49,47 @@ struct Inner {
     told: Option<DeviceStatus>,
 }
 
-/// How a device is, in one word, and why where it is out of reach.
+/// How a device is, in one word, and why where it is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceStatus {
+    /// `ready`, or what is wrong.
     pub(crate) word: &'static str,
-    pub(crate) unreachable: Option<Unreachable>,
+    why: Why,
 }
 
-impl From<&'static str> for DeviceStatus {
-    fn from(word: &'static str) -> Self {
-        Self { word, unreachable: None }
+/// Why the device is as its word says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    /// There is nothing to say beyond the word.
+    Plain,
+    /// Why there is no instance, or why it may not do what it is there for.
+    Reason(String),
+    /// Why the instance cannot reach its hardware or service.
+    Unreachable(Unreachable),
+}
+
+impl DeviceStatus {
+    /// Returns why the device is not ready, for people.
+    pub(crate) fn text(&self) -> Option<String> {
+        match &self.why {
+            Why::Plain => None,
+            Why::Reason(reason) => Some(reason.clone()),
+            Why::Unreachable(unreachable) => Some(unreachable.text()),
+        }
+    }
+
+    /// Returns what goes with the word: `reason`, and `since` (RFC 3339, UTC) where it is unreachable.
+    pub(crate) fn details(&self) -> Vec<(String, String)> {
+        match &self.why {
+            Why::Plain => Vec::new(),
+            Why::Reason(reason) => vec![("reason".into(), shortened(reason).into())],
+            Why::Unreachable(unreachable) => unreachable.details(),
+        }
     }
 }
 
 impl Health {
+    /// Makes the health of a device; `deadline` is how long a call may take before it counts as one that hangs.
     pub(super) fn new(
         condition: Condition,
         calling: Calling,
@@ -72,6 +100,7 @@ impl Health {
         Self { inner, calling, refusal, deadline }
     }
 
+    /// Returns the part that outlives a reload: why the device may not use MQTT.
     pub(super) fn refusal(&self) -> Refusal {
         self.refusal.clone()
     }
@@ -96,10 +125,12 @@ impl Health {
         }
     }
 
+    /// Returns the part that outlives a reload: since when a call runs.
     pub(super) fn calling(&self) -> Calling {
         self.calling.clone()
     }
 
+    /// Returns whether there is an instance that may do what it is there for.
     pub(super) fn condition(&self) -> Condition {
         self.of(&lock(&self.inner))
     }
@@ -109,6 +140,7 @@ impl Health {
         lock(&self.inner).told = lock(&before.inner).told.clone();
     }
 
+    /// Notes that a call into the plugin begins.
     pub(super) fn begin_call(&self) {
         *lock(&self.calling.0) = Some(Instant::now());
     }
@@ -132,13 +164,19 @@ impl Health {
 
     fn status_of(&self, inner: &Inner) -> DeviceStatus {
         if self.is_stalled() {
-            return STALLED.into();
+            return DeviceStatus { word: STALLED, why: Why::Plain };
         }
         match (self.of(inner), &inner.unreachable) {
             (Condition::Ready, Some(unreachable)) => {
-                DeviceStatus { word: UNREACHABLE, unreachable: Some(unreachable.clone()) }
+                DeviceStatus { word: UNREACHABLE, why: Why::Unreachable(unreachable.clone()) }
             }
-            (condition, _) => condition.as_str().into(),
+            (condition, _) => {
+                let reason = condition.reason().map(str::to_owned);
+                DeviceStatus {
+                    word: condition.as_str(),
+                    why: reason.map_or(Why::Plain, Why::Reason),
+                }
+            }
         }
     }
 
@@ -187,12 +225,13 @@ impl Health {
 }
 
 impl Condition {
+    /// Returns the word of the status.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
-            Self::Ready => "ready",
-            Self::Restarting(_) => "restarting",
-            Self::Failed(_) => "failed",
-            Self::Quarantined(_) => "quarantined",
+            Self::Ready => READY,
+            Self::Restarting(_) => RESTARTING,
+            Self::Failed(_) => FAILED,
+            Self::Quarantined(_) => QUARANTINED,
         }
     }
 
@@ -207,5 +246,12 @@ impl Condition {
     }
 }
 
+/// What `state/DEVICE/status` may say.
+pub(crate) const STATUSES: [&str; 6] =
+    [READY, UNREACHABLE, STALLED, RESTARTING, FAILED, QUARANTINED];
 /// The status of a device in a call that hangs.
 pub(super) const STALLED: &str = "stalled";
+const READY: &str = "ready";
+const RESTARTING: &str = "restarting";
+const FAILED: &str = "failed";
+const QUARANTINED: &str = "quarantined";

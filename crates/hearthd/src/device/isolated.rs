@@ -7,7 +7,7 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::{mailbox::BridgeMail, shared::Shared};
+use super::{bridge_mail::BridgeMail, shared::Shared};
 use crate::{
     boundary::{
         call::{Call, CreateArguments, InstanceError, PANICKED},
@@ -32,6 +32,7 @@ pub(crate) struct Isolated {
 }
 
 impl Isolated {
+    /// Creates the device in its process, which is started where there is none.
     pub(crate) fn create(
         kind: &DeviceKind,
         launcher: &Launcher,
@@ -56,6 +57,7 @@ impl Isolated {
         }
     }
 
+    /// Calls the plugin; returns its status code. A call that exceeds the deadline ends the process.
     pub(crate) fn call(&mut self, call: Call<'_>) -> Result<i32, InstanceError> {
         match self.ask(&ToChild::Call(call), self.deadline)? {
             Return::Returned(status) => Ok(status),

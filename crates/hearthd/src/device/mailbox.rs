@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use hearthd_core::{PublishError, Request, RequestId};
+use hearthd_core::{Request, RequestId};
 
 use super::{
+    bridge_mail::{BridgeMail, BridgeQueue},
     pool::{MemberId, Pool},
     worker::Successor,
 };
@@ -29,6 +29,7 @@ pub(crate) struct Mailbox {
     member: OnceLock<(Arc<Pool>, MemberId)>,
 }
 
+/// What waits, and for what.
 #[derive(Debug, Default)]
 struct Inner {
     requests: VecDeque<(Request, Instant)>,
@@ -37,9 +38,7 @@ struct Inner {
     timers: BTreeMap<u32, Instant>,
     /// The commands that may still be completed, and their requests.
     tokens: BTreeMap<u64, RequestId>,
-    bridged: VecDeque<BridgeMail>,
-    /// Bytes of the messages in there.
-    bridged_bytes: usize,
+    bridged: BridgeQueue,
     woken: bool,
     /// The device has taken all its mail, and nothing has come since.
     asleep: bool,
@@ -74,27 +73,6 @@ pub(crate) enum Change {
     Replace(Box<Successor>),
 }
 
-/// What a device is told of MQTT.
-#[derive(Debug)]
-pub(crate) enum BridgeMail {
-    Link(bool),
-    Message {
-        topic: String,
-        payload: Bytes,
-        retained: bool,
-    },
-    /// What became of a message, by its number in the hub.
-    Outcome {
-        number: u64,
-        result: Result<Bytes, PublishError>,
-    },
-    /// What became of a message that has none: it has a status, and the token that the plugin gave it.
-    Refused {
-        token: u64,
-        status: i32,
-    },
-}
-
 /// What the device does next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -124,6 +102,7 @@ pub(crate) struct Ready {
 }
 
 impl Mailbox {
+    /// Makes an empty mailbox for up to `bound` requests.
     pub(crate) fn new(bound: usize) -> Self {
         Self { bound, inner: Mutex::default(), changed: Condvar::new(), member: OnceLock::new() }
     }
@@ -179,14 +158,12 @@ impl Mailbox {
 
     /// Adds what comes over MQTT; of too many messages the oldest give way. Returns how many have.
     pub(crate) fn push_bridged(&self, mail: BridgeMail) -> usize {
-        self.change(|inner| inner.push_bridged(mail))
+        self.change(|inner| inner.bridged.push(mail))
     }
 
     /// Forgets what has come over MQTT, which is not for the instance that is made now.
     pub(crate) fn forget_bridged(&self) {
-        let mut inner = self.lock();
-        inner.bridged.clear();
-        inner.bridged_bytes = 0;
+        self.lock().bridged.clear();
     }
 
     /// Forgets a token; a later completion gets GONE.
@@ -223,6 +200,7 @@ impl Mailbox {
         })
     }
 
+    /// Makes the device call the plugin's `on_wake`.
     pub(crate) fn wake(&self) {
         self.change(|inner| inner.woken = true);
     }
@@ -246,6 +224,7 @@ impl Mailbox {
         self.lock().requests.drain(..).map(|(request, _)| request).collect()
     }
 
+    /// Makes the device end; all that waits is left.
     pub(crate) fn stop(&self) {
         self.change(|inner| inner.stopping = true);
     }
@@ -256,10 +235,12 @@ impl Mailbox {
         self.changed.notify_all();
     }
 
+    /// Returns whether the device has ended.
     pub(crate) fn has_stopped(&self) -> bool {
         self.lock().stopped
     }
 
+    /// Waits for the end of the device; returns false where the deadline comes first.
     pub(crate) fn wait_until_stopped(&self, deadline: Instant) -> bool {
         let mut inner = self.lock();
         while !inner.stopped {
@@ -279,7 +260,6 @@ impl Mailbox {
         inner.tokens.clear();
         inner.completions.clear();
         inner.bridged.clear();
-        inner.bridged_bytes = 0;
         inner.woken = false;
         inner.lost = false;
     }
@@ -376,41 +356,8 @@ impl Inner {
     }
 
     fn take_bridged(&mut self, ready: Ready) -> Option<Next> {
-        let mail = ready.instance.then(|| self.bridged.pop_front()).flatten()?;
-        self.bridged_bytes -= mail.bytes();
+        let mail = ready.instance.then(|| self.bridged.pop()).flatten()?;
         Some(Next::Bridge(mail))
-    }
-
-    fn push_bridged(&mut self, mail: BridgeMail) -> usize {
-        let is_message = |mail: &BridgeMail| matches!(mail, BridgeMail::Message { .. });
-        let mut lost = 0;
-        if is_message(&mail) {
-            if mail.bytes() > MESSAGE_BYTES {
-                return 1;
-            }
-            let mut waiting = self.bridged.iter().filter(|mail| is_message(mail)).count();
-            while waiting > 0
-                && (waiting >= MESSAGES_BOUND || self.bridged_bytes + mail.bytes() > MESSAGE_BYTES)
-                && let Some(index) = self.bridged.iter().position(is_message)
-            {
-                let oldest = self.bridged.remove(index);
-                self.bridged_bytes -= oldest.map_or(0, |oldest| oldest.bytes());
-                waiting -= 1;
-                lost += 1;
-            }
-        } else if let BridgeMail::Link(_) = mail {
-            // Of a connection that comes and goes, the last word counts, and that it was gone meanwhile.
-            let links = self.bridged.iter().filter(|mail| matches!(mail, BridgeMail::Link(_)));
-            if links.count() >= LINKS_BOUND
-                && let Some(index) =
-                    self.bridged.iter().position(|mail| matches!(mail, BridgeMail::Link(_)))
-            {
-                self.bridged.remove(index);
-            }
-        }
-        self.bridged_bytes += mail.bytes();
-        self.bridged.push_back(mail);
-        lost
     }
 
     fn take_timer(&mut self, now: Instant) -> Option<Next> {
@@ -423,25 +370,13 @@ impl Inner {
     }
 }
 
-impl BridgeMail {
-    /// Returns how many bytes of messages it is; outcomes are bounded by what the device may have under way.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Message { topic, payload, .. } => topic.len() + payload.len(),
-            Self::Link(_) | Self::Outcome { .. } | Self::Refused { .. } => 0,
-        }
-    }
-}
-
 const ABSENCE_BOUND: usize = 8;
-/// Messages that may wait for one device, and how many bytes those may be.
-const MESSAGES_BOUND: usize = 64;
-const MESSAGE_BYTES: usize = 1024 * 1024;
-const LINKS_BOUND: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hearthd_core::PublishError;
+
+    use super::{super::bridge_mail::MESSAGES_BOUND, *};
 
     fn message(payload: &'static str) -> BridgeMail {
         BridgeMail::Message { topic: "z".into(), payload: payload.into(), retained: false }
@@ -473,33 +408,5 @@ mod tests {
         assert_eq!(taken.last().map(String::as_str), Some("new"));
         assert!(taken[..3].contains(&"timer 3".to_owned()), "{:?}", &taken[..3]);
         assert!(taken[..3].iter().any(|line| line.starts_with("Outcome")), "no outcome is lost");
-    }
-
-    #[test]
-    fn messages_are_bounded_in_bytes_and_one_that_is_larger_is_lost_alone() {
-        let mailbox = Mailbox::new(1);
-        let large = |bytes: usize| BridgeMail::Message {
-            topic: "z".into(),
-            payload: vec![b'x'; bytes].into(),
-            retained: false,
-        };
-        assert_eq!(mailbox.push_bridged(large(600_000)), 0);
-        assert_eq!(mailbox.push_bridged(large(600_000)), 1);
-        assert_eq!(mailbox.push_bridged(large(400_000)), 0);
-        assert_eq!(mailbox.push_bridged(large(2_000_000)), 1);
-        assert_eq!(taken(&mailbox).len(), 2);
-        assert_eq!(mailbox.push_bridged(message("next")), 0);
-        assert_eq!(taken(&mailbox), ["next"]);
-    }
-
-    #[test]
-    fn a_connection_that_comes_and_goes_leaves_a_few_words() {
-        let mailbox = Mailbox::new(1);
-        for up in [true, false].repeat(100) {
-            mailbox.push_bridged(BridgeMail::Link(up));
-        }
-        let told = taken(&mailbox);
-        assert_eq!(told.len(), LINKS_BOUND);
-        assert_eq!(told.last().map(String::as_str), Some("Link(false)"));
     }
 }

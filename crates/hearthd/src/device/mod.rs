@@ -1,5 +1,6 @@
 //! The devices: each has a bounded mailbox, and there are enough threads that a hung device stops only itself.
 
+mod bridge_mail;
 mod checked;
 pub mod crashes;
 mod events;
@@ -41,10 +42,9 @@ use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
 use crashes::Crashes;
 use events::EventQueue;
-use health::DeviceStatus;
+pub(crate) use health::STATUSES;
 use mailbox::{Mailbox, Pushed};
 use pool::Pool;
-use reach::Unreachable;
 pub use reload::Difference;
 use shared::{Bounds, DeviceHandles, Shared};
 use worker::Worker;
@@ -99,6 +99,7 @@ pub struct Devices {
     looked: Instant,
 }
 
+/// One configured device.
 #[derive(Debug)]
 struct Device {
     shared: Arc<Shared>,
@@ -126,7 +127,7 @@ impl Devices {
     ///
     /// # Errors
     /// As for [`Devices::start`].
-    pub fn start_after(
+    pub(crate) fn start_after(
         config: &Config,
         plugins: &Plugins,
         saved: BTreeMap<String, Vec<u8>>,
@@ -258,7 +259,7 @@ impl Devices {
     }
 
     /// Returns whether the devices in this process take their turns; without a thread for them they do not.
-    pub fn are_served(&self) -> bool {
+    pub(crate) fn are_served(&self) -> bool {
         !self.pool.stands()
     }
 
@@ -312,7 +313,7 @@ impl Devices {
     }
 
     /// Lists the devices, and whether each is ready.
-    pub fn readiness(&self) -> Vec<(String, bool)> {
+    pub(crate) fn readiness(&self) -> Vec<(String, bool)> {
         let is_ready = |device: &Device| device.shared.status().word == "ready";
         self.by_id.iter().map(|(id, device)| (id.clone(), is_ready(device))).collect()
     }
@@ -399,12 +400,8 @@ impl Devices {
         if let Some(room) = &config.room {
             description["room"] = room.as_str().into();
         }
-        if let Some(reason) = shared.condition().reason() {
-            description["reason"] = reason.into();
-        }
-        if let Some(Unreachable { reason, since }) = status.unreachable {
-            description["reason"] = reason.into();
-            description["since"] = since.into();
+        for (name, text) in status.details() {
+            description[name] = text.into();
         }
         match config.isolation {
             Isolation::Process => description["isolation"] = "process".into(),
@@ -421,9 +418,8 @@ impl Devices {
 
 fn answer_status(shared: &Shared, request: &Request) -> Answer {
     if request.payload.is_empty() {
-        let DeviceStatus { word, unreachable } = shared.status();
-        let message = unreachable.as_ref().map(Unreachable::text);
-        return Answer { message, ..Answer::text(word) };
+        let status = shared.status();
+        return Answer { message: status.text(), ..Answer::text(status.word) };
     }
     let text = format!("`{STATUS}` is read-only");
     Answer::failure(Status::Unprocessable, text).about(STATUS, None)

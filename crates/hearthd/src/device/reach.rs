@@ -29,6 +29,7 @@ impl Unreachable {
         format!("unreachable since {}: {}", self.since, self.reason)
     }
 
+    /// Returns what an answer says of the value that was known before.
     pub(crate) fn last_known(&self, value: Json) -> LastKnown {
         LastKnown { value, since: self.since.clone() }
     }
@@ -40,7 +41,7 @@ impl Unreachable {
 }
 
 /// Keeps the beginning of a reason.
-fn shortened(reason: &str) -> &str {
+pub(super) fn shortened(reason: &str) -> &str {
     let most = reason.len().min(LONGEST_REASON);
     let end = (0..=most).rev().find(|end| reason.is_char_boundary(*end));
     &reason[..end.unwrap_or_default()]

@@ -10,7 +10,7 @@ use hearthd_sdk::abi;
 use serde_json::{Value as Json, json};
 
 use super::{reach::Unreachable, shared::Shared};
-use crate::sync::lock;
+use crate::{boundary::call::PANICKED, sync::lock};
 
 /// The result of reading a request.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(crate) fn failed(status: i32, message: &str) -> Answer {
             return Answer::conflict(Reason::Indeterminate, message);
         }
         abi::ERR_GONE => (Status::Unavailable, "the device is gone"),
-        abi::ERR_PANIC => (Status::Unavailable, "the plugin has panicked"),
+        abi::ERR_PANIC => return Answer::crashed(PANICKED),
         _ => (Status::Failed, "the device failed"),
     };
     Answer::failure(status, if message.is_empty() { otherwise } else { message })

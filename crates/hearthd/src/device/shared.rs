@@ -18,10 +18,11 @@ use hearthd_sdk::abi;
 use tracing::{error, info, warn};
 
 use super::{
+    bridge_mail::BridgeMail,
     crashes::calls::{Calls, Slot, Work},
     events::EventQueue,
     health::{Calling, Condition, DeviceStatus, Health, Refusal, STALLED},
-    mailbox::{BridgeMail, Mailbox},
+    mailbox::Mailbox,
     reach::Unreachable,
 };
 use crate::{
@@ -90,6 +91,7 @@ pub(crate) struct Bounds {
 }
 
 impl Shared {
+    /// Makes the shared part of a device, which is not ready before its instance is created.
     pub(crate) fn new(
         config: DeviceConfig,
         declarations: Vec<Declaration>,
@@ -119,6 +121,7 @@ impl Shared {
         }
     }
 
+    /// Returns what a reload passes on to the device's next configuration.
     pub(crate) fn handles(&self) -> DeviceHandles {
         DeviceHandles {
             mailbox: Arc::clone(&self.mailbox),
@@ -131,10 +134,12 @@ impl Shared {
         }
     }
 
+    /// Returns the last value that the device has published of a property.
     pub(crate) fn state(&self, property: &str) -> Option<Value> {
         lock(&self.states).get(property).cloned()
     }
 
+    /// Hands an answer to the driver.
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
         self.events.answer(id, answer);
     }
@@ -179,7 +184,7 @@ impl Shared {
             payload: status.word.into(),
             content_type: ContentType::Text,
             retain: true,
-            details: status.unreachable.iter().flat_map(Unreachable::details).collect(),
+            details: status.details(),
         }
     }
 
@@ -206,24 +211,29 @@ impl Shared {
         self.config.config == before.config.config && self.declarations == before.declarations
     }
 
+    /// Returns what the device saved last.
     pub(crate) fn saved(&self) -> Option<Vec<u8>> {
         lock(&self.saved).clone()
     }
 
+    /// Keeps the states that a command reports until [`Shared::release_states`], so that its answer goes first.
     pub(crate) fn hold_states(&self) {
         lock(&self.held).get_or_insert_default();
     }
 
+    /// Reports the states that were kept; of each property the last.
     pub(crate) fn release_states(&self) {
         let mut held = lock(&self.held);
         let states = held.take().into_iter().flatten();
         self.speak(|| states.for_each(|state| self.events.requested_state(state)));
     }
 
+    /// Changes the condition, and reports the status where that has changed.
     pub(crate) fn set_condition(&self, condition: Condition) {
         self.health.change(condition, |status| self.say_status(status));
     }
 
+    /// Returns whether there is an instance, and why there is none.
     pub(crate) fn condition(&self) -> Condition {
         self.health.condition()
     }

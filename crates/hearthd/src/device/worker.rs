@@ -11,11 +11,12 @@ use hearthd_sdk::abi;
 use tracing::{error, info};
 
 use super::{
+    bridge_mail::BridgeMail,
     crashes::calls::{self, Work},
     failures::FailureHistory,
     health::Condition,
     instance::Instance,
-    mailbox::{BridgeMail, Change, Mailbox, Next, Ready},
+    mailbox::{Change, Mailbox, Next, Ready},
     reply::{self, ParsedRequest, Verb},
     shared::Shared,
 };
@@ -98,6 +99,7 @@ impl Worker {
         }
     }
 
+    /// Returns the mailbox that wakes the device.
     pub(crate) fn mailbox(&self) -> &Mailbox {
         &self.shared.mailbox
     }
@@ -449,8 +451,14 @@ impl Worker {
     }
 }
 
+/// Answers the request that the instance worked on when it was lost.
 fn unavailable(error: &InstanceError) -> Answer {
-    Answer::failure(Status::Unavailable, error.reason())
+    match error {
+        InstanceError::Refused(reason) => Answer::failure(Status::Unavailable, reason),
+        InstanceError::Crashed(reason) | InstanceError::ProcessLost(reason) => {
+            Answer::crashed(reason)
+        }
+    }
 }
 
 /// Crashes of a process that a device shares after which it gets one of its own.

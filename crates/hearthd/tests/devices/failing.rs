@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use hearthd_core::Reason;
+
 use crate::test_devices::{PAUSE, TestDevices, said};
 
 #[test]
@@ -120,7 +122,9 @@ fn a_panic_ends_one_device_and_it_comes_back() {
     let mut running = TestDevices::two();
     assert_eq!(running.ask("a/level", "5"), "200 5");
     let (panics, after) = (running.send("a/job", "panic"), running.send("a/power", "ON"));
-    assert_eq!(said(&running.answer(panics)), "503 its plugin has panicked");
+    let answer = running.answer(panics);
+    assert_eq!(said(&answer), "503 its plugin has panicked");
+    assert_eq!(answer.reason, Some(Reason::Crashed));
     let down = "503 `a` is not available: its plugin has panicked";
     assert_eq!(said(&running.answer(after)), down);
     running.wait_for("a", &["restarting"], |entry| entry["reason"] == "its plugin has panicked");

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hearthd_core::Reason;
+
 use crate::{
     rogue::House,
     test_devices::{PATIENCE, said},
@@ -15,9 +17,12 @@ use crate::{
 fn ends_by(job: &str) -> String {
     let mut house = House::two("process");
     assert_eq!(house.ask("a/count", "1"), "200 1");
-    let answer = house.ask("a/job", job);
+    let id = house.send("a/job", job);
+    let answer = house.answer(id);
+    assert_eq!(answer.reason, Some(Reason::Crashed), "{job}");
+    let answer = said(&answer);
     let reason = answer.strip_prefix("503 ").unwrap_or_else(|| panic!("{job}: {answer}"));
-    house.wait_for_event("state a/status: restarting");
+    house.wait_for_event(&format!("state a/status: restarting ({reason})"));
     assert_eq!(house.ask("b/count", "1"), "200 1");
     house.ask_until("a/count", "", "200 1");
     assert_eq!(house.ask("a/count", "1"), "200 2");
@@ -48,7 +53,8 @@ fn a_process_that_ends_between_requests_is_noticed_at_once() {
     house.wait_for("a", &["restarting"], |entry| {
         entry["reason"] == "its process has ended: signal: 6 (SIGABRT)"
     });
-    house.wait_for_event("state a/status: restarting");
+    let how = "its process has ended: signal: 6 (SIGABRT)";
+    house.wait_for_event(&format!("state a/status: restarting ({how})"));
     house.ask_until("a/count", "", "200 0");
 }
 

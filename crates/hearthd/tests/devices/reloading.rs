@@ -132,7 +132,7 @@ fn a_new_plugin_that_cannot_create_the_device_leaves_the_one_before_at_work() {
         assert_eq!(house.reload().unwrap().changed, ["a"]);
         assert_eq!(house.ask("a/count", "1"), "200 2", "{isolation}");
         let trace = house.take_trace();
-        assert!(trace.contains(&"state a/status: failed".to_owned()), "{trace:#?}");
+        assert!(trace.iter().any(|it| it.starts_with("state a/status: failed (")), "{trace:#?}");
         assert_eq!(house.ask("a/status", ""), "200 ready");
     }
 }

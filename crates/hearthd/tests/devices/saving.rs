@@ -47,7 +47,7 @@ fn what_cannot_be_saved_is_not_told_as_done() {
         assert_eq!(house.ask("a/count", "1"), "200 1");
         let answer = house.ask("a/set", r#"{"count": 1, "job": "panic in save"}"#);
         assert_eq!(answer, "503 its plugin has panicked");
-        house.wait_for_event("state a/status: restarting");
+        house.wait_for_event("state a/status: restarting (its plugin has panicked)");
         house.ask_until("a/count", "", "200 1");
     }
 }
