@@ -81,7 +81,7 @@ impl Config {
     ///
     /// Where the key is not there, the nearest table or array around it that is; none for an
     /// unknown device.
-    pub fn locate(&self, device: &str, path: &str) -> Option<(usize, usize)> {
+    pub(crate) fn locate(&self, device: &str, path: &str) -> Option<(usize, usize)> {
         Some(self.source.place(self.find(device, path)?))
     }
 
@@ -101,7 +101,7 @@ impl Config {
     }
 
     /// Creates the problem that a plugin has with a key of its device's table.
-    pub fn device_problem(&self, device: &str, path: &str, what: &str) -> Problem {
+    pub(crate) fn device_problem(&self, device: &str, path: &str, what: &str) -> Problem {
         let key = format!("devices.{device}.{}", below_config(path));
         self.source.problem_at(self.locate(device, path), &key, &complaint::in_words(what))
     }
@@ -139,7 +139,7 @@ impl Broker {
     ///
     /// # Errors
     /// Where this is no URL of a broker.
-    pub fn move_to(&mut self, url: &str) -> Result<(), String> {
+    pub(crate) fn move_to(&mut self, url: &str) -> Result<(), String> {
         let BrokerAddress { host, port, tls } = values::address(url)?;
         let none = Tls { ca_file: None, client_auth: None };
         let known = self.tls.take();
@@ -152,7 +152,7 @@ impl Broker {
     ///
     /// # Errors
     /// Where the name or the password cannot be sent, or the file not be read.
-    pub fn log_in_as(&mut self, user: &str, password: Option<&Path>) -> Result<(), String> {
+    pub(crate) fn log_in_as(&mut self, user: &str, password: Option<&Path>) -> Result<(), String> {
         password::check_username(user)?;
         self.username = Some(user.to_owned());
         self.password = password.map(password::read_password).transpose()?;

@@ -1,15 +1,13 @@
 //! The main loop: performs the core's outputs, and passes it events from link, devices, store, signals and time.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod hub_config;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hearthd_core::{
-    Answer, BridgeOutput, DevicePolicy, Disconnection, Discovery, Fatal, Hub, HubConfig, Input,
-    Kept, Now, Output, Request, RequestId, Status, Will,
+    Answer, BridgeOutput, Disconnection, Fatal, Hub, Input, Kept, Now, Output, Request, RequestId,
+    Status, Will,
 };
-use hearthd_home_assistant::HomeAssistant;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -19,10 +17,11 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::hub_config::{discovery, hub_config, policies};
 use crate::{
-    config::{Config, DeviceConfig, Stale},
+    config::Config,
     device::{DeviceEvent, Devices},
-    link::{ConnectOptions, Link, LinkEvent, LinkFull, RECEIVE_MAXIMUM},
+    link::{ConnectOptions, Link, LinkEvent, LinkFull},
     metrics::{Metrics, Present},
     notice::NoticeLog,
     plugin::STATUS,
@@ -115,6 +114,7 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
     result
 }
 
+/// The state of the main loop.
 struct Driver {
     config: Config,
     hub: Hub,
@@ -207,7 +207,10 @@ impl Driver {
 
     fn on_link(&mut self, event: LinkEvent) -> Input {
         match event {
-            LinkEvent::Connected(connack) => Input::Connected(connack),
+            LinkEvent::Connected(connack) => {
+                self.service.connected(&connack);
+                Input::Connected(connack)
+            }
             LinkEvent::Subscribed(reason_codes, _) => Input::Subscribed { reason_codes },
             LinkEvent::Received(message, delivery) => Input::Received { message, delivery },
             LinkEvent::Unreadable { topic, error } => Input::Unreadable { topic, error },
@@ -260,6 +263,8 @@ impl Driver {
         Ok(Input::Shutdown)
     }
 
+    /// Performs one output. Where that brings an input at once, as an answer of the hub's own or the end of a link does,
+    /// the hub gets it in between: it appends what follows to its outputs, so nothing is overtaken.
     fn perform(&mut self, output: Output) {
         match output {
             Output::Connect { will } => self.connect(will.as_ref()),
@@ -409,65 +414,6 @@ impl Driver {
     }
 }
 
-fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, DevicePolicy> {
-    let policy = |device: &DeviceConfig| DevicePolicy {
-        deadline: device.deadline,
-        properties: devices.properties(&device.id),
-        execute_stale: device.stale == Stale::Execute,
-        not_idempotent: devices.not_idempotent(&device.id),
-        topics: devices.topics(&device.id),
-    };
-    config.devices.values().map(|device| (device.id.clone(), policy(device))).collect()
-}
-
-/// Returns what Home Assistant is told, where it is told of devices at all.
-fn discovery(config: &Config, devices: &Devices) -> Option<Discovery> {
-    let told = &config.home_assistant;
-    let is_told =
-        |device: &&DeviceConfig| device.home_assistant && !told.exclude.contains(&device.id);
-    let device = |device: &DeviceConfig| hearthd_home_assistant::Device {
-        id: device.id.clone(),
-        name: device.name.clone(),
-        room: device.room.clone(),
-        kind: device.kind.clone(),
-        declarations: devices.declarations(&device.id),
-        deadline: device.deadline,
-    };
-    let home_assistant = HomeAssistant {
-        prefix: told.prefix.clone(),
-        client_id: config.broker.client_id.clone(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        topics: config.topics.clone(),
-        devices: config.devices.values().filter(is_told).map(device).collect(),
-    };
-    told.discovery.then(|| home_assistant.discovery())
-}
-
-fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
-    HubConfig {
-        client_id: config.broker.client_id.clone(),
-        topics: config.topics.clone(),
-        allow_responses: config.allow_responses.clone(),
-        allow_bridges: config.allow_bridges.clone(),
-        require_response_information: config.response_information.required,
-        fallback_prefix: config.response_information.fallback.clone(),
-        will_delay: config.will_delay,
-        settle: SETTLE,
-        fence_timeout: FENCE_TIMEOUT,
-        keep_alive: config.broker.keep_alive,
-        grace: GRACE,
-        devices: policies(config, devices),
-        guards: config.guards.clone(),
-        broker: format!("{}:{}", config.broker.host, config.broker.port),
-        redelivery: REDELIVERY.max(config.broker.keep_alive * 2),
-        receive_maximum: RECEIVE_MAXIMUM,
-        deadline: config.requests.deadline,
-        queue: config.requests.queue,
-        max_payload: config.requests.max_payload,
-        discovery: discovery(config, devices),
-    }
-}
-
 async fn next_event(link: &mut Option<Link>) -> LinkEvent {
     match link {
         Some(link) => link.next().await,
@@ -490,12 +436,5 @@ fn since_boot() -> Duration {
 
 /// How many inputs are handled before the link, the devices and signals get their turn.
 const LONGEST_BURST: usize = 64;
-/// How long late copies of a will may take after the fence.
-const SETTLE: Duration = Duration::from_millis(300);
-const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a request is remembered after its PUBACK, at least: a lost connection shows in twice the keep alive.
-const REDELIVERY: Duration = Duration::from_secs(60);
-/// How long the answers in flight may take after SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
 /// How long the devices may take to end.
 const DEVICE_GRACE: Duration = Duration::from_secs(2);

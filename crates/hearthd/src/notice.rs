@@ -284,6 +284,7 @@ fn meaning(reason_code: u8) -> &'static str {
     }
 }
 
+/// A reason code as the standard writes it, such as `0x87`.
 struct Hex(u8);
 
 impl std::fmt::Display for Hex {

@@ -128,7 +128,7 @@ impl Reloader {
     }
 
     /// Tells once whether another reload was asked for while one ran.
-    pub fn take_again(&mut self) -> bool {
+    pub(crate) fn take_again(&mut self) -> bool {
         std::mem::take(&mut self.again)
     }
 

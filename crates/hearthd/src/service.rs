@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::Notice;
+use hearthd_core::{Connack, Notice};
 use sd_notify::NotifyState;
 use serde_json::{Value as Json, json};
 use tracing::debug;
@@ -36,6 +36,8 @@ pub(crate) struct Service {
     adds_expiry: bool,
     /// What the broker does not offer.
     lacks: Vec<String>,
+    /// What the last CONNACK said of sizes and times; null before the first.
+    broker_limits: Json,
     /// What is true may be something else than what was told last.
     changed: bool,
     told: String,
@@ -75,11 +77,24 @@ impl Service {
             shares_client_id: false,
             adds_expiry: false,
             lacks: Vec::new(),
+            broker_limits: Json::Null,
             changed: true,
             told: String::new(),
             next_status: Duration::ZERO,
             next_ping: Duration::ZERO,
         }
+    }
+
+    /// Notes what the broker of a new connection takes: bytes and seconds, each null where the broker sets no limit or
+    /// grants what the hub asks for (MQTT 3.2.2.3).
+    pub(crate) fn connected(&mut self, connack: &Connack) {
+        self.broker_limits = json!({
+            "receive_maximum": connack.receive_maximum,
+            "maximum_packet_size": connack.maximum_packet_size,
+            "maximum_qos": connack.limits.qos as u8,
+            "session_expiry_s": connack.session_expiry,
+            "keep_alive_s": connack.server_keep_alive,
+        });
     }
 
     /// Notes the state of the connection; with the first `online` the service is ready.
@@ -218,17 +233,21 @@ impl Service {
             "shares_client_id": self.shares_client_id,
             "broker_adds_expiry": self.adds_expiry,
             "broker_lacks": self.lacks,
+            "broker_limits": self.broker_limits,
         })
     }
 
+    /// Returns how long the daemon runs.
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
+    /// Returns whether the hub is online.
     pub(crate) fn is_online(&self) -> bool {
         self.online
     }
 
+    /// Returns whether the store can be written.
     pub(crate) fn can_store(&self) -> bool {
         self.store_failure.is_none()
     }
@@ -424,6 +443,10 @@ mod tests {
         test.note(&Notice::Online { session_present: true });
         test.service.store_changed(Some("No space left on device"));
         test.note(&Notice::Lacks(vec![hearthd_core::Lack::Retain]));
+        assert_eq!(test.report()["broker_limits"], Json::Null);
+        let connack =
+            Connack { receive_maximum: 20, server_keep_alive: Some(30), ..Connack::default() };
+        test.service.connected(&connack);
         let report = test.report();
         for (key, value) in [
             ("online", json!(true)),
@@ -434,6 +457,16 @@ mod tests {
             ("devices", json!({"ready": 3})),
             ("store_failure", json!("No space left on device")),
             ("broker_lacks", json!(["retained messages"])),
+            (
+                "broker_limits",
+                json!({
+                    "receive_maximum": 20,
+                    "maximum_packet_size": null,
+                    "maximum_qos": 1,
+                    "session_expiry_s": null,
+                    "keep_alive_s": 30,
+                }),
+            ),
         ] {
             assert_eq!(report[key], value, "{key}");
         }

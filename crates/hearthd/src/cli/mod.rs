@@ -43,6 +43,7 @@ struct Arguments {
     command: Command,
 }
 
+/// The commands; their comments are the text of `--help`.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon.
@@ -116,6 +117,7 @@ enum Command {
     PluginHost,
 }
 
+/// The option `--config` of all commands that read the configuration file.
 #[derive(Clone, Debug, clap::Args)]
 struct ConfigFile {
     /// The configuration file; the variable HEARTHD_CONFIG sets it for all commands.

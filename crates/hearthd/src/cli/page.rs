@@ -47,6 +47,7 @@ pub(super) enum PageError {
 }
 
 impl PageError {
+    /// Returns the exit code of a command that fails because of this.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Start { .. } | Self::NoNetwork => exit::UNAVAILABLE,

@@ -15,6 +15,7 @@ pub(super) enum PluginCommand {
     Check(plugin_check::Check),
 }
 
+/// Runs `hearthd plugin`.
 pub(super) fn main(command: PluginCommand) -> ExitCode {
     match command {
         PluginCommand::New(new) => plugin_new::new(&new),

@@ -28,7 +28,7 @@ impl Draft {
 
     /// Returns the configuration with those devices alone whose own tables could be read: of the others, plugins would
     /// complain about what is not in the file.
-    pub fn sound(&self) -> Config {
+    pub(crate) fn sound(&self) -> Config {
         let unsound: BTreeSet<&str> = self.problems.iter().filter_map(whose_table).collect();
         let source = &self.config.source;
         let mut sound = self.config.clone();
@@ -41,7 +41,7 @@ impl Draft {
     }
 
     /// Returns whether the plugins' folders are those that the file means.
-    pub fn knows_plugin_path(&self) -> bool {
+    pub(crate) fn knows_plugin_path(&self) -> bool {
         let source = &self.config.source;
         let is_explained = |at| self.mistakes.explain(source, at);
         !self.mistakes.hide_tables()
@@ -69,7 +69,7 @@ impl Draft {
     }
 
     /// Notes a problem with the plugins' folders or what is in them.
-    pub fn add_plugin_problem(&mut self, what: &str) {
+    pub(crate) fn add_plugin_problem(&mut self, what: &str) {
         let source = &self.config.source;
         let place = self.plugin_path.map(|at| source.place(at));
         self.problems.push(source.problem_at(place, "plugins.path", what));

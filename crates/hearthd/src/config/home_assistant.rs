@@ -7,6 +7,7 @@ use hearthd_core::topic::{self, Templates};
 
 use super::{DeviceConfig, HomeAssistant, guards::Own};
 
+/// Reads `[home_assistant]`; `exclude` may name only devices of the configuration.
 pub(super) fn home_assistant(
     reader: &mut Reader,
     root: &mut Section<'_>,

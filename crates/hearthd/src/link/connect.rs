@@ -8,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use super::{ConnectOptions, MAX_PACKET_SIZE, RECEIVE_MAXIMUM};
 use crate::config::Tls;
 
+/// Returns the properties of CONNECT (MQTT 3.1.2.11).
 pub(super) fn connect_properties(options: &ConnectOptions<'_>) -> ConnectProperties {
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = Some(asked_expiry(options));
@@ -24,6 +25,7 @@ pub(super) fn asked_expiry(options: &ConnectOptions<'_>) -> u32 {
     u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)
 }
 
+/// Reads the certificates and keys that `[broker.tls]` names.
 pub(super) fn tls_configuration(tls: &Tls) -> Result<TlsConfiguration, String> {
     let certificates = |file: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
         CertificateDer::pem_file_iter(file)

@@ -19,6 +19,7 @@ pub(super) enum Packet {
 }
 
 impl<R: AsyncRead + Unpin> Packets<R> {
+    /// Makes a reader of whole packets.
     pub(super) fn new(reader: R) -> Self {
         Self { reader, received: BytesMut::new() }
     }
@@ -59,6 +60,7 @@ pub(super) enum Publication {
 }
 
 impl Publication {
+    /// Finds out whether rumqttc can read a PUBLISH, or could without the properties that do not belong there.
     pub(super) fn read(publish: &[u8]) -> Self {
         let Err(error) = parse(publish) else { return Self::Readable };
         match without_strays(publish) {

@@ -49,6 +49,7 @@ pub(super) enum QueuedPacket {
     clippy::large_enum_variant,
     reason = "nearly all are events, and a box for each costs more"
 )]
+/// What the task of a connection reports.
 pub(super) enum Polled {
     Event(Event),
     /// A PUBLISH that the relay could not read, and has refused.
@@ -126,6 +127,7 @@ pub(super) struct Poller {
 }
 
 impl Poller {
+    /// Runs the connection until it ends, through a relay where that is wanted.
     pub(super) async fn run(mut self) {
         let mut relay = None;
         if let Some(Relaying { name, tls }) = self.relaying.take() {

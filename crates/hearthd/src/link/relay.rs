@@ -113,6 +113,7 @@ impl Relay {
     }
 }
 
+/// The writing end to the broker, which both directions use: the relay itself refuses what cannot be read.
 type ToBroker = Arc<AsyncMutex<WriteHalf<Box<dyn Socket>>>>;
 
 /// TCP, or TLS over it.
@@ -151,6 +152,7 @@ async fn run(listener: UnixListener, inbound: Inbound, outbound: Outbound) -> st
     Ok(())
 }
 
+/// What passes from rumqttc to the broker.
 struct Outbound {
     to_broker: ToBroker,
     farewell: Arc<Notify>,
@@ -172,6 +174,7 @@ impl Outbound {
     }
 }
 
+/// What passes from the broker to rumqttc.
 struct Inbound {
     packets: Packets<ReadHalf<Box<dyn Socket>>>,
     to_broker: ToBroker,

@@ -47,6 +47,7 @@ pub(crate) fn serve() -> ExitCode {
     }
 }
 
+/// The process's side: one thread for each device in it.
 struct Server {
     incoming: Channel,
     host: Host,
@@ -295,6 +296,7 @@ struct Remote {
     open: Mutex<Open>,
 }
 
+/// What a device in the process still waits for.
 #[derive(Debug, Default)]
 struct Open {
     /// The commands that may still be completed.

@@ -111,12 +111,12 @@ impl Identity {
     }
 
     /// Returns whether it was built with this hub.
-    pub fn is_own_build(&self) -> bool {
+    pub(crate) fn is_own_build(&self) -> bool {
         self.build.is_some_and(|build| build == BUILD && build[0] != 0)
     }
 
     /// Returns whether a panic in it ends the process that it runs in.
-    pub fn panic_aborts(&self) -> bool {
+    pub(crate) fn panic_aborts(&self) -> bool {
         self.flags & abi::FLAG_PANIC_ABORT != 0
     }
 }

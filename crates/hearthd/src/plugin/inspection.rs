@@ -23,6 +23,7 @@ pub(super) struct Inspection {
     spent: BTreeMap<String, Duration>,
 }
 
+/// A process that inspects plugin files.
 #[derive(Debug)]
 struct Running {
     process: Process,

@@ -90,6 +90,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Returns the daemon's end of the socket.
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
     }

@@ -54,6 +54,7 @@ pub(crate) enum Return {
     Ended,
 }
 
+/// What the process's reader and its devices share.
 #[derive(Debug)]
 struct Inner {
     process: Mutex<Process>,
@@ -62,6 +63,7 @@ struct Inner {
     tenants: Mutex<Tenants>,
 }
 
+/// The devices in the process, by number, and how it has ended once it has.
 #[derive(Debug)]
 struct Tenants {
     next: u32,
@@ -69,6 +71,7 @@ struct Tenants {
     ended: Option<Ended>,
 }
 
+/// One device in the process.
 #[derive(Debug)]
 struct TenantEntry {
     tenant: Arc<dyn Tenant>,

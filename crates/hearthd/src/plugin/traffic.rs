@@ -19,6 +19,7 @@ pub(crate) struct Traffic {
     open: Mutex<Open>,
 }
 
+/// Whether there is a connection, and the messages of the device that are under way.
 #[derive(Debug, Default)]
 struct Open {
     up: bool,
@@ -36,6 +37,7 @@ struct UnderWay {
 }
 
 impl Traffic {
+    /// Makes the record of a device with these topics, without a connection.
     pub(crate) fn new(topics: DeclaredTopics) -> Self {
         Self { topics, open: Mutex::default() }
     }
