@@ -334,6 +334,7 @@ fn config(mqtt_devices: usize) -> HubConfig {
             subscribe: vec![filter(&topic), filter("zigbee2mqtt/bridge/state")],
             publish: vec![filter(&format!("{topic}/set")), filter(&format!("{topic}/get"))],
             share: vec![filter("zigbee2mqtt/bridge/request/action")],
+            ..DeclaredTopics::default()
         };
         (mqtt_device(number), lamp)
     };
