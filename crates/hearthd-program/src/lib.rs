@@ -1,4 +1,5 @@
-//! Runs a program to its end, or ends it and all that it started; or follows what it prints, line by line.
+//! Runs a program to its end, or ends it and all that it started; or follows what it prints, line by line; or exchanges
+//! lines with it.
 //!
 //! No shell is involved, nothing of the daemon's environment is inherited but [`INHERITED`], and what is kept of the
 //! output is bounded.
@@ -6,6 +7,7 @@
 mod capture;
 #[cfg(feature = "log")]
 pub mod log;
+mod talk;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::capture::Capture;
+pub use crate::talk::{Alarm, LINE_BOUND, Said, Talk, Waker};
 
 /// Runs programs, each within the same time and with the same environment.
 #[derive(Clone, Debug)]
@@ -154,7 +157,7 @@ impl Runner {
     /// Where it cannot be started or watched, takes too long, or is no longer wanted. How it ended is not looked at:
     /// [`Finished::output`] does that.
     pub fn run(&self, program: &Path, arguments: &[String]) -> Result<Finished, ProgramError> {
-        let mut child = self.start(program, arguments)?;
+        let mut child = self.start(program, arguments, Stdio::null())?;
         let mut stdout = Capture::new(child.stdout.take().map(OwnedFd::from));
         let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
         let end = self.attend(&child, &mut stdout, &mut stderr, Some(self.timeout));
@@ -171,7 +174,7 @@ impl Runner {
         arguments: &[String],
         mut tell: impl FnMut(Heard<'_>),
     ) -> Result<Finished, ProgramError> {
-        let mut child = self.start(program, arguments)?;
+        let mut child = self.start(program, arguments, Stdio::null())?;
         let stdout = child.stdout.take().map(OwnedFd::from);
         let mut stderr = Capture::new(child.stderr.take().map(OwnedFd::from));
         // Told one after the other, by one thread.
@@ -185,14 +188,19 @@ impl Runner {
         self.finish(child, program, end, stdout, stderr)
     }
 
-    fn start(&self, program: &Path, arguments: &[String]) -> Result<Child, ProgramError> {
+    fn start(
+        &self,
+        program: &Path,
+        arguments: &[String],
+        stdin: Stdio,
+    ) -> Result<Child, ProgramError> {
         Command::new(program)
             .args(arguments)
             .current_dir("/")
             .env_clear()
             .envs(INHERITED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))))
             .envs(&self.environment)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

@@ -101,6 +101,12 @@ impl Context {
         })
     }
 
+    /// Works on a thread that serves several devices; its `tracing` events meanwhile carry this device's name in the hub's log.
+    pub fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _scope = scope::enter(self.host, None);
+        work()
+    }
+
     /// Returns the time of the monotonic clock, in milliseconds.
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.host.now_ms())

@@ -175,8 +175,18 @@ impl Property {
             .expect("a declaration holds nothing but text and numbers")
     }
 
+    /// Reads a state, given as JSON, that the device may report; `None` for what the hub would refuse (C3).
+    pub fn read_value(&self, json: &serde_json::Value) -> Option<Value> {
+        match (&self.shape, json) {
+            (Shape::Event(_), _) => None,
+            (Shape::Json, json) => Some(Value::Json(json.clone())),
+            (_, serde_json::Value::String(text)) => self.read_state(text),
+            (_, json) => self.read_json(json, None),
+        }
+    }
+
     /// Returns why the hub would refuse the declaration (D1), if it would.
-    pub(crate) fn mistake(&self) -> Option<&'static str> {
+    pub fn mistake(&self) -> Option<&'static str> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let numeric = matches!(self.shape, Shape::Integer | Shape::Number);
         if self.name.is_empty() || !self.name.chars().all(fits) {
@@ -219,16 +229,18 @@ impl Property {
         }
     }
 
-    pub(crate) fn is_event(&self) -> bool {
+    /// Returns whether it is an event, which has no state.
+    pub fn is_event(&self) -> bool {
         matches!(self.shape, Shape::Event(_))
     }
 
     /// Returns whether it is an event that has this kind.
-    pub(crate) fn has_event(&self, kind: &str) -> bool {
+    pub fn has_event(&self, kind: &str) -> bool {
         matches!(&self.shape, Shape::Event(kinds) if kinds.iter().any(|known| known == kind))
     }
 
-    pub(crate) fn readable(&self) -> bool {
+    /// Returns whether it reports a state.
+    pub fn readable(&self) -> bool {
         self.access != Access::Write
     }
 

@@ -81,9 +81,16 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
     for program in ["hearthd", "hearth-broker", "hearth-web"] {
         put(program, &format!("usr/bin/{program}"), 0o755)?;
     }
-    for plugin in ["command", "group", "light", "sensor", "thermostat"] {
+    for (plugin, library) in [
+        ("command", "command"),
+        ("group", "group"),
+        ("light", "light"),
+        ("program", "plugin_program"),
+        ("sensor", "sensor"),
+        ("thermostat", "thermostat"),
+    ] {
         let to = format!("usr/lib/hearthd/plugins/{plugin}.so");
-        put(&format!("libhearthd_{plugin}.so"), &to, 0o644)?;
+        put(&format!("libhearthd_{library}.so"), &to, 0o644)?;
     }
     for header in ["hearth_plugin.h", "hearth_mqtt.h"] {
         let from = workspace().join("crates/hearthd-sdk/include").join(header);
@@ -180,6 +187,17 @@ fn put_documents(tree: &mut Tree, version: &str) -> Result<()> {
     ] {
         let to = format!("{documents}/examples/{example}");
         tree.put(&workspace().join("config").join(example), &to, 0o644)?;
+    }
+    for (from, to) in [
+        ("README.md", "README.md"),
+        ("protocol.schema.json", "protocol.schema.json"),
+        ("transcript.txt", "transcript.txt"),
+        ("examples/bridge.py", "bridge.py"),
+        ("examples/lamp.py", "lamp.py"),
+        ("examples/stairs.mjs", "stairs.mjs"),
+    ] {
+        let to = format!("{documents}/examples/program/{to}");
+        tree.put(&workspace().join("plugins/program").join(from), &to, 0o644)?;
     }
     Ok(())
 }

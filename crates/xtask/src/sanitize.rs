@@ -45,6 +45,7 @@ pub(crate) fn sanitize() -> Result<()> {
         "hearthd-thermostat",
         "hearthd-command",
         "hearthd-group",
+        "hearthd-plugin-program",
         "hearthd-sensor",
         "hearthd-rogue",
     ];

@@ -1,6 +1,7 @@
 //! Starts the processes that run plugins.
 
 use std::{
+    ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt},
     path::PathBuf,
@@ -58,20 +59,27 @@ impl Launcher {
 
     /// Starts a process that waits for what it shall do; its standard error can be read.
     pub(crate) fn start(&self) -> io::Result<(Process, ChildStderr)> {
-        let mut process = self.spawn(Stdio::piped())?;
+        let mut process = self.spawn(Stdio::piped(), None)?;
         let errors = process.child.stderr.take().expect("it is piped");
         Ok((process, errors))
     }
 
     /// Starts such a process; what it writes to standard error goes where this one's goes.
+    ///
+    /// It knows where programs are, so that a table can be checked that names some.
     pub(crate) fn start_inspection(&self) -> io::Result<Process> {
-        self.spawn(Stdio::inherit())
+        let path = std::env::var_os("PATH").map(|path| ("PATH", path));
+        self.spawn(Stdio::inherit(), path)
     }
 
-    fn spawn(&self, errors: Stdio) -> io::Result<Process> {
+    fn spawn(
+        &self,
+        errors: Stdio,
+        environment: impl IntoIterator<Item = (&'static str, OsString)>,
+    ) -> io::Result<Process> {
         let (near, far) = UnixStream::pair()?;
         let mut command = Command::new(&self.program);
-        command.arg(COMMAND).env_clear();
+        command.arg(COMMAND).env_clear().envs(environment);
         command.stdin(OwnedFd::from(far)).stdout(Stdio::null()).stderr(errors);
         // A signal from the terminal is for the daemon, which ends its processes in order.
         command.process_group(0);

@@ -151,13 +151,14 @@ impl Architecture {
     }
 }
 
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "hearthd",
     "hearthd-broker",
     "hearthd-web",
     "hearthd-command",
     "hearthd-group",
     "hearthd-light",
+    "hearthd-plugin-program",
     "hearthd-sensor",
     "hearthd-thermostat",
 ];

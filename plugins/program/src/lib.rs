@@ -1,0 +1,101 @@
+//! The program: devices that one long-lived program of any language serves, with JSON lines over its standard input and
+//! output.
+//!
+//! A thread for each program exchanges the lines, so that the hub never waits for a program.
+
+mod config;
+mod conversation;
+mod declaration;
+mod protocol;
+mod service;
+mod supervisor;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property};
+use serde_json::Value as Json;
+
+pub use crate::config::Config;
+use crate::conversation::{Asked, Greeting};
+use crate::service::Seat;
+use crate::supervisor::{Mail, Saved};
+
+hearthd_sdk::export!(Program);
+
+/// A device that a program serves.
+#[derive(Debug)]
+pub struct Program {
+    context: Context,
+    seat: Seat,
+    saved: Saved,
+}
+
+impl Device for Program {
+    const KIND: &'static str = "program";
+    type Config = Config;
+
+    fn check(config: &Config, problems: &mut Problems) {
+        config.check(problems);
+    }
+
+    fn properties(config: &Config) -> Vec<Property> {
+        config.properties().collect()
+    }
+
+    fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
+        let state = saved.and_then(|saved| {
+            let read = serde_json::from_slice::<Json>(saved);
+            read.inspect_err(|error| tracing::warn!(%error, "the saved state is not readable")).ok()
+        });
+        let seat = Seat::take(&config, &context)?;
+        let saved: Saved = Arc::new(Mutex::new(saved.map(<[u8]>::to_vec)));
+        let greeting = Greeting::new(&config, state);
+        // Until the program says otherwise: a new device is reachable.
+        context.unreachable("its program starts");
+        let attach = Mail::Attach { context: context.clone(), greeting, saved: Arc::clone(&saved) };
+        let program = Self { context, seat, saved };
+        if program.seat.send(attach) { Ok(program) } else { Err(Failure::failed(NO_THREAD)) }
+    }
+
+    fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
+        static REQUESTS: AtomicU64 = AtomicU64::new(0);
+        let within = changes
+            .deadline()
+            .map_or(LONGEST, |deadline| deadline.saturating_sub(self.context.now()));
+        let asked = Asked {
+            request: REQUESTS.fetch_add(1, Ordering::Relaxed),
+            values: changes.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+            within,
+        };
+        let (device, answer) = (self.context.device_id().to_owned(), self.context.defer());
+        if self.seat.send(Mail::Set { device, asked, answer }) {
+            Ok(Answer::Later)
+        } else {
+            Err(Failure::failed(NO_THREAD))
+        }
+    }
+
+    fn absence(&mut self, absence: &Absence) {
+        let device = self.context.device_id().to_owned();
+        let absence = protocol::absence(absence);
+        // Without a thread, nobody is there to be told.
+        self.seat.send(Mail::Absence { device, absence });
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // The thread may have ended already.
+        self.seat.send(Mail::Detach { device: self.context.device_id().to_owned() });
+    }
+}
+
+const NO_THREAD: &str = "the thread of its program has ended";
+/// How long a program has that nobody waits for.
+const LONGEST: Duration = Duration::from_secs(60);

@@ -1,0 +1,139 @@
+//! The messages between the hub and a program, one JSON object on each line.
+
+use hearthd_sdk::{Absence, Acknowledgement, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+
+/// What the hub says.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum ToProgram<'a> {
+    /// The program serves this device from now on; it answers.
+    Hello {
+        id: u64,
+        protocol: u32,
+        device: &'a str,
+        settings: &'a Map<String, Json>,
+        properties: &'a Map<String, Json>,
+        /// What the program last saved of the device.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        saved: Option<&'a Json>,
+        /// What last became of the hub's will, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        absence: Option<&'a Json>,
+    },
+    /// These properties shall get these values, all or none; it answers.
+    Set { id: u64, device: &'a str, values: &'a Map<String, Json>, within_ms: u64 },
+    /// It shall tell all states; it answers.
+    Get { id: u64, device: &'a str, within_ms: u64 },
+    /// A timer of the device has come to its end.
+    Timer { device: &'a str, name: &'a str },
+    /// What became of the hub's will while the hub was away.
+    Absence { device: &'a str, absence: &'a Json },
+    /// The program no longer serves this device.
+    Stop { device: &'a str },
+}
+
+/// What a program says. A device may be left out where it serves one.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum FromProgram {
+    /// The answer to the message with this number.
+    Answer {
+        id: u64,
+        /// As in HTTP; 200 where it is left out.
+        status: Option<u16>,
+        reason: Option<String>,
+        /// States, as with [`FromProgram::State`].
+        #[serde(default)]
+        values: Map<String, Json>,
+        /// To `hello`: what the program takes the properties for.
+        properties: Option<Map<String, Json>>,
+    },
+    /// States of properties.
+    State { device: Option<String>, values: Map<String, Json> },
+    /// Something has happened now.
+    Event { device: Option<String>, property: String, kind: String },
+    /// What the device stands for cannot be reached.
+    Unreachable { device: Option<String>, reason: String },
+    /// It can again.
+    Reachable { device: Option<String> },
+    /// Starts a timer anew, in seconds; stops it where no time is given.
+    Timer {
+        device: Option<String>,
+        #[serde(default)]
+        name: String,
+        after: Option<f64>,
+    },
+    /// A line for the hub's log.
+    Log {
+        device: Option<String>,
+        #[serde(default)]
+        level: Level,
+        message: String,
+    },
+    /// What the next `hello` of the device brings.
+    Save { device: Option<String>, state: Json },
+    /// A message of another version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Error,
+    #[serde(alias = "warning")]
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl ToProgram<'_> {
+    /// Returns the line, without its end.
+    pub(crate) fn line(&self) -> String {
+        serde_json::to_string(self).expect("it holds nothing but text, numbers and JSON")
+    }
+}
+
+impl FromProgram {
+    /// Reads a line; the type of a message that is not known comes beside it.
+    pub(crate) fn read(line: &str) -> Result<(Self, Option<String>), String> {
+        let json: Json = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let message = Self::deserialize(&json).map_err(|error| error.to_string())?;
+        let unknown = (message == Self::Unknown)
+            .then(|| json["type"].as_str().unwrap_or_default().to_owned());
+        Ok((message, unknown))
+    }
+}
+
+/// The version of the messages; it changes only where a program that knows an older one would not understand.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// Returns what became of the hub's will as messages carry it.
+pub(crate) fn absence(absence: &Absence) -> Json {
+    let outcome = match absence.outcome {
+        Outcome::NotPublished => "not-published",
+        Outcome::Consumed => "consumed",
+        Outcome::Unconsumed => "unconsumed",
+        Outcome::Unknown => "unknown",
+    };
+    let acknowledgement = |it: &Acknowledgement| {
+        json!({
+            "responder": it.responder,
+            "payload": it.payload,
+            "status": it.status,
+            "before_fence": it.before_fence,
+        })
+    };
+    let acknowledgements: Vec<_> = absence.acknowledgements.iter().map(acknowledgement).collect();
+    json!({
+        "generation": absence.generation,
+        "outcome": outcome,
+        "acknowledgements": acknowledgements,
+        "somebody_acted": absence.somebody_acted(),
+    })
+}
