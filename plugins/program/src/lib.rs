@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 
 pub use crate::config::Config;
 use crate::conversation::{Asked, Greeting};
-use crate::service::Seat;
+use crate::service::Membership;
 use crate::supervisor::{Mail, Saved};
 
 hearthd_sdk::export!(Program);
@@ -28,7 +28,7 @@ hearthd_sdk::export!(Program);
 #[derive(Debug)]
 pub struct Program {
     context: Context,
-    seat: Seat,
+    membership: Membership,
     saved: Saved,
 }
 
@@ -49,14 +49,14 @@ impl Device for Program {
             let read = serde_json::from_slice::<Json>(saved);
             read.inspect_err(|error| tracing::warn!(%error, "the saved state is not readable")).ok()
         });
-        let seat = Seat::take(&config, &context)?;
+        let membership = Membership::take(&config, &context)?;
         let saved: Saved = Arc::new(Mutex::new(saved.map(<[u8]>::to_vec)));
         let greeting = Greeting::new(&config, state);
         // Until the program says otherwise: a new device is reachable.
         context.unreachable("its program starts");
         let attach = Mail::Attach { context: context.clone(), greeting, saved: Arc::clone(&saved) };
-        let program = Self { context, seat, saved };
-        if program.seat.send(attach) { Ok(program) } else { Err(Failure::failed(NO_THREAD)) }
+        let program = Self { context, membership, saved };
+        if program.membership.send(attach) { Ok(program) } else { Err(Failure::failed(NO_THREAD)) }
     }
 
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
@@ -70,7 +70,7 @@ impl Device for Program {
             within,
         };
         let (device, answer) = (self.context.device_id().to_owned(), self.context.defer());
-        if self.seat.send(Mail::Set { device, asked, answer }) {
+        if self.membership.send(Mail::Set { device, asked, answer }) {
             Ok(Answer::Later)
         } else {
             Err(Failure::failed(NO_THREAD))
@@ -81,7 +81,7 @@ impl Device for Program {
         let device = self.context.device_id().to_owned();
         let absence = protocol::absence(absence);
         // Without a thread, nobody is there to be told.
-        self.seat.send(Mail::Absence { device, absence });
+        self.membership.send(Mail::Absence { device, absence });
     }
 
     fn save(&self) -> Option<Vec<u8>> {
@@ -92,7 +92,7 @@ impl Device for Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // The thread may have ended already.
-        self.seat.send(Mail::Detach { device: self.context.device_id().to_owned() });
+        self.membership.send(Mail::Detach { device: self.context.device_id().to_owned() });
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Service {
 
 /// A device's part of a service.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Membership {
     service: Option<Arc<Service>>,
     /// Under which others may join.
     shared: Option<Launch>,
@@ -62,7 +62,7 @@ impl Drop for Service {
     }
 }
 
-impl Seat {
+impl Membership {
     /// Joins the program of a table, or starts one.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Membership {
     fn drop(&mut self) {
         if let Some(launch) = self.shared.take() {
             let mut all = lock();

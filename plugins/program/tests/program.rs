@@ -195,8 +195,12 @@ fn a_silent_program_is_killed_with_all_that_it_has_started() {
     config["start"] = json!("300ms");
     let device = TestDevice::<Program>::new(config);
     wait_unreachable(&device, "it said nothing for 300ms, and owes an answer");
-    let first = std::fs::read_to_string(&started).unwrap();
-    let process = format!("/proc/{}/stat", first.lines().next().unwrap());
+    let first = || {
+        let all = std::fs::read_to_string(&started).ok()?;
+        all.split_once('\n').map(|(first, _)| first.to_owned())
+    };
+    assert!(device.wait_until(PATIENCE, |_| first().is_some()), "the program has started nothing");
+    let process = format!("/proc/{}/stat", first().unwrap());
     let gone = |_: &TestDevice<Program>| {
         std::fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z "))
     };

@@ -30,6 +30,7 @@ mod neighbours;
 mod odd_brokers;
 mod page;
 mod privacy;
+mod program;
 mod receive_maximum;
 mod reload;
 mod requester;
