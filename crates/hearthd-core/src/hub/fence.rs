@@ -162,8 +162,8 @@ impl Hub {
             return;
         }
         let view = View { resumed, fenced: confirmed, watched };
-        let fresh_until = now.monotonic + self.config.will_delay + LATE;
-        let decided = self.wills.decide(generation, view, &rfc3339(now.unix), fresh_until);
+        let fresh = self.config.will_delay + LATE;
+        let decided = self.wills.decide(generation, view, &rfc3339(now.unix), now.monotonic, fresh);
         self.store_memory();
         for absence in decided {
             self.publish_absence(prefix.as_ref(), &absence);

@@ -23,14 +23,15 @@ impl View {
 }
 
 impl Wills {
-    /// Decides every open will but the current one, oldest first, by what has been seen; until `fresh_until`, what silence
-    /// proves may be taken back.
+    /// Decides every open will but the current one, oldest first, by what has been seen; for as long as it is `fresh`, what
+    /// silence proves may be taken back.
     pub(crate) fn decide(
         &mut self,
         current: Generation,
         view: View,
         decided_at: &str,
-        fresh_until: Duration,
+        now: Duration,
+        fresh: Duration,
     ) -> Vec<Absence> {
         let (open, past): (Vec<_>, Vec<_>) =
             self.memory.open.drain(..).partition(|will| will.generation == current);
@@ -53,14 +54,20 @@ impl Wills {
                 }
             })
             .collect();
-        self.fresh.extend(decided.iter().map(|absence| (absence.generation, fresh_until)));
+        self.fresh.retain(|(_, until)| *until > now);
+        self.fresh.extend(decided.iter().map(|absence| (absence.generation, now + fresh)));
         let mut earlier = self.memory.decided.len();
         self.memory.decided.extend(decided.iter().cloned());
         while self.memory.decided.len() > Memory::BOUND {
             // An end in order tells least: a crash stays in memory, however often the hub is restarted after it. What
             // is new stays as well, because what comes late may say otherwise.
-            let dull = |absence: &Absence| absence.outcome == Outcome::NotPublished;
-            let oldest = self.memory.decided[..earlier].iter().position(dull);
+            let settled = |absence: &Absence| {
+                self.fresh.iter().all(|(generation, _)| *generation != absence.generation)
+            };
+            let dull =
+                |absence: &Absence| absence.outcome == Outcome::NotPublished && settled(absence);
+            let known = &self.memory.decided[..earlier];
+            let oldest = known.iter().position(dull).or_else(|| known.iter().position(settled));
             let forgotten = self.memory.decided.remove(oldest.unwrap_or(0));
             earlier = earlier.saturating_sub(1);
             self.fresh.retain(|(fresh, _)| *fresh != forgotten.generation);

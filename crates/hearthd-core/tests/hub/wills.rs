@@ -840,3 +840,31 @@ fn an_online_with_the_hubs_own_token_and_other_words_is_replaced_as_well() {
         hub.advance(Duration::from_secs(2));
     }
 }
+
+#[test]
+fn what_silence_proved_a_moment_ago_is_not_forgotten_before_what_is_settled() {
+    let mut hub = TestHub::online();
+    for _ in 0..8 {
+        let will = fired(&hub);
+        hub = hub.restarted(true);
+        hub.receive(will);
+        decide(&mut hub);
+        hub.accept_all();
+    }
+    let reconnect = |hub: &mut TestHub| {
+        let will = fired(hub);
+        hub.handle(Input::Disconnected(Disconnection::Lost { error: "reset".into() }));
+        hub.advance(Duration::from_secs(2));
+        hub.go_online_unfenced(true);
+        assert_eq!(decide(hub).last(), Some(&Outcome::NotPublished));
+        hub.accept_all();
+        will
+    };
+    let first = reconnect(&mut hub);
+    reconnect(&mut hub);
+    hub.take();
+    hub.receive(first);
+    let told = hub.absences();
+    assert_eq!(told.len(), 1, "a copy that comes late corrects what was said");
+    assert_eq!((told[0].outcome, told[0].published), (Outcome::Unconsumed, Published::Yes));
+}
