@@ -216,11 +216,17 @@ impl Device {
     /// Notes that a command was sent again for another device that has it as well.
     pub(crate) fn note_told_again(&mut self, now: Duration, command: CommandId) {
         self.now = self.now.max(now);
+        let mut is_open = false;
         for goal in self.goals.iter_mut().filter(|goal| goal.id == command) {
+            is_open = true;
             if goal.sent.is_some_and(|sent| sent < now) {
                 goal.interrupt();
                 goal.note_sent(now, self.published, self.rules);
             }
+        }
+        if !is_open {
+            // What the bridge reports of it now may hide what the device has reported by itself.
+            self.doubt_state();
         }
     }
 

@@ -308,7 +308,7 @@ async fn a_bridge_that_is_killed_within_a_request_costs_no_false_answer() -> Res
         let (mut home, mut bridge) = home(setup, more).await?;
         assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
         bridge.set_mode(BULB, Mode::IsSlow)?;
-        let mut spy = Client::connect(&home.broker.access("spy"), "spy").await?;
+        let mut spy = Client::connect(&home.broker.access("zigbee2mqtt"), "spy").await?;
         spy.subscribe("zigbee2mqtt/hall/bulb/set").await?;
         let request = home.ask("lamp/power", "ON");
         let data = request.correlation_data.clone();
@@ -334,7 +334,7 @@ async fn a_broker_that_is_killed_within_a_request_costs_no_false_answer() -> Res
     home.phone.subscribe(&responses).await?;
     assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
     bridge.set_mode(BULB, Mode::IsSlow)?;
-    let mut spy = Client::connect(&home.broker.access("spy"), "spy").await?;
+    let mut spy = Client::connect(&home.broker.access("zigbee2mqtt"), "spy").await?;
     spy.subscribe("zigbee2mqtt/hall/bulb/set").await?;
     let request = home.ask("lamp/power", "ON");
     let data = request.correlation_data.clone();
