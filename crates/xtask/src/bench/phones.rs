@@ -19,13 +19,13 @@ pub(crate) struct Phones {
     pub(crate) times: Vec<(usize, Times)>,
 }
 
-/// What a process has of its own (`smaps_rollup`), in kB.
+/// What a process has in memory (`smaps_rollup`), in kB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    /// What it has written to.
-    pub(crate) dirty: u64,
-    /// Pages of its program that are in no other process: the system may drop them, and read them again from the file.
-    pub(crate) clean: u64,
+    /// What it has written to, and no file has.
+    pub(crate) own: u64,
+    /// Pages of its program and of libraries: the system may drop them, and read them again from their files.
+    pub(crate) of_files: u64,
 }
 
 /// The medians in milliseconds.
@@ -129,11 +129,13 @@ fn accounts(folder: &Path, socket: &Path) -> Result<String> {
 fn memory_of(process: u32) -> Result<Memory> {
     let file = format!("/proc/{process}/smaps_rollup");
     let text = std::fs::read_to_string(&file).doing(&file)?;
-    let sum = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
-        lines.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok()).sum()
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).doing(name)?;
+        let number = line.split_whitespace().next().doing(name)?;
+        number.parse::<u64>().doing(name)
     };
-    Ok(Memory { dirty: sum("Private_Dirty:"), clean: sum("Private_Clean:") })
+    let own = of("Anonymous:")?;
+    Ok(Memory { own, of_files: of("Rss:")?.saturating_sub(own) })
 }
 
 /// Finds the lamp's switch.

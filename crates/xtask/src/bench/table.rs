@@ -217,12 +217,12 @@ pub(crate) fn phones(phones: &Phones) -> String {
     for (pages, times) in &phones.times {
         let _ = writeln!(text, "| {pages} | {:.1} ms | {:.1} ms |", times.tap, times.bare);
     }
-    text += "\n| pages open | hearth-web: private memory that it has written | and of its program's file |\n|--:|--:|--:|\n";
+    text += "\n| pages open | hearth-web: memory of its own | of its files, which the system may drop |\n|--:|--:|--:|\n";
     for (pages, memory) in &phones.memory {
-        let _ = writeln!(text, "| {pages} | {} kB | {} kB |", memory.dirty, memory.clean);
+        let _ = writeln!(text, "| {pages} | {} kB | {} kB |", memory.own, memory.of_files);
     }
     text += "\nEach page is in a browser profile of its own, all in one Chromium on the same machine. Medians; taps and bare requests are \
-             made in turn. The page draws at the screen's next frame, which comes within 17 ms.\n";
+             made in turn. The page draws at the screen's next frame, which comes within 17 ms; all browsers share the processors with the rest of the home.\n";
     text
 }
 
