@@ -45,7 +45,7 @@ impl Hub {
         let doubt = armed.is_some_and(|generation| self.wills.has_subscribed_past(generation));
         if !connack.session_present {
             self.on_session_lost();
-            self.announcing.session_lost();
+            self.doubt_announcements();
         }
         let prefix = match self.resolve_prefix(connack.response_information.as_deref()) {
             Ok(prefix) => prefix,
@@ -128,6 +128,7 @@ impl Hub {
         }
         match next {
             Next::Stop(result) if gone.is_some() => {
+                self.keep_doubts();
                 let revision = self.store_memory();
                 self.phase = Phase::Closing { revision, result };
             }

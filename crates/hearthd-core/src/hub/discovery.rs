@@ -79,12 +79,6 @@ impl Announcing {
         self.is_told = false;
     }
 
-    /// A broker that has lost the session may have lost all. The connection that shows it may be given up early.
-    pub(super) fn session_lost(&mut self) {
-        self.again = true;
-        self.is_current = false;
-    }
-
     /// Something has changed that an announcement may depend on.
     pub(super) fn look_again(&mut self) {
         self.is_current = false;
@@ -118,6 +112,24 @@ impl Hub {
         // A person may have granted the right meanwhile.
         self.announcing.refused = None;
         self.announcing.is_told = false;
+    }
+
+    /// A broker that has lost the session may have lost all. The connection that shows it may be given up early, and the
+    /// hub may end before the next one.
+    pub(super) fn doubt_announcements(&mut self) {
+        self.announcing.again = true;
+        self.keep_doubts();
+    }
+
+    /// The hub ends, or may end soon: the store says of which topics nobody knows what is there.
+    pub(super) fn keep_doubts(&mut self) {
+        let Announcing { rows, again, again_on, is_current, .. } = &mut self.announcing;
+        *is_current = false;
+        let doubted = rows.values_mut().filter(|row| *again || again_on.contains(&row.topic));
+        let doubted = doubted.filter_map(|row| row.digest.take().map(|_| row.clone()));
+        for announced in doubted.collect::<Vec<_>>() {
+            self.store(Change::Announced(announced));
+        }
     }
 
     /// Publishes beside the declared properties what announcements tell of.

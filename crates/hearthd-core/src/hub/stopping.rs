@@ -59,6 +59,7 @@ impl Hub {
 
     /// Ends the state machine; nothing follows.
     pub(super) fn stop(&mut self, result: Result<(), Fatal>) {
+        self.keep_doubts();
         self.phase = Phase::Stopped;
         self.outputs.push_back(Output::Stopped(result));
     }

@@ -358,6 +358,40 @@ fn a_broker_that_has_lost_the_session_gets_all_again() {
 }
 
 #[test]
+fn an_end_in_order_does_not_hide_that_the_broker_had_lost_the_session() {
+    let config = || HubConfig {
+        require_response_information: true,
+        ..announcing(&["blinds", "lamp"])
+    };
+    let mut hub = after_an_end(announced(), config());
+    assert!(found(&hub).is_empty());
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.advance(Duration::from_secs(10));
+    // It offers no prefix either, so the hub ends.
+    hub.connect(connack(None, false));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    let mut hub = next_life(&hub, config());
+    hub.accept_all();
+    assert_eq!(topics(&hub), ["found/blinds", "found/lamp", "found-state"]);
+}
+
+#[test]
+fn what_was_to_be_announced_again_before_an_end_in_order_is_so_after_it() {
+    let mut hub = announced();
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.advance(Duration::from_secs(10));
+    hub.go_online_unfenced(true);
+    hub.fence();
+    hub.settle();
+    hub.advance(Duration::ZERO);
+    accept_others(&mut hub);
+    assert_eq!(topics(&hub), ["found/blinds"]);
+    let mut hub = after_an_end(hub, announcing(&["blinds", "lamp"]));
+    hub.accept_all();
+    assert_eq!(topics(&hub), ["found/lamp", "found-state"]);
+}
+
+#[test]
 fn a_refused_right_costs_discovery_alone_and_is_told_once() {
     let mut hub = fresh();
     let [id] = ids(&hub)[..] else { panic!("one at a time") };
