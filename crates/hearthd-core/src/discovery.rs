@@ -28,8 +28,17 @@ pub struct Known<'k> {
     pub prefix: Option<&'k Prefix>,
     /// What was announced before, by topic.
     pub before: BTreeMap<&'k str, &'k Announced>,
-    /// How each announced device is, in one word, as far as that is known.
-    pub statuses: BTreeMap<&'k str, &'k str>,
+    /// How each announced device is, as far as that is known.
+    pub statuses: BTreeMap<&'k str, KnownStatus<'k>>,
+}
+
+/// How a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownStatus<'k> {
+    /// One word, such as `ready`.
+    pub word: &'k str,
+    /// What its state carries as user properties, such as the reason.
+    pub details: &'k [(String, String)],
 }
 
 /// One retained message that announces something.

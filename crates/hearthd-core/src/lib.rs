@@ -35,7 +35,7 @@ pub use bridge::{
     BRIDGE_BYTES, BRIDGE_MESSAGES, BridgeInput, BridgeOutput, DeclaredTopics, Expects, Publication,
     PublishError, TopicObjection, TopicRules,
 };
-pub use discovery::{Announced, Announcement, Announcer, Discovery, Known};
+pub use discovery::{Announced, Announcement, Announcer, Discovery, Known, KnownStatus};
 pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served, Telling};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;

@@ -75,12 +75,17 @@ fn components(topics: &Topics<'_>, device: &Device) -> Vec<(Component, Option<St
     components
 }
 
-/// How the device is, also while it is not available.
+/// How the device is, also while it is not available; the reason is an attribute.
 fn status(topics: &Topics<'_>, device: &Device) -> Component {
-    // A reason may follow the word.
+    // Home Assistant sees no user properties, so what they say is in what the hub tells it alone.
+    let reason = format!(
+        "{{{{ ((value or '{{}}') | from_json).get('devices', {{}}).get('{}', {{}}) | tojson }}}}",
+        device.id
+    );
     Component::new("sensor", "status")
         .with("state_topic", topics.state(&device.id, "status"))
-        .with("value_template", "{{ value[:255] }}")
+        .with("json_attributes_topic", topics.of_hub("state"))
+        .with("json_attributes_template", reason)
         .with("availability", json!([message::while_hub_is_there(topics)]))
         .diagnostic()
 }
@@ -120,11 +125,11 @@ fn problem(topics: &Topics<'_>, device: &Device) -> Component {
         .diagnostic()
 }
 
-/// The device is available while it is ready; what follows the word is a reason.
+/// The device is available while it is ready.
 fn while_ready(topics: &Topics<'_>, device: &Device) -> Json {
     json!({
         "topic": topics.state(&device.id, "status"),
-        "value_template": "{{ 'online' if value.split(' ')[0] == 'ready' else 'offline' }}",
+        "value_template": "{{ 'online' if value == 'ready' else 'offline' }}",
     })
 }
 

@@ -40,11 +40,12 @@ pub(crate) fn announcement(topics: &Topics<'_>, known: &Known<'_>) -> Announceme
     message::announcement(topics.of, root, components, known)
 }
 
-/// Tells how many devices are not ready, and how those are.
+/// Tells how many devices are not ready, how those are, and why.
 pub(crate) fn state(topics: &Topics<'_>, known: &Known<'_>) -> Announcement {
-    let others = known.statuses.iter().filter(|(_, status)| {
-        // A reason may follow the word.
-        status.split(' ').next() != Some("ready")
+    let others = known.statuses.iter().filter(|(_, status)| status.word != "ready");
+    let others = others.map(|(device, status)| {
+        let details = status.details.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        (*device, details.chain([("status", status.word)]).collect::<BTreeMap<_, _>>())
     });
     let others: BTreeMap<_, _> = others.collect();
     let payload = json!({ "not_ready": others.len(), "devices": others });

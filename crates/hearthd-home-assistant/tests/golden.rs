@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use hearthd_core::{
-    Announced, Announcement, Announcer as _, Known,
+    Announced, Announcement, Announcer as _, Known, KnownStatus,
     property::Declaration,
     topic::{Prefix, Templates},
 };
@@ -153,9 +153,13 @@ fn home(devices: Vec<Device>) -> HomeAssistant {
 fn announce(home: &HomeAssistant, before: &[Announced]) -> Vec<Announcement> {
     let prefix = Prefix::parse("home").unwrap();
     home.announcements(&Known {
+    let details = [("reason".to_owned(), "crashed 5 times".to_owned())];
         prefix: Some(&prefix),
         before: before.iter().map(|announced| (announced.topic.as_str(), announced)).collect(),
-        statuses: BTreeMap::from([("heating", "quarantined: crashed 5 times"), ("lamp", "ready")]),
+        statuses: BTreeMap::from([
+            ("heating", KnownStatus { word: "quarantined", details: &details }),
+            ("lamp", KnownStatus { word: "ready", details: &[] }),
+        ]),
     })
 }
 

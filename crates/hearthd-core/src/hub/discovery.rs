@@ -11,9 +11,9 @@ use std::{
 
 use super::{Hub, HubConfig, Phase, address::STATUS};
 use crate::{
-    Announced, Announcement, Change, ContentType, Discovery, Known, Message, Notice, Now,
-    PropertyState, PublishId, QoS, Subscriber, Subscription, outbox::Kind, record::fingerprint,
-    topic::Prefix,
+    Announced, Announcement, Change, ContentType, Discovery, Known, KnownStatus, Message, Notice,
+    Now, PropertyState, PublishId, QoS, Subscriber, Subscription, outbox::Kind,
+    record::fingerprint, topic::Prefix,
 };
 
 /// What is announced, and what is on its way.
@@ -328,8 +328,8 @@ impl Hub {
         let announcing = &self.announcing;
         let statuses = self.states.values().filter(|state| state.property == STATUS);
         let statuses = statuses.filter_map(|state| {
-            let status = std::str::from_utf8(&state.payload).ok()?;
-            Some((state.device.as_str(), status))
+            let word = std::str::from_utf8(&state.payload).ok()?;
+            Some((state.device.as_str(), KnownStatus { word, details: &state.details }))
         });
         let wanted = match &self.config.discovery {
             Some(discovery) => discovery.announcer.announcements(&Known {

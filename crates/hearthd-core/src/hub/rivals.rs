@@ -6,7 +6,7 @@ use super::{
     Hub, Phase,
     address::{Address, STATUS},
 };
-use crate::{Message, Notice, Now, topic::Prefix};
+use crate::{Message, Notice, Now, answer::wire_text, topic::Prefix};
 
 /// The devices whose states are published anew, because somebody else has written over them.
 #[derive(Debug, Default)]
@@ -56,7 +56,10 @@ impl Hub {
     fn has_said(&self, device: &str, message: &Message) -> bool {
         self.states.get(&(device.to_owned(), STATUS.to_owned())).is_some_and(|own| {
             own.payload == message.payload
-                && own.details.iter().all(|(name, is)| message.user_property(name) == Some(is))
+                && own
+                    .details
+                    .iter()
+                    .all(|(name, is)| message.user_property(name) == Some(wire_text(is).as_str()))
         })
     }
 

@@ -29,7 +29,7 @@ impl Announcer for Words {
             payload: format!("{} {id} below {prefix}", self.text).into(),
             parts: BTreeMap::from([(id.clone(), "part".to_owned())]),
         };
-        let not_ready = known.statuses.values().filter(|status| **status != "ready").count();
+        let not_ready = known.statuses.values().filter(|status| status.word != "ready").count();
         let state = Announcement {
             topic: "found-state".into(),
             payload: not_ready.to_string().into(),

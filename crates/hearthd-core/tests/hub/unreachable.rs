@@ -50,6 +50,25 @@ fn the_status_is_retained_with_its_reason_and_told_again_on_the_next_connection(
 }
 
 #[test]
+fn the_hub_knows_its_own_word_by_the_reason_as_it_was_published() {
+    let mut hub = TestHub::online();
+    hub.handle(said("unreachable", &[("reason", "no\u{1}answer")]));
+    hub.accept_all();
+    let told = last_status(&hub);
+    for reason in ["no\u{fffd}answer", "another"] {
+        hub.take();
+        let mut heard = told.clone();
+        heard.user_properties.retain(|(name, _)| name != "reason");
+        heard.user_properties.push(("reason".into(), reason.into()));
+        hub.receive(heard);
+        hub.advance(Duration::from_secs(1));
+        let again = hub.published().iter().filter(|m| m.topic == told.topic).count();
+        assert_eq!(again, usize::from(reason == "another"), "{reason}");
+        hub.accept_all();
+    }
+}
+
+#[test]
 fn a_read_of_an_unreachable_device_is_a_503_with_what_was_last_known() {
     let mut hub = TestHub::online();
     let asked = request("", b"read");

@@ -35,7 +35,7 @@ impl Unreachable {
     }
 
     /// Returns what the status on the broker carries.
-    pub(crate) fn details(&self) -> Vec<(String, String)> {
+    pub(super) fn details(&self) -> Vec<(String, String)> {
         vec![("reason".into(), self.reason.clone()), ("since".into(), self.since.clone())]
     }
 }
