@@ -41,6 +41,8 @@ pub struct HomeAssistant {
     pub version: String,
     /// The templates of the hub's topics.
     pub topics: Templates,
+    /// Whether commands expire. Home Assistant refuses such commands while it is connected by MQTT 3.1.1.
+    pub expiry: bool,
     /// The devices that are announced.
     pub devices: Vec<Device>,
 }

@@ -44,7 +44,7 @@ pub(crate) fn announcement(
             .with("default_entity_id", names::entity_id(platform, root.slug, slug))
             .with("name", name)
             .with("qos", 1);
-        if COMMANDS.iter().any(|key| component.has(key)) {
+        if of.expiry && COMMANDS.iter().any(|key| component.has(key)) {
             component = component.with("message_expiry_interval", root.expiry);
         }
         parts.insert(key.clone(), platform.to_owned());

@@ -146,14 +146,15 @@ fn home(devices: Vec<Device>) -> HomeAssistant {
         client_id: "hearthd-pi".into(),
         version: "1.2.3".into(),
         topics: Templates::default(),
+        expiry: true,
         devices,
     }
 }
 
 fn announce(home: &HomeAssistant, before: &[Announced]) -> Vec<Announcement> {
     let prefix = Prefix::parse("home").unwrap();
-    home.announcements(&Known {
     let details = [("reason".to_owned(), "crashed 5 times".to_owned())];
+    home.announcements(&Known {
         prefix: Some(&prefix),
         before: before.iter().map(|announced| (announced.topic.as_str(), announced)).collect(),
         statuses: BTreeMap::from([
@@ -218,6 +219,19 @@ fn home_assistant_accepts_every_key() {
             check_availability(component, key);
         }
     }
+}
+
+#[test]
+fn commands_expire_unless_home_assistant_cannot_send_such() {
+    let expiring = |home: &HomeAssistant| {
+        let texts = announce(home, &[]);
+        let texts = texts.iter().map(|announced| String::from_utf8_lossy(&announced.payload));
+        texts.map(|text| text.matches("message_expiry_interval").count()).sum::<usize>()
+    };
+    let mut home = home(vec![light(), thermostat()]);
+    assert_ne!(expiring(&home), 0);
+    home.expiry = false;
+    assert_eq!(expiring(&home), 0);
 }
 
 #[test]

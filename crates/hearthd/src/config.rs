@@ -284,6 +284,8 @@ pub struct HomeAssistant {
     pub discovery: bool,
     /// The discovery prefix that it is set to.
     pub prefix: String,
+    /// Whether its commands expire.
+    pub expiry: bool,
     /// The devices that it is not told of.
     pub exclude: BTreeSet<String>,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearthd_config::{Reader, Section, most_similar, wrong_type};
 use hearthd_core::topic::{self, Templates};
 
-use super::{DeviceConfig, HomeAssistant, guards::Own};
+use super::{DeviceConfig, HomeAssistant, guards::Own, values};
 
 /// Reads `[home_assistant]`; `exclude` may name only devices of the configuration.
 pub(super) fn home_assistant(
@@ -15,9 +15,8 @@ pub(super) fn home_assistant(
     devices: &BTreeMap<String, DeviceConfig>,
 ) -> HomeAssistant {
     let mut section = reader.section(root, "home_assistant");
-    let discovery = reader.parsed(&mut section, "discovery", |value| {
-        value.as_bool().ok_or_else(|| wrong_type("true or false", value))
-    });
+    let discovery = reader.parsed(&mut section, "discovery", values::truth);
+    let expiry = reader.parsed(&mut section, "expiry", values::truth);
     let prefix = reader.parsed(&mut section, "prefix", |value| {
         let text = value.as_str().ok_or_else(|| wrong_type("a topic in quotes", value))?;
         check_prefix(text, own).map(|()| text.to_owned())
@@ -36,6 +35,7 @@ pub(super) fn home_assistant(
     HomeAssistant {
         discovery: discovery.unwrap_or(false),
         prefix: prefix.unwrap_or_else(|| "homeassistant".into()),
+        expiry: expiry.unwrap_or(true),
         exclude,
     }
 }

@@ -121,11 +121,7 @@ fn tls(reader: &mut Reader, broker: &mut Section<'_>, wanted: bool) -> Option<Tl
 fn response_information(reader: &mut Reader, root: &mut Section<'_>) -> ResponseInformation {
     let mut section = reader.section(root, "response_information");
     let read = ResponseInformation {
-        required: reader
-            .parsed(&mut section, "required", |value| {
-                value.as_bool().ok_or_else(|| wrong_type("true or false", value))
-            })
-            .unwrap_or(false),
+        required: reader.parsed(&mut section, "required", values::truth).unwrap_or(false),
         fallback: reader.parsed(&mut section, "fallback", |value| {
             let text = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
             Prefix::parse(text).map_err(|error| format!("{error}; write a user ID such as `alice`"))
@@ -278,11 +274,7 @@ fn device(
         kind,
         name: reader.text(section, "name").map(str::to_owned),
         room: reader.text(section, "room").map(str::to_owned),
-        home_assistant: reader
-            .parsed(section, "home_assistant", |value| {
-                value.as_bool().ok_or_else(|| wrong_type("true or false", value))
-            })
-            .unwrap_or(true),
+        home_assistant: reader.parsed(section, "home_assistant", values::truth).unwrap_or(true),
         deadline: deadline(reader, section).unwrap_or(requests.deadline),
         stale: reader.parsed(section, "stale", values::stale).unwrap_or(requests.stale),
         isolation: reader

@@ -1,9 +1,14 @@
 //! Reads the values that only the hub's configuration has: sizes, policies, and plugins' tables.
 
-use hearthd_config::{address::BrokerAddress, units};
+use hearthd_config::{address::BrokerAddress, units, wrong_type};
 use toml::de::DeValue;
 
 use super::{Isolation, Stale};
+
+/// Reads whether something is so.
+pub(super) fn truth(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| wrong_type("true or false", value))
+}
 
 /// Reads the size of a payload.
 pub(super) fn size(value: &DeValue<'_>) -> Result<usize, String> {

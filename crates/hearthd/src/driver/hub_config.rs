@@ -67,6 +67,7 @@ pub(super) fn discovery(config: &Config, devices: &Devices) -> Option<Discovery>
         client_id: config.broker.client_id.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         topics: config.topics.clone(),
+        expiry: told.expiry,
         devices: config.devices.values().filter(is_told).map(device).collect(),
     };
     told.discovery.then(|| home_assistant.discovery())

@@ -60,6 +60,7 @@ fn what_home_assistant_cannot_be_told_is_named() {
     let lamp = "[devices.lamp]\nplugin = \"light\"\n";
     for (text, start) in [
         ("discovery = 1", "c.toml:2:13: home_assistant.discovery: "),
+        ("expiry = \"no\"", "c.toml:2:10: home_assistant.expiry: "),
         ("prefix = \"a/#\"", "c.toml:2:10: home_assistant.prefix: `a/#` contains a wildcard"),
         ("prefix = \"\"", "c.toml:2:10: home_assistant.prefix: `` is empty"),
         ("prefix = \"a//b\"", "c.toml:2:10: home_assistant.prefix: `a//b` has an empty level"),
