@@ -182,6 +182,12 @@ impl Devices {
         self.out_of_reach.get(device).map(|since| since.as_millis().to_string())
     }
 
+    /// Whether the status of any device has changed since this time.
+    pub(crate) fn has_flickered(&self, since: Duration) -> bool {
+        let mut statuses = self.history.iter().filter(|((_, property), _)| property == "status");
+        statuses.any(|(_, history)| history.last().is_some_and(|(at, _)| *at >= since))
+    }
+
     /// Whether a property had this state at any time from this one on.
     pub(crate) fn had_since(
         &self,

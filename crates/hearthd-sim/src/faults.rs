@@ -6,6 +6,7 @@ use crate::{
     broker::{Matter, WillFate},
     plan::pick,
     store::Damage,
+    world::announcing::Announces,
 };
 
 /// What goes wrong, and what changes.
@@ -97,6 +98,8 @@ pub(crate) enum Fault {
     DeviceShared {
         device: usize,
     },
+    /// The configuration of the hub says otherwise what is announced.
+    Announces(Option<Announces>),
     /// The wall clock jumps.
     WallClock {
         years: i32,

@@ -160,6 +160,12 @@ reached! {
     Superseded409 => "status 409 superseded",
     Queued409 => "status 409 queued",
     Forgotten => "devices that forget",
+    Announces => "announcements switched on or changed",
+    AnnouncesNothing => "announcements switched off",
+    AnnouncesChangedAway => "announcements changed while a hub is away",
+    Announced => "announcements published",
+    AnnouncementRefused => "announcements refused",
+    AssistantStarts => "starts of who is told of devices",
     ReplayedTrue => "answers sent again that still hold",
 }
 

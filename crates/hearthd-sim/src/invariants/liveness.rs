@@ -19,6 +19,7 @@ impl World {
             self.check_guarded(hub);
             self.check_retained(hub);
             self.check_filters(hub);
+            self.check_announced(hub);
         }
         self.check_answered();
     }
@@ -127,7 +128,7 @@ impl World {
 
 impl World {
     /// The prefix that the connection in use was given.
-    pub(super) fn connection_prefix(&self, hub: HubId) -> Option<Prefix> {
+    pub(crate) fn connection_prefix(&self, hub: HubId) -> Option<Prefix> {
         let connack = self.connection(hub).and_then(|connection| connection.connack.as_ref());
         self.resolve(connack.and_then(|connack| connack.response_information.as_deref()))
     }

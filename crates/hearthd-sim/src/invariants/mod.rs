@@ -1,5 +1,6 @@
 //! What must hold, whatever happens.
 
+mod announced;
 mod evidence;
 mod limits;
 mod liveness;
@@ -12,6 +13,7 @@ mod shares;
 mod states;
 mod wire;
 
+pub(crate) use announced::Said;
 pub(crate) use requests::REDELIVERY;
 
 /// The rules that a simulation checks.
@@ -45,6 +47,9 @@ pub(crate) enum Invariant {
     OneOutcome,
     OwnFlood,
     Reach,
+    Announced,
+    AnnouncedOnce,
+    AnnouncedStored,
 }
 
 impl Invariant {
@@ -79,6 +84,9 @@ impl Invariant {
             Self::OneOutcome => "each message of a device has one outcome",
             Self::OwnFlood => "a flood on one device's topic costs that device alone",
             Self::Reach => "a device out of reach is told to be so, and no read of it is a 200",
+            Self::Announced => "what is announced is what shall be, once the hub is online",
+            Self::AnnouncedOnce => "each change of an announcement is told once",
+            Self::AnnouncedStored => "the store knows of what is announced",
             Self::Share => "no sender takes another's share",
         }
     }

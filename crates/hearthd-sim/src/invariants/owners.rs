@@ -10,7 +10,7 @@ use crate::{
     link::{HubId, Life},
     report::Reached,
     world::requesters::UNDECLARED,
-    world::{World, home::topics, network::show_message},
+    world::{World, announcing::is_announcement, home::topics, network::show_message},
 };
 
 impl World {
@@ -94,7 +94,10 @@ impl World {
     /// A hub is given a message, which may be the state of a device.
     pub(crate) fn note_shown(&mut self, hub: HubId, message: &Message) {
         let prefix = self.connection_prefix(hub);
-        if topics().state.match_name(prefix.as_ref(), &message.topic).is_none() {
+        let is_state = [&topics().state, &topics().snapshot]
+            .iter()
+            .any(|template| template.match_name(prefix.as_ref(), &message.topic).is_some());
+        if !is_state {
             return;
         }
         let names = message.user_property("hub").map(str::to_owned);
@@ -109,7 +112,9 @@ impl World {
         else {
             return;
         };
-        if !message.retain || !message.payload.is_empty() {
+        // Of its announcements the hub remembers itself which are its own.
+        let announcement = is_announcement(hub, &message.topic);
+        if !message.retain || !message.payload.is_empty() || announcement {
             return;
         }
         let shown = connection.shown.get(&message.topic);

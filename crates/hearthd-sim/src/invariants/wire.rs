@@ -12,6 +12,7 @@ use crate::{
     link::HubId,
     world::{
         World,
+        announcing::is_announcement,
         home::{ALLOWED, FENCE_TIMEOUT, topics},
         network::{generation_of, show_message},
     },
@@ -73,8 +74,9 @@ impl World {
     fn is_allowed(&self, hub: HubId, prefix: Option<&Prefix>, message: &Message) -> bool {
         let topics = topics();
         let topic = message.topic.as_str();
-        if topic.starts_with("bulbs/") || topic.starts_with("strangers/") {
-            // A device's, which is looked at by itself.
+        let by_itself = topic.starts_with("bulbs/") || topic.starts_with("strangers/");
+        if by_itself || is_announcement(hub, topic) {
+            // A device's, or an announcement: these are looked at by themselves.
             return true;
         }
         let inside = prefix.is_none_or(|prefix| prefix.contains(topic));
@@ -97,6 +99,7 @@ impl World {
     fn tells_of_device(&self, hub: HubId, prefix: Option<&Prefix>, message: &Message) -> bool {
         let topics = topics();
         let state = topics.state.match_name(prefix, &message.topic);
+        let state = state.or_else(|| topics.snapshot.match_name(prefix, &message.topic));
         let is_state = state.is_some();
         let values = state.or_else(|| topics.event.match_name(prefix, &message.topic));
         let Some(device) = values.and_then(|values| values.get("device")) else { return false };

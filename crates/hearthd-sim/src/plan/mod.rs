@@ -1,5 +1,6 @@
 //! The plan of a seed: a broker, a home, and a list of steps; each step is independent of the others.
 
+mod announcing;
 mod asks;
 mod strangers;
 mod themes;
@@ -12,6 +13,7 @@ use crate::{
     devices,
     faults::{fault, offer},
     link::HubId,
+    world::announcing::Announces,
 };
 pub(crate) use asks::{Ask, Correlated, Requester, Response, Target};
 pub(crate) use strangers::{Knowledge, Mischief, Names};
@@ -48,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) executes_stale: bool,
     /// So many requests come at once that the journal has no room for what is refused.
     pub(crate) flooded: bool,
+    /// What the hubs announce at first.
+    pub(crate) announces: Option<Announces>,
 }
 
 /// A client that acts on every will.
@@ -104,6 +108,10 @@ pub(crate) enum Traffic {
     /// The other hub's will is published.
     NeighbourDies,
     NeighbourReturns,
+    /// The program to which devices are announced says that it has started.
+    AssistantStarts {
+        base: usize,
+    },
 }
 
 impl Plan {
@@ -119,6 +127,7 @@ impl Plan {
         }
         let mut plan = Self { seed, setup, steps };
         plan.take_up_theme(&mut rng);
+        plan.take_up_announcements();
         plan
     }
 }
@@ -180,6 +189,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         hostile: rng.u8(..3) == 0,
         executes_stale: rng.u8(..6) == 0,
         flooded: false,
+        announces: None,
     }
 }
 

@@ -52,6 +52,7 @@ impl World {
             }
             Traffic::NeighbourDies => self.neighbour_dies(),
             Traffic::NeighbourReturns => self.neighbour_returns(),
+            Traffic::AssistantStarts { base } => self.assistant_starts(*base),
         }
     }
 
@@ -110,6 +111,7 @@ impl World {
             Fault::DeviceMoves { device } => self.move_device(hub, *device),
             Fault::DeviceRemoved { device } => self.remove_device(*device),
             Fault::DeviceShared { device } => self.share_device(hub, *device),
+            Fault::Announces(announces) => self.announce_otherwise(hub, *announces),
             Fault::StoreFails { lasts } => self.fill_disk(hub, *lasts),
             Fault::WallClock { years } => {
                 self.reach(Reached::WallClock);
@@ -137,6 +139,7 @@ impl World {
         }
         if !keeps_retained {
             for hub in &mut self.hubs {
+                hub.announced_lost |= keeps_session && hub.connection().is_none();
                 hub.fates.retained_lost();
             }
         }
@@ -261,7 +264,9 @@ impl World {
         client.refusals = (0, 0);
         let limits = std::mem::take(&mut client.limits);
         self.at(self.now, Timer::Acknowledge(hub));
-        if self.connection(hub).is_some_and(|connection| Some(connection.id) == limits.limited) {
+        if self.connection(hub).is_some_and(|connection| {
+            Some(connection.id) == limits.limited || connection.announces_later
+        }) {
             self.cut(hub, usize::MAX, usize::MAX);
         }
         self.after(soon, Timer::StartDaemon(hub));

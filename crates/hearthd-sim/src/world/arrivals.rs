@@ -44,11 +44,17 @@ impl World {
                 self.hand_over(hub, packet_id, letter, dup, expiry);
             }
             ToHub::Puback(packet_id, reason_code) => {
-                let id = self.connection_mut(hub).and_then(|c| c.publishing.remove(&packet_id));
-                if let Some(id) = id {
-                    self.feed(hub, Input::Published { id, reason_code });
-                    self.check_noticed(hub, usize::from(reason_code >= FAILURE));
+                let Some(connection) = self.connection_mut(hub) else { return };
+                let Some(id) = connection.publishing.remove(&packet_id) else { return };
+                let is_announcement = connection.announcing.remove(&id);
+                let is_refused = reason_code >= FAILURE;
+                if is_announcement && is_refused {
+                    connection.announced.clear();
+                    connection.announces_later = true;
                 }
+                self.feed(hub, Input::Published { id, reason_code });
+                // Of announcements the first refusal alone is told.
+                self.check_noticed(hub, usize::from(is_refused && !is_announcement));
             }
             ToHub::Disconnect(reason_code) => {
                 let (reason_string, server_reference) = (None, None);
@@ -76,18 +82,29 @@ impl World {
             self.reach(Reached::Downgraded);
         }
         let now = self.now;
+        let (mut starts, wanted) = self.start_topics(hub);
+        starts.extend(wanted);
         let Some(connection) = self.connection_mut(hub) else { return };
         let asked = std::mem::take(&mut connection.asking);
+        let asked_for_start = asked.iter().any(|asked| starts.contains(&asked.filter));
         let granted = |asked: &Subscription| asked.subscriber.qos() as u8;
         let asked = asked.into_iter().zip(&reason_codes);
         let refused = asked.filter(|(asked, code)| **code != granted(asked));
         // It is told once, although it is tried again and again; what is granted at QoS 0 counts as told.
         let news = refused
             .filter(|(asked, code)| {
-                connection.told.insert(asked.filter.clone()) && **code >= FAILURE
+                connection.told.insert(asked.filter.clone())
+                    && **code >= FAILURE
+                    && !starts.contains(&asked.filter)
             })
             .count();
+        let asks_for_start = asked_for_start && reason_codes.iter().any(|code| *code >= FAILURE);
         self.feed_on(Occasion::Subscribed, hub, Input::Subscribed { reason_codes });
+        if asks_for_start {
+            // It is told as what it was asked for: for announcements, or for nothing any more.
+            let noticed = &mut self.hub_mut(hub).refusals_noticed;
+            *noticed = (*noticed).min(news);
+        }
         if let Some(connection) = self.connection_mut(hub)
             && connection.asking.iter().all(|asked| asked.subscriber == Subscriber::Device)
         {
@@ -114,6 +131,7 @@ impl World {
         self.note(hub.client_id(), || format!("gets {packet_id} {}", show_message(&message)));
         self.note_handed(hub, &letter, packet_id, dup);
         self.note_shown(hub, &message);
+        self.note_start(hub, &message);
         let occasion = letter.asked.map_or(Occasion::Other, Occasion::Request);
         let Some(daemon) = &mut self.hub_mut(hub).daemon else { return };
         let Some(connection) = &mut daemon.link else { return };
@@ -216,12 +234,11 @@ impl World {
             | Notice::FenceGivenUp
             | Notice::ProtocolError { .. } => {}
             Notice::PublishRefused { .. } => self.hub_mut(hub).refusals_noticed += 1,
-            // No broker of the simulation disconnects over a message, or sends one that cannot be read, and no hub
-            // announces its devices.
+            Notice::DiscoveryRefused { .. } => self.reach(Reached::AnnouncementRefused),
+            // No broker of the simulation disconnects over a message, or sends one that cannot be read.
             Notice::TopicSetAside { topic, .. }
             | Notice::MessageLeftOut { topic, .. }
-            | Notice::MessageUnreadable { topic, .. }
-            | Notice::DiscoveryRefused { topic, .. } => {
+            | Notice::MessageUnreadable { topic, .. } => {
                 self.require(false, Invariant::Answered, || format!("{topic} is left out"));
             }
             Notice::MessageDropped { topic } => self.note_dropped(hub, topic),

@@ -12,10 +12,10 @@ use hearthd_core::{
     Request, Subscription, Will,
 };
 
-use super::{Timer, World};
+use super::{Timer, World, announcing::is_announcement};
 use crate::{
     broker::Letter,
-    invariants::Invariant,
+    invariants::{Invariant, Said},
     link::{HubId, LinkId, ToBroker},
     report::Reached,
     store::Damage,
@@ -61,6 +61,11 @@ pub(crate) struct Connection {
     pub(crate) at_once: usize,
     /// The hub has left messages to another connection: it has not looked at them.
     pub(crate) has_left: bool,
+    /// What was announced on it last, by topic, and which of the messages are announcements.
+    pub(crate) announced: BTreeMap<String, Said>,
+    pub(crate) announcing: BTreeSet<PublishId>,
+    /// Announcements were refused on it: they are tried again much later.
+    pub(crate) announces_later: bool,
     last_packet_id: u16,
 }
 
@@ -100,6 +105,7 @@ impl World {
         self.note(hub.client_id(), || "starts".into());
         let mut rng = self.rng.fork();
         let entropy = move || rng.u128(..).to_be_bytes();
+        self.note_announcements(hub);
         let config = self.hub_config(hub);
         let receive_maximum = config.receive_maximum;
         let core = Hub::new(config, kept, entropy);
@@ -258,6 +264,9 @@ impl World {
             shown: BTreeMap::new(),
             has_left: false,
             at_once: 0,
+            announced: BTreeMap::new(),
+            announcing: BTreeSet::new(),
+            announces_later: false,
             last_packet_id: 0,
         };
         if let Some(daemon) = &mut self.hub_mut(hub).daemon {
@@ -275,6 +284,7 @@ impl World {
 
     fn publish(&mut self, hub: HubId, id: PublishId, message: Message) {
         self.check_publish(hub, &message);
+        self.check_announcement(hub, &message);
         self.check_bridged(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
@@ -282,6 +292,9 @@ impl World {
         self.check_repeated(hub, &message);
         self.check_taking_back(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };
+        if is_announcement(hub, &message.topic) {
+            connection.announcing.insert(id);
+        }
         let packet_id = if message.qos == QoS::AtLeastOnce {
             connection.last_packet_id = connection.last_packet_id.checked_add(1).unwrap_or(1);
             connection.publishing.insert(connection.last_packet_id, id);

@@ -34,7 +34,7 @@ impl World {
             deadline: devices::DEADLINE,
             queue: self.setup.queue,
             max_payload: MAX_PAYLOAD,
-            discovery: None,
+            discovery: self.discovery(hub),
         }
     }
 

@@ -1,8 +1,13 @@
 //! One hub of the home, and the machine that it runs on: clocks, disk, network, and the daemon while it lives.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::{Connection, Daemon, Guarding, World, strangers::Overheard};
+use bytes::Bytes;
+
+use super::{Connection, Daemon, Guarding, World, announcing::Announces, strangers::Overheard};
 use crate::{
     devices,
     fates::Fates,
@@ -38,6 +43,15 @@ pub(crate) struct HubMachine {
     pub(crate) fence_passed: Duration,
     /// What the hub has said of refusals since the last was checked.
     pub(crate) refusals_noticed: usize,
+    /// What it announces, if it does.
+    pub(crate) announces: Option<Announces>,
+    /// The broker has lost what it had retained and kept the session, while the hub was away: it cannot know that.
+    pub(crate) announced_lost: bool,
+    /// What its configuration has it announce, by topic, and when that changed there last.
+    pub(super) announcements: BTreeMap<String, Bytes>,
+    pub(crate) announcements_changed: BTreeMap<String, Duration>,
+    /// When it heard that the program has started to which it announces its devices.
+    pub(crate) told_of_starts: Vec<Duration>,
 }
 
 impl HubMachine {
@@ -59,6 +73,11 @@ impl HubMachine {
             ended_unwritten: false,
             fence_passed: Duration::ZERO,
             refusals_noticed: 0,
+            announces: setup.announces,
+            announced_lost: false,
+            announcements: BTreeMap::new(),
+            announcements_changed: BTreeMap::new(),
+            told_of_starts: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The world of one simulation: its clock, and everything in it, moved one event at a time.
 
 mod actions;
+pub(crate) mod announcing;
 mod arrivals;
 mod bridging;
 mod clients;

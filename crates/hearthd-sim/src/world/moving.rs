@@ -125,11 +125,14 @@ impl World {
     }
 
     /// The configuration of a hub has changed; one that is not there reads it when it starts.
-    fn reload(&mut self, hub: HubId) {
+    pub(super) fn reload(&mut self, hub: HubId) {
         let machine = self.hub(hub);
         let away = machine.daemon.as_ref().is_none_or(|daemon| daemon.away.is_some());
         let devices = devices::policies(&machine.devices, self.setup.executes_stale);
         self.reach(if away { Reached::ChangedAway } else { Reached::Reloaded });
+        self.note_announcements(hub);
+        let discovery = self.discovery(hub);
+        self.feed(hub, Input::Discovery(discovery));
         self.feed(hub, Input::Devices(devices));
     }
 }
