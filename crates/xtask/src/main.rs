@@ -14,6 +14,7 @@ mod package;
 mod pi;
 mod play;
 mod provision;
+mod readme;
 mod root;
 mod sanitize;
 mod service;

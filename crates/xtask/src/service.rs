@@ -19,7 +19,7 @@ use crate::{
     package::{self, Architecture, Profile},
     root,
 };
-use machine::Machine;
+pub(crate) use machine::Machine;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -69,7 +69,7 @@ pub(crate) async fn test_service(options: &Options) -> Result<()> {
 }
 
 /// Copies a package to where the machine finds it; returns the path there.
-fn give(package: &Path, given: &Path) -> Result<String> {
+pub(crate) fn give(package: &Path, given: &Path) -> Result<String> {
     let name = package.file_name().doing("the package has no name")?;
     std::fs::copy(package, given.join(name)).doing(package.display())?;
     let there: PathBuf = Path::new(machine::GIVEN).join(name);
@@ -109,5 +109,5 @@ impl Table {
 
 /// Beside a system: the clients that are not ours, of MQTT, of TLS and of DNS-SD. Perl, which the sandbox is tried with, is in
 /// every Debian.
-const PACKAGES: &str =
+pub(crate) const PACKAGES: &str =
     "systemd,systemd-sysv,dbus,udev,procps,mosquitto-clients,openssl,avahi-daemon,avahi-utils";

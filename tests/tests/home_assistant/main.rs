@@ -3,20 +3,23 @@
 mod assistant;
 mod broker;
 mod gamut;
+mod older;
 mod picture;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use hearthd_tests::{
-    Built, Client, Daemon, DaemonConfig, Message, Result,
+    Access, Built, Client, Daemon, DaemonConfig, Doing as _, Failure, Message, Result,
     client::PATIENCE,
     daemon::under,
     process::{Signal, eventually},
 };
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use assistant::Assistant;
 use broker::Broker;
+use older::OlderBroker;
 
 #[tokio::test]
 async fn a_home_at_the_bundled_broker_is_shown_and_obeys() -> Result<()> {
@@ -35,6 +38,20 @@ async fn a_home_at_mosquitto_is_shown_and_obeys() -> Result<()> {
 }
 
 #[tokio::test]
+#[ignore = "`cargo xtask nightly ha` sets a machine up as the README says, and runs this in its network"]
+async fn the_lamp_of_the_readme_is_shown_and_obeys() -> Result<()> {
+    let password = std::env::var("HEARTH_HA_PASSWORD").doing("run `cargo xtask nightly ha`")?;
+    let access = Access { port: 1883, login: Some(("home-assistant".into(), password)) };
+    let home = Assistant::start("readme", &access, "5").await?;
+    home.until("{{ states('light.light_in_bedroom') }}", "off").await?;
+    home.until("{{ area_name('light.light_in_bedroom') }}", "Bedroom").await?;
+    light_obeys_again(&home).await?;
+    home.until("{{ states('climate.heating') }}", "off").await?;
+    assert_eq!(home.troubles(), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn one_that_was_set_up_for_mqtt_3_1_1_is_at_5_and_its_commands_are_done() -> Result<()> {
     let built = Built::for_this_test()?;
     let folder = tempfile::tempdir()?;
@@ -50,6 +67,38 @@ async fn one_that_was_set_up_for_mqtt_3_1_1_is_at_5_and_its_commands_are_done() 
     Ok(())
 }
 
+#[tokio::test]
+async fn one_that_stays_at_3_1_1_shows_the_home_and_its_commands_are_done() -> Result<()> {
+    let built = Built::for_this_test()?;
+    let folder = tempfile::tempdir()?;
+    for broker in [Broker::bundled(&built, folder.path()).await?, Broker::mosquitto().await?] {
+        let hub = folder.path().join(broker.name());
+        let older = OlderBroker::start(broker.assistant().port).await?;
+        let access = Access { port: older.port(), ..broker.assistant() };
+        let mut evening = Evening::begin_at(&built, &hub, broker, &access, "3.1.1").await?;
+        shown(&evening.home).await?;
+        // It says itself that it cannot send what expires.
+        let on = json!({ "entity_id": LIGHT });
+        let refused = evening.home.call("light", "turn_on", on).await;
+        assert!(refused.is_err_and(|Failure(why)| why.contains(": 400: ")));
+        evening
+            .edit(|text| text.replace("discovery = true", "discovery = true\nexpiry = false"))?;
+        evening.reload().await?;
+        evening.takes_commands().await?;
+        gamut::shown(&evening.home).await?;
+        gamut::obeys(&evening.home).await?;
+        light_obeys(&evening.home).await?;
+        colors(&evening.home).await?;
+        evening.the_lamp_gets_what_is_called().await?;
+        climate_obeys(&evening.home).await?;
+        failure_shows(&evening.home).await?;
+        evening.kill_the_hub().await?;
+        assert_eq!(evening.home.protocol()?, "3.1.1");
+        assert_eq!(evening.home.troubles(), [""; 0]);
+    }
+    Ok(())
+}
+
 /// A home, and a Home Assistant that shows it.
 struct Evening {
     broker: Broker,
@@ -60,6 +109,18 @@ struct Evening {
 
 impl Evening {
     async fn begin(built: &Built, folder: &Path, broker: Broker, protocol: &str) -> Result<Self> {
+        let access = broker.assistant();
+        Self::begin_at(built, folder, broker, &access, protocol).await
+    }
+
+    /// Begins with a Home Assistant that reaches the broker in a way of its own.
+    async fn begin_at(
+        built: &Built,
+        folder: &Path,
+        broker: Broker,
+        access: &Access,
+        protocol: &str,
+    ) -> Result<Self> {
         let mut config = DaemonConfig::new(broker.hub());
         config.tables = "[home_assistant]\ndiscovery = true\n".into();
         config.plugins = &["light", "thermostat", "command", "gamut"];
@@ -67,7 +128,7 @@ impl Evening {
         let mut daemon = Daemon::prepare(built, &folder.join("hub"), &config)?;
         let mut observer = Client::connect(&broker.assistant(), "observer").await?;
         daemon.start(&mut observer).await?;
-        let home = Assistant::start(broker.name(), &broker.assistant(), protocol).await?;
+        let home = Assistant::start(broker.name(), access, protocol).await?;
         Ok(Self { broker, daemon, observer, home })
     }
 
@@ -80,6 +141,7 @@ impl Evening {
         self.the_lamp_gets_what_is_called().await?;
         climate_obeys(&self.home).await?;
         failure_shows(&self.home).await?;
+        away_alone(&self.home).await?;
         picture::lamp(&self.home, folder).await?;
         self.kill_the_hub().await?;
         self.restart_the_broker().await?;
@@ -91,6 +153,19 @@ impl Evening {
         light_obeys_again(&self.home).await?;
         self.announce_no_more().await?;
         assert_eq!(self.home.troubles(), [""; 0]);
+        Ok(())
+    }
+
+    /// Waits until Home Assistant knows that commands do not expire any more.
+    async fn takes_commands(&self) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let off = json!({ "entity_id": LIGHT });
+        while let Err(failure) = self.home.call("light", "turn_off", off.clone()).await {
+            if Instant::now() > end {
+                return Err(failure);
+            }
+            sleep(LOOK_EVERY).await;
+        }
         Ok(())
     }
 
@@ -166,9 +241,12 @@ impl Evening {
         })?;
         self.reload().await?;
         let home = &self.home;
-        for gone in ["switch.relay_power", "switch.fan_power", "switch.pump_pump"] {
+        let gone =
+            ["switch.relay_power", "switch.fan_power", "switch.shed_power", "switch.pump_pump"];
+        for gone in gone {
             home.until(&format!("{{{{ states.{gone} is none }}}}"), "True").await?;
         }
+        home.until("{{ states('sensor.hearthd_demo_not_ready') }}", "0").await?;
         let min = "{{ state_attr('light.light_in_bedroom', 'min_color_temp_kelvin') }}";
         home.until(min, "None").await
     }
@@ -222,7 +300,6 @@ async fn shown(home: &Assistant) -> Result<()> {
             "color_temp hs",
         ),
         ("{{ states('binary_sensor.hearthd_demo_connected') }}", "on"),
-        ("{{ states('sensor.hearthd_demo_not_ready') }}", "0"),
         ("{{ states('sensor.relay_status') }}", "ready"),
         ("{{ states('binary_sensor.relay_problem') }}", "off"),
     ] {
@@ -303,9 +380,21 @@ async fn failure_shows(home: &Assistant) -> Result<()> {
     home.until("{{ states('binary_sensor.relay_problem') }}", "off").await
 }
 
-const LIGHT: &str = "light.light_in_bedroom";
+/// A device that is not there is unavailable, and no other; its status says why.
+async fn away_alone(home: &Assistant) -> Result<()> {
+    home.until("{{ states('switch.shed_power') }}", "unavailable").await?;
+    home.until("{{ states('sensor.shed_status') }}", "unreachable").await?;
+    home.until("{{ state_attr('sensor.shed_status', 'reason') }}", "sh: exit status: 69").await?;
+    home.until("{{ state_attr('sensor.shed_status', 'since') is none }}", "False").await?;
+    home.until("{{ states('sensor.hearthd_demo_not_ready') }}", "1").await?;
+    home.until("{{ states('switch.relay_power') }}", "off").await?;
+    home.until("{{ state_attr('sensor.relay_status', 'reason') is none }}", "True").await
+}
 
-/// The relay's power cannot be switched on; its fan can.
+const LIGHT: &str = "light.light_in_bedroom";
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The relay's power cannot be switched on, its fan can; the shed is not there.
 const DEVICES: &str = r#"
 [devices.light-in-bedroom]
 plugin = "light"
@@ -334,6 +423,13 @@ get = { run = ["echo", "OFF"] }
 [devices.relay.config.properties.fan]
 type = "switch"
 set = { run = ["true"] }
+
+[devices.shed]
+plugin = "command"
+[devices.shed.config.properties.power]
+type = "switch"
+set = { run = ["true"] }
+get = { run = ["sh", "-c", "exit 69"], every = "1s" }
 "#;
 
 const FAN: &str = r#"

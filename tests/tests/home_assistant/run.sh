@@ -1,12 +1,15 @@
 #!/bin/sh
 # Runs a command where there is no network but loopback, and all that it starts ends with it; what needs /proc and /dev
-# finds them in the root. usage: run.sh ROOT COMMAND...
+# finds them in the root. Where HEARTH_HA_PASSWORD is set, a home is in this network, which is kept.
+# usage: run.sh ROOT COMMAND...
 set -eu
 if [ -z "${HEARTH_HA_ROOT:-}" ]; then
     HEARTH_HA_ROOT=$(realpath "$1")
     export HEARTH_HA_ROOT
     shift
-    exec unshare --net --mount --pid --fork --kill-child "$0" "$@"
+    network=--net
+    if [ -n "${HEARTH_HA_PASSWORD:-}" ]; then network=; fi
+    exec unshare $network --mount --pid --fork --kill-child "$0" "$@"
 fi
 ip link set lo up
 mount -t proc proc /proc

@@ -1,6 +1,6 @@
 //! `cargo xtask nightly ha`: a home as a real Home Assistant shows it.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use hearthd_tests::{
     Doing, Failure, Result,
@@ -9,8 +9,12 @@ use hearthd_tests::{
 
 use super::child;
 use crate::{
+    container,
+    package::{self, Architecture, Profile},
     provision::{Need, is_root, provide, succeed},
+    readme::{self, PASSWORD},
     root,
+    service::{self, Machine},
 };
 
 /// Installs the newest Home Assistant in a root of its own, where it is not there, and runs the tests with it.
@@ -31,7 +35,29 @@ pub(super) async fn ha() -> Result<()> {
     child::succeed(&line, cargo().args(test).arg("--no-run")).await?;
     let mut run = Command::new(scripts.join("run.sh"));
     run.arg(&root).arg(cargo().get_program()).args(test).args(["--", "--test-threads=1"]);
-    child::succeed(&line, run.env("CARGO_NET_OFFLINE", "true").current_dir(workspace())).await
+    child::succeed(&line, run.env("CARGO_NET_OFFLINE", "true").current_dir(workspace())).await?;
+    begin_as_the_readme_says(&root, &scripts, &test).await
+}
+
+/// Boots a fresh Debian, runs the README's commands in it, and looks for the lamp from its network.
+async fn begin_as_the_readme_says(root: &Path, scripts: &Path, test: &[&str]) -> Result<()> {
+    container::require()?;
+    let given = tempfile::tempdir()?;
+    let package = package::make(Architecture::Amd64, Profile::Dev, 1)?;
+    let package = service::give(&package, given.path())?;
+    let debian = root::provide("bookworm", "bookworm", service::PACKAGES)?;
+    let machine = Machine::boot(&debian, given.path()).await?;
+    readme::lead_to_home_assistant(&machine, &package).await?;
+    let leader = machine.leader().as_raw_nonzero().to_string();
+    let mut run = Command::new("nsenter");
+    run.args(["--target", &leader, "--net"]).arg(scripts.join("run.sh")).arg(root);
+    run.arg(cargo().get_program()).args(test).args(["--", "--ignored"]);
+    run.env("HEARTH_HA_PASSWORD", PASSWORD).env("CARGO_NET_OFFLINE", "true");
+    let line = "Home Assistant beside a machine that was set up as the README says";
+    if let Err(failure) = child::succeed(line, run.current_dir(workspace())).await {
+        return Err(Failure(format!("{failure}\n{}", machine.journal().await)));
+    }
+    machine.stop().await
 }
 
 const NEEDS: &[Need] = &[

@@ -3,6 +3,7 @@
 use hearthd_tests::{Doing, Failure, Result};
 
 use super::{Table, machine::Machine, page, sandbox};
+use crate::readme::{self, PASSWORD};
 
 /// Goes through all of it, in order.
 pub(super) async fn life(
@@ -21,6 +22,8 @@ pub(super) async fn life(
     let title = "hearthd log prints the lines of a device, and of no other";
     table.row(title, tells_of_a_device(machine)).await?;
     table.row("mosquitto_rr gets the same", answers_mosquitto(machine)).await?;
+    let title = "the README's commands lead to the lamp in Home Assistant";
+    table.row(title, leads_to_home_assistant(machine, first)).await?;
     page::life(machine, table).await?;
     let title = "a reload moves one device to a process of its own beside one in the daemon";
     table.row(title, reloads(machine)).await?;
@@ -121,6 +124,23 @@ async fn answers_mosquitto(machine: &Machine) -> Result<()> {
         "mosquitto_rr -V 5 {CLIENT} -W 20 -t home/cmnd/light-in-bedroom/power -e home/response/me/1 -m OFF"
     );
     machine.prints(&ask, "OFF").await
+}
+
+/// What Home Assistant would do with its account: it is told of the lamp, and switches it.
+async fn leads_to_home_assistant(machine: &Machine, package: &str) -> Result<()> {
+    readme::lead_to_home_assistant(machine, package).await?;
+    let account = format!("-V 5 -h 127.0.0.1 -u home-assistant -P {PASSWORD}");
+    let lamp = "homeassistant/device/+/light-in-bedroom/config";
+    let told = format!("mosquitto_sub {account} -W 20 -C 1 -t '{lamp}'");
+    machine.done(&format!("{told} | grep -F '\"name\":\"Bedroom light\"'")).await?;
+    let switched = format!(
+        "mosquitto_pub {account} -q 1 -t home/cmnd/light-in-bedroom/set -m '{{\"power\":\"ON\"}}'"
+    );
+    machine.done(&switched).await?;
+    let is_on = "hearthd request light-in-bedroom power | grep -x ON";
+    machine.until("a lamp that is on", is_on).await?;
+    machine.done("hearthd doctor | grep 'may publish on homeassistant/'").await?;
+    Ok(())
 }
 
 async fn reloads(machine: &Machine) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::container::nspawn;
 
 /// A running machine; it ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     nspawn: Process,
     leader: Pid,
     _console: TempDir,
@@ -24,7 +24,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Boots a root, of which every change is forgotten in the end; `given` is read-only in it, at [`GIVEN`].
-    pub(super) async fn boot(root: &Path, given: &Path) -> Result<Self> {
+    pub(crate) async fn boot(root: &Path, given: &Path) -> Result<Self> {
         let console = tempfile::tempdir()?;
         let mut command = nspawn();
         command
@@ -49,6 +49,11 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Returns the process whose namespaces are the machine's.
+    pub(crate) fn leader(&self) -> Pid {
+        self.leader
+    }
+
     /// Runs a line of shell in the machine as root.
     pub(super) async fn run(&self, line: &str) -> Result<Ran> {
         let target = self.leader.as_raw_nonzero().to_string();
@@ -59,7 +64,7 @@ impl Machine {
     }
 
     /// Runs a line that has to succeed; returns what it prints.
-    pub(super) async fn done(&self, line: &str) -> Result<String> {
+    pub(crate) async fn done(&self, line: &str) -> Result<String> {
         let ran = self.run(line).await?;
         match ran.code {
             Some(0) => Ok(ran.stdout.trim_end().to_owned()),
@@ -93,14 +98,14 @@ impl Machine {
     }
 
     /// Returns what the services told, for whoever has to find out why something failed.
-    pub(super) async fn journal(&self) -> String {
+    pub(crate) async fn journal(&self) -> String {
         let line = "systemctl status --no-pager --lines=0 hearthd hearth-broker; \
                     journalctl --no-pager --lines=60 -o short-precise -u hearthd -u hearth-broker";
         self.run(line).await.map(|ran| ran.stdout + &ran.stderr).unwrap_or_else(|failure| failure.0)
     }
 
     /// Shuts the machine down, and looks for what it may have left on this one.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         // Its own systemd stops all services in order.
         self.nspawn.terminate(PATIENCE).await?;
         let mounts = std::fs::read_to_string("/proc/self/mounts").doing("/proc/self/mounts")?;
