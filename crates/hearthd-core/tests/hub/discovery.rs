@@ -359,10 +359,8 @@ fn a_broker_that_has_lost_the_session_gets_all_again() {
 
 #[test]
 fn an_end_in_order_does_not_hide_that_the_broker_had_lost_the_session() {
-    let config = || HubConfig {
-        require_response_information: true,
-        ..announcing(&["blinds", "lamp"])
-    };
+    let config =
+        || HubConfig { require_response_information: true, ..announcing(&["blinds", "lamp"]) };
     let mut hub = after_an_end(announced(), config());
     assert!(found(&hub).is_empty());
     hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
