@@ -58,6 +58,8 @@ pub(crate) struct Asked {
     pub(crate) durable_at: Vec<HubId>,
     /// The first delivery in the life that each hub's daemon has now.
     pub(crate) first_handed: BTreeMap<HubId, Handed>,
+    /// When each hub was last given it.
+    pub(crate) last_handed: BTreeMap<HubId, Duration>,
     /// It was delivered at QoS 0 although it was sent at QoS 1.
     pub(crate) downgraded: bool,
     pub(crate) course: Course,
@@ -220,6 +222,7 @@ impl Asked {
             undeliverable: false,
             durable_at: Vec::new(),
             first_handed: BTreeMap::new(),
+            last_handed: BTreeMap::new(),
             downgraded: false,
             course: Course::default(),
         }

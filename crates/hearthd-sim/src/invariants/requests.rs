@@ -74,6 +74,7 @@ impl World {
         let many = flooded || asked.hostile;
         asked.ambiguous |= many && !dup && !asked.first_handed.is_empty();
         let handed = Handed { life, link, at: now, stale };
+        asked.last_handed.insert(hub, now);
         let first = asked.first_handed.entry(hub).or_insert(handed);
         if first.life != life {
             *first = handed;

@@ -38,9 +38,13 @@ impl World {
         for other in &self.ledger.asked {
             let handed = other.first_handed.get(&life.hub).filter(|first| first.life == life);
             let mut answers = other.answers.iter().filter(|answer| answer.life == life);
-            let Some(handed) =
-                handed.filter(|_| answers.next_back().is_none_or(|answer| answer.at >= first.at))
-            else {
+            // What only reads is carried out once more when it is asked again.
+            let again = other.last_handed.get(&life.hub);
+            let Some(handed) = handed.filter(|_| {
+                answers.next_back().is_none_or(|answer| {
+                    answer.at >= first.at || again.is_some_and(|again| *again > answer.at)
+                })
+            }) else {
                 continue;
             };
             let held = online.is_none_or(|online| handed.at <= online);
