@@ -114,8 +114,8 @@ impl Hub {
         self.announcing.is_told = false;
     }
 
-    /// A broker that has lost the session may have lost all. The connection that shows it may be given up early, and the
-    /// hub may end before the next one.
+    /// A broker that has lost the session, or does not answer any more, may have lost all. The connection that shows it may
+    /// be given up early, and the hub may end before the next one.
     pub(super) fn doubt_announcements(&mut self) {
         self.announcing.again = true;
         self.keep_doubts();

@@ -220,8 +220,7 @@ impl Hub {
         self.notice(Notice::SubscriptionUnanswered { filters });
         let next = if filters > 1 { Next::Reconnect } else { Next::Wait };
         self.filters.one_at_a_time |= filters > 1;
-        let will = self.connection().map(|connection| connection.generation);
-        self.disconnect(next, will);
+        self.leave_silent_broker(next);
     }
 
     /// The broker does not keep what tells of the hub's wills: silence proves nothing.

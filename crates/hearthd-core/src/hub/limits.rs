@@ -68,8 +68,14 @@ impl Hub {
         }
         let topic = self.oldest_unanswered().map(|(_, topic)| topic.to_owned());
         self.notice(Notice::PublishUnanswered { topic: topic.unwrap_or_default() });
+        self.leave_silent_broker(Next::Wait);
+    }
+
+    /// Gives a connection up on which the broker does not answer: it may have gone, and all that it had not written with it.
+    pub(super) fn leave_silent_broker(&mut self, next: Next) {
+        self.doubt_announcements();
         let will = self.connection().map(|connection| connection.generation);
-        self.disconnect(Next::Wait, will);
+        self.disconnect(next, will);
     }
 }
 

@@ -219,6 +219,23 @@ fn after_an_end_that_was_not_in_order_the_broker_may_have_lost_it() {
 }
 
 #[test]
+fn a_broker_that_does_not_answer_may_have_lost_it_though_the_hub_leaves_in_order() {
+    let mut hub = announced();
+    hub.handle(state("lamp", "power", "ON"));
+    hub.take();
+    hub.advance(Duration::from_secs(180));
+    assert!(hub.outputs.contains(&Output::Disconnect), "no PUBACK for the state has come");
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.advance(Duration::from_secs(10));
+    hub.go_online_unfenced(true);
+    hub.fence();
+    hub.settle();
+    hub.advance(Duration::ZERO);
+    hub.accept_all();
+    assert_eq!(topics(&hub), ["found/blinds", "found/lamp", "found-state"]);
+}
+
+#[test]
 fn nothing_is_published_before_the_store_holds_it() {
     let mut hub = announced();
     hub.store_works = false;
