@@ -106,13 +106,28 @@ impl Built {
 }
 
 /// What a measurement needs.
-const MEASURED: [&str; 5] =
-    ["hearthd", "hearthd-broker", "hearthd-load", "hearthd-light", "hearthd-thermostat"];
+const MEASURED: [&str; 6] = [
+    "hearthd",
+    "hearthd-broker",
+    "hearthd-load",
+    "hearthd-web",
+    "hearthd-light",
+    "hearthd-thermostat",
+];
 
 /// Returns the cargo that this was started by, in the workspace.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(workspace());
+    // What cargo says to a program that it runs is no concern of another cargo: build scripts that read it would run anew.
+    for (name, _) in std::env::vars_os() {
+        let is_said = name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        if is_said {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -44,6 +45,8 @@ pub fn announce(folder: &Path, program: &str, services: &BTreeSet<Service>) -> i
     // avahi reads a file as soon as it is there: it gets a whole one, under a name that it does not take.
     let new = file.with_extension("new");
     fs::write(&new, text)?;
+    // avahi has a user of its own, and the unit of a program has a umask for secrets.
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
     fs::rename(&new, &file)
 }
 
@@ -88,10 +91,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("hearth-web.service");
         let services = reachable("_http._tcp", &listen(&["[::]:8080"]));
+        // As with the umask of a unit, the draft is its owner's alone.
+        let draft = folder.path().join("hearth-web.new");
+        fs::write(&draft, "").unwrap();
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).unwrap();
         announce(folder.path(), "hearth-web", &services).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains("<type>_http._tcp</type>\n    <port>8080</port>"), "{text}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
         announce(folder.path(), "hearth-web", &BTreeSet::new()).unwrap();
         announce(folder.path(), "hearth-web", &BTreeSet::new()).unwrap();
         assert!(!file.exists());

@@ -124,7 +124,7 @@ async fn restart(machine: &Machine, service: &str) -> Result<()> {
 
 /// Waits until avahi finds a service of a kind at a port of this machine, as another machine would.
 async fn found(machine: &Machine, kind: &str, port: &str) -> Result<()> {
-    let browse = format!("avahi-browse --resolve --parsable --terminate {kind}");
+    let browse = format!("avahi-browse --resolve --parsable --terminate --no-db-lookup {kind}");
     let line = format!("{browse} | grep '^=.*hearth.*;{kind};local;.*;{port};'");
     machine.until(&format!("{kind} at port {port}"), &line).await?;
     Ok(())
@@ -132,7 +132,8 @@ async fn found(machine: &Machine, kind: &str, port: &str) -> Result<()> {
 
 /// Waits until avahi finds no service of a kind any more.
 async fn lost(machine: &Machine, kind: &str) -> Result<()> {
-    let browse = format!("! avahi-browse --parsable --terminate {kind} | grep hearth");
+    let browse =
+        format!("! avahi-browse --parsable --terminate --no-db-lookup {kind} | grep hearth");
     machine.until(&format!("the end of {kind}"), &browse).await?;
     Ok(())
 }
