@@ -99,8 +99,8 @@ impl Machine {
 
     /// Returns what the services told, for whoever has to find out why something failed.
     pub(crate) async fn journal(&self) -> String {
-        let line = "systemctl status --no-pager --lines=0 hearthd hearth-broker; \
-                    journalctl --no-pager --lines=60 -o short-precise -u hearthd -u hearth-broker";
+        let line = "systemctl status --no-pager --lines=0 hearthd hearth-broker hearth-web; journalctl --no-pager \
+                    --lines=60 -o short-precise -u hearthd -u hearth-broker -u hearth-web";
         self.run(line).await.map(|ran| ran.stdout + &ran.stderr).unwrap_or_else(|failure| failure.0)
     }
 

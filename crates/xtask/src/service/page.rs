@@ -84,11 +84,9 @@ async fn renews_certificates(machine: &Machine) -> Result<()> {
     machine.done("! runuser -u hearthd -- cat /etc/hearthd/web-key.pem 2>/dev/null").await?;
 
     let before = pids(machine).await?;
-    // Somebody is connected all the while.
-    let connected = "systemd-run --quiet --unit=connected sh -c 'sleep 1000 | openssl s_client -quiet -connect localhost:8883'";
-    machine.done(connected).await?;
-    let sockets = "grep -c ':22B3 .* 01 ' /proc/net/tcp /proc/net/tcp6 | grep -v ':0$'";
-    machine.until("a connection with TLS", sockets).await?;
+    // Somebody is connected all the while, by the same connection.
+    machine.done(CONNECTED).await?;
+    let connection = machine.until("a connection with TLS", CONNECTION).await?;
     machine.done("hearth-broker certificate make").await?;
     machine.done(INSTALL).await?;
     let second = machine.done(&serial_in("web")).await?;
@@ -102,7 +100,7 @@ async fn renews_certificates(machine: &Machine) -> Result<()> {
         let renewed = format!("test \"$({})\" = '{second}'", serial_at(port));
         machine.until("the renewed certificate", &renewed).await?;
     }
-    machine.done(sockets).await?;
+    machine.prints(CONNECTION, &connection).await?;
     machine.done("systemctl stop connected").await?;
     if before != pids(machine).await? {
         return Err(Failure::new("a reload has started a process anew"));
@@ -145,7 +143,7 @@ async fn pids(machine: &Machine) -> Result<String> {
 /// Prints the serial number of the certificate that is shown at a port to whoever trusts the home's authority.
 fn serial_at(port: &str) -> String {
     format!(
-        "openssl s_client -connect localhost:{port} -CAfile /etc/hearthd/authority.pem -verify_return_error \
+        "openssl s_client -connect 127.0.0.1:{port} -CAfile /etc/hearthd/authority.pem -verify_return_error \
          -verify_hostname localhost </dev/null 2>/dev/null | openssl x509 -noout -serial"
     )
 }
@@ -154,6 +152,11 @@ fn serial_in(whose: &str) -> String {
     format!("openssl x509 -noout -serial -in /etc/hearthd/{whose}-certificate.pem")
 }
 
+/// Starts a client that stays connected.
+const CONNECTED: &str = "systemd-run --quiet --unit=connected mosquitto_sub -V 5 -h 127.0.0.1 -p 8883 \
+     --cafile /etc/hearthd/authority.pem -u home -P \"$(cat /etc/hearthd/home-password)\" -t 'home/#'";
+/// Prints the client's end of a connection to port 8883.
+const CONNECTION: &str = "awk '$3 ~ /:22B3$/ && $4 == \"01\" { print $2 }' /proc/net/tcp | grep .";
 const BROKER: &str = "/etc/hearthd/hearth-broker.toml";
 const WEB: &str = "/etc/hearthd/hearth-web.toml";
 const INSTALL: &str = "install -m 644 /etc/hearthd/broker-certificate.pem /etc/hearthd/web-certificate.pem && \
