@@ -67,6 +67,8 @@ pub(crate) struct Goal {
     heard: bool,
     /// Earlier messages whose effect may still be reported: when the first was sent, and how many there are.
     pub(crate) replaced: Option<(Duration, u32)>,
+    /// When all is reported that may come of earlier messages, unless more comes before.
+    rests: Option<Duration>,
     /// The device's reason for refusing the command.
     pub(crate) refusal: Option<String>,
     /// When the bridge first repeated the command; no earlier state comes from the device.
@@ -123,6 +125,7 @@ impl Goal {
             unpublished: None,
             heard: false,
             replaced: None,
+            rests: None,
             refusal: None,
             echo: None,
             claimed: Readings::default(),
@@ -164,7 +167,8 @@ impl Goal {
     /// Notes that the command was sent, in messages from this number on.
     pub(crate) fn note_sent(&mut self, now: Duration, number: u64, rules: Rules) {
         self.first.get_or_insert(number);
-        if self.unpublished.is_none() {
+        // What a firmware does for the same command twice is the same.
+        if self.unpublished.is_none() && matches!(rules.states, States::Bridge { .. }) {
             self.replaced = self.in_flight_after().or(self.replaced);
         }
         self.heard = false;
@@ -194,6 +198,14 @@ impl Goal {
         self.reads += 1;
         self.unanswered += 1;
         self.hinted = false;
+        if self.rests.take_if(|rests| *rests <= now).is_some() {
+            self.replaced = None;
+            // What was reported before may be of an earlier message.
+            let wanted = &self.target;
+            self.seen.retain(|property, seen| {
+                !wanted.get(*property).is_some_and(|wanted| wanted.is_met_by(seen.value))
+            });
+        }
         // Only one read at a time: a slow device would never catch up with more.
         let patience = match rules.read {
             Reading::Correlated | Reading::Uncorrelated => {

@@ -56,7 +56,7 @@ fn judge(retained: &[Message], moving_at: Hub) -> Vec<String> {
         }
     }
     // A lamp whose bridge was just killed may still be unreachable.
-    homes.push((plan::LAMP, Hub::Cellar));
+    homes.push((plan::LAMP, Hub::Attic));
     for message in
         retained.iter().filter(|message| message.topic.starts_with(&plan::under("state/")))
     {
@@ -100,6 +100,8 @@ mod tests {
         assert_eq!(judge(&all, Hub::Attic), [""; 0]);
         let elsewhere = judge(&all, Hub::Cellar);
         assert_eq!(elsewhere.len(), 1, "{elsewhere:?}");
+        all.push(of(plan::under("state/lamp/power"), "OFF", Hub::Attic));
+        assert_eq!(judge(&all, Hub::Attic), [""; 0]);
         all[0] = of(Hub::Cellar.presence(), "offline", Hub::Cellar);
         all.push(of(plan::under("state/moving-ledger/line"), "a", Hub::Cellar));
         assert_eq!(judge(&all, Hub::Attic).len(), 2);

@@ -45,29 +45,23 @@ impl Goal {
                 }
             }
             (States::Firmware, _) => {
+                let earlier = self.in_flight() > 0;
                 for value in relevant.values() {
                     let replied = self.seen.get(&value.property());
                     if replied.is_some_and(|seen| seen.evidence == Evidence::Reply) {
                         self.doubt(value);
                         self.hint(now, rules);
                     } else {
-                        // The device works on one thing after the other: what it still has to report of earlier
-                        // commands follows within the time that it takes for one.
-                        let earlier = self.in_flight() > 0;
-                        let rest =
-                            if earlier { self.took(now).min(SLOWEST) } else { Duration::ZERO };
-                        let stands = now + FIRMWARE_STANDS + rest;
+                        let stands = if earlier { Duration::MAX } else { now + FIRMWARE_STANDS };
                         self.see(now, value, Evidence::Firmware, stands);
-                        if earlier && let Some(seen) = self.seen.get_mut(&value.property()) {
-                            seen.stands = stands;
-                        }
                     }
                 }
-                if self.in_flight() > 0
-                    && let Some((_, _, stands)) = self.met()
-                {
-                    // The answer to another read would be one more report to wait for.
-                    self.ask = self.ask.map(|ask| ask.max(stands));
+                if earlier {
+                    // The device works on one thing after the other: what it still has to report of earlier commands
+                    // follows within the time that it takes for one. Then it is asked anew.
+                    let rests = now + FIRMWARE_STANDS + self.took(now).min(SLOWEST);
+                    self.rests = Some(rests);
+                    self.ask = Some(rests);
                 }
             }
             (States::Bridge { changes_are_true }, _) => {
