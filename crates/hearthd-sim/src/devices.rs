@@ -124,6 +124,7 @@ pub(crate) fn requests_of(
 }
 
 impl Devices {
+    /// Makes the devices of one hub, ready and in their first states.
     pub(crate) fn new() -> Self {
         let key = |device: &str, property: &str| (device.to_owned(), property.to_owned());
         let states = PROPERTIES
@@ -279,6 +280,7 @@ impl Devices {
         self.jobs.push(Job { life, request, since: now, takes_effect, answers });
     }
 
+    /// Returns when a device acts or answers next.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let due = |job: &Job| {
             let answers = job.answers.as_ref().map(|(at, _)| *at);

@@ -79,6 +79,7 @@ pub(crate) struct Said {
 }
 
 impl Fates {
+    /// Returns the fate of a will, for a change.
     pub(crate) fn get_mut(&mut self, generation: Generation) -> Option<&mut Fate> {
         self.wills.get_mut(&generation)
     }
@@ -116,12 +117,14 @@ impl Fates {
         }
     }
 
+    /// The broker has lost its retained messages: no copy of these wills proves anything any more.
     pub(crate) fn retained_lost(&mut self) {
         for fate in self.wills.values_mut() {
             fate.retained_lost = true;
         }
     }
 
+    /// The broker has lost the session: silence proves nothing any more.
     pub(crate) fn session_lost(&mut self) {
         for fate in self.wills.values_mut() {
             fate.session_lost = true;

@@ -107,6 +107,7 @@ pub(crate) struct Handed {
 }
 
 impl Ledger {
+    /// Notes a request; returns its number.
     pub(crate) fn add(&mut self, asked: Asked) -> usize {
         let index = self.asked.len();
         let mut asked = asked;
@@ -245,6 +246,7 @@ impl Asked {
         expiry.is_some_and(|expiry| accepted + expiry <= now + ROUNDING)
     }
 
+    /// Returns whether the request, and so its answer, cannot be lost on the way.
     pub(crate) fn is_at_least_once(&self) -> bool {
         self.message.qos == QoS::AtLeastOnce && !self.downgraded
     }
@@ -267,6 +269,7 @@ impl Given {
         self.reason.as_deref() == Some(reason)
     }
 
+    /// Returns whether the payload has this text in it.
     pub(crate) fn says(&self, text: &str) -> bool {
         self.payload.windows(text.len()).any(|window| window == text.as_bytes())
     }
@@ -281,6 +284,7 @@ impl Given {
         self.life.hub == later.hub && self.life.store == later.store && !self.forgotten
     }
 
+    /// Returns whether another answer has the same status and payload.
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
         self.status == other.status && self.payload == other.payload
     }

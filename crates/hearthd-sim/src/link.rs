@@ -87,6 +87,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Makes a connection that is open at both ends.
     pub(crate) fn new(id: LinkId, life: Life) -> Self {
         Self {
             id,
@@ -99,6 +100,7 @@ impl Link {
         }
     }
 
+    /// Sends to the broker; it arrives at this time, or behind what was sent before.
     pub(crate) fn send_up(&mut self, at: Duration, packet: ToBroker) {
         if self.hub_open && !self.silent {
             let at = self.up.back().map_or(at, |(last, _)| at.max(*last));
@@ -106,6 +108,7 @@ impl Link {
         }
     }
 
+    /// Sends to the hub, likewise.
     pub(crate) fn send_down(&mut self, at: Duration, packet: ToHub) {
         if self.broker_open && !self.silent {
             let at = self.down.back().map_or(at, |(last, _)| at.max(*last));
@@ -145,6 +148,7 @@ impl Link {
             .min()
     }
 
+    /// Takes what has arrived at the broker.
     pub(crate) fn take_up(&mut self, now: Duration) -> Option<ToBroker> {
         if self.up.front().is_none_or(|(at, _)| *at > now) {
             return None;
@@ -156,6 +160,7 @@ impl Link {
         Some(packet)
     }
 
+    /// Takes what has arrived at the hub.
     pub(crate) fn take_down(&mut self, now: Duration) -> Option<ToHub> {
         if self.down.front().is_none_or(|(at, _)| *at > now) {
             return None;

@@ -170,6 +170,7 @@ reached! {
 }
 
 impl Reached {
+    /// Returns what an answer with this status counts as.
     pub(crate) fn status(code: u16, reason: Option<&str>) -> Self {
         match code {
             200 => Self::Ok200,
@@ -198,10 +199,12 @@ impl Default for Counts {
 }
 
 impl Counts {
+    /// Counts one more.
     pub(crate) fn add(&mut self, reached: Reached) {
         self.0[reached as usize] += 1;
     }
 
+    /// Returns how often it was reached.
     pub(crate) fn get(&self, reached: Reached) -> u64 {
         self.0[reached as usize]
     }

@@ -128,6 +128,7 @@ impl Store {
         self.failing_since.is_some()
     }
 
+    /// Returns when a write ends or is reported.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         [self.commits_at, self.reports_at].into_iter().flatten().min()
     }

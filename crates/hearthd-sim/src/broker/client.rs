@@ -24,6 +24,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Makes the client of a hub that was never connected.
     pub(super) fn new(hub: HubId) -> Self {
         Self {
             hub,

@@ -78,6 +78,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    /// Makes a broker that is up and knows nobody.
     pub(crate) fn new(habits: Habits, response_information: Option<String>, hubs: usize) -> Self {
         Self {
             habits,
@@ -90,14 +91,17 @@ impl Broker {
         }
     }
 
+    /// Returns what the broker has of a hub.
     pub(crate) fn client(&self, hub: HubId) -> &Client {
         &self.clients[hub.0]
     }
 
+    /// Returns what the broker has of a hub, for a change.
     pub(crate) fn client_mut(&mut self, hub: HubId) -> &mut Client {
         &mut self.clients[hub.0]
     }
 
+    /// Returns a hub's session, while there is one.
     pub(crate) fn session(&self, hub: HubId) -> Option<&Session> {
         self.client(hub).session.as_ref()
     }
@@ -238,6 +242,7 @@ impl Broker {
         }
     }
 
+    /// Comes up again, and publishes the wills that were due meanwhile.
     pub(crate) fn start(&mut self, now: Duration) {
         self.up = true;
         for index in 0..self.clients.len() {
@@ -254,6 +259,7 @@ impl Broker {
         self.clients.iter().filter(|_| self.up).filter_map(Client::next_due).min()
     }
 
+    /// Does what is due: wills, ends of sessions, messages that were withheld.
     pub(crate) fn on_time(&mut self, now: Duration, rng: &mut fastrand::Rng) {
         let due = |time: Option<Duration>| time.is_some_and(|time| time <= now);
         for index in 0..self.clients.len() {

@@ -54,6 +54,7 @@ struct InFlight {
 }
 
 impl Session {
+    /// A client has come back: what was in flight is sent again.
     pub(crate) fn resume(&mut self, link: LinkId, will: Option<Will>, client_receive_maximum: u16) {
         self.link = Some(link);
         self.will = will;
@@ -89,6 +90,7 @@ impl Session {
         }
     }
 
+    /// Removes topic filters.
     pub(crate) fn unsubscribe(&mut self, filters: &[String]) {
         self.granted.retain(|granted| filters.iter().all(|gone| gone != granted.filter.as_str()));
     }
@@ -105,6 +107,7 @@ impl Session {
         }
     }
 
+    /// Returns the topic filters.
     pub(crate) fn filters(&self) -> impl Iterator<Item = &str> {
         self.granted.iter().map(|granted| granted.filter.as_str())
     }
@@ -114,12 +117,14 @@ impl Session {
         self.granted.iter().any(|granted| granted.filter.matches(topic))
     }
 
+    /// PUBACK has come; returns the message, if it was in flight.
     pub(crate) fn acknowledged(&mut self, packet_id: u16) -> Option<Rc<Letter>> {
         let index = self.in_flight.iter().position(|sent| sent.packet_id == packet_id)?;
         self.packet_ids.remove(&packet_id);
         Some(self.in_flight.remove(index).letter)
     }
 
+    /// Loses all messages, and keeps the subscriptions.
     pub(crate) fn forget_messages(&mut self) {
         self.queue.clear();
         self.in_flight.clear();

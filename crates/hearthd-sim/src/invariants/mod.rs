@@ -53,6 +53,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
+    /// Returns the invariant in words.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::RightWill => "`online` only with the right will",

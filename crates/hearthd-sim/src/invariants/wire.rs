@@ -123,6 +123,7 @@ impl World {
         });
     }
 
+    /// Checks what goes to the store, which is bounded as well.
     pub(crate) fn check_change(&mut self, hub: HubId, change: &Change) {
         if let Change::Memory(memory) = change {
             let largest = memory.open.len().max(memory.decided.len());
@@ -157,6 +158,7 @@ fn is_of_same_connection(one: &Message, other: &Message) -> bool {
     name(one).is_some() && name(one) == name(other)
 }
 
+/// Returns the topic of a hub by a template that has its client ID.
 pub(crate) fn own_topic(
     hub: HubId,
     prefix: Option<&Prefix>,

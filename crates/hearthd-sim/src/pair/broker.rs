@@ -28,6 +28,7 @@ pub(super) struct BrokerSide {
 }
 
 impl BrokerSide {
+    /// Makes the broker's machine, with an account for each hub and one for all people.
     pub(super) fn new(hubs: usize, rng: &mut Rng) -> Self {
         let account = |name: String, role, devices| {
             let name: Arc<str> = name.into();
@@ -49,10 +50,12 @@ impl BrokerSide {
         }
     }
 
+    /// Returns whether the broker runs.
     pub(super) fn is_up(&self) -> bool {
         self.core.is_some()
     }
 
+    /// Returns when the broker's core wants to be woken.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.core.as_ref()?.poll_timeout().map(|due| due.saturating_sub(BASE))
     }
@@ -68,6 +71,7 @@ impl BrokerSide {
 }
 
 impl World<'_> {
+    /// Starts the broker with what its disk has.
     pub(super) fn start_broker(&mut self) {
         if self.broker.is_up() {
             return;
@@ -115,10 +119,12 @@ impl World<'_> {
         self.after(down, Event::BrokerStarts);
     }
 
+    /// Lets the core do what is due.
     pub(super) fn wake_broker(&mut self) {
         self.feed_broker(Input::Tick);
     }
 
+    /// Gives the core a packet, with the account of whoever is behind the connection.
     pub(super) fn broker_receives(&mut self, link: u64, packet: Received) {
         let Some(who) = self.links.get(&link).map(|it| it.who) else { return };
         let id = LinkId(link);
@@ -150,6 +156,7 @@ impl World<'_> {
         self.feed_broker(input);
     }
 
+    /// The broker notices that a connection has ended.
     pub(super) fn broker_loses(&mut self, link: u64) {
         let Some(it) = self.links.get_mut(&link) else { return };
         let who = it.who;
@@ -162,6 +169,7 @@ impl World<'_> {
         self.forget_link(link);
     }
 
+    /// All that the broker has sent on a connection has left.
     pub(super) fn drained(&mut self, link: u64) {
         let now = self.now;
         let all = |it: &super::Link| it.broker_open && it.last_to_client <= now;
@@ -170,6 +178,7 @@ impl World<'_> {
         }
     }
 
+    /// A batch is on the disk, unless the broker has lost its power meanwhile.
     pub(super) fn batch_written(&mut self, life: u64, batch: u64) {
         if life != self.broker.life || !self.broker.is_up() {
             return;

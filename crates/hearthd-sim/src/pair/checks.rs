@@ -22,6 +22,7 @@ pub(super) struct Ledger {
     armed: BTreeMap<usize, Armed>,
 }
 
+/// A request, and what became of it.
 #[derive(Debug, Default)]
 struct Asked {
     line: bool,
@@ -45,6 +46,7 @@ struct Will {
     outcome: Option<String>,
 }
 
+/// The connection of a hub that carries a will, and when it ended without DISCONNECT.
 #[derive(Debug)]
 struct Armed {
     link: u64,
@@ -53,26 +55,31 @@ struct Armed {
 }
 
 impl Ledger {
+    /// Notes a request that a phone sends.
     pub(super) fn asked(&mut self, key: &str, line: bool) {
         self.asked.insert(key.to_owned(), Asked { line, ..Asked::default() });
     }
 
+    /// Notes that a phone sends it once more.
     pub(super) fn asked_again(&mut self, key: &str) {
         if let Some(asked) = self.asked.get_mut(key) {
             asked.again = true;
         }
     }
 
+    /// Notes what PUBACK says of a request.
     pub(super) fn request_taken(&mut self, key: &str, taken: bool) {
         if let Some(asked) = self.asked.get_mut(key) {
             asked.taken = Some(taken);
         }
     }
 
+    /// Notes that a device carries a request out.
     pub(super) fn executed(&mut self, key: &str, now: Duration) {
         self.executed.entry(key.to_owned()).or_default().push(now);
     }
 
+    /// Notes an answer as the phone sees it.
     pub(super) fn answered(&mut self, key: &str, message: &Message) {
         let status = message.user_property("__stat").and_then(|status| status.parse().ok());
         let reason = message.user_property("reason").unwrap_or_default().to_owned();
@@ -81,22 +88,27 @@ impl Ledger {
         }
     }
 
+    /// Notes that the watcher has seen a will.
     pub(super) fn seen(&mut self, generation: &str) {
         self.will(generation).seen = true;
     }
 
+    /// Notes that the watcher sends an acknowledgement of a will.
     pub(super) fn acknowledging(&mut self, generation: &str) {
         self.will(generation).acknowledging = true;
     }
 
+    /// Notes what PUBACK says of that acknowledgement.
     pub(super) fn acknowledged(&mut self, generation: &str, taken: bool) {
         self.will(generation).acknowledged |= taken;
     }
 
+    /// Notes the outcome that the hub tells of a will.
     pub(super) fn told(&mut self, generation: &str, outcome: &str) {
         self.will(generation).outcome = Some(outcome.to_owned());
     }
 
+    /// A connection with this will is accepted.
     pub(super) fn hub_is_connected(&mut self, hub: usize, link: u64, generation: Option<String>) {
         self.armed.insert(hub, Armed { link, generation, ended: None });
     }
@@ -113,12 +125,14 @@ impl Ledger {
         }
     }
 
+    /// DISCONNECT has arrived: the broker must not publish the will.
     pub(super) fn hub_says_goodbye(&mut self, hub: usize, link: u64) {
         if self.armed.get(&hub).is_some_and(|armed| armed.link == link) {
             self.armed.remove(&hub);
         }
     }
 
+    /// The broker has noticed the end of a hub's connection: the will is due after its delay.
     pub(super) fn hub_is_gone(&mut self, hub: usize, link: u64, now: Duration) {
         if let Some(armed) = self.armed.get_mut(&hub).filter(|armed| armed.link == link) {
             armed.ended.get_or_insert(now);

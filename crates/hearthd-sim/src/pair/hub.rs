@@ -45,6 +45,7 @@ struct Link {
 }
 
 impl HubSide {
+    /// Makes the machine of a hub, which does not run yet.
     pub(super) fn new(index: usize) -> Self {
         let mut store = Store::default();
         store.latency = ms(4);
@@ -61,6 +62,7 @@ impl HubSide {
         }
     }
 
+    /// Returns when the hub's core or its store has something to do.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let core = self.core.as_ref()?;
         [core.poll_timeout(), self.store.next_due()].into_iter().flatten().min()
@@ -71,10 +73,12 @@ impl HubSide {
         self.link.as_ref().filter(|it| it.id == link)?.generation.clone()
     }
 
+    /// Returns the hub's one device.
     pub(super) fn device(&self) -> String {
         device(self.index)
     }
 
+    /// Returns the hub's client ID.
     pub(super) fn client_id(&self) -> String {
         format!("hearthd-{}", self.index)
     }
@@ -111,6 +115,7 @@ impl HubSide {
 }
 
 impl World<'_> {
+    /// Starts the hub with what its store has.
     pub(super) fn start_hub(&mut self, hub: usize) {
         if self.hubs[hub].core.is_some() {
             return;
@@ -141,6 +146,7 @@ impl World<'_> {
         self.end_hub(hub, away);
     }
 
+    /// Has the hub end in order, and come back later.
     pub(super) fn stop_hub(&mut self, hub: usize) {
         let away = ms(self.rng.u64(..30_000));
         let side = &mut self.hubs[hub];
@@ -171,6 +177,7 @@ impl World<'_> {
         self.after(away, Event::HubStarts(hub));
     }
 
+    /// Lets store and core do what is due.
     pub(super) fn wake_hub(&mut self, hub: usize) {
         let now = self.now;
         let side = &mut self.hubs[hub];
@@ -188,6 +195,7 @@ impl World<'_> {
         }
     }
 
+    /// The hub notices that its connection has ended.
     pub(super) fn hub_loses(&mut self, hub: usize, link: u64) {
         let side = &mut self.hubs[hub];
         if side.link.take_if(|it| it.id == link).is_some() {
@@ -196,6 +204,7 @@ impl World<'_> {
         }
     }
 
+    /// The hub does not wait for CONNACK any longer.
     pub(super) fn give_attempt_up(&mut self, hub: usize, link: u64) {
         let waits = |it: &Link| it.id == link && !it.is_connected;
         if self.hubs[hub].link.as_ref().is_some_and(waits) {
@@ -204,6 +213,7 @@ impl World<'_> {
         }
     }
 
+    /// Gives the core a packet.
     pub(super) fn hub_receives(&mut self, hub: usize, link: u64, packet: Packet) {
         let Some(it) = self.hubs[hub].link.as_mut().filter(|it| it.id == link) else { return };
         let input = match packet {
@@ -242,6 +252,7 @@ impl World<'_> {
         self.feed_hub(hub, input);
     }
 
+    /// Gives the core its device's answer, unless the hub was started anew meanwhile.
     pub(super) fn device_answers(
         &mut self,
         hub: usize,

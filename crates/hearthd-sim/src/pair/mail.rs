@@ -124,6 +124,7 @@ impl Mail {
 }
 
 impl World<'_> {
+    /// Connects one end, once it is awake and the broker is up.
     pub(super) fn connect_mail(&mut self, role: Role) {
         let asleep = role == Role::Reader && self.mail.reader_asleep_until > self.now;
         if self.mail.end(role).link.is_some() {
@@ -138,6 +139,7 @@ impl World<'_> {
         self.client_writes(link, &wire::connect(client_id(role), None, 20));
     }
 
+    /// One end notices that its connection has ended; the thief does not come back by itself.
     pub(super) fn mail_loses(&mut self, role: Role, link: u64) {
         let end = self.mail.end(role);
         if end.link.take_if(|it| *it == link).is_none() {
@@ -158,6 +160,7 @@ impl World<'_> {
         }
     }
 
+    /// Takes a packet for one end.
     pub(super) fn mail_receives(&mut self, role: Role, link: u64, packet: Packet) {
         if self.mail.end(role).link != Some(link) {
             return;
@@ -350,6 +353,7 @@ impl World<'_> {
         self.after(ms(5), Event::MailAnswers(Role::Reader, link, Box::new(answer)));
     }
 
+    /// Sends an acknowledgement, if the connection is still the same.
     pub(super) fn mail_answers(&mut self, role: Role, link: u64, packet: &Packet) {
         if self.mail.end(role).link == Some(link) {
             self.client_writes(link, packet);

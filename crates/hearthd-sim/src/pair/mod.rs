@@ -95,6 +95,7 @@ struct Link {
     last_to_client: Duration,
 }
 
+/// What happens at a certain time.
 #[derive(Debug)]
 enum Event {
     ToBroker(u64, Box<Received>),
@@ -124,6 +125,7 @@ enum Event {
     MailAnswers(mail::Role, u64, Box<Packet>),
 }
 
+/// The whole simulated home.
 struct World<'t> {
     now: Duration,
     rng: Rng,

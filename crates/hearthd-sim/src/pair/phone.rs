@@ -32,6 +32,7 @@ pub(super) struct Phone {
     pub(super) retained: Vec<Message>,
 }
 
+/// A message of a phone that has no PUBACK yet.
 #[derive(Debug)]
 struct Publishing {
     packet_id: u16,
@@ -48,6 +49,7 @@ enum What {
 }
 
 impl Phone {
+    /// Makes a phone; one of them is the watcher of the hubs' wills.
     pub(super) fn new(index: usize) -> Self {
         let filter = match index {
             WATCHER => "home/hub/+/presence".to_owned(),
@@ -56,6 +58,7 @@ impl Phone {
         Self::with_filter(index, filter)
     }
 
+    /// Makes a client with one subscription.
     pub(super) fn with_filter(index: usize, filter: String) -> Self {
         Self {
             index,
@@ -89,6 +92,7 @@ impl Phone {
 }
 
 impl World<'_> {
+    /// Connects a phone, once it is awake and the broker is up.
     pub(super) fn connect_phone(&mut self, phone: usize) {
         let it = &self.phones[phone];
         if it.link.is_some() {
@@ -103,6 +107,7 @@ impl World<'_> {
         self.client_writes(link, &wire::connect(&format!("phone-{phone}"), None, 20));
     }
 
+    /// A phone notices that its connection has ended, and connects again soon.
     pub(super) fn phone_loses(&mut self, phone: usize, link: u64) {
         let it = &mut self.phones[phone];
         if it.link.take_if(|it| *it == link).is_some() {
@@ -112,6 +117,7 @@ impl World<'_> {
         }
     }
 
+    /// Takes a packet for a phone.
     pub(super) fn phone_receives(&mut self, phone: usize, link: u64, packet: Packet) {
         if self.phones[phone].link != Some(link) {
             return;

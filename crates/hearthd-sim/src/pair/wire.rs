@@ -64,15 +64,18 @@ pub(super) fn publish(message: &Message, packet_id: u16) -> Packet {
     })
 }
 
+/// Makes a PUBACK.
 pub(super) fn puback(packet_id: u16) -> Packet {
     Packet::PubAck(PubAck::new(packet_id, None))
 }
 
+/// Makes a SUBSCRIBE.
 pub(super) fn subscribe(packet_id: u16, subscriptions: &[Subscription]) -> Packet {
     let filters = subscriptions.iter().map(write_filter).collect();
     Packet::Subscribe(Subscribe { pkid: packet_id, filters, properties: None })
 }
 
+/// Makes an UNSUBSCRIBE.
 pub(super) fn unsubscribe(packet_id: u16, filters: &[String]) -> Packet {
     let filters = filters.to_vec();
     Packet::Unsubscribe(Unsubscribe { pkid: packet_id, filters, properties: None })

@@ -115,6 +115,7 @@ pub(crate) enum Traffic {
 }
 
 impl Plan {
+    /// Makes the plan of a seed: the home, and this many steps.
     pub(crate) fn new(seed: u64, steps: usize) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut setup = setup(&mut rng);
@@ -261,6 +262,7 @@ fn traffic(rng: &mut fastrand::Rng, hostile: bool) -> Traffic {
 /// One seed of so many has a flood of requests.
 const FLOODED: u8 = 60;
 
+/// Chooses one of the values.
 pub(crate) fn pick<'v, T>(rng: &mut fastrand::Rng, values: &'v [T]) -> &'v T {
     &values[rng.usize(..values.len())]
 }

@@ -14,6 +14,7 @@ use crate::{
 };
 
 impl World {
+    /// Carries out one step of the plan.
     pub(super) fn act(&mut self, action: &Action) {
         match action {
             Action::Traffic(traffic) => self.go_on(traffic),

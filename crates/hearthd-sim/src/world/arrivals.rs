@@ -17,6 +17,7 @@ use crate::{
 };
 
 impl World {
+    /// Gives a hub a packet, unless the connection is an earlier one.
     pub(super) fn hub_gets(&mut self, hub: HubId, id: LinkId, packet: ToHub) {
         if self.connection(hub).is_none_or(|connection| connection.id != id) {
             return;
@@ -162,6 +163,7 @@ impl World {
         self.feed(hub, Input::Disconnected(cause));
     }
 
+    /// The hub closes its end of a connection; the broker learns it later.
     pub(super) fn close_hub_end(&mut self, id: LinkId) {
         let at = self.now + self.transit();
         if let Some(link) = self.link_mut(id) {
@@ -169,6 +171,7 @@ impl World {
         }
     }
 
+    /// Counts what a hub tells people.
     pub(super) fn on_notice(&mut self, hub: HubId, notice: &Notice) {
         self.note(hub.client_id(), || format!("{notice:?}"));
         match notice {

@@ -47,6 +47,7 @@ impl Bridges {
         self.sent.values_mut().filter(its).for_each(|sent| sent.answered = true);
     }
 
+    /// Returns whether the hub has told this device that it may not use MQTT.
     pub(crate) fn is_refused(&self, hub: HubId, device: &str) -> bool {
         self.refused.contains(&(hub, device.to_owned()))
     }

@@ -9,6 +9,7 @@ use super::{Timer, World, guarding::NEXT_DOOR, home::topics, network::is_presenc
 use crate::{broker::Source, report::Reached};
 
 impl World {
+    /// Has another client publish this, after the time that its network takes.
     pub(super) fn say_soon(&mut self, message: Message, asked: Option<usize>) {
         let transit = self.transit();
         self.after(transit, Timer::Say { message, asked });
@@ -79,6 +80,7 @@ impl World {
         self.say_soon(answer, None);
     }
 
+    /// The will of a hub next door is published.
     pub(super) fn neighbour_dies(&mut self) {
         let correlation_data = Bytes::from(self.rng.u128(..).to_be_bytes().to_vec());
         let prefix = self.prefix();
@@ -92,11 +94,13 @@ impl World {
         self.say_soon(will, None);
     }
 
+    /// The hub next door says `online` again.
     pub(super) fn neighbour_returns(&mut self) {
         let online = self.presence_of(NEXT_DOOR, "online");
         self.say_soon(online, None);
     }
 
+    /// Returns a presence message of some hub.
     pub(super) fn presence_of(&self, client_id: &str, payload: &'static str) -> Message {
         let prefix = self.prefix();
         let values = [("client_id", client_id)];

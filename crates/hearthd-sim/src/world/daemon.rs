@@ -85,6 +85,7 @@ impl Daemon {
 }
 
 impl World {
+    /// Starts a hub's daemon with what its store has.
     pub(super) fn start_daemon(&mut self, hub: HubId) {
         let now = self.now;
         let machine = self.hub_mut(hub);
@@ -157,6 +158,7 @@ impl World {
         self.feed(hub, Input::Shutdown);
     }
 
+    /// Lets the core do what is due, by the clock of its machine.
     pub(super) fn wake_hub(&mut self, hub: HubId) {
         let machine = self.hub(hub);
         let now = self.now - machine.booted_at;
@@ -275,6 +277,7 @@ impl World {
         self.after(CONNECT_TIMEOUT, Timer::ConnectTimeout(hub, id));
     }
 
+    /// The driver does not wait for CONNACK any longer.
     pub(super) fn give_attempt_up(&mut self, hub: HubId, id: LinkId) {
         let waits = |c: &Connection| c.id == id && c.connack.is_none();
         if self.connection(hub).is_some_and(waits) {
@@ -342,6 +345,7 @@ impl World {
         self.devices.execute(self.now, life, request, &mut self.rng);
     }
 
+    /// Sends a packet on the hub's connection, if there is one.
     pub(super) fn send(&mut self, hub: HubId, packet: ToBroker) {
         if let Some(id) = self.connection(hub).map(|connection| connection.id) {
             self.send_to_broker(id, packet);

@@ -12,6 +12,7 @@ use super::World;
 use crate::{devices, invariants::REDELIVERY, link::HubId};
 
 impl World {
+    /// Returns the configuration of a hub in this home.
     pub(super) fn hub_config(&self, hub: HubId) -> HubConfig {
         let machine = self.hub(hub);
         HubConfig {

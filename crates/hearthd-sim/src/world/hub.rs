@@ -55,6 +55,7 @@ pub(crate) struct HubMachine {
 }
 
 impl HubMachine {
+    /// Makes the machine of a hub, on which no daemon runs yet.
     pub(super) fn new(hub: HubId, setup: &Setup) -> Self {
         Self {
             daemon: None,
@@ -81,6 +82,7 @@ impl HubMachine {
         }
     }
 
+    /// Returns the hub's client ID.
     pub(super) fn name(&self) -> &'static str {
         self.life.hub.client_id()
     }
@@ -91,24 +93,29 @@ impl HubMachine {
         [daemon, self.store.next_due()].into_iter().flatten().min()
     }
 
+    /// Returns the connection that the driver has, if any.
     pub(crate) fn connection(&self) -> Option<&Connection> {
         self.daemon.as_ref()?.link.as_ref()
     }
 
+    /// Returns the connection that the driver has, for a change.
     pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
         self.daemon.as_mut()?.link.as_mut()
     }
 
+    /// Takes the connection away from the driver.
     pub(super) fn take_connection(&mut self) -> Option<Connection> {
         self.daemon.as_mut()?.link.take()
     }
 }
 
 impl World {
+    /// Returns the machine of a hub.
     pub(crate) fn hub(&self, hub: HubId) -> &HubMachine {
         &self.hubs[hub.0]
     }
 
+    /// Returns the machine of a hub, for a change.
     pub(crate) fn hub_mut(&mut self, hub: HubId) -> &mut HubMachine {
         &mut self.hubs[hub.0]
     }
@@ -121,6 +128,7 @@ impl World {
         self.hub_mut(hub).connection_mut()
     }
 
+    /// Returns all hubs of the home.
     pub(crate) fn hub_ids(&self) -> impl Iterator<Item = HubId> + use<> {
         HubId::all(self.hubs.len())
     }

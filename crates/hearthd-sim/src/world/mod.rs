@@ -93,6 +93,7 @@ enum Timer {
 }
 
 impl World {
+    /// Makes the home of a plan; `traced` keeps each event as a line.
     pub(crate) fn new(plan: &Plan, traced: bool) -> Self {
         let hubs = plan.setup.hubs;
         let offer = plan.setup.offer.map(str::to_owned);
@@ -164,6 +165,7 @@ impl World {
         }
     }
 
+    /// Returns the lines.
     pub(crate) fn into_trace(self) -> Vec<String> {
         self.trace.unwrap_or_default()
     }
@@ -190,6 +192,7 @@ impl World {
         self.violation = Some(violation);
     }
 
+    /// Counts that something was reached, so that a long run can tell what it never saw.
     pub(crate) fn reach(&mut self, reached: Reached) {
         self.counts.add(reached);
     }
@@ -201,6 +204,7 @@ impl World {
         learned.or_else(|| self.fallback())
     }
 
+    /// Returns the prefix of the hubs' configurations.
     pub(crate) fn fallback(&self) -> Option<Prefix> {
         self.setup.fallback.and_then(|prefix| Prefix::parse(prefix).ok())
     }

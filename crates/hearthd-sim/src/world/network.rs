@@ -38,10 +38,12 @@ impl World {
         self.next_link
     }
 
+    /// Returns a connection, if it is still known.
     pub(super) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
         self.links.iter_mut().find(|link| link.id == id)
     }
 
+    /// Sends a packet to the broker, which arrives after the time that the network takes.
     pub(super) fn send_to_broker(&mut self, id: LinkId, packet: ToBroker) {
         let at = self.now + self.transit();
         if let Some(link) = self.link_mut(id) {
@@ -63,6 +65,7 @@ impl World {
         }
     }
 
+    /// Carries out what the broker has decided: packets, and ends of connections.
     pub(super) fn carry_out_effects(&mut self) {
         while let Some(effect) = self.broker.effects.pop_front() {
             let at = self.now + self.transit();
@@ -190,10 +193,12 @@ pub(crate) fn is_presence(topic: &str, client_id: &str) -> bool {
     client.is_some_and(|rest| rest == "hub/" || rest.ends_with("/hub/"))
 }
 
+/// Returns the generation in a message's Correlation Data, if it is one.
 pub(crate) fn generation_of(message: &Message) -> Option<Generation> {
     Generation::from_correlation_data(message.correlation_data.as_deref()?)
 }
 
+/// Writes a message for the trace.
 pub(crate) fn show_message(message: &Message) -> String {
     let mut text = format!("{} \"{}\"", message.topic, lossy(&message.payload));
     if let Some(status) = message.user_property("__stat") {

@@ -55,6 +55,7 @@ impl World {
         self.say_soon(message, Some(index));
     }
 
+    /// Sends a request again, marked as a repeat, if it has no answer so far.
     pub(super) fn ask_again_if_unanswered(&mut self, index: usize) {
         if self.ledger.asked[index].answers.is_empty() {
             self.ask_again(index, true);

@@ -57,6 +57,7 @@ impl World {
         }
     }
 
+    /// Has the stranger do something.
     pub(super) fn misbehave(&mut self, mischief: &Mischief) {
         match mischief {
             Mischief::Presence { hub, says, knows, retain } => {
