@@ -22,7 +22,11 @@ pub(super) fn check(file: &Path) -> ExitCode {
             for warning in &accepted.config.warnings {
                 complain(format_args!("warning: {warning}"));
             }
-            say!("{}: {} devices, all good", file.display(), accepted.config.devices.len());
+            let devices = match accepted.config.devices.len() {
+                1 => "1 device".to_owned(),
+                number => format!("{number} devices"),
+            };
+            say!("{}: {devices}, all good", file.display());
             for (device, topics) in accepted.checked.topics() {
                 for (purpose, filter) in topics.all() {
                     say!("{device}: MQTT {purpose} {}", filter.as_str());

@@ -35,7 +35,7 @@ use asking::Asking;
 use hearthd_config::{exit, printable};
 use tracing_subscriber::filter::Targets;
 
-/// The smart-home hub daemon: MQTT 5 request/response for device plugins.
+/// A smart-home hub: it runs devices, and gives each request over MQTT 5 one definite answer.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
