@@ -55,7 +55,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// The page for phones, and the WebSocket through which it reaches the broker.
+/// Serves the page for phones, and the WebSocket through which it reaches the broker. Without a command, it runs.
 #[derive(Debug, Parser)]
 #[command(name = "hearth-web", version, args_conflicts_with_subcommands = true)]
 struct Arguments {

@@ -66,7 +66,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// The bundled broker of one home, for MQTT 5 and 3.1.1.
+/// The bundled broker of one home, for MQTT 5 and 3.1.1. Without a command, it runs.
 #[derive(Debug, Parser)]
 #[command(name = "hearth-broker", version, args_conflicts_with_subcommands = true)]
 struct Arguments {

@@ -14,7 +14,7 @@ use crate::config::Config;
 pub(super) struct Asking {
     /// The configuration file, which names the broker; the variable HEARTHD_CONFIG sets it for all commands [default:
     /// /etc/hearthd/hearthd.toml, or none with --broker].
-    #[arg(long, env = CONFIG_VARIABLE, hide_env = true)]
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE, hide_env = true)]
     config: Option<PathBuf>,
     /// The client ID of the hub, if it is not the configuration's.
     #[arg(long, value_name = "CLIENT_ID")]
@@ -32,7 +32,7 @@ pub(super) struct Asking {
     #[arg(long)]
     pub(super) json: bool,
     /// How long to wait for the answer [default: two seconds longer than the device's deadline].
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Doctor {
     #[command(flatten)]
     file: ConfigFile,
     /// The time limit for each step.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     timeout: Duration,
     /// The configuration file of hearth-web, for the addresses at which a phone finds the page.
     #[arg(long, value_name = "FILE", default_value = page::WEB_CONFIG)]
@@ -23,7 +23,7 @@ pub(super) struct Doctor {
     #[arg(long)]
     devices: bool,
     /// The folder that contains /sys and /dev.
-    #[arg(long, default_value = "/", requires = "devices")]
+    #[arg(long, value_name = "DIR", default_value = "/", requires = "devices")]
     root: PathBuf,
     /// Print JSON.
     #[arg(long)]

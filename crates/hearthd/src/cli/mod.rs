@@ -121,7 +121,7 @@ enum Command {
 #[derive(Clone, Debug, clap::Args)]
 struct ConfigFile {
     /// The configuration file; the variable HEARTHD_CONFIG sets it for all commands.
-    #[arg(long, env = CONFIG_VARIABLE, hide_env = true, default_value = CONFIG_FILE)]
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE, hide_env = true, default_value = CONFIG_FILE)]
     config: PathBuf,
 }
 
