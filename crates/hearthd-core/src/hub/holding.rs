@@ -14,13 +14,16 @@ pub(super) struct Arrival {
     pub(super) message: Message,
     pub(super) delivery: Option<Delivery>,
     pub(super) at: Duration,
+    /// Bytes as a packet.
     pub(super) size: usize,
+    /// Bytes of memory.
+    memory: usize,
 }
 
 impl Arrival {
-    /// Notes when a message came, and its size as a packet.
+    /// Notes when a message came, and its sizes.
     pub(super) fn new(message: Message, delivery: Option<Delivery>, at: Duration) -> Self {
-        Self { size: message.packet_size(), message, delivery, at }
+        Self { size: message.packet_size(), memory: message.memory_size(), message, delivery, at }
     }
 }
 
@@ -37,7 +40,7 @@ impl Hub {
                 break;
             }
             let Some(arrival) = self.held.pop_front() else { break };
-            self.held_bytes -= arrival.message.memory_size();
+            self.held_bytes -= arrival.memory;
             self.take_in(now, prefix.as_ref(), address, arrival);
             taken_in = true;
         }
@@ -46,7 +49,7 @@ impl Hub {
 
     /// Keeps a message until there is room for it, or leaves it to another connection.
     pub(super) fn hold_back(&mut self, now: Now, arrival: Arrival) {
-        let size = arrival.message.memory_size();
+        let size = arrival.memory;
         let most = self.most_held();
         let fits = self.held.is_empty()
             || (self.held.len() < most && self.held_bytes + size <= HELD_MEMORY);

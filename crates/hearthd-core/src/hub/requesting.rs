@@ -43,7 +43,7 @@ impl Hub {
         property: Arc<str>,
         arrival: &Arrival,
     ) {
-        let Arrival { message, delivery, at, size } = arrival;
+        let Arrival { message, delivery, at, size, .. } = arrival;
         if self.stopping.is_some() {
             // Left unacknowledged: the session keeps it for the hub's next life.
             return;
