@@ -90,6 +90,7 @@ pub(crate) const HEARTHD: Sections = Sections {
             "hearthd metrics --output /var/lib/prometheus/node-exporter/hearthd.prom",
         ),
         ("Make a plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
+        ("Make a device in Python, with its test:", "hearthd plugin new blinds --language python"),
     ],
     see_also: "hearthd.toml(5), hearth-broker(1), systemctl(1), /usr/share/doc/hearthd/README.md",
 };

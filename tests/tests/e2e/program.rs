@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs,
     path::PathBuf,
     time::{Duration, Instant},
@@ -55,6 +56,29 @@ fn the_guide_shows_the_lamp_that_the_package_installs() {
     let shown = GUIDE.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
     let lamp = include_str!("../../../plugins/program/examples/lamp.py");
     assert_eq!(shown, Some(lamp));
+}
+
+#[tokio::test]
+async fn what_plugin_new_writes_in_python_passes_its_test_and_answers() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let lamp = folder.path().join("porch");
+    let hearthd = Built::for_this_test()?.binary("hearthd");
+    let language = ["--language", "python", "--path"].map(OsString::from);
+    let arguments = ["plugin", "new", "porch"].map(OsString::from).into_iter().chain(language);
+    let written = run(hearthd, arguments.chain([lamp.clone().into()]), PATIENCE).await?;
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let tested = run("python3", [lamp.join("test_porch.py")], 4 * PATIENCE).await?;
+    assert!(tested.code == Some(0) && tested.stderr.contains("Ran 3 tests"), "{tested:?}");
+    let (_, table) = written.stdout.split_once("hearthd.toml:").doing("it has a table")?;
+    let mut home = start(Setup::Bundled, &table.replace("3600", "1")).await?;
+    let on = home.answer("porch/power", "ON").await?;
+    assert_eq!((on.status(), on.text().as_str()), (Some(200), "ON"));
+    let begin = Instant::now();
+    while home.answer("porch/power", "").await?.text() != "OFF" {
+        assert!(begin.elapsed() < PATIENCE, "it does not switch off by itself");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 #[tokio::test]

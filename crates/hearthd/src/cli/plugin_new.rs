@@ -1,4 +1,4 @@
-//! `hearthd plugin new`: a crate that builds and passes its own test.
+//! `hearthd plugin new`: a crate that builds and passes its own test, or a program that does.
 
 use std::{
     fs::{self, File},
@@ -12,9 +12,12 @@ use super::{exit, fail};
 /// The arguments of `hearthd plugin new`.
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
-    /// The name of the crate and of its kind of device, such as `my-lamp`.
+    /// The name of the crate and of its kind of device, such as `my-lamp`; in Python, of the program.
     name: String,
-    /// The crate's folder [default: its name, in the current folder].
+    /// The language; a device in Python is a program of the plugin `program`, and needs no compiler.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    language: Language,
+    /// The folder [default: its name, in the current folder].
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
     /// The SDK's sources, `crates/hearthd-sdk` of a checkout [default: those that this program was built with, or the
@@ -23,9 +26,20 @@ pub(super) struct New {
     sdk: Option<PathBuf>,
 }
 
-/// Writes the crate and prints the next steps.
+/// A language to write a device in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Language {
+    Rust,
+    Python,
+}
+
+/// Writes the crate or the program, and prints the next steps.
 pub(super) fn new(new: &New) -> ExitCode {
-    match write_crate(new) {
+    let written = match new.language {
+        Language::Rust => write_crate(new),
+        Language::Python => write_program(new),
+    };
+    match written {
         Ok(next) => {
             say!("{next}");
             ExitCode::SUCCESS
@@ -39,32 +53,81 @@ type Refusal = (u8, String);
 
 fn write_crate(new: &New) -> Result<String, Refusal> {
     let name = &new.name;
-    check_name(name)
-        .map_err(|why| (exit::USAGE, format!("`{name}` is not a plugin name: {why}")))?;
-    let folder = new.path.clone().unwrap_or_else(|| name.into());
-    let refuse = |path: &Path, error| (exit::CANNOT_CREATE, format!("{}: {error}", path.display()));
-    let folder = absolute(&folder).map_err(|error| refuse(&folder, error.to_string()))?;
+    let folder = folder_of(new)?;
     let sdk = find_sdk(new.sdk.as_deref(), USUAL.map(Path::new))?;
     let workspace = Workspace::around(&folder);
     let files = [
-        ("Cargo.toml", manifest(name, &sdk, workspace.as_ref())),
-        (".gitignore", "/target\n".to_owned()),
-        ("src/lib.rs", include_str!("plugin_template/lib.rs").replace("my-lamp", name)),
+        ("Cargo.toml".to_owned(), manifest(name, &sdk, workspace.as_ref())),
+        (".gitignore".to_owned(), "/target\n".to_owned()),
+        ("src/lib.rs".to_owned(), include_str!("plugin_template/lib.rs").replace("my-lamp", name)),
     ];
-    for (file, _) in &files {
+    write(&folder, &files)?;
+    Ok(next_steps(name, &folder, workspace.as_ref()))
+}
+
+fn write_program(new: &New) -> Result<String, Refusal> {
+    let name = &new.name;
+    let folder = folder_of(new)?;
+    let named = |template: &str| template.replace("my-lamp", name);
+    let files = [
+        (format!("{name}.py"), named(include_str!("plugin_template/python/lamp.py"))),
+        (
+            format!("test_{}.py", name.replace('-', "_")),
+            named(include_str!("plugin_template/python/test_lamp.py")),
+        ),
+    ];
+    write(&folder, &files)?;
+    let program = folder.join(&files[0].0);
+    let [program, test] =
+        [program, folder.join(&files[1].0)].map(|path| path.display().to_string());
+    let command = toml::Value::from(vec!["python3", &program]);
+    Ok(format!(
+        "{name} is in {folder}. Next:
+
+    python3 {test}
+
+Then add to hearthd.toml:
+
+[devices.{name}]
+plugin = \"program\"
+[devices.{name}.config]
+command = {command}
+settings = {{ off_after = 3600 }}    # seconds; without this line, it stays on
+properties = {{ power = {{ type = \"switch\" }} }}",
+        folder = folder.display()
+    ))
+}
+
+/// Checks the name, and returns the folder for it.
+fn folder_of(new: &New) -> Result<PathBuf, Refusal> {
+    let name = &new.name;
+    check_name(name)
+        .map_err(|why| (exit::USAGE, format!("`{name}` is not a plugin name: {why}")))?;
+    let folder = new.path.clone().unwrap_or_else(|| name.into());
+    absolute(&folder).map_err(|error| refuse(&folder, &error.to_string()))
+}
+
+/// Writes files into a folder: all that are missing, or none.
+fn write(folder: &Path, files: &[(String, String)]) -> Result<(), Refusal> {
+    for (file, _) in files {
         let path = folder.join(file);
         if path.exists() {
-            return Err(refuse(&path, "already exists; nothing was changed".into()));
+            return Err(refuse(&path, "already exists; nothing was changed"));
         }
     }
-    fs::create_dir_all(folder.join("src")).map_err(|error| refuse(&folder, error.to_string()))?;
-    for (file, content) in &files {
+    for (file, content) in files {
         let path = folder.join(file);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|error| refuse(parent, &error.to_string()))?;
         File::create_new(&path)
             .and_then(|mut file| file.write_all(content.as_bytes()))
-            .map_err(|error| refuse(&path, error.to_string()))?;
+            .map_err(|error| refuse(&path, &error.to_string()))?;
     }
-    Ok(next_steps(name, &folder, workspace.as_ref()))
+    Ok(())
+}
+
+fn refuse(path: &Path, error: &str) -> Refusal {
+    (exit::CANNOT_CREATE, format!("{}: {error}", path.display()))
 }
 
 /// Checks that a name can be a crate's, a kind's and a plugin's (L1: at most 31 bytes).
@@ -250,7 +313,8 @@ mod tests {
     use super::*;
 
     fn arguments(folder: &Path) -> New {
-        New { name: "garden-pump".into(), path: Some(folder.to_owned()), sdk: None }
+        let language = Language::Rust;
+        New { name: "garden-pump".into(), language, path: Some(folder.to_owned()), sdk: None }
     }
 
     #[test]
@@ -291,6 +355,20 @@ mod tests {
         assert!(code == exit::NO_INPUT && error.ends_with("of a checkout of hearthd"), "{error}");
         let table: toml::Table = toml::from_str(&manifest("pump", &sources, None)).unwrap();
         assert_eq!(table["dependencies"]["hearthd-sdk"]["path"].as_str(), sources.to_str());
+    }
+
+    #[test]
+    fn a_program_in_python_has_its_name_everywhere_and_a_table_that_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = New { language: Language::Python, ..arguments(&folder.path().join("a")) };
+        let next = write_program(&new).unwrap();
+        let table: toml::Table = toml::from_str(next.split_once("toml:").unwrap().1).unwrap();
+        let command = &table["devices"]["garden-pump"]["config"]["command"];
+        let program = Path::new(command[1].as_str().unwrap());
+        assert!(fs::read_to_string(program).unwrap().contains("\"\"\"garden-pump, a device"));
+        let test = program.with_file_name("test_garden_pump.py");
+        assert!(fs::read_to_string(test).unwrap().contains("with_name(\"garden-pump.py\")"));
+        assert_eq!(write_program(&new).unwrap_err().0, exit::CANNOT_CREATE);
     }
 
     #[test]
