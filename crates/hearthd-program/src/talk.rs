@@ -126,7 +126,7 @@ impl Runner {
 }
 
 impl Talk {
-    /// Queues a line for the program; returns false, and takes nothing, where the program has left too much unread.
+    /// Writes a line for the program, or queues it; returns false, and takes nothing, where the program has left too much unread.
     #[must_use]
     pub fn say(&mut self, line: &str) -> bool {
         if self.outgoing.len() + line.len() >= OUTGOING_BOUND {
@@ -134,6 +134,8 @@ impl Talk {
         }
         self.outgoing.extend(line.as_bytes());
         self.outgoing.push_back(b'\n');
+        // At once, where there is room in the pipe.
+        self.write();
         true
     }
 
@@ -181,8 +183,14 @@ impl Talk {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(self.unwatchable(errno)),
         }
-        let has_ended = !watched[0].revents().is_empty();
-        alarm.clear();
+        let [has_ended, is_called] = [0, 1].map(|at: usize| !watched[at].revents().is_empty());
+        let says = watched[2..].iter().any(|pipe| !pipe.revents().is_empty());
+        if is_called {
+            alarm.clear();
+        }
+        if !says && !has_ended {
+            return Ok(());
+        }
         self.write();
         let now = Instant::now();
         for lines in [&mut self.stdout, &mut self.stderr] {
