@@ -27,7 +27,9 @@ impl World {
             Occasion::Request(index) => self.ledger.root_of(index) == root,
             // What was asked again before that was answered when it came.
             Occasion::Subscribed => {
+                // What was left had to wait from the first time on at which the hub was online.
                 !published
+                    && !self.hub(hub).daemon.as_ref().is_some_and(|daemon| daemon.was_online)
                     && message.user_property("repeated").is_none()
                     && !asked.course.executed.contains(&life)
                     && asked.course.executed.iter().any(|executed| executed.hub == hub)

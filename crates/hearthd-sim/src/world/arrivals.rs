@@ -178,6 +178,9 @@ impl World {
             Notice::Online { .. } => {
                 self.reach(Reached::Connections);
                 let now = self.now;
+                if let Some(daemon) = &mut self.hub_mut(hub).daemon {
+                    daemon.was_online = true;
+                }
                 if let Some(connection) = self.connection_mut(hub) {
                     connection.online_since = Some(now);
                 }

@@ -29,6 +29,8 @@ pub(crate) struct Daemon {
     pub(crate) link: Option<Connection>,
     pub(super) next_delivery: u64,
     inputs: VecDeque<Input>,
+    /// It has been online in this life.
+    pub(crate) was_online: bool,
     /// SIGTERM has come; the next life begins this long after the end.
     pub(super) away: Option<Duration>,
 }
@@ -116,6 +118,7 @@ impl World {
             link: None,
             next_delivery: 0,
             inputs: VecDeque::new(),
+            was_online: false,
             away: None,
         });
         self.feed(hub, Input::Elapsed);
