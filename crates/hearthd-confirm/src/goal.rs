@@ -205,6 +205,9 @@ impl Goal {
             self.seen.retain(|property, seen| {
                 !wanted.get(*property).is_some_and(|wanted| wanted.is_met_by(seen.value))
             });
+            if self.echo.is_some() {
+                self.echo = Some(Echo { at: now, took: self.round_trip });
+            }
         }
         // Only one read at a time: a slow device would never catch up with more.
         let patience = match rules.read {
@@ -280,6 +283,11 @@ impl Goal {
     pub(crate) fn heard_after(&self) -> Option<Duration> {
         let echo = self.echo.filter(|_| self.heard).map(|echo| echo.at);
         Some(echo.or(self.met_at)?.saturating_sub(self.sent?))
+    }
+
+    /// Returns whether the bridge has reported nothing of the device since the command.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.claimed.is_empty()
     }
 
     /// Returns how long the read takes that a state which comes now may answer.

@@ -93,6 +93,7 @@ impl Device {
         // A bridge does not log again what it has logged last.
         if let Verdict::Indeterminate { doubt: Doubt::Silence, .. } = verdict
             && matches!(self.rules.states, States::Bridge { .. })
+            && goal.is_unheard()
             && let Some((reason, since)) = &self.parts.failure
         {
             goal.failure = Some(reason.clone());

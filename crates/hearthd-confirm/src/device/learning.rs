@@ -44,7 +44,8 @@ impl Device {
         if retained {
             return;
         }
-        // A command that was sent while the bridge was away is lost.
+        // What was sent before the bridge has started is lost.
+        self.in_flight = None;
         for goal in self.goals.iter_mut().filter(|goal| goal.sent.is_some()) {
             goal.again = Some(self.replays_until);
         }

@@ -60,8 +60,7 @@ impl Goal {
                     // The device works on one thing after the other: what it still has to report of earlier commands
                     // follows within the time that it takes for one. Then it is asked anew.
                     let rests = now + FIRMWARE_STANDS + self.took(now).min(SLOWEST);
-                    self.rests = Some(rests);
-                    self.ask = Some(rests);
+                    self.rest_until(rests);
                 }
             }
             (States::Bridge { changes_are_true }, _) => {
@@ -72,6 +71,14 @@ impl Goal {
                     for value in relevant.values() {
                         self.see(now, value, Evidence::Firmware, now + FIRMWARE_STANDS);
                     }
+                    return;
+                }
+                if self.in_flight() > 0 && !rules.sleepy && (met || self.echo.is_some()) {
+                    // The bridge may still report what it makes of earlier commands.
+                    self.heard |= met;
+                    self.echo = self.echo.or(Some(Echo { at: now, took: self.took(now) }));
+                    let rests = now + BRIDGE_STANDS + self.took(now).min(SLOWEST);
+                    self.rest_until(rests);
                     return;
                 }
                 match self.echo {
@@ -103,6 +110,13 @@ impl Goal {
                 }
             }
         }
+    }
+
+    /// Waits for what earlier messages may bring, and then reads the device.
+    fn rest_until(&mut self, rests: Duration) {
+        self.rests = Some(rests);
+        let end = self.sent.map_or(rests, |sent| self.ends_at(sent));
+        self.ask = Some(rests.max(end));
     }
 
     /// Takes in the answer to the read with this number.
