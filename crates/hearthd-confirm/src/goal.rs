@@ -69,6 +69,8 @@ pub(crate) struct Goal {
     pub(crate) replaced: Option<(Duration, u32)>,
     /// When all is reported that may come of earlier messages, unless more comes before.
     rests: Option<Duration>,
+    /// When the last of it was reported.
+    reported: Option<Duration>,
     /// The device's reason for refusing the command.
     pub(crate) refusal: Option<String>,
     /// When the bridge first repeated the command; no earlier state comes from the device.
@@ -126,6 +128,7 @@ impl Goal {
             heard: false,
             replaced: None,
             rests: None,
+            reported: None,
             refusal: None,
             echo: None,
             claimed: Readings::default(),
@@ -206,7 +209,10 @@ impl Goal {
                 !wanted.get(*property).is_some_and(|wanted| wanted.is_met_by(seen.value))
             });
             if self.echo.is_some() {
-                self.echo = Some(Echo { at: now, took: self.round_trip });
+                // The last report came of this command, or of something that came later.
+                let since = |sent| self.reported.map(|last| last.saturating_sub(sent));
+                let took = self.sent.and_then(since).unwrap_or_default().max(self.round_trip);
+                self.echo = Some(Echo { at: now, took });
             }
         }
         // Only one read at a time: a slow device would never catch up with more.

@@ -60,7 +60,7 @@ impl Goal {
                     // The device works on one thing after the other: what it still has to report of earlier commands
                     // follows within the time that it takes for one. Then it is asked anew.
                     let rests = now + FIRMWARE_STANDS + self.took(now).min(SLOWEST);
-                    self.rest_until(rests);
+                    self.rest_until(now, rests);
                 }
             }
             (States::Bridge { changes_are_true }, _) => {
@@ -78,7 +78,7 @@ impl Goal {
                     self.heard |= met;
                     self.echo = self.echo.or(Some(Echo { at: now, took: self.took(now) }));
                     let rests = now + BRIDGE_STANDS + self.took(now).min(SLOWEST);
-                    self.rest_until(rests);
+                    self.rest_until(now, rests);
                     return;
                 }
                 match self.echo {
@@ -113,7 +113,8 @@ impl Goal {
     }
 
     /// Waits for what earlier messages may bring, and then reads the device.
-    fn rest_until(&mut self, rests: Duration) {
+    fn rest_until(&mut self, now: Duration, rests: Duration) {
+        self.reported = Some(now);
         self.rests = Some(rests);
         let end = self.sent.map_or(rests, |sent| self.ends_at(sent));
         self.ask = Some(rests.max(end));
