@@ -45,7 +45,9 @@ impl World {
         };
         let asked = &self.ledger.asked[index];
         let device = asked.device;
-        if !asked.sets || !self.has_since(hub, device, self.now) {
+        let mut others = self.hub_ids().filter(|other| *other != hub);
+        let shared = others.any(|other| self.has_since(other, device, self.now));
+        if !asked.sets || shared || !self.has_since(hub, device, self.now) {
             // Whoever has the device now knows its state; this hub knows what it has done.
             return;
         }
