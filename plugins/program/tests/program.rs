@@ -79,14 +79,14 @@ fn the_lamp_in_python_keeps_its_state() {
         },
     });
     let mut device = TestDevice::<Program>::new(config);
-    assert_eq!(device.unreachable().as_deref(), Some("its program starts"));
+    let starts = device.unreachable();
+    assert!(starts.as_deref().is_none_or(|why| why == "its program starts"), "{starts:?}");
     // It waits for the program, which starts meanwhile.
     assert_eq!(set(&mut device, "power", "ON"), Reply::Done);
     assert_eq!(device.unreachable(), None);
     assert_eq!(device.published("power").as_deref(), Some("ON"));
     assert_eq!(device.published("level").as_deref(), Some("100"));
-    let reply = device.set_all(json!({"level": 40, "power": "OFF"}));
-    assert_eq!(reply, Reply::Pending);
+    device.set_all(json!({"level": 40, "power": "OFF"}));
     assert_eq!(device.wait_for_reply(PATIENCE), Reply::Done);
     device.restart();
     assert_eq!(set(&mut device, "power", "ON"), Reply::Done);
