@@ -138,7 +138,7 @@ async fn what_misbehaves_costs_its_own_device_and_each_request_is_answered() -> 
     let expected: [(&str, &[u16], &str); 7] = [
         ("crash", &[503], "the bulb burst"),
         ("absent", &[503], "No module named 'no_such_module'"),
-        ("slow", &[408], "did not answer in time"),
+        ("slow", &[408], "did not answer"),
         ("silent", &[408, 503], ""),
         ("liar", &[500], "it tells 900 of `level`, which the declaration does not allow"),
         ("chatty", &[200, 408, 503], ""),

@@ -283,8 +283,7 @@ async fn a_hub_that_is_killed_within_a_request_answers_it_in_its_next_life() -> 
     let answer = home.phone.expect("the answer", Duration::from_secs(30), is_answer).await?;
     assert!(matches!(answer.status(), Some(200 | 409 | 503)), "{answer:?}");
     until(&mut home, "lamp/power", "ON").await?;
-    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
-    Ok(())
+    goes_off(&mut home).await
 }
 
 /// Requires that an answer agrees with what the lamp was switched to last, and that the state comes to agree as well.
@@ -300,6 +299,13 @@ async fn agrees(home: &mut Home, bridge: &Zigbee2Mqtt, answer: &Message) -> Resu
     }
     let power = if is_on()? { "ON" } else { "OFF" };
     until(home, "lamp/power", power).await
+}
+
+/// Has the lamp switched off: what is left of an earlier command may make that uncertain once, on a slow machine.
+async fn goes_off(home: &mut Home) -> Result<()> {
+    let answer = home.answer("lamp/power", "OFF").await?;
+    assert!(matches!(answer.status(), Some(200 | 409)), "{answer:?}");
+    until(home, "lamp/power", "OFF").await
 }
 
 #[tokio::test]
@@ -320,7 +326,7 @@ async fn a_bridge_that_is_killed_within_a_request_costs_no_false_answer() -> Res
         let is_answer = |message: &Message| message.correlation_data == data;
         let answer = home.phone.expect("the answer", Duration::from_secs(30), is_answer).await?;
         agrees(&mut home, &bridge, &answer).await?;
-        assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+        goes_off(&mut home).await?;
     }
     Ok(())
 }
@@ -352,7 +358,7 @@ async fn a_broker_that_is_killed_within_a_request_costs_no_false_answer() -> Res
     })
     .await?;
     agrees(&mut home, &bridge, &answer).await?;
-    assert_eq!(said(&home.answer("lamp/power", "OFF").await?), (Some(200), "OFF".into()));
+    goes_off(&mut home).await?;
     Ok(())
 }
 
