@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     QoS, RequestId,
+    property::is_name,
     topic::{Prefix, Template, Templates, TopicFilter, check_name, is_disallowed},
 };
 
@@ -83,7 +84,7 @@ impl DeclaredTopics {
     /// Reads the address of a request to another device, `DEVICE/PROPERTY`; none where the device may not ask that one.
     pub fn may_ask<'a>(&self, address: &'a str) -> Option<(&'a str, &'a str)> {
         let (device, property) = address.split_once('/')?;
-        let may = self.ask.contains(device) && is_property_name(property);
+        let may = self.ask.contains(device) && is_name(property);
         may.then_some((device, property))
     }
 
@@ -210,11 +211,11 @@ impl TopicRules<'_> {
                     Some(TopicObjection::OfDevice { topic, device: other.to_owned() })
                 })
             };
-            let circle = || {
-                let path = circle(id, &bridging)?;
+            let of_itself = || {
+                let path = way_back(id, &bridging)?;
                 Some(TopicObjection::Circle { path })
             };
-            of_hub.or_else(of_device).or_else(circle).or_else(|| self.not_allowed(topics))
+            of_hub.or_else(of_device).or_else(of_itself).or_else(|| self.not_allowed(topics))
         };
         let found = bridging
             .iter()
@@ -271,7 +272,7 @@ impl TopicRules<'_> {
 }
 
 /// Returns how a device's requests come back to it, by the devices that the others may ask.
-fn circle(id: &str, devices: &BTreeMap<&str, &DeclaredTopics>) -> Option<Vec<String>> {
+fn way_back(id: &str, devices: &BTreeMap<&str, &DeclaredTopics>) -> Option<Vec<String>> {
     let mut seen = BTreeSet::new();
     let mut paths = vec![vec![id]];
     while let Some(path) = paths.pop() {
@@ -420,11 +421,6 @@ fn check_device_id(text: &str) -> Result<(), &'static str> {
         return Err("is no ID of a device");
     }
     Ok(())
-}
-
-fn is_property_name(text: &str) -> bool {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    !text.is_empty() && text.chars().all(fits)
 }
 
 fn check(text: &str) -> Result<TopicFilter, &'static str> {

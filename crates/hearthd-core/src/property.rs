@@ -9,6 +9,7 @@ mod tests;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+pub(crate) use declare::is_name;
 pub use json::parse_json;
 pub use read::is_json;
 

@@ -71,8 +71,6 @@ struct Sent {
     topic: String,
     /// Its PUBACK is no outcome: only what comes back is, or nobody is there any more who would be told.
     reply: bool,
-    /// It asks another device.
-    asks: bool,
     qos: QoS,
     at: Duration,
     size: usize,
@@ -198,7 +196,8 @@ impl Hub {
         if until <= now.monotonic {
             return Err(PublishError::Late);
         }
-        let size = publication.topic.len() + publication.payload.len() + OVERHEAD;
+        let names = via.as_ref().map_or(0, String::len);
+        let size = publication.topic.len() + publication.payload.len() + names + OVERHEAD;
         let (messages, bytes) = self.bridge.traffic.load(device);
         if messages >= BRIDGE_MESSAGES || (messages > 0 && bytes + size > BRIDGE_BYTES) {
             return Err(PublishError::Busy);
@@ -248,13 +247,13 @@ impl Hub {
                 message.qos = QoS::AtMostOnce;
             }
             let reply = publication.expects != Expects::Nothing;
-            let asks = publication.expects == Expects::Answer;
             if reply {
                 let correlation: [u8; CORRELATION] = (self.entropy.0)();
                 message.response_topic = Some(self.reply_topic());
                 message.correlation_data = Some(Bytes::copy_from_slice(&correlation));
                 message.user_properties.extend(via.map(|via| (VIA.to_owned(), via)));
                 let request = publication.request;
+                let asks = publication.expects == Expects::Answer;
                 let awaited = Awaited { correlation, request, until, size, asks };
                 self.bridge.traffic.add_reply(&device, number, awaited);
             } else {
@@ -266,7 +265,6 @@ impl Hub {
                 number,
                 topic: message.topic.clone(),
                 reply,
-                asks,
                 qos: message.qos,
                 at: now.monotonic,
                 size,
@@ -283,12 +281,11 @@ impl Hub {
             self.bridge.traffic.discount(&sent.device, sent.size);
         }
         self.acquit(&sent.topic);
-        if sent.asks && reason_code == NO_MATCHING_SUBSCRIBERS {
-            // Nobody will answer.
-            if self.bridge.traffic.end(&sent.device, sent.number) {
-                let nobody = answered(Status::NotFound, "no hub serves the device");
-                self.outputs.push_back(Bridge::outcome(&sent.device, sent.number, Ok(nobody)));
-            }
+        let nobody_hears = reason_code == NO_MATCHING_SUBSCRIBERS;
+        if nobody_hears && self.bridge.traffic.asks(&sent.device, sent.number) {
+            self.bridge.traffic.end(&sent.device, sent.number);
+            let nobody = answered(Status::NotFound, "no hub serves the device");
+            self.outputs.push_back(Bridge::outcome(&sent.device, sent.number, Ok(nobody)));
             return true;
         }
         let refused = reason_code >= REFUSED;
@@ -596,7 +593,7 @@ impl Hub {
 
     /// Where replies to devices go.
     fn reply_topic(&self) -> String {
-        self.own_response_topic(self.prefix(), "reply")
+        self.own_response_topic(self.prefix(), REPLY)
     }
 }
 
@@ -623,6 +620,8 @@ fn answered(status: Status, message: &str) -> Bytes {
     json!({ "status": status.code(), "message": message }).to_string().into()
 }
 
+/// The purpose of the response topic where replies to devices go.
+pub(super) const REPLY: &str = "reply";
 /// The devices whose requests have caused a request, the first one first, with commas: the user property of this name.
 pub(super) const VIA: &str = "via";
 /// Of how many devices that may be.
@@ -635,7 +634,7 @@ const REFUSED: u8 = 0x80;
 pub(super) const CORRELATION: usize = 16;
 /// How long a message of a device is wanted at most.
 const LONGEST_EXPIRY: Duration = Duration::from_secs(600);
-/// What a PUBLISH packet has beside topic, payload and Response Topic, at most.
+/// What a PUBLISH packet has beside topic, payload, Response Topic and the names in [`VIA`], at most.
 const OVERHEAD: usize = 64;
 /// How many connections may end over a filter, alone in its SUBSCRIBE, before it is not asked for any more.
 const SUSPICIONS: u32 = 2;

@@ -1,6 +1,6 @@
 //! The topics that an answer may go to: the requester chooses the Response Topic, but must not gain the hub's rights.
 
-use super::Hub;
+use super::{Hub, bridging::REPLY};
 use crate::topic::{self, Prefix};
 
 /// Why a request with this Response Topic is not carried out.
@@ -69,7 +69,7 @@ impl Hub {
     /// Returns whether a response topic is this hub's, where nobody else has anything to say; answers to its devices' own
     /// requests come from its other devices as well.
     fn listens_on(&self, client_id: Option<&str>, purpose: Option<&str>) -> bool {
-        client_id == Some(&self.config.client_id) && purpose != Some("reply")
+        client_id == Some(&self.config.client_id) && purpose != Some(REPLY)
     }
 
     /// Checks where the acknowledgement of another hub's will goes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Connection, Fence, Hub, Phase};
+use super::{Connection, Fence, Hub, Phase, bridging::REPLY};
 use crate::{
     Connack, Generation, Message, Now, Output, QoS, Subscriber, Subscription,
     outbox::{Kind, Taken, Window},
@@ -223,6 +223,6 @@ pub(super) fn filters_of(subscriptions: Vec<Subscription>) -> BTreeSet<String> {
 }
 
 /// What the hub listens to below its own response topic.
-const PURPOSES: [&str; 5] = ["will", "fence", "session", "retained", "reply"];
+const PURPOSES: [&str; 5] = ["will", "fence", "session", "retained", REPLY];
 /// How many times its time-out the fence may take while the broker still delivers what it has queued.
 const FENCE_PATIENCE: u32 = 6;

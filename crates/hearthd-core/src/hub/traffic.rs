@@ -116,9 +116,14 @@ impl Traffic {
         correlation: &[u8; CORRELATION],
     ) -> Option<(Arc<str>, u64, bool)> {
         let (device, number) = self.replies.get(correlation)?.clone();
-        let awaited = self.devices.get(&device).and_then(|of| of.awaited.get(&number));
-        let asks = awaited.is_some_and(|awaited| awaited.asks);
+        let asks = self.asks(&device, number);
         self.end(&device, number).then_some((device, number, asks))
+    }
+
+    /// Returns whether a message asks another device, whose answer has not come.
+    pub(super) fn asks(&self, device: &str, number: u64) -> bool {
+        let awaited = self.devices.get(device).and_then(|of| of.awaited.get(&number));
+        awaited.is_some_and(|awaited| awaited.asks)
     }
 
     /// Counts a message that has left, until [`discount`](Self::discount).

@@ -10,8 +10,7 @@ impl Declaration {
     /// # Errors
     /// Where the name, a key or a limit is not acceptable; the text says why.
     pub fn parse(name: &str, declaration: &[u8]) -> Result<Self, String> {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if name.is_empty() || !name.chars().all(fits) {
+        if !is_name(name) {
             return Err(format!("`{name}` is no property name: [a-z0-9_]+ is"));
         }
         if VERBS.contains(&name) {
@@ -89,9 +88,14 @@ fn yes() -> bool {
     true
 }
 
+/// Returns whether a text may name a property, or a kind of event.
+pub(crate) fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    !text.is_empty() && text.chars().all(fits)
+}
+
 /// Reads the kinds of an event's declaration.
 fn kinds_of_event(name: &str, raw: &RawDeclaration) -> Result<Vec<String>, String> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if raw.access.is_some_and(|access| access != Access::Read) || raw.retained == Some(true) {
         return Err(format!("`{name}`: an event has no state, and cannot be set"));
     }
@@ -99,7 +103,7 @@ fn kinds_of_event(name: &str, raw: &RawDeclaration) -> Result<Vec<String>, Strin
         return Err(format!("`{name}`: an event needs values, its kinds"));
     }
     for kind in &raw.values {
-        if kind.is_empty() || !kind.chars().all(fits) {
+        if !is_name(kind) {
             return Err(format!("`{name}`: `{kind}` is no kind of event: [a-z0-9_]+ is"));
         }
         if kind == FAILED {

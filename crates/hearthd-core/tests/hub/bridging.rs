@@ -689,6 +689,23 @@ fn a_request_that_comes_round_to_its_device_is_not_carried_out() {
 }
 
 #[test]
+fn what_a_stranger_calls_those_that_wait_counts_with_what_is_under_way() {
+    let mut hub = asking();
+    let long = "x".repeat(60_000);
+    let strange =
+        Message { user_properties: vec![("via".into(), long.clone())], ..request("ON", b"1") };
+    hub.receive(strange);
+    let request = hub.executed().pop().expect("it names nobody that there is");
+    for number in 1..=5 {
+        let belonging = Publication { request: Some(request.id), ..question(number, "blinds/get") };
+        publish(&mut hub, "lamp", belonging);
+    }
+    assert_eq!(questions(&hub).len(), 4, "four of 60 kB are under way, and 256 KiB may be");
+    assert_eq!(questions(&hub)[0].user_property("via"), Some(&*format!("{long},lamp")));
+    assert_eq!(told(&hub), ["lamp 5 Busy"]);
+}
+
+#[test]
 fn devices_that_ask_each_other_in_a_circle_may_not() {
     let mut config = config();
     let mut ask = |device, other: &str| {

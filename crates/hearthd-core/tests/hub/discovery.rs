@@ -92,14 +92,29 @@ fn next_life(before: &TestHub, config: HubConfig) -> TestHub {
     let mut hub = TestHub::begin(config, kept);
     hub.now = before.now;
     hub.handle(Input::Elapsed);
-    hub.go_online_unfenced(true);
+    go_online(&mut hub, true);
+    hub.grant();
+    accept_others(&mut hub);
+    hub
+}
+
+/// The connection ends, and the next one gets as far as the wills' outcomes.
+fn reconnect(hub: &mut TestHub, cause: Disconnection, session_present: bool) {
+    hub.handle(Input::Disconnected(cause));
+    hub.advance(Duration::from_secs(10));
+    go_online(hub, session_present);
+}
+
+fn go_online(hub: &mut TestHub, session_present: bool) {
+    hub.go_online_unfenced(session_present);
     hub.fence();
     hub.settle();
     // What the hub does because of the last input is due at once.
     hub.advance(Duration::ZERO);
-    hub.grant();
-    accept_others(&mut hub);
-    hub
+}
+
+fn lost() -> Disconnection {
+    Disconnection::Lost { error: String::new() }
 }
 
 /// Acknowledges what is no announcement.
@@ -208,12 +223,7 @@ fn after_an_end_that_was_not_in_order_the_broker_may_have_lost_it() {
     assert_eq!(topics(&hub), all);
     hub.take();
     // The broker has crashed.
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
-    hub.advance(Duration::from_secs(10));
-    hub.go_online_unfenced(true);
-    hub.fence();
-    hub.settle();
-    hub.advance(Duration::ZERO);
+    reconnect(&mut hub, lost(), true);
     hub.accept_all();
     assert_eq!(topics(&hub), all);
 }
@@ -225,12 +235,7 @@ fn a_broker_that_does_not_answer_may_have_lost_it_though_the_hub_leaves_in_order
     hub.take();
     hub.advance(Duration::from_secs(180));
     assert!(hub.outputs.contains(&Output::Disconnect), "no PUBACK for the state has come");
-    hub.handle(Input::Disconnected(Disconnection::Requested));
-    hub.advance(Duration::from_secs(10));
-    hub.go_online_unfenced(true);
-    hub.fence();
-    hub.settle();
-    hub.advance(Duration::ZERO);
+    reconnect(&mut hub, Disconnection::Requested, true);
     hub.accept_all();
     assert_eq!(topics(&hub), ["found/blinds", "found/lamp", "found-state"]);
 }
@@ -314,12 +319,7 @@ fn start_messages_are_not_listened_to_once_discovery_was_switched_off_while_the_
 #[test]
 fn a_reload_on_a_new_session_announces_what_it_changes_alone() {
     let mut hub = announced();
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
-    hub.advance(Duration::from_secs(10));
-    hub.go_online_unfenced(false);
-    hub.fence();
-    hub.settle();
-    hub.advance(Duration::ZERO);
+    reconnect(&mut hub, lost(), false);
     hub.grant();
     hub.accept_all();
     hub.advance(Duration::from_secs(10));
@@ -347,7 +347,7 @@ fn the_same_topic_is_published_on_again_after_a_moment_and_with_the_newest_alone
 #[test]
 fn another_prefix_is_announced_anew() {
     let mut hub = announced();
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.handle(Input::Disconnected(lost()));
     hub.advance(Duration::from_secs(10));
     hub.connect(connack(Some("bob"), true));
     hub.handle(Input::Disconnected(Disconnection::Requested));
@@ -364,12 +364,7 @@ fn another_prefix_is_announced_anew() {
 #[test]
 fn a_broker_that_has_lost_the_session_gets_all_again() {
     let mut hub = announced();
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
-    hub.advance(Duration::from_secs(10));
-    hub.go_online_unfenced(false);
-    hub.fence();
-    hub.settle();
-    hub.advance(Duration::ZERO);
+    reconnect(&mut hub, lost(), false);
     hub.accept_all();
     assert_eq!(topics(&hub), ["found/blinds", "found/lamp", "found-state"]);
 }
@@ -380,7 +375,7 @@ fn an_end_in_order_does_not_hide_that_the_broker_had_lost_the_session() {
         || HubConfig { require_response_information: true, ..announcing(&["blinds", "lamp"]) };
     let mut hub = after_an_end(announced(), config());
     assert!(found(&hub).is_empty());
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
+    hub.handle(Input::Disconnected(lost()));
     hub.advance(Duration::from_secs(10));
     // It offers no prefix either, so the hub ends.
     hub.connect(connack(None, false));
@@ -393,12 +388,7 @@ fn an_end_in_order_does_not_hide_that_the_broker_had_lost_the_session() {
 #[test]
 fn what_was_to_be_announced_again_before_an_end_in_order_is_so_after_it() {
     let mut hub = announced();
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: String::new() }));
-    hub.advance(Duration::from_secs(10));
-    hub.go_online_unfenced(true);
-    hub.fence();
-    hub.settle();
-    hub.advance(Duration::ZERO);
+    reconnect(&mut hub, lost(), true);
     accept_others(&mut hub);
     assert_eq!(topics(&hub), ["found/blinds"]);
     let mut hub = after_an_end(hub, announcing(&["blinds", "lamp"]));
