@@ -5,9 +5,9 @@
  * hearth_host_mqtt; an older host returns NULL, and then the device can do nothing on MQTT. The rules of
  * hearth_plugin.h hold here too.
  *
- *  Q1 topics(config) puts pairs of a use and a topic filter (MQTT 4.7.1), or a device ID (Q7), and is pure like describe: "subscribe" for
- *     what the device listens to, "publish" for what it alone publishes on, "share" for what it publishes on as other
- *     devices may. 64 at most, of 1024 bytes each, none with a leading `$`. What lies outside of the hub's prefix the
+ *  Q1 topics(config) puts pairs of a use and a topic filter (MQTT 4.7.1), or a device ID (Q7), and is pure like
+ *     describe: "subscribe" for what the device listens to, "publish" for what it alone publishes on, "share" for what
+ *     it publishes on as other devices may. 64 at most, of 1024 bytes each, none with a leading `$`. What lies outside of the hub's prefix the
  *     operator must allow as well ([bridges] allow), and no topic of the hub's own can be declared. Where something speaks
  *     against a topic, or the broker refuses a subscription, the host marks the device as failed, answers its requests
  *     503 with the reason, and sends nothing for it.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::glue::{Script, TestInstance, check_config, describe};
+use crate::property::is_name;
 use crate::value::declared;
 use crate::{Device, Failure, Problem, Property, Value, abi, device, mqtt};
 
@@ -477,7 +478,10 @@ impl Script for Hub {
         let payload = String::from_utf8_lossy(&payload).into_owned();
         let may = |(purpose, filter): &(&str, String)| match *purpose {
             "subscribe" => false,
-            "ask" => ask && topic.split_once('/').is_some_and(|(device, _)| device == filter),
+            "ask" => {
+                let address = topic.split_once('/').filter(|(_, property)| is_name(property));
+                ask && address.is_some_and(|(device, _)| device == filter)
+            }
             _ => !ask && matches(filter, &topic),
         };
         let mut state = self.state();

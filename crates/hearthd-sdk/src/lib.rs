@@ -86,7 +86,7 @@ mod value;
 pub use absence::{Absence, Acknowledgement, Outcome};
 pub use context::{Context, Deferred};
 pub use device::{Answer, Device, Failure, FailureKind, NoConfig, Problem, Problems};
-pub use property::Property;
+pub use property::{Property, PropertyTable};
 pub use span::Span;
 pub use value::{Changes, Value};
 

@@ -111,11 +111,11 @@ impl Publication {
         }
     }
 
-    /// Asks another device that [`Topics::ask`] names to set one of its properties, as any requester would; with the
-    /// property `set` and an object several at once, with `get` and no value to tell its state.
+    /// Asks another device, as any requester would, to set one of its properties; [`Topics::ask`] must name the device.
     ///
-    /// What comes back is the message's outcome, and [`Response::read`] reads it. Say with
-    /// [`belonging_to`](Self::belonging_to) for which request it is, so that no device waits for itself.
+    /// The property `set` takes a JSON object of several values, and `get` takes nothing and tells all states. The answer
+    /// is the message's outcome: [`Response::read`] reads it. Say with [`belonging_to`](Self::belonging_to) for which
+    /// request it is, so that no device waits for itself.
     pub fn ask(device: &str, property: &str, value: impl Into<Vec<u8>>) -> Self {
         let qos = QoS::AtLeastOnce;
         Self { ask: true, qos, ..Self::new(format!("{device}/{property}"), value) }

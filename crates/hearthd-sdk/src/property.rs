@@ -20,6 +20,21 @@ pub struct Property {
     idempotent: bool,
 }
 
+/// What a device's table may say of a property beside its type, for kinds whose properties are configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PropertyTable<'t> {
+    /// The least value of an integer or a number.
+    pub min: Option<f64>,
+    /// The greatest value.
+    pub max: Option<f64>,
+    /// The step, counted from the least value, or from 0.
+    pub step: Option<f64>,
+    /// The unit of the values.
+    pub unit: Option<&'t str>,
+    /// The title that people see.
+    pub title: Option<&'t str>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 enum Shape {
     Switch,
@@ -111,6 +126,16 @@ impl Property {
         self
     }
 
+    /// Sets what a device's table gives: the range where it gives both of its ends.
+    #[must_use]
+    pub fn with_table(self, table: &PropertyTable<'_>) -> Self {
+        let bounds = table.min.zip(table.max).or(self.bounds);
+        let step = table.step.or(self.step);
+        let unit = table.unit.map(str::to_owned).or(self.unit);
+        let title = table.title.map(str::to_owned).or(self.title);
+        Self { title, unit, bounds, step, ..self }
+    }
+
     /// Declares that the property reports a state and cannot be set.
     #[must_use]
     pub fn read_only(mut self) -> Self {
@@ -185,14 +210,22 @@ impl Property {
         }
     }
 
+    /// Returns why the hub would refuse a property of this name (D1), if it would.
+    pub fn name_mistake(name: &str) -> Option<&'static str> {
+        if !is_name(name) {
+            Some("a property's name is of a-z, 0-9 and _")
+        } else if matches!(name, "set" | "get" | "describe" | "status") {
+            Some("the name is taken: every device answers it")
+        } else {
+            None
+        }
+    }
+
     /// Returns why the hub would refuse the declaration (D1), if it would.
     pub fn mistake(&self) -> Option<&'static str> {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let numeric = matches!(self.shape, Shape::Integer | Shape::Number);
-        if self.name.is_empty() || !self.name.chars().all(fits) {
-            Some("a name is of a-z, 0-9 and _")
-        } else if matches!(self.name.as_str(), "set" | "get" | "describe" | "status") {
-            Some("the name is taken: every device answers it")
+        if let Some(mistake) = Self::name_mistake(&self.name) {
+            Some(mistake)
         } else if !numeric && (self.bounds.is_some() || self.step.is_some()) {
             Some("only integers and numbers have a range and a step")
         } else if self.bounds.is_some_and(|(min, max)| min > max) {
@@ -205,12 +238,10 @@ impl Property {
     }
 
     fn mistake_of_values(&self) -> Option<&'static str> {
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        let is_kind = |kind: &String| !kind.is_empty() && kind.chars().all(fits);
         match &self.shape {
             Shape::Choice(values) if values.is_empty() => Some("a choice has at least one value"),
             Shape::Event(kinds) if kinds.is_empty() => Some("an event has at least one kind"),
-            Shape::Event(kinds) if !kinds.iter().all(is_kind) => {
+            Shape::Event(kinds) if !kinds.iter().all(|kind| is_name(kind)) => {
                 Some("a kind of event is of a-z, 0-9 and _")
             }
             Shape::Event(kinds) if kinds.iter().any(|kind| kind == "failed") => {
@@ -389,6 +420,12 @@ struct Declaration<'a> {
     values: Option<&'a Vec<String>>,
     retained: bool,
     idempotent: bool,
+}
+
+/// Returns whether a text may name a property, or a kind of event (D1).
+pub(crate) fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    !text.is_empty() && text.chars().all(fits)
 }
 
 fn switch(text: &str) -> Option<bool> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hearthd_sdk::{Problems, Property, Span};
+use hearthd_sdk::{Problems, Property, PropertyTable, Span};
 use serde::Deserialize;
 
 use crate::reading::{Read, is_switch};
@@ -126,11 +126,8 @@ impl Config {
                 let dot = if key.is_empty() { "" } else { "." };
                 problems.add(format!("properties.{name}{dot}{key}"), message);
             };
-            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            if name.is_empty() || !name.chars().all(fits) {
-                complain("", "a property's name is of a-z, 0-9 and _".into());
-            } else if matches!(name.as_str(), "set" | "get" | "describe" | "status") {
-                complain("", "the name is taken: every device answers it".into());
+            if let Some(mistake) = Property::name_mistake(name) {
+                complain("", mistake.into());
             }
             property.check_values(&mut complain);
             if property.kind == Kind::Event {
@@ -146,7 +143,7 @@ impl PropertyConfig {
     /// Returns what the hub is told about the property.
     pub(crate) fn declaration(&self, name: &str) -> Property {
         let words: Vec<_> = self.values.iter().map(String::as_str).collect();
-        let mut property = match self.kind {
+        let property = match self.kind {
             Kind::Switch => Property::switch(name),
             Kind::Integer => Property::integer(name),
             Kind::Number => Property::number(name),
@@ -160,18 +157,13 @@ impl PropertyConfig {
                 };
             }
         };
-        if let (Some(min), Some(max)) = (self.min, self.max) {
-            property = property.range(min, max);
-        }
-        if let Some(step) = self.step {
-            property = property.step(step);
-        }
-        if let Some(unit) = &self.unit {
-            property = property.unit(unit);
-        }
-        if let Some(title) = &self.title {
-            property = property.title(title);
-        }
+        let mut property = property.with_table(&PropertyTable {
+            min: self.min,
+            max: self.max,
+            step: self.step,
+            unit: self.unit.as_deref(),
+            title: self.title.as_deref(),
+        });
         property = match (&self.set, self.after_set()) {
             (None, _) => property.read_only(),
             (Some(_), After::None) => property.write_only(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearthd_sdk::{Problems, Property};
+use hearthd_sdk::{Problems, Property, PropertyTable};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -18,7 +18,7 @@ pub struct GroupConfig {
 }
 
 /// A property that all devices of a group have.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PropertyConfig {
     #[serde(rename = "type")]
@@ -33,9 +33,10 @@ pub(crate) struct PropertyConfig {
     values: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
+    #[default]
     Switch,
     Integer,
     Number,
@@ -110,7 +111,7 @@ impl PropertyConfig {
     }
 
     fn declaration(&self, name: &str) -> Property {
-        let mut property = match self.kind {
+        let property = match self.kind {
             Kind::Switch => Property::switch(name),
             Kind::Integer => Property::integer(name),
             Kind::Number => Property::number(name),
@@ -120,18 +121,13 @@ impl PropertyConfig {
             }
             Kind::Text => Property::text(name),
         };
-        if let Some((min, max)) = self.min.zip(self.max) {
-            property = property.range(min, max);
-        }
-        if let Some(step) = self.step {
-            property = property.step(step);
-        }
-        if let Some(title) = &self.title {
-            property = property.title(title);
-        }
-        if let Some(unit) = &self.unit {
-            property = property.unit(unit);
-        }
+        let property = property.with_table(&PropertyTable {
+            min: self.min,
+            max: self.max,
+            step: self.step,
+            unit: self.unit.as_deref(),
+            title: self.title.as_deref(),
+        });
         property.write_only().not_retained()
     }
 }
@@ -179,25 +175,13 @@ impl SceneConfig {
 }
 
 fn check_name(path: &str, name: &str, problems: &mut Problems) {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if name.is_empty() || !name.chars().all(fits) {
-        problems.add(path, "a property's name is of a-z, 0-9 and _");
-    } else if matches!(name, "set" | "get" | "describe" | "status") {
-        problems.add(path, "the name is taken: every device answers it");
+    if let Some(mistake) = Property::name_mistake(name) {
+        problems.add(path, mistake);
     }
 }
 
 fn power() -> BTreeMap<String, PropertyConfig> {
-    let power = PropertyConfig {
-        kind: Kind::Switch,
-        title: None,
-        unit: None,
-        min: None,
-        max: None,
-        step: None,
-        values: Vec::new(),
-    };
-    BTreeMap::from([("power".to_owned(), power)])
+    BTreeMap::from([("power".to_owned(), PropertyConfig::default())])
 }
 
 /// As many as a device may ask.

@@ -1,6 +1,6 @@
 //! Declarations of properties, in the words of `describe`.
 
-use hearthd_sdk::Property;
+use hearthd_sdk::{Property, PropertyTable};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
@@ -61,7 +61,7 @@ impl Declaration {
     /// Returns what the hub is told about the property.
     pub(crate) fn property(&self, name: &str) -> Property {
         let words: Vec<_> = self.values.iter().map(String::as_str).collect();
-        let mut property = match self.kind {
+        let property = match self.kind {
             Kind::Switch => Property::switch(name),
             Kind::Integer => Property::integer(name),
             Kind::Number => Property::number(name),
@@ -70,18 +70,13 @@ impl Declaration {
             Kind::Json => Property::json(name),
             Kind::Event => Property::event(name, &words),
         };
-        if let (Some(min), Some(max)) = (self.min, self.max) {
-            property = property.range(min, max);
-        }
-        if let Some(step) = self.step {
-            property = property.step(step);
-        }
-        if let Some(unit) = &self.unit {
-            property = property.unit(unit);
-        }
-        if let Some(title) = &self.title {
-            property = property.title(title);
-        }
+        let mut property = property.with_table(&PropertyTable {
+            min: self.min,
+            max: self.max,
+            step: self.step,
+            unit: self.unit.as_deref(),
+            title: self.title.as_deref(),
+        });
         if self.kind == Kind::Event {
             return property;
         }
