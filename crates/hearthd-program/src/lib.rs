@@ -222,10 +222,7 @@ impl Runner {
     ) -> Result<Finished, ProgramError> {
         let program = program.display().to_string();
         if !matches!(end, Ok(End::ByItself)) {
-            // The leader is not waited for yet, so no other group can have its number.
-            if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
-                tracing::warn!(program, %error, "the program cannot be ended");
-            }
+            end_group(&child, &program);
         }
         let status = match child.wait() {
             Ok(status) => status,
@@ -304,6 +301,15 @@ pub fn excerpt(text: &str) -> String {
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,
+    }
+}
+
+/// Kills a program and its group; the program is not waited for yet, so no other group can have its number.
+fn end_group(child: &Child, program: &str) {
+    match kill_process_group(Pid::from_child(child), Signal::KILL) {
+        // Nothing is left of the group.
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => tracing::warn!(program, %error, "the program cannot be ended"),
     }
 }
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::{ProgramError, Runner, excerpt};
+use crate::{ProgramError, Runner, end_group, excerpt};
 
 /// A program that reads lines and prints lines; dropping it ends it and everything that it has started.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Runner {
                 is_reaped: false,
             }),
             Err(errno) => {
-                end_group(&mut child, &program);
+                end_group(&child, &program);
                 Err(ProgramError::Watch { program, source: errno.into() })
             }
         }
@@ -275,7 +275,7 @@ impl Talk {
     fn reap(&mut self) -> io::Result<ExitStatus> {
         self.is_reaped = true;
         // Also where the program has ended: what it has started ends with it.
-        end_group(&mut self.child, &self.program);
+        end_group(&self.child, &self.program);
         self.child.wait()
     }
 }
@@ -286,15 +286,6 @@ impl Drop for Talk {
             // Nobody is there to be told.
             let _ = self.reap();
         }
-    }
-}
-
-/// Kills a program and its group; the program is not waited for yet, so no other group can have its number.
-fn end_group(child: &mut Child, program: &str) {
-    match kill_process_group(Pid::from_child(child), Signal::KILL) {
-        // A group of which only the ended program is left.
-        Ok(()) | Err(Errno::SRCH | Errno::PERM) => {}
-        Err(error) => tracing::warn!(program, %error, "the program cannot be ended"),
     }
 }
 

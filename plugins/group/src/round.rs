@@ -83,7 +83,8 @@ impl Rounds {
     pub(crate) fn outcome(&mut self, token: u64, result: Result<&[u8], PublishError>) {
         for round in &mut self.rounds {
             if let Some(device) = round.open.remove(&token) {
-                round.told.push((device, result.map_or_else(without_answer, Response::read)));
+                let response = result.map_or_else(without_answer, Response::read);
+                round.told.push((device, shortened(response)));
             }
         }
         self.go_on();
@@ -124,6 +125,17 @@ impl Rounds {
             }
         }
     }
+}
+
+/// Keeps the beginning of what a device says: of all members together, nobody reads more.
+fn shortened(response: Response) -> Response {
+    let beginning = |text: String| match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    };
+    let Response { status, payload, message, reason } = response;
+    let (payload, message) = (beginning(payload), beginning(message));
+    Response { status, payload, message, reason: beginning(reason) }
 }
 
 /// Says what a device that was not asked is taken to have answered.
@@ -180,6 +192,8 @@ fn passed_on(status: u16) -> u16 {
     }
 }
 
+/// How many characters of what one device says are passed on.
+const LONGEST: usize = 200;
 /// Requests that are under way at a time.
 const AT_ONCE: usize = 8;
 /// How long a request may take that does not say so.
@@ -193,6 +207,15 @@ mod tests {
     use hearthd_sdk::FailureKind;
 
     use super::*;
+
+    #[test]
+    fn of_a_long_answer_the_beginning_is_passed_on() {
+        let long = "é".repeat(10_000);
+        let response = Response { status: 500, message: long, ..Response::default() };
+        assert_eq!(shortened(response).message, format!("{}...", "é".repeat(200)));
+        let (_, short) = told("attic", 500, "why");
+        assert_eq!(shortened(short.clone()), short);
+    }
 
     fn told(device: &str, status: u16, message: &str) -> (String, Response) {
         let response = Response { status, message: message.to_owned(), ..Response::default() };

@@ -200,7 +200,8 @@ impl Conversation {
 
     /// The program does not run: it has ended, or cannot be started.
     pub(crate) fn ended(&mut self, reason: &str) {
-        self.state = State::Down(format!("its program does not run: {reason}"));
+        let down = format!("its program does not run: {reason}");
+        self.state = State::Down(down.clone());
         self.silent_since = None;
         self.late.clear();
         if let Some(first) = self.devices.keys().next() {
@@ -217,8 +218,7 @@ impl Conversation {
             self.give_up(open, reason);
         }
         for request in refused {
-            let reason = format!("its program does not run: {reason}");
-            self.answer(request, Err(Failure::unreachable(reason)));
+            self.answer(request, Err(Failure::unreachable(down.clone())));
         }
     }
 
@@ -229,7 +229,7 @@ impl Conversation {
         }
         self.silent_since = (!self.open.is_empty()).then_some(now);
         match FromProgram::read(line) {
-            Ok((_, Some(unknown))) => self.note_unknown(unknown),
+            Ok((_, Some(unknown))) => self.note_unknown(&unknown),
             Ok((message, None)) => {
                 if let Err(fault) = self.hear(now, message) {
                     self.fault(now, &fault);
@@ -346,7 +346,7 @@ impl Conversation {
         }
         let id = self.next_id();
         let json: Map<_, _> =
-            values.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
+            values.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
         let idempotent =
             self.devices.get(device).is_some_and(|served| served.are_idempotent(values.keys()));
         let about = About::Set { request, untold: values, idempotent };
@@ -392,13 +392,13 @@ impl Conversation {
         self.answer(request, Err(failure));
     }
 
-    fn note_unknown(&mut self, unknown: String) {
-        if self.unknown.len() < REMEMBERED && self.unknown.insert(unknown.clone()) {
-            let unknown = hearthd_program::excerpt(&unknown);
-            if let Some(first) = self.devices.keys().next() {
-                let message = format!("the program says `{unknown}`, which this hub does not know");
-                self.log(first.clone(), Level::Warn, message);
-            }
+    fn note_unknown(&mut self, unknown: &str) {
+        // The beginning alone is kept: a program may say 64 KiB.
+        let unknown = hearthd_program::excerpt(unknown);
+        let is_new = self.unknown.len() < REMEMBERED && self.unknown.insert(unknown.clone());
+        if let (true, Some(first)) = (is_new, self.devices.keys().next()) {
+            let message = format!("the program says `{unknown}`, which this hub does not know");
+            self.log(first.clone(), Level::Warn, message);
         }
     }
 
@@ -467,22 +467,12 @@ impl Conversation {
     }
 }
 
-/// Returns a value as messages carry it.
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Switch(_) | Value::Text(_) => value.to_text().into(),
-        Value::Integer(number) => (*number).into(),
-        Value::Number(number) => (*number).into(),
-        Value::Json(json) => json.clone(),
-    }
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why a device cannot be reached at first.
-const STARTING: &str = "its program starts";
+pub(crate) const STARTING: &str = "its program starts";
 /// Requests of one device that may wait for the program, or for its answers.
 const WAITING: usize = 16;
 /// How many devices, late answers and unknown types are remembered.

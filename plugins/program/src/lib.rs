@@ -18,7 +18,7 @@ use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, 
 use serde_json::Value as Json;
 
 pub use crate::config::Config;
-use crate::conversation::{Asked, Greeting};
+use crate::conversation::{Asked, Greeting, STARTING};
 use crate::service::Membership;
 use crate::supervisor::{Mail, Saved};
 
@@ -53,7 +53,7 @@ impl Device for Program {
         let saved: Saved = Arc::new(Mutex::new(saved.map(<[u8]>::to_vec)));
         let greeting = Greeting::new(&config, state);
         // Until the program says otherwise: a new device is reachable.
-        context.unreachable("its program starts");
+        context.unreachable(STARTING);
         let attach = Mail::Attach { context: context.clone(), greeting, saved: Arc::clone(&saved) };
         let program = Self { context, membership, saved };
         if program.membership.send(attach) { Ok(program) } else { Err(Failure::failed(NO_THREAD)) }
