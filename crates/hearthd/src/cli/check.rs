@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{complain, exit, fail};
+use super::{complain, counted, exit, fail};
 use crate::{
     config::Limits,
     device::Checked,
@@ -22,10 +22,7 @@ pub(super) fn check(file: &Path) -> ExitCode {
             for warning in &accepted.config.warnings {
                 complain(format_args!("warning: {warning}"));
             }
-            let devices = match accepted.config.devices.len() {
-                1 => "1 device".to_owned(),
-                number => format!("{number} devices"),
-            };
+            let devices = counted(accepted.config.devices.len(), "device");
             say!("{}: {devices}, all good", file.display());
             for (device, topics) in accepted.checked.topics() {
                 for (purpose, filter) in topics.all() {

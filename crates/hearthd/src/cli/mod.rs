@@ -190,6 +190,11 @@ fn fail(code: u8, error: impl fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Writes how many there are: "1 device", "2 devices".
+fn counted(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
 /// Prints a line to standard error, where nothing in it commands a terminal.
 fn complain(line: fmt::Arguments<'_>) {
     // Nothing is left to tell anyone where the terminal is gone.

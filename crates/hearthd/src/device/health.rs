@@ -171,11 +171,9 @@ impl Health {
                 DeviceStatus { word: UNREACHABLE, why: Why::Unreachable(unreachable.clone()) }
             }
             (condition, _) => {
-                let reason = condition.reason().map(str::to_owned);
-                DeviceStatus {
-                    word: condition.as_str(),
-                    why: reason.map_or(Why::Plain, Why::Reason),
-                }
+                let reason = condition.reason();
+                let why = reason.map_or(Why::Plain, |reason| Why::Reason(reason.to_owned()));
+                DeviceStatus { word: condition.as_str(), why }
             }
         }
     }

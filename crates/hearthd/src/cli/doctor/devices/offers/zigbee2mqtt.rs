@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Entry, Light, Offered, abilities, kelvin};
+use crate::cli::counted;
 
 /// Reads the devices; the coordinator and what has not been interviewed are none.
 pub(super) fn devices(base: &str, list: &Value) -> Vec<Offered> {
@@ -47,7 +48,7 @@ fn group_of(base: &str, group: &Value, devices: Option<&Value>) -> Option<Offere
             None => light,
         });
     }
-    let mut about = format!("a group of {} lights of Zigbee2MQTT", topics.len());
+    let mut about = format!("a group of {} of Zigbee2MQTT", counted(topics.len(), "light"));
     if others > 0 {
         about += &format!(", without {others} other members, which are not read back");
     }
