@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use hearthd_tests::{Built, Doing, HearthBroker, HearthWeb, Result, client::PATIENCE};
+use hearthd_tests::{Built, Doing, HearthBroker, HearthWeb, Memory, Result, client::PATIENCE};
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
@@ -61,7 +61,7 @@ async fn thirty_two_phones_are_served_in_little_memory() -> Result<()> {
     let broker = HearthBroker::start(&built, folder.path()).await?;
     let text = format!("[broker]\nurl = \"mqtt://127.0.0.1:{}\"\n", broker.port());
     let mut web = HearthWeb::start(&built, &folder.path().join("web"), &text).await?;
-    let idle = private_memory(web.process().id())?;
+    let idle = Memory::of(web.process().id())?.anonymous;
     let mut phones = Vec::new();
     for _ in 0..32 {
         let (phone, code) =
@@ -76,20 +76,11 @@ async fn thirty_two_phones_are_served_in_little_memory() -> Result<()> {
         let answer = answer.doing("there is no PINGRESP")?.doing("read PINGRESP")?;
         assert_eq!(&answer.as_payload()[..], [0xD0, 0]);
     }
-    let busy = private_memory(web.process().id())?;
+    let busy = Memory::of(web.process().id())?.anonymous;
     println!("hearth-web has {idle} kB of its own when idle, {busy} kB with 32 phones");
     assert!(idle <= 3 * 1024, "idle: {idle} kB");
     assert!(busy <= idle + 32 * 64, "32 phones: {busy} kB, idle: {idle} kB");
     Ok(())
-}
-
-/// Returns the memory that a process has of its own, in kB: what it has written to, and no file has.
-fn private_memory(process: u32) -> Result<u64> {
-    let file = format!("/proc/{process}/smaps_rollup");
-    let text = std::fs::read_to_string(&file).doing(&file)?;
-    // Not Private_Dirty: it has the pages of a program that the system has not written to the disk since it was built.
-    let own = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).doing("Anonymous")?;
-    own.trim().trim_end_matches(" kB").parse().doing(own)
 }
 
 /// Logs in as a page does, from an address of this machine; returns CONNACK's reason code.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_tests::{Doing, Message, Result, built::workspace};
+use hearthd_tests::{Doing, Memory, Message, Result, built::workspace};
 
 use crate::scene::{Scene, Way, control};
 
@@ -59,7 +59,7 @@ async fn thirty_two_phones_see_what_each_other_does_in_little_memory() -> Result
         scene.browser.open(&address).await?;
         scene.all_there().await?;
     }
-    let private = private_memory(scene.web.process().id())?;
+    let private = Memory::of(scene.web.process().id())?.anonymous;
     println!("{PHONES} phones: hearth-web has {private} kB of its own");
     assert!(private <= MOST_MEMORY, "{private} kB");
     let lamp = control("light-in-bedroom", "Power");
@@ -71,15 +71,6 @@ async fn thirty_two_phones_see_what_each_other_does_in_little_memory() -> Result
         scene.browser.until("another phone's tap", &on).await?;
     }
     Ok(())
-}
-
-/// Returns the memory that a process has of its own, in kB: what it has written to, and no file has.
-fn private_memory(process: u32) -> Result<u64> {
-    let file = format!("/proc/{process}/smaps_rollup");
-    let text = std::fs::read_to_string(&file).doing(&file)?;
-    // Not Private_Dirty: it has the pages of a program that the system has not written to the disk since it was built.
-    let own = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).doing("Anonymous")?;
-    own.trim().trim_end_matches(" kB").parse().doing(own)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

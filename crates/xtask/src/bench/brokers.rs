@@ -7,7 +7,7 @@ use std::{
 };
 
 use hearthd_tests::{
-    Access, Authority, Built, Doing, Failure, Process, Result,
+    Access, Authority, Built, Doing, Failure, Memory, Process, Result,
     built::cargo,
     process::{eventually, free_port, run},
 };
@@ -144,21 +144,21 @@ async fn memory(built: &Built, authority: &Authority, brokers: &mut Brokers) -> 
         let id = broker.process.id();
         tokio::time::sleep(SETTLE).await;
         brokers.idle_kb[index] = memory_kb(id, "VmRSS")?;
-        let before = proportional_kb(id)?;
+        let before = Memory::of(id)?.proportional;
         let mut plain = Vec::new();
         for number in 0..CONNECTIONS {
             let stream = TcpStream::connect(("127.0.0.1", broker.port)).await?;
             plain.push(Raw::begin(stream, &format!("plain-{number}")).await?);
         }
         tokio::time::sleep(SETTLE).await;
-        let with_plain = proportional_kb(id)?;
+        let with_plain = Memory::of(id)?.proportional;
         let mut tls = Vec::new();
         for number in 0..CONNECTIONS {
             let stream = Authority::connect(&connector, "localhost", broker.tls_port).await?;
             tls.push(Raw::begin(stream, &format!("tls-{number}")).await?);
         }
         tokio::time::sleep(SETTLE).await;
-        let with_tls = proportional_kb(id)?;
+        let with_tls = Memory::of(id)?.proportional;
         let each = |more: u64, less: u64| (more as f64 - less as f64) / CONNECTIONS as f64;
         brokers.plain_kb[index] = each(with_plain, before);
         brokers.tls_kb[index] = each(with_tls, with_plain);
@@ -307,14 +307,6 @@ fn load_average() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").doing("/proc/loadavg")?;
     let first = text.split_whitespace().next().doing("/proc/loadavg")?;
     first.parse().doing(first)
-}
-
-/// Returns the memory that a process takes, with its part of what it shares.
-fn proportional_kb(process: u32) -> Result<u64> {
-    let file = format!("/proc/{process}/smaps_rollup");
-    let text = std::fs::read_to_string(&file).doing(&file)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).doing("Pss")?;
-    line.trim().trim_end_matches(" kB").parse().doing(line)
 }
 
 /// A client that says the least and takes no memory.

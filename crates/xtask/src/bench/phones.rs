@@ -3,8 +3,8 @@
 use std::{path::Path, time::Instant};
 
 use hearthd_tests::{
-    Browser, Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, HearthWeb, Message,
-    Result, browser::Tab,
+    Browser, Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, HearthWeb, Memory,
+    Message, Result, browser::Tab,
 };
 
 use super::{Effort, median};
@@ -17,15 +17,6 @@ pub(crate) struct Phones {
     pub(crate) memory: Vec<(usize, Memory)>,
     /// With one page and with all of them.
     pub(crate) times: Vec<(usize, Times)>,
-}
-
-/// What a process has in memory (`smaps_rollup`), in kB.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// What it has written to, and no file has.
-    pub(crate) own: u64,
-    /// Pages of its program and of libraries: the system may drop them, and read them again from their files.
-    pub(crate) of_files: u64,
 }
 
 /// The medians in milliseconds.
@@ -56,13 +47,13 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Phones> {
     let text = format!("[broker]\nurl = \"unix:{}\"\n", socket.display());
     let mut web = HearthWeb::start(built, &folder.path().join("web"), &text).await?;
     let process = web.process().id();
-    let mut memory = vec![(0, memory_of(process)?)];
+    let mut memory = vec![(0, Memory::of(process)?)];
     let mut times = Vec::new();
 
     let address = format!("{}#u=phone&p=password-of-phone", web.url());
     let mut browser = Browser::start(&folder.path().join("browser")).await?;
     log_in(&mut browser, &address).await?;
-    memory.push((1, memory_of(process)?));
+    memory.push((1, Memory::of(process)?));
     times.push((1, taps(&mut browser, &mut client, effort.taps).await?));
     let mut phones: Vec<Tab> = Vec::new();
     while phones.len() + 1 < PHONES {
@@ -75,7 +66,7 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Phones> {
         browser.turn_to(phone).await?;
         browser.until("what another phone has done", IS_OFF).await?;
     }
-    memory.push((PHONES, memory_of(process)?));
+    memory.push((PHONES, Memory::of(process)?));
     hub.terminate().await?;
     Ok(Phones { memory, times })
 }
@@ -124,18 +115,6 @@ fn accounts(folder: &Path, socket: &Path) -> Result<String> {
         );
     }
     Ok(text)
-}
-
-fn memory_of(process: u32) -> Result<Memory> {
-    let file = format!("/proc/{process}/smaps_rollup");
-    let text = std::fs::read_to_string(&file).doing(&file)?;
-    let of = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).doing(name)?;
-        let number = line.split_whitespace().next().doing(name)?;
-        number.parse::<u64>().doing(name)
-    };
-    let own = of("Anonymous:")?;
-    Ok(Memory { own, of_files: of("Rss:")?.saturating_sub(own) })
 }
 
 /// Finds the lamp's switch.

@@ -219,7 +219,8 @@ pub(crate) fn phones(phones: &Phones) -> String {
     }
     text += "\n| pages open | hearth-web: memory of its own | of its files, which the system may drop |\n|--:|--:|--:|\n";
     for (pages, memory) in &phones.memory {
-        let _ = writeln!(text, "| {pages} | {} kB | {} kB |", memory.own, memory.of_files);
+        let of_files = memory.resident.saturating_sub(memory.anonymous);
+        let _ = writeln!(text, "| {pages} | {} kB | {of_files} kB |", memory.anonymous);
     }
     text += "\nEach page is in a browser profile of its own, all in one Chromium on the same machine. Medians; taps and bare requests are \
              made in turn. The page draws at the screen's next frame, which comes within 17 ms; all browsers share the processors with the rest of the home.\n";
