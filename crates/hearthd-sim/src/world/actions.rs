@@ -220,7 +220,10 @@ impl World {
                 machine.fates.exempt_all();
                 self.ledger.store_lost(hub);
             }
-            Damage::Elsewhere => self.reach(Reached::StoresElsewhere),
+            Damage::Elsewhere => {
+                self.reach(Reached::StoresElsewhere);
+                self.announced_elsewhere(hub);
+            }
         }
         self.after(away, Timer::StartDaemon(hub));
     }

@@ -69,6 +69,14 @@ impl World {
         self.reload(hub);
     }
 
+    /// One of the announcements that a hub's store speaks of was made at another broker only.
+    pub(super) fn announced_elsewhere(&mut self, hub: HubId) {
+        let mut topics = self.broker.retained.keys().filter(|topic| is_announcement(hub, topic));
+        if let Some(topic) = topics.next().cloned() {
+            self.broker.retained.remove(&topic);
+        }
+    }
+
     /// Returns what a hub is configured to announce.
     pub(super) fn discovery(&self, hub: HubId) -> Option<Discovery> {
         let announces = self.hub(hub).announces?;
