@@ -3,6 +3,7 @@
 //! Each has its own process, port and folder, and ends when it is dropped, so tests run in parallel.
 
 mod asked_hub;
+mod azure;
 pub mod browser;
 pub mod built;
 pub mod chaos;
@@ -26,6 +27,7 @@ mod wire;
 pub mod zigbee2mqtt;
 
 pub use asked_hub::AskedHub;
+pub use azure::Azure;
 pub use browser::Browser;
 pub use built::Built;
 pub use client::{Access, Client, Message};

@@ -305,15 +305,17 @@ fn own_cpu_seconds() -> f64 {
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Returns the Correlation Data of a request: as scattered as anybody's, for a responder that keeps it in order.
-fn correlation_data(number: usize) -> [u8; 8] {
-    (number as u64).wrapping_mul(SCATTER).to_be_bytes()
+/// Returns the Correlation Data of a request: as scattered as anybody's, for a responder that keeps it in order, and as
+/// long as a UUID, for one that takes nothing else.
+fn correlation_data(number: usize) -> [u8; 16] {
+    u128::from((number as u64).wrapping_mul(SCATTER)).to_be_bytes()
 }
 
 /// Returns the number of the request with this Correlation Data.
 fn number_of(correlation_data: &[u8]) -> Option<usize> {
-    let bytes = <[u8; 8]>::try_from(correlation_data).ok()?;
-    usize::try_from(u64::from_be_bytes(bytes).wrapping_mul(GATHER)).ok()
+    let bytes = <[u8; 16]>::try_from(correlation_data).ok()?;
+    let scattered = u64::try_from(u128::from_be_bytes(bytes)).ok()?;
+    usize::try_from(scattered.wrapping_mul(GATHER)).ok()
 }
 
 /// How long nothing may come.

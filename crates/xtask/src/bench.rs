@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the daemon beside the alternatives, in release builds on this machine.
 
+mod azure;
 mod brokers;
 mod cells;
 mod confirmation;
@@ -38,6 +39,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Chapter {
+    Azure,
     Brokers,
     Comparison,
     Confirmation,
@@ -50,6 +52,7 @@ enum Chapter {
 impl Options {
     fn chapters(&self) -> Vec<Chapter> {
         let all = [
+            Chapter::Azure,
             Chapter::Brokers,
             Chapter::Comparison,
             Chapter::Confirmation,
@@ -73,6 +76,10 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
     let mut plots = Vec::new();
     for chapter in options.chapters() {
         match chapter {
+            Chapter::Azure => {
+                let peer = azure::measure(&built, effort).await?;
+                report.add("The peer that does the same job", &table::peer(&peer));
+            }
             Chapter::Brokers => {
                 let brokers = brokers::measure(&built, effort).await?;
                 report.add("The bundled broker beside Mosquitto", &table::brokers(&brokers));

@@ -35,6 +35,9 @@ const NEEDS: &[Need] = &[
     ("python3", "python3-venv"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    // One of those clients is built against OpenSSL.
+    ("pkg-config", "pkg-config"),
+    ("/usr/include/openssl/ssl.h", "libssl-dev"),
     // Thermostats of the tests live in Berlin.
     ("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
 ];

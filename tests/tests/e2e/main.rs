@@ -3,6 +3,7 @@
 mod abi;
 mod answers;
 mod authoring;
+mod azure;
 mod bad_input;
 mod bridging;
 mod bundled_broker;

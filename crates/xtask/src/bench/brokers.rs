@@ -120,6 +120,7 @@ fn question(in_flight: usize, until: Until) -> Question {
         qos: 1,
         requesters: 1,
         in_flight,
+        expiry: None,
         until,
     }
 }

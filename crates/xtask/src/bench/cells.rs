@@ -63,6 +63,7 @@ impl Cell {
             qos: self.qos,
             requesters: self.requesters,
             in_flight: self.in_flight / self.requesters,
+            expiry: None,
             until: Until::Time { warm_up: effort.warm_up, measure: effort.measure },
         }
     }

@@ -51,6 +51,7 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Durability>
                 qos,
                 requesters: 1,
                 in_flight: 256,
+                expiry: None,
                 until: Until::Time { warm_up: effort.warm_up, measure: effort.measure * 2 },
             };
             rounds.push(load::ask(built, &access, &question).await?.per_second);

@@ -46,6 +46,7 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Footprint> 
             qos: 1,
             requesters: 1,
             in_flight: 256,
+            expiry: None,
             until: Until::Count(effort.endurance / STEPS),
         };
         load::ask(built, &access, &question).await?;

@@ -142,6 +142,7 @@ fn question(targets: usize, in_flight: usize, until: Until) -> Question {
         qos: 1,
         requesters: 1,
         in_flight,
+        expiry: None,
         until,
     }
 }

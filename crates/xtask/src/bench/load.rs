@@ -17,6 +17,8 @@ pub(crate) struct Question {
     pub(crate) requesters: usize,
     /// For each requester.
     pub(crate) in_flight: usize,
+    /// Message Expiry Interval, in seconds.
+    pub(crate) expiry: Option<u32>,
     pub(crate) until: Until,
 }
 
@@ -66,6 +68,9 @@ pub(crate) fn command(built: &Built, access: &Access, question: &Question) -> Co
         ("--in-flight", question.in_flight),
     ] {
         command.arg(name).arg(value.to_string());
+    }
+    if let Some(expiry) = question.expiry {
+        command.arg("--expiry").arg(expiry.to_string());
     }
     match question.until {
         Until::Time { warm_up, measure } => {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{
+    azure::Peer,
     brokers::{Brokers, RETAINED},
     cells::{Cell, Compared},
     confirmation::Confirmation,
@@ -81,6 +82,50 @@ pub(crate) fn goals(compared: &Compared) -> String {
                 spread(&ratios)
             );
         }
+    }
+    text
+}
+
+/// hearthd beside an executor of Azure IoT Operations, with the goals.
+pub(crate) fn peer(peer: &Peer) -> String {
+    let mut text =
+        "| | hearthd | executor | ratio: median of rounds [least, most] | goal | |\n|---|--:|--:|---|---|---|\n"
+            .to_owned();
+    let mut row =
+        |what: String, [ours, theirs]: [Vec<f64>; 2], goal: &str, reached: fn(f64) -> bool| {
+            let ratios: Vec<f64> =
+                ours.iter().zip(&theirs).map(|(one, other)| one / other).collect();
+            let middle = median(ratios.clone());
+            let _ = writeln!(
+                text,
+                "| {what} | {:.0} | {:.0} | {middle:.2} {} | {goal} | {} |",
+                median(ours),
+                median(theirs),
+                spread(&ratios),
+                if reached(middle) { "reached" } else { "**missed**" },
+            );
+        };
+    for (in_flight, rounds) in &peer.rounds {
+        let each =
+            |figure: fn(&Figures) -> f64| rounds.each_ref().map(|r| r.iter().map(figure).collect());
+        let (goal, reached): (_, fn(f64) -> bool) = match in_flight {
+            1 => ("at least 2", |ratio| ratio >= 2.0),
+            _ => ("at least 5", |ratio| ratio >= 5.0),
+        };
+        row(format!("answers per second, {in_flight} in flight"), each(throughput), goal, reached);
+        let latency = format!("median latency in us, {in_flight} in flight");
+        row(latency, each(|figures| figures.median_us), "at most 0.5", |ratio| ratio <= 0.5);
+    }
+    let after = peer.resident_kb.map(|(_, after)| vec![after as f64]);
+    let what = format!("resident after {} more requests, in kB", peer.endurance);
+    row(what, after, "at most 0.33", |ratio| ratio <= 1.0 / 3.0);
+    for (who, tenths) in ["hearthd", "executor"].into_iter().zip(&peer.tenths) {
+        let tenths: Vec<String> = tenths.iter().map(|rate| format!("{rate:.0}")).collect();
+        let _ = writeln!(
+            text,
+            "\n{who}, answers per second in each tenth of them: {}",
+            tenths.join(", ")
+        );
     }
     text
 }
