@@ -151,6 +151,11 @@ impl Health {
         lock(&self.inner).told.as_ref().is_some_and(|told| told.word == STALLED)
     }
 
+    /// Returns whether a call into the plugin is under way.
+    pub(super) fn is_in_call(&self) -> bool {
+        lock(&self.calling.0).is_some()
+    }
+
     /// Returns whether a call into the plugin takes longer than a request may.
     pub(super) fn is_stalled(&self) -> bool {
         let since = *lock(&self.calling.0);

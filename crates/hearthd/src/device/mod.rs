@@ -97,6 +97,7 @@ pub struct Devices {
     saved: BTreeMap<String, Vec<u8>>,
     crashes: Crashes,
     looked: Instant,
+    look_interval: Duration,
 }
 
 /// One configured device.
@@ -157,6 +158,7 @@ impl Devices {
             saved,
             crashes,
             looked: Instant::now(),
+            look_interval: LOOK_INTERVAL,
         };
         for (id, device) in &checked.devices {
             let handles =
@@ -238,6 +240,7 @@ impl Devices {
             return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         let id = request.id;
+        self.look_interval = LOOK_INTERVAL;
         match shared.mailbox.push(request) {
             Pushed::Awake => {}
             Pushed::Asleep => self.asleep.push(Arc::clone(&shared.mailbox)),
@@ -267,18 +270,27 @@ impl Devices {
     pub async fn next(&mut self) -> DeviceEvent {
         self.wake();
         loop {
-            if self.looked.elapsed() >= LOOK_INTERVAL {
-                self.looked = Instant::now();
-                self.pool.tend();
-                self.by_id.values().filter(|d| d.shared.is_stalled()).for_each(|device| {
-                    device.shared.tell_status();
-                });
+            if self.looked.elapsed() >= self.look_interval {
+                self.look();
             }
             if let Some(event) = self.try_next() {
                 return event;
             }
-            self.events.wait(LOOK_INTERVAL).await;
+            self.events.wait(self.look_interval).await;
         }
+    }
+
+    /// Looks for devices that do not come back from a call; seldom, while none is in one.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let mut busy = self.pool.tend();
+        for device in self.by_id.values() {
+            if device.shared.is_stalled() {
+                device.shared.tell_status();
+            }
+            busy |= device.shared.is_in_call();
+        }
+        self.look_interval = if busy { LOOK_INTERVAL } else { LOOK_INTERVAL_AT_REST };
     }
 
     /// Returns what a device has said, if there is anything.
@@ -435,3 +447,6 @@ fn bounds(config: &Config) -> Bounds {
 
 /// How often it is looked for devices that do not come back from a call.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same where no device was in a call at the last look, nor has been given a request since: what a device does by
+/// itself may then hang so much longer before that is told. Each look wakes the processor of a hub that has nothing to do.
+const LOOK_INTERVAL_AT_REST: Duration = Duration::from_secs(10);

@@ -60,6 +60,8 @@ struct Inner {
     called: bool,
     /// An idle thread looks whether the leader comes back.
     watched: bool,
+    /// When the first of the idle threads wakes by itself, for an alarm; the others would only wake beside it.
+    timed: Option<Instant>,
     idle: usize,
     /// The system has started no thread when one was wanted.
     short: bool,
@@ -125,12 +127,13 @@ impl Pool {
         }
     }
 
-    /// Starts a thread where one is wanted and the system has refused it before.
-    pub(crate) fn tend(self: &Arc<Self>) {
+    /// Starts a thread where one is wanted and the system has refused it before; returns whether that is so still.
+    pub(crate) fn tend(self: &Arc<Self>) -> bool {
         let mut inner = self.lock();
         if inner.short && inner.idle == 0 {
             self.start_thread(&mut inner);
         }
+        inner.short
     }
 
     /// Returns whether devices wait for their turn, and no thread can take it.
@@ -171,12 +174,14 @@ impl Pool {
             let watches = active && !inner.watched;
             inner.watched |= watches;
             inner.idle += 1;
-            inner = if watches {
-                wait(&self.watch, inner, Some(SLOW))
+            if watches {
+                inner = wait(&self.watch, inner, Some(SLOW));
             } else {
-                let most = inner.until_alarm(now);
-                wait(&self.called, inner, most)
-            };
+                let alarm = inner.take_time();
+                let most = alarm.map(|at| at.saturating_duration_since(now));
+                inner = wait(&self.called, inner, most);
+                inner.timed.take_if(|at| Some(*at) == alarm);
+            }
             inner.idle -= 1;
             inner.watched &= !watches;
         }
@@ -259,8 +264,14 @@ impl Inner {
         }
     }
 
-    fn until_alarm(&self, now: Instant) -> Option<Duration> {
-        self.alarms.first().map(|(at, _)| at.saturating_duration_since(now))
+    /// Returns when an idle thread is to wake for the next alarm, where no other one wakes by then.
+    fn take_time(&mut self) -> Option<Instant> {
+        let (at, _) = *self.alarms.first()?;
+        if self.timed.is_some_and(|timed| timed <= at) {
+            return None;
+        }
+        self.timed = Some(at);
+        Some(at)
     }
 
     /// Takes the device whose turn it is.

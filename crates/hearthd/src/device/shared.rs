@@ -256,6 +256,11 @@ impl Shared {
         self.health.is_stalled()
     }
 
+    /// Returns whether a call into the plugin is under way.
+    pub(crate) fn is_in_call(&self) -> bool {
+        self.health.is_in_call()
+    }
+
     /// Returns how the device is.
     pub(crate) fn status(&self) -> DeviceStatus {
         self.health.status()

@@ -183,7 +183,21 @@ fn a_hung_call_wakes_no_thread() {
     inner.leader = Some((1, now.checked_sub(SLOW).unwrap()));
     inner.dismiss_slow_leader(now);
     assert_eq!(inner.leader, None, "nobody looks after it any more");
-    assert_eq!(inner.until_alarm(now), None);
+    assert_eq!(inner.take_time(), None);
+}
+
+#[test]
+fn one_idle_thread_wakes_for_an_alarm_and_another_one_for_an_earlier_alarm() {
+    let (pool, _) = pool(8);
+    let mut inner = pool.lock();
+    let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+    let (early, late) = (at(5), at(10));
+    inner.alarms.insert((late, MemberId(1)));
+    assert_eq!(inner.take_time(), Some(late));
+    assert_eq!(inner.take_time(), None, "somebody wakes by then");
+    inner.alarms.insert((early, MemberId(2)));
+    assert_eq!(inner.take_time(), Some(early));
+    assert_eq!(inner.take_time(), None);
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
