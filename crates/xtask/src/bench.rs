@@ -16,7 +16,7 @@ mod stage;
 mod table;
 mod writes;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use hearthd_tests::{Built, Doing, Result, built::workspace};
 
@@ -136,6 +136,8 @@ pub(crate) struct Effort {
     queued: &'static [usize],
     /// Requests after which the memory is looked at.
     endurance: usize,
+    /// How long a hub at rest is looked at.
+    rest: Duration,
     /// Taps on the page.
     taps: usize,
     /// Whether the time of a build is looked at.
@@ -151,6 +153,7 @@ impl Effort {
         devices: &[1, 100, 500],
         queued: &[10, 1000],
         endurance: 100_000,
+        rest: Duration::from_secs(60),
         taps: 21,
         build: false,
     };
@@ -162,6 +165,7 @@ impl Effort {
         devices: &[1, 10, 100, 500, 1000, 2000],
         queued: &[10, 100, 1000, 10_000],
         endurance: 1_000_000,
+        rest: Duration::from_secs(600),
         taps: 101,
         build: true,
     };

@@ -14,6 +14,8 @@ use super::{
 pub(crate) struct Footprint {
     /// With ten devices, in kB.
     pub(crate) idle_kb: u64,
+    /// How often its threads wake in a second, with ten devices, as all else that is at rest.
+    pub(crate) wakes_per_second: f64,
     /// After so many requests, in kB.
     pub(crate) after: Vec<(usize, u64)>,
     /// Name, size in kB, and crates that are built into it.
@@ -31,6 +33,10 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Footprint> 
     ten.start(&mut phone).await?;
     tokio::time::sleep(SETTLE).await;
     let idle_kb = memory_kb(ten.process()?.id(), "VmRSS")?;
+    let before = wakes(ten.process()?.id())?;
+    tokio::time::sleep(effort.rest).await;
+    let woken = wakes(ten.process()?.id())? - before;
+    let wakes_per_second = woken as f64 / effort.rest.as_secs_f64();
     ten.terminate().await?;
 
     let mut hub = hub(built, &access, "busy", &lights("light", LIGHTS, "none"), folder.path())?;
@@ -60,7 +66,7 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Footprint> 
         let size = std::fs::metadata(built.binary(name)).doing(name)?.len() / 1024;
         programs.push((name, size, dependencies(name)?));
     }
-    Ok(Footprint { idle_kb, after, programs })
+    Ok(Footprint { idle_kb, wakes_per_second, after, programs })
 }
 
 fn hub(
@@ -79,6 +85,19 @@ fn hub(
 fn ten_devices() -> String {
     let rooms = lights("room", 5, "none").replace("\"light\"", "\"thermostat\"");
     lights("light", 5, "none") + &rooms
+}
+
+/// Counts how often the threads of a process have waited for something and been woken (proc_pid_status(5)).
+fn wakes(process: u32) -> Result<u64> {
+    let folder = format!("/proc/{process}/task");
+    let mut wakes = 0;
+    for task in std::fs::read_dir(&folder).doing(&folder)? {
+        let file = task?.path().join("status");
+        let status = std::fs::read_to_string(&file).doing(file.display())?;
+        let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+        wakes += count.doing("no count of switches")?.trim().parse::<u64>().doing("switches")?;
+    }
+    Ok(wakes)
 }
 
 /// Counts the crates of a program, itself aside.

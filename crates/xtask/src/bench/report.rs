@@ -50,15 +50,12 @@ impl Report {
         std::fs::write(&file, &self.text).doing(file.display())
     }
 
-    /// Puts the report into the checked-in summary, and the plots beside it.
+    /// Puts the report beside the checked-in summary, with the plots.
     pub(crate) fn keep(&self, plots: &[PathBuf]) -> Result<()> {
         let folder = workspace().join("crates/hearthd/benches");
-        let file = folder.join("README.md");
-        let before = std::fs::read_to_string(&file).doing(file.display())?;
-        let (head, rest) = before.split_once(BEGIN).doing("README.md has lost its marks")?;
-        let (_, tail) = rest.split_once(END).doing("README.md has lost its marks")?;
-        let text = format!("{head}{BEGIN}\n\n{}{END}{tail}", self.text);
-        std::fs::write(&file, text).doing(file.display())?;
+        let file = folder.join("TABLES.md");
+        let text = format!("# What was measured\n\n{}", self.text);
+        std::fs::write(&file, text.trim_end().to_owned() + "\n").doing(file.display())?;
         let kept = folder.join("plots");
         std::fs::create_dir_all(&kept).doing(kept.display())?;
         for plot in plots {
@@ -81,6 +78,3 @@ fn said(program: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     })
 }
-
-const BEGIN: &str = "<!-- measured -->";
-const END: &str = "<!-- end of what was measured -->";

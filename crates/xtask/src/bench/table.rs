@@ -310,6 +310,11 @@ pub(crate) fn growth(growth: &Growth) -> String {
 pub(crate) fn footprint(footprint: &Footprint) -> String {
     let mut text = "| | |\n|---|--:|\n".to_owned();
     let _ = writeln!(text, "| resident, idle with ten devices | {} kB |", footprint.idle_kb);
+    let _ = writeln!(
+        text,
+        "| wake-ups in a second, idle with ten devices (goal: at most 1) | {:.2} |",
+        footprint.wakes_per_second
+    );
     for (requests, resident) in &footprint.after {
         let _ = writeln!(
             text,
