@@ -178,4 +178,4 @@ impl Mode {
 }
 
 const FILES: &[&str] = &["package.json", "package-lock.json", "radio.cjs", "home.cjs"];
-const STARTED: Duration = Duration::from_secs(60);
+const STARTED: Duration = Duration::from_secs(180);

@@ -120,6 +120,8 @@ pub struct Broker {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Hosts and ports of the same broker's other nodes, which are tried in turn.
+    pub others: Vec<(String, u16)>,
     /// TLS, for `mqtts://`.
     pub tls: Option<Tls>,
     /// The hub's ID: client identifier and topic level.
@@ -145,7 +147,31 @@ impl Broker {
         let known = self.tls.take();
         self.tls = tls.then(|| known.unwrap_or(none));
         (self.host, self.port) = (host, port);
+        self.others.clear();
         Ok(())
+    }
+
+    /// Returns how many addresses it has.
+    pub(crate) fn addresses(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// Returns the broker with one of its addresses alone; they are counted round and round.
+    pub(crate) fn at(&self, turn: usize) -> Self {
+        let mut one = Self { others: Vec::new(), ..self.clone() };
+        let other = (turn % self.addresses()).checked_sub(1).and_then(|n| self.others.get(n));
+        if let Some((host, port)) = other {
+            (one.host, one.port) = (host.clone(), *port);
+        }
+        one
+    }
+
+    /// Returns what tells the broker from others: what the hub remembers of one does not apply to another.
+    pub(crate) fn identity(&self) -> String {
+        let all = std::iter::once((&self.host, self.port));
+        let all = all.chain(self.others.iter().map(|(host, port)| (host, *port)));
+        let all: Vec<_> = all.map(|(host, port)| format!("{host}:{port}")).collect();
+        all.join(" ")
     }
 
     /// Names another account, with the password of a file or with none.

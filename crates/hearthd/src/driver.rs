@@ -83,6 +83,8 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
         config,
         hub,
         link: None,
+        address: 0,
+        connected: true,
         next_delivery: 0,
         relayed: false,
         store,
@@ -119,6 +121,10 @@ struct Driver {
     config: Config,
     hub: Hub,
     link: Option<Link>,
+    /// Which of the broker's addresses is in use, or tried next.
+    address: usize,
+    /// The last link got its CONNACK; true before there was any.
+    connected: bool,
     next_delivery: u64,
     /// The next connection goes through a relay.
     relayed: bool,
@@ -208,6 +214,7 @@ impl Driver {
     fn on_link(&mut self, event: LinkEvent) -> Input {
         match event {
             LinkEvent::Connected(connack) => {
+                self.connected = true;
                 self.service.connected(&connack);
                 Input::Connected(connack)
             }
@@ -297,16 +304,22 @@ impl Driver {
             }
             Output::Notice(notice) => {
                 self.metrics.note(&notice);
-                self.service.note(&notice, &self.config.broker, || self.devices.census());
-                self.notices.write(since_boot(), &notice, &self.config.broker);
+                let broker = self.config.broker.at(self.address);
+                self.service.note(&notice, &broker, || self.devices.census());
+                self.notices.write(since_boot(), &notice, &broker);
             }
             Output::Stopped(_) => {}
         }
     }
 
     fn connect(&mut self, will: Option<&Will>) {
+        // A broker that refused is asked once more, through the relay, to hear why.
+        if !self.connected && !self.relayed {
+            self.address += 1;
+        }
+        self.connected = false;
         let options = ConnectOptions {
-            broker: &self.config.broker,
+            broker: &self.config.broker.at(self.address),
             client_id: &self.config.broker.client_id,
             keep_session: true,
             will,

@@ -28,6 +28,7 @@ mod isolation;
 mod limited;
 mod metrics;
 mod neighbours;
+mod nodes;
 mod odd_brokers;
 mod page;
 mod privacy;

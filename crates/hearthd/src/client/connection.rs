@@ -66,20 +66,41 @@ impl Connection {
         timeout: Duration,
     ) -> Result<(Self, Connack), ConnectionError> {
         let deadline = Instant::now() + timeout;
-        let (connection, connack) = Self::connect_or_hear_why(options, deadline).await?;
+        let (connection, connack) = Self::connect_in_turn(options, deadline).await?;
         if let Some(assigned) = &connack.assigned_client_id
             && assigned != options.client_id
         {
             // Another client ID of its own, which the broker may take for the same.
             let other = format!("{}-2", options.client_id);
             let again = ConnectOptions { client_id: &other, will: None, ..options.clone() };
-            let (second, same) = Self::connect_or_hear_why(&again, deadline).await?;
+            let (second, same) = Self::connect_in_turn(&again, deadline).await?;
             second.end().await;
             if same.assigned_client_id == connack.assigned_client_id {
                 return Err(ConnectionError::Indistinct(assigned.clone()));
             }
         }
         Ok((connection, connack))
+    }
+
+    /// Connects to one of the broker's addresses, tried in turn; none but the last takes all the time that is left.
+    async fn connect_in_turn(
+        options: &ConnectOptions<'_>,
+        deadline: Instant,
+    ) -> Result<(Self, Connack), ConnectionError> {
+        let last = options.broker.addresses() - 1;
+        for turn in 0..last {
+            let now = Instant::now();
+            let share = deadline.saturating_duration_since(now) / (last - turn + 1) as u32;
+            let one = ConnectOptions { broker: &options.broker.at(turn), ..options.clone() };
+            if let Ok((mut connection, connack)) =
+                Self::connect_or_hear_why(&one, now + share).await
+            {
+                connection.deadline = deadline;
+                return Ok((connection, connack));
+            }
+        }
+        let one = ConnectOptions { broker: &options.broker.at(last), ..options.clone() };
+        Self::connect_or_hear_why(&one, deadline).await
     }
 
     /// Connects; where the broker refuses, once more, to hear what it has to say about it.

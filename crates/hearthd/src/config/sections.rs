@@ -65,12 +65,10 @@ pub(super) fn config(reader: &mut Reader, root: &mut Section<'_>) -> (Config, Op
 
 fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
     let mut section = reader.section(root, "broker");
-    let address = reader
-        .parsed(&mut section, "url", |value| {
-            let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
-            values::address(text)
-        })
-        .unwrap_or(BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false });
+    let (address, others) = reader.parsed(&mut section, "url", values::addresses).unwrap_or((
+        BrokerAddress { host: "127.0.0.1".into(), port: 1883, tls: false },
+        Vec::new(),
+    ));
     let client_id = reader
         .parsed(&mut section, "client_id", |value| {
             let id = value.as_str().ok_or_else(|| wrong_type("a text in quotes", value))?;
@@ -82,6 +80,7 @@ fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
     let broker = Broker {
         host: address.host,
         port: address.port,
+        others,
         tls,
         client_id,
         username,

@@ -243,6 +243,27 @@ fn the_port_follows_the_scheme() {
 }
 
 #[test]
+fn a_broker_may_have_several_addresses() {
+    let broker = |url: &str| parse(&format!("broker.url = {url}")).unwrap().broker;
+    let one = broker("\"mqtt://a\"");
+    assert_eq!((one.addresses(), one.identity().as_str()), (1, "a:1883"));
+    let three = broker(r#"["mqtt://a", "mqtt://b:1884", "mqtt://[::1]"]"#);
+    assert_eq!(three.identity(), "a:1883 b:1884 ::1:1883");
+    let turns: Vec<_> = (0..4).map(|turn| three.at(turn).address()).collect();
+    assert_eq!(turns, ["a:1883", "b:1884", "[::1]:1883", "a:1883"]);
+    for (url, what) in [
+        ("[]", "is empty"),
+        (r#"["mqtt://a", "mqtts://b"]"#, "must begin with mqtt:// everywhere"),
+        (r#"["mqtt://a", "mqtt://a:1883"]"#, "`a:1883` is there twice"),
+        (r#"["mqtt://a", 7]"#, "must be a URL in quotes, not a whole number"),
+        (r#"["mqtt://a", "b"]"#, "`b` must start with mqtt://"),
+        ("7", "must be a URL in quotes, not a whole number"),
+    ] {
+        check_problem(&format!("broker.url = {url}"), &format!("c.toml:1:14: broker.url: {what}"));
+    }
+}
+
+#[test]
 fn tls_files_need_mqtts_and_come_in_pairs() {
     check_problem("[broker.tls]\n", "c.toml:1:9: broker.tls: needs a url that starts with mqtts");
     let folder = tempfile::tempdir().unwrap();

@@ -27,7 +27,7 @@ pub(super) fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         grace: GRACE,
         devices: policies(config, devices),
         guards: config.guards.clone(),
-        broker: format!("{}:{}", config.broker.host, config.broker.port),
+        broker: config.broker.identity(),
         redelivery: REDELIVERY.max(config.broker.keep_alive * 2),
         receive_maximum: RECEIVE_MAXIMUM,
         deadline: config.requests.deadline,
