@@ -133,6 +133,9 @@ pub(crate) struct Effort {
     warm_up: u64,
     measure: u64,
     devices: &'static [usize],
+    /// Hubs in one home, and retained states of others in it.
+    hubs: &'static [usize],
+    retained: &'static [usize],
     queued: &'static [usize],
     /// Requests after which the memory is looked at.
     endurance: usize,
@@ -151,6 +154,8 @@ impl Effort {
         warm_up: 150,
         measure: 400,
         devices: &[1, 100, 500],
+        hubs: &[1, 10],
+        retained: &[0, 10_000],
         queued: &[10, 1000],
         endurance: 100_000,
         rest: Duration::from_secs(60),
@@ -163,6 +168,8 @@ impl Effort {
         warm_up: 150,
         measure: 500,
         devices: &[1, 10, 100, 500, 1000, 2000],
+        hubs: &[1, 2, 5, 10],
+        retained: &[0, 1000, 10_000, 100_000],
         queued: &[10, 100, 1000, 10_000],
         endurance: 1_000_000,
         rest: Duration::from_secs(600),

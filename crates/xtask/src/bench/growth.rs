@@ -1,11 +1,14 @@
 //! What many devices cost, and many requests that waited while the hub was away.
 
 use std::{
+    fmt::Write,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use hearthd_tests::{Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Process, Result};
+use hearthd_tests::{
+    Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Message, Process, Result,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{
@@ -19,10 +22,24 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Growth {
     pub(crate) devices: Vec<Devices>,
+    /// The same, where half of the lights are behind one base topic of Zigbee2MQTT.
+    pub(crate) bridged: Vec<Devices>,
+    pub(crate) hubs: Vec<Hubs>,
+    pub(crate) retained: Vec<Devices>,
     pub(crate) queued: Vec<Queued>,
 }
 
-/// A hub with so many lights.
+/// So many hubs in one home, each with ten lights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hubs {
+    pub(crate) count: usize,
+    /// Of all of them, for each.
+    pub(crate) resident_kb: u64,
+    /// Of one request at a time to one of them.
+    pub(crate) median_us: f64,
+}
+
+/// A hub with so many lights, or in a home with so many retained states of others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Devices {
     pub(crate) count: usize,
@@ -51,14 +68,33 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Growth> {
     let mut devices = Vec::new();
     for &count in effort.devices {
         println!("{count} devices");
-        devices.push(with_devices(built, count, effort).await?);
+        let lights = lights("light", count, "none");
+        devices.push(with_devices(built, count, lights, 0, effort).await?);
+    }
+    let mut bridged = Vec::new();
+    for &count in effort.devices.iter().filter(|count| **count > 1) {
+        println!("{count} devices, half of them behind a bridge");
+        let behind = behind_a_bridge(count / 2);
+        let lights = lights("light", count - count / 2, "none") + &behind;
+        bridged.push(with_devices(built, count, lights, 0, effort).await?);
+    }
+    let mut hubs = Vec::new();
+    for &count in effort.hubs {
+        println!("{count} hubs");
+        hubs.push(with_hubs(built, count, effort).await?);
+    }
+    let mut retained = Vec::new();
+    for &count in effort.retained {
+        println!("{count} retained states of others");
+        let lights = lights("light", LIGHTS, "none");
+        retained.push(with_devices(built, count, lights, count, effort).await?);
     }
     let mut queued = Vec::new();
     for &count in effort.queued {
         println!("{count} requests queued");
         queued.push(with_queue(built, count).await?);
     }
-    Ok(Growth { devices, queued })
+    Ok(Growth { devices, bridged, hubs, retained, queued })
 }
 
 /// A hub that was online once, behind a Mosquitto of its own.
@@ -72,13 +108,13 @@ struct Home {
 
 impl Home {
     /// The first start learns the prefix; the second is that of every day.
-    async fn prepare(built: &Built, devices: usize) -> Result<Self> {
+    async fn prepare(built: &Built, devices: String) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (mosquitto, port) = start_mosquitto(folder.path()).await?;
         let access = Access { port, login: None };
         let mut config = DaemonConfig::new(access.clone());
         config.plugins = &["light"];
-        config.devices = lights("light", devices, "none");
+        config.devices = devices;
         let mut hub = Daemon::prepare(built, &folder.path().join("hub"), &config)?;
         let mut phone = Client::connect(&access, "phone").await?;
         hub.start(&mut phone).await?;
@@ -87,8 +123,19 @@ impl Home {
     }
 }
 
-async fn with_devices(built: &Built, count: usize, effort: Effort) -> Result<Devices> {
-    let Home { hub, phone, access, .. } = &mut Home::prepare(built, count).await?;
+async fn with_devices(
+    built: &Built,
+    count: usize,
+    lights: String,
+    retained: usize,
+    effort: Effort,
+) -> Result<Devices> {
+    let Home { hub, phone, access, .. } = &mut Home::prepare(built, lights).await?;
+    for number in 0..retained {
+        let mut state = Message::new(format!("state/other-{number}/power"), "ON");
+        state.retain = true;
+        phone.publish(state).await?;
+    }
     // Whatever the first start has said shall not be taken for the second.
     phone.subscribe(MARKER).await?;
     phone.drain(MARKER).await?;
@@ -96,20 +143,64 @@ async fn with_devices(built: &Built, count: usize, effort: Effort) -> Result<Dev
     hub.spawn()?;
     hub.online(phone).await?;
     let start_ms = begin.elapsed().as_secs_f64() * 1000.0;
-    // Several, because where the scheduler puts broker, hub and requester makes half as much again.
-    let mut medians = Vec::new();
-    for _ in 0..LATENCY_ROUNDS {
-        let until = Until::Time { warm_up: 300, measure: effort.measure };
-        medians.push(load::ask(built, access, &question(1, 1, until)).await?.median_us);
-    }
-    let median_us = median(medians);
+    let median_us = latency(built, access, effort).await?;
     let resident_kb = memory_kb(hub.process()?.id(), "VmRSS")?;
     hub.terminate().await?;
     Ok(Devices { count, resident_kb, start_ms, median_us })
 }
 
+/// Asks one light, one request at a time.
+///
+/// Several times, because where the scheduler puts broker, hub and requester makes half as much again.
+async fn latency(built: &Built, access: &Access, effort: Effort) -> Result<f64> {
+    let mut medians = Vec::new();
+    for _ in 0..LATENCY_ROUNDS {
+        let until = Until::Time { warm_up: 300, measure: effort.measure };
+        medians.push(load::ask(built, access, &question(1, 1, until)).await?.median_us);
+    }
+    Ok(median(medians))
+}
+
+async fn with_hubs(built: &Built, count: usize, effort: Effort) -> Result<Hubs> {
+    let folder = tempfile::tempdir()?;
+    let (_mosquitto, port) = start_mosquitto(folder.path()).await?;
+    let access = Access { port, login: None };
+    let mut phone = Client::connect(&access, "phone").await?;
+    let mut hubs = Vec::new();
+    for number in 0..count {
+        let mut config = DaemonConfig::new(access.clone());
+        config.client_id = format!("hearthd-{number}");
+        config.plugins = &["light"];
+        let name = if number == 0 { "light".to_owned() } else { format!("hub-{number}") };
+        config.devices = lights(&name, 10, "none");
+        let place = folder.path().join(&config.client_id);
+        let mut hub = Daemon::prepare(built, &place, &config)?;
+        hub.start(&mut phone).await?;
+        hubs.push(hub);
+    }
+    let median_us = latency(built, &access, effort).await?;
+    let mut resident_kb = 0;
+    for hub in &mut hubs {
+        resident_kb += memory_kb(hub.process()?.id(), "VmRSS")?;
+        hub.terminate().await?;
+    }
+    Ok(Hubs { count, resident_kb: resident_kb / count as u64, median_us })
+}
+
+/// Returns the tables of lights of one Zigbee2MQTT, which is not there.
+fn behind_a_bridge(count: usize) -> String {
+    let mut text = "[bridges]\nallow = [\"zigbee2mqtt/#\"]\n".to_owned();
+    for n in 0..count {
+        let table = format!("[devices.lamp-{n}]\nplugin = \"light\"\nisolation = \"none\"");
+        let topic = format!("zigbee2mqtt = {{ topic = \"zigbee2mqtt/lamp-{n}\" }}");
+        let _ = writeln!(text, "{table}\nconfig = {{ backend = \"zigbee2mqtt\", {topic} }}");
+    }
+    text
+}
+
 async fn with_queue(built: &Built, count: usize) -> Result<Queued> {
-    let Home { hub, access, .. } = &mut Home::prepare(built, LIGHTS).await?;
+    let Home { hub, access, .. } =
+        &mut Home::prepare(built, lights("light", LIGHTS, "none")).await?;
     let question = question(LIGHTS, count, Until::Count(count));
     let mut command = load::command(built, access, &question);
     // Without an expiry what has waited is stale.

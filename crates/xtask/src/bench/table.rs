@@ -9,7 +9,7 @@ use super::{
     confirmation::Confirmation,
     durability::Durability,
     footprint::Footprint,
-    growth::Growth,
+    growth::{Devices, Growth},
     load::Figures,
     median,
     phones::Phones,
@@ -274,16 +274,7 @@ pub(crate) fn phones(phones: &Phones) -> String {
 
 /// What many devices and many queued requests cost.
 pub(crate) fn growth(growth: &Growth) -> String {
-    let mut text =
-        "| devices | resident | start to `online` | median latency |\n|--:|--:|--:|--:|\n"
-            .to_owned();
-    for each in &growth.devices {
-        let _ = writeln!(
-            text,
-            "| {} | {} kB | {:.0} ms | {:.0} us |",
-            each.count, each.resident_kb, each.start_ms, each.median_us
-        );
-    }
+    let mut text = devices("devices", &growth.devices);
     if let [first, .., last] = &growth.devices[..] {
         let more = (last.count - first.count) as f64;
         let _ = writeln!(
@@ -294,6 +285,15 @@ pub(crate) fn growth(growth: &Growth) -> String {
             (last.median_us - first.median_us) / more * 1000.0,
         );
     }
+    text += "\n";
+    text += &devices("devices, half of them behind a bridge", &growth.bridged);
+    text += "\n| hubs in one home | resident, each | median latency |\n|--:|--:|--:|\n";
+    for each in &growth.hubs {
+        let (count, resident, median) = (each.count, each.resident_kb, each.median_us);
+        let _ = writeln!(text, "| {count} | {resident} kB | {median:.0} us |");
+    }
+    text += "\n";
+    text += &devices("retained states of others in the home", &growth.retained);
     text += "\n| queued while away | peak memory | start to the last answer | not carried out | unanswered |\n|--:|--:|--:|--:|--:|\n";
     for each in &growth.queued {
         let answered = each.answered_ms.map_or("never".into(), |ms| format!("{ms:.0} ms"));
@@ -301,6 +301,19 @@ pub(crate) fn growth(growth: &Growth) -> String {
             text,
             "| {} | {} kB | {answered} | {:.0} | {:.0} |",
             each.count, each.peak_kb, each.failed, each.unanswered
+        );
+    }
+    text
+}
+
+fn devices(what: &str, all: &[Devices]) -> String {
+    let mut text =
+        format!("| {what} | resident | start to `online` | median latency |\n|--:|--:|--:|--:|\n");
+    for each in all {
+        let _ = writeln!(
+            text,
+            "| {} | {} kB | {:.0} ms | {:.0} us |",
+            each.count, each.resident_kb, each.start_ms, each.median_us
         );
     }
     text
