@@ -103,7 +103,12 @@ impl Zigbee2Mqtt {
         let mut process = Process::start(&mut command, &own("log"))?;
         eventually("Zigbee2MQTT", STARTED, || {
             if let Some(status) = process.ended()? {
-                return Err(Failure(format!("Zigbee2MQTT: {status}\n{}", process.stdout())));
+                let log = process.stdout();
+                if !log.contains("MQTT failed to connect") {
+                    return Err(Failure(format!("Zigbee2MQTT: {status}\n{log}")));
+                }
+                // The broker was away at that moment. At home systemd starts Zigbee2MQTT again.
+                process = Process::start(&mut command, &own("log"))?;
             }
             Ok(process.stdout().contains("Zigbee2MQTT started!").then_some(()))
         })
