@@ -1,5 +1,6 @@
 //! Passes `tracing` events and panics on to the hub's log.
 
+use std::backtrace::Backtrace;
 use std::fmt::{self, Write};
 use std::panic;
 use std::sync::Once;
@@ -19,7 +20,13 @@ pub(crate) fn install() {
         let _ = tracing::subscriber::set_global_default(HostLog);
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| match scope::device_host() {
-            Some(host) => host.log(abi::LOG_ERROR, module_path!(), &panic_line(info)),
+            Some(host) => {
+                host.log(abi::LOG_ERROR, module_path!(), &panic_line(info));
+                // Only where the environment asks for it, as `hearthd plugin try` does.
+                for call in calls_before(&Backtrace::capture().to_string()) {
+                    host.log(abi::LOG_ERROR, module_path!(), &call);
+                }
+            }
             None => previous(info),
         }));
     });
@@ -94,6 +101,33 @@ fn level(level: &Level) -> i32 {
     }
 }
 
+/// Returns the calls of the device's own code that led to a panic, the last one first, each with its place.
+fn calls_before(backtrace: &str) -> Vec<String> {
+    let mut calls: Vec<String> = Vec::new();
+    for line in backtrace.lines().map(str::trim) {
+        if let Some(place) = line.strip_prefix("at ") {
+            if let Some(call) = calls.last_mut() {
+                *call = format!("{call} at={place}");
+            }
+        } else if let Some((_, name)) = line.split_once(": ") {
+            if name.starts_with("hearthd_sdk::glue::") {
+                break;
+            }
+            calls.push(format!("  called from {name}"));
+        }
+    }
+    let is_panic = |call: &String| PANICKING.iter().any(|part| call.contains(part));
+    let first = calls.iter().rposition(is_panic).map_or(0, |last| last + 1);
+    calls.drain(..first);
+    calls.truncate(MOST_CALLS);
+    calls
+}
+
+/// Parts of the names of what stands between a panic and its report.
+const PANICKING: [&str; 4] =
+    ["std::panicking::", "core::panicking::", "rust_begin_unwind", "__rustc::"];
+const MOST_CALLS: usize = 16;
+
 fn panic_line(info: &panic::PanicHookInfo<'_>) -> String {
     let payload = info.payload();
     let message = payload
@@ -104,5 +138,31 @@ fn panic_line(info: &panic::PanicHookInfo<'_>) -> String {
     match info.location() {
         Some(location) => format!("panic: {message} at={location}"),
         None => format!("panic: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_backtrace_the_devices_own_calls_are_told() {
+        let backtrace = "   0: hearthd_sdk::log::install::{{closure}}
+             at sdk/src/log.rs:30:50
+   1: std::panicking::panic_with_hook
+   2: __rustc::rust_begin_unwind
+   3: core::panicking::panic_fmt
+   4: lamp::Lamp::switch
+             at ./src/lib.rs:58:9
+   5: <lamp::Lamp as hearthd_sdk::device::Device>::set
+   6: hearthd_sdk::glue::kind::Instance<D>::set
+   7: std::rt::lang_start
+";
+        let calls = [
+            "  called from lamp::Lamp::switch at=./src/lib.rs:58:9",
+            "  called from <lamp::Lamp as hearthd_sdk::device::Device>::set",
+        ];
+        assert_eq!(calls_before(backtrace), calls);
+        assert_eq!(calls_before("disabled backtrace"), [""; 0]);
     }
 }

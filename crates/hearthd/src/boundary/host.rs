@@ -7,7 +7,7 @@ use std::{
     fmt, ptr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -117,6 +117,15 @@ pub(crate) fn monotonic_ms() -> u64 {
     seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
 }
 
+/// Sets the clock that plugins in this process see; it stands still until it is set again.
+pub(crate) fn set_time(now_ms: u64) {
+    SET_TIME.store(now_ms.max(FOLLOWS_SYSTEM + 1), Ordering::Relaxed);
+}
+
+/// The time that was set, or [`FOLLOWS_SYSTEM`].
+static SET_TIME: AtomicU64 = AtomicU64::new(FOLLOWS_SYSTEM);
+const FOLLOWS_SYSTEM: u64 = 0;
+
 unsafe extern "C" fn log(host: *const Host, level: i32, target: Slice, message: Slice) {
     // SAFETY: the plugin passes the table that it was given.
     let Some(calls) = (unsafe { HostTable::behind(host) }) else { return };
@@ -164,7 +173,10 @@ unsafe extern "C" fn wake(host: *const Host) -> i32 {
 }
 
 unsafe extern "C" fn now_ms(_host: *const Host) -> u64 {
-    monotonic_ms()
+    match SET_TIME.load(Ordering::Relaxed) {
+        FOLLOWS_SYSTEM => monotonic_ms(),
+        now_ms => now_ms,
+    }
 }
 
 unsafe extern "C" fn get_extension(_host: *const Host, id: *const c_char) -> *const c_void {

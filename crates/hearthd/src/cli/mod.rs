@@ -18,6 +18,7 @@ mod pair;
 mod plugin;
 mod plugin_check;
 mod plugin_new;
+mod plugin_try;
 mod qr;
 mod run;
 
@@ -109,7 +110,7 @@ enum Command {
     Pair(pair::Pair),
     /// Remove a phone's account.
     Unpair(pair::Unpair),
-    /// Make a plugin crate, or check a plugin file.
+    /// Make a plugin, try it, or check a plugin file.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Run a plugin's code for the daemon. The daemon starts this command itself.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{plugin_check, plugin_new};
+use super::{plugin_check, plugin_new, plugin_try};
 
 /// The commands below `hearthd plugin`.
 #[derive(Debug, Subcommand)]
@@ -13,6 +13,11 @@ pub(super) enum PluginCommand {
     New(plugin_new::New),
     /// Show what a plugin file contains, and whether it would load here.
     Check(plugin_check::Check),
+    /// Run one device of a plugin by hand or by a script, without a hub.
+    ///
+    /// The device runs in a process of its own, as in the hub, on a clock that stands still between two commands. A
+    /// script is a test: the exit code is 0 if each of its lines came true, and 1 otherwise.
+    Try(plugin_try::Try),
 }
 
 /// Runs `hearthd plugin`.
@@ -20,5 +25,6 @@ pub(super) fn main(command: PluginCommand) -> ExitCode {
     match command {
         PluginCommand::New(new) => plugin_new::new(&new),
         PluginCommand::Check(check) => plugin_check::check(&check),
+        PluginCommand::Try(arguments) => plugin_try::try_out(&arguments),
     }
 }

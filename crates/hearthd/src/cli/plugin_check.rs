@@ -216,7 +216,8 @@ fn flags(identity: &Identity) -> Vec<String> {
     flags
 }
 
-fn read_table(file: &Path) -> Result<Value, String> {
+/// Reads a device's table.
+pub(super) fn read_table(file: &Path) -> Result<Value, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let table: toml::Table =
         toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use hearthd_core::{Answer, BridgeInput, PropertyEvent, PropertyState, RequestId}
 use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
-use super::DeviceEvent;
+use super::{DeviceEvent, clock::Clock};
 use crate::{
     boundary::rate_limit::{Bucket, Rate, Tally},
     sync::lock,
@@ -22,6 +22,7 @@ use crate::{
 /// The way from all devices to the driver.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
+    clock: Arc<Clock>,
     inner: Mutex<Inner>,
     arrived: Notify,
 }
@@ -88,6 +89,16 @@ impl DeviceQueue {
 }
 
 impl EventQueue {
+    /// Makes an empty queue whose rates follow this clock.
+    pub(crate) fn new(clock: Arc<Clock>) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
+    /// Returns the clock of the devices that report here.
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        Arc::clone(&self.clock)
+    }
+
     /// Adds an answer; it is never delayed by states.
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
         lock(&self.inner).queue.push_back(QueuedEvent::Answer(id, answer));
@@ -96,19 +107,19 @@ impl EventQueue {
 
     /// Reports a state without a request.
     pub(crate) fn state(&self, state: PropertyState) {
-        lock(&self.inner).add_state(state, true, Instant::now());
+        lock(&self.inner).add_state(state, true, self.clock.now());
         self.arrived.notify_one();
     }
 
     /// Reports a state that a request has brought about: the requests limit its rate.
     pub(crate) fn requested_state(&self, state: PropertyState) {
-        lock(&self.inner).add_state(state, false, Instant::now());
+        lock(&self.inner).add_state(state, false, self.clock.now());
         self.arrived.notify_one();
     }
 
     /// Tells that something has happened at a device; what comes too fast is counted in the next one.
     pub(crate) fn happened(&self, device: &str, property: &str, event: &str) {
-        lock(&self.inner).add_event(device, property, event, Instant::now());
+        lock(&self.inner).add_event(device, property, event, self.clock.now());
         self.arrived.notify_one();
     }
 
@@ -135,7 +146,7 @@ impl EventQueue {
 
     /// Returns the next report; `None` if nothing may be delivered now.
     pub(crate) fn take(&self) -> Option<DeviceEvent> {
-        lock(&self.inner).take(Instant::now())
+        lock(&self.inner).take(self.clock.now())
     }
 
     /// Waits until [`EventQueue::take`] may have something, no longer than `most`.

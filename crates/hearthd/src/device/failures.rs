@@ -34,7 +34,7 @@ impl FailureHistory {
 
     /// Counts a crash; returns whether there are too many.
     pub(crate) fn crashed(&mut self, shared: &Shared) -> Option<String> {
-        self.crashes.push_back(Instant::now());
+        self.crashes.push_back(shared.now());
         self.too_many(shared)
     }
 
@@ -45,7 +45,7 @@ impl FailureHistory {
 
     /// Returns whether there are too many crashes within the window.
     pub(crate) fn too_many(&mut self, shared: &Shared) -> Option<String> {
-        let (now, bounds) = (Instant::now(), shared.bounds);
+        let (now, bounds) = (shared.now(), shared.bounds);
         while self.crashes.front().is_some_and(|crash| *crash + bounds.failure_window < now) {
             self.crashes.pop_front();
         }

@@ -7,7 +7,7 @@ use std::{
 
 use hearthd_sdk::abi;
 
-use super::{bridge_mail::BridgeMail, shared::Shared};
+use super::{bridge_mail::BridgeMail, clock::Clock, shared::Shared};
 use crate::{
     boundary::{
         call::{Call, CreateArguments, InstanceError, PANICKED},
@@ -28,6 +28,7 @@ pub(crate) struct Isolated {
     number: u32,
     returns: mpsc::Receiver<Return>,
     deadline: Duration,
+    clock: Arc<Clock>,
     ended: bool,
 }
 
@@ -49,7 +50,8 @@ impl Isolated {
         let process = process.map_err(InstanceError::Refused)?;
         let deadline = shared.config.deadline;
         let (number, returns) = process.admit(Arc::clone(shared) as _);
-        let mut isolated = Self { process, number, returns, deadline, ended: false };
+        let clock = Arc::clone(&shared.mailbox.clock);
+        let mut isolated = Self { process, number, returns, deadline, clock, ended: false };
         let create = ToChild::Create { file, kind: kind.name(), arguments };
         match isolated.ask(&create, deadline.max(LEAST_CREATE))? {
             Return::Created(result) => result.map(|()| isolated),
@@ -105,6 +107,9 @@ impl Isolated {
     fn ask(&mut self, what: &ToChild<'_>, deadline: Duration) -> Result<Return, InstanceError> {
         if let Ok(early) = self.returns.try_recv() {
             return Err(self.nonsense(&format!("{early:?} before it was asked")));
+        }
+        if let Some(now_ms) = self.clock.stepped_ms() {
+            self.process.tell_time(now_ms);
         }
         self.process.say(self.number, what)?;
         match self.returns.recv_timeout(deadline) {

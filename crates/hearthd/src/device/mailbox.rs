@@ -11,6 +11,7 @@ use hearthd_core::{Request, RequestId};
 
 use super::{
     bridge_mail::{BridgeMail, BridgeQueue},
+    clock::Clock,
     pool::{MemberId, Pool},
     worker::Successor,
 };
@@ -22,6 +23,7 @@ use crate::{
 /// The mailbox of one device.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
+    pub(crate) clock: Arc<Clock>,
     bound: usize,
     inner: Mutex<Inner>,
     changed: Condvar,
@@ -103,8 +105,14 @@ pub(crate) struct Ready {
 
 impl Mailbox {
     /// Makes an empty mailbox for up to `bound` requests.
-    pub(crate) fn new(bound: usize) -> Self {
-        Self { bound, inner: Mutex::default(), changed: Condvar::new(), member: OnceLock::new() }
+    pub(crate) fn new(bound: usize, clock: Arc<Clock>) -> Self {
+        Self {
+            clock,
+            bound,
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            member: OnceLock::new(),
+        }
     }
 
     /// Makes the pool serve the device.
@@ -124,7 +132,7 @@ impl Mailbox {
         if inner.requests.len() >= self.bound {
             return Pushed::Full;
         }
-        inner.requests.push_back((request, Instant::now()));
+        inner.requests.push_back((request, self.clock.now()));
         if mem::take(&mut inner.asleep) { Pushed::Asleep } else { Pushed::Awake }
     }
 
@@ -186,8 +194,9 @@ impl Mailbox {
 
     /// Arms a timer, or disarms it; false where too many are armed.
     pub(crate) fn set_timer(&self, id: u32, delay: Option<Duration>) -> bool {
+        let now = self.clock.now();
         self.change(|inner| {
-            let due = delay.and_then(|delay| Instant::now().checked_add(delay));
+            let due = delay.and_then(|delay| now.checked_add(delay));
             let Some(due) = due else {
                 inner.timers.remove(&id);
                 return true;
@@ -267,7 +276,7 @@ impl Mailbox {
     /// Takes what the device does next and can be `ready` for; `due` is when it has something to do by itself.
     pub(crate) fn take(&self, ready: Ready, due: Option<Instant>) -> Next {
         let mut inner = self.lock();
-        let now = Instant::now();
+        let now = self.clock.now();
         if let Some(next) = inner.take_urgent() {
             return next;
         }
@@ -397,7 +406,7 @@ mod tests {
 
     #[test]
     fn of_a_flood_of_messages_the_newest_are_kept_and_no_timer_waits_for_them() {
-        let mailbox = Mailbox::new(1);
+        let mailbox = Mailbox::new(1, Arc::default());
         mailbox.push_bridged(BridgeMail::Outcome { number: 7, result: Err(PublishError::Late) });
         let lost: usize = (0..1000).map(|_| mailbox.push_bridged(message("old"))).sum();
         assert_eq!(lost, 1000 - MESSAGES_BOUND);

@@ -2,6 +2,7 @@
 
 mod bridge_mail;
 mod checked;
+mod clock;
 pub mod crashes;
 mod events;
 mod failures;
@@ -14,6 +15,7 @@ mod reach;
 mod reload;
 mod reply;
 mod shared;
+pub(crate) mod trial;
 mod worker;
 
 use std::{
@@ -244,10 +246,7 @@ impl Devices {
         match shared.mailbox.push(request) {
             Pushed::Awake => {}
             Pushed::Asleep => self.asleep.push(Arc::clone(&shared.mailbox)),
-            Pushed::Full => {
-                let text = format!("`{}` has too many requests waiting", shared.config.id);
-                self.events.answer(id, Answer::failure(Status::Busy, text));
-            }
+            Pushed::Full => self.events.answer(id, too_many_waiting(shared)),
         }
     }
 
@@ -435,6 +434,11 @@ fn answer_status(shared: &Shared, request: &Request) -> Answer {
     }
     let text = format!("`{STATUS}` is read-only");
     Answer::failure(Status::Unprocessable, text).about(STATUS, None)
+}
+
+fn too_many_waiting(shared: &Shared) -> Answer {
+    let text = format!("`{}` has too many requests waiting", shared.config.id);
+    Answer::failure(Status::Busy, text)
 }
 
 fn bounds(config: &Config) -> Bounds {

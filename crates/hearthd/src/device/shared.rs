@@ -4,9 +4,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hearthd_core::{
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     voice: Arc<Mutex<Voice>>,
     /// A reload has made another of it, which speaks from then on.
     replaced: AtomicBool,
+    /// How many states and events were refused.
+    refused: AtomicUsize,
 }
 
 /// What stays with a device when a reload changes it.
@@ -101,7 +103,7 @@ impl Shared {
         bounds: Bounds,
     ) -> Self {
         let DeviceHandles { mailbox, events, log, slot, calling, refusal, voice } = handles;
-        let starting = Condition::Restarting("starting".into());
+        let starting = Condition::Restarting(STARTING.into());
         let health = Health::new(starting, calling, refusal, config.deadline);
         Self {
             config,
@@ -118,6 +120,7 @@ impl Shared {
             saved: Mutex::new(saved),
             voice,
             replaced: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
         }
     }
 
@@ -132,6 +135,11 @@ impl Shared {
             refusal: self.health.refusal(),
             voice: Arc::clone(&self.voice),
         }
+    }
+
+    /// Returns the present time on the device's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.mailbox.clock.now()
     }
 
     /// Returns the last value that the device has published of a property.
@@ -363,7 +371,13 @@ impl Shared {
         }
     }
 
+    /// Returns how many states and events were refused, because the plugin has not declared them so.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn refuse_state(&self, property: &str, reason: &str) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
         if self.log.may_write() {
             let (device, property) = (&self.config.id, plugin_log::excerpt(property));
             warn!(device, property, reason = plugin_log::excerpt(reason), "state refused");
@@ -482,7 +496,7 @@ impl HostCalls for Shared {
 impl DeviceHandles {
     pub(crate) fn new(device: &str, queue: usize, events: &Arc<EventQueue>, calls: &Calls) -> Self {
         Self {
-            mailbox: Arc::new(Mailbox::new(queue)),
+            mailbox: Arc::new(Mailbox::new(queue, events.clock())),
             events: Arc::clone(events),
             log: Arc::new(PluginLog::new(device)),
             slot: Arc::new(calls.slot(device)),
@@ -493,5 +507,7 @@ impl DeviceHandles {
     }
 }
 
+/// Why a device is not there before it was created for the first time.
+pub(crate) const STARTING: &str = "starting";
 /// The largest saved state, in bytes.
 const SAVED_BOUND: usize = 256 * 1024;

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     boundary::{
         call::{Call, InstanceError, PANICKED},
-        host::{Completion, monotonic_ms},
+        host::Completion,
         plugin_log,
     },
     config::Isolation,
@@ -85,13 +85,14 @@ impl Worker {
         shared: Arc<Shared>,
         crashes: &[Instant],
     ) -> Self {
+        let since = shared.now();
         Self {
             kind,
             launcher,
             shared,
             instance: None,
             history: FailureHistory::new(crashes),
-            since: Instant::now(),
+            since,
             retry: None,
             begun: false,
             next_token: 0,
@@ -166,7 +167,7 @@ impl Worker {
 
     fn on_request(&mut self, request: Request, since: Instant) {
         let until = since + request.remaining;
-        if until <= Instant::now() {
+        if until <= self.shared.now() {
             let text = "the request waited in the device's mailbox until its deadline";
             return self.shared.answer(request.id, Answer::failure(Status::Timeout, text));
         }
@@ -199,10 +200,11 @@ impl Worker {
         let Some(instance) = &mut self.instance else { return self.refuse(request) };
         self.next_token += 1;
         let token = self.next_token;
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(self.shared.now());
         let call = Call::Command {
             token,
-            deadline_ms: monotonic_ms() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2),
+            deadline_ms: self.shared.mailbox.clock.now_ms()
+                + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2),
             property: if let [name] = &names[..] { Some(name) } else { None },
             payload,
         };
@@ -367,7 +369,7 @@ impl Worker {
         match created {
             Ok(instance) => {
                 self.instance = Some(instance);
-                self.since = Instant::now();
+                self.since = shared.now();
                 shared.begin_bridging();
                 shared.set_condition(Condition::Ready);
                 if self.history.failures > 0 {
@@ -383,7 +385,10 @@ impl Worker {
 
     /// Ends the instance, and decides whether and when there is another.
     fn fail(&mut self, error: &InstanceError) {
-        let lived = self.instance.is_some().then(|| self.since.elapsed());
+        let lived = self
+            .instance
+            .is_some()
+            .then(|| self.shared.now().saturating_duration_since(self.since));
         let wait = match error {
             InstanceError::ProcessLost(_) => Duration::ZERO,
             InstanceError::Refused(_) | InstanceError::Crashed(_) => self.history.wait_after(lived),
@@ -405,7 +410,7 @@ impl Worker {
             }
             Condition::Ready | Condition::Restarting(_) | Condition::Failed(_) => {
                 error!(device, reason, retry_in_ms = wait.as_millis(), "device down");
-                Some(Instant::now() + wait)
+                Some(self.shared.now() + wait)
             }
         };
         let shared = Arc::clone(&self.shared);

@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::{
-    Declared, declared, describe, examine,
+    Declared, crash_report, declared, describe, examine,
     ipc::{Channel, Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, parse},
     system,
     traffic::Traffic,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     boundary::{
         call::{Call, CreateArguments, InstanceError, Publication},
-        host::{Completion, HostCalls, TIMER_BOUND},
+        host::{self, Completion, HostCalls, TIMER_BOUND},
         library::{self, KindTable},
         local::{Local, STACK_SIZE},
     },
@@ -72,6 +72,7 @@ impl Server {
         system::close_inherited()?;
         system::confine()?;
         system::ignore_termination();
+        crash_report::install();
         let channel = Channel::new(system::take_standard_input()?);
         let incoming = channel.try_clone()?;
         let host =
@@ -99,6 +100,10 @@ impl Server {
             ToChild::Settings { limits, log_level } => {
                 self.host.log_level = log_level;
                 return begin(limits, self.host.channel.try_clone()?);
+            }
+            ToChild::Time { now_ms } => {
+                host::set_time(now_ms);
+                return Ok(());
             }
             ToChild::ListKinds { file } => FromChild::Kinds(self.host.list_kinds(file)),
             ToChild::Examine { file, kind, config } => {
@@ -184,6 +189,7 @@ struct DeviceThread {
 
 impl DeviceThread {
     fn serve(mut self, frames: &mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+        let _stack = crash_report::ReportStack::install();
         while let Ok(frame) = frames.recv() {
             let answer = match parse(&frame).map_err(io::Error::other)? {
                 ToChild::Create { file, kind, arguments } => {
@@ -205,7 +211,10 @@ impl DeviceThread {
                     return self.host.channel.send(self.number, &FromChild::Ended);
                 }
                 ToChild::Destroy => return Ok(()),
-                ToChild::Settings { .. } | ToChild::ListKinds { .. } | ToChild::Examine { .. } => {
+                ToChild::Settings { .. }
+                | ToChild::Time { .. }
+                | ToChild::ListKinds { .. }
+                | ToChild::Examine { .. } => {
                     return Err(io::Error::other("it names a device"));
                 }
             };

@@ -27,6 +27,8 @@ pub(crate) enum ToChild<'a> {
         /// The least severe level of the log, as in the plugin ABI.
         log_level: i32,
     },
+    /// From here on the plugins' clock stands at this time, until it is set again.
+    Time { now_ms: u64 },
     /// Which kinds does this file hold?
     ListKinds { file: &'a str },
     /// Is this table good, and what does such a device declare?

@@ -20,13 +20,20 @@ pub struct Launcher {
     program: PathBuf,
     limits: Limits,
     patience: Duration,
+    /// Variables of a process that runs devices.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Launcher {
     /// Starts this program itself, with its `plugin-host` command.
     pub fn new(limits: Limits) -> Self {
         // Not its path, which may lead to another version by now.
-        Self { program: "/proc/self/exe".into(), limits, patience: PATIENCE }
+        Self {
+            program: "/proc/self/exe".into(),
+            limits,
+            patience: PATIENCE,
+            environment: Vec::new(),
+        }
     }
 
     /// Starts another build of `hearthd`.
@@ -39,6 +46,14 @@ impl Launcher {
     #[must_use]
     pub fn with_limits(&self, limits: Limits) -> Self {
         Self { limits, ..self.clone() }
+    }
+
+    /// Tells the plugins to log where they panic, and where the programs are that they may start.
+    #[must_use]
+    pub(crate) fn for_trial(self) -> Self {
+        let path = std::env::var_os("PATH").map(|path| ("PATH", path));
+        let backtraces = ("RUST_BACKTRACE", "1".into());
+        Self { environment: path.into_iter().chain([backtraces]).collect(), ..self }
     }
 
     /// Waits so long for a plugin's code when a plugin file is inspected.
@@ -59,7 +74,7 @@ impl Launcher {
 
     /// Starts a process that waits for what it shall do; its standard error can be read.
     pub(crate) fn start(&self) -> io::Result<(Process, ChildStderr)> {
-        let mut process = self.spawn(Stdio::piped(), None)?;
+        let mut process = self.spawn(Stdio::piped(), self.environment.clone())?;
         let errors = process.child.stderr.take().expect("it is piped");
         Ok((process, errors))
     }

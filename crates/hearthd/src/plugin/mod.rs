@@ -3,6 +3,7 @@
 //! A plugin's code first runs in an inspection, a separate process: if the code crashes there, the daemon goes on.
 
 pub(crate) mod child;
+mod crash_report;
 mod file;
 mod filter;
 pub mod identity;
@@ -24,6 +25,7 @@ use hearthd_core::{DeclaredTopics, property::Declaration};
 
 pub use crate::boundary::library::KindTable;
 use crate::sync::lock;
+pub(crate) use crash_report::REPORT_BEGINS;
 pub use file::{Exposed, PluginFile};
 use identity::IdentityError;
 use inspection::Inspection;

@@ -172,6 +172,12 @@ impl HostProcess {
         })
     }
 
+    /// Tells the process the time of a clock that is not the system's.
+    pub(crate) fn tell_time(&self, now_ms: u64) {
+        // Where the process is gone, what is said to it next tells.
+        let _ = self.inner.channel.send(NOBODY, &ToChild::Time { now_ms });
+    }
+
     /// Kills the process, because a call does not end.
     pub(crate) fn end_hang(&self, number: u32, waited: Duration) -> InstanceError {
         self.inner.end(End::Hangs(number, waited));

@@ -12,7 +12,10 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
         let profile = own.ancestors().nth(2).expect("the binary is in PROFILE/deps");
         if std::env::var_os("HEARTH_BUILT").is_none_or(|value| value != "1") {
             let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--package", "hearthd-light", "--package", "hearthd-rogue"]);
+            build.arg("build");
+            for package in ["hearthd-light", "hearthd-plugin-program", "hearthd-rogue"] {
+                build.args(["--package", package]);
+            }
             build.arg("--target-dir");
             build.arg(profile.parent().expect("the profile is in the target folder"));
             if profile.ends_with("release") {

@@ -16,6 +16,7 @@ mod reloading;
 mod rogue;
 mod saving;
 mod test_devices;
+mod trying;
 mod values;
 
 hearthd_sdk::export!(probe::Probe, probe::Misdeclared);
