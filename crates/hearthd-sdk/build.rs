@@ -11,7 +11,9 @@ use std::{
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src");
+    for sources in SOURCES.iter().filter(|sources| Path::new(sources).exists()) {
+        println!("cargo::rerun-if-changed={sources}");
+    }
     println!("cargo::rerun-if-env-changed={WORKSPACE}");
     let compiler = env::var_os("RUSTC").expect("cargo names the compiler");
     let version = Command::new(compiler).arg("--version").output().expect("the compiler runs");
@@ -26,7 +28,9 @@ fn build(compiler: &str) -> io::Result<String> {
     let mut hasher = DefaultHasher::new();
     let package = ["CARGO_PKG_VERSION", "TARGET"].map(|name| env::var(name).unwrap_or_default());
     (compiler, package).hash(&mut hasher);
-    hash_folder(Path::new("src"), &mut hasher)?;
+    for sources in SOURCES {
+        hash_folder(Path::new(sources), &mut hasher)?;
+    }
     Ok(format!("{:016x}", hasher.finish()))
 }
 
@@ -46,5 +50,7 @@ fn hash_folder(folder: &Path, hasher: &mut DefaultHasher) -> io::Result<()> {
     Ok(())
 }
 
+/// The sources of the SDK, and of what it checks values with.
+const SOURCES: [&str; 2] = ["src", "../hearthd-property/src"];
 /// What the hub's own workspace sets for all that is built in it.
 const WORKSPACE: &str = "HEARTHD_WORKSPACE";

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Message, topic};
+use crate::{
+    Message,
+    property::{Declaration, Fault, Values},
+    topic,
+};
 
 /// The status of an answer: the `__stat` user property of Azure IoT Operations' RPC protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,6 +61,17 @@ impl Status {
     }
 }
 
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unreadable => Self::BadRequest,
+            Fault::NotAcceptable => Self::Unprocessable,
+            Fault::ContentType => Self::UnsupportedContentType,
+            Fault::Unknown => Self::NotFound,
+        }
+    }
+}
+
 /// Why an answer is 409, or 503 because the device is out of reach or has crashed: the user property `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
@@ -102,6 +117,11 @@ pub enum ContentType {
 }
 
 impl ContentType {
+    /// Returns the type of a property's values on the wire.
+    pub fn of(declaration: &Declaration) -> Self {
+        if declaration.values == Values::Json { Self::Json } else { Self::Text }
+    }
+
     /// Returns the media type that goes over the wire.
     pub fn as_str(self) -> &'static str {
         match self {

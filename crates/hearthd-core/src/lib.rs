@@ -18,7 +18,6 @@ mod journal;
 mod message;
 mod notice;
 mod outbox;
-pub mod property;
 mod record;
 mod requests;
 mod token;
@@ -36,6 +35,7 @@ pub use bridge::{
     PublishError, TopicObjection, TopicRules,
 };
 pub use discovery::{Announced, Announcement, Announcer, Discovery, Known, KnownStatus};
+pub use hearthd_property as property;
 pub use hub::{DevicePolicy, Guard, Hub, HubConfig, Kept, Served, Telling};
 pub use message::{Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, VOUCHES};
 pub use notice::*;

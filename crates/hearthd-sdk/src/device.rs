@@ -23,6 +23,11 @@ pub trait Device: Sized + Send + 'static {
     /// The name for `plugin = "..."` in the hub's configuration.
     const KIND: &'static str;
 
+    /// The names of properties that a device declares with some tables and not with others.
+    ///
+    /// [`set`](Self::set) may ask its changes for them in any case; any other name that is not declared is a mistake.
+    const OPTIONAL: &'static [&'static str] = &[];
+
     /// The device's `config` table; it should deny unknown fields.
     type Config: DeserializeOwned;
 

@@ -6,15 +6,17 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hearthd_property::{ChangeRequest, Declaration, is_name, object_of};
+
 use crate::glue::{Script, TestInstance, check_config, describe};
-use crate::property::is_name;
-use crate::value::declared;
-use crate::{Device, Failure, Problem, Property, Value, abi, device, mqtt};
+use crate::value::watched;
+use crate::{Device, Failure, Problem, Property, abi, device, mqtt};
 
 /// A device under test, and the hub that it sees.
 ///
-/// The harness checks the device against its declaration: after a published value that [`Device::properties`] does not
-/// allow, the next call panics.
+/// The harness checks the device against its declaration, by the hub's own checks: after a published value that
+/// [`Device::properties`] does not allow, the next call panics; so does a command whose [`Changes`](crate::Changes) are
+/// asked for a property that was not declared.
 pub struct TestDevice<D: Device> {
     instance: Option<TestInstance>,
     hub: Arc<Hub>,
@@ -97,7 +99,7 @@ impl<D: Device> TestDevice<D> {
         assert_eq!(described.len(), properties.len(), "describe is pure");
         let topics = D::topics(&device::read_config::<D>(&config)?);
         let hub = Arc::new(Hub { properties: properties.clone(), topics, state: Mutex::default() });
-        let instance = TestInstance::create::<D>(hub.clone(), "test", &config, &[])
+        let instance = TestInstance::create::<D>(hub.clone(), DEVICE, &config, &[])
             .map_err(|(_, errors)| problems_of(errors))?;
         let mut device = Self {
             instance: Some(instance),
@@ -122,30 +124,31 @@ impl<D: Device> TestDevice<D> {
 
     /// Sets one property to a text that a requester may send, such as `ON`, `toggle` or `21.5`.
     ///
-    /// As in the hub, the device gets the canonical text, and only values that the declaration allows.
+    /// The hub's own check decides about it: what the hub refuses is refused here, with the same words.
     pub fn set(&mut self, property: &str, payload: &str) -> Reply {
-        match self.read(property, |declared, now| declared.read_text(payload.trim(), now)) {
-            Ok(value) => self.command(0, property, &value.to_text()),
-            Err(failure) => Reply::Failed(failure),
+        if payload.is_empty() && property != "set" {
+            return Reply::Failed(Failure::invalid("an empty payload reads, and sets nothing"));
+        }
+        let request = ChangeRequest {
+            device: DEVICE,
+            declarations: &self.declarations(),
+            property,
+            payload: payload.as_bytes(),
+            content_type: None,
+        };
+        let changes = match request.read(|name| self.published(name)) {
+            Ok(changes) => changes,
+            Err(refusal) => return Reply::Failed(Failure::invalid(refusal.rejection.message)),
+        };
+        match changes.iter().next() {
+            Some((name, value)) if changes.len() == 1 => self.command(0, name, value.as_text()),
+            _ => self.command(abi::COMMAND_SET, "", &object_of(&changes)),
         }
     }
 
     /// Sets several properties, given as a JSON object.
     pub fn set_all(&mut self, values: serde_json::Value) -> Reply {
-        let serde_json::Value::Object(table) = values else {
-            return Reply::Failed(Failure::invalid("a JSON object is expected"));
-        };
-        let canonical = table.into_iter().map(|(name, json)| {
-            let value = self.read(&name, |declared, now| declared.read_json(&json, now))?;
-            Ok((name, value.to_json()))
-        });
-        match canonical.collect::<Result<serde_json::Map<_, _>, _>>() {
-            Ok(table) => {
-                let payload = serde_json::Value::Object(table).to_string();
-                self.command(abi::COMMAND_SET, "", &payload)
-            }
-            Err(failure) => Reply::Failed(failure),
-        }
+        self.set("set", &values.to_string())
     }
 
     /// Sets the deadline of the following commands, on the harness's clock; at first there is no deadline.
@@ -262,7 +265,7 @@ impl<D: Device> TestDevice<D> {
             state.unreachable = None;
         }
         let instance =
-            TestInstance::create::<D>(self.hub.clone(), "test", &self.config, &self.saved)
+            TestInstance::create::<D>(self.hub.clone(), DEVICE, &self.config, &self.saved)
                 .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
         self.instance = Some(instance);
         self.token += 1;
@@ -316,18 +319,9 @@ impl<D: Device> TestDevice<D> {
         Duration::from_millis(self.hub.state().now_ms)
     }
 
-    /// Reads the value that a property is set to, with its present state.
-    fn read(
-        &self,
-        name: &str,
-        read: impl FnOnce(&Property, Option<&str>) -> Option<Value>,
-    ) -> Result<Value, Failure> {
-        let property = declared(&self.properties, name)?;
-        if !property.writable() {
-            return Err(Failure::invalid(format!("{name}: read-only")));
-        }
-        read(property, self.published(name).as_deref())
-            .ok_or_else(|| Failure::invalid(format!("{name}: not a value of this property")))
+    fn declarations(&self) -> BTreeMap<String, Declaration> {
+        let declared = self.properties.iter().map(Property::as_the_hub_sees_it);
+        declared.map(|declaration| (declaration.name.clone(), declaration)).collect()
     }
 
     fn command(&mut self, flags: u32, name: &str, payload: &str) -> Reply {
@@ -335,7 +329,11 @@ impl<D: Device> TestDevice<D> {
         let token = self.token;
         self.hub.state().replies.insert(token, Reply::Pending);
         let deadline = self.deadline.unwrap_or_default();
-        match self.instance().command(token, deadline, flags, name, payload.as_bytes()) {
+        let instance = self.instance();
+        let (status, mistakes) =
+            watched(|| instance.command(token, deadline, flags, name, payload.as_bytes()));
+        assert!(mistakes.is_empty(), "asked for by mistake: {}", mistakes.join("; "));
+        match status {
             abi::PENDING => {}
             abi::ERR_PANIC => {
                 self.hub.state().replies.insert(token, Reply::Panicked);
@@ -426,11 +424,10 @@ impl Script for Hub {
     fn publish(&self, name: &str, payload: &[u8]) -> i32 {
         let payload = String::from_utf8_lossy(payload).into_owned();
         let property = self.properties.iter().find(|property| property.name() == name);
-        let property = property.filter(|property| property.readable());
-        let value = property.and_then(|property| property.read_state(&payload));
+        let value = property.and_then(|it| it.as_the_hub_sees_it().read_state(&payload).ok());
         let mut state = self.state();
         if let Some(value) = value {
-            state.published.push((name.to_owned(), value.to_text()));
+            state.published.push((name.to_owned(), value.as_text().to_owned()));
             abi::OK
         } else {
             state.refused.push((name.to_owned(), payload));
@@ -516,6 +513,9 @@ impl Script for Hub {
         abi::OK
     }
 }
+
+/// The ID of a device under test.
+const DEVICE: &str = "test";
 
 /// Returns whether a topic name matches a filter (MQTT 4.7.1).
 fn matches(filter: &str, name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The declaration of a property, and the reading of values against it.
 
+use hearthd_property::{Range, Values, is_name};
 use serde::Serialize;
 
 use crate::Value;
@@ -202,11 +203,35 @@ impl Property {
 
     /// Reads a state, given as JSON, that the device may report; `None` for what the hub would refuse (C3).
     pub fn read_value(&self, json: &serde_json::Value) -> Option<Value> {
-        match (&self.shape, json) {
-            (Shape::Event(_), _) => None,
-            (Shape::Json, json) => Some(Value::Json(json.clone())),
-            (_, serde_json::Value::String(text)) => self.read_state(text),
-            (_, json) => self.read_json(json, None),
+        let value = self.as_the_hub_sees_it().read_state_json(json).ok()?;
+        self.value_of_text(value.as_text())
+    }
+
+    /// Returns the declaration that the hub checks values with.
+    pub(crate) fn as_the_hub_sees_it(&self) -> hearthd_property::Declaration {
+        let numeric = matches!(self.shape, Shape::Integer | Shape::Number);
+        let (min, max) = self.bounds.filter(|_| numeric).unzip();
+        let range = Range { min, max, step: self.step.filter(|_| numeric) };
+        hearthd_property::Declaration {
+            name: self.name.clone(),
+            values: match &self.shape {
+                Shape::Switch => Values::Switch,
+                Shape::Integer => Values::Integer(range),
+                Shape::Number => Values::Number(range),
+                Shape::Choice(values) => Values::Enum(values.clone()),
+                Shape::Text => Values::Text,
+                Shape::Json => Values::Json,
+                Shape::Event(kinds) => Values::Event(kinds.clone()),
+            },
+            access: match self.access {
+                Access::Read => hearthd_property::Access::Read,
+                Access::ReadWrite => hearthd_property::Access::ReadWrite,
+                Access::Write => hearthd_property::Access::Write,
+            },
+            title: self.title.clone(),
+            unit: self.unit.clone(),
+            retained: self.retained,
+            idempotent: self.idempotent,
         }
     }
 
@@ -244,7 +269,7 @@ impl Property {
             Shape::Event(kinds) if !kinds.iter().all(|kind| is_name(kind)) => {
                 Some("a kind of event is of a-z, 0-9 and _")
             }
-            Shape::Event(kinds) if kinds.iter().any(|kind| kind == "failed") => {
+            Shape::Event(kinds) if kinds.iter().any(|kind| kind == hearthd_property::FAILED) => {
                 Some("the kind `failed` is taken: it is what the hub says of a request")
             }
             Shape::Event(_) if self.access != Access::Read || self.retained => {
@@ -260,6 +285,11 @@ impl Property {
         }
     }
 
+    /// Returns the type, in the words of the declaration (D1).
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.shape.name()
+    }
+
     /// Returns whether it is an event, which has no state.
     pub fn is_event(&self) -> bool {
         matches!(self.shape, Shape::Event(_))
@@ -273,10 +303,6 @@ impl Property {
     /// Returns whether it reports a state.
     pub fn readable(&self) -> bool {
         self.access != Access::Write
-    }
-
-    pub(crate) fn writable(&self) -> bool {
-        self.access != Access::Read
     }
 
     /// Reads a value from the canonical text that the hub passes on.
@@ -304,72 +330,6 @@ impl Property {
             Shape::Json => Some(Value::Json(json.clone())),
             Shape::Event(_) => None,
         }
-    }
-
-    /// Reads a text that a requester may send, as the hub does; `TOGGLE` inverts `current`, where the property has a state.
-    pub(crate) fn read_text(&self, text: &str, current: Option<&str>) -> Option<Value> {
-        if self.shape == Shape::Switch && text.eq_ignore_ascii_case("TOGGLE") {
-            let on = current != Some("ON");
-            return (self.access != Access::Write).then_some(Value::Switch(on));
-        }
-        self.read_state(text)
-    }
-
-    /// Reads a JSON value that a requester may send, as the hub does.
-    pub(crate) fn read_json(
-        &self,
-        json: &serde_json::Value,
-        current: Option<&str>,
-    ) -> Option<Value> {
-        use serde_json::Value as Json;
-        match (&self.shape, json) {
-            (Shape::Json, json) => Some(Value::Json(json.clone())),
-            (_, Json::String(text)) => self.read_text(text, current),
-            (Shape::Switch | Shape::Choice(_), Json::Bool(_) | Json::Number(_))
-            | (Shape::Integer | Shape::Number, Json::Number(_)) => {
-                self.read_text(&json.to_string(), current)
-            }
-            (_, _) => None,
-        }
-    }
-
-    /// Reads a state that a device may report, as the hub does.
-    pub(crate) fn read_state(&self, text: &str) -> Option<Value> {
-        match &self.shape {
-            Shape::Switch => match text.to_ascii_uppercase().as_str() {
-                "ON" | "TRUE" | "1" => Some(Value::Switch(true)),
-                "OFF" | "FALSE" | "0" => Some(Value::Switch(false)),
-                _ => None,
-            },
-            Shape::Integer => {
-                let n = text.parse().ok().or_else(|| whole(text.parse().ok()?))?;
-                #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
-                self.fit(n as f64).map(|_| Value::Integer(n))
-            }
-            Shape::Number => {
-                let n = text.parse().ok().filter(|n: &f64| n.is_finite())?;
-                self.fit(n).map(Value::Number)
-            }
-            Shape::Choice(values) => {
-                let value = values.iter().find(|value| value.eq_ignore_ascii_case(text))?;
-                Some(Value::Text(value.clone()))
-            }
-            Shape::Text | Shape::Json | Shape::Event(_) => self.value_of_text(text),
-        }
-    }
-
-    /// Returns the nearest number on the grid of steps, if the number is within the bounds and close to the grid.
-    fn fit(&self, value: f64) -> Option<f64> {
-        const TOLERANCE: f64 = 1e-6;
-        if self.bounds.is_some_and(|(min, max)| value < min || value > max) {
-            return None;
-        }
-        let Some(step) = self.step else { return Some(value) };
-        let origin = self.bounds.map_or(0.0, |(min, _)| min);
-        let nearest = origin + ((value - origin) / step).round() * step;
-        // Nine decimals are finer than any step and hide the noise of binary fractions.
-        let rounded = (nearest * 1e9).round() / 1e9;
-        ((value - nearest).abs() <= step * TOLERANCE).then_some(rounded)
     }
 
     fn new(name: impl Into<String>, shape: Shape) -> Self {
@@ -420,12 +380,6 @@ struct Declaration<'a> {
     values: Option<&'a Vec<String>>,
     retained: bool,
     idempotent: bool,
-}
-
-/// Returns whether a text may name a property, or a kind of event (D1).
-pub(crate) fn is_name(text: &str) -> bool {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    !text.is_empty() && text.chars().all(fits)
 }
 
 fn switch(text: &str) -> Option<bool> {

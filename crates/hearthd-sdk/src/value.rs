@@ -1,5 +1,7 @@
 //! Values of properties, and the changes that a command asks for.
 
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Failure, Property};
@@ -64,21 +66,35 @@ from! {
 }
 
 /// The properties to set and their values, each at most once.
+///
+/// Who asks for a property that the device has not declared, or has declared as another type, gets `None` and a warning in
+/// the hub's log; a test with [`TestDevice`](crate::harness::TestDevice) panics. Those of
+/// [`Device::OPTIONAL`](crate::Device::OPTIONAL) may always be asked for. Name each property once, in a constant
+/// such as `const POWER: &str = "power";`, so that the compiler finds a typo.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changes {
     list: Vec<(String, Value)>,
     deadline: Option<Duration>,
+    declared: Arc<Declared>,
+}
+
+/// What a device declares, and may ask its changes for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Declared {
+    pub(crate) properties: Vec<Property>,
+    /// Names that only some devices of the kind declare.
+    pub(crate) optional: &'static [&'static str],
 }
 
 impl Changes {
     /// Returns the new value of a property; `None` if the property does not change.
     pub fn get(&self, property: &str) -> Option<&Value> {
-        self.list.iter().find(|(name, _)| name == property).map(|(_, value)| value)
+        self.find(property, &[])
     }
 
     /// Returns the new value of a switch; `None` if it does not change.
     pub fn switch(&self, property: &str) -> Option<bool> {
-        match self.get(property)? {
+        match self.find(property, &["switch"])? {
             Value::Switch(on) => Some(*on),
             Value::Integer(_) | Value::Number(_) | Value::Text(_) | Value::Json(_) => None,
         }
@@ -86,7 +102,7 @@ impl Changes {
 
     /// Returns the new value of an integer; `None` if it does not change.
     pub fn integer(&self, property: &str) -> Option<i64> {
-        match self.get(property)? {
+        match self.find(property, &["integer"])? {
             Value::Integer(n) => Some(*n),
             Value::Switch(_) | Value::Number(_) | Value::Text(_) | Value::Json(_) => None,
         }
@@ -94,7 +110,7 @@ impl Changes {
 
     /// Returns the new value of a number; `None` if it does not change.
     pub fn number(&self, property: &str) -> Option<f64> {
-        match self.get(property)? {
+        match self.find(property, &["number"])? {
             Value::Number(n) => Some(*n),
             Value::Switch(_) | Value::Integer(_) | Value::Text(_) | Value::Json(_) => None,
         }
@@ -102,7 +118,7 @@ impl Changes {
 
     /// Returns the new value of a text or a choice; `None` if it does not change.
     pub fn text(&self, property: &str) -> Option<&str> {
-        match self.get(property)? {
+        match self.find(property, &["text", "enum"])? {
             Value::Text(text) => Some(text),
             Value::Switch(_) | Value::Integer(_) | Value::Number(_) | Value::Json(_) => None,
         }
@@ -110,10 +126,30 @@ impl Changes {
 
     /// Returns the new value of a JSON property; `None` if it does not change.
     pub fn json(&self, property: &str) -> Option<&serde_json::Value> {
-        match self.get(property)? {
+        match self.find(property, &["json"])? {
             Value::Json(json) => Some(json),
             Value::Switch(_) | Value::Integer(_) | Value::Number(_) | Value::Text(_) => None,
         }
+    }
+
+    /// Finds a value, and reports who asks for what was not declared so.
+    fn find(&self, property: &str, types: &[&str]) -> Option<&Value> {
+        let Declared { properties, optional } = &*self.declared;
+        match properties.iter().find(|declared| declared.name() == property) {
+            None if optional.contains(&property) => {}
+            None => {
+                let names: Vec<_> = properties.iter().map(Property::name).collect();
+                mistake(format!("`{property}` is not declared; there is: {}", names.join(", ")));
+            }
+            Some(declared) if !types.is_empty() && !types.contains(&declared.type_name()) => {
+                let (declared, asked) = (declared.type_name(), types.join(" or "));
+                mistake(format!(
+                    "`{property}` is declared as {declared}, and asked for as {asked}"
+                ));
+            }
+            Some(_) => {}
+        }
+        self.list.iter().find(|(name, _)| name == property).map(|(_, value)| value)
     }
 
     /// Returns the changes: one, or several in the order of the properties' names.
@@ -130,29 +166,30 @@ impl Changes {
 
     /// Reads a command for one property.
     pub(crate) fn of_one(
-        properties: &[Property],
+        declared: &Arc<Declared>,
         name: &str,
         payload: &str,
     ) -> Result<Self, Failure> {
-        let property = declared(properties, name)?;
+        let property = find(&declared.properties, name)?;
         let value = property
             .value_of_text(payload)
             .ok_or_else(|| Failure::invalid(format!("{name}: not a value of this property")))?;
-        Ok(Self { list: vec![(name.to_owned(), value)], deadline: None })
+        let list = vec![(name.to_owned(), value)];
+        Ok(Self { list, deadline: None, declared: Arc::clone(declared) })
     }
 
     /// Reads a command for several properties.
-    pub(crate) fn of_several(properties: &[Property], payload: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn of_several(declared: &Arc<Declared>, payload: &[u8]) -> Result<Self, Failure> {
         let table: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(payload)
             .map_err(|error| Failure::invalid(format!("a JSON object is expected: {error}")))?;
         let mut list = Vec::with_capacity(table.len());
         for (name, json) in table {
-            let value = declared(properties, &name)?
+            let value = find(&declared.properties, &name)?
                 .value_of_json(&json)
                 .ok_or_else(|| Failure::invalid(format!("{name}: not a value of this property")))?;
             list.push((name, value));
         }
-        Ok(Self { list, deadline: None })
+        Ok(Self { list, deadline: None, declared: Arc::clone(declared) })
     }
 
     pub(crate) fn due(mut self, deadline: Option<Duration>) -> Self {
@@ -161,12 +198,28 @@ impl Changes {
     }
 }
 
-pub(crate) fn declared<'a>(
-    properties: &'a [Property],
-    name: &str,
-) -> Result<&'a Property, Failure> {
+fn find<'a>(properties: &'a [Property], name: &str) -> Result<&'a Property, Failure> {
     properties
         .iter()
         .find(|property| property.name() == name)
         .ok_or_else(|| Failure::invalid(format!("{name}: no such property")))
+}
+
+thread_local! {
+    /// What a device under test has asked for by mistake; none outside of a test.
+    static MISTAKES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Collects what a device asks its changes for by mistake, on this thread, while `call` runs.
+pub(crate) fn watched<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
+    MISTAKES.set(Some(Vec::new()));
+    let result = call();
+    (result, MISTAKES.take().unwrap_or_default())
+}
+
+fn mistake(text: String) {
+    MISTAKES.with_borrow_mut(|mistakes| match mistakes {
+        Some(mistakes) => mistakes.push(text),
+        None => tracing::warn!("the device asks for a change that cannot come: {text}"),
+    });
 }

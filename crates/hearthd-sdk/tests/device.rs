@@ -365,7 +365,7 @@ fn an_event_is_told_as_it_was_declared_and_is_no_state() {
     assert_eq!(device.take_events(), [event("press"), event("double")]);
     assert_eq!((device.take_events(), device.published("bell")), (Vec::new(), None));
     let failure = failed(device.set("bell", "press"));
-    assert_eq!(failure, (FailureKind::Invalid, "bell: read-only".to_owned()));
+    assert_eq!(failure, (FailureKind::Invalid, "`bell` is an event, and cannot be set".to_owned()));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn state_after(property: &str, command: impl FnOnce(&mut TestDevice<Table>) -> R
 
 #[test]
 fn the_table_of_values_holds_in_every_form() {
-    let table = include_str!("../../hearthd-core/tests/values.txt");
+    let table = include_str!("../../hearthd-property/tests/values.txt");
     for row in table.lines().filter(|row| !row.starts_with('#')) {
         let [property, written, value] = row.split(" | ").collect::<Vec<_>>()[..] else {
             panic!("three columns, not {row}");
@@ -81,4 +81,46 @@ fn the_table_of_values_holds_in_every_form() {
         let expected = if is_state { value } else { "refused" };
         assert_eq!(published.unwrap_or("refused".into()), expected, "{row} as a state");
     }
+}
+
+/// A device that asks for what it has not declared.
+struct Mistaken;
+
+impl Device for Mistaken {
+    const KIND: &'static str = "mistaken";
+    type Config = NoConfig;
+
+    fn properties(_: &NoConfig) -> Vec<Property> {
+        vec![Property::switch("power"), Property::integer("level"), Property::text("mistake")]
+    }
+
+    fn create(_: NoConfig, _: Context, _: Option<&[u8]>) -> Result<Self, Failure> {
+        Ok(Self)
+    }
+
+    fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
+        match changes.text("mistake") {
+            Some("name") => drop(changes.switch("pwoer")),
+            Some("type") => drop(changes.switch("level")),
+            Some("any") => drop(changes.get("levle")),
+            _ => assert_eq!((changes.switch("power"), changes.integer("level")), (None, Some(7))),
+        }
+        Ok(Answer::Done)
+    }
+}
+
+#[test]
+fn a_property_asked_for_by_a_name_or_a_type_that_is_not_declared_ends_the_test() {
+    for (mistake, said) in [
+        ("name", "`pwoer` is not declared; there is: power, level, mistake"),
+        ("type", "`level` is declared as integer, and asked for as switch"),
+        ("any", "`levle` is not declared"),
+    ] {
+        let panic = catch_unwind(|| TestDevice::<Mistaken>::new(json!({})).set("mistake", mistake));
+        let panic = panic.expect_err(mistake);
+        let text = panic.downcast_ref::<String>().expect("the message was formatted");
+        assert!(text.contains(said), "{text}");
+    }
+    let mut device = TestDevice::<Mistaken>::new(json!({}));
+    assert!(device.set("level", "7").is_done(), "what does not change is no mistake");
 }

@@ -37,6 +37,8 @@ enum Kind {
 
 impl Device for Light {
     const KIND: &'static str = "light";
+    const OPTIONAL: &'static [&'static str] =
+        &["brightness", "transition", "color_temperature", "color"];
     type Config = Config;
 
     fn check(config: &Config, problems: &mut Problems) {

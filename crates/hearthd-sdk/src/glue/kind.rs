@@ -2,13 +2,15 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{HostRef, contained, host, sink, text};
 use crate::abi::{self, Command, CreateArgs, ExtState, Growing, Kind, Sink, Slice};
 use crate::device::read_config;
 use crate::scope::{self, Deferral};
-use crate::{Answer, Changes, Context, Device, Failure, Property};
+use crate::value::Declared;
+use crate::{Answer, Changes, Context, Device, Failure};
 
 /// Returns the table of a kind.
 ///
@@ -56,7 +58,7 @@ impl<D: Device> Glue<D> {
 /// What the host's instance pointer leads to.
 pub(super) struct Instance<D> {
     pub(super) host: HostRef,
-    properties: Vec<Property>,
+    declared: Arc<Declared>,
     pub(super) device: D,
 }
 
@@ -147,11 +149,15 @@ unsafe extern "C" fn create<D: Device>(args: *const CreateArgs, out: *mut *mut c
             }
         };
         let _scope = scope::enter(host, None);
-        let properties = D::properties(&config);
+        let declared = Declared { properties: D::properties(&config), optional: D::OPTIONAL };
         let saved = (!saved.is_empty()).then_some(saved);
         match D::create(config, Context::new(host, &device_id), saved) {
             Ok(device) => {
-                let instance = Box::into_raw(Box::new(Instance { host, properties, device }));
+                let instance = Box::into_raw(Box::new(Instance {
+                    host,
+                    declared: Arc::new(declared),
+                    device,
+                }));
                 // SAFETY: the host passes a place for the instance (F3).
                 unsafe { out.write(instance.cast()) };
                 abi::OK
@@ -186,11 +192,11 @@ unsafe extern "C" fn on_command<D: Device>(instance: *mut c_void, command: *cons
         // SAFETY: the host lends the payload for this call (M1).
         let payload = unsafe { command.payload.bytes() };
         let changes = if command.flags & abi::COMMAND_SET != 0 {
-            Changes::of_several(&instance.properties, payload)
+            Changes::of_several(&instance.declared, payload)
         } else {
             // SAFETY: the host lends the name for this call (M1).
             let name = unsafe { text(command.name) };
-            Changes::of_one(&instance.properties, &name, &String::from_utf8_lossy(payload))
+            Changes::of_one(&instance.declared, &name, &String::from_utf8_lossy(payload))
         };
         let due = (command.deadline_ms != 0).then(|| Duration::from_millis(command.deadline_ms));
         instance.set(command.token, changes.map(|changes| changes.due(due)))

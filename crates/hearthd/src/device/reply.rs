@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hearthd_core::{
     Answer, ContentType, PublishError, Reason, Request, Status,
-    property::{self, Access, Declaration, Rejection, Value},
+    property::{Access, ChangeRequest, Declaration, Refusal, Value},
 };
 use hearthd_sdk::abi;
 use serde_json::{Value as Json, json};
@@ -38,13 +38,12 @@ pub(crate) fn parse(shared: &Shared, request: &Request) -> ParsedRequest {
             Some(unreachable) => out_of_reach(shared, &unreachable, all_states(shared)),
         }),
         "describe" => ParsedRequest::Answer(Answer::json(&describe(shared))),
-        "set" => read_set(shared, request).unwrap_or_else(ParsedRequest::Answer),
+        "set" => read_changes(shared, request, Verb::Set),
         property => match shared.declarations.get(property) {
-            None => ParsedRequest::Answer(unknown(shared, property)),
             Some(declaration) if request.payload.is_empty() => {
                 ParsedRequest::Answer(read(shared, declaration))
             }
-            Some(declaration) => read_write(shared, declaration, request),
+            Some(_) | None => read_changes(shared, request, Verb::Property),
         },
     }
 }
@@ -101,44 +100,24 @@ pub(crate) fn unsent(error: PublishError) -> i32 {
     }
 }
 
-fn read_write(shared: &Shared, declaration: &Declaration, request: &Request) -> ParsedRequest {
-    let current = shared.state(&declaration.name);
-    let current = current.as_ref().map(Value::as_text);
-    match declaration.read(&request.payload, request.content_type.as_deref(), current) {
-        Ok(value) => {
-            let changes = BTreeMap::from([(declaration.name.clone(), value)]);
-            ParsedRequest::Set { changes, verb: Verb::Property }
-        }
-        Err(rejection) => {
-            let value = String::from_utf8_lossy(&request.payload);
-            ParsedRequest::Answer(rejected(&rejection, &declaration.name, &value))
-        }
+fn read_changes(shared: &Shared, request: &Request, verb: Verb) -> ParsedRequest {
+    let changes = ChangeRequest {
+        device: &shared.config.id,
+        declarations: &shared.declarations,
+        property: &request.property,
+        payload: &request.payload,
+        content_type: request.content_type.as_deref(),
+    };
+    let current = |name: &str| shared.state(name).map(|value| value.as_text().to_owned());
+    match changes.read(current) {
+        Ok(changes) => ParsedRequest::Set { changes, verb },
+        Err(refusal) => ParsedRequest::Answer(refused(refusal)),
     }
 }
 
-fn read_set(shared: &Shared, request: &Request) -> Result<ParsedRequest, Answer> {
-    let bad = |error: &str| {
-        let text = format!("`set` takes a JSON object of properties{error}");
-        Answer::failure(Status::BadRequest, text)
-    };
-    property::is_json(request.content_type.as_deref())
-        .map_err(|rejection| Answer::failure(rejection.status, rejection.message))?;
-    let read = property::parse_json(&request.payload);
-    let Json::Object(object) = read.map_err(|error| bad(&format!(": {error}")))? else {
-        return Err(bad(""));
-    };
-    if object.is_empty() {
-        return Err(bad(", at least one"));
-    }
-    let mut changes = BTreeMap::new();
-    for (name, value) in object {
-        let declaration = shared.declarations.get(&name).ok_or_else(|| unknown(shared, &name))?;
-        let current = shared.state(&name);
-        let read = declaration.read_json(&value, current.as_ref().map(Value::as_text));
-        let read = read.map_err(|rejection| rejected(&rejection, &name, &value.to_string()))?;
-        changes.insert(name, read);
-    }
-    Ok(ParsedRequest::Set { changes, verb: Verb::Set })
+fn refused(Refusal { rejection, property, value }: Refusal) -> Answer {
+    let answer = Answer::failure(rejection.fault.into(), rejection.message);
+    Answer { property, value, ..answer }
 }
 
 /// Answers a read: with the state, or with what it last was.
@@ -161,7 +140,7 @@ fn read_state(shared: &Shared, declaration: &Declaration) -> Answer {
     match shared.state(&declaration.name) {
         None => Answer::no_content(),
         Some(value) => {
-            let content_type = declaration.content_type();
+            let content_type = ContentType::of(declaration);
             Answer { content_type, ..Answer::text(value.as_text().to_owned()) }
         }
     }
@@ -187,28 +166,6 @@ fn describe(shared: &Shared) -> Json {
         description["room"] = room.as_str().into();
     }
     description
-}
-
-fn unknown(shared: &Shared, property: &str) -> Answer {
-    let present: Vec<_> = shared.declarations.keys().map(String::as_str).collect();
-    let text = format!(
-        "`{}` has no `{property}`; it has {}, set, get, describe and status",
-        shared.config.id,
-        present.join(", ")
-    );
-    Answer::failure(Status::NotFound, text).about(property, None)
-}
-
-fn rejected(rejection: &Rejection, property: &str, value: &str) -> Answer {
-    const LONGEST: usize = 256;
-    let value: String = value.chars().take(LONGEST).collect();
-    Answer::failure(rejection.status, &rejection.message).about(property, Some(&value))
-}
-
-/// Writes the changes of a `set` of several properties as the plugin gets them (C0).
-pub(crate) fn object(changes: &BTreeMap<String, Value>) -> String {
-    let object = changes.iter().map(|(name, value)| (name.clone(), value.as_json().clone()));
-    Json::Object(object.collect()).to_string()
 }
 
 /// The payload that a plugin gave with a completion, as the answer.

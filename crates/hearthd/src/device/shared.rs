@@ -419,7 +419,7 @@ impl HostCalls for Shared {
             device: self.config.id.clone(),
             property: property.to_owned(),
             payload: value.as_text().to_owned().into(),
-            content_type: declaration.content_type(),
+            content_type: ContentType::of(declaration),
             retain: declaration.retained,
             details: Vec::new(),
         };

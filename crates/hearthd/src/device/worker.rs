@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Answer, Request, RequestId, Status};
+use hearthd_core::{Answer, Request, RequestId, Status, property::object_of};
 use hearthd_sdk::abi;
 use tracing::{error, info};
 
@@ -180,7 +180,7 @@ impl Worker {
                 let names: Vec<_> = changes.keys().cloned().collect();
                 let payload = match (&names[..], changes.values().next()) {
                     ([_], Some(value)) => value.as_text().to_owned(),
-                    _ => reply::object(&changes),
+                    _ => object_of(&changes),
                 };
                 let identity = calls::request(&request.property, &request.payload);
                 self.shared.slot.begin_request(&request.property, identity);

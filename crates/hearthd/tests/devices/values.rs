@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use hearthd_core::{ContentType, Status};
+use hearthd_sdk::harness::{Reply, TestDevice};
 use serde_json::{Value, json};
 
-use crate::test_devices::{TestDevices, said};
+use crate::{
+    probe::{Probe, Strings},
+    test_devices::{TestDevices, said},
+};
 
 #[test]
 fn a_write_answers_with_the_state_and_the_state_event_follows() {
@@ -198,4 +202,45 @@ fn the_reason_of_a_plugin_that_does_not_do_it_reaches_the_requester() {
     assert_eq!(running.ask("a/job", "fail"), "500 the bulb is broken");
     assert_eq!(running.ask("a/job", "on with it"), "200 on with it");
     running.wait_for_event("state a/job: on with it (not retained)");
+}
+
+#[test]
+fn a_devices_test_takes_and_refuses_what_the_hub_does_in_the_same_words() {
+    const OF_NO_OTHER: u64 = u64::MAX >> 1;
+    let _strings = Strings::attach(OF_NO_OTHER, "test");
+    let mut alone = TestDevice::<Probe>::new(json!({"test": OF_NO_OTHER}));
+    let mut running = TestDevices::start("", &[("test", "", "")], &BTreeMap::new());
+    let of_hub = |said: String| match said.split_once(' ') {
+        Some(("200", state)) => Ok(state.to_owned()),
+        Some((_, reason)) => Err(reason.to_owned()),
+        None => Ok(String::new()),
+    };
+    for (property, payload) in [
+        ("power", "on"),
+        ("power", " OFF "),
+        ("power", "toggle"),
+        ("power", "banana"),
+        ("level", "50.0"),
+        ("level", "101"),
+        ("level", "5.5"),
+        ("temperature", "21"),
+        ("notice", "anything"),
+        ("pwoer", "ON"),
+        ("set", "[]"),
+        ("set", "{}"),
+        ("set", "level=5"),
+        ("set", r#"{"level": 7, "level": 8}"#),
+        ("set", r#"{"level": 7, "power": "banana"}"#),
+        ("set", r#"{"level": 7, "pwoer": "ON"}"#),
+        ("set", r#"{"level": 7}"#),
+    ] {
+        let reply = match alone.set(property, payload) {
+            Reply::Done if property == "set" => Ok(r#"{"level":7}"#.to_owned()),
+            Reply::Done => Ok(alone.published(property).unwrap_or_default()),
+            Reply::Failed(failure) => Err(failure.message().to_owned()),
+            other => panic!("{property} {payload}: {other:?}"),
+        };
+        let answer = of_hub(running.ask(&format!("test/{property}"), payload));
+        assert_eq!(reply, answer, "{property} {payload}");
+    }
 }

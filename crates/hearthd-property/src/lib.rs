@@ -1,5 +1,11 @@
 //! The declaration of a property, and the reading and checking of values against it.
+//!
+//! The hub checks with it what requesters and devices say, and the SDK's test harness what a test says: a test refuses
+//! exactly what the hub refuses.
 
+#![forbid(unsafe_code)]
+
+mod changes;
 mod declare;
 mod json;
 mod read;
@@ -9,11 +15,10 @@ mod tests;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-pub(crate) use declare::is_name;
+pub use changes::{ChangeRequest, Refusal, object_of};
+pub use declare::is_name;
 pub use json::parse_json;
 pub use read::is_json;
-
-use crate::{ContentType, Status};
 
 /// What a plugin declares about one property.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,18 +106,26 @@ impl Value {
 /// Why a value is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The status of the answer.
-    pub status: Status,
+    /// What is wrong, as a program sees it.
+    pub fault: Fault,
     /// What is wrong, and what is accepted.
     pub message: String,
 }
 
-impl Declaration {
-    /// Returns the Content Type of the property's values on the wire.
-    pub fn content_type(&self) -> ContentType {
-        if self.values == Values::Json { ContentType::Json } else { ContentType::Text }
-    }
+/// What is wrong with a value, or with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It cannot be read.
+    Unreadable,
+    /// It can be read, and is not acceptable.
+    NotAcceptable,
+    /// Its Content Type is neither text nor JSON.
+    ContentType,
+    /// The device has no such property.
+    Unknown,
+}
 
+impl Declaration {
     /// Returns whether it is an event of which this is a kind.
     pub fn has_event(&self, kind: &str) -> bool {
         matches!(&self.values, Values::Event(kinds) if kinds.iter().any(|known| known == kind))
@@ -181,4 +194,4 @@ fn number(value: f64) -> Json {
 }
 
 /// The kind of event that is the hub's own: a request that came to nothing.
-pub(crate) const FAILED: &str = "failed";
+pub const FAILED: &str = "failed";

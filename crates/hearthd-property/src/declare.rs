@@ -89,7 +89,7 @@ fn yes() -> bool {
 }
 
 /// Returns whether a text may name a property, or a kind of event.
-pub(crate) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     !text.is_empty() && text.chars().all(fits)
 }

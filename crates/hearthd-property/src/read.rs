@@ -2,14 +2,13 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Access, Declaration, Range, Rejection, Value, Values, number, parse_json};
-use crate::Status;
+use super::{Access, Declaration, Fault, Range, Rejection, Value, Values, number, parse_json};
 
 impl Declaration {
     /// Reads the payload of a request; `current` is the state that TOGGLE turns over.
     ///
     /// # Errors
-    /// 415 for a content type that is neither text nor JSON, 400 for what cannot be read, 422 for what does not fit.
+    /// For a content type that is neither text nor JSON, for what cannot be read, and for what does not fit.
     pub fn read(
         &self,
         payload: &[u8],
@@ -17,14 +16,14 @@ impl Declaration {
         current: Option<&str>,
     ) -> Result<Value, Rejection> {
         if let Some(message) = self.not_writable() {
-            return Err(Rejection::new(Status::Unprocessable, message));
+            return Err(Rejection::new(Fault::NotAcceptable, message));
         }
         let text = std::str::from_utf8(payload).map_err(|error| {
-            Rejection::new(Status::BadRequest, format!("the payload is not UTF-8: {error}"))
+            Rejection::new(Fault::Unreadable, format!("the payload is not UTF-8: {error}"))
         })?;
         if is_json(content_type)? || self.values == Values::Json {
             let json = parse_json(text.as_bytes()).map_err(|error| {
-                Rejection::new(Status::BadRequest, format!("the payload is not JSON: {error}"))
+                Rejection::new(Fault::Unreadable, format!("the payload is not JSON: {error}"))
             })?;
             return self.read_json(&json, current);
         }
@@ -37,8 +36,12 @@ impl Declaration {
     /// As [`Declaration::read`].
     pub fn read_json(&self, value: &Json, current: Option<&str>) -> Result<Value, Rejection> {
         if let Some(message) = self.not_writable() {
-            return Err(Rejection::new(Status::Unprocessable, message));
+            return Err(Rejection::new(Fault::NotAcceptable, message));
         }
+        self.read_any_json(value, current)
+    }
+
+    fn read_any_json(&self, value: &Json, current: Option<&str>) -> Result<Value, Rejection> {
         match (&self.values, value) {
             (Values::Json, value) => Ok(Value { text: value.to_string(), json: value.clone() }),
             (_, Json::String(text)) => self.read_text(text, current),
@@ -63,6 +66,18 @@ impl Declaration {
             return Err(self.unreadable(text));
         }
         self.read_text(text, None)
+    }
+
+    /// Reads a state that is given as JSON.
+    ///
+    /// # Errors
+    /// As [`Declaration::read`].
+    pub fn read_state_json(&self, value: &Json) -> Result<Value, Rejection> {
+        match (&self.values, value) {
+            (Values::Json, _) => self.read_any_json(value, None),
+            (_, Json::String(text)) => self.read_state(text),
+            (_, other) => self.read_any_json(other, None),
+        }
     }
 
     fn not_writable(&self) -> Option<String> {
@@ -113,12 +128,12 @@ impl Declaration {
 
     fn unreadable(&self, text: &str) -> Rejection {
         let message = format!("`{}` cannot be read: {}", shorten(text), self.expectation());
-        Rejection::new(Status::BadRequest, message)
+        Rejection::new(Fault::Unreadable, message)
     }
 
     fn out_of_range(&self, text: &str) -> Rejection {
         let message = format!("`{}` is not acceptable: {}", shorten(text), self.expectation());
-        Rejection::new(Status::Unprocessable, message)
+        Rejection::new(Fault::NotAcceptable, message)
     }
 
     fn expectation(&self) -> String {
@@ -140,8 +155,8 @@ impl Declaration {
 }
 
 impl Rejection {
-    fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+    fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into() }
     }
 }
 
@@ -176,7 +191,7 @@ impl Range {
 /// Returns whether a payload of this Content Type is read as JSON, and not as plain text.
 ///
 /// # Errors
-/// 415 for a Content Type that is neither.
+/// For a Content Type that is neither.
 pub fn is_json(content_type: Option<&str>) -> Result<bool, Rejection> {
     let media_type = content_type.unwrap_or("text/plain").split(';').next().unwrap_or_default();
     match media_type.trim().to_ascii_lowercase().as_str() {
@@ -184,7 +199,7 @@ pub fn is_json(content_type: Option<&str>) -> Result<bool, Rejection> {
         "application/json" => Ok(true),
         other => {
             let message = format!("`{other}` is neither text/plain nor application/json");
-            Err(Rejection::new(Status::UnsupportedContentType, message))
+            Err(Rejection::new(Fault::ContentType, message))
         }
     }
 }
