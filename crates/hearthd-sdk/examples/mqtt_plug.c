@@ -1,7 +1,5 @@
-/* mqtt_plug.c - a plug behind two MQTT topics, with the extension of hearth_mqtt.h: bulbs/c-plug tells its state,
- * bulbs/c-plug/set takes commands. A request is answered once the plug has said that it is so.  SPDX: MIT-0
- *
- *   cc -std=c99 -Wall -Wextra -shared -fPIC -I ../include -o mqtt_plug.so mqtt_plug.c
+/* A plug behind two MQTT topics, with the extension of hearth_mqtt.h: bulbs/c-plug tells its state, bulbs/c-plug/set
+ * takes commands. A request is answered once the plug has said that it is so.  SPDX: MIT-0
  */
 #include <stdlib.h>
 #include <string.h>

@@ -51,19 +51,59 @@ async fn a_plugin_is_written_with_what_the_package_installs_and_no_checkout() ->
     let walk = Walk::begin()?;
     let sdk = walk.outside.path().join("sdk");
     write_sdk(&sdk)?;
-    walk.run(&format!("hearthd plugin new pump --sdk '{}'", sdk.display())).await?;
-    walk.share_target("pump")?;
-    let built = walk.run("cd pump && cargo test && cargo build").await?;
-    assert!(built.stdout.contains("test result: ok. 3 passed"), "{built:?}");
-    let checked = walk.run("hearthd plugin check pump/target/debug/libpump.so").await?;
-    // It is not of the hub's own build, so a process of its own contains it.
-    assert!(checked.stdout.contains("runs in a separate process"), "{checked:?}");
+    for template in ["minimal", "mqtt", "sensor"] {
+        let new = format!("hearthd plugin new {template}-pump --from {template}");
+        walk.run(&format!("{new} --sdk '{}'", sdk.display())).await?;
+        walk.share_target(&format!("{template}-pump"))?;
+        let built = walk.run(&format!("cd {template}-pump && cargo test && cargo build")).await?;
+        let passed = built.stdout.split("test result: ok. ").nth(1).doing(template)?;
+        assert!(!passed.starts_with('0'), "{built:?}");
+        let object = format!("{template}-pump/target/debug/lib{template}_pump.so");
+        let checked = walk.run(&format!("hearthd plugin check {object}")).await?;
+        // It is not of the hub's own build, so a process of its own contains it.
+        assert!(checked.stdout.contains("runs in a separate process"), "{checked:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_template_in_c_and_in_python_passes_its_own_test() -> Result<()> {
+    let walk = Walk::begin()?;
+    let sdk = walk.outside.path().join("sdk");
+    write_sdk(&sdk)?;
+    for template in ["minimal", "mqtt"] {
+        let new = format!("hearthd plugin new {template}-c --language c --from {template}");
+        walk.run(&format!("{new} --sdk '{}'", sdk.display())).await?;
+        let tested = walk.run(&format!("make -C {template}-c test CFLAGS=-Werror")).await?;
+        assert!(tested.stdout.contains("passed: 10 lines"), "{tested:?}");
+    }
+    for template in ["minimal", "http", "serial", "sensor"] {
+        let new = "hearthd plugin new";
+        walk.run(&format!("{new} {template}-py --language python --from {template}")).await?;
+        let tested = walk.run(&format!("python3 {template}-py/test_{template}_py.py")).await?;
+        assert!(tested.stderr.ends_with("\nOK\n"), "{tested:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_template_that_a_language_has_not_is_refused_with_those_that_it_has() -> Result<()> {
+    let walk = Walk::begin()?;
+    let step = "hearthd plugin new pump --language c --from http; test $? = 64 && ! test -e pump";
+    let refused = walk.run(&format!("set +e; {step}")).await?;
+    assert!(refused.stderr.contains("--language c: minimal, mqtt; "), "{refused:?}");
     Ok(())
 }
 
 #[test]
+fn the_guide_shows_the_plugin_in_c_that_plugin_new_writes() {
+    let template = include_str!("../../../crates/hearthd/src/cli/plugin_template/c/minimal.c");
+    assert_eq!(template.replace("my-lamp", "c-lamp"), blocks(GUIDE, "c")[0]);
+}
+
+#[test]
 fn the_guide_shows_what_plugin_new_writes() {
-    let template = include_str!("../../../crates/hearthd/src/cli/plugin_template/lib.rs");
+    let template = include_str!("../../../crates/hearthd/src/cli/plugin_template/rust/minimal.rs");
     let shown = &blocks(GUIDE, "rust")[0];
     assert_eq!(template.split_once("\n#[cfg(test)]").map(|(code, _)| code), Some(&**shown));
     // The guide's example of a test is one of those that it writes.

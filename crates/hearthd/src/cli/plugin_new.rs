@@ -1,4 +1,8 @@
-//! `hearthd plugin new`: a crate that builds and passes its own test, or a program that does.
+//! `hearthd plugin new`: a plugin or a program that passes its own test, in several languages.
+
+mod cargo;
+mod names;
+mod templates;
 
 use std::{
     fs::{self, File},
@@ -8,15 +12,21 @@ use std::{
 };
 
 use super::{exit, fail};
+use cargo::{Workspace, manifest, read_manifest};
+use names::check_name;
+use templates::Template;
 
 /// The arguments of `hearthd plugin new`.
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
-    /// The name of the crate and of its kind of device, such as `my-lamp`; in Python, of the program.
+    /// The name of the plugin and of its kind of device, such as `my-lamp`; in Python, of the program.
     name: String,
     /// The language; a device in Python is a program of the plugin `program`, and needs no compiler.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     language: Language,
+    /// What it begins with; not each of them is there in each language.
+    #[arg(long, value_enum, value_name = "TEMPLATE", default_value_t = From::Minimal)]
+    from: From,
     /// The folder [default: its name, in the current folder].
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
@@ -30,16 +40,28 @@ pub(super) struct New {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Language {
     Rust,
+    C,
     Python,
 }
 
-/// Writes the crate or the program, and prints the next steps.
+/// What a new plugin begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    /// A lamp that remembers whether it is on.
+    Minimal,
+    /// A plug with an HTTP interface.
+    Http,
+    /// A board at a serial port.
+    Serial,
+    /// A lamp with MQTT topics of its own.
+    Mqtt,
+    /// A thermometer that is read every now and then.
+    Sensor,
+}
+
+/// Writes the files, and prints the next steps.
 pub(super) fn new(new: &New) -> ExitCode {
-    let written = match new.language {
-        Language::Rust => write_crate(new),
-        Language::Python => write_program(new),
-    };
-    match written {
+    match write_files(new) {
         Ok(next) => {
             say!("{next}");
             ExitCode::SUCCESS
@@ -51,51 +73,37 @@ pub(super) fn new(new: &New) -> ExitCode {
 /// An exit code, and what went wrong.
 type Refusal = (u8, String);
 
-fn write_crate(new: &New) -> Result<String, Refusal> {
-    let name = &new.name;
+/// Writes the files; returns the next steps.
+fn write_files(new: &New) -> Result<String, Refusal> {
+    let template = Template::find(new.language, new.from).map_err(|error| (exit::USAGE, error))?;
     let folder = folder_of(new)?;
-    let sdk = find_sdk(new.sdk.as_deref(), USUAL.map(Path::new))?;
+    let sdk = match new.language {
+        Language::Rust | Language::C => find_sdk(new.sdk.as_deref(), USUAL.map(Path::new))?,
+        Language::Python => PathBuf::new(),
+    };
     let workspace = Workspace::around(&folder);
-    let files = [
-        ("Cargo.toml".to_owned(), manifest(name, &sdk, workspace.as_ref())),
-        (".gitignore".to_owned(), "/target\n".to_owned()),
-        ("src/lib.rs".to_owned(), include_str!("plugin_template/lib.rs").replace("my-lamp", name)),
-    ];
+    let include = sdk.join("include").display().to_string();
+    let file = |(path, content): &(&str, &str)| {
+        let content = content.replace("@include@", &include);
+        (named(path, &new.name), named(&content, &new.name))
+    };
+    let mut files: Vec<_> = template.files.iter().map(file).collect();
+    if new.language == Language::Rust {
+        files.push(("Cargo.toml".into(), manifest(&new.name, &sdk, workspace.as_ref())));
+    }
     write(&folder, &files)?;
-    Ok(next_steps(name, &folder, workspace.as_ref()))
+    let table = named(template.table, &new.name);
+    Ok(match new.language {
+        Language::Rust => steps_of_rust(&new.name, &folder, workspace.as_ref(), &table),
+        Language::C => steps_of_c(&new.name, &folder),
+        Language::Python => steps_of_python(&new.name, &folder, &table),
+    })
 }
 
-fn write_program(new: &New) -> Result<String, Refusal> {
-    let name = &new.name;
-    let folder = folder_of(new)?;
-    let named = |template: &str| template.replace("my-lamp", name);
-    let files = [
-        (format!("{name}.py"), named(include_str!("plugin_template/python/lamp.py"))),
-        (
-            format!("test_{}.py", name.replace('-', "_")),
-            named(include_str!("plugin_template/python/test_lamp.py")),
-        ),
-    ];
-    write(&folder, &files)?;
-    let program = folder.join(&files[0].0);
-    let [program, test] =
-        [program, folder.join(&files[1].0)].map(|path| path.display().to_string());
-    let command = toml::Value::from(vec!["python3", &program]);
-    Ok(format!(
-        "{name} is in {folder}. Next:
-
-    python3 {test}
-
-Then add to hearthd.toml:
-
-[devices.{name}]
-plugin = \"program\"
-[devices.{name}.config]
-command = {command}
-settings = {{ off_after = 3600 }}    # seconds; without this line, it stays on
-properties = {{ power = {{ type = \"switch\" }} }}",
-        folder = folder.display()
-    ))
+/// Writes a name into a template, which has it also in the form of a module.
+fn named(template: &str, name: &str) -> String {
+    let template = template.replace("mqtt-plug", "my-lamp").replace("c-plug", "my-lamp");
+    template.replace("my-lamp", name).replace("my_lamp", &name.replace('-', "_"))
 }
 
 /// Checks the name, and returns the folder for it.
@@ -130,25 +138,7 @@ fn refuse(path: &Path, error: &str) -> Refusal {
     (exit::CANNOT_CREATE, format!("{}: {error}", path.display()))
 }
 
-/// Checks that a name can be a crate's, a kind's and a plugin's (L1: at most 31 bytes).
-fn check_name(name: &str) -> Result<(), &'static str> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        Err("it must start with a letter of a-z")
-    } else if !name.chars().all(fits) {
-        Err("it may have only a-z, 0-9 and -")
-    } else if name.ends_with('-') || name.contains("--") {
-        Err("each - must be between two other characters")
-    } else if name.len() > 31 {
-        Err("it may have at most 31 characters")
-    } else if TAKEN.contains(&name) {
-        Err("Rust, cargo or a crate that it is built with has this name")
-    } else {
-        Ok(())
-    }
-}
-
-/// Returns where the crate gets the SDK from. That is never a registry: anybody may own the name there.
+/// Returns where the SDK's sources are. That is never a registry: anybody may own the name there.
 fn find_sdk(given: Option<&Path>, usual: [&Path; 2]) -> Result<PathBuf, Refusal> {
     let at = |path: &Path| {
         let manifest = read_manifest(path)?;
@@ -169,51 +159,7 @@ fn find_sdk(given: Option<&Path>, usual: [&Path; 2]) -> Result<PathBuf, Refusal>
     }
 }
 
-/// A cargo workspace that the new crate lies in.
-#[derive(Debug)]
-struct Workspace {
-    root: PathBuf,
-    /// Whether its list of members names the crate already.
-    is_member: bool,
-}
-
-impl Workspace {
-    fn around(folder: &Path) -> Option<Self> {
-        folder.ancestors().skip(1).find_map(|root| {
-            let manifest = read_manifest(root)?;
-            let members = manifest.get("workspace")?.get("members").and_then(|m| m.as_array());
-            let inside = folder.strip_prefix(root).ok()?;
-            let names = |member: &toml::Value| {
-                let member = Path::new(member.as_str().unwrap_or_default());
-                member == inside || (member.ends_with("*") && member.parent() == inside.parent())
-            };
-            let is_member = members.is_some_and(|members| members.iter().any(names));
-            Some(Self { root: root.to_owned(), is_member })
-        })
-    }
-}
-
-fn read_manifest(folder: &Path) -> Option<toml::Table> {
-    let text = fs::read_to_string(folder.join("Cargo.toml")).ok()?;
-    let table: toml::Table = toml::from_str(&text).ok()?;
-    Some(table)
-}
-
-fn manifest(name: &str, sdk: &Path, workspace: Option<&Workspace>) -> String {
-    let sdk = format!("{{ path = {} }}", toml::Value::from(sdk.display().to_string()));
-    let apart = match workspace {
-        Some(Workspace { is_member: false, .. }) => {
-            "\n# Apart from the workspace around it.\n[workspace]\n"
-        }
-        Some(_) | None => "",
-    };
-    include_str!("plugin_template/Cargo.toml")
-        .replace("my-lamp", name)
-        .replace("\"{sdk}\"", &sdk)
-        .replace("# {apart}\n", apart)
-}
-
-fn next_steps(name: &str, folder: &Path, workspace: Option<&Workspace>) -> String {
+fn steps_of_rust(name: &str, folder: &Path, workspace: Option<&Workspace>, table: &str) -> String {
     let member = workspace.filter(|workspace| workspace.is_member);
     let home = member.map_or(folder, |workspace| &workspace.root).display();
     let package = if member.is_some() { format!(" -p {name}") } else { String::new() };
@@ -231,8 +177,45 @@ Copy {object} into a folder of `[plugins] path`, and add to hearthd.toml:
 [devices.{name}]
 plugin = \"{name}\"
 [devices.{name}.config]
-off_after = 3600    # seconds; without this line, it stays on",
+{table}",
         folder = folder.display()
+    )
+}
+
+fn steps_of_c(name: &str, folder: &Path) -> String {
+    format!(
+        "{name} is in {folder}. Next:
+
+    cd {folder}
+    make test
+    hearthd plugin check {name}.so
+
+Copy {name}.so into a folder of `[plugins] path`, and add to hearthd.toml:
+
+[devices.{name}]
+plugin = \"{name}\"",
+        folder = folder.display()
+    )
+}
+
+fn steps_of_python(name: &str, folder: &Path, table: &str) -> String {
+    let program = folder.join(format!("{name}.py"));
+    let test = folder.join(format!("test_{}.py", name.replace('-', "_")));
+    let command = toml::Value::from(vec!["python3".to_owned(), program.display().to_string()]);
+    format!(
+        "{name} is in {folder}. Next:
+
+    python3 {test}
+
+Then add to hearthd.toml:
+
+[devices.{name}]
+plugin = \"program\"
+[devices.{name}.config]
+command = {command}
+{table}",
+        folder = folder.display(),
+        test = test.display()
     )
 }
 
@@ -240,93 +223,18 @@ off_after = 3600    # seconds; without this line, it stays on",
 const USUAL: [&str; 2] =
     [concat!(env!("CARGO_MANIFEST_DIR"), "/../hearthd-sdk"), "/usr/share/hearthd/sdk"];
 
-/// Keywords, folders of cargo's, and crates that it is built with.
-const TAKEN: [&str; 64] = [
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "build",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "deps",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "examples",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "hearthd-sdk",
-    "if",
-    "impl",
-    "in",
-    "incremental",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "proc-macro",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "serde",
-    "serde-json",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "tracing",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "typeof",
-    "unsafe",
-    "unsized",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn arguments(folder: &Path) -> New {
-        let language = Language::Rust;
-        New { name: "garden-pump".into(), language, path: Some(folder.to_owned()), sdk: None }
-    }
-
-    #[test]
-    fn a_name_is_checked_with_a_reason() {
-        assert_eq!(check_name("my-lamp"), Ok(()));
-        for name in
-            ["", "9lives", "My-Lamp", "my_lamp", "lampe-é", "-x", "x-", "a--b", "type", "std"]
-        {
-            assert!(check_name(name).is_err(), "{name}");
+        New {
+            name: "garden-pump".into(),
+            language: Language::Rust,
+            from: From::Minimal,
+            path: Some(folder.to_owned()),
+            sdk: None,
         }
-        assert!(check_name(&"x".repeat(32)).is_err());
-        assert_eq!(check_name(&"x".repeat(31)), Ok(()));
     }
 
     #[test]
@@ -334,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join(".gitignore");
         fs::write(&manifest, "mine").unwrap();
-        let (code, error) = write_crate(&arguments(folder.path())).unwrap_err();
+        let (code, error) = write_files(&arguments(folder.path())).unwrap_err();
         assert_eq!(code, exit::CANNOT_CREATE);
         assert!(error.contains(".gitignore: already exists"), "{error}");
         assert_eq!(fs::read_to_string(&manifest).unwrap(), "mine");
@@ -346,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wrong =
             New { sdk: Some(folder.path().to_owned()), ..arguments(&folder.path().join("a")) };
-        let (code, error) = write_crate(&wrong).unwrap_err();
+        let (code, error) = write_files(&wrong).unwrap_err();
         assert!(code == exit::NO_INPUT && error.contains("no `hearthd-sdk` is there"), "{error}");
         let nothing = folder.path();
         let sources = find_sdk(None, [nothing, Path::new(USUAL[0])]).unwrap();
@@ -358,17 +266,35 @@ mod tests {
     }
 
     #[test]
-    fn a_program_in_python_has_its_name_everywhere_and_a_table_that_can_be_read() {
+    fn a_plugin_in_c_finds_the_headers_and_has_its_name_everywhere() {
         let folder = tempfile::tempdir().unwrap();
-        let new = New { language: Language::Python, ..arguments(&folder.path().join("a")) };
-        let next = write_program(&new).unwrap();
-        let table: toml::Table = toml::from_str(next.split_once("toml:").unwrap().1).unwrap();
-        let command = &table["devices"]["garden-pump"]["config"]["command"];
-        let program = Path::new(command[1].as_str().unwrap());
-        assert!(fs::read_to_string(program).unwrap().contains("\"\"\"garden-pump, a device"));
-        let test = program.with_file_name("test_garden_pump.py");
-        assert!(fs::read_to_string(test).unwrap().contains("with_name(\"garden-pump.py\")"));
-        assert_eq!(write_program(&new).unwrap_err().0, exit::CANNOT_CREATE);
+        let path = folder.path().join("a");
+        write_files(&New { language: Language::C, ..arguments(&path) }).unwrap();
+        let makefile = fs::read_to_string(path.join("Makefile")).unwrap();
+        let include = makefile.lines().find_map(|line| line.strip_prefix("INCLUDE = ")).unwrap();
+        assert!(Path::new(include).join("hearth_plugin.h").exists(), "{include}");
+        for file in ["Makefile", "plugin.c", "test.txt"] {
+            let text = fs::read_to_string(path.join(file)).unwrap();
+            assert!(text.contains("garden-pump") && !text.contains("my-lamp"), "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_program_in_python_has_its_name_everywhere_and_a_table_that_can_be_read() {
+        for from in [From::Minimal, From::Http, From::Serial, From::Sensor] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a");
+            let new = New { language: Language::Python, from, ..arguments(&path) };
+            let next = write_files(&new).unwrap();
+            let table: toml::Table = toml::from_str(next.split_once("toml:").unwrap().1).unwrap();
+            let command = &table["devices"]["garden-pump"]["config"]["command"];
+            let program = Path::new(command[1].as_str().unwrap());
+            assert!(fs::read_to_string(program).unwrap().contains("\"\"\"garden-pump, a device"));
+            let test = program.with_file_name("test_garden_pump.py");
+            let test = fs::read_to_string(test).unwrap();
+            assert!(test.contains("with_name(\"garden-pump.py\")"), "{test}");
+            assert_eq!(write_files(&new).unwrap_err().0, exit::CANNOT_CREATE);
+        }
     }
 
     #[test]
@@ -378,7 +304,7 @@ mod tests {
             .unwrap();
         let own_workspace = |inside: &str| {
             let crate_folder = folder.path().join(inside);
-            write_crate(&arguments(&crate_folder)).unwrap();
+            write_files(&arguments(&crate_folder)).unwrap();
             read_manifest(&crate_folder).unwrap().contains_key("workspace")
         };
         assert!(!own_workspace("plugins/garden-pump"), "a member by its place");

@@ -18,12 +18,15 @@ pub struct Lamp {
     on: bool,
 }
 
+/// Named once, so that the compiler finds a typo.
+const POWER: &str = "power";
+
 impl Device for Lamp {
     const KIND: &'static str = "my-lamp";
     type Config = Config;
 
     fn properties(_: &Config) -> Vec<Property> {
-        vec![Property::switch("power")]
+        vec![Property::switch(POWER)]
     }
 
     fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
@@ -33,7 +36,7 @@ impl Device for Lamp {
     }
 
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
-        if let Some(on) = changes.switch("power") {
+        if let Some(on) = changes.switch(POWER) {
             self.switch(on)?;
         }
         Ok(Answer::Done)
@@ -56,7 +59,7 @@ impl Lamp {
         // Switch the real lamp here; with `?` any error becomes the answer.
         tracing::debug!(on, "switched");
         self.on = on;
-        self.context.publish("power", on);
+        self.context.publish(POWER, on);
         if let (true, Some(seconds)) = (on, self.config.off_after) {
             self.context.set_timer(0, Duration::from_secs(seconds.into()));
         }
