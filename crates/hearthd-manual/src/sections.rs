@@ -91,6 +91,10 @@ pub(crate) const HEARTHD: Sections = Sections {
         ),
         ("Make a plugin crate that builds and passes its own test:", "hearthd plugin new blinds"),
         ("Make a device in Python, with its test:", "hearthd plugin new blinds --language python"),
+        (
+            "Test a plugin by a script, without a hub:",
+            "hearthd plugin try blinds.so --script steps.txt",
+        ),
     ],
     see_also: "hearthd.toml(5), hearth-broker(1), systemctl(1), /usr/share/doc/hearthd/README.md",
 };

@@ -95,6 +95,21 @@ async fn a_template_that_a_language_has_not_is_refused_with_those_that_it_has() 
     Ok(())
 }
 
+#[tokio::test]
+async fn the_script_of_the_guide_is_a_test_of_its_plugin_in_c() -> Result<()> {
+    let walk = Walk::begin()?;
+    let object = walk.folder().join("c-lamp.so");
+    compile_c(&blocks(GUIDE, "c")[0], &walk.folder(), &object).await?;
+    std::fs::write(walk.folder().join("steps.txt"), &blocks(GUIDE, "text")[0])?;
+    let command = "hearthd plugin try plugins/c-lamp.so --script steps.txt";
+    assert!(GUIDE.contains(&format!("    {command}\n")), "the guide shows the command");
+    std::fs::create_dir(walk.folder().join("plugins"))?;
+    std::fs::rename(object, walk.folder().join("plugins/c-lamp.so"))?;
+    let tried = walk.run(&format!("{command} --patience 60s")).await?;
+    assert!(tried.stdout.ends_with("passed: 8 lines\n"), "{tried:?}");
+    Ok(())
+}
+
 #[test]
 fn the_guide_shows_the_plugin_in_c_that_plugin_new_writes() {
     let template = include_str!("../../../crates/hearthd/src/cli/plugin_template/c/minimal.c");
