@@ -44,7 +44,8 @@ pub(crate) const HEARTHD: Sections = Sections {
         (0, "Done. For a request: the device has carried it out."),
         (
             1,
-            "The device answered that it did not carry out the request. Its status and reason are printed.",
+            "The device answered that it did not carry out the request. Its status and reason are printed. For `hearthd plugin \
+             try`: a line of the script did not come true.",
         ),
         (64, "The command line is wrong."),
         (65, "A file has the wrong content, such as a plugin that would not load."),

@@ -1,5 +1,6 @@
 //! `cargo xtask nightly`: what takes too long for `cargo xtask test`.
 
+mod authors;
 mod child;
 mod fresh;
 mod fuzz;
@@ -58,6 +59,8 @@ enum Job {
     Ha,
     /// `demo` and `test` on a Debian with nothing but Rust, gcc and git, as root.
     Fresh,
+    /// Plugins in C, Python and Rust with the installed package alone, on a Debian with compilers, as root.
+    Authors,
 }
 
 /// Runs one after the other, also after one has failed, and tells in the end how each went.
@@ -107,6 +110,7 @@ impl Job {
             Self::Metrics => return metrics::metrics().await,
             Self::Wire => return wire::wire().await,
             Self::Fresh => return fresh::fresh().await,
+            Self::Authors => return authors::authors().await,
         };
         let line = format!("cargo xtask {}", arguments.join(" "));
         child::succeed(&line, cargo().arg("xtask").args(arguments)).await

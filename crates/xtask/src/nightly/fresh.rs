@@ -41,9 +41,7 @@ fn prepare(home: &Path) -> Result<()> {
     if home.exists() {
         fs::remove_dir_all(home).doing(home.display())?;
     }
-    let cargo = home.join(".cargo");
-    fs::create_dir_all(&cargo).doing(cargo.display())?;
-    fs::write(cargo.join("config.toml"), registries()?)?;
+    write_registries(home)?;
     let mut clone = Command::new("git");
     succeed(clone.args(["clone", "--quiet"]).arg(workspace()).arg(home.join("hearthd")))?;
     let mut changes = Command::new("git");
@@ -52,6 +50,13 @@ fn prepare(home: &Path) -> Result<()> {
         println!("xtask: the changes that are not committed are left out");
     }
     Ok(())
+}
+
+/// Writes where cargo fetches crates from into the home of a container's user.
+pub(super) fn write_registries(home: &Path) -> Result<()> {
+    let cargo = home.join(".cargo");
+    fs::create_dir_all(&cargo).doing(cargo.display())?;
+    Ok(fs::write(cargo.join("config.toml"), registries()?)?)
 }
 
 /// Returns those parts of the machine's cargo configuration that say where crates come from, and how.
@@ -73,7 +78,7 @@ fn registries() -> Result<String> {
 }
 
 /// Runs a line of shell in a container of which every change outside of `home` is forgotten in the end.
-async fn run(root: &Path, home: &Path, line: &str) -> Result<()> {
+pub(super) async fn run(root: &Path, home: &Path, line: &str) -> Result<()> {
     let rust =
         stdout_of(Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace()))?;
     let mut nspawn = container::nspawn();
