@@ -5,6 +5,7 @@
 //! output is bounded.
 
 mod capture;
+mod find;
 #[cfg(feature = "log")]
 pub mod log;
 mod talk;
@@ -24,6 +25,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::capture::Capture;
+use crate::find::USUAL_PATH;
+pub use crate::find::find;
 pub use crate::talk::{Alarm, LINE_BOUND, Said, Talk, Waker};
 
 /// Runs programs, each within the same time and with the same environment.
@@ -103,8 +106,19 @@ impl ProgramError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Start { .. } => true,
-            Self::Failed { status, .. } => status.code() == Some(UNREACHABLE_EXIT),
+            Self::Failed { .. } => self.code() == Some(UNREACHABLE_EXIT),
             Self::Watch { .. } | Self::TimedOut { .. } | Self::Stopped { .. } => false,
+        }
+    }
+
+    /// Returns the exit code with which it said no; none where it came to another end.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Failed { status, .. } => status.code(),
+            Self::Start { .. }
+            | Self::Watch { .. }
+            | Self::TimedOut { .. }
+            | Self::Stopped { .. } => None,
         }
     }
 }
@@ -198,6 +212,7 @@ impl Runner {
             .args(arguments)
             .current_dir("/")
             .env_clear()
+            .env("PATH", USUAL_PATH)
             .envs(INHERITED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))))
             .envs(&self.environment)
             .stdin(stdin)
@@ -320,7 +335,7 @@ enum End {
     Stopped,
 }
 
-/// What the programs inherit of the daemon's environment, which may hold secrets.
+/// What the programs inherit of the daemon's environment, which may hold secrets. Without a `PATH` they get the usual one.
 pub const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 /// The exit code by which a program says that it cannot reach what it stands for: `EX_UNAVAILABLE` of `sysexits.h`.

@@ -1,10 +1,10 @@
 //! The `config` table of a device that a program serves.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use hearthd_program::find;
 use hearthd_sdk::{Problems, Property, Span};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
@@ -50,19 +50,10 @@ impl Config {
     pub(crate) fn launch(&self) -> Launch {
         Launch {
             command: self.command.clone(),
-            environment: self.whole_environment(),
+            environment: self.environment.clone(),
             start: self.start.0,
             stop: self.stop.0,
         }
-    }
-
-    /// Returns the variables of the program; a process without PATH gives it the usual one.
-    fn whole_environment(&self) -> BTreeMap<String, String> {
-        let mut environment = self.environment.clone();
-        if own_path().is_none() {
-            environment.entry("PATH".into()).or_insert_with(|| USUAL_PATH.into());
-        }
-        environment
     }
 
     pub(crate) fn poll(&self) -> Option<Duration> {
@@ -116,40 +107,6 @@ impl Config {
     }
 }
 
-/// Looks for a program as it is done when it is started.
-fn find(program: &str, path: Option<&str>) -> Result<(), String> {
-    if program.is_empty() {
-        return Err("is empty; it is the program".to_owned());
-    }
-    if program.contains('/') {
-        let file = Path::new(program);
-        return if file.is_relative() {
-            Err(format!("{program}: give the whole path, or a name that PATH knows"))
-        } else if !file.exists() {
-            Err(format!("{program} does not exist"))
-        } else if !is_executable(file) {
-            Err(format!("{program} is no program; run `chmod +x {program}`"))
-        } else {
-            Ok(())
-        };
-    }
-    let path = path.map_or_else(|| own_path().unwrap_or_else(|| USUAL_PATH.into()), str::to_owned);
-    let there = |folder: PathBuf| is_executable(&folder.join(program));
-    if std::env::split_paths(&path).any(there) {
-        Ok(())
-    } else {
-        Err(format!("no program `{program}` in {path}"))
-    }
-}
-
-fn own_path() -> Option<String> {
-    std::env::var("PATH").ok()
-}
-
-fn is_executable(file: &Path) -> bool {
-    file.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-}
-
 fn is_script(file: &Path) -> bool {
     let extension = file.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|extension| SCRIPTS.contains(&extension))
@@ -163,8 +120,6 @@ fn two_seconds() -> Span {
     Span::seconds(2)
 }
 
-/// Where programs are, for a device in a process of its own, which has no PATH.
-const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const SCRIPTS: [&str; 9] = ["py", "js", "mjs", "cjs", "sh", "rb", "pl", "lua", "php"];
 
 const START: (Span, Span) = (Span(Duration::from_millis(100)), Span::minutes(5));
