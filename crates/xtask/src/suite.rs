@@ -38,6 +38,8 @@ const NEEDS: &[Need] = &[
     // One of those clients is built against OpenSSL.
     ("pkg-config", "pkg-config"),
     ("/usr/include/openssl/ssl.h", "libssl-dev"),
+    // The recipes of the plugin `command` are tried.
+    ("curl", "curl"),
     // Thermostats of the tests live in Berlin.
     ("/usr/share/zoneinfo/Europe/Berlin", "tzdata"),
 ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hearthd_sdk::{Problems, Property, PropertyTable, Span};
 use serde::Deserialize;
 
+use crate::arguments::{Command, VALUE};
 use crate::reading::{Read, is_switch};
 
 /// The `config` table of a command.
@@ -18,6 +19,9 @@ pub struct Config {
     /// What the programs find in their environment, beside PATH, HOME, LANG and TZ of the hub.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// Exit codes by which the programs say that the device cannot be reached, beside 69.
+    #[serde(default)]
+    pub(crate) unreachable: Vec<i32>,
     pub(crate) properties: BTreeMap<String, PropertyConfig>,
 }
 
@@ -65,7 +69,7 @@ pub(crate) enum Kind {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Set {
     /// The program and its arguments; `{value}` within an argument stands for the value.
-    pub(crate) run: Vec<String>,
+    pub(crate) run: Command,
     /// What `{value}` becomes for a value, where it is not the value itself.
     #[serde(default)]
     pub(crate) words: BTreeMap<String, String>,
@@ -91,7 +95,7 @@ pub(crate) enum After {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Get {
     /// The program and its arguments.
-    pub(crate) run: Vec<String>,
+    pub(crate) run: Command,
     /// The time between two readings; without it, the property is read at the start and after it was set.
     pub(crate) every: Option<Span>,
     /// The exit codes with which the output counts.
@@ -104,7 +108,7 @@ pub(crate) struct Get {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listen {
     /// The program and its arguments: it runs all the time, and prints a line for each event.
-    pub(crate) run: Vec<String>,
+    pub(crate) run: Command,
 }
 
 impl Config {
@@ -121,6 +125,11 @@ impl Config {
         if self.properties.is_empty() {
             problems.add("properties", "there is none, and a device has one at least");
         }
+        for code in self.unreachable.iter().filter(|code| !(1..=255).contains(*code)) {
+            problems
+                .add("unreachable", format!("{code}: an exit code that says so is from 1 to 255"));
+        }
+        let path = self.environment.get("PATH").map(String::as_str);
         for (name, property) in &self.properties {
             let mut complain = |key: &str, message: String| {
                 let dot = if key.is_empty() { "" } else { "." };
@@ -131,9 +140,9 @@ impl Config {
             }
             property.check_values(&mut complain);
             if property.kind == Kind::Event {
-                property.check_event(&mut complain);
+                property.check_event(path, &mut complain);
             } else {
-                property.check_programs(&mut complain);
+                property.check_programs(path, &mut complain);
             }
         }
     }
@@ -209,12 +218,12 @@ impl PropertyConfig {
         }
     }
 
-    fn check_event(&self, complain: &mut impl FnMut(&str, String)) {
+    fn check_event(&self, path: Option<&str>, complain: &mut impl FnMut(&str, String)) {
         match &self.listen {
-            Some(listen) => check_run(&listen.run, "listen.run", complain),
+            Some(listen) => listen.run.check("listen.run", path, complain),
             None => complain("listen", "an event has a program that prints it".into()),
         }
-        if self.listen.as_ref().is_some_and(|l| l.run.iter().any(|part| part.contains(VALUE))) {
+        if self.listen.as_ref().is_some_and(|listen| listen.run.has_value()) {
             complain("listen.run", format!("there is no {VALUE} to listen with"));
         }
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -235,7 +244,7 @@ impl PropertyConfig {
         }
     }
 
-    fn check_programs(&self, complain: &mut impl FnMut(&str, String)) {
+    fn check_programs(&self, path: Option<&str>, complain: &mut impl FnMut(&str, String)) {
         if self.listen.is_some() {
             complain("listen", "only an event is listened for".into());
         }
@@ -243,9 +252,14 @@ impl PropertyConfig {
             complain("", "has neither set nor get, so no program belongs to it".into());
         }
         if let Some(set) = &self.set {
-            check_run(&set.run, "set.run", complain);
+            set.run.check("set.run", path, complain);
             for word in set.words.keys().filter(|word| !self.has_word(word)) {
                 complain(&format!("set.words.{word}"), self.no_word(word));
+            }
+            if self.min.is_some_and(|min| min < 0.0)
+                && let Err(mistake) = set.run.with_requested("-1")
+            {
+                complain("set.run", mistake);
             }
             if self.kind == Kind::Switch && set.words.len() == 1 {
                 complain("set.words", "give a word for ON and one for OFF".into());
@@ -258,8 +272,8 @@ impl PropertyConfig {
             }
         }
         if let Some(get) = &self.get {
-            check_run(&get.run, "get.run", complain);
-            if get.run.iter().any(|argument| argument.contains(VALUE)) {
+            get.run.check("get.run", path, complain);
+            if get.run.has_value() {
                 complain("get.run", format!("there is no {VALUE} to read with"));
             }
             if let Some(every) = get.every
@@ -269,6 +283,14 @@ impl PropertyConfig {
                     format!("{every} is not from {SHORTEST_INTERVAL} to {LONGEST_INTERVAL}");
                 complain("get.every", message);
             }
+        }
+    }
+
+    /// Returns whether the table names every value, so that none is of the requester's making.
+    pub(crate) fn names_values(&self) -> bool {
+        match self.kind {
+            Kind::Switch | Kind::Choice | Kind::Event => true,
+            Kind::Integer | Kind::Number | Kind::Text => false,
         }
     }
 
@@ -294,19 +316,6 @@ impl PropertyConfig {
     }
 }
 
-fn check_run(run: &[String], key: &str, complain: &mut impl FnMut(&str, String)) {
-    match run.first() {
-        None => complain(key, "is empty; the first is the program".into()),
-        Some(program) if program.is_empty() || program.contains(VALUE) => {
-            complain(key, format!("`{program}` is no program; a value cannot choose it"));
-        }
-        Some(_) if run.iter().any(|argument| argument.contains('\0')) => {
-            complain(key, "an argument contains a NUL".into());
-        }
-        Some(_) => {}
-    }
-}
-
 fn four_seconds() -> Span {
     Span::seconds(4)
 }
@@ -323,6 +332,3 @@ fn yes() -> bool {
 fn zero() -> Vec<i32> {
     vec![0]
 }
-
-/// Stands for the value in an argument.
-pub(crate) const VALUE: &str = "{value}";

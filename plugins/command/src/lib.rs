@@ -3,6 +3,7 @@
 //! The programs run one after another on a thread of the device, so that the hub never waits for them. A program that
 //! prints events runs all the time, on a thread of its own.
 
+mod arguments;
 mod config;
 mod listener;
 mod reach;
@@ -59,7 +60,7 @@ impl Device for Command {
         let states = Arc::new(Mutex::new(states));
         let (jobs, queue) = sync_channel(QUEUE);
         let (reader, stop) = std::io::pipe()?;
-        let reach = Reach::new(context.clone());
+        let reach = Reach::new(context.clone(), &config.unreachable);
         let mut listeners = Vec::new();
         for (index, (name, property)) in config.properties.iter().enumerate() {
             if property.listen.is_some() {

@@ -1,7 +1,6 @@
 //! A program that runs for as long as the device does, and prints what happens, one line for each event.
 
 use std::io::PipeReader;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hearthd_program::{Heard, ProgramError, Runner, excerpt};
@@ -36,12 +35,12 @@ impl Listener {
 
     /// Listens until the device ends; a program that ends is started again, after a while.
     pub(crate) fn run(mut self, property: &PropertyConfig, Listen { run }: &Listen) {
-        let (program, arguments) = run.split_first().expect("the configuration is checked");
+        let (program, arguments) = run.parts();
         let mut wait = SHORTEST_WAIT;
         loop {
             let start = Instant::now();
             let runner = self.runner.clone();
-            let followed = runner.follow(Path::new(program), arguments, |heard| match heard {
+            let followed = runner.follow(program, arguments, |heard| match heard {
                 Heard::Runs => self.reach.note(&self.name, None),
                 Heard::Line(line) => self.take(property, line),
             });
@@ -49,7 +48,7 @@ impl Listener {
                 return;
             }
             let ended = followed.and_then(|finished| finished.output(&[0]));
-            let unreachable = ended.as_ref().err().filter(|error| error.is_unreachable());
+            let unreachable = ended.as_ref().err().filter(|error| self.reach.is_unreachable(error));
             self.reach.note(&self.name, unreachable.map(ToString::to_string));
             self.log(ended.err().as_ref());
             wait = if start.elapsed() < LASTING {

@@ -3,19 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hearthd_program::ProgramError;
 use hearthd_sdk::Context;
 
 /// What the programs last said; shared by all threads of a device.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
     context: Context,
+    /// Exit codes by which the programs say so, beside the usual one.
+    codes: Arc<[i32]>,
     /// The properties whose last program could not reach the device, and what it said.
     unreached: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Reach {
-    pub(crate) fn new(context: Context) -> Self {
-        Self { context, unreached: Arc::default() }
+    pub(crate) fn new(context: Context, codes: &[i32]) -> Self {
+        Self { context, codes: codes.into(), unreached: Arc::default() }
+    }
+
+    /// Returns whether a program failed because it cannot reach the device.
+    pub(crate) fn is_unreachable(&self, error: &ProgramError) -> bool {
+        error.is_unreachable() || error.code().is_some_and(|code| self.codes.contains(&code))
     }
 
     /// Takes note of what a property's program says; the device can be reached when no property says otherwise.

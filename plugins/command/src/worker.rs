@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeReader;
-use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +9,8 @@ use std::time::Duration;
 use hearthd_program::Runner;
 use hearthd_sdk::{Context, Deferred, Failure, Value};
 
-use crate::config::{After, Config, PropertyConfig, VALUE};
+use crate::arguments::Command;
+use crate::config::{After, Config, PropertyConfig};
 use crate::reach::Reach;
 
 /// The canonical text of each state.
@@ -111,8 +111,11 @@ impl Worker {
         if text.contains('\0') {
             return Err(Failure::invalid("an argument cannot contain a NUL"));
         }
-        let word = set.words.get(&text).unwrap_or(&text);
-        let run: Vec<_> = set.run.iter().map(|argument| argument.replace(VALUE, word)).collect();
+        let run = match set.words.get(&text) {
+            Some(word) => set.run.with(word),
+            None if property.names_values() => set.run.with(&text),
+            None => set.run.with_requested(&text).map_err(Failure::invalid)?,
+        };
         let output = self.execute(name, &run, &[0])?;
         let state = match property.after_set() {
             After::None => return Ok(()),
@@ -134,19 +137,23 @@ impl Worker {
     }
 
     /// Runs a program, given first, with its arguments; returns what it printed if it ended with one of these codes.
-    fn execute(&mut self, name: &str, run: &[String], accepted: &[i32]) -> Result<String, Failure> {
-        let (program, arguments) = run.split_first().expect("the configuration is checked");
-        let finished = self.runner.run(Path::new(program), arguments);
+    fn execute(&mut self, name: &str, run: &Command, accepted: &[i32]) -> Result<String, Failure> {
+        let (program, arguments) = run.parts();
+        let finished = self.runner.run(program, arguments);
         let output = finished.and_then(|finished| finished.output(accepted));
-        let unreachable = output.as_ref().err().filter(|error| error.is_unreachable());
-        self.is_reached = unreachable.is_none();
-        if let Some(error) = unreachable {
-            self.reach.note(name, Some(error.to_string()));
+        let error = match output {
+            Ok(output) => {
+                self.is_reached = true;
+                return Ok(output);
+            }
+            Err(error) => error,
+        };
+        self.is_reached = !self.reach.is_unreachable(&error);
+        if self.is_reached {
+            return Err(Failure::failed(error.to_string()));
         }
-        output.map_err(|error| match error.is_unreachable() {
-            true => Failure::unreachable(error.to_string()),
-            false => Failure::failed(error.to_string()),
-        })
+        self.reach.note(name, Some(error.to_string()));
+        Err(Failure::unreachable(error.to_string()))
     }
 
     /// Reads a property and says so in the log where it can no longer, or can again.

@@ -1,6 +1,8 @@
 //! The command without a hub, with real programs.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearthd_command::Command;
@@ -41,6 +43,14 @@ fn script(text: &str) -> Value {
     json!(["sh", "-c", text])
 }
 
+/// Writes a script that can be executed.
+fn program(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let file = folder.join(name);
+    std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    file
+}
+
 fn paths(properties: Value) -> Vec<String> {
     let config = json!({"properties": properties});
     TestDevice::<Command>::problems(&config).into_iter().map(|problem| problem.path).collect()
@@ -52,12 +62,14 @@ fn a_program_says_by_its_exit_code_that_it_cannot_reach_the_device() {
     let code = folder.path().join("code");
     let script = "code=$(cat \"$0\"); test $code = 0 && echo ON; exit $code";
     std::fs::write(&code, "69").unwrap();
+    let valve = program(folder.path(), "valve", "exit 0");
     let mut device = device(json!({
         "pump": {"type": "switch", "get": {"run": ["sh", "-c", script, code]},
                  "set": {"run": ["sh", "-c", script, code], "state": "get"}},
-        "valve": {"type": "switch", "set": {"run": ["/nowhere/valve", "{value}"]}},
+        "valve": {"type": "switch", "set": {"run": [valve, "{value}"]}},
         "fan": {"type": "switch", "set": {"run": ["true"]}},
     }));
+    std::fs::remove_file(&valve).unwrap();
     let says = "sh: exit status: 69";
     assert!(device.wait_until(PATIENCE, |d| d.unreachable().as_deref() == Some(says)), "at once");
     assert_eq!(set(&mut device, "fan", "ON"), Reply::Done);
@@ -148,7 +160,7 @@ fn nonsense_about_an_event_names_its_place() {
     assert_eq!(with("values", json!(["Press"])), ["properties.bell.values"]);
     assert_eq!(with("values", json!(["failed"])), ["properties.bell.values"]);
     assert_eq!(with("listen", json!(null)), ["properties.bell.listen"]);
-    assert_eq!(with("listen", json!({"run": ["a", "{value}"]})), ["properties.bell.listen.run"]);
+    assert_eq!(with("listen", json!({"run": ["true", "{value}"]})), ["properties.bell.listen.run"]);
     assert_eq!(with("listen", json!({"run": []})), ["properties.bell.listen.run"]);
     assert_eq!(with("set", listen.clone()), ["properties.bell.set"]);
     assert_eq!(with("get", listen.clone()), ["properties.bell.get"]);
@@ -230,13 +242,17 @@ fn what_a_setting_program_prints_is_the_state_where_it_is_configured() {
 
 #[test]
 fn a_program_that_fails_is_answered_with_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let gpio = program(folder.path(), "gpio", "exit 0");
     let mut device = device(json!({
         "a": {"type": "switch", "set": {"run": script("echo 'no such' >&2; echo pin >&2; exit 4")}},
-        "b": {"type": "switch", "set": {"run": ["/nowhere/gpio"]}},
+        "b": {"type": "switch", "set": {"run": [gpio]}},
         "c": {"type": "switch", "set": {"run": script("kill -9 $$")}},
     }));
     assert_eq!(failure(set(&mut device, "a", "ON")), "sh: exit status: 4: no such pin");
-    assert!(failure(set(&mut device, "b", "ON")).starts_with("start /nowhere/gpio: No such file"));
+    std::fs::remove_file(&gpio).unwrap();
+    let missing = format!("start {}: No such file", gpio.display());
+    assert!(failure(set(&mut device, "b", "ON")).starts_with(&missing));
     assert!(failure(set(&mut device, "c", "ON")).starts_with("sh: signal: 9"));
     assert_eq!(device.published_all(), []);
 }
@@ -371,12 +387,12 @@ fn every_mistake_in_a_table_is_named_with_its_place() {
     assert_eq!(path(json!({"type": "text", "set": {"run": "ls"}})), "properties.a.set.run");
     assert_eq!(path(json!({"type": "text", "set": {"run": ["{value}"]}})), "properties.a.set.run");
     assert_eq!(
-        path(json!({"type": "text", "get": {"run": ["x", "{value}"]}})),
+        path(json!({"type": "text", "get": {"run": ["true", "{value}"]}})),
         "properties.a.get.run"
     );
-    let run = json!({"run": ["x"]});
+    let run = json!({"run": ["true"]});
     assert_eq!(
-        path(json!({"type": "text", "get": {"run": ["x"], "every": 0}})),
+        path(json!({"type": "text", "get": {"run": ["true"], "every": 0}})),
         "properties.a.get.every"
     );
     assert_eq!(path(json!({"type": "choice", "set": run})), "properties.a.values");
@@ -384,11 +400,11 @@ fn every_mistake_in_a_table_is_named_with_its_place() {
     assert_eq!(path(json!({"type": "number", "min": 1, "set": run})), "properties.a.min");
     assert_eq!(path(json!({"type": "number", "min": 3, "max": 2, "set": run})), "properties.a.min");
     assert_eq!(path(json!({"type": "number", "step": 0, "set": run})), "properties.a.step");
-    let state = |state: &str| json!({"run": ["x"], "state": state});
+    let state = |state: &str| json!({"run": ["true"], "state": state});
     assert_eq!(path(json!({"type": "text", "set": state("get")})), "properties.a.set.state");
     let both = json!({"type": "text", "set": state("none"), "get": run});
     assert_eq!(path(both), "properties.a.set.state");
-    let words = json!({"run": ["x"], "words": {"ON": "1", "AUS": "0"}});
+    let words = json!({"run": ["true"], "words": {"ON": "1", "AUS": "0"}});
     assert_eq!(path(json!({"type": "switch", "set": words})), "properties.a.set.words.AUS");
     let read = json!({"words": {"up": "ONE"}});
     let read = json!({"type": "switch", "get": run, "read": read});
@@ -398,22 +414,129 @@ fn every_mistake_in_a_table_is_named_with_its_place() {
     assert_eq!(paths(json!({})), ["properties"]);
     let timeout = json!({"timeout": 0, "properties": {"a": {"type": "text", "get": run}}});
     assert_eq!(TestDevice::<Command>::problems(&timeout)[0].path, "timeout");
+    let codes = json!({"unreachable": [0, 7], "properties": {"a": {"type": "text", "get": run}}});
+    assert_eq!(TestDevice::<Command>::problems(&codes)[0].path, "unreachable");
+}
+
+#[test]
+fn a_program_that_is_not_there_and_a_name_that_nothing_replaces_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lamp");
+    std::fs::write(&file, "").unwrap();
+    let said = |run: Value| {
+        let properties = json!({"a": {"type": "text", "set": {"run": run}}});
+        let problems = TestDevice::<Command>::problems(&json!({"properties": properties}));
+        assert!(problems.iter().all(|problem| problem.path == "properties.a.set.run"));
+        problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; ")
+    };
+    let lamp = file.display();
+    assert_eq!(said(json!(["/nowhere/lamp"])), "/nowhere/lamp does not exist");
+    assert_eq!(said(json!([file])), format!("{lamp} is no program; run `chmod +x {lamp}`"));
+    assert!(said(json!(["bin/lamp"])).contains("give the whole path"));
+    assert!(said(json!(["no-such-lamp"])).starts_with("no program `no-such-lamp` in /"));
+    let said_of_name = said(json!(["true", "{vlaue}", "to={level}"]));
+    assert!(said_of_name.starts_with("`{vlaue}` is unknown: only `{value}` is replaced"));
+    assert!(said_of_name.contains("; `{level}` is unknown"), "{said_of_name}");
+    let good = ["{value}", "{ print }", "${x}", "%{http_code}", "{}", "{\"on\":{value}}", "{1,2}"];
+    assert_eq!(said(json!([["true"].as_slice(), &good].concat())), "");
+}
+
+#[test]
+fn the_path_of_the_table_is_where_programs_are_looked_for_and_started() {
+    let folder = tempfile::tempdir().unwrap();
+    program(folder.path(), "my-lamp", "echo ON");
+    let mut device = TestDevice::<Command>::new(json!({
+        "timeout": 10.0,
+        "environment": {"PATH": folder.path()},
+        "properties": {"a": {"type": "switch", "set": {"run": ["my-lamp"], "state": "output"}}},
+    }));
+    assert_eq!(set(&mut device, "a", "ON"), Reply::Done);
+}
+
+#[test]
+fn a_value_of_a_requester_is_never_an_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("said");
+    let echo = |arguments: &[&str]| {
+        let echo = "printf '%s|' \"$@\" >\"$0\"";
+        let mut run = vec!["sh", "-c", echo, file.to_str().unwrap()];
+        run.extend(arguments);
+        json!({"run": run})
+    };
+    let mut device = device(json!({
+        "alone": {"type": "text", "set": echo(&["{value}"])},
+        "first": {"type": "text", "set": echo(&["{value}:x"])},
+        "after": {"type": "text", "set": echo(&["--", "{value}"])},
+        "inside": {"type": "number", "min": -20, "max": 30, "set": echo(&["--temp={value}"])},
+        "free": {"type": "number", "set": echo(&["{value}"])},
+        "word": {"type": "choice", "values": ["-a", "b"], "set": echo(&["{value}"])},
+        "switch": {"type": "switch", "set": {
+            "run": echo(&["{value}"])["run"], "words": {"ON": "--on", "OFF": "--off"},
+        }},
+    }));
+    for (property, value) in [("alone", "--help"), ("alone", "-"), ("first", "-x"), ("free", "-5")]
+    {
+        let Reply::Failed(refused) = set(&mut device, property, value) else {
+            panic!("{property}")
+        };
+        assert_eq!(refused.kind(), FailureKind::Invalid);
+        assert!(
+            refused.message().starts_with(&format!("`{value}` begins with `-`")),
+            "{refused:?}"
+        );
+        assert!(!file.exists(), "{property}: it ran");
+    }
+    for (property, value, said) in [
+        ("alone", "a -b", "a -b|"),
+        ("after", "--help", "--|--help|"),
+        ("inside", "-5.5", "--temp=-5.5|"),
+        ("free", "5", "5|"),
+        ("word", "-a", "-a|"),
+        ("switch", "ON", "--on|"),
+    ] {
+        assert_eq!(set(&mut device, property, value), Reply::Done, "{property}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), said, "{property}");
+    }
+    let below_zero =
+        |run: Value| paths(json!({"a": {"type": "number", "min": -1, "max": 1, "set": run}}));
+    assert_eq!(below_zero(json!({"run": ["true", "{value}"]})), ["properties.a.set.run"]);
+    assert_eq!(below_zero(json!({"run": ["true", "--", "{value}"]})), [""; 0]);
+    assert_eq!(below_zero(json!({"run": ["true", "{value}", "--"]})), ["properties.a.set.run"]);
 }
 
 #[test]
 fn the_tables_of_the_readme_are_good() {
     let readme = include_str!("../README.md");
+    let folder = tempfile::tempdir().unwrap();
     let mut devices = 0;
     for block in readme.split("```toml\n").skip(1) {
         let table: toml::Table = block.split("```").next().unwrap().parse().unwrap();
         for (name, device) in table["devices"].as_table().unwrap() {
             assert_eq!(device["plugin"].as_str(), Some("command"), "{name}");
-            let config = serde_json::to_value(&device["config"]).unwrap();
+            let mut config = serde_json::to_value(&device["config"]).unwrap();
+            provide(&mut config, folder.path());
             assert_eq!(TestDevice::<Command>::problems(&config), [], "{name}");
             devices += 1;
         }
     }
-    assert_eq!(devices, 6);
+    assert_eq!(devices, 9);
+}
+
+/// Puts programs that do nothing where a table looks for its own.
+fn provide(config: &mut Value, folder: &Path) {
+    config["environment"]["PATH"] = json!(folder);
+    for property in config["properties"].as_object_mut().unwrap().values_mut() {
+        for part in ["set", "get", "listen"] {
+            let Some(named) = property.get_mut(part).map(|part| &mut part["run"][0]) else {
+                continue;
+            };
+            let path = PathBuf::from(named.as_str().unwrap());
+            let stand_in = program(folder, path.file_name().unwrap().to_str().unwrap(), "exit 0");
+            if path.is_absolute() {
+                *named = json!(stand_in);
+            }
+        }
+    }
 }
 
 /// What the README says that these programs print.

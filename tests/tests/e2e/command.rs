@@ -44,3 +44,31 @@ listen = { run = ["sh", "-c", "while sleep 0.1; do echo long; done"] }
     assert_eq!(home.answer("desk/bell", "").await?.status(), Some(422));
     Ok(())
 }
+
+#[tokio::test]
+async fn the_check_names_a_program_that_does_not_exist_and_a_name_that_nothing_replaces()
+-> Result<()> {
+    let home = Home::prepare(Setup::Bundled, |config| {
+        config.plugins = &["light", "thermostat", "command"];
+        config.devices += r#"
+[devices.desk]
+plugin = "command"
+[devices.desk.config.properties.height]
+type = "integer"
+set = { run = ["no-such-desk", "--to={value}"] }
+[devices.desk.config.properties.lock]
+type = "switch"
+set = { run = ["true", "{vlaue}"] }
+"#;
+    })
+    .await?;
+    let checked = home.daemon.command(&["check"]).await?;
+    assert_eq!(checked.code, Some(78), "{checked:?}");
+    for says in [
+        "devices.desk.config.properties.height.set.run: no program `no-such-desk` in /",
+        "devices.desk.config.properties.lock.set.run: `{vlaue}` is unknown: only `{value}` is replaced",
+    ] {
+        assert!(checked.stderr.contains(says), "{says}: {checked:?}");
+    }
+    Ok(())
+}
