@@ -6,6 +6,8 @@
 
 mod capture;
 mod find;
+mod input;
+mod lines;
 #[cfg(feature = "log")]
 pub mod log;
 mod talk;
@@ -27,6 +29,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use crate::capture::Capture;
 use crate::find::USUAL_PATH;
 pub use crate::find::find;
+pub use crate::input::{Input, Told};
 pub use crate::talk::{Alarm, LINE_BOUND, Said, Talk, Waker};
 
 /// Runs programs, each within the same time and with the same environment.

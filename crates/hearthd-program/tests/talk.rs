@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hearthd_program::{Alarm, LINE_BOUND, ProgramError, Runner, Said, Talk, Waker};
-use rustix::process::{Pid, test_kill_process};
+use hearthd_program::{Alarm, LINE_BOUND, ProgramError, Runner, Said, Talk, Told, Waker};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Far more than any of these programs takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,7 +57,7 @@ fn lines_go_to_and_fro_and_both_ends_see_the_end() {
     let (mut talk, _waker, mut alarm) =
         start("while read -r l; do echo \"$l!\"; echo \"e $l\" >&2; done; exit 3");
     for word in ["one", "two", "drei, größer"] {
-        assert!(talk.say(word));
+        assert_eq!(talk.input().say(word), Told::Written);
         let mut said = vec![next(&mut talk, &mut alarm), next(&mut talk, &mut alarm)];
         said.sort_by_key(|said| matches!(said, Said::Error(_)));
         assert_eq!(said, [line(&format!("{word}!")), Said::Error(format!("e {word}"))]);
@@ -131,10 +131,41 @@ fn a_program_that_reads_nothing_blocks_nobody_and_is_killed_after_its_grace() {
     let (mut talk, _waker, mut alarm) = start("echo up; exec sleep 1000");
     assert_eq!(next(&mut talk, &mut alarm), line("up"));
     let long = "x".repeat(LINE_BOUND);
-    let taken = (0..100).take_while(|_| talk.say(&long)).count();
-    assert!((4..16).contains(&taken), "{taken}");
+    let input = talk.input();
+    let told: Vec<_> = (0..100).map(|_| input.say(&long)).collect();
+    let taken = told.iter().filter(|told| **told == Told::Queued).count();
+    assert!((4..16).contains(&taken), "{told:?}");
+    assert_eq!(told.last(), Some(&Told::Refused));
     talk.wait(&mut alarm, Some(Duration::ZERO)).unwrap();
     assert_eq!(talk.end(Duration::from_millis(50)), "sh: killed");
+}
+
+#[test]
+fn what_was_queued_is_written_once_the_program_reads() {
+    let (mut talk, waker, mut alarm) =
+        start("echo $$; kill -STOP $$; while read -r l; do echo ${#l}; done");
+    let program = pid(next(&mut talk, &mut alarm));
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", program.as_raw_nonzero()));
+    let begin = Instant::now();
+    while !stat().unwrap().contains(") T ") {
+        assert!(begin.elapsed() < PATIENCE, "it does not stop");
+        std::thread::yield_now();
+    }
+    let input = talk.input();
+    let long = "x".repeat(LINE_BOUND);
+    // From another thread, which wakes this one.
+    let thread = std::thread::spawn(move || {
+        let told = ["go", &long, &long].map(|line| input.say(line));
+        kill_process(program, Signal::CONT).unwrap();
+        waker.wake();
+        told
+    });
+    assert_eq!(next(&mut talk, &mut alarm), line("2"));
+    for _ in 0..2 {
+        assert_eq!(next(&mut talk, &mut alarm), line(&LINE_BOUND.to_string()));
+    }
+    assert_eq!(thread.join().unwrap(), [Told::Written, Told::Queued, Told::Queued]);
+    assert_eq!(talk.end(PATIENCE), "sh: exit status: 0");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hearthd_property::{ChangeRequest, Declaration, is_name, object_of};
@@ -98,7 +98,12 @@ impl<D: Device> TestDevice<D> {
         assert_eq!(status, abi::OK, "describe");
         assert_eq!(described.len(), properties.len(), "describe is pure");
         let topics = D::topics(&device::read_config::<D>(&config)?);
-        let hub = Arc::new(Hub { properties: properties.clone(), topics, state: Mutex::default() });
+        let hub = Arc::new(Hub {
+            properties: properties.clone(),
+            topics,
+            state: Mutex::default(),
+            answered: Condvar::new(),
+        });
         let instance = TestInstance::create::<D>(hub.clone(), DEVICE, &config, &[])
             .map_err(|(_, errors)| problems_of(errors))?;
         let mut device = Self {
@@ -163,7 +168,11 @@ impl<D: Device> TestDevice<D> {
 
     /// Waits in real time until the last command has ended, for devices that answer from their own thread.
     pub fn wait_for_reply(&self, at_most: Duration) -> Reply {
-        self.wait_until(at_most, |device| device.reply() != Reply::Pending);
+        let is_pending = |state: &mut TestState| {
+            state.replies.get(&self.token).is_none_or(|reply| *reply == Reply::Pending)
+        };
+        let answered = &self.hub.answered;
+        drop(answered.wait_timeout_while(self.hub.state(), at_most, is_pending));
         self.reply()
     }
 
@@ -373,6 +382,8 @@ struct Hub {
     properties: Vec<Property>,
     topics: mqtt::Topics,
     state: Mutex<TestState>,
+    /// Notified of each answer.
+    answered: Condvar,
 }
 
 #[derive(Default)]
@@ -447,6 +458,8 @@ impl Script for Hub {
                     abi::ERR_INDETERMINATE => Reply::Failed(Failure::indeterminate(payload)),
                     _ => Reply::Failed(Failure::failed(payload)),
                 };
+                drop(state);
+                self.answered.notify_all();
                 abi::OK
             }
             Some(_) | None => abi::ERR_GONE,

@@ -6,6 +6,7 @@
 mod config;
 mod conversation;
 mod declaration;
+mod exchange;
 mod protocol;
 mod service;
 mod supervisor;
@@ -19,8 +20,8 @@ use serde_json::Value as Json;
 
 pub use crate::config::Config;
 use crate::conversation::{Asked, Greeting, STARTING};
+use crate::exchange::Saved;
 use crate::service::Membership;
-use crate::supervisor::{Mail, Saved};
 
 hearthd_sdk::export!(Program);
 
@@ -54,9 +55,13 @@ impl Device for Program {
         let greeting = Greeting::new(&config, state);
         // Until the program says otherwise: a new device is reachable.
         context.unreachable(STARTING);
-        let attach = Mail::Attach { context: context.clone(), greeting, saved: Arc::clone(&saved) };
+        let (device, its) = (context.clone(), Arc::clone(&saved));
         let program = Self { context, membership, saved };
-        if program.membership.send(attach) { Ok(program) } else { Err(Failure::failed(NO_THREAD)) }
+        if program.membership.step(|exchange| exchange.attach(device, greeting, its)) {
+            Ok(program)
+        } else {
+            Err(Failure::failed(NO_THREAD))
+        }
     }
 
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
@@ -69,8 +74,8 @@ impl Device for Program {
             values: changes.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             within,
         };
-        let (device, answer) = (self.context.device_id().to_owned(), self.context.defer());
-        if self.membership.send(Mail::Set { device, asked, answer }) {
+        let (device, answer) = (self.context.device_id(), self.context.defer());
+        if self.membership.step(|exchange| exchange.set(device, asked, answer)) {
             Ok(Answer::Later)
         } else {
             Err(Failure::failed(NO_THREAD))
@@ -78,10 +83,10 @@ impl Device for Program {
     }
 
     fn absence(&mut self, absence: &Absence) {
-        let device = self.context.device_id().to_owned();
+        let device = self.context.device_id();
         let absence = protocol::absence(absence);
         // Without a thread, nobody is there to be told.
-        self.membership.send(Mail::Absence { device, absence });
+        self.membership.step(|exchange| exchange.absence(device, absence));
     }
 
     fn save(&self) -> Option<Vec<u8>> {
@@ -92,7 +97,7 @@ impl Device for Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // The thread may have ended already.
-        self.membership.send(Mail::Detach { device: self.context.device_id().to_owned() });
+        self.membership.step(|exchange| exchange.detach(self.context.device_id()));
     }
 }
 

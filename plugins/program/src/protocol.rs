@@ -1,5 +1,7 @@
 //! The messages between the hub and a program, one JSON object on each line.
 
+use std::borrow::Cow;
+
 use hearthd_sdk::{Absence, Acknowledgement, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
@@ -38,26 +40,27 @@ pub(crate) enum ToProgram<'a> {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum FromProgram {
-    /// The answer to the message with this number.
-    Answer {
-        id: u64,
-        /// As in HTTP; 200 where it is left out.
-        status: Option<u16>,
-        reason: Option<String>,
-        /// States, as with [`FromProgram::State`].
-        #[serde(default)]
-        values: Map<String, Json>,
-        /// To `hello`: what the program takes the properties for.
-        properties: Option<Map<String, Json>>,
-    },
+    Answer(Answer),
     /// States of properties.
-    State { device: Option<String>, values: Map<String, Json> },
+    State {
+        device: Option<String>,
+        values: Map<String, Json>,
+    },
     /// Something has happened now.
-    Event { device: Option<String>, property: String, kind: String },
+    Event {
+        device: Option<String>,
+        property: String,
+        kind: String,
+    },
     /// What the device stands for cannot be reached.
-    Unreachable { device: Option<String>, reason: String },
+    Unreachable {
+        device: Option<String>,
+        reason: String,
+    },
     /// It can again.
-    Reachable { device: Option<String> },
+    Reachable {
+        device: Option<String>,
+    },
     /// Starts a timer anew, in seconds; stops it where no time is given.
     Timer {
         device: Option<String>,
@@ -73,10 +76,33 @@ pub(crate) enum FromProgram {
         message: String,
     },
     /// What the next `hello` of the device brings.
-    Save { device: Option<String>, state: Json },
+    Save {
+        device: Option<String>,
+        state: Json,
+    },
     /// A message of another version.
     #[serde(other)]
     Unknown,
+}
+
+/// The answer to the message with this number.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    status: Option<u16>,
+    pub(crate) reason: Option<String>,
+    /// States, as with [`FromProgram::State`].
+    #[serde(default)]
+    pub(crate) values: Map<String, Json>,
+    /// To `hello`: what the program takes the properties for.
+    pub(crate) properties: Option<Map<String, Json>>,
+}
+
+/// What a message is.
+#[derive(Deserialize)]
+struct Head<'l> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'l, str>,
 }
 
 /// How important a line of the log is.
@@ -102,11 +128,24 @@ impl ToProgram<'_> {
 impl FromProgram {
     /// Reads a line; the type of a message that is not known comes beside it.
     pub(crate) fn read(line: &str) -> Result<(Self, Option<String>), String> {
-        let json: Json = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        let message = Self::deserialize(&json).map_err(|error| error.to_string())?;
-        let unknown = (message == Self::Unknown)
-            .then(|| json["type"].as_str().unwrap_or_default().to_owned());
-        Ok((message, unknown))
+        let read = || -> serde_json::Result<_> {
+            let head: Head<'_> = serde_json::from_str(line)?;
+            // What is said most is read by itself: of a tagged message, all is kept until the tag is known.
+            if head.kind == "answer" {
+                return Ok((Self::Answer(serde_json::from_str(line)?), None));
+            }
+            let message = serde_json::from_str(line)?;
+            let unknown = (message == Self::Unknown).then(|| head.kind.into_owned());
+            Ok((message, unknown))
+        };
+        read().map_err(|error| error.to_string())
+    }
+}
+
+impl Answer {
+    /// Returns the status, as in HTTP; 200 where the program gives none.
+    pub(crate) fn status(&self) -> u16 {
+        self.status.unwrap_or(200)
     }
 }
 

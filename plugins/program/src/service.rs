@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -10,12 +9,13 @@ use hearthd_program::Waker;
 use hearthd_sdk::Context;
 
 use crate::config::{Config, Launch};
-use crate::supervisor::{Mail, Supervisor};
+use crate::exchange::{Exchange, Shared, Wake};
+use crate::supervisor::Supervisor;
 
 /// A program that serves devices; the last device to drop it ends it, and waits until it has ended.
 #[derive(Debug)]
 pub(crate) struct Service {
-    mail: Option<Sender<Mail>>,
+    exchange: Shared,
     waker: Option<Waker>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,32 +29,24 @@ pub(crate) struct Membership {
 }
 
 /// The programs that several devices share, each with the number of these devices.
-static SHARED: Mutex<Shared> = Mutex::new(Shared::new());
+static SHARED: Mutex<Services> = Mutex::new(Services::new());
 
-type Shared = BTreeMap<Launch, (Arc<Service>, usize)>;
+type Services = BTreeMap<Launch, (Arc<Service>, usize)>;
 
 impl Service {
     fn start(launch: Launch, context: &Context) -> io::Result<Self> {
         let (waker, alarm) = Waker::pair()?;
-        let (mail, incoming) = channel();
-        let supervisor = Supervisor::new(launch, incoming, alarm);
+        let exchange = Shared::new(launch.start);
+        let supervisor = Supervisor::new(launch, exchange.clone(), alarm);
         let thread = context.spawn(move || supervisor.run())?;
-        Ok(Self { mail: Some(mail), waker: Some(waker), thread: Some(thread) })
-    }
-
-    fn send(&self, mail: Mail) -> bool {
-        let is_sent = self.mail.as_ref().is_some_and(|sender| sender.send(mail).is_ok());
-        if let Some(waker) = &self.waker {
-            waker.wake();
-        }
-        is_sent
+        Ok(Self { exchange, waker: Some(waker), thread: Some(thread) })
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // In this order: the thread wakes when the waker is dropped, and then finds nobody left.
-        drop(self.mail.take());
+        // In this order: the thread wakes when the waker is dropped, and then finds that it is over.
+        self.exchange.step(Exchange::close);
         drop(self.waker.take());
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of a program had panicked");
@@ -88,9 +80,18 @@ impl Membership {
         Ok(Self { service: Some(service), shared: Some(launch) })
     }
 
-    /// Hands something to the thread; returns false, and drops it, where that has ended.
-    pub(crate) fn send(&self, mail: Mail) -> bool {
-        self.service.as_ref().is_some_and(|service| service.send(mail))
+    /// Does a step of the exchange with the program; the thread that listens hears of it where it has to. Returns false, and
+    /// does nothing, where that has ended.
+    pub(crate) fn step(&self, step: impl FnOnce(&mut Exchange)) -> bool {
+        let Some(service) = &self.service else { return false };
+        if service.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return false;
+        }
+        let ((), wake) = service.exchange.step(step);
+        if let (Wake::Yes, Some(waker)) = (wake, &service.waker) {
+            waker.wake();
+        }
+        true
     }
 }
 
@@ -110,7 +111,7 @@ impl Drop for Membership {
     }
 }
 
-fn lock() -> MutexGuard<'static, Shared> {
+fn lock() -> MutexGuard<'static, Services> {
     // It is whole whatever happened to whoever had it.
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }

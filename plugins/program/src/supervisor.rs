@@ -1,135 +1,59 @@
-//! The thread that runs a program, starts it again, and performs what the conversation with it decides.
+//! The thread that runs a program, listens to it, and starts it again.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hearthd_program::{Alarm, Runner, Said, Talk};
-use hearthd_sdk::{Context, Deferred};
-use serde_json::Value as Json;
 
 use crate::config::Launch;
-use crate::conversation::{Asked, Conversation, Greeting, Output};
-use crate::protocol::Level;
-
-/// What a device remembers: shared with the device, which the hub asks for it.
-pub(crate) type Saved = Arc<Mutex<Option<Vec<u8>>>>;
-
-/// What a device has for the thread.
-#[derive(Debug)]
-pub(crate) enum Mail {
-    /// It wants to be served.
-    Attach { context: Context, greeting: Greeting, saved: Saved },
-    /// It ends.
-    Detach { device: String },
-    /// It is to be set.
-    Set { device: String, asked: Asked, answer: Deferred },
-    /// What became of the hub's will.
-    Absence { device: String, absence: Json },
-}
+use crate::exchange::{Exchange, Shared};
 
 /// All that the thread owns.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     launch: Launch,
-    mail: Receiver<Mail>,
+    exchange: Shared,
     alarm: Alarm,
-    begin: Instant,
-    conversation: Conversation,
-    devices: BTreeMap<String, (Context, Saved)>,
-    answers: BTreeMap<u64, Deferred>,
     talk: Option<Talk>,
     /// When the program that runs was started.
     started: Instant,
     /// When the next one is started, while none runs.
     retry: Instant,
     wait: Duration,
-    /// Why the program that runs is to be ended.
-    doom: Option<String>,
-}
-
-/// Whether there are still devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    Yes,
-    No,
+    has_devices: bool,
+    is_over: bool,
 }
 
 impl Supervisor {
-    pub(crate) fn new(launch: Launch, mail: Receiver<Mail>, alarm: Alarm) -> Self {
-        let conversation = Conversation::new(launch.start);
+    pub(crate) fn new(launch: Launch, exchange: Shared, alarm: Alarm) -> Self {
         let now = Instant::now();
         Self {
             launch,
-            mail,
+            exchange,
             alarm,
-            begin: now,
-            conversation,
-            devices: BTreeMap::new(),
-            answers: BTreeMap::new(),
             talk: None,
             started: now,
             retry: now,
             wait: SHORTEST_WAIT,
-            doom: None,
+            has_devices: false,
+            is_over: false,
         }
     }
 
     /// Works until the last device has ended.
     pub(crate) fn run(mut self) {
         loop {
-            if self.take_mail() == Wanted::No {
+            if self.is_over {
                 if let Some(talk) = self.talk.take() {
                     talk.end(self.launch.stop);
                 }
                 return;
             }
-            if self.talk.is_none() && self.retry <= Instant::now() && !self.devices.is_empty() {
+            if self.talk.is_none() && self.retry <= Instant::now() && self.has_devices {
                 self.start();
             }
             self.listen();
-            self.conversation.tick(self.now());
-            self.perform();
-            if let Some(reason) = self.doom.take() {
-                self.end(Some(reason));
-                continue;
-            }
             self.rest();
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.begin.elapsed()
-    }
-
-    fn take_mail(&mut self) -> Wanted {
-        loop {
-            let mail = match self.mail.try_recv() {
-                Ok(mail) => mail,
-                Err(TryRecvError::Empty) => return Wanted::Yes,
-                Err(TryRecvError::Disconnected) => return Wanted::No,
-            };
-            let now = self.now();
-            match mail {
-                Mail::Attach { context, greeting, saved } => {
-                    let device = context.device_id().to_owned();
-                    self.devices.insert(device.clone(), (context, saved));
-                    self.conversation.attach(now, device, greeting);
-                }
-                Mail::Detach { device } => {
-                    self.conversation.detach(&device);
-                    self.perform();
-                    self.devices.remove(&device);
-                }
-                Mail::Set { device, asked, answer } => {
-                    self.answers.insert(asked.request, answer);
-                    self.conversation.set(now, &device, asked);
-                }
-                Mail::Absence { device, absence } => self.conversation.absence(&device, absence),
-            }
-            self.perform();
         }
     }
 
@@ -140,9 +64,9 @@ impl Supervisor {
         self.started = Instant::now();
         match runner.talk(Path::new(program), arguments) {
             Ok(talk) => {
+                let input = talk.input();
                 self.talk = Some(talk);
-                self.conversation.started(self.now());
-                self.perform();
+                self.exchange.step(|exchange| exchange.started(input));
             }
             Err(error) => self.note_end(&error.to_string()),
         }
@@ -151,19 +75,20 @@ impl Supervisor {
     /// Takes what the program has said.
     fn listen(&mut self) {
         while let Some(said) = self.talk.as_mut().and_then(Talk::next_said) {
-            let now = self.now();
-            match said {
-                Said::Line(line) => self.conversation.line(now, &line),
-                Said::Unreadable(reason) => self.conversation.unreadable(now, reason),
-                Said::Error(line) => self.log_error(&line),
-                Said::Ended => {
-                    self.end(None);
-                    return;
-                }
+            if said == Said::Ended {
+                return self.end(None);
             }
-            self.perform();
-            if self.doom.is_some() {
-                return;
+            let (doom, _) = self.exchange.step(|exchange| {
+                match said {
+                    Said::Line(line) => exchange.line(&line),
+                    Said::Unreadable(reason) => exchange.unreadable(reason),
+                    Said::Error(line) => exchange.log_error(&line),
+                    Said::Ended => {}
+                }
+                exchange.take_doom()
+            });
+            if doom.is_some() {
+                return self.end(doom);
             }
         }
     }
@@ -181,88 +106,38 @@ impl Supervisor {
         }
         self.retry = Instant::now() + self.wait;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
-        self.conversation.ended(reason);
-        self.perform();
-    }
-
-    fn perform(&mut self) {
-        while let Some(output) = self.conversation.next_output() {
-            match output {
-                Output::Write(line) => {
-                    if self.talk.as_mut().is_some_and(|talk| !talk.say(&line)) {
-                        self.conversation.deaf();
-                    }
-                }
-                Output::Answer { request, result } => {
-                    match (self.answers.remove(&request), result) {
-                        (Some(answer), Ok(())) => answer.done(),
-                        (Some(answer), Err(failure)) => answer.fail(&failure),
-                        (None, _) => {}
-                    }
-                }
-                Output::Publish { device, property, value } => {
-                    self.with(&device, |context, _| context.publish(&property, value));
-                }
-                Output::Event { device, property, kind } => {
-                    self.with(&device, |context, _| context.event(&property, &kind));
-                }
-                Output::Reach { device, unreachable } => {
-                    self.with(&device, |context, _| match unreachable {
-                        Some(reason) => context.unreachable(reason),
-                        None => context.reachable(),
-                    });
-                }
-                Output::Save { device, state } => self.with(&device, |context, saved| {
-                    *saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(state);
-                    // The hub asks for it after each call.
-                    context.wake();
-                }),
-                Output::Log { device, level, message } => {
-                    self.with(&device, |_, _| log(level, &message));
-                }
-                Output::End(reason) => self.doom = Some(reason),
-            }
-        }
-    }
-
-    /// Does something for a device, whose name the log then carries.
-    fn with(&self, device: &str, work: impl FnOnce(&Context, &Saved)) {
-        if let Some((context, saved)) = self.devices.get(device) {
-            context.within(|| work(context, saved));
-        }
-    }
-
-    fn log_error(&self, line: &str) {
-        if let Some((context, _)) = self.devices.values().next()
-            && !line.trim().is_empty()
-        {
-            context.within(|| tracing::warn!("stderr: {}", line.trim_end()));
-        }
+        self.exchange.step(|exchange| exchange.ended(reason));
     }
 
     /// Waits until there is something to do.
     fn rest(&mut self) {
-        let due = self.conversation.next_deadline();
-        let mut left = due.map(|due| due.saturating_sub(self.now()));
-        if self.talk.is_none() && !self.devices.is_empty() {
-            let retry = self.retry.saturating_duration_since(Instant::now());
-            left = Some(left.map_or(retry, |left| left.min(retry)));
-        }
-        let Some(talk) = &mut self.talk else { return self.alarm.wait(left) };
-        if let Err(error) = talk.wait(&mut self.alarm, left) {
-            self.doom = Some(error.to_string());
+        let ((left, doom), _) =
+            self.exchange.step(|exchange| (exchange.rest(), exchange.take_doom()));
+        let result = match &mut self.talk {
+            _ if doom.is_some() => Ok(()),
+            Some(talk) => talk.wait(&mut self.alarm, left),
+            None => {
+                let now = Instant::now();
+                let retry = self.has_devices.then(|| self.retry.saturating_duration_since(now));
+                self.alarm.wait(left.into_iter().chain(retry).min());
+                Ok(())
+            }
+        };
+        let look = |exchange: &mut Exchange| {
+            exchange.rested();
+            (exchange.is_over(), exchange.has_devices())
+        };
+        ((self.is_over, self.has_devices), _) = self.exchange.step(look);
+        let doom = doom.or(result.err().map(|error| error.to_string()));
+        if doom.is_some() {
+            self.end(doom);
         }
     }
 }
 
-/// Writes what a program wants to have in the log.
-fn log(level: Level, message: &str) {
-    match level {
-        Level::Error => tracing::error!("{message}"),
-        Level::Warn => tracing::warn!("{message}"),
-        Level::Info => tracing::info!("{message}"),
-        Level::Debug => tracing::debug!("{message}"),
-        Level::Trace => tracing::trace!("{message}"),
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.exchange.step(Exchange::abandon);
     }
 }
 

@@ -7,24 +7,13 @@ use serde_json::{Map, Value as Json};
 
 use super::{About, Conversation, Open, Output};
 use crate::declaration::Declaration;
-use crate::protocol::{FromProgram, Level};
-
-/// An answer of the program.
-struct Answer {
-    status: u16,
-    reason: Option<String>,
-    values: Map<String, Json>,
-    properties: Option<Map<String, Json>>,
-}
+use crate::protocol::{Answer, FromProgram, Level};
 
 impl Conversation {
     /// Takes a message; an error is what no program should say.
     pub(super) fn hear(&mut self, now: Duration, message: FromProgram) -> Result<(), String> {
         match message {
-            FromProgram::Answer { id, status, reason, values, properties } => {
-                let status = status.unwrap_or(200);
-                self.hear_answer(now, id, Answer { status, reason, values, properties })
-            }
+            FromProgram::Answer(answer) => self.hear_answer(now, &answer),
             FromProgram::State { device, values } => {
                 let Some(device) = self.named(device)? else { return Ok(()) };
                 self.heard_of(&device);
@@ -77,7 +66,8 @@ impl Conversation {
         }
     }
 
-    fn hear_answer(&mut self, now: Duration, id: u64, answer: Answer) -> Result<(), String> {
+    fn hear_answer(&mut self, now: Duration, answer: &Answer) -> Result<(), String> {
+        let id = answer.id;
         let Some(open) = self.open.remove(&id) else {
             let Some(at) = self.late.iter().position(|(late, _)| *late == id) else {
                 return Err(format!("it answers {id}, which it was not asked or has answered"));
@@ -90,9 +80,9 @@ impl Conversation {
         self.silent_since = self.silent_since.filter(|_| !self.open.is_empty());
         let Open { device, about, .. } = open;
         self.heard_of(&device);
-        let done = (200..300).contains(&answer.status);
+        let done = (200..300).contains(&answer.status());
         match about {
-            About::Hello if done => self.hear_hello(now, &device, &answer),
+            About::Hello if done => self.hear_hello(now, &device, answer),
             About::Hello => {
                 let reason = answer.reason_or("its program does not serve it");
                 if let Some(served) = self.served(&device) {
@@ -283,7 +273,7 @@ impl Answer {
     /// Returns the failure that the requester gets, and whether the status is one that a program may give.
     fn failure(&self) -> (Failure, Result<(), String>) {
         let reason = self.reason_or("the program gives no reason");
-        let failure = match self.status {
+        let failure = match self.status() {
             400 | 404 | 422 => Failure::invalid(reason),
             409 => Failure::indeterminate(reason),
             429 => Failure::busy(reason),
