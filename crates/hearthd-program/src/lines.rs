@@ -41,16 +41,16 @@ impl Lines {
     }
 
     /// Returns how long the pipe is left alone, because too much has come out of it.
-    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
-        self.pipe.as_ref().and_then(|_| self.allowance.rest(now))
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        self.pipe.as_ref().and_then(|_| self.allowance.rest())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.pipe.is_none()
     }
 
-    pub(crate) fn watched(&self, now: Instant) -> Option<PollFd<'_>> {
-        if self.rest(now).is_some() { None } else { self.watched_always() }
+    pub(crate) fn watched(&self) -> Option<PollFd<'_>> {
+        if self.rest().is_some() { None } else { self.watched_always() }
     }
 
     pub(crate) fn watched_always(&self) -> Option<PollFd<'_>> {
@@ -124,7 +124,7 @@ impl Lines {
             bytes.pop();
         }
         self.searched = 0;
-        self.allowance.spend(Instant::now(), SHORT_LINE.saturating_sub(length));
+        self.allowance.take(SHORT_LINE.saturating_sub(length));
         let is_cut = std::mem::take(&mut self.is_cut) || length > self.longest;
         Some(Line { bytes, is_cut })
     }
@@ -149,14 +149,19 @@ impl Allowance {
         if grown > 0 {
             (self.left, self.at) = (self.left.saturating_add(grown).min(BURST), now);
         }
+        self.take(bytes);
+    }
+
+    /// Spends without a look at the clock: what has grown counts the next time.
+    fn take(&mut self, bytes: usize) {
         self.left -= i64::try_from(bytes).unwrap_or(i64::MAX);
     }
 
     /// Returns how long it takes until something may come; none where it may now.
-    fn rest(&self, now: Instant) -> Option<Duration> {
+    fn rest(&self) -> Option<Duration> {
         let missing = u64::try_from(-self.left).ok()?;
         let needed = Duration::from_micros((missing + 1) * 1_000_000 / RATE.unsigned_abs());
-        let left = needed.saturating_sub(now.saturating_duration_since(self.at));
+        let left = needed.saturating_sub(self.at.elapsed());
         Some(left).filter(|left| !left.is_zero())
     }
 }

@@ -149,7 +149,8 @@ impl Talk {
         }
     }
 
-    /// Waits until the program says or reads something, ends, the waker is called, or this time is over.
+    /// Waits until the program says or reads something, ends, the waker is called, or this time is over; returns whether
+    /// the waker was called or dropped.
     ///
     /// # Errors
     /// The program can no longer be watched.
@@ -157,15 +158,14 @@ impl Talk {
         &mut self,
         alarm: &mut Alarm,
         timeout: Option<Duration>,
-    ) -> Result<(), ProgramError> {
-        let now = Instant::now();
-        let rest = [self.stdout.rest(now), self.stderr.rest(now)];
+    ) -> Result<bool, ProgramError> {
+        let rest = [self.stdout.rest(), self.stderr.rest()];
         let timeout = rest.into_iter().flatten().chain(timeout).min();
         let unread = self.input.unread_pipe();
         let mut watched = Vec::with_capacity(5);
         watched.push(PollFd::new(&self.ended, PollFlags::IN));
         watched.push(PollFd::new(&alarm.0, PollFlags::IN));
-        let [stdout, stderr] = [self.stdout.watched(now), self.stderr.watched(now)];
+        let [stdout, stderr] = [self.stdout.watched(), self.stderr.watched()];
         let at_stderr = watched.len() + stdout.iter().len();
         let at_unread = at_stderr + stderr.iter().len();
         watched.extend(stdout.into_iter().chain(stderr));
@@ -196,7 +196,7 @@ impl Talk {
         if has_ended {
             self.drain();
         }
-        Ok(())
+        Ok(is_called)
     }
 
     /// Ends the program: closes its standard input, waits this long at most, and kills what is left of it and of

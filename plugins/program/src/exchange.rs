@@ -33,8 +33,8 @@ pub(crate) struct Exchange {
     /// Why the program that runs is to be ended.
     doom: Option<String>,
     after: After,
-    /// Until when the thread that listens rests, while it does.
-    rest: Option<Rest>,
+    /// Until when the thread that listens rests, or has last rested.
+    rest: Rest,
     /// When a device last had something for the program.
     last_asked: Duration,
     /// Whether there are devices that the thread that listens has not looked at: it starts the program for them.
@@ -74,7 +74,7 @@ impl Shared {
             input: None,
             doom: None,
             after: After::default(),
-            rest: None,
+            rest: Rest::Until(Duration::ZERO),
             last_asked: Duration::ZERO,
             has_new_devices: false,
             is_over: false,
@@ -156,12 +156,10 @@ impl Exchange {
 
 /// What the thread does that listens.
 impl Exchange {
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    pub(crate) fn has_devices(&self) -> bool {
-        !self.devices.is_empty()
+    /// Returns whether it is over, and whether there are devices.
+    pub(crate) fn look_around(&mut self) -> (bool, bool) {
+        self.has_new_devices = false;
+        (self.is_over, !self.devices.is_empty())
     }
 
     /// Takes the reason for which the program is to be ended.
@@ -212,13 +210,8 @@ impl Exchange {
         // A request that comes soon need not wake the thread for its deadline.
         let soon = Some(self.last_asked + LATELY).filter(|soon| now < *soon);
         let until = due.into_iter().chain(soon).min();
-        self.rest = Some(until.map_or(Rest::Forever, Rest::Until));
+        self.rest = until.map_or(Rest::Forever, Rest::Until);
         until.map(|until| until.saturating_sub(now))
-    }
-
-    /// The thread rests no more, and looks around.
-    pub(crate) fn rested(&mut self) {
-        (self.rest, self.has_new_devices) = (None, false);
     }
 }
 
@@ -230,9 +223,9 @@ impl Exchange {
     fn wake(&self) -> Wake {
         let due = self.conversation.next_deadline();
         let rests_too_long = match (self.rest, due) {
-            (Some(Rest::Until(until)), Some(due)) => due < until,
-            (Some(Rest::Forever), Some(_)) => true,
-            (Some(_), None) | (None, _) => false,
+            (Rest::Until(until), Some(due)) => due < until,
+            (Rest::Forever, Some(_)) => true,
+            (_, None) => false,
         };
         let has_to = rests_too_long || self.has_new_devices || self.doom.is_some();
         if has_to { Wake::Yes } else { Wake::No }

@@ -114,20 +114,19 @@ impl Supervisor {
         let ((left, doom), _) =
             self.exchange.step(|exchange| (exchange.rest(), exchange.take_doom()));
         let result = match &mut self.talk {
-            _ if doom.is_some() => Ok(()),
+            _ if doom.is_some() => Ok(false),
             Some(talk) => talk.wait(&mut self.alarm, left),
             None => {
                 let now = Instant::now();
                 let retry = self.has_devices.then(|| self.retry.saturating_duration_since(now));
                 self.alarm.wait(left.into_iter().chain(retry).min());
-                Ok(())
+                Ok(true)
             }
         };
-        let look = |exchange: &mut Exchange| {
-            exchange.rested();
-            (exchange.is_over(), exchange.has_devices())
-        };
-        ((self.is_over, self.has_devices), _) = self.exchange.step(look);
+        // Only devices that come and go change it, and they call.
+        if matches!(result, Ok(true)) {
+            ((self.is_over, self.has_devices), _) = self.exchange.step(Exchange::look_around);
+        }
         let doom = doom.or(result.err().map(|error| error.to_string()));
         if doom.is_some() {
             self.end(doom);
