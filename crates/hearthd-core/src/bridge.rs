@@ -28,18 +28,26 @@ pub struct DeclaredTopics {
     pub share: Vec<TopicFilter>,
     /// The devices that it may ask, of this hub or of another one.
     pub ask: BTreeSet<String>,
+    /// The properties of devices, of this hub or of another one, whose states it hears.
+    pub follow: BTreeSet<(String, String)>,
 }
 
 impl DeclaredTopics {
-    /// Reads pairs of `subscribe`, `publish` or `share`, and a topic filter (MQTT 4.7.1); or of `ask`, and a device ID.
+    /// Reads pairs of `subscribe`, `publish` or `share`, and a topic filter (MQTT 4.7.1); of `ask`, and a device ID; or of
+    /// `follow`, and `DEVICE/PROPERTY`.
     ///
     /// # Errors
     /// The first that is none, or that there are too many.
     pub fn parse(pairs: &[(String, String)]) -> Result<Self, String> {
         let mut topics = Self::default();
-        if pairs.len() > MOST_TOPICS {
-            let count = pairs.len();
-            return Err(format!("declares {count} topics, and {MOST_TOPICS} are the most"));
+        let followed = pairs.iter().filter(|(use_, _)| use_ == "follow").count();
+        for (count, what, most) in [
+            (pairs.len() - followed, "topics", MOST_TOPICS),
+            (followed, "states of others", MOST_FOLLOWED),
+        ] {
+            if count > most {
+                return Err(format!("declares {count} {what}, and {most} are the most"));
+            }
         }
         for (use_, text) in pairs {
             let list = match use_.as_str() {
@@ -51,8 +59,13 @@ impl DeclaredTopics {
                     topics.ask.insert(text.clone());
                     continue;
                 }
+                "follow" => {
+                    let followed = check_followed(text).map_err(|e| format!("`{text}` {e}"))?;
+                    topics.follow.insert(followed);
+                    continue;
+                }
                 other => {
-                    let known = "`subscribe`, `publish`, `share` and `ask` are";
+                    let known = "`subscribe`, `publish`, `share`, `ask` and `follow` are";
                     return Err(format!("`{other}` is no use of a topic; {known}"));
                 }
             };
@@ -64,9 +77,9 @@ impl DeclaredTopics {
         Ok(topics)
     }
 
-    /// Returns whether the device uses no topic, and asks no other.
+    /// Returns whether the device uses no topic, and neither asks nor follows another device.
     pub fn is_empty(&self) -> bool {
-        self.ask.is_empty() && self.all().next().is_none()
+        self.ask.is_empty() && self.follow.is_empty() && self.all().next().is_none()
     }
 
     /// Returns every topic, with its use.
@@ -423,6 +436,15 @@ fn check_device_id(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Reads whose state is followed, `DEVICE/PROPERTY`.
+fn check_followed(text: &str) -> Result<(String, String), &'static str> {
+    let parts = text.split_once('/').filter(|(device, property)| {
+        check_device_id(device).is_ok() && is_name(property) && *property != STATUS
+    });
+    let (device, property) = parts.ok_or("is no DEVICE/PROPERTY")?;
+    Ok((device.to_owned(), property.to_owned()))
+}
+
 fn check(text: &str) -> Result<TopicFilter, &'static str> {
     if text.starts_with('$') {
         return Err("starts with `$`");
@@ -438,6 +460,10 @@ fn check(text: &str) -> Result<TopicFilter, &'static str> {
 
 /// How many topics one device may declare.
 const MOST_TOPICS: usize = 64;
+/// Likewise of states of others that it follows.
+const MOST_FOLLOWED: usize = 256;
+/// How a device is, which the hub tells itself.
+const STATUS: &str = "status";
 /// How many bytes each may have.
 const LONGEST_TOPIC: usize = 1024;
 /// Messages of one device that wait for the broker, or for their replies.
@@ -478,7 +504,7 @@ mod tests {
         for (pair, error) in [
             (
                 ("listen", "a"),
-                "`listen` is no use of a topic; `subscribe`, `publish`, `share` and `ask` are",
+                "`listen` is no use of a topic; `subscribe`, `publish`, `share`, `ask` and `follow` are",
             ),
             (("publish", ""), "the topic `` is empty"),
             (("publish", "$SYS/a"), "the topic `$SYS/a` starts with `$`"),

@@ -5,7 +5,7 @@
  * hearth_host_mqtt; an older host returns NULL, and then the device can do nothing on MQTT. The rules of
  * hearth_plugin.h hold here too.
  *
- *  Q1 topics(config) puts pairs of a use and a topic filter (MQTT 4.7.1), or a device ID (Q7), and is pure like
+ *  Q1 topics(config) puts pairs of a use and a topic filter (MQTT 4.7.1), or as Q7 and Q8 say, and is pure like
  *     describe: "subscribe" for what the device listens to, "publish" for what it alone publishes on, "share" for what
  *     it publishes on as other devices may. 64 at most, of 1024 bytes each, none with a leading `$`. What lies outside of the hub's prefix the
  *     operator must allow as well ([bridges] allow), and no topic of the hub's own can be declared. Where something speaks
@@ -40,6 +40,10 @@
  *     after HEARTH_ERR_FAILED and HEARTH_ERR_GONE nobody can tell whether the request was carried out. With `command`,
  *     the request says which devices wait for it, so that none is asked for its own answer: that is refused with 409 and
  *     `reason` "loop". Devices of one configuration that ask each other in a circle fail.
+ *  Q8 A device follows states of others: topics() puts "follow" and DEVICE/PROPERTY, 256 at most beside those of Q1. The
+ *     device may be of this hub or of another one of the home. on_message comes with the topic DEVICE/PROPERTY and the
+ *     state as text: what the broker has retained, and then each new one, also of devices of this hub. on_link(1) does not
+ *     wait for these states, and one that the broker does not grant is not heard.
  */
 #ifndef HEARTH_MQTT_H
 #define HEARTH_MQTT_H

@@ -73,16 +73,17 @@ pub trait Device: Sized + Send + 'static {
     /// It may be called again for one generation, when late evidence changes the outcome.
     fn absence(&mut self, _absence: &Absence) {}
 
-    /// Declares the MQTT topics that a device with this configuration uses itself, and the devices that it asks; does no I/O.
+    /// Declares the MQTT topics that a device with this configuration uses itself, and the devices that it asks or follows;
+    /// does no I/O.
     ///
     /// `hearthd check` and `hearthd plugin check` print them, and the hub holds the device to them.
     fn topics(_config: &Self::Config) -> Topics {
         Topics::none()
     }
 
-    /// Handles a message on a topic that the device listens to.
+    /// Handles a message on a topic that the device listens to, or a state that it follows.
     ///
-    /// The device does not hear what it or another device of the hub publishes. 64 messages or 1 MiB may wait for it:
+    /// The device does not hear what it or another device of the hub publishes, states that it follows aside. 64 messages or 1 MiB may wait for it:
     /// of more, the oldest are lost.
     fn message(&mut self, _message: &Message) {}
 

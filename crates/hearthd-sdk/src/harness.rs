@@ -229,15 +229,18 @@ impl<D: Device> TestDevice<D> {
         self.accept(status);
     }
 
-    /// Delivers a message on a topic that the device listens to.
+    /// Delivers a message on a topic that the device listens to, or a state that it follows, on `DEVICE/PROPERTY`.
     ///
     /// # Panics
     ///
-    /// Panics where the device has not declared that it listens there.
+    /// Panics where the device has not declared that.
     pub fn receive(&mut self, topic: &str, payload: &str, retained: bool) {
         let pairs = self.hub.topics.pairs();
-        let listens =
-            |(purpose, filter): &(&str, String)| *purpose == "subscribe" && matches(filter, topic);
+        let listens = |(purpose, filter): &(&str, String)| match *purpose {
+            "subscribe" => matches(filter, topic),
+            "follow" => filter == topic,
+            _ => false,
+        };
         assert!(pairs.iter().any(listens), "the device does not listen to {topic}: {pairs:?}");
         let payload = payload.as_bytes().to_vec();
         let status =
@@ -487,7 +490,7 @@ impl Script for Hub {
             publication;
         let payload = String::from_utf8_lossy(&payload).into_owned();
         let may = |(purpose, filter): &(&str, String)| match *purpose {
-            "subscribe" => false,
+            "subscribe" | "follow" => false,
             "ask" => {
                 let address = topic.split_once('/').filter(|(_, property)| is_name(property));
                 ask && address.is_some_and(|(device, _)| device == filter)

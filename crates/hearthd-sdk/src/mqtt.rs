@@ -48,6 +48,14 @@ impl Topics {
         self.with("ask", device.into())
     }
 
+    /// Adds a property of another device, whose state this one hears, as [`Device::message`](crate::Device::message) on the
+    /// topic `DEVICE/PROPERTY`. The device may be of this hub or of another one of the home. There may be 256 of them,
+    /// beside the 64 topics.
+    #[must_use]
+    pub fn follow(self, device: &str, property: &str) -> Self {
+        self.with("follow", format!("{device}/{property}"))
+    }
+
     fn with(mut self, purpose: &'static str, filter: String) -> Self {
         self.pairs.push((purpose, filter));
         self
@@ -61,7 +69,7 @@ impl Topics {
 /// A message that has arrived on one of the device's topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The topic name.
+    /// The topic name; of a state that the device follows, `DEVICE/PROPERTY`.
     pub topic: String,
     /// The payload, as it came.
     pub payload: Vec<u8>,

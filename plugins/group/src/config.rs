@@ -6,6 +6,8 @@ use hearthd_sdk::{Problems, Property, PropertyTable};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::members::AGREEMENT;
+
 /// The `config` table of a group.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,8 +71,17 @@ impl GroupConfig {
         if self.properties.is_empty() {
             problems.add("properties", "there is none, and a device has one at least");
         }
+        let states = self.members.len() * self.properties.len();
+        if states > MOST_STATES {
+            let message = format!("they have {states} states, and {MOST_STATES} are the most");
+            problems.add("properties", message);
+        }
         for (name, property) in &self.properties {
             check_name(&format!("properties.{name}"), name, problems);
+            if name == AGREEMENT {
+                let message = format!("`{AGREEMENT}` says how the devices are to each other");
+                problems.add(format!("properties.{name}"), message);
+            }
             property.check(&format!("properties.{name}"), problems);
         }
     }
@@ -121,14 +132,13 @@ impl PropertyConfig {
             }
             Kind::Text => Property::text(name),
         };
-        let property = property.with_table(&PropertyTable {
+        property.with_table(&PropertyTable {
             min: self.min,
             max: self.max,
             step: self.step,
             unit: self.unit.as_deref(),
             title: self.title.as_deref(),
-        });
-        property.write_only().not_retained()
+        })
     }
 }
 
@@ -186,3 +196,5 @@ fn power() -> BTreeMap<String, PropertyConfig> {
 
 /// As many as a device may ask.
 const MOST_MEMBERS: usize = 64;
+/// As many as a device may follow.
+const MOST_STATES: usize = 256;

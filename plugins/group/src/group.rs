@@ -1,15 +1,16 @@
 //! The group: several devices with the same properties.
 
-use hearthd_sdk::mqtt::{PublishError, Topics};
+use hearthd_sdk::mqtt::{Message, PublishError, Topics};
 use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Problems, Property};
 
 use crate::config::GroupConfig;
+use crate::members::{Members, agreement};
 use crate::round::{Ask, Rounds};
 
-/// Several devices that are set together.
+/// Several devices that are set together, and tell together how they are.
 #[derive(Debug)]
 pub struct Group {
-    members: Vec<String>,
+    members: Members,
     rounds: Rounds,
 }
 
@@ -22,11 +23,17 @@ impl Device for Group {
     }
 
     fn properties(config: &GroupConfig) -> Vec<Property> {
-        config.declarations()
+        let mut properties = config.declarations();
+        properties.push(agreement());
+        properties
     }
 
     fn topics(config: &GroupConfig) -> Topics {
-        config.members.iter().fold(Topics::none(), Topics::ask)
+        let properties: Vec<_> = config.properties.keys().collect();
+        config.members.iter().fold(Topics::none(), |topics, member| {
+            let follow = |topics: Topics, property: &&String| topics.follow(member, property);
+            properties.iter().fold(topics.ask(member), follow)
+        })
     }
 
     fn create(
@@ -34,16 +41,26 @@ impl Device for Group {
         context: Context,
         _saved: Option<&[u8]>,
     ) -> Result<Self, Failure> {
-        Ok(Self { members: config.members, rounds: Rounds::new(context) })
+        let properties = config.declarations();
+        let members = Members::new(context.clone(), config.members, properties);
+        Ok(Self { members, rounds: Rounds::new(context) })
     }
 
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
         let values = || changes.iter().map(|(name, value)| (name, value.to_json()));
-        let asks = self.members.iter().map(|member| Ask::set(member, values())).collect();
+        let asks = self.members.names().iter().map(|member| Ask::set(member, values())).collect();
         Ok(self.rounds.begin(changes, asks))
     }
 
+    fn message(&mut self, message: &Message) {
+        self.members.hear(&message.topic, &message.payload);
+    }
+
     fn outcome(&mut self, token: u64, result: Result<&[u8], PublishError>) {
-        self.rounds.outcome(token, result);
+        for complete in self.rounds.outcome(token, result) {
+            // Before the answer, which tells it.
+            self.members.take_answers(&complete.changes, &complete.told);
+            complete.answer();
+        }
     }
 }

@@ -23,8 +23,18 @@ pub(crate) struct Ask {
     pub(crate) value: String,
 }
 
+/// A request all of whose devices have answered, or can no longer.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    pub(crate) changes: Changes,
+    /// What each device has answered.
+    pub(crate) told: Vec<(String, Response)>,
+    request: Deferred,
+}
+
 #[derive(Debug)]
 struct Round {
+    changes: Changes,
     request: Deferred,
     /// When the last answer may come, so that this one is in time.
     until: Duration,
@@ -69,29 +79,37 @@ impl Rounds {
         let left = changes.deadline().map_or(USUAL, |deadline| deadline.saturating_sub(now));
         let spare = (left / 10).clamp(LEAST_SPARE, MOST_SPARE);
         self.rounds.push(Round {
+            changes: changes.clone(),
             request: self.context.defer(),
             until: now + left.saturating_sub(spare),
             waiting: asks.into(),
             open: BTreeMap::new(),
             told: Vec::new(),
         });
-        self.go_on();
+        for complete in self.go_on() {
+            complete.answer();
+        }
         Answer::Later
     }
 
-    /// Takes what became of one request.
-    pub(crate) fn outcome(&mut self, token: u64, result: Result<&[u8], PublishError>) {
+    /// Takes what became of one request to a device; returns those that it completes, for which nobody has been answered yet.
+    #[must_use]
+    pub(crate) fn outcome(
+        &mut self,
+        token: u64,
+        result: Result<&[u8], PublishError>,
+    ) -> Vec<Complete> {
         for round in &mut self.rounds {
             if let Some(device) = round.open.remove(&token) {
                 let response = result.map_or_else(without_answer, Response::read);
                 round.told.push((device, shortened(response)));
             }
         }
-        self.go_on();
+        self.go_on()
     }
 
-    /// Asks as many as may be asked at a time, and answers what is complete.
-    fn go_on(&mut self) {
+    /// Asks as many as may be asked at a time, and returns what is complete.
+    fn go_on(&mut self) -> Vec<Complete> {
         let now = self.context.now();
         let mut open: usize = self.rounds.iter().map(|round| round.open.len()).sum();
         for round in &mut self.rounds {
@@ -118,11 +136,19 @@ impl Rounds {
             }
         }
         let is_complete = |round: &mut Round| round.waiting.is_empty() && round.open.is_empty();
-        for round in self.rounds.extract_if(.., is_complete) {
-            match verdict(&round.told) {
-                None => round.request.done(),
-                Some(failure) => round.request.fail(&failure),
-            }
+        let complete = self.rounds.extract_if(.., is_complete);
+        complete
+            .map(|Round { changes, told, request, .. }| Complete { changes, told, request })
+            .collect()
+    }
+}
+
+impl Complete {
+    /// Answers it: done, if every device has done it.
+    pub(crate) fn answer(self) {
+        match verdict(&self.told) {
+            None => self.request.done(),
+            Some(failure) => self.request.fail(&failure),
         }
     }
 }

@@ -53,7 +53,9 @@ impl Device for Scene {
     }
 
     fn outcome(&mut self, token: u64, result: Result<&[u8], PublishError>) {
-        self.rounds.outcome(token, result);
+        for complete in self.rounds.outcome(token, result) {
+            complete.answer();
+        }
     }
 }
 

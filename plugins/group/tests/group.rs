@@ -46,7 +46,8 @@ fn a_group_is_done_once_all_its_devices_are() {
     assert_eq!(device.reply(), Reply::Pending);
     device.give_outcome(sent[0].token, ON);
     assert_eq!(device.reply(), Reply::Done);
-    assert_eq!(device.published_all(), [], "the devices tell their states themselves");
+    assert_eq!(device.published("power").as_deref(), Some("ON"), "ahead of the answer");
+    assert_eq!(device.published("members").as_deref(), Some("same"));
 }
 
 #[test]
@@ -117,11 +118,90 @@ fn the_time_of_the_request_is_shared_out() {
     assert_eq!(sent.expiry, Duration::from_millis(1800));
 }
 
+/// What a group tells, property after property.
+fn tells(device: &mut GroupDevice) -> Vec<String> {
+    let told = device.take_published().into_iter();
+    told.map(|(name, value)| format!("{name} {value}")).collect()
+}
+
 #[test]
-fn a_group_has_no_state_that_could_be_turned_over() {
-    let mut device = group(json!({"members": ["hall"]}));
-    assert!(matches!(device.set("power", "TOGGLE"), Reply::Failed(_)));
-    assert_eq!(device.take_sent(), []);
+fn a_group_is_as_its_members_are() {
+    let mut device = group(json!({"members": ["hall", "attic"]}));
+    assert_eq!(tells(&mut device), ["members unknown"]);
+    device.receive("hall/power", "OFF", true);
+    assert_eq!(tells(&mut device), ["power OFF"], "of the attic, nothing is known");
+    device.receive("attic/power", "OFF", true);
+    assert_eq!(tells(&mut device), ["members same"]);
+    device.receive("attic/power", "ON", false);
+    assert_eq!(tells(&mut device), ["power ON", "members mixed"], "one is on");
+    device.receive("attic/power", "ON", false);
+    assert_eq!(tells(&mut device), [""; 0], "it is no news");
+    device.receive("hall/power", "ON", false);
+    assert_eq!(tells(&mut device), ["members same"]);
+    device.receive("hall/power", "dim", false);
+    assert_eq!(tells(&mut device), ["members unknown"], "it is no state of a switch");
+    device.receive("attic/power", "", false);
+    assert_eq!(tells(&mut device), [""; 0], "of nobody anything is known");
+    device.receive("hall/power", "OFF", false);
+    assert_eq!(tells(&mut device), ["power OFF"]);
+}
+
+#[test]
+fn what_is_no_switch_is_as_the_first_member_that_is_known() {
+    let mut device = group(json!({
+        "members": ["hall", "attic"],
+        "properties": {
+            "power": {"type": "switch"},
+            "brightness": {"type": "integer", "min": 0, "max": 100},
+        },
+    }));
+    device.receive("attic/brightness", "40", true);
+    device.receive("hall/power", "ON", true);
+    device.receive("attic/power", "ON", true);
+    assert_eq!(tells(&mut device), ["members unknown", "brightness 40", "power ON"]);
+    device.receive("hall/brightness", "41", true);
+    assert_eq!(tells(&mut device), ["brightness 41", "members mixed"]);
+    device.receive("attic/brightness", "300", true);
+    assert_eq!(tells(&mut device), ["members unknown"], "the group has no 300");
+}
+
+#[test]
+fn what_a_member_answers_is_its_state() {
+    let mut device = group(json!({
+        "members": ["hall", "attic"],
+        "properties": {
+            "power": {"type": "switch"},
+            "brightness": {"type": "integer", "min": 0, "max": 100},
+        },
+    }));
+    device.set_all(json!({"power": "ON", "brightness": 40}));
+    let sent = device.take_sent();
+    let states = json!({"power": "ON", "brightness": 38}).to_string();
+    let answer = json!({"status": 200, "payload": states}).to_string();
+    device.give_outcome(sent[0].token, Ok(&answer));
+    device.give_outcome(sent[1].token, Ok(r#"{"status": 204}"#));
+    assert_eq!(device.reply(), Reply::Done);
+    assert_eq!(
+        tells(&mut device),
+        ["members unknown", "brightness 38", "power ON", "members mixed"]
+    );
+    // Of one that fails, what another has done is known all the same.
+    device.set("brightness", "50");
+    let sent = device.take_sent();
+    device.give_outcome(sent[0].token, Ok(r#"{"status": 500}"#));
+    device.give_outcome(sent[1].token, Ok(r#"{"status": 200, "payload": "50"}"#));
+    assert!(matches!(device.reply(), Reply::Failed(_)));
+    device.receive("hall/brightness", "50", false);
+    assert_eq!(tells(&mut device), ["brightness 50", "members same"]);
+}
+
+#[test]
+fn a_group_is_turned_over_by_what_it_is() {
+    let mut device = group(json!({"members": ["hall", "attic"]}));
+    device.receive("hall/power", "OFF", true);
+    device.receive("attic/power", "ON", true);
+    device.set("power", "TOGGLE");
+    assert_eq!(asked(&device.take_sent()), [("hall/power", "OFF"), ("attic/power", "OFF")]);
 }
 
 #[test]

@@ -29,7 +29,9 @@ pub(super) struct Bridge {
     /// Who listens to a topic, by filter; those without a wildcard, and the others.
     names: BTreeMap<String, Vec<Arc<str>>>,
     patterns: Vec<(TopicFilter, Arc<str>)>,
-    /// The devices that subscribe to a filter, whether they may or not.
+    /// What devices follow of others, by topic name.
+    followed: BTreeMap<String, Followed>,
+    /// The devices that need a filter, whether they may or not.
     subscribers: BTreeMap<String, Vec<Arc<str>>>,
     in_flight: BTreeMap<PublishId, Sent>,
     traffic: Traffic,
@@ -37,9 +39,19 @@ pub(super) struct Bridge {
     suspected: BTreeMap<String, u32>,
 }
 
+/// A state that devices follow.
+#[derive(Clone, Debug, Default)]
+struct Followed {
+    /// As the devices name it, `DEVICE/PROPERTY`.
+    address: String,
+    devices: BTreeSet<Arc<str>>,
+}
+
 /// One device that uses topics.
 #[derive(Debug, Default)]
 struct Bridged {
+    /// What it subscribes to: its own topics, and the states that it follows once the prefix is known.
+    filters: Vec<TopicFilter>,
     /// Why it may not, by the rules.
     objection: Option<String>,
     /// The filters that the broker does not grant, and why.
@@ -114,6 +126,16 @@ impl Bridge {
         let exact = self.names.get(topic).into_iter().flatten();
         let patterns = self.patterns.iter().filter(|(filter, _)| filter.matches(topic));
         exact.chain(patterns.map(|(_, device)| device)).cloned().collect()
+    }
+
+    /// Returns whether devices follow the state of a topic.
+    pub(super) fn follows(&self, topic: &str) -> bool {
+        self.followed.contains_key(topic)
+    }
+
+    /// Returns what a device subscribes to, whether it may or not.
+    pub(super) fn filters_of(&self, device: &str) -> &[TopicFilter] {
+        self.devices.get(device).map_or(&[], |bridged| &bridged.filters)
     }
 
     fn listen(&mut self, device: &Arc<str>, topics: &DeclaredTopics) {
@@ -311,7 +333,12 @@ impl Hub {
         let is_reply = self.bridge.traffic.awaits_reply() && message.topic == self.reply_topic();
         let listeners =
             if is_reply { BTreeSet::new() } else { self.bridge.listeners(&message.topic) };
-        if !is_reply && listeners.is_empty() {
+        let followed = self.bridge.followed.get(&message.topic).cloned().unwrap_or_default();
+        if self.serving.takes_back(&message.topic) {
+            self.tell_bridges(&followed.devices, &followed.address, &message);
+            return Some((message, delivery));
+        }
+        if !is_reply && listeners.is_empty() && followed.devices.is_empty() {
             return Some((message, delivery));
         }
         if let Some(delivery) = delivery {
@@ -326,18 +353,24 @@ impl Hub {
         if is_reply {
             self.take_reply(&message);
         }
-        for device in listeners {
-            let link = self.bridge.devices.get(&device).map(|bridged| bridged.link);
+        self.tell_bridges(&listeners, &message.topic, &message);
+        self.tell_bridges(&followed.devices, &followed.address, &message);
+        None
+    }
+
+    /// Hands a message to devices, with its topic as they know it.
+    fn tell_bridges(&mut self, devices: &BTreeSet<Arc<str>>, topic: &str, message: &Message) {
+        for device in devices {
+            let link = self.bridge.devices.get(device).map(|bridged| bridged.link);
             if matches!(link, Some(Link::Up | Link::Asked)) {
                 let output = BridgeOutput::Message {
-                    topic: message.topic.clone(),
+                    topic: topic.to_owned(),
                     payload: message.payload.clone(),
                     retained: message.retain,
                 };
-                self.outputs.push_back(Bridge::output(&device, output));
+                self.outputs.push_back(Bridge::output(device, output));
             }
         }
-        None
     }
 
     fn take_reply(&mut self, message: &Message) {
@@ -437,21 +470,36 @@ impl Hub {
             }
         }
         (self.bridge.names, self.bridge.patterns) = (BTreeMap::new(), Vec::new());
-        self.bridge.subscribers = BTreeMap::new();
+        (self.bridge.subscribers, self.bridge.followed) = (BTreeMap::new(), BTreeMap::new());
         let ids: Vec<Arc<str>> = self.bridge.devices.keys().cloned().collect();
         for id in ids {
             let Some(policy) = self.config.devices.get(&*id) else { continue };
             let objection = objections.remove(&*id).map(|objection| objection.to_string());
+            let mut filters = policy.topics.subscribe.clone();
             if objection.is_none() {
                 self.bridge.listen(&id, &policy.topics);
             }
-            let filters = &policy.topics.subscribe;
-            for filter in filters {
+            // Before the first connection nobody knows where states are.
+            let follow = known.iter().flat_map(|_| &policy.topics.follow);
+            for (device, property) in follow {
+                let values = [("device", device.as_str()), ("property", property.as_str())];
+                let prefix = known.as_ref().and_then(Option::as_ref);
+                let topic = self.config.topics.state.build(prefix, &values);
+                filters.extend(TopicFilter::parse(&topic).ok());
+                if objection.is_none() {
+                    let followed = self.bridge.followed.entry(topic).or_default();
+                    followed.address = format!("{device}/{property}");
+                    followed.devices.insert(id.clone());
+                }
+            }
+            // What is only followed, a device can do without.
+            let needed = &policy.topics.subscribe;
+            for filter in needed {
                 let filter = filter.as_str().to_owned();
                 self.bridge.subscribers.entry(filter).or_default().push(id.clone());
             }
             let Some(bridged) = self.bridge.devices.get_mut(&id) else { continue };
-            bridged.refused.retain(|refused, _| filters.iter().any(|own| own.as_str() == refused));
+            bridged.refused.retain(|refused, _| needed.iter().any(|own| own.as_str() == refused));
             if objection.is_some() && matches!(bridged.link, Link::Up | Link::Asked) {
                 if bridged.link == Link::Up {
                     let down = BridgeOutput::Link { up: false };
@@ -465,6 +513,7 @@ impl Hub {
                 }
             }
             bridged.objection = objection;
+            bridged.filters = filters;
             self.tell_refusal(&id);
         }
     }
@@ -483,8 +532,7 @@ impl Hub {
     /// Returns the filters that the session shall have for devices.
     pub(super) fn bridge_filters(&self) -> BTreeSet<&str> {
         let fit = self.bridge.devices.iter().filter(|(_, bridged)| bridged.objection.is_none());
-        let policies = fit.filter_map(|(id, _)| self.config.devices.get(&**id));
-        policies.flat_map(|policy| &policy.topics.subscribe).map(TopicFilter::as_str).collect()
+        fit.flat_map(|(_, bridged)| &bridged.filters).map(TopicFilter::as_str).collect()
     }
 
     /// Asks the broker for the filters of each device that waits for a connection.
@@ -494,21 +542,22 @@ impl Hub {
         }
         let mut wanted = Vec::new();
         let mut asking = BTreeSet::new();
-        let Bridge { devices, suspected, .. } = &mut self.bridge;
+        let Bridge { devices, suspected, followed, .. } = &mut self.bridge;
         for (id, bridged) in devices {
             if bridged.link != Link::Wanted || bridged.objection.is_some() {
                 continue;
             }
             bridged.link = Link::Asked;
             asking.insert(id.clone());
-            let topics = self.config.devices.get(&**id).map(|policy| &policy.topics.subscribe);
-            for filter in topics.into_iter().flatten() {
+            for filter in &bridged.filters {
                 let filter = filter.as_str().to_owned();
                 if suspected.get(&filter).is_some_and(|times| *times >= SUSPICIONS) {
                     continue;
                 }
                 let subscriber = Subscriber::Device;
-                wanted.push(Subscription { filter, retained: true, no_local: true, subscriber });
+                // The state of another device may be told by this hub.
+                let no_local = !followed.contains_key(&filter);
+                wanted.push(Subscription { filter, retained: true, no_local, subscriber });
             }
         }
         self.filters.ask(wanted);
@@ -531,9 +580,9 @@ impl Hub {
             if bridged.link != Link::Asked || !bridged.refused.is_empty() {
                 continue;
             }
-            let filters = self.config.devices.get(&**id).map(|policy| &policy.topics.subscribe);
+            let needed = self.config.devices.get(&**id).map(|policy| &policy.topics.subscribe);
             let is_asked = |filter: &TopicFilter| self.filters.asks_for(filter.as_str());
-            if !filters.into_iter().flatten().any(is_asked) {
+            if !needed.into_iter().flatten().any(is_asked) {
                 bridged.link = Link::Up;
                 self.outputs.push_back(Bridge::output(id, BridgeOutput::Link { up: true }));
             }

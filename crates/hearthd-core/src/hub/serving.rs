@@ -123,7 +123,7 @@ impl Hub {
             let properties = policy.properties.iter().map(String::as_str).chain([STATUS]);
             let more = discovery::properties_beside(&self.config, device);
             let properties = properties.chain(more.iter().copied());
-            let filters = policy.topics.subscribe.iter().map(TopicFilter::as_str);
+            let filters = self.bridge.filters_of(device).iter().map(TopicFilter::as_str);
             changed.extend(self.serving.add(device, properties, filters));
         }
         let mut revision = None;
@@ -222,7 +222,9 @@ impl Hub {
     }
 
     /// Ends subscriptions of this connection, or of an earlier one, granted or not.
-    pub(super) fn unsubscribe(&mut self, filters: Vec<String>) {
+    pub(super) fn unsubscribe(&mut self, mut filters: Vec<String>) {
+        // What was looked at to be taken back, a device may follow.
+        filters.retain(|filter| !self.bridge.follows(filter));
         self.filters.drop(&filters);
         for filter in &filters {
             self.subscribed.remove(filter);
@@ -261,10 +263,8 @@ impl Hub {
         for (device, row) in &mut self.serving.rows {
             let policy = self.config.devices.get(&**device);
             let before = row.filters.len();
-            row.filters.retain(|filter| {
-                let wants = |own: &TopicFilter| own.as_str() == &**filter;
-                policy.is_some_and(|policy| policy.topics.subscribe.iter().any(wants))
-            });
+            let wanted = self.bridge.filters_of(device);
+            row.filters.retain(|filter| wanted.iter().any(|own| own.as_str() == &**filter));
             if row.filters.len() == before {
                 continue;
             }

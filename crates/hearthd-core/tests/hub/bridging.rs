@@ -719,3 +719,82 @@ fn devices_that_ask_each_other_in_a_circle_may_not() {
     assert!(told(&hub).contains(&format!("lamp refused {reason}")), "{:?}", told(&hub));
     assert!(!told(&hub).iter().any(|line| line.ends_with("link true")), "{:?}", told(&hub));
 }
+
+fn following() -> HubConfig {
+    let mut config = config();
+    let follow = ["blinds", "elsewhere"].map(|device| (device.to_owned(), "power".to_owned()));
+    policy(&mut config, "lamp").topics =
+        DeclaredTopics { follow: follow.into(), ..DeclaredTopics::default() };
+    config
+}
+
+#[test]
+fn a_device_follows_states_of_its_hub_and_of_others() {
+    let mut hub = online_with(following());
+    let wanted = hub.outputs.iter().filter_map(|output| match output {
+        Output::Subscribe(filters) => Some(filters),
+        _ => None,
+    });
+    let followed = |device: &str| Subscription {
+        filter: format!("alice/state/{device}/power"),
+        retained: true,
+        no_local: false,
+        subscriber: Subscriber::Device,
+    };
+    assert_eq!(wanted.last(), Some(&vec![followed("blinds"), followed("elsewhere")]));
+    assert!(told(&hub).contains(&"lamp link true".to_owned()), "{:?}", told(&hub));
+    hub.take();
+    let state = |device: &str, payload: &'static str, retain| Message {
+        topic: format!("alice/state/{device}/power"),
+        payload: payload.into(),
+        retain,
+        ..Message::default()
+    };
+    hub.receive(state("blinds", "ON", true));
+    hub.receive(state("elsewhere", "OFF", false));
+    hub.receive(state("stranger", "OFF", false));
+    assert_eq!(told(&hub), ["lamp blinds/power ON true", "lamp elsewhere/power OFF false"]);
+}
+
+#[test]
+fn what_is_no_longer_followed_is_left() {
+    let mut hub = online_with(following());
+    hub.take();
+    let mut config = following();
+    policy(&mut config, "lamp").topics.follow.remove(&("blinds".to_owned(), "power".to_owned()));
+    hub.handle(Input::Devices(config.devices));
+    let left = hub.outputs.iter().find_map(|output| match output {
+        Output::Unsubscribe(filters) => Some(filters.clone()),
+        _ => None,
+    });
+    assert_eq!(left, Some(vec!["alice/state/blinds/power".to_owned()]));
+}
+
+#[test]
+fn what_can_be_followed_is_a_property_of_a_device() {
+    let parse = |text: &str| DeclaredTopics::parse(&[("follow".to_owned(), text.to_owned())]);
+    assert!(parse("hall/power").is_ok_and(|topics| !topics.is_empty()));
+    for text in ["", "hall", "hall/", "/power", "hall/status", "hall/+", "a/b/power", "+/power"] {
+        assert_eq!(parse(text), Err(format!("`{text}` is no DEVICE/PROPERTY")));
+    }
+    let many: Vec<_> = (0..257).map(|n| ("follow".to_owned(), format!("d{n}/power"))).collect();
+    let error = DeclaredTopics::parse(&many).unwrap_err();
+    assert_eq!(error, "declares 257 states of others, and 256 are the most");
+}
+
+#[test]
+fn a_device_can_do_without_the_states_that_it_follows() {
+    let mut config = following();
+    policy(&mut config, "lamp").topics.ask = ["blinds".to_owned()].into();
+    let mut hub = TestHub::new(config, Memory::default());
+    begin(&mut hub, "lamp");
+    hub.connect(connack(Some("alice"), false));
+    hub.handle(Input::Disconnected(Disconnection::Requested));
+    hub.go_online(true);
+    assert_eq!(told(&hub), ["lamp link true"], "the broker has not answered yet");
+    hub.take();
+    hub.handle(Input::Subscribed { reason_codes: vec![0x87, 0x87] });
+    assert_eq!(told(&hub), [""; 0], "it is not refused");
+    publish(&mut hub, "lamp", question(1, "blinds/power"));
+    assert_eq!(questions(&hub).len(), 1);
+}

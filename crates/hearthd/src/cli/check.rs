@@ -31,6 +31,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
                 for other in &topics.ask {
                     say!("{device}: asks {other}");
                 }
+                for (other, property) in &topics.follow {
+                    say!("{device}: follows {other}/{property}");
+                }
             }
             ExitCode::SUCCESS
         }

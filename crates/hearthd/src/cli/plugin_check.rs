@@ -139,11 +139,13 @@ impl Report<'_> {
         let kind = |kind: &KindReport| {
             let problem =
                 |(path, message): &(String, String)| json!({"path": path, "message": message});
+            let follows = kind.topics.follow.iter().map(|(device, of)| format!("{device}/{of}"));
             json!({
                 "name": kind.name,
                 "properties": kind.properties.iter().cloned().collect::<serde_json::Map<_, _>>(),
                 "topics": kind.topics.all().map(topic).collect::<Vec<_>>(),
                 "asks": kind.topics.ask,
+                "follows": follows.collect::<Vec<_>>(),
                 "problems": kind.problems.iter().map(problem).collect::<Vec<_>>(),
             })
         };
@@ -175,6 +177,9 @@ impl Report<'_> {
             }
             for other in &kind.topics.ask {
                 say!("  asks {other}");
+            }
+            for (other, property) in &kind.topics.follow {
+                say!("  follows {other}/{property}");
             }
             for (path, message) in &kind.problems {
                 let place = if path.is_empty() { "its table" } else { path };
