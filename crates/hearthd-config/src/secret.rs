@@ -29,11 +29,15 @@ pub fn is_withheld(path: &Path) -> bool {
 
 /// Warns of a secret that every account of this machine can read.
 pub fn warn_of_readers(reader: &mut Reader, entry: &Entry<'_>, path: &Path, metadata: &Metadata) {
-    if is_readable_by_all(path, metadata) {
-        let path = path.display();
-        let what = format!("{path} is readable by everybody here; run `chmod o-rwx {path}`");
+    if let Some(what) = warning_of_readers(path, metadata) {
         reader.warn(entry.at, &entry.path, what);
     }
+}
+
+/// Returns what to say of a secret that every account of this machine can read; `None` of any other.
+pub fn warning_of_readers(path: &Path, metadata: &Metadata) -> Option<String> {
+    let path = is_readable_by_all(path, metadata).then(|| path.display())?;
+    Some(format!("{path} is readable by everybody here; run `chmod o-rwx {path}`"))
 }
 
 /// Removes what editors add around a password: the UTF-8 mark, and the end of the line.

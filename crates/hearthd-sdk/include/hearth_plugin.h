@@ -1,4 +1,4 @@
-/* hearth_plugin.h - hearthd device plugin ABI, version 1.1.  SPDX: MIT-0 (copy it into your project)
+/* hearth_plugin.h - hearthd device plugin ABI, version 1.2.  SPDX: MIT-0 (copy it into your project)
  *
  * LOADING
  *  L1 The plugin exports one data symbol, `hearth_plugin_entry_v1`. The host reads the first 128 bytes
@@ -70,6 +70,12 @@
  *     property of type event and one of its kinds; else HEARTH_ERR_INVALID. It goes to whoever listens at that time
  *     and is not kept. Of more than 5 a second (10 at once), some are left out: HEARTH_OK all the same, and the next
  *     one tells how many. Requests for such a property are answered by the host.
+ * SECRETS
+ *  K1 A kind whose table has secrets, such as a password, offers hearth.secret/1 (1.2): secrets(config, out) is pure like
+ *     describe, and puts the place of each as a JSON Pointer (RFC 6901), such as "/account/password", with an empty
+ *     value. A place that the table does not have counts for nothing. Where the table has {"file": PATH} or
+ *     {"credential": NAME} there, the host reads the text, and every other function gets the table with the text in that place.
+ *     The host neither logs nor describes it. A host before 1.2 passes the table as it is.
  * FAILURE
  *  F1 No exception or panic may leave a function of either table.
  *  F2 HEARTH_ERR_PANIC (or an error from create) makes the host destroy the instance and re-create it with back-off.
@@ -84,7 +90,7 @@ extern "C" {
 #endif
 
 #define HEARTH_ABI_MAJOR 1
-#define HEARTH_ABI_MINOR 1
+#define HEARTH_ABI_MINOR 2
 
 enum { HEARTH_OK = 0, HEARTH_PENDING = 1, HEARTH_ERR_FAILED = -1, HEARTH_ERR_INVALID = -2, HEARTH_ERR_UNSUPPORTED = -3,
        HEARTH_ERR_BUSY = -4, HEARTH_ERR_GONE = -5, HEARTH_ERR_TOO_LARGE = -6, HEARTH_ERR_PANIC = -7,
@@ -96,6 +102,7 @@ enum { HEARTH_LOG_ERROR = 1, HEARTH_LOG_WARN, HEARTH_LOG_INFO, HEARTH_LOG_DEBUG,
 #define HEARTH_EXT_STATE          "hearth.state/1"
 #define HEARTH_EXT_REACH          "hearth.reach/1"
 #define HEARTH_EXT_EVENT          "hearth.event/1"
+#define HEARTH_EXT_SECRET         "hearth.secret/1"
 
 typedef struct hearth_slice { const uint8_t *ptr; size_t len; } hearth_slice;
 #define HEARTH_S(lit) { (const uint8_t *)(lit), sizeof(lit) - 1 }
@@ -196,6 +203,13 @@ typedef struct hearth_ext_event {
   uint32_t reserved;
   int32_t (*event)(const hearth_host *host, hearth_slice property, hearth_slice kind);
 } hearth_ext_event;
+
+/* Of a kind, as hearth_ext_state. Asked ahead of check_config, with the table as it is written. See K1 (1.2). */
+typedef struct hearth_ext_secret {
+  uint32_t struct_size;
+  uint32_t reserved;
+  int32_t (*secrets)(hearth_slice config, hearth_sink out);
+} hearth_ext_secret;
 
 #if defined(__GNUC__)
 #define HEARTH_EXPORT __attribute__((visibility("default")))

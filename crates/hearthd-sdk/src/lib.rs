@@ -80,6 +80,7 @@ mod log;
 pub mod mqtt;
 mod property;
 mod scope;
+mod secret;
 mod span;
 mod value;
 
@@ -87,6 +88,7 @@ pub use absence::{Absence, Acknowledgement, Outcome};
 pub use context::{Context, Deferred};
 pub use device::{Answer, Device, Failure, FailureKind, NoConfig, Problem, Problems};
 pub use property::{Property, PropertyTable};
+pub use secret::Secret;
 pub use span::Span;
 pub use value::{Changes, Value};
 

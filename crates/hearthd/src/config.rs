@@ -2,6 +2,7 @@
 
 mod complaint;
 mod draft;
+mod filled;
 mod guards;
 mod home_assistant;
 mod password;
@@ -23,6 +24,7 @@ use hearthd_core::{
 use serde::{Deserialize, Serialize};
 
 pub use draft::Draft;
+pub(crate) use filled::{FilledTable, Remarks, fill};
 pub use hearthd_config::{Problem, Problems, Source};
 
 /// A configuration that cannot be wrong.
@@ -299,7 +301,7 @@ pub struct DeviceConfig {
     pub stale: Stale,
     /// Where its plugin runs.
     pub isolation: Isolation,
-    /// The plugin's own table.
+    /// The plugin's own table as the file has it: it says where secrets are.
     pub config: serde_json::Value,
 }
 

@@ -56,6 +56,9 @@ pub fn check(
             Checked::default()
         }
     };
+    for (device, path, what) in checked.warnings() {
+        draft.warn(device, path, what);
+    }
     check_topics(&mut draft, &checked);
     Ok(Accepted { config: draft.finish()?, plugins, checked })
 }
@@ -83,7 +86,7 @@ fn check_topics(draft: &mut Draft, checked: &Checked) {
             (None, Some(_)) => "unless it lies below the prefix that the broker offers: ",
             (Some(_), _) => "unless the broker offers another prefix: ",
         };
-        draft.warn(&device, &format!("{when}{objection}"));
+        draft.warn(&device, "", &format!("{when}{objection}"));
     }
 }
 

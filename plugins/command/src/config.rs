@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hearthd_sdk::{Problems, Property, PropertyTable, Span};
+use hearthd_sdk::{Problems, Property, PropertyTable, Secret, Span};
 use serde::Deserialize;
 
 use crate::arguments::{Command, VALUE};
@@ -19,6 +19,9 @@ pub struct Config {
     /// What the programs find in their environment, beside PATH, HOME, LANG and TZ of the hub.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// Likewise passwords and such, which no log shows.
+    #[serde(default)]
+    secrets: BTreeMap<String, Secret>,
     /// Exit codes by which the programs say that the device cannot be reached, beside 69.
     #[serde(default)]
     pub(crate) unreachable: Vec<i32>,
@@ -112,6 +115,13 @@ pub(crate) struct Listen {
 }
 
 impl Config {
+    /// Returns the variables of the programs.
+    pub(crate) fn whole_environment(&self) -> BTreeMap<String, String> {
+        let secrets = self.secrets.iter();
+        let secrets = secrets.map(|(name, secret)| (name.clone(), secret.expose().to_owned()));
+        self.environment.clone().into_iter().chain(secrets).collect()
+    }
+
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.0
     }

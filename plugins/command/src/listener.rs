@@ -28,7 +28,7 @@ impl Listener {
         stop: PipeReader,
     ) -> Self {
         let runner = Runner::new(config.timeout())
-            .with_environment(config.environment.clone())
+            .with_environment(config.whole_environment())
             .stopped_by(stop);
         Self { context, runner, reach, name: name.to_owned(), unread: None }
     }

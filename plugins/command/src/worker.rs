@@ -55,7 +55,7 @@ impl Worker {
         stop: PipeReader,
     ) -> Self {
         let runner = Runner::new(config.timeout())
-            .with_environment(config.environment.clone())
+            .with_environment(config.whole_environment())
             .stopped_by(stop);
         Self { context, runner, states, unread: BTreeSet::new(), reach, is_reached: false }
     }

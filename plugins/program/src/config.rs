@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hearthd_program::find;
-use hearthd_sdk::{Problems, Property, Span};
+use hearthd_sdk::{Problems, Property, Secret, Span};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
@@ -35,6 +35,9 @@ pub struct Config {
     /// What the program gets to know of the device, in the author's own words.
     #[serde(default)]
     pub(crate) settings: Map<String, Json>,
+    /// What it gets to know as well, and no log shows.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, Secret>,
 }
 
 /// What decides whether two devices can have one program.

@@ -306,6 +306,7 @@ impl Conversation {
             protocol: PROTOCOL,
             device,
             settings: &greeting.settings,
+            secrets: greeting.secrets.iter().map(|(name, it)| (&**name, it.expose())).collect(),
             properties: &greeting.declared,
             saved: greeting.saved.as_ref(),
             absence: served.absence.as_ref(),

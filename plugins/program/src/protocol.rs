@@ -1,13 +1,14 @@
 //! The messages between the hub and a program, one JSON object on each line.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use hearthd_sdk::{Absence, Acknowledgement, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
 /// What the hub says.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum ToProgram<'a> {
     /// The program serves this device from now on; it answers.
@@ -16,6 +17,9 @@ pub(crate) enum ToProgram<'a> {
         protocol: u32,
         device: &'a str,
         settings: &'a Map<String, Json>,
+        /// The texts of the device's secrets, if it has any.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        secrets: BTreeMap<&'a str, &'a str>,
         properties: &'a Map<String, Json>,
         /// What the program last saved of the device.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property};
+use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property, Secret};
 use serde::Deserialize;
 
 /// What a device with the `config` table does when it is created.
@@ -56,6 +56,8 @@ struct Config {
     /// Changes nothing but the table.
     #[serde(default)]
     mark: i64,
+    /// Declares a property that tells how many bytes it has.
+    secret: Option<Secret>,
 }
 
 /// A device that counts, and otherwise does what it should not.
@@ -94,6 +96,9 @@ impl Device for Rogue {
         if config.more {
             properties.push(Property::switch("more").read_only());
         }
+        if config.secret.is_some() {
+            properties.push(Property::integer("secret_length").read_only());
+        }
         if config.declare_status {
             properties.push(Property::text("status").read_only());
         }
@@ -115,6 +120,10 @@ impl Device for Rogue {
         let count = count.unwrap_or(0);
         context.publish("count", count);
         context.publish("mark", config.mark);
+        if let Some(secret) = &config.secret {
+            let length = i64::try_from(secret.expose().len()).unwrap_or_default();
+            context.publish("secret_length", length);
+        }
         let count = Arc::new(AtomicI64::new(count));
         Ok(Self {
             context,

@@ -242,6 +242,8 @@ unsafe extern "C" fn get_extension<D: Device>(id: *const c_char) -> *const c_voi
         (&raw const *Glue::<D>::STATE).cast()
     } else if id.to_bytes() == abi::mqtt::EXT_MQTT.as_bytes() {
         (&raw const *Glue::<D>::MQTT).cast()
+    } else if id.to_bytes() == abi::EXT_SECRET.as_bytes() {
+        (&raw const *Glue::<D>::SECRET).cast()
     } else {
         std::ptr::null()
     }

@@ -5,6 +5,7 @@ mod host;
 mod kind;
 mod mqtt;
 mod reports;
+mod secrets;
 mod sink;
 mod test_instance;
 mod test_reports;

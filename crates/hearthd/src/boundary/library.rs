@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the plugin ABI is C: loading and calling it is unsafe by nature")]
 
-use std::{error::Error, path::Path, sync::Arc};
+use std::{error::Error, ffi::CString, path::Path, sync::Arc};
 
 use hearthd_sdk::abi::{self, Growing};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
@@ -59,6 +59,22 @@ impl KindTable {
     /// Returns the table, for the calls on instances.
     pub(crate) fn table(&self) -> &'static abi::Kind {
         self.table
+    }
+
+    /// Copies what the kind offers under the name of an extension; `None` if it does not have it.
+    ///
+    /// # Safety
+    /// `T` is the table that the header gives for this name.
+    pub(super) unsafe fn extension<T: Growing>(&self, name: &str) -> Option<T> {
+        let get_extension = self.table.get_extension?;
+        let name = CString::new(name).expect("the name has no NUL");
+        // SAFETY: the name outlives the call.
+        let extension = unsafe { get_extension(name.as_ptr()) }.cast::<T>();
+        if extension.is_null() {
+            return None;
+        }
+        // SAFETY: an extension is constant data of a library that is never closed, and says its size.
+        unsafe { T::copied(extension) }
     }
 
     /// Checks a device's table; returns (path, message) pairs.

@@ -4,7 +4,7 @@
 
 use std::{ffi::c_void, ptr, sync::Arc};
 
-use hearthd_sdk::abi::{self, Command, CreateArgs, ExtState, Growing};
+use hearthd_sdk::abi::{self, Command, CreateArgs, ExtState};
 
 use super::{
     call::{Call, CreateArguments, InstanceError, PANICKED},
@@ -50,7 +50,9 @@ impl Local {
         // SAFETY: the arguments outlive the call, and the host table outlives everything (M1, M3).
         let status = unsafe { create(&raw const args, &raw mut handle) };
         if status == abi::OK {
-            let (state, mqtt) = (state_extension(kind), KindCalls::of(kind));
+            // SAFETY: the extension of this name is such a table.
+            let state = unsafe { kind.extension(abi::EXT_STATE) };
+            let mqtt = KindCalls::of(kind);
             return Ok(Self { kind, handle, host, state, mqtt });
         }
         host.end();
@@ -126,18 +128,6 @@ impl Drop for Local {
         unsafe { destroy(self.handle) };
         self.host.end();
     }
-}
-
-fn state_extension(kind: KindTable) -> Option<ExtState> {
-    let get_extension = kind.table().get_extension?;
-    let id = std::ffi::CString::new(abi::EXT_STATE).expect("the name has no NUL");
-    // SAFETY: the name outlives the call.
-    let extension = unsafe { get_extension(id.as_ptr()) }.cast::<ExtState>();
-    if extension.is_null() {
-        return None;
-    }
-    // SAFETY: an extension is constant data of a library that is never closed, and says its size.
-    unsafe { ExtState::copied(extension) }
 }
 
 fn describe_failure(status: i32, problems: Pairs) -> String {

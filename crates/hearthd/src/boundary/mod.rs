@@ -10,3 +10,4 @@ mod pairs;
 pub(crate) mod plugin_log;
 pub(crate) mod rate_limit;
 mod reports;
+mod secrets;

@@ -63,15 +63,8 @@ pub(super) struct KindCalls(KindMqtt);
 impl KindCalls {
     /// Looks up what a kind offers.
     pub(super) fn of(kind: KindTable) -> Option<Self> {
-        let get_extension = kind.table().get_extension?;
-        let id = std::ffi::CString::new(EXT_MQTT).expect("the name has no NUL");
-        // SAFETY: the name outlives the call.
-        let extension = unsafe { get_extension(id.as_ptr()) }.cast::<KindMqtt>();
-        if extension.is_null() {
-            return None;
-        }
-        // SAFETY: an extension is constant data of a library that is never closed, and says its size.
-        unsafe { KindMqtt::copied(extension) }.map(Self)
+        // SAFETY: the extension of this name is such a table.
+        unsafe { kind.extension(EXT_MQTT) }.map(Self)
     }
 
     /// Calls an instance.

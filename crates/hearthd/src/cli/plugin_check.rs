@@ -15,7 +15,7 @@ use super::{
     exit, fail,
 };
 use crate::{
-    config::Limits,
+    config::{Limits, fill},
     plugin::{Declared, DeviceKind, Launcher, Objection, PluginError, Plugins, identity::Identity},
 };
 
@@ -51,7 +51,9 @@ pub(super) fn check(check: &Check) -> ExitCode {
         Err(error) => Err(error.to_string()),
     };
     let config = table.clone().unwrap_or_else(|| json!({}));
-    let kinds = accepted.and_then(|()| examine(&check.file, &config));
+    // Paths in the table start at its folder, as in a configuration.
+    let folder = check.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let kinds = accepted.and_then(|()| examine(&check.file, &config, folder));
     if let (Some(wanted), Ok(kinds)) = (&check.kind, &kinds)
         && !kinds.iter().any(|kind| kind.name == *wanted)
     {
@@ -230,7 +232,7 @@ pub(super) fn read_table(file: &Path) -> Result<Value, String> {
 }
 
 /// Examines a file in a separate process, which may crash or hang.
-fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
+fn examine(file: &Path, config: &Value, folder: &Path) -> Result<Vec<KindReport>, String> {
     let staging =
         tempfile::tempdir().map_err(|error| format!("make a temporary folder: {error}"))?;
     let launcher = Launcher::new(Limits::default());
@@ -240,15 +242,19 @@ fn examine(file: &Path, config: &Value) -> Result<Vec<KindReport>, String> {
             other => other.to_string(),
         })?;
     let kinds = plugins.kinds().filter_map(|name| plugins.kind(name));
-    Ok(kinds.map(|kind| examine_kind(&plugins, kind, config)).collect())
+    Ok(kinds.map(|kind| examine_kind(&plugins, kind, config, folder)).collect())
 }
 
-fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value) -> KindReport {
+fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value, folder: &Path) -> KindReport {
     let name = kind.name().to_owned();
     let topics = DeclaredTopics::default();
     let empty =
         KindReport { name, problems: Vec::new(), unsound: None, properties: Vec::new(), topics };
-    match plugins.examine(kind, config) {
+    let filled = plugins.secrets(kind, config).and_then(|secrets| {
+        let filled = fill(config, &secrets, folder).map_err(Objection::Problems);
+        filled.map(|(table, _)| table)
+    });
+    match filled.and_then(|table| plugins.examine(kind, table.json())) {
         Err(Objection::Problems(problems)) => KindReport { problems, ..empty },
         Err(Objection::Unsound(reason)) => KindReport { unsound: Some(reason), ..empty },
         Ok(Declared { properties: declarations, topics }) => {

@@ -62,9 +62,9 @@ impl Draft {
         self.problems.push(self.config.device_problem(device, path, what));
     }
 
-    /// Notes what is unwise about a device's table.
-    pub fn warn(&mut self, device: &str, what: &str) {
-        let warning = self.config.device_problem(device, "", what);
+    /// Notes what is unwise about a key of a device's table.
+    pub fn warn(&mut self, device: &str, path: &str, what: &str) {
+        let warning = self.config.device_problem(device, path, what);
         self.config.warnings.push(warning);
     }
 

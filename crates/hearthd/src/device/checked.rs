@@ -6,7 +6,7 @@ use hearthd_core::{DeclaredTopics, property::Declaration};
 use tracing::warn;
 
 use crate::{
-    config::{Config, DeviceConfig, Isolation},
+    config::{Config, DeviceConfig, FilledTable, Isolation, Remarks, fill},
     plugin::{Declared, DeviceKind, Objection, Plugins},
 };
 
@@ -17,6 +17,7 @@ pub type Complaint = (String, String, String);
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
     pub(super) devices: BTreeMap<String, CheckedDevice>,
+    warnings: Vec<Complaint>,
 }
 
 /// One device of a configuration that was checked, with what its plugin has declared for its table.
@@ -24,11 +25,20 @@ pub struct Checked {
 pub(super) struct CheckedDevice {
     pub(super) config: DeviceConfig,
     pub(super) kind: DeviceKind,
+    /// Where the table has secrets, as JSON Pointers.
+    secrets: Vec<String>,
+    /// The table with the secrets in place.
+    pub(super) table: FilledTable,
     pub(super) declarations: Vec<Declaration>,
     pub(super) topics: DeclaredTopics,
 }
 
 impl Checked {
+    /// Returns what is unwise about the devices' tables.
+    pub(crate) fn warnings(&self) -> &[Complaint] {
+        &self.warnings
+    }
+
     /// Returns the devices' IDs with the MQTT topics that they use themselves.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, &DeclaredTopics)> + Clone {
         self.devices.iter().map(|(id, device)| (id.as_str(), &device.topics))
@@ -47,11 +57,13 @@ pub fn check(
     let mut checked = Checked::default();
     let mut complaints = Vec::new();
     for (id, device) in &config.devices {
-        match check_device(device, plugins, known) {
-            Ok(device) => drop(checked.devices.insert(id.clone(), device)),
-            Err(problems) => {
-                complaints.extend(problems.into_iter().map(|(path, text)| (id.clone(), path, text)))
+        let of_device = |(path, text)| (id.clone(), path, text);
+        match check_device(config, device, plugins, known) {
+            Ok((device, warnings)) => {
+                checked.devices.insert(id.clone(), device);
+                checked.warnings.extend(warnings.into_iter().map(of_device));
             }
+            Err(problems) => complaints.extend(problems.into_iter().map(of_device)),
         }
     }
     plugins.end_inspection();
@@ -59,31 +71,40 @@ pub fn check(
 }
 
 fn check_device(
+    whole: &Config,
     config: &DeviceConfig,
     plugins: &Plugins,
     known: &Checked,
-) -> Result<CheckedDevice, Vec<(String, String)>> {
+) -> Result<(CheckedDevice, Remarks), Remarks> {
     let refuse = |message: String| vec![(String::new(), message)];
+    let object = |objection| match objection {
+        Objection::Problems(problems) => problems,
+        Objection::Unsound(reason) => refuse(reason),
+    };
     let kind = find_kind(config, plugins).map_err(refuse)?.clone();
-    let config = &resolved(config, &kind);
+    let config = resolved(config, &kind);
     if config.isolation.is_here() && kind.panic_aborts() {
         let text = "its plugin is built with panic=abort, and a panic in it would end the hub; \
                     write isolation = \"process\", or leave it out";
         return Err(refuse(text.into()));
     }
-    if let Some(known) = known.devices.get(&config.id)
-        && known.kind.is_same(&kind)
-        && known.config.config == config.config
-    {
-        let (declarations, topics) = (known.declarations.clone(), known.topics.clone());
-        return Ok(CheckedDevice { config: config.clone(), kind, declarations, topics });
-    }
-    let declared = plugins.examine(&kind, &config.config).map_err(|objection| match objection {
-        Objection::Problems(problems) => problems,
-        Objection::Unsound(reason) => refuse(reason),
-    })?;
+    let known = known.devices.get(&config.id);
+    let known =
+        known.filter(|known| known.kind.is_same(&kind) && known.config.config == config.config);
+    let secrets = match known {
+        Some(known) => known.secrets.clone(),
+        None => plugins.secrets(&kind, &config.config).map_err(object)?,
+    };
+    // What a file holds may be another text now.
+    let (table, warnings) = fill(&config.config, &secrets, &whole.source.resolve(""))?;
+    let declared = match known.filter(|known| known.table == table) {
+        Some(known) => {
+            Declared { properties: known.declarations.clone(), topics: known.topics.clone() }
+        }
+        None => plugins.examine(&kind, table.json()).map_err(object)?,
+    };
     let Declared { properties: declarations, topics } = declared;
-    Ok(CheckedDevice { config: config.clone(), kind, declarations, topics })
+    Ok((CheckedDevice { config, kind, secrets, table, declarations, topics }, warnings))
 }
 
 /// Decides where a device runs whose configuration leaves that to the hub.

@@ -33,8 +33,8 @@ impl Instance {
         isolation: Isolation,
         saved: Option<&[u8]>,
     ) -> Result<Self, InstanceError> {
-        let config = shared.config.config.to_string();
-        let arguments = CreateArguments { device: &shared.config.id, config: &config, saved };
+        let (device, config) = (&shared.config.id, shared.table.json());
+        let arguments = CreateArguments { device, config, saved };
         if isolation.is_here() {
             let table = kind.table().map_err(InstanceError::Refused)?;
             let calls: Arc<dyn HostCalls> = Arc::clone(shared) as _;

@@ -391,8 +391,7 @@ impl Devices {
         handles: DeviceHandles,
         saved: Option<Vec<u8>>,
     ) -> Shared {
-        let CheckedDevice { config, declarations, topics, .. } = device.clone();
-        Shared::new(config, declarations, topics, saved, handles, self.bounds)
+        Shared::new(device.clone(), saved, handles, self.bounds)
     }
 
     fn describe(&self, shared: &Shared) -> Json {

@@ -51,7 +51,7 @@ impl Devices {
                     difference.added.push(id.clone());
                     continue;
                 }
-                Some(known) if known.config != device.config => true,
+                Some(known) if known.config != device.config || known.table != device.table => true,
                 Some(known) => {
                     !known.kind.is_same(&device.kind)
                         || bounds_differ

@@ -10,8 +10,7 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, BridgeInput, BridgeOutput, ContentType, DeclaredTopics, Expects, PropertyState, QoS,
-    RequestId,
+    Answer, BridgeInput, BridgeOutput, ContentType, Expects, PropertyState, QoS, RequestId,
     property::{Declaration, Value},
 };
 use hearthd_sdk::abi;
@@ -19,6 +18,7 @@ use tracing::{error, info, warn};
 
 use super::{
     bridge_mail::BridgeMail,
+    checked::CheckedDevice,
     crashes::calls::{Calls, Slot, Work},
     events::EventQueue,
     health::{Calling, Condition, DeviceStatus, Health, Refusal, STALLED},
@@ -31,7 +31,7 @@ use crate::{
         host::{Completion, HostCalls},
         plugin_log::{self, PluginLog},
     },
-    config::DeviceConfig,
+    config::{DeviceConfig, FilledTable},
     plugin::{STATUS, traffic::Traffic},
     sync::lock,
 };
@@ -40,6 +40,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: DeviceConfig,
+    /// The device's table with its secrets in place.
+    pub(crate) table: FilledTable,
     pub(crate) declarations: BTreeMap<String, Declaration>,
     /// What it has under way on MQTT.
     pub(crate) traffic: Traffic,
@@ -95,18 +97,18 @@ pub(crate) struct Bounds {
 impl Shared {
     /// Makes the shared part of a device, which is not ready before its instance is created.
     pub(crate) fn new(
-        config: DeviceConfig,
-        declarations: Vec<Declaration>,
-        topics: DeclaredTopics,
+        device: CheckedDevice,
         saved: Option<Vec<u8>>,
         handles: DeviceHandles,
         bounds: Bounds,
     ) -> Self {
+        let CheckedDevice { config, table, declarations, topics, .. } = device;
         let DeviceHandles { mailbox, events, log, slot, calling, refusal, voice } = handles;
         let starting = Condition::Restarting(STARTING.into());
         let health = Health::new(starting, calling, refusal, config.deadline);
         Self {
             config,
+            table,
             declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
             traffic: Traffic::new(topics),
             mailbox,
@@ -216,7 +218,7 @@ impl Shared {
 
     /// Returns whether table and declarations are those of another configuration of the device.
     pub(crate) fn is_as_before(&self, before: &Self) -> bool {
-        self.config.config == before.config.config && self.declarations == before.declarations
+        self.table == before.table && self.declarations == before.declarations
     }
 
     /// Returns what the device saved last.

@@ -106,6 +106,9 @@ impl Server {
                 return Ok(());
             }
             ToChild::ListKinds { file } => FromChild::Kinds(self.host.list_kinds(file)),
+            ToChild::Secrets { file, kind, config } => {
+                FromChild::Secrets(self.host.kind(file, kind).and_then(|kind| kind.secrets(config)))
+            }
             ToChild::Examine { file, kind, config } => {
                 FromChild::Examined(self.host.examine(file, kind, config))
             }
@@ -214,6 +217,7 @@ impl DeviceThread {
                 ToChild::Settings { .. }
                 | ToChild::Time { .. }
                 | ToChild::ListKinds { .. }
+                | ToChild::Secrets { .. }
                 | ToChild::Examine { .. } => {
                     return Err(io::Error::other("it names a device"));
                 }

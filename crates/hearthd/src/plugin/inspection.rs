@@ -71,6 +71,21 @@ impl Inspection {
         examination.map_err(Objection::Unsound)?.map_err(Objection::Problems)
     }
 
+    /// Asks where a device's table has secrets; the outer error is that the plugin's code is unsound.
+    pub(super) fn secrets(
+        &mut self,
+        launcher: &Launcher,
+        file: &str,
+        kind: &str,
+        config: &str,
+    ) -> Result<Result<Vec<String>, String>, String> {
+        let question = ToChild::Secrets { file, kind, config };
+        self.ask(launcher, file, &question, |answer| match answer {
+            FromChild::Secrets(secrets) => Some(secrets),
+            _ => None,
+        })
+    }
+
     /// Ends the process.
     pub(super) fn end(&mut self) {
         self.running = None;

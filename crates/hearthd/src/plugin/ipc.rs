@@ -31,6 +31,8 @@ pub(crate) enum ToChild<'a> {
     Time { now_ms: u64 },
     /// Which kinds does this file hold?
     ListKinds { file: &'a str },
+    /// Where does this table have secrets?
+    Secrets { file: &'a str, kind: &'a str, config: &'a str },
     /// Is this table good, and what does such a device declare?
     Examine { file: &'a str, kind: &'a str, config: &'a str },
     /// Create the device of this number.
@@ -50,6 +52,8 @@ pub(crate) enum ToChild<'a> {
 pub(crate) enum FromChild<'a> {
     /// The answer to `ListKinds`.
     Kinds(Result<Vec<String>, String>),
+    /// The answer to `Secrets`: JSON Pointers.
+    Secrets(Result<Vec<String>, String>),
     /// The answer to `Examine`.
     Examined(Examination),
     /// The answer to `Create`.

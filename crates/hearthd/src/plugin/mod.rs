@@ -276,19 +276,30 @@ impl Plugins {
     }
 
     /// Checks a device's table; returns what the device declares.
-    pub(crate) fn examine(
-        &self,
-        kind: &DeviceKind,
-        config: &serde_json::Value,
-    ) -> Result<Declared, Objection> {
-        let config = config.to_string();
+    pub(crate) fn examine(&self, kind: &DeviceKind, config: &str) -> Result<Declared, Objection> {
         let described = match &kind.origin {
-            Origin::Linked(table) => examine(*table, &config).map_err(Objection::Problems),
+            Origin::Linked(table) => examine(*table, config).map_err(Objection::Problems),
             Origin::File(file) => {
-                lock(&self.inspection).examine(&self.launcher, file.copy(), &kind.name, &config)
+                lock(&self.inspection).examine(&self.launcher, file.copy(), &kind.name, config)
             }
         };
         declared(described?).map_err(|message| Objection::Problems(whole(message)))
+    }
+
+    /// Asks where a device's table has secrets, as JSON Pointers.
+    pub(crate) fn secrets(
+        &self,
+        kind: &DeviceKind,
+        config: &serde_json::Value,
+    ) -> Result<Vec<String>, Objection> {
+        let config = config.to_string();
+        let secrets = match &kind.origin {
+            Origin::Linked(table) => table.secrets(&config),
+            Origin::File(file) => lock(&self.inspection)
+                .secrets(&self.launcher, file.copy(), &kind.name, &config)
+                .map_err(Objection::Unsound)?,
+        };
+        secrets.map_err(|message| Objection::Problems(whole(message)))
     }
 
     /// Ends the process of the inspection, which nothing needs until the next one.

@@ -284,7 +284,7 @@ impl Inner {
                 Return::Returned(status)
             }
             FromChild::Ended => Return::Ended,
-            FromChild::Kinds(_) | FromChild::Examined(_) => {
+            FromChild::Kinds(_) | FromChild::Secrets(_) | FromChild::Examined(_) => {
                 return Err("an answer that nobody asked for".into());
             }
         };

@@ -15,6 +15,7 @@ mod reach;
 mod reloading;
 mod rogue;
 mod saving;
+mod secrets;
 mod test_devices;
 mod trying;
 mod values;

@@ -38,7 +38,15 @@ impl House {
     }
 
     pub(crate) fn start_with(devices: &str, saved: &BTreeMap<String, Vec<u8>>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(tempfile::tempdir().expect("a temporary folder"), devices, saved)
+    }
+
+    /// Starts devices in a folder that may have files which their tables name.
+    pub(crate) fn start_in(
+        folder: TempDir,
+        devices: &str,
+        saved: &BTreeMap<String, Vec<u8>>,
+    ) -> Self {
         fs::create_dir(folder.path().join("plugins")).expect("a folder");
         let content = fs::read(plugin("rogue")).expect("the plugin is built");
         let is_foreign = devices.contains("isolation = \"auto\"");
@@ -91,6 +99,11 @@ impl House {
         let none = Plugins::none(&launcher());
         let file = config_in(self.folder.path());
         reload::prepare(&file, &none, &Checked::default(), staging.path()).map(|_| ())
+    }
+
+    /// Writes a file beside the configuration.
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        fs::write(self.folder.path().join(name), content).expect("the folder can be written to");
     }
 
     /// Returns the plugin file.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use hearthd_sdk::Property;
+use hearthd_sdk::{Property, Secret};
 use serde_json::{Map, Value as Json};
 
 use super::{Asked, STARTING};
@@ -14,6 +14,7 @@ use crate::declaration::Declaration;
 #[derive(Clone, Debug)]
 pub(crate) struct Greeting {
     pub(super) settings: Map<String, Json>,
+    pub(super) secrets: BTreeMap<String, Secret>,
     /// The declarations as JSON.
     pub(super) declared: Map<String, Json>,
     pub(super) properties: BTreeMap<String, (Declaration, Property)>,
@@ -67,8 +68,9 @@ impl Greeting {
             serde_json::from_str(&property.declaration()).expect("a declaration is JSON")
         };
         let declared = properties.iter().map(|(name, pair)| (name.clone(), json(pair))).collect();
-        let (settings, poll) = (config.settings.clone(), config.poll());
-        Self { settings, declared, properties, poll, saved }
+        let (settings, secrets) = (config.settings.clone(), config.secrets.clone());
+        let poll = config.poll();
+        Self { settings, secrets, declared, properties, poll, saved }
     }
 }
 

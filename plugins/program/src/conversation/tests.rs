@@ -175,9 +175,10 @@ fn happen(talked: &mut Talked, event: &str) {
     let mut next = || json.next().expect("there is more").unwrap();
     match what {
         "device" => {
-            let config = json!({"command": ["x"], "properties": next(), "settings": next()});
+            let (properties, settings, saved, secrets) = (next(), next(), next(), next());
+            let config = json!({"command": ["x"], "properties": properties, "settings": settings, "secrets": secrets});
             let config: Config = serde_json::from_value(config).unwrap();
-            let greeting = Greeting::new(&config, Some(next()));
+            let greeting = Greeting::new(&config, Some(saved));
             talked.conversation.attach(talked.now, device.to_owned(), greeting);
         }
         "start" => talked.conversation.started(talked.now),
