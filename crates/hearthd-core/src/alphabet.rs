@@ -74,6 +74,13 @@ pub enum Input {
         /// The answer.
         answer: Answer,
     },
+    /// A device has come to the end of a request that it had answered with [`Status::Accepted`](crate::Status::Accepted).
+    Ended {
+        /// The request of [`Output::Execute`].
+        request: RequestId,
+        /// What has become of it.
+        answer: Answer,
+    },
     /// A device reported the state of a property.
     State(PropertyState),
     /// Something has happened at a device that is no state.

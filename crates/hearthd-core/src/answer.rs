@@ -35,6 +35,9 @@ pub enum Status {
     Failed,
     /// 503: the device is not available.
     Unavailable,
+    // The store has statuses by their place in this list, so a new one comes last.
+    /// 202: accepted and under way; the payload is the state now, and an event tells how it ends.
+    Accepted,
 }
 
 impl Status {
@@ -42,6 +45,7 @@ impl Status {
     pub fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
+            Self::Accepted => 202,
             Self::NoContent => 204,
             Self::BadRequest => 400,
             Self::NotFound => 404,
@@ -55,9 +59,9 @@ impl Status {
         }
     }
 
-    /// Returns whether the request was carried out.
+    /// Returns whether the request was carried out, or is being.
     pub fn is_success(self) -> bool {
-        matches!(self, Self::Ok | Self::NoContent)
+        matches!(self, Self::Ok | Self::NoContent | Self::Accepted)
     }
 }
 
@@ -176,6 +180,12 @@ impl Answer {
     /// Answers 204.
     pub fn no_content() -> Self {
         Self { status: Status::NoContent, ..Self::text("") }
+    }
+
+    /// Makes a success say that the request is under way.
+    #[must_use]
+    pub fn accepted(self) -> Self {
+        Self { status: Status::Accepted, ..self }
     }
 
     /// Answers with a failure and its reason.

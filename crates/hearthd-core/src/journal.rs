@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Answer, JournalRecord, PublishId, RequestId, RequestKey, record::ENTRY};
+use crate::{
+    Answer, JournalRecord, PublishId, Reason, RequestId, RequestKey, Status, record::ENTRY,
+};
 
 /// How much of a request must survive a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +104,13 @@ impl Journal {
         let mut journal = Self::default();
         let mut records = records;
         records.sort_by_key(|record| record.answered_at.unwrap_or(Duration::MAX));
-        for record in records {
+        for mut record in records {
+            // How it has ended was never told.
+            if let Some(answer) = &mut record.answer
+                && answer.status == Status::Accepted
+            {
+                *answer = Answer::conflict(Reason::Indeterminate, LOST);
+            }
             journal.insert(record, Durability::Intent, false);
         }
         journal.connection = 1;
@@ -430,3 +438,5 @@ impl Entry {
 const KEPT: usize = 1024 * ENTRY;
 /// How much it holds at most; one sender may have half of it.
 const MOST: usize = 6 * KEPT;
+/// What is said of a request that was under way when the hub ended.
+const LOST: &str = "the hub ended while it was under way, and cannot know how it has ended";

@@ -113,7 +113,7 @@ pub enum Notice {
         /// How many others were dropped since the last report.
         more: u64,
     },
-    /// A request without a Response Topic failed: only the `event` topic says so.
+    /// A request without a Response Topic failed, or one that was answered 202: only the `event` topic says so.
     RequestFailed {
         /// Device ID.
         device: Arc<str>,
@@ -123,6 +123,8 @@ pub enum Notice {
         status: u16,
         /// Why.
         message: String,
+        /// Whether it was answered 202.
+        was_accepted: bool,
         /// How many others failed since the last report.
         more: u64,
     },

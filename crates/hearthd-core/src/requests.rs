@@ -62,7 +62,7 @@ pub(crate) struct Pending {
     pub(crate) origin: Origin,
     /// Whether the device has it.
     pub(crate) handed: bool,
-    /// The beginning of the payload, where nobody is answered: it is told if the request fails.
+    /// The beginning of the payload: it is told if the request fails and nobody is answered, or after it was answered.
     pub(crate) excerpt: Bytes,
     /// Only the state is read, for a request that may have been carried out before.
     pub(crate) read_back: bool,

@@ -45,6 +45,13 @@
  *     does not allow gets HEARTH_ERR_INVALID and is not published.
  *  C4 HEARTH_ERR_INDETERMINATE says that nobody can tell whether the changes are, or will yet be, applied: the answer
  *     is a 409 with the reason `indeterminate`.
+ *  C5 What takes longer than a requester waits, such as a shutter that moves, is accepted: accept(host, token, within_ms) of
+ *     the host's extension hearth.accept/1 (1.2), and on_command returns HEARTH_PENDING. The answer is a 202 with the
+ *     properties' state, and the next command may come. complete() follows exactly once all the same, with the end:
+ *     the host tells it on the device's event topic. It comes within within_ms, 1 to 86400000, or the host tells that
+ *     there was no end, and the token is gone. HEARTH_ERR_GONE: the command has its answer. HEARTH_ERR_BUSY: 16 commands of
+ *     the device are under way; complete() is the answer then, as without the extension. What belongs to the command
+ *     on MQTT must be published before.
  * DESCRIBE
  *  D1 describe(config) puts (property name, JSON declaration) pairs, and is pure like check_config. A declaration is
  *     {"type": "switch"|"integer"|"number"|"enum"|"text"|"json", "access": "r"|"rw"|"w", "title": .., "unit": ..,
@@ -102,6 +109,7 @@ enum { HEARTH_LOG_ERROR = 1, HEARTH_LOG_WARN, HEARTH_LOG_INFO, HEARTH_LOG_DEBUG,
 #define HEARTH_EXT_STATE          "hearth.state/1"
 #define HEARTH_EXT_REACH          "hearth.reach/1"
 #define HEARTH_EXT_EVENT          "hearth.event/1"
+#define HEARTH_EXT_ACCEPT         "hearth.accept/1"
 #define HEARTH_EXT_SECRET         "hearth.secret/1"
 
 typedef struct hearth_slice { const uint8_t *ptr; size_t len; } hearth_slice;
@@ -203,6 +211,13 @@ typedef struct hearth_ext_event {
   uint32_t reserved;
   int32_t (*event)(const hearth_host *host, hearth_slice property, hearth_slice kind);
 } hearth_ext_event;
+
+/* Of the host; see C5 (1.2). */
+typedef struct hearth_ext_accept {
+  uint32_t struct_size;
+  uint32_t reserved;
+  int32_t (*accept)(const hearth_host *host, uint64_t token, uint64_t within_ms);
+} hearth_ext_accept;
 
 /* Of a kind, as hearth_ext_state. Asked ahead of check_config, with the table as it is written. See K1 (1.2). */
 typedef struct hearth_ext_secret {

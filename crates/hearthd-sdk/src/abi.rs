@@ -54,6 +54,8 @@ pub const LOG_TRACE: i32 = 5;
 pub const FLAG_PANIC_ABORT: u32 = 1;
 /// [`Command::flags`]: the payload is a JSON object of several properties (C0).
 pub const COMMAND_SET: u32 = 1;
+/// The longest time that a command may be under way, in milliseconds: a day (C5).
+pub const LONGEST_UNDER_WAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The delay that disarms a timer.
 pub const TIMER_CANCEL: u64 = u64::MAX;
 /// The extension through which a kind saves state.
@@ -131,7 +133,7 @@ pub mod mqtt;
 mod reports;
 mod secrets;
 
-pub use reports::{EXT_EVENT, EXT_REACH, ExtEvent, ExtReach};
+pub use reports::{EXT_ACCEPT, EXT_EVENT, EXT_REACH, ExtAccept, ExtEvent, ExtReach};
 pub use secrets::{EXT_SECRET, ExtSecret};
 
 /// A borrowed run of bytes, valid until the callee returns (M1).

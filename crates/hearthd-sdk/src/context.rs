@@ -131,7 +131,7 @@ impl Context {
     }
 }
 
-/// The answer to one command, which its requester waits for.
+/// The answer to one command, which its requester waits for, or the end of one that was accepted.
 ///
 /// If it is dropped without an answer, the command fails with the message `dropped`.
 #[derive(Debug)]
@@ -145,6 +145,21 @@ impl Deferred {
     /// Returns the token of the command.
     pub(crate) fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Answers that the changes are accepted and under way, such as a shutter that moves (status 202, C5).
+    ///
+    /// The requester gets the present state, and the next request may come. [`done`](Self::done) or
+    /// [`fail`](Self::fail) tells the end within this time, 24 hours at most, on the device's event topic with the
+    /// request's Correlation Data (MQTT 3.3.2.3.6); publish the state before. Without it, the hub tells that there was no
+    /// end. A hub of an earlier version, or one where 16 requests of the device are under way, lets the
+    /// requester wait for the end.
+    pub fn accept(&self, within: Duration) {
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let status = self.host.accept(self.token, within_ms.clamp(1, abi::LONGEST_UNDER_WAY_MS));
+        if status == abi::ERR_BUSY {
+            tracing::warn!("too many requests are under way; the requester waits for the end");
+        }
     }
 
     /// Answers that the changes are applied; publish them before.

@@ -58,6 +58,8 @@ pub enum Reply {
     Done,
     /// There is no answer yet.
     Pending,
+    /// The changes are under way, for this long at most: [`TestDevice::reply`] tells the end once it is there.
+    Accepted(Duration),
     /// The changes are not applied.
     Failed(Failure),
     /// The device panicked; [`TestDevice::restart`] makes a new one.
@@ -452,7 +454,7 @@ impl Script for Hub {
     fn complete(&self, token: u64, status: i32, payload: &str) -> i32 {
         let mut state = self.state();
         match state.replies.get_mut(&token) {
-            Some(reply) if *reply == Reply::Pending => {
+            Some(reply @ (Reply::Pending | Reply::Accepted(_))) => {
                 *reply = match status {
                     abi::OK => Reply::Done,
                     abi::ERR_INVALID => Reply::Failed(Failure::invalid(payload)),
@@ -463,6 +465,16 @@ impl Script for Hub {
                 };
                 drop(state);
                 self.answered.notify_all();
+                abi::OK
+            }
+            Some(_) | None => abi::ERR_GONE,
+        }
+    }
+
+    fn accept(&self, token: u64, within_ms: u64) -> i32 {
+        match self.state().replies.get_mut(&token) {
+            Some(reply) if *reply == Reply::Pending => {
+                *reply = Reply::Accepted(Duration::from_millis(within_ms));
                 abi::OK
             }
             Some(_) | None => abi::ERR_GONE,

@@ -24,6 +24,9 @@ struct Limits {
     least: i64,
 }
 
+/// The timer of a move.
+const MOVED: u32 = 5;
+
 /// Does what its `mode` says.
 struct Probe {
     context: Context,
@@ -97,6 +100,18 @@ impl Device for Probe {
                 self.held = Some(self.context.defer());
                 return Ok(Answer::Later);
             }
+            Some("move") => {
+                let request = self.context.defer();
+                request.accept(Duration::from_secs(30));
+                self.held = Some(request);
+                self.context.set_timer(MOVED, Duration::from_secs(20));
+                return Ok(Answer::Later);
+            }
+            Some("stop") => {
+                if let Some(moving) = self.held.take() {
+                    moving.fail(&Failure::failed("stopped"));
+                }
+            }
             Some("worker") => {
                 let worker = self.context.spawn(|| tracing::info!("at work"))?;
                 worker.join().map_err(|_| Failure::failed("the worker has panicked"))?;
@@ -131,8 +146,10 @@ impl Device for Probe {
     fn timer(&mut self, id: u32) {
         let now = self.context.now().as_secs();
         self.context.publish("report", json!({ "timer": id, "now": now }));
-        if let Some(held) = self.held.take() {
-            held.fail(&Failure::failed("timed out"));
+        match self.held.take() {
+            Some(moving) if id == MOVED => moving.done(),
+            Some(held) => held.fail(&Failure::failed("timed out")),
+            None => {}
         }
     }
 
@@ -159,7 +176,7 @@ fn device() -> TestDevice<Probe> {
 fn failed(reply: Reply) -> (FailureKind, String) {
     match reply {
         Reply::Failed(failure) => (failure.kind(), failure.message().to_owned()),
-        Reply::Done | Reply::Pending | Reply::Panicked => panic!("{reply:?}"),
+        Reply::Done | Reply::Pending | Reply::Accepted(_) | Reply::Panicked => panic!("{reply:?}"),
     }
 }
 
@@ -225,6 +242,19 @@ fn values_arrive_typed_and_go_out_as_text() {
     assert_eq!(failed(device.set("count", "101")).0, FailureKind::Invalid);
     assert_eq!(failed(device.set("report", "1")).0, FailureKind::Invalid);
     assert_eq!(failed(device.set("colour", "red")).0, FailureKind::Invalid);
+}
+
+#[test]
+fn what_is_accepted_is_under_way_until_the_device_tells_its_end() {
+    let mut device = device();
+    let accepted = Reply::Accepted(Duration::from_secs(30));
+    assert_eq!(device.set("mode", "move"), accepted);
+    device.advance(Duration::from_secs(19));
+    assert_eq!(device.reply(), accepted);
+    device.advance(Duration::from_secs(1));
+    assert_eq!(device.reply(), Reply::Done);
+    assert_eq!(device.set("mode", "move"), accepted);
+    assert!(device.set("mode", "stop").is_done(), "the next request does not wait");
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn facts() -> Facts {
         ExtState = hearth_ext_state { struct_size, reserved, save }
         ExtReach = hearth_ext_reach { struct_size, reserved, unreachable, reachable }
         ExtEvent = hearth_ext_event { struct_size, reserved, event }
+        ExtAccept = hearth_ext_accept { struct_size, reserved, accept }
         ExtSecret = hearth_ext_secret { struct_size, reserved, secrets }
         Publication = hearth_publication {
             struct_size, flags, token, command, expiry_ms, qos, reserved, topic, payload,

@@ -82,7 +82,7 @@ export class View {
 export function outcome(ask) {
   switch (ask.state) {
     case 'asking': return '…';
-    case 'done': return ask.status === 409 ? say('done-but') : `${say('done')} (${ask.ended - ask.sent} ms)`;
+    case 'done': return ask.status === 409 ? say('done-but') : `${say(ask.status === 202 ? 'under-way' : 'done')} (${ask.ended - ask.sent} ms)`;
     case 'failed': return say('failed', why(ask));
     default: return say('unknown', why(ask));
   }
@@ -92,7 +92,7 @@ function eventWords(home, { device, event, property, payload, message, status })
   const name = home.devices.get(device)?.name ?? device;
   if (event === 'failed') return `${name}, ${say('event-failed', property, payload, why({ status, message }))}`;
   const title = property && (home.devices.get(device)?.properties?.[property]?.title ?? property);
-  if (title && typeof event === 'string') return `${name}, ${known(title)}: ${known(event)}`;
+  if (title && typeof event === 'string') return `${name}, ${known(title)}: ${event === 'done' ? say('done') : known(event)}`;
   return `${name}: ${typeof event === 'string' ? event : JSON.stringify(event)}`;
 }
 

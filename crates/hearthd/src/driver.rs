@@ -245,6 +245,7 @@ impl Driver {
     fn on_device(&mut self, event: DeviceEvent) -> Input {
         match event {
             DeviceEvent::Answered { id, answer } => Input::Answered { request: id, answer },
+            DeviceEvent::Ended { id, answer } => Input::Ended { request: id, answer },
             DeviceEvent::State(state) => {
                 if state.property == STATUS {
                     self.service.devices_changed();

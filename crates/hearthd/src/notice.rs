@@ -128,10 +128,14 @@ fn log(notice: &Notice, more: u64, broker: &Broker) {
         Notice::RequestDropped { topic, reason, remedy: None, more } => {
             warn!(topic, reason, more, "request not executed");
         }
-        Notice::RequestFailed { device, property, status, message, more } => {
+        Notice::RequestFailed { device, property, status, message, was_accepted, more } => {
             // A field of the name `message` would take the place of the line's own text.
             let reason = message;
-            warn!(%device, %property, status, reason, more, "request without a Response Topic failed");
+            if *was_accepted {
+                warn!(%device, %property, status, reason, more, "accepted request failed");
+            } else {
+                warn!(%device, %property, status, reason, more, "request without a Response Topic failed");
+            }
         }
         Notice::EvidenceIgnored { topic, reason, more } => {
             warn!(topic, reason, more, "evidence about a will ignored");

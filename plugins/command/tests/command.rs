@@ -29,7 +29,7 @@ fn set(device: &mut TestDevice<Command>, property: &str, value: &str) -> Reply {
 fn failure(reply: Reply) -> String {
     match reply {
         Reply::Failed(failure) => failure.message().to_owned(),
-        Reply::Done | Reply::Pending | Reply::Panicked => panic!("{reply:?}"),
+        Reply::Done | Reply::Pending | Reply::Accepted(_) | Reply::Panicked => panic!("{reply:?}"),
     }
 }
 

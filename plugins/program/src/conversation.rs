@@ -27,6 +27,8 @@ pub(crate) struct Conversation {
     gone: BTreeSet<String>,
     /// What the program has been asked and has not answered.
     open: BTreeMap<u64, Open>,
+    /// What it has answered with 202, and not ended.
+    under_way: BTreeMap<u64, Open>,
     next_id: u64,
     /// Questions whose time is over, with their devices: the answer may still come.
     late: VecDeque<(u64, String)>,
@@ -44,7 +46,9 @@ pub(crate) struct Conversation {
 pub(crate) enum Output {
     /// A line for the program.
     Write(String),
-    /// The answer to a request, which the program was asked or was not.
+    /// A request is under way, for this long at most.
+    Accept { request: u64, within: Duration },
+    /// The answer to a request, which the program was asked or was not, or the end of one that is under way.
     Answer { request: u64, result: Result<(), Failure> },
     /// A state, which the declaration allows.
     Publish { device: String, property: String, value: Value },
@@ -112,6 +116,7 @@ impl Conversation {
             devices: BTreeMap::new(),
             gone: BTreeSet::new(),
             open: BTreeMap::new(),
+            under_way: BTreeMap::new(),
             next_id: 1,
             late: VecDeque::new(),
             silent_since: None,
@@ -131,7 +136,7 @@ impl Conversation {
         if matches!(self.state, State::Ending) {
             return None;
         }
-        let open = self.open.values().map(|open| open.until);
+        let open = self.open.values().chain(self.under_way.values()).map(|open| open.until);
         let silence = self.silent_since.map(|since| since + self.patience);
         let devices = self.devices.values().flat_map(Served::deadlines);
         open.chain(silence).chain(devices).min()
@@ -262,6 +267,14 @@ impl Conversation {
         for device in self.names() {
             self.tick_device(now, &device);
         }
+        let endless: Vec<_> = self.under_way.extract_if(.., |_, open| open.until <= now).collect();
+        for (id, open) in endless {
+            let reason =
+                format!("its program has not told within {:?} how it has ended", open.within);
+            self.log(open.device.clone(), Level::Warn, reason.clone());
+            self.note_late(id, &open);
+            self.give_up((id, open), &reason);
+        }
         for open in self.take_open(|open| open.until <= now) {
             self.overdue(now, open);
         }
@@ -370,10 +383,7 @@ impl Conversation {
             About::Set { .. } => "set",
         };
         let reason = format!("its program has not answered `{what}` within {:?}", open.within);
-        if self.late.len() >= REMEMBERED {
-            self.late.pop_front();
-        }
-        self.late.push_back((id, open.device.clone()));
+        self.note_late(id, &open);
         if let Some(served) = self.devices.get_mut(&open.device) {
             match open.about {
                 About::Hello => served.refuse(now, reason.clone()),
@@ -382,6 +392,14 @@ impl Conversation {
             self.log(open.device.clone(), Level::Warn, reason.clone());
         }
         self.give_up((id, open), &reason);
+    }
+
+    /// Keeps a question whose time is over: the answer may still come.
+    fn note_late(&mut self, id: u64, open: &Open) {
+        if self.late.len() >= REMEMBERED {
+            self.late.pop_front();
+        }
+        self.late.push_back((id, open.device.clone()));
     }
 
     /// Answers a request that the program does not answer.
@@ -450,9 +468,8 @@ impl Conversation {
     }
 
     fn take_open(&mut self, picks: impl Fn(&Open) -> bool) -> Vec<(u64, Open)> {
-        let picked = self.open.iter().filter(|(_, open)| picks(open));
-        let ids: Vec<_> = picked.map(|(id, _)| *id).collect();
-        ids.into_iter().filter_map(|id| self.open.remove_entry(&id)).collect()
+        let open = self.open.extract_if(.., |_, open| picks(open));
+        open.chain(self.under_way.extract_if(.., |_, open| picks(open))).collect()
     }
 
     fn write(&mut self, message: &ToProgram<'_>) {

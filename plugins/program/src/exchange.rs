@@ -236,6 +236,12 @@ impl Exchange {
         while let Some(output) = self.conversation.next_output() {
             match output {
                 Output::Write(line) => self.after.lines.push(line),
+                // At once: the states that follow are no longer those of the answer.
+                Output::Accept { request, within } => {
+                    if let Some(answer) = self.answers.get(&request) {
+                        answer.accept(within);
+                    }
+                }
                 Output::Answer { request, result } => {
                     let answer = self.answers.remove(&request);
                     self.after.answers.extend(answer.map(|answer| (answer, result)));

@@ -93,7 +93,10 @@ pub(crate) enum FromProgram {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) id: u64,
+    /// As in HTTP; 200 where it is left out.
     status: Option<u16>,
+    /// With 202: how long it may take until the same question is answered with the end, in seconds.
+    pub(crate) within: Option<f64>,
     pub(crate) reason: Option<String>,
     /// States, as with [`FromProgram::State`].
     #[serde(default)]

@@ -65,7 +65,7 @@ fn wait_unreachable(device: &TestDevice<Program>, reason: &str) {
 fn failure(reply: Reply) -> (FailureKind, String) {
     match reply {
         Reply::Failed(failure) => (failure.kind(), failure.message().to_owned()),
-        Reply::Done | Reply::Pending | Reply::Panicked => panic!("{reply:?}"),
+        Reply::Done | Reply::Pending | Reply::Accepted(_) | Reply::Panicked => panic!("{reply:?}"),
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use hearthd_sdk::{Answer, Context, Failure};
+use hearthd_sdk::{Answer, Context, Deferred, Failure};
 
 use super::{Rogue, reach};
 
@@ -60,6 +60,17 @@ impl Rogue {
             "ring nowhere" => self.context.event("count", "press"),
             "flicker" => self.flicker(),
             "later" => return Ok(self.answer_later()),
+            "move" => return Ok(self.accept(Duration::from_secs(3600))),
+            "move in no time" => return Ok(self.accept(Duration::from_millis(1))),
+            "arrive" => {
+                count_one_on(&self.count, &self.context);
+                self.moving.drain(..).for_each(Deferred::done);
+            }
+            "get stuck" => {
+                let stuck = Failure::failed("it is stuck");
+                self.moving.drain(..).for_each(|moving| moving.fail(&stuck));
+            }
+            "drop" => self.moving.clear(),
             "count later" => return Ok(self.count_later()),
             "timer" => self.context.set_timer(7, Duration::from_millis(1)),
             "wake" => self.context.wake(),
@@ -93,6 +104,13 @@ impl Rogue {
             let _deferred = deferred;
             panic!("the test asked for it");
         });
+        Answer::Later
+    }
+
+    fn accept(&mut self, within: Duration) -> Answer {
+        let deferred = self.context.defer();
+        deferred.accept(within);
+        self.moving.push(deferred);
         Answer::Later
     }
 

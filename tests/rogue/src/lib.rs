@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property, Secret};
+use hearthd_sdk::{Answer, Changes, Context, Deferred, Device, Failure, Property, Secret};
 use serde::Deserialize;
 
 /// What a device with the `config` table does when it is created.
@@ -66,6 +66,8 @@ struct Rogue {
     context: Context,
     count: Arc<AtomicI64>,
     mark: i64,
+    /// What it has accepted.
+    moving: Vec<Deferred>,
     save_panics: bool,
     drop_panics: bool,
     drop_answers: bool,
@@ -129,6 +131,7 @@ impl Device for Rogue {
             context,
             count,
             mark: config.mark,
+            moving: Vec::new(),
             save_panics: false,
             drop_panics: false,
             drop_answers: false,

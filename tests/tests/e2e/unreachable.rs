@@ -1,12 +1,15 @@
 //! Devices that cannot reach what they stand for, and come back, and what happens at one: in the daemon.
 
-use std::{ffi::OsString, fs, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use hearthd_tests::{Doing, Failure, Message, Result, built::workspace, process::run};
+use hearthd_tests::{Message, Result};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::home::{Home, Setup};
+use crate::{
+    home::{Home, Setup},
+    in_c::compile,
+};
 
 #[tokio::test]
 async fn a_light_whose_lamp_is_not_there_is_unreachable_until_it_comes() -> Result<()> {
@@ -128,7 +131,7 @@ async fn a_plugin_in_c_says_what_it_cannot_reach_and_what_happens() -> Result<()
     let devices = table("within", "none") + &table("apart", "process");
     let mut home = Home::prepare(Setup::Bundled, |config| config.devices += &devices).await?;
     let plugins = home.daemon.config().with_file_name("plugins");
-    compile(&plugins.join("reports.so")).await?;
+    compile("reports.c", &plugins.join("reports.so")).await?;
     for filter in ["state/+/+", "event/+"] {
         let filter = home.topic(filter);
         home.phone.subscribe(&filter).await?;
@@ -158,21 +161,6 @@ async fn a_plugin_in_c_says_what_it_cannot_reach_and_what_happens() -> Result<()
         assert_eq!(home.answer(&format!("{device}/bell"), "").await?.status(), Some(422));
     }
     Ok(())
-}
-
-/// Builds the plugin in C with the header as it is.
-async fn compile(object: &Path) -> Result<()> {
-    let include = workspace().join("crates/hearthd-sdk/include");
-    let source = workspace().join("tests/tests/e2e/reports.c");
-    let mut arguments: Vec<OsString> =
-        ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers"]
-            .map(OsString::from)
-            .into();
-    arguments.extend(["-shared", "-fPIC", "-I"].map(OsString::from));
-    arguments.extend([include.into(), "-o".into(), object.into(), source.into()]);
-    let compiled = run("cc", arguments, PATIENCE).await;
-    let compiled = compiled.doing("this test needs the C compiler `cc` (Debian: gcc)")?;
-    if compiled.code == Some(0) { Ok(()) } else { Err(Failure(compiled.stderr)) }
 }
 
 /// Starts a home with one device more, whose status and states the phone hears.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Hub,
     bridging::LONGEST_VIA,
-    events::{Failed, beginning},
+    events::{Untold, beginning},
 };
 use crate::{
     Answer, Message, Now, QoS, Reason, RequestKey, Status,
@@ -45,7 +45,13 @@ impl Hub {
         }
         let Some(reason) = reason else { return true };
         let (device, property) = (device.clone(), property.clone());
-        let failed = Failed { device, property, payload: &message.payload };
+        let failed = Untold {
+            device,
+            property,
+            payload: &message.payload,
+            was_accepted: false,
+            correlation_data: None,
+        };
         let failed = Some((&failed, status.code()));
         self.tell_dropped(now, &message.topic, reason, remedy, failed);
         false

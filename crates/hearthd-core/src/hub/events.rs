@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::{Hub, telling::Telling};
@@ -22,23 +23,35 @@ pub(super) struct Told {
     events_left_out: u64,
 }
 
-/// A request that nobody is answered about.
-pub(super) struct Failed<'r> {
+/// A request that nobody is answered about, or was answered about before its end.
+pub(super) struct Untold<'r> {
     pub(super) device: Arc<str>,
     pub(super) property: Arc<str>,
     pub(super) payload: &'r [u8],
+    /// Whether it was answered 202.
+    pub(super) was_accepted: bool,
+    /// Of such a request.
+    pub(super) correlation_data: Option<Bytes>,
 }
 
 impl Hub {
     /// A request without a Response Topic came to nothing.
-    pub(super) fn tell_failed(&mut self, now: Now, failed: &Failed<'_>, answer: &Answer) {
+    pub(super) fn tell_failed(&mut self, now: Now, failed: &Untold<'_>, answer: &Answer) {
         let message = answer.message.clone().unwrap_or_default();
         let status = answer.status.code();
         let reason = answer.reason.map(crate::Reason::as_str);
         self.publish_event(now, failed, status, reason, &message);
         if let Some(more) = self.told.failed.tell(now.monotonic) {
             let (device, property) = (failed.device.clone(), failed.property.clone());
-            self.notice(Notice::RequestFailed { device, property, status, message, more });
+            let was_accepted = failed.was_accepted;
+            self.notice(Notice::RequestFailed {
+                device,
+                property,
+                status,
+                message,
+                was_accepted,
+                more,
+            });
         }
     }
 
@@ -65,7 +78,7 @@ impl Hub {
         topic: &str,
         reason: String,
         remedy: Option<String>,
-        failed: Option<(&Failed<'_>, u16)>,
+        failed: Option<(&Untold<'_>, u16)>,
     ) {
         if let Some((failed, status)) = failed {
             self.publish_event(now, failed, status, None, &reason);
@@ -80,7 +93,7 @@ impl Hub {
     fn publish_event(
         &mut self,
         now: Now,
-        failed: &Failed<'_>,
+        failed: &Untold<'_>,
         status: u16,
         reason: Option<&str>,
         message: &str,
@@ -91,8 +104,7 @@ impl Hub {
         if !self.config.devices.contains_key(&*failed.device) {
             return;
         }
-        let earliest = now.monotonic.max(self.told.next_event);
-        let is_left_out = earliest > now.monotonic + EVENT_BURST;
+        let is_left_out = self.is_event_left_out(now);
         if is_left_out && self.has_problem(&failed.device) {
             self.told.events_left_out += 1;
             return;
@@ -114,12 +126,45 @@ impl Hub {
             self.told.events_left_out += 1;
             return;
         }
-        self.told.next_event = earliest + EVENT_INTERVAL;
         event["event"] = FAILED.into();
+        self.send_event_in_turn(now, &failed.device, event, failed.correlation_data.clone());
+    }
+
+    /// A request that was under way has come to its end: tells whoever listens.
+    pub(super) fn tell_done(&mut self, now: Now, done: &Untold<'_>, answer: &Answer) {
+        if self.connection().is_none() || !self.config.devices.contains_key(&*done.device) {
+            return;
+        }
+        if self.is_event_left_out(now) {
+            self.told.events_left_out += 1;
+            return;
+        }
+        let event = json!({
+            "event": DONE,
+            "property": &*done.property,
+            "payload": excerpt(done.payload, LONGEST_PAYLOAD),
+            "status": answer.status.code(),
+        });
+        self.send_event_in_turn(now, &done.device, event, done.correlation_data.clone());
+    }
+
+    fn is_event_left_out(&self, now: Now) -> bool {
+        self.told.next_event > now.monotonic + EVENT_BURST
+    }
+
+    /// Publishes an event, with how many were left out before it.
+    fn send_event_in_turn(
+        &mut self,
+        now: Now,
+        device: &str,
+        mut event: serde_json::Value,
+        correlation_data: Option<Bytes>,
+    ) {
+        self.told.next_event = now.monotonic.max(self.told.next_event) + EVENT_INTERVAL;
         if self.told.events_left_out > 0 {
             event["left_out"] = std::mem::take(&mut self.told.events_left_out).into();
         }
-        self.send_event(now, &failed.device, &event);
+        self.send_event(now, device, &event, correlation_data);
     }
 
     /// Says which hub has published a message.
@@ -142,6 +187,8 @@ pub(super) fn excerpt(bytes: &[u8], most: usize) -> String {
     text
 }
 
+/// The event of a request that was under way and is done.
+const DONE: &str = "done";
 /// One event in this time, on average.
 const EVENT_INTERVAL: Duration = Duration::from_millis(200);
 /// How much of that time may be used up in advance.

@@ -1,5 +1,6 @@
 //! What happens at a device once, such as the press of a button: told to whoever listens now, and not kept.
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::{Hub, events::EVENT_EXPIRY};
@@ -17,11 +18,18 @@ impl Hub {
         if *left_out > 0 {
             facts["left_out"] = (*left_out).into();
         }
-        self.send_event(now, device, &facts);
+        self.send_event(now, device, &facts, None);
     }
 
-    /// Publishes on a device's event topic, where there is a connection.
-    pub(super) fn send_event(&mut self, now: Now, device: &str, facts: &serde_json::Value) {
+    /// Publishes on a device's event topic, where there is a connection; an event about a request has its Correlation
+    /// Data.
+    pub(super) fn send_event(
+        &mut self,
+        now: Now,
+        device: &str,
+        facts: &serde_json::Value,
+        correlation_data: Option<Bytes>,
+    ) {
         let Some(connection) = self.connection() else { return };
         let topic =
             self.config.topics.event.build(connection.prefix.as_ref(), &[("device", device)]);
@@ -31,6 +39,7 @@ impl Hub {
             qos: QoS::AtLeastOnce,
             utf8: true,
             content_type: Some("application/json".into()),
+            correlation_data,
             user_properties: vec![self.introduction_of_hub()],
             ..Message::default()
         };

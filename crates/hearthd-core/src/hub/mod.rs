@@ -30,6 +30,7 @@ mod subscribing;
 mod taking_back;
 mod telling;
 mod traffic;
+mod under_way;
 mod values;
 
 use std::{
@@ -55,6 +56,7 @@ use presence::Presence;
 use responding::Unpublished;
 use rivals::Rewriting;
 use serving::Serving;
+use under_way::UnderWay;
 use values::Values;
 
 use crate::{
@@ -88,6 +90,7 @@ pub struct Hub {
     /// Other hubs' wills that came before the fence: `online` may follow.
     held_wills: Vec<(Message, Option<DeliveryId>)>,
     requests: Requests,
+    under_way: UnderWay,
     journal: Journal,
     /// Whether the journal goes back as far as the session: if not, a redelivery may be unknown to it.
     journal_is_complete: bool,
@@ -257,6 +260,7 @@ impl Hub {
         journal.each(|id, record| values.answered(record, id));
         let mut hub = Self {
             requests: Requests::new(config.queue),
+            under_way: UnderWay::default(),
             config,
             entropy: Entropy(Box::new(entropy)),
             clock: Duration::ZERO,
@@ -319,6 +323,7 @@ impl Hub {
             }
             Input::StoreFailed { revision, error } => self.on_store_failed(now, revision, error),
             Input::Answered { request, answer } => self.on_answered(now, request, answer),
+            Input::Ended { request, answer } => self.on_ended(now, request, &answer),
             Input::State(state) => self.on_state(state),
             Input::Happened(happened) => self.on_happened(now, &happened),
             Input::Saved { device, state } => self.on_saved(device, state),

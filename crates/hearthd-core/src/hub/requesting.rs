@@ -9,7 +9,7 @@ use super::{
     Hub,
     admitting::{Refusal, no_device, reads},
     bridging::VIA,
-    events::{Failed, beginning},
+    events::{Untold, beginning},
     holding::Arrival,
 };
 use crate::{
@@ -150,7 +150,13 @@ impl Hub {
     ) {
         if origin.reply.response_topic.is_none() {
             let (device, property) = (device.clone(), property.clone());
-            let failed = Failed { device, property, payload: &message.payload };
+            let failed = Untold {
+                device,
+                property,
+                payload: &message.payload,
+                was_accepted: false,
+                correlation_data: None,
+            };
             self.tell_failed(now, &failed, answer);
         }
     }
@@ -177,10 +183,7 @@ impl Hub {
                 needs = Some(self.store(Change::Record(intent)));
             }
         }
-        let excerpt = match origin.reply.response_topic {
-            None => Bytes::copy_from_slice(beginning(&message.payload)),
-            Some(_) => Bytes::new(),
-        };
+        let excerpt = Bytes::copy_from_slice(beginning(&message.payload));
         let wait = Wait { allowed, needs, read_back: false, excerpt };
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);

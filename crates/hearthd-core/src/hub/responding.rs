@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Hub, events::Failed};
+use super::{Hub, events::Untold};
 use crate::{
     Answer, Change, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
     absence::rfc3339,
@@ -17,9 +17,9 @@ use crate::{
 /// An answer that may not go out before the store holds it, and the state that it tells of.
 #[derive(Debug)]
 pub(super) struct Unpublished {
-    needs: u64,
-    origin: Origin,
-    answer: Answer,
+    pub(super) needs: u64,
+    pub(super) origin: Origin,
+    pub(super) answer: Answer,
 }
 
 impl Unpublished {
@@ -32,13 +32,19 @@ impl Unpublished {
 impl Hub {
     /// Takes a device's answer; one that comes after the deadline changes nothing.
     pub(super) fn on_answered(&mut self, now: Now, id: RequestId, answer: Answer) {
-        self.end_publications_of(id);
+        // What an accepted request has to say is part of what is under way.
+        if answer.status != Status::Accepted {
+            self.end_publications_of(id);
+        }
         match self.requests.remove(id, true) {
             Some(pending) if pending.read_back => {
                 let answer = indeterminate(&pending, &answer);
                 self.finish(now, pending, &answer);
             }
-            Some(pending) => self.finish(now, pending, &answer),
+            Some(pending) => {
+                self.note_under_way(id, &pending, &answer);
+                self.finish(now, pending, &answer);
+            }
             None => self.notice(Notice::LateAnswer { request: id }),
         }
     }
@@ -253,12 +259,23 @@ impl Hub {
 
     fn finish(&mut self, now: Now, pending: Pending, answer: &Answer) {
         let Pending { device, property, arrived, origin, excerpt, .. } = pending;
-        if answer.status.is_success() && !origin.reads {
+        let is_done = answer.status.is_success() && answer.status != Status::Accepted;
+        if is_done && !origin.reads {
             self.clear_problem(&device);
         }
         if origin.reply.response_topic.is_none() && !answer.status.is_success() {
             let (device, property) = (device.clone(), property.clone());
-            self.tell_failed(now, &Failed { device, property, payload: &excerpt }, answer);
+            self.tell_failed(
+                now,
+                &Untold {
+                    device,
+                    property,
+                    payload: &excerpt,
+                    was_accepted: false,
+                    correlation_data: None,
+                },
+                answer,
+            );
         }
         self.respond(now, origin, answer, device, property, arrived);
     }

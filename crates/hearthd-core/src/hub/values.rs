@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{Answer, ContentType, JournalRecord, journal::EntryId};
+use crate::{Answer, ContentType, JournalRecord, Status, journal::EntryId};
 
 /// The values that devices and their answers have told of.
 #[derive(Debug, Default)]
@@ -92,8 +92,10 @@ fn claims(record: &JournalRecord, answer: &Answer) -> Vec<(Arc<str>, Option<Byte
         return vec![(record.property.clone(), claim(answer))];
     }
     let states: Option<Value> = match answer.content_type {
-        ContentType::Json => serde_json::from_slice(&answer.payload).ok(),
-        ContentType::Text => None,
+        ContentType::Json if answer.status != Status::Accepted => {
+            serde_json::from_slice(&answer.payload).ok()
+        }
+        ContentType::Json | ContentType::Text => None,
     };
     let value = |name: &Arc<str>| match states.as_ref()?.get(&**name)? {
         Value::String(text) => Some(Bytes::from(text.clone())),
@@ -102,7 +104,8 @@ fn claims(record: &JournalRecord, answer: &Answer) -> Vec<(Arc<str>, Option<Byte
     record.names.iter().map(|name| (name.clone(), value(name))).collect()
 }
 
-/// Returns the value that the answer to a request for one property gives.
+/// Returns the value that the answer to a request for one property gives; while it is under way, that is none.
 fn claim(answer: &Answer) -> Option<Bytes> {
-    Some(answer.payload.clone()).filter(|payload| !payload.is_empty())
+    let is_final = answer.status != Status::Accepted;
+    Some(answer.payload.clone()).filter(|payload| is_final && !payload.is_empty())
 }

@@ -14,5 +14,6 @@ mod requests;
 mod saving;
 mod serving;
 mod test_hub;
+mod under_way;
 mod unreachable;
 mod wills;

@@ -1,4 +1,4 @@
-//! A device's reports about itself besides its states: extensions of the host, since version 1.1.
+//! A device's reports besides its states and answers: extensions of the host, since version 1.1.
 
 use super::{Growing, Host, Slice};
 
@@ -34,7 +34,23 @@ pub struct ExtEvent {
     pub event: unsafe extern "C" fn(*const Host, property: Slice, kind: Slice) -> i32,
 }
 
+/// The extension of the host through which a device accepts a command, and tells its end later (C5); since 1.2.
+pub const EXT_ACCEPT: &str = "hearth.accept/1";
+
+/// [`EXT_ACCEPT`] of a host.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ExtAccept {
+    /// Size of this struct as the host knows it.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Says that a command is under way, and ends within this time.
+    pub accept: unsafe extern "C" fn(*const Host, token: u64, within_ms: u64) -> i32,
+}
+
 growing! {
+    ExtAccept up to accept: usize, 16 or 12 bytes;
     ExtReach up to reachable: usize, 24 or 16 bytes;
     ExtEvent up to event: usize, 16 or 12 bytes;
 }

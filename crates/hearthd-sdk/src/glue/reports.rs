@@ -1,7 +1,7 @@
 //! The host's extensions with which a device reports about itself, as safe methods.
 
 use super::HostRef;
-use crate::abi::{self, ExtEvent, ExtReach, Growing, Slice};
+use crate::abi::{self, ExtAccept, ExtEvent, ExtReach, Growing, Slice};
 
 impl HostRef {
     /// Says that the device cannot reach what it stands for (R1).
@@ -28,6 +28,17 @@ impl HostRef {
         let (property, kind) = (Slice::new(property.as_bytes()), Slice::new(kind.as_bytes()));
         // SAFETY: the table is the function's own, and the slices outlive the call (M1).
         unsafe { (table.event)(self.0, property, kind) }
+    }
+
+    /// Says that a command is under way (C5).
+    pub(crate) fn accept(self, token: u64, within_ms: u64) -> i32 {
+        const _: () =
+            assert!(size_of::<ExtAccept>() == ExtAccept::FIRST_SIZE, "no pointer may be zero");
+        // SAFETY: the extension of this name is such a table.
+        let table: Option<ExtAccept> = unsafe { self.extension(c"hearth.accept/1") };
+        let Some(table) = table else { return abi::ERR_UNSUPPORTED };
+        // SAFETY: the table is the function's own.
+        unsafe { (table.accept)(self.0, token, within_ms) }
     }
 
     /// Returns whether the host knows declarations of type event.

@@ -25,6 +25,7 @@ pub(crate) trait Script: Send + Sync {
     fn set_timer(&self, id: u32, delay_ms: u64) -> i32;
     fn wake(&self) -> i32;
     fn now_ms(&self) -> u64;
+    fn accept(&self, token: u64, within_ms: u64) -> i32;
     /// Takes why the device cannot reach what it stands for; none where it can.
     fn reach(&self, reason: Option<String>) -> i32;
     fn event(&self, property: &str, kind: &str) -> i32;

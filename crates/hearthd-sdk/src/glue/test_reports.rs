@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_void};
 use super::test_instance::{Script, script, send};
 use super::text;
 use crate::abi::mqtt::{EXT_MQTT, HostMqtt};
-use crate::abi::{self, ExtEvent, ExtReach, Host, Slice};
+use crate::abi::{self, ExtAccept, ExtEvent, ExtReach, Host, Slice};
 
 /// Looks up an extension of the harness's host.
 pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char) -> *const c_void {
@@ -15,6 +15,7 @@ pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char)
     // SAFETY: the SDK passes a NUL-terminated name.
     match unsafe { CStr::from_ptr(id) }.to_str() {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
+        Ok(abi::EXT_ACCEPT) => (&raw const ACCEPT).cast(),
         Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
         Ok(EXT_MQTT) => (&raw const MQTT).cast(),
         Ok(_) | Err(_) => std::ptr::null(),
@@ -31,6 +32,15 @@ static REACH: ExtReach =
 
 #[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
 static EVENT: ExtEvent = ExtEvent { struct_size: size_of::<ExtEvent>() as u32, reserved: 0, event };
+
+#[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
+static ACCEPT: ExtAccept =
+    ExtAccept { struct_size: size_of::<ExtAccept>() as u32, reserved: 0, accept };
+
+unsafe extern "C" fn accept(host: *const Host, token: u64, within_ms: u64) -> i32 {
+    // SAFETY: the SDK passes the host it was given.
+    unsafe { script(host) }.map_or(abi::ERR_GONE, |script| script.accept(token, within_ms))
+}
 
 unsafe extern "C" fn event(host: *const Host, property: Slice, kind: Slice) -> i32 {
     // SAFETY: the SDK passes the host it was given.

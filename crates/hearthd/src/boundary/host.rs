@@ -26,6 +26,8 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn publish(&self, property: &str, payload: &str) -> i32;
     /// Takes the answer to a command (C1).
     fn complete(&self, completion: Completion) -> i32;
+    /// Takes that a command is under way, and ends within this time (C5).
+    fn accept(&self, token: u64, within: Duration) -> i32;
     /// Arms a timer, or disarms it (C2).
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32;
     /// Queues a wake (C2).

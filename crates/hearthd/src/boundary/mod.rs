@@ -11,3 +11,4 @@ pub(crate) mod plugin_log;
 pub(crate) mod rate_limit;
 mod reports;
 mod secrets;
+pub(crate) mod under_way;

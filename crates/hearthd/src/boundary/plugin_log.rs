@@ -1,6 +1,9 @@
 //! Passes log lines of plugins on to the hub's log, at a limited rate.
 
-use std::{sync::Mutex, time::Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use hearthd_sdk::abi;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
@@ -89,7 +92,11 @@ impl HostCalls for PluginLog {
         abi::ERR_GONE
     }
 
-    fn set_timer(&self, _: u32, _: Option<std::time::Duration>) -> i32 {
+    fn accept(&self, _: u64, _: Duration) -> i32 {
+        abi::ERR_GONE
+    }
+
+    fn set_timer(&self, _: u32, _: Option<Duration>) -> i32 {
         abi::ERR_GONE
     }
 

@@ -1,10 +1,13 @@
-//! The host's extensions with which a device reports about itself (R1, E1): C functions in front of [`HostCalls`].
+//! The host's extensions with which a device reports about itself and its commands (R1, E1, C5): C functions in front of [`HostCalls`].
 
 #![expect(unsafe_code, reason = "the tables are called from C with raw pointers")]
 
-use std::ffi::{CStr, c_char, c_void};
+use std::{
+    ffi::{CStr, c_char, c_void},
+    time::Duration,
+};
 
-use hearthd_sdk::abi::{self, ExtEvent, ExtReach, Host, Slice};
+use hearthd_sdk::abi::{self, ExtAccept, ExtEvent, ExtReach, Host, Slice};
 
 use super::{
     host::{HostCalls, HostTable},
@@ -23,6 +26,7 @@ pub(super) unsafe fn find(id: *const c_char) -> *const c_void {
     // SAFETY: as the caller vouches.
     match unsafe { CStr::from_ptr(id) }.to_str() {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
+        Ok(abi::EXT_ACCEPT) => (&raw const ACCEPT).cast(),
         Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
         Ok(abi::mqtt::EXT_MQTT) => mqtt::extension(),
         Ok(_) | Err(_) => std::ptr::null(),
@@ -35,6 +39,19 @@ static REACH: ExtReach =
 
 #[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
 static EVENT: ExtEvent = ExtEvent { struct_size: size_of::<ExtEvent>() as u32, reserved: 0, event };
+
+#[expect(clippy::cast_possible_truncation, reason = "the table has 16 bytes")]
+static ACCEPT: ExtAccept =
+    ExtAccept { struct_size: size_of::<ExtAccept>() as u32, reserved: 0, accept };
+
+unsafe extern "C" fn accept(host: *const Host, token: u64, within_ms: u64) -> i32 {
+    // SAFETY: the plugin passes the table that it was given.
+    let Some(calls) = (unsafe { HostTable::behind(host) }) else { return abi::ERR_GONE };
+    if !(1..=abi::LONGEST_UNDER_WAY_MS).contains(&within_ms) {
+        return abi::ERR_INVALID;
+    }
+    calls.accept(token, Duration::from_millis(within_ms))
+}
 
 unsafe extern "C" fn event(host: *const Host, property: Slice, kind: Slice) -> i32 {
     // SAFETY: the plugin passes the table that it was given.

@@ -298,7 +298,10 @@ fn print_answer(answer: &Response, as_json: bool) {
     if let Some(first) = message.user_property("repeated") {
         complain(format_args!("hearthd: repeated; first answered at {first}"));
     }
-    if answer.status() == NO_CONTENT && payload.is_empty() {
+    if answer.status() == ACCEPTED {
+        complain(format_args!("hearthd: 202: under way; an event of the device tells the end"));
+    }
+    if matches!(answer.status(), NO_CONTENT | ACCEPTED) && payload.is_empty() {
         return;
     }
     if (200..300).contains(&answer.status()) {
@@ -319,6 +322,8 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// Accepted, and under way; the value is the state as it is.
+const ACCEPTED: u16 = 202;
 /// Done, without a value; the answer to a read where the device has published none so far.
 const NO_CONTENT: u16 = 204;
 /// The metrics of a hub that does not answer.

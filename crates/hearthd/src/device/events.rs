@@ -40,6 +40,7 @@ struct Inner {
 #[derive(Debug)]
 enum QueuedEvent {
     Answer(RequestId, Answer),
+    Ended(RequestId, Answer),
     State(PropertyState),
     Happened(PropertyEvent),
     /// The device's newest saved state, which its queue keeps.
@@ -102,6 +103,12 @@ impl EventQueue {
     /// Adds an answer; it is never delayed by states.
     pub(crate) fn answer(&self, id: RequestId, answer: Answer) {
         lock(&self.inner).queue.push_back(QueuedEvent::Answer(id, answer));
+        self.arrived.notify_one();
+    }
+
+    /// Adds the end of a request that was accepted.
+    pub(crate) fn ended(&self, id: RequestId, answer: Answer) {
+        lock(&self.inner).queue.push_back(QueuedEvent::Ended(id, answer));
         self.arrived.notify_one();
     }
 
@@ -209,6 +216,7 @@ impl Inner {
         self.release(now);
         Some(match self.queue.pop_front()? {
             QueuedEvent::Answer(id, answer) => DeviceEvent::Answered { id, answer },
+            QueuedEvent::Ended(id, answer) => DeviceEvent::Ended { id, answer },
             QueuedEvent::State(state) => {
                 self.of_device(&state.device).queued -= 1;
                 DeviceEvent::State(state)
@@ -274,6 +282,7 @@ mod tests {
     fn told(event: DeviceEvent) -> String {
         match event {
             DeviceEvent::Answered { id, .. } => format!("answer {}", id.0),
+            DeviceEvent::Ended { id, .. } => format!("end {}", id.0),
             DeviceEvent::State(PropertyState { property, payload, .. }) => {
                 format!("{property} {}", String::from_utf8_lossy(&payload))
             }

@@ -148,6 +148,7 @@ impl Tenant for Shared {
             HostCall::Complete { token, status, payload } => {
                 self.complete(Completion { token, status, payload: payload.to_vec() })
             }
+            HostCall::Accept { token, within } => self.accept(token, within),
             HostCall::SetTimer { id, delay } => self.set_timer(id, delay),
             HostCall::Wake => self.wake(),
             HostCall::Unreachable { reason } => self.unreachable(reason),

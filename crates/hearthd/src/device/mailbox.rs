@@ -8,6 +8,7 @@ use std::{
 };
 
 use hearthd_core::{Request, RequestId};
+use hearthd_sdk::abi;
 
 use super::{
     bridge_mail::{BridgeMail, BridgeQueue},
@@ -16,7 +17,10 @@ use super::{
     worker::Successor,
 };
 use crate::{
-    boundary::host::{Completion, TIMER_BOUND},
+    boundary::{
+        host::{Completion, TIMER_BOUND},
+        under_way::UnderWay,
+    },
     sync,
 };
 
@@ -36,10 +40,13 @@ pub(crate) struct Mailbox {
 struct Inner {
     requests: VecDeque<(Request, Instant)>,
     absences: VecDeque<String>,
+    /// Commands that the plugin has accepted, and how long their ends may take.
+    accepted: VecDeque<(u64, Duration)>,
     completions: VecDeque<Completion>,
     timers: BTreeMap<u32, Instant>,
-    /// The commands that may still be completed, and their requests.
+    /// The commands that have no answer yet, and their requests.
     tokens: BTreeMap<u64, RequestId>,
+    under_way: UnderWay,
     bridged: BridgeQueue,
     woken: bool,
     /// The device has taken all its mail, and nothing has come since.
@@ -80,6 +87,8 @@ pub(crate) enum Change {
 pub(crate) enum Next {
     Stop,
     Bridge(BridgeMail),
+    /// The command of this token is under way, for this long at most.
+    Accepted(u64, Duration),
     Completion(Completion),
     Absence(String),
     Timer(u32),
@@ -178,13 +187,31 @@ impl Mailbox {
     pub(crate) fn forget(&self, token: u64) {
         let mut inner = self.lock();
         inner.tokens.remove(&token);
+        inner.under_way.remove(token);
+        inner.accepted.retain(|(accepted, _)| *accepted != token);
         inner.completions.retain(|completion| completion.token != token);
     }
 
-    /// Adds an answer; returns false if nothing waits for it.
+    /// Notes that a command is under way; returns the status for the plugin.
+    pub(crate) fn accept(&self, token: u64, within: Duration) -> i32 {
+        self.change(|inner| {
+            if !inner.tokens.contains_key(&token) {
+                return abi::ERR_GONE;
+            }
+            if let Err(status) = inner.under_way.add(token, within) {
+                return status;
+            }
+            inner.tokens.remove(&token);
+            inner.accepted.push_back((token, within));
+            abi::OK
+        })
+    }
+
+    /// Adds an answer, or an end; returns false if nothing waits for it.
     pub(crate) fn complete(&self, completion: Completion) -> bool {
         self.change(|inner| {
-            let expected = inner.tokens.remove(&completion.token).is_some();
+            let token = completion.token;
+            let expected = inner.tokens.remove(&token).is_some() || inner.under_way.remove(token);
             if expected {
                 inner.completions.push_back(completion);
             }
@@ -267,6 +294,8 @@ impl Mailbox {
         let mut inner = self.lock();
         inner.timers.clear();
         inner.tokens.clear();
+        inner.under_way.clear();
+        inner.accepted.clear();
         inner.completions.clear();
         inner.bridged.clear();
         inner.woken = false;
@@ -327,6 +356,10 @@ impl Inner {
         }
         if mem::take(&mut self.lost) {
             return Some(Next::Lost);
+        }
+        // A command is accepted before it ends.
+        if let Some((token, within)) = self.accepted.pop_front() {
+            return Some(Next::Accepted(token, within));
         }
         self.completions.pop_front().map(Next::Completion)
     }

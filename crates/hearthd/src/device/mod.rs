@@ -61,6 +61,13 @@ pub enum DeviceEvent {
         /// The answer.
         answer: Answer,
     },
+    /// It has come to the end of a request that it had accepted.
+    Ended {
+        /// The request.
+        id: RequestId,
+        /// What has become of it.
+        answer: Answer,
+    },
     /// It reported the state of a property, or the hub that of its `status`.
     State(PropertyState),
     /// Something has happened there that is no state.

@@ -154,6 +154,11 @@ impl Shared {
         self.events.answer(id, answer);
     }
 
+    /// Hands the driver the end of a request that was accepted.
+    pub(crate) fn ended(&self, id: RequestId, answer: Answer) {
+        self.events.ended(id, answer);
+    }
+
     /// Keeps what a successor should know, and has it saved where it has changed.
     pub(crate) fn keep(&self, state: Vec<u8>) {
         if state.len() > SAVED_BOUND {
@@ -434,6 +439,10 @@ impl HostCalls for Shared {
 
     fn complete(&self, completion: Completion) -> i32 {
         if self.mailbox.complete(completion) { abi::OK } else { abi::ERR_GONE }
+    }
+
+    fn accept(&self, token: u64, within: Duration) -> i32 {
+        self.mailbox.accept(token, within)
     }
 
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32 {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Answer, Request, RequestId, Status, property::object_of};
+use hearthd_core::{Answer, Reason, Request, RequestId, Status, property::object_of};
 use hearthd_sdk::abi;
 use tracing::{error, info};
 
@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     begun: bool,
     next_token: u64,
     pending: Option<Pending>,
+    /// The commands that the plugin has accepted, and not ended.
+    under_way: Vec<Pending>,
 }
 
 /// What a device becomes by a reload.
@@ -56,7 +58,7 @@ pub(crate) struct Successor {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// The one command that the plugin has not answered.
+/// A command that the plugin has not answered, or has accepted and not ended.
 #[derive(Debug)]
 struct Pending {
     token: u64,
@@ -97,6 +99,7 @@ impl Worker {
             begun: false,
             next_token: 0,
             pending: None,
+            under_way: Vec::new(),
         }
     }
 
@@ -127,6 +130,7 @@ impl Worker {
                 (None, None) => self.retry,
                 (None, Some(_)) => None,
             };
+            let due = self.under_way.iter().map(|it| it.until).chain(due).min();
             let ready =
                 Ready { requests: self.pending.is_none(), instance: self.instance.is_some() };
             match self.shared.mailbox.take(ready, due) {
@@ -135,6 +139,7 @@ impl Worker {
                     return Turn::Ended;
                 }
                 Next::Lost => self.on_lost(),
+                Next::Accepted(token, within) => self.on_accepted(token, within),
                 Next::Completion(completion) => self.on_completion(completion),
                 Next::Change(change) => self.on_change(change),
                 Next::Absence(absence) => self.call(Call::Absence(&absence)),
@@ -246,11 +251,27 @@ impl Worker {
         self.shared.answer(request, Answer::failure(Status::Unavailable, text));
     }
 
+    /// Answers that a command is under way, and goes on with the next one.
+    fn on_accepted(&mut self, token: u64, within: Duration) {
+        let Some(pending) = self.pending.take_if(|pending| pending.token == token) else { return };
+        let answer = reply::done(&self.shared, &pending.names, pending.verb).accepted();
+        let saved = self.keep(Instance::save_between_calls);
+        let request = pending.request;
+        if saved.is_ok() {
+            self.under_way.push(Pending { until: Instant::now() + within, ..pending });
+        }
+        self.conclude(request, answer, saved);
+    }
+
     fn on_completion(&mut self, completion: Completion) {
-        let Some(pending) = self.pending.take_if(|pending| pending.token == completion.token)
-        else {
-            return;
+        let token = completion.token;
+        let pending = self.pending.take_if(|pending| pending.token == token);
+        let is_answer = pending.is_some();
+        let accepted = || {
+            let index = self.under_way.iter().position(|it| it.token == token)?;
+            Some(self.under_way.remove(index))
         };
+        let Some(pending) = pending.or_else(accepted) else { return };
         let status = completion.status;
         let (most, size) = (self.shared.bounds.max_payload, completion.payload.len());
         let answer = match status {
@@ -267,22 +288,37 @@ impl Worker {
                 reply::failed(status, plugin_log::excerpt(&message))
             }
         };
+        let tell = if is_answer { Shared::answer } else { Shared::ended };
         if status == abi::ERR_PANIC {
-            self.shared.answer(pending.request, answer);
+            tell(&self.shared, pending.request, answer);
             return self.fail(&InstanceError::Crashed(PANICKED.into()));
         }
         let saved = self.keep(Instance::save_between_calls);
-        self.conclude(pending.request, answer, saved);
+        if is_answer {
+            return self.conclude(pending.request, answer, saved);
+        }
+        self.shared.ended(pending.request, saved.as_ref().err().map_or(answer, unavailable));
+        if let Err(error) = saved {
+            self.fail(&error);
+        }
     }
 
-    /// A command was not answered in time, or the instance is to be created again.
+    /// A command was not answered or has not ended in time, or the instance is to be created again.
     fn on_due(&mut self) {
-        if let Some(pending) = self.pending.take() {
+        let now = Instant::now();
+        let is_over = |it: &mut Pending| it.until <= now;
+        let late: Vec<_> = self.under_way.extract_if(.., is_over).collect();
+        for late in &late {
+            self.shared.mailbox.forget(late.token);
+            let text = format!("`{}` has not told in time how it has ended", self.shared.config.id);
+            self.shared.ended(late.request, Answer::failure(Status::Timeout, text));
+        }
+        if let Some(pending) = self.pending.take_if(is_over) {
             self.shared.slot.end_request();
             self.shared.mailbox.forget(pending.token);
             let text = format!("`{}` did not answer in time", self.shared.config.id);
             self.shared.answer(pending.request, Answer::failure(Status::Timeout, text));
-        } else if self.instance.is_none() {
+        } else if self.instance.is_none() && late.is_empty() {
             self.create();
         }
     }
@@ -420,6 +456,9 @@ impl Worker {
         if let Some(pending) = self.pending.take() {
             shared.answer(pending.request, unavailable(error));
         }
+        for lost in self.under_way.drain(..) {
+            shared.ended(lost.request, unavailable(error));
+        }
         shared.mailbox.reset();
     }
 
@@ -451,6 +490,10 @@ impl Worker {
         if let Some(pending) = self.pending.take() {
             let text = format!("`{}` ended before it answered", shared.config.id);
             shared.answer(pending.request, Answer::failure(Status::Unavailable, text));
+        }
+        for lost in self.under_way.drain(..) {
+            let text = format!("`{}` ended while it was under way", shared.config.id);
+            shared.ended(lost.request, Answer::conflict(Reason::Indeterminate, &text));
         }
         shared.mailbox.reset();
     }

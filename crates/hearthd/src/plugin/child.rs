@@ -31,6 +31,7 @@ use crate::{
         host::{self, Completion, HostCalls, TIMER_BOUND},
         library::{self, KindTable},
         local::{Local, STACK_SIZE},
+        under_way::UnderWay,
     },
     config::Limits,
     sync::lock,
@@ -312,8 +313,9 @@ struct Remote {
 /// What a device in the process still waits for.
 #[derive(Debug, Default)]
 struct Open {
-    /// The commands that may still be completed.
+    /// The command that has no answer yet.
     tokens: BTreeSet<u64>,
+    under_way: UnderWay,
     /// The timers that are armed.
     timers: BTreeSet<u32>,
 }
@@ -344,7 +346,9 @@ impl Remote {
         if let Call::Command { token, .. } = call
             && status != abi::PENDING
         {
-            lock(&self.open).tokens.remove(&token);
+            let mut open = lock(&self.open);
+            open.tokens.remove(&token);
+            open.under_way.remove(token);
         }
     }
 
@@ -373,10 +377,25 @@ impl HostCalls for Remote {
 
     fn complete(&self, completion: Completion) -> i32 {
         let Completion { token, status, payload } = completion;
-        if !lock(&self.open).tokens.remove(&token) {
+        let mut open = lock(&self.open);
+        if !open.tokens.remove(&token) && !open.under_way.remove(token) {
             return abi::ERR_GONE;
         }
+        drop(open);
         self.say(HostCall::Complete { token, status, payload: &payload })
+    }
+
+    fn accept(&self, token: u64, within: Duration) -> i32 {
+        let mut open = lock(&self.open);
+        if !open.tokens.contains(&token) {
+            return abi::ERR_GONE;
+        }
+        if let Err(status) = open.under_way.add(token, within) {
+            return status;
+        }
+        open.tokens.remove(&token);
+        // Under the lock, so that its end is not sent ahead of it.
+        self.say(HostCall::Accept { token, within })
     }
 
     fn set_timer(&self, id: u32, delay: Option<Duration>) -> i32 {

@@ -74,6 +74,7 @@ pub(crate) enum HostCall<'a> {
     Log { level: i32, target: &'a str, message: &'a str },
     Publish { property: &'a str, payload: &'a str },
     Complete { token: u64, status: i32, payload: &'a [u8] },
+    Accept { token: u64, within: Duration },
     SetTimer { id: u32, delay: Option<Duration> },
     Wake,
     Unreachable { reason: &'a str },

@@ -23,7 +23,10 @@ use super::{
     launch::{Launcher, Process},
 };
 use crate::{
-    boundary::{call::InstanceError, plugin_log::PluginLog},
+    boundary::{
+        call::{Call, InstanceError},
+        plugin_log::PluginLog,
+    },
     config::Limits,
     sync::lock,
 };
@@ -78,8 +81,10 @@ struct TenantEntry {
     returns: mpsc::SyncSender<Return>,
     /// A call is under way.
     called: bool,
-    /// A command has been taken, and is not answered.
-    pending: bool,
+    /// The token of a command that has been taken, and is not answered.
+    command: Option<u64>,
+    /// That command is the call under way.
+    in_command: bool,
 }
 
 /// How a process has ended, and in whose calls.
@@ -147,7 +152,13 @@ impl HostProcess {
         tenants.next += 1;
         // Where the process has ended meanwhile, the sender is dropped, which tells.
         if tenants.ended.is_none() {
-            let entry = TenantEntry { tenant, returns: sender, called: false, pending: false };
+            let entry = TenantEntry {
+                tenant,
+                returns: sender,
+                called: false,
+                command: None,
+                in_command: false,
+            };
             tenants.entries.insert(number, entry);
         }
         (number, returns)
@@ -165,6 +176,9 @@ impl HostProcess {
     pub(crate) fn say(&self, number: u32, what: &ToChild<'_>) -> Result<(), InstanceError> {
         if let Some(entry) = lock(&self.inner.tenants).entries.get_mut(&number) {
             entry.called = true;
+            if let ToChild::Call(Call::Command { token, .. }) = what {
+                (entry.command, entry.in_command) = (Some(*token), true);
+            }
         }
         self.inner.channel.send(number, what).map_err(|_| {
             self.inner.end(End::Gone);
@@ -225,7 +239,7 @@ impl Inner {
         }
         let killed = lock(&self.process).kill();
         let busy = |(number, entry): (&u32, &TenantEntry)| {
-            (entry.called || entry.pending).then_some(*number)
+            (entry.called || entry.command.is_some()).then_some(*number)
         };
         let (guilty, reason) = match end {
             End::Gone => (None, format!("its process has ended: {killed}")),
@@ -266,7 +280,9 @@ impl Inner {
         };
         let returned = match frame {
             FromChild::Host(call) => {
-                entry.pending &= !matches!(call, HostCall::Complete { .. });
+                if let HostCall::Complete { token, .. } | HostCall::Accept { token, .. } = call {
+                    entry.command.take_if(|command| *command == token);
+                }
                 let tenant = Arc::clone(&entry.tenant);
                 drop(tenants);
                 tenant.host_call(call);
@@ -280,7 +296,8 @@ impl Inner {
             }
             FromChild::Created(result) => Return::Created(result),
             FromChild::Returned(status) => {
-                entry.pending |= status == abi::PENDING;
+                let is_answer = std::mem::take(&mut entry.in_command) && status != abi::PENDING;
+                entry.command.take_if(|_| is_answer);
                 Return::Returned(status)
             }
             FromChild::Ended => Return::Ended,

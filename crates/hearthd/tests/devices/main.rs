@@ -18,6 +18,7 @@ mod saving;
 mod secrets;
 mod test_devices;
 mod trying;
+mod under_way;
 mod values;
 
 hearthd_sdk::export!(probe::Probe, probe::Misdeclared);

@@ -282,6 +282,7 @@ fn exported_kinds() -> Vec<KindTable> {
 pub(crate) fn told(event: &DeviceEvent) -> String {
     match event {
         DeviceEvent::Answered { id, answer } => format!("answer {}: {}", id.0, said(answer)),
+        DeviceEvent::Ended { id, answer } => format!("end {}: {}", id.0, said(answer)),
         DeviceEvent::State(PropertyState {
             device,
             property,

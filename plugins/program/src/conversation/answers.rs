@@ -5,7 +5,7 @@ use std::time::Duration;
 use hearthd_sdk::Failure;
 use serde_json::{Map, Value as Json};
 
-use super::{About, Conversation, Open, Output};
+use super::{About, Conversation, LATER, Open, Output};
 use crate::declaration::Declaration;
 use crate::protocol::{Answer, FromProgram, Level};
 
@@ -68,7 +68,8 @@ impl Conversation {
 
     fn hear_answer(&mut self, now: Duration, answer: &Answer) -> Result<(), String> {
         let id = answer.id;
-        let Some(open) = self.open.remove(&id) else {
+        let is_accepted = self.under_way.contains_key(&id);
+        let Some(open) = self.open.remove(&id).or_else(|| self.under_way.remove(&id)) else {
             let Some(at) = self.late.iter().position(|(late, _)| *late == id) else {
                 return Err(format!("it answers {id}, which it was not asked or has answered"));
             };
@@ -78,8 +79,11 @@ impl Conversation {
             return Ok(());
         };
         self.silent_since = self.silent_since.filter(|_| !self.open.is_empty());
+        self.heard_of(&open.device);
+        if answer.status() == ACCEPTED && matches!(open.about, About::Set { .. }) {
+            return self.accept(now, id, open, is_accepted, answer);
+        }
         let Open { device, about, .. } = open;
-        self.heard_of(&device);
         let done = (200..300).contains(&answer.status());
         match about {
             About::Hello if done => self.hear_hello(now, &device, answer),
@@ -123,6 +127,37 @@ impl Conversation {
                 self.answer(request, Err(failure));
                 told.and(known)
             }
+        }
+    }
+
+    /// A request is under way; its end follows.
+    fn accept(
+        &mut self,
+        now: Duration,
+        id: u64,
+        open: Open,
+        is_accepted: bool,
+        answer: &Answer,
+    ) -> Result<(), String> {
+        let device = open.device.clone();
+        if is_accepted {
+            self.under_way.insert(id, open);
+            self.take_values(&device, &answer.values)?;
+            return Err(format!("it answers {id} with {ACCEPTED} twice"));
+        }
+        let within = answer.within.map_or(Ok(USUAL_MOVE), Duration::try_from_secs_f64);
+        let usable = within.ok().filter(|within| (SHORTEST_MOVE..=LONGEST_MOVE).contains(within));
+        let within = usable.unwrap_or(USUAL_MOVE);
+        if let About::Set { request, .. } = open.about {
+            self.outputs.push_back(Output::Accept { request, within });
+        }
+        // The hub's own clock decides when it is too late, so this one is a little behind.
+        self.under_way.insert(id, Open { until: now + within + LATER, within, ..open });
+        // The states after the answer: it says what was so before.
+        self.take_values(&device, &answer.values)?;
+        match usable {
+            Some(_) => Ok(()),
+            None => Err("the time of an answer with 202 is not from 1 ms to 24 h".to_owned()),
         }
     }
 
@@ -205,7 +240,8 @@ impl Conversation {
 
     /// Takes note that a state was told, so that what was set does not replace it.
     fn note_told(&mut self, device: &str, property: &str) {
-        for open in self.open.values_mut().filter(|open| open.device == device) {
+        let all = self.open.values_mut().chain(self.under_way.values_mut());
+        for open in all.filter(|open| open.device == device) {
             if let About::Set { untold, .. } = &mut open.about {
                 untold.remove(property);
             }
@@ -288,5 +324,10 @@ impl Answer {
     }
 }
 
+/// The status of what is under way, and how long that may take.
+const ACCEPTED: u16 = 202;
+const SHORTEST_MOVE: Duration = Duration::from_millis(1);
+const USUAL_MOVE: Duration = Duration::from_secs(60);
+const LONGEST_MOVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest name of a timer, in bytes.
 const LONGEST_NAME: usize = 64;

@@ -112,6 +112,7 @@ fn lamp() -> Json {
 fn words(output: &Output) -> Option<String> {
     Some(match output {
         Output::Write(line) => format!("> {line}"),
+        Output::Accept { within, .. } => format!("= answer 202, within {within:?}"),
         Output::Answer { result: Ok(()), .. } => "= answer 200".into(),
         Output::Answer { result: Err(failure), .. } => {
             let status = match failure.kind() {
@@ -193,6 +194,58 @@ fn happen(talked: &mut Talked, event: &str) {
         "stop" => talked.conversation.detach(device),
         _ => panic!("no event of a transcript: {event}"),
     }
+}
+
+#[test]
+fn what_is_under_way_may_be_silent_and_ends_once() {
+    let mut talked = Talked::ready(&["lamp"]);
+    let asked = talked.set("lamp", &json!({"level": 7}), Duration::from_secs(5));
+    talked.hear(json!({"type": "answer", "id": 2, "status": 202, "within": 60}));
+    assert!(talked.words().contains(&"= answer 202, within 60s".to_owned()));
+    talked.pass(PATIENCE * 3);
+    assert_eq!(talked.words(), [""; 0], "it owes no answer");
+    talked.hear(json!({"type": "state", "values": {"level": 5}}));
+    talked.hear(json!({"type": "answer", "id": 2, "status": 500, "reason": "it is stuck"}));
+    assert_eq!(talked.answered(asked), Err((FailureKind::Failed, "it is stuck".into())));
+    talked.hear(json!({"type": "answer", "id": 2}));
+    assert!(talked.words()[0].contains("was not asked or has answered"));
+}
+
+#[test]
+fn what_is_under_way_ends_with_its_time_with_its_program_and_with_its_device() {
+    let why = "the program has not answered: ";
+    for (end, expected) in [
+        ("time", "its program has not told within 1s how it has ended"),
+        ("program", "exit status: 1"),
+        ("device", "the device ends"),
+    ] {
+        let mut talked = Talked::ready(&["lamp"]);
+        let asked = talked.set("lamp", &json!({"level": 7}), Duration::from_secs(5));
+        talked.hear(json!({"type": "answer", "id": 2, "status": 202, "within": 1}));
+        talked.outputs();
+        match end {
+            "time" => talked.pass(Duration::from_secs(2)),
+            "program" => talked.conversation.ended("exit status: 1"),
+            _ => talked.conversation.detach("lamp"),
+        }
+        let answered = talked.answered(asked);
+        assert_eq!(answered, Err((FailureKind::Unreachable, format!("{why}{expected}"))));
+    }
+}
+
+#[test]
+fn a_program_that_accepts_twice_or_for_ever_misbehaves() {
+    let mut talked = Talked::ready(&["lamp"]);
+    talked.set("lamp", &json!({"level": 7}), Duration::from_secs(5));
+    for within in [-1.0, 1e9] {
+        talked.hear(json!({"type": "answer", "id": 2, "status": 202, "within": within}));
+        let words = talked.words().join("\n");
+        let expected = ["is not from 1 ms to 24 h", "with 202 twice"];
+        assert!(words.contains(expected[usize::from(within > 0.0)]), "{words}");
+        assert!(words.contains("within 60s") || within > 0.0, "{words}");
+    }
+    talked.hear(json!({"type": "answer", "id": 2}));
+    assert!(talked.words().contains(&"= answer 200".to_owned()), "it can still end");
 }
 
 /// Checks a value against the parts of JSON Schema that the file uses; says where it does not fit.

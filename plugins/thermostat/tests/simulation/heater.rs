@@ -152,7 +152,9 @@ impl House {
                 assert_eq!(now.as_deref(), Some("off"), "{:#?}", self.trace);
             }
             Reply::Failed(_) => assert_eq!(now, before, "{:#?}", self.trace),
-            Reply::Pending | Reply::Panicked => panic!("{reply:?}: {:#?}", self.trace),
+            Reply::Pending | Reply::Accepted(_) | Reply::Panicked => {
+                panic!("{reply:?}: {:#?}", self.trace)
+            }
         }
     }
 

@@ -1,0 +1,114 @@
+//! What a device does after the answer that it has accepted it, such as a shutter that moves.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{Hub, events::Untold};
+use crate::{
+    Answer, Change, Notice, Now, RequestId, Status,
+    journal::{Durability, EntryId},
+    record::LONGEST_VERBATIM,
+    requests::Pending,
+};
+
+/// The requests that are under way, in the order in which they were accepted.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(BTreeMap<RequestId, Accepted>);
+
+/// One request that is under way.
+#[derive(Debug)]
+struct Accepted {
+    device: Arc<str>,
+    property: Arc<str>,
+    /// The beginning of the payload.
+    excerpt: Bytes,
+    correlation_data: Option<Bytes>,
+    entry: Option<EntryId>,
+}
+
+impl UnderWay {
+    /// Adds a request; of too many of one device the oldest gives way.
+    fn insert(&mut self, id: RequestId, accepted: Accepted) {
+        let of_device = |it: &(&RequestId, &Accepted)| it.1.device == accepted.device;
+        if self.0.iter().filter(of_device).count() >= MOST {
+            let oldest = self.0.iter().find(of_device).map(|(id, _)| *id);
+            oldest.map(|id| self.0.remove(&id));
+        }
+        self.0.insert(id, accepted);
+    }
+
+    /// Forgets the devices that are no more.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0.retain(|_, accepted| is_there(&accepted.device));
+    }
+}
+
+impl Hub {
+    /// Keeps what the end of a request is told with, if it is answered that it is under way.
+    pub(super) fn note_under_way(&mut self, id: RequestId, pending: &Pending, answer: &Answer) {
+        if answer.status != Status::Accepted {
+            return;
+        }
+        let Pending { device, property, origin, excerpt, .. } = pending;
+        // What is longer could be as large as a packet.
+        let correlation_data = origin.reply.correlation_data.clone();
+        let accepted = Accepted {
+            device: device.clone(),
+            property: property.clone(),
+            excerpt: excerpt.clone(),
+            correlation_data: correlation_data.filter(|data| data.len() <= LONGEST_VERBATIM),
+            entry: origin.entry,
+        };
+        self.under_way.insert(id, accepted);
+    }
+
+    /// A request that was under way has come to its end: repeats are answered with that from now on.
+    pub(super) fn on_ended(&mut self, now: Now, id: RequestId, answer: &Answer) {
+        let Some(Accepted { device, property, excerpt, correlation_data, entry }) =
+            self.under_way.0.remove(&id)
+        else {
+            return self.notice(Notice::LateAnswer { request: id });
+        };
+        if let Some(entry) = entry {
+            self.change_accepted(now, entry, answer);
+        }
+        let ended =
+            Untold { device, property, payload: &excerpt, was_accepted: true, correlation_data };
+        if answer.status.is_success() {
+            self.clear_problem(&ended.device);
+            self.tell_done(now, &ended, answer);
+        } else {
+            self.tell_failed(now, &ended, answer);
+        }
+    }
+
+    /// Keeps the end of a request in the place of the answer that it is under way.
+    fn change_accepted(&mut self, now: Now, entry: EntryId, answer: &Answer) {
+        let Some(known) = self.journal.get(entry) else { return };
+        let accepted = known.record.answer.as_ref();
+        if !accepted.is_some_and(|answer| answer.status == Status::Accepted) {
+            return;
+        }
+        let is_stored = known.durability != Durability::Nothing;
+        self.journal.change(entry, |record| {
+            record.answer = Some(answer.clone());
+            record.answered_at = Some(now.unix);
+        });
+        let revision = self.revision + 1;
+        if let Some(known) = self.journal.get_mut(entry).filter(|_| is_stored) {
+            known.revision = revision;
+            let record = known.record.clone();
+            self.store(Change::Answer(record));
+        }
+        // The first answer may still wait for the store: then this one takes its place.
+        let waiting = self.unpublished.iter_mut().find(|it| it.origin.entry == Some(entry));
+        if let Some(waiting) = waiting {
+            waiting.answer = answer.clone();
+            waiting.needs = if is_stored { revision } else { waiting.needs };
+        }
+    }
+}
+
+/// How many requests of one device may be under way.
+const MOST: usize = 16;

@@ -1,0 +1,157 @@
+//! What a device does after it has been answered 202: a shutter that moves.
+
+use hearthd_core::{Answer, Change, Input, Message, Notice, Output, Request, Status};
+use serde_json::{Value, json};
+
+use crate::test_hub::{TestHub, request, retry, status};
+
+/// Asks the lamp, which accepts; returns the request as the device has it.
+fn accepted(hub: &mut TestHub, message: Message) -> Request {
+    hub.take();
+    hub.receive(message);
+    let asked = hub.executed().pop().expect("the device is asked");
+    hub.answer(&asked, Answer::text("OFF").accepted());
+    hub.accept_all();
+    asked
+}
+
+fn end(hub: &mut TestHub, asked: &Request, answer: Answer) {
+    hub.take();
+    hub.handle(Input::Ended { request: asked.id, answer });
+    hub.accept_all();
+}
+
+fn events(hub: &TestHub) -> Vec<(Value, Option<Vec<u8>>)> {
+    let told = hub.published().into_iter().filter(|m| m.topic == "alice/event/lamp");
+    told.map(|m| {
+        let facts = serde_json::from_slice(&m.payload).expect("an event is JSON");
+        (facts, m.correlation_data.map(|data| data.to_vec()))
+    })
+    .collect()
+}
+
+fn responses(hub: &TestHub) -> Vec<Message> {
+    hub.published().into_iter().filter(|m| m.user_property("__stat").is_some()).collect()
+}
+
+#[test]
+fn the_requester_gets_one_answer_and_an_event_tells_the_end_with_its_correlation_data() {
+    let mut hub = TestHub::online();
+    let asked = accepted(&mut hub, request("ON", b"1"));
+    let answers = responses(&hub);
+    assert_eq!((answers.len(), status(&answers[0])), (1, "202"));
+    assert_eq!(&answers[0].payload[..], b"OFF", "the state as it is now");
+    assert_eq!(hub.acknowledged().len(), 1, "the request is settled");
+    end(&mut hub, &asked, Answer::text("ON"));
+    assert_eq!(responses(&hub), [], "there is no second answer");
+    let facts = json!({ "event": "done", "property": "power", "payload": "ON", "status": 200 });
+    assert_eq!(events(&hub), [(facts, Some(b"1".to_vec()))]);
+    end(&mut hub, &asked, Answer::text("ON"));
+    assert_eq!(events(&hub), [], "it ends once");
+}
+
+#[test]
+fn an_end_that_fails_is_told_as_a_failed_command_with_its_reason() {
+    let mut hub = TestHub::online();
+    let asked = accepted(&mut hub, request("ON", b"1"));
+    end(&mut hub, &asked, Answer::failure(Status::Failed, "it is stuck"));
+    let facts = json!({
+        "event": "failed", "property": "power", "payload": "ON", "status": 500,
+        "message": "it is stuck",
+    });
+    assert_eq!(events(&hub), [(facts, Some(b"1".to_vec()))]);
+    let told = hub
+        .take()
+        .into_iter()
+        .any(|output| matches!(output, Output::Notice(Notice::RequestFailed { status: 500, .. })));
+    assert!(told, "the log has it as well");
+}
+
+#[test]
+fn a_repeat_is_told_what_is_so_by_then() {
+    let mut hub = TestHub::online();
+    let asked = accepted(&mut hub, request("ON", b"1"));
+    let repeat = |hub: &mut TestHub| {
+        hub.take();
+        hub.receive(retry(request("ON", b"1")));
+        assert!(hub.executed().is_empty(), "it is not done twice");
+        hub.accept_all();
+        responses(hub).pop().expect("a repeat is answered")
+    };
+    let under_way = repeat(&mut hub);
+    assert_eq!((status(&under_way), &under_way.payload[..]), ("202", &b"OFF"[..]));
+    end(&mut hub, &asked, Answer::text("ON"));
+    let done = repeat(&mut hub);
+    assert_eq!((status(&done), &done.payload[..]), ("200", &b"ON"[..]));
+
+    let first = accepted(&mut hub, request("ON", b"2"));
+    let _second = accepted(&mut hub, request("OFF", b"3"));
+    end(&mut hub, &first, Answer::failure(Status::Failed, "another request came"));
+    hub.take();
+    hub.receive(retry(request("ON", b"2")));
+    assert_eq!(responses(&hub).pop().as_ref().map(status), Some("500"));
+}
+
+#[test]
+fn the_end_is_kept_for_repeats_after_a_restart_and_without_one_nobody_can_tell() {
+    for ended in [true, false] {
+        let mut hub = TestHub::online();
+        let asked = accepted(&mut hub, request("TOGGLE", b"1"));
+        if ended {
+            end(&mut hub, &asked, Answer::text("ON"));
+        }
+        let mut hub = hub.restarted(true);
+        hub.go_online(true);
+        hub.accept_all();
+        hub.take();
+        hub.receive(retry(request("TOGGLE", b"1")));
+        assert!(hub.executed().is_empty());
+        let answer = responses(&hub).pop().expect("it is answered");
+        let expected = if ended { ("200", None) } else { ("409", Some("indeterminate")) };
+        assert_eq!((status(&answer), answer.user_property("reason")), expected);
+    }
+}
+
+#[test]
+fn an_end_ahead_of_the_first_answer_is_the_answer() {
+    let mut hub = TestHub::online();
+    hub.take();
+    hub.store_works = false;
+    hub.receive(request("TOGGLE", b"1"));
+    hub.store_catches_up();
+    hub.store_works = false;
+    let asked = hub.executed().pop().expect("the device is asked");
+    hub.answer(&asked, Answer::text("OFF").accepted());
+    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+    assert_eq!(responses(&hub), [], "the store does not have it");
+    hub.store_catches_up();
+    let answers = responses(&hub);
+    assert_eq!((answers.len(), status(&answers[0])), (1, "200"));
+}
+
+#[test]
+fn of_too_many_that_are_under_way_the_oldest_is_forgotten() {
+    const DATA: [&[u8]; 17] = [
+        b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"a", b"b", b"c", b"d", b"e",
+        b"f", b"g",
+    ];
+    let mut hub = TestHub::online();
+    let asked: Vec<_> = DATA.iter().map(|data| accepted(&mut hub, request("ON", data))).collect();
+    end(&mut hub, &asked[0], Answer::text("ON"));
+    assert_eq!(events(&hub), []);
+    end(&mut hub, &asked[1], Answer::text("ON"));
+    assert_eq!(events(&hub).len(), 1);
+}
+
+#[test]
+fn what_nobody_can_repeat_is_not_stored() {
+    let mut hub = TestHub::online();
+    let asked =
+        accepted(&mut hub, Message { qos: hearthd_core::QoS::AtMostOnce, ..request("ON", b"1") });
+    hub.take();
+    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+    let stored = hub.take().into_iter().any(|output| {
+        matches!(output, Output::Store { change: Change::Answer(_) | Change::Record(_), .. })
+    });
+    assert!(!stored);
+}
