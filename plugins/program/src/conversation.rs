@@ -159,7 +159,7 @@ impl Conversation {
         for (asked, _) in served.waiting {
             self.answer(asked.request, Err(Failure::unreachable(reason)));
         }
-        for open in self.take_open(|open| open.device == device) {
+        for open in self.take_all(|open| open.device == device) {
             self.give_up(open, reason);
         }
         if matches!(self.state, State::Up) {
@@ -219,7 +219,7 @@ impl Conversation {
         }
         // Ahead of the answers, so that whoever gets one finds it.
         self.tell_reach();
-        for open in self.take_open(|_| true) {
+        for open in self.take_all(|_| true) {
             self.give_up(open, reason);
         }
         for request in refused {
@@ -267,15 +267,14 @@ impl Conversation {
         for device in self.names() {
             self.tick_device(now, &device);
         }
-        let endless: Vec<_> = self.under_way.extract_if(.., |_, open| open.until <= now).collect();
-        for (id, open) in endless {
+        for (id, open) in take_from(&mut self.under_way, |open| open.until <= now) {
             let reason =
                 format!("its program has not told within {:?} how it has ended", open.within);
             self.log(open.device.clone(), Level::Warn, reason.clone());
             self.note_late(id, &open);
             self.give_up((id, open), &reason);
         }
-        for open in self.take_open(|open| open.until <= now) {
+        for open in take_from(&mut self.open, |open| open.until <= now) {
             self.overdue(now, open);
         }
         if self.silent_since.is_some_and(|since| since + self.patience <= now) {
@@ -467,9 +466,11 @@ impl Conversation {
         id
     }
 
-    fn take_open(&mut self, picks: impl Fn(&Open) -> bool) -> Vec<(u64, Open)> {
-        let open = self.open.extract_if(.., |_, open| picks(open));
-        open.chain(self.under_way.extract_if(.., |_, open| picks(open))).collect()
+    /// Takes what is open or under way.
+    fn take_all(&mut self, picks: impl Fn(&Open) -> bool) -> Vec<(u64, Open)> {
+        let mut taken = take_from(&mut self.open, &picks);
+        taken.extend(take_from(&mut self.under_way, &picks));
+        taken
     }
 
     fn write(&mut self, message: &ToProgram<'_>) {
@@ -483,6 +484,14 @@ impl Conversation {
     fn log(&mut self, device: String, level: Level, message: String) {
         self.outputs.push_back(Output::Log { device, level, message });
     }
+}
+
+fn take_from(
+    questions: &mut BTreeMap<u64, Open>,
+    picks: impl Fn(&Open) -> bool,
+) -> Vec<(u64, Open)> {
+    let ids: Vec<_> = questions.iter().filter(|(_, open)| picks(open)).map(|(id, _)| *id).collect();
+    ids.into_iter().filter_map(|id| questions.remove_entry(&id)).collect()
 }
 
 fn millis(time: Duration) -> u64 {

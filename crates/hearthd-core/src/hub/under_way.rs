@@ -87,7 +87,7 @@ impl Hub {
     fn change_accepted(&mut self, now: Now, entry: EntryId, answer: &Answer) {
         let Some(known) = self.journal.get(entry) else { return };
         let accepted = known.record.answer.as_ref();
-        if !accepted.is_some_and(|answer| answer.status == Status::Accepted) {
+        if accepted.is_none_or(|answer| answer.status != Status::Accepted) {
             return;
         }
         let is_stored = known.durability != Durability::Nothing;
