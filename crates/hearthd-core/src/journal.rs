@@ -66,6 +66,8 @@ pub(crate) struct Entry {
     pub(crate) request: Option<RequestId>,
     /// Its response in the outbox.
     pub(crate) publish: Option<PublishId>,
+    /// That response has an earlier answer.
+    pub(crate) is_outdated: bool,
     /// The revision of the store that holds the record as it is.
     pub(crate) revision: u64,
     /// Deliveries of this connection that have no PUBACK yet.
@@ -218,6 +220,7 @@ impl Journal {
             reads,
             request: None,
             publish: None,
+            is_outdated: false,
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,

@@ -39,6 +39,8 @@ pub(crate) struct Job {
     /// When it takes effect, and when the device answers; none where it does not.
     pub(crate) takes_effect: Option<Duration>,
     pub(crate) answers: Option<(Duration, Answer)>,
+    /// When the device tells the end of what it has accepted; none where it has not, or does not tell.
+    pub(crate) ends: Option<(Duration, Answer)>,
 }
 
 /// Names, properties and manners of the devices.
@@ -276,15 +278,27 @@ impl Devices {
         let sets = !request.payload.is_empty() && answer.status.is_success();
         let takes_effect = sets.then(|| begins + takes / 2);
         // One in thirty answers never comes.
-        let answers = (rng.u8(..30) > 0).then_some((ends, answer));
-        self.jobs.push(Job { life, request, since: now, takes_effect, answers });
+        let mut answers = (rng.u8(..30) > 0).then_some((ends, answer));
+        let mut told = None;
+        // Blinds move for a while, and do not always tell that they are there. By the number, so that what other devices
+        // do in a seed stays what it was.
+        if sets
+            && *request.device == *BLINDS
+            && request.id.0 % 4 == 1
+            && let Some((_, answer)) = &mut answers
+        {
+            told = (request.id.0 % 20 > 1).then(|| (ends + MOVES, answer.clone()));
+            *answer = answer.clone().accepted();
+        }
+        self.jobs.push(Job { life, request, since: now, takes_effect, answers, ends: told });
     }
 
     /// Returns when a device acts or answers next.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let due = |job: &Job| {
             let answers = job.answers.as_ref().map(|(at, _)| *at);
-            [job.takes_effect, answers].into_iter().flatten().min()
+            let ends = job.ends.as_ref().map(|(at, _)| *at);
+            [job.takes_effect, answers, ends].into_iter().flatten().min()
         };
         self.jobs.iter().filter_map(due).min()
     }
@@ -326,7 +340,9 @@ impl Devices {
         &mut self,
         now: Duration,
     ) -> Option<(Life, Arc<str>, RequestId, Answer)> {
-        self.jobs.retain(|job| job.takes_effect.is_some() || job.answers.is_some());
+        self.jobs.retain(|job| {
+            job.takes_effect.is_some() || job.answers.is_some() || job.ends.is_some()
+        });
         let due = |job: &Job| job.answers.as_ref().is_some_and(|(at, _)| *at <= now);
         let index = self.jobs.iter().position(due)?;
         let job = &mut self.jobs[index];
@@ -347,6 +363,14 @@ impl Devices {
             };
         }
         Some((life, device, id, answer))
+    }
+
+    /// Takes the next end that is due of what a device has accepted.
+    pub(crate) fn take_end(&mut self, now: Duration) -> Option<(Life, RequestId, Answer)> {
+        let due = |job: &&mut Job| job.ends.as_ref().is_some_and(|(at, _)| *at <= now);
+        let job = self.jobs.iter_mut().find(due)?;
+        let (_, answer) = job.ends.take()?;
+        Some((job.life, job.request.id, answer))
     }
 
     /// A hub's daemon is gone: devices that live in it stop where they are.
@@ -391,6 +415,9 @@ impl Devices {
         }
     }
 }
+
+/// How long blinds move after they have accepted that.
+const MOVES: Duration = Duration::from_secs(3);
 
 /// Returns the position that a `set` names.
 pub(crate) fn position(payload: &Bytes) -> Bytes {

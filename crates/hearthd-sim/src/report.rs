@@ -96,6 +96,8 @@ reached! {
     Answers => "answers",
     Repeats => "answers sent again",
     Ok200 => "status 200",
+    Accepted202 => "status 202",
+    Ended => "ends of what was accepted",
     NoContent204 => "status 204",
     Bad400 => "status 400",
     NotFound404 => "status 404",
@@ -174,6 +176,7 @@ impl Reached {
     pub(crate) fn status(code: u16, reason: Option<&str>) -> Self {
         match code {
             200 => Self::Ok200,
+            202 => Self::Accepted202,
             204 => Self::NoContent204,
             400 => Self::Bad400,
             404 => Self::NotFound404,

@@ -87,6 +87,7 @@ impl Hub {
         }
         let Some(known) = self.journal.get(entry) else { return };
         let (revision, publish, record) = (known.revision, known.publish, &known.record);
+        let is_outdated = known.is_outdated;
         let Some(answer) = record.answer.clone() else { return };
         let superseded = self.superseded(entry);
         let first = Some((answer.status.code(), record.answered_at.unwrap_or(now.unix)));
@@ -94,6 +95,7 @@ impl Hub {
         if let Some(superseded) = superseded {
             return self.publish_response(origin, &superseded, first);
         }
+        let publish = publish.filter(|_| !is_outdated);
         let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
         if !publish.is_some_and(attach) {
             self.publish_response(origin, &answer, first);
@@ -324,6 +326,7 @@ impl Hub {
         }
         let publish = self.send(response, Kind::Response { entry, deliveries }, reply.expires);
         if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
+            entry.is_outdated &= publish.is_none();
             entry.publish = publish.or(entry.publish);
         }
     }

@@ -95,6 +95,9 @@ impl Hub {
             record.answer = Some(answer.clone());
             record.answered_at = Some(now.unix);
         });
+        if let Some(known) = self.journal.get_mut(entry) {
+            known.is_outdated = known.publish.is_some();
+        }
         let revision = self.revision + 1;
         if let Some(known) = self.journal.get_mut(entry).filter(|_| is_stored) {
             known.revision = revision;

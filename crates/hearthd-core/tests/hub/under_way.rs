@@ -93,6 +93,22 @@ fn a_repeat_is_told_what_is_so_by_then() {
 }
 
 #[test]
+fn a_repeat_does_not_share_an_answer_that_is_on_its_way_and_not_true_any_more() {
+    let mut hub = TestHub::online();
+    hub.take();
+    hub.receive(request("ON", b"1"));
+    let asked = hub.executed().pop().expect("the device is asked");
+    hub.answer(&asked, Answer::text("OFF").accepted());
+    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+    hub.receive(retry(request("ON", b"1")));
+    let answers = responses(&hub);
+    let statuses: Vec<_> = answers.iter().map(status).collect();
+    assert_eq!(statuses, ["202", "200"]);
+    hub.accept_all();
+    assert_eq!(hub.acknowledged().len(), 2);
+}
+
+#[test]
 fn the_end_is_kept_for_repeats_after_a_restart_and_without_one_nobody_can_tell() {
     for ended in [true, false] {
         let mut hub = TestHub::online();

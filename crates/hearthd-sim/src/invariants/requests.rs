@@ -198,6 +198,8 @@ impl World {
                 && known.binds(life)
                 && !given.is_substitute()
                 && !known.is_substitute()
+                // What was under way has come to its end.
+                && known.status != 202
                 // It says how the device is now, and the first answer as well.
                 && !given.is("superseded")
                 && !known.is("superseded")

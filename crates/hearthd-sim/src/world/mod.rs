@@ -259,6 +259,7 @@ impl World {
             self.store_works(hub);
         }
         self.devices_work();
+        self.devices_end();
         for hub in self.hub_ids() {
             self.wake_hub(hub);
         }

@@ -22,6 +22,16 @@ impl World {
         }
     }
 
+    /// Tells the hubs how that has ended which their devices have accepted.
+    pub(super) fn devices_end(&mut self) {
+        while let Some((life, request, answer)) = self.devices.take_end(self.now) {
+            if life == self.hub(life.hub).life {
+                self.reach(Reached::Ended);
+                self.feed(life.hub, Input::Ended { request, answer });
+            }
+        }
+    }
+
     /// A device has its hub store what it is.
     pub(super) fn save(&mut self, hub: HubId, device: &str) {
         if MOVABLE.contains(&device) {
