@@ -6,13 +6,24 @@ use hearthd_config::most_similar;
 
 /// Puts a message into words where it is one of serde's; others stay as they are.
 pub(super) fn in_words(message: &str) -> String {
-    wrong_type(message).or_else(|| unknown(message)).unwrap_or_else(|| message.to_owned())
+    wrong_type(message)
+        .or_else(|| wrong_value(message))
+        .or_else(|| unknown(message))
+        .unwrap_or_else(|| message.to_owned())
 }
 
 /// Reads ``invalid type: string "5s", expected f64``.
 fn wrong_type(message: &str) -> Option<String> {
     let (found, wanted) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
     Some(format!("must be {}, not {}", wanted_in_words(wanted), found_in_words(found)))
+}
+
+/// Reads ``invalid value: string "soon", expected a duration such as "90s"``; where the bounds of a type of Rust are
+/// wanted, the message says more as it is.
+fn wrong_value(message: &str) -> Option<String> {
+    let (found, wanted) = message.strip_prefix("invalid value: ")?.split_once(", expected ")?;
+    let is_said = wanted.starts_with("a ") && wanted_in_words(wanted) == wanted;
+    is_said.then(|| format!("must be {wanted}, not {}", found_in_words(found)))
 }
 
 fn wanted_in_words(wanted: &str) -> &str {
@@ -73,6 +84,14 @@ mod tests {
             ("invalid type: integer `3`, expected a string", "must be a text in quotes, not 3"),
             ("invalid type: map, expected a sequence", "must be an array, not a table"),
             ("invalid type: boolean `true`, expected struct Pin", "must be a table, not true"),
+            (
+                "invalid value: string \"soon\", expected a duration such as \"90s\", or a number",
+                "must be a duration such as \"90s\", or a number, not the text \"soon\"",
+            ),
+            (
+                "invalid value: integer `300`, expected u8",
+                "invalid value: integer `300`, expected u8",
+            ),
             (
                 "unknown field `brightnes`, expected one of `backend`, `brightness`",
                 "unknown field `brightnes`; did you mean `brightness`?",

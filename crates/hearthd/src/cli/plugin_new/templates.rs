@@ -54,7 +54,7 @@ const TEMPLATES: &[Template] = &[
             IGNORED_BY_RUST,
             ("src/lib.rs", include_str!("../plugin_template/rust/minimal.rs")),
         ],
-        table: "off_after = 3600    # seconds; without this line, it stays on",
+        table: "off_after = \"1h\"    # without this line, it stays on",
     },
     Template {
         language: Language::Rust,

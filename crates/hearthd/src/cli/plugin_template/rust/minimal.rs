@@ -1,15 +1,13 @@
 //! The `my-lamp` plugin of hearthd.
 
-use std::time::Duration;
-
-use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property};
+use hearthd_sdk::{Answer, Changes, Context, Device, Failure, Property, Span};
 
 /// The table `[devices.ID.config]`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The lamp switches off after this many seconds; never, if this is left out.
-    off_after: Option<u32>,
+    /// The lamp switches off after this time; never, if this is left out.
+    off_after: Option<Span>,
 }
 
 pub struct Lamp {
@@ -60,8 +58,8 @@ impl Lamp {
         tracing::debug!(on, "switched");
         self.on = on;
         self.context.publish(POWER, on);
-        if let (true, Some(seconds)) = (on, self.config.off_after) {
-            self.context.set_timer(0, Duration::from_secs(seconds.into()));
+        if let (true, Some(after)) = (on, self.config.off_after) {
+            self.context.set_timer(0, after.0);
         }
         Ok(())
     }
@@ -80,7 +78,7 @@ mod tests {
 
     #[test]
     fn it_switches_off_by_itself() {
-        let mut device = TestDevice::<Lamp>::new(json!({"off_after": 60}));
+        let mut device = TestDevice::<Lamp>::new(json!({"off_after": "1m"}));
         assert!(device.set("power", "ON").is_done());
         assert_eq!(device.published("power").as_deref(), Some("ON"));
         device.advance(Duration::from_secs(60));
