@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     Asking, complain,
-    declaration::{in_words, width},
+    declaration::{in_words, title, width},
     exit, fail,
 };
 use crate::{
@@ -144,7 +144,7 @@ pub(super) fn describe(common: &Asking, device: String) -> ExitCode {
     }
     let question = |config: &Config| Ok(read(common, config, &device, "describe"));
     print_value(common, question, |description| {
-        say!("{} ({})", plain(&description["id"]), plain(&description["kind"]));
+        say!("{}", title(description));
         let properties = description["properties"].as_object().into_iter().flatten();
         let width = width(22, properties.clone().map(|(property, _)| property.as_str()));
         for (property, declaration) in properties {

@@ -2,6 +2,16 @@
 
 use serde_json::Value;
 
+/// Says in one line which device a description is of, and where that is.
+pub(super) fn title(description: &Value) -> String {
+    let text = |key: &str| description[key].as_str();
+    let id = text("id").unwrap_or_default();
+    let name = text("name").filter(|name| *name != id).map(|name| format!(", \"{name}\""));
+    let room = text("room").map(|room| format!(", in the room \"{room}\""));
+    let kind = text("kind").unwrap_or_default();
+    format!("{id} ({kind}){}{}", name.unwrap_or_default(), room.unwrap_or_default())
+}
+
 /// Says in one line what a property takes and shows, from its description.
 pub(super) fn in_words(declaration: &Value) -> String {
     let text = |key: &str| match &declaration[key] {
@@ -54,6 +64,15 @@ mod tests {
         assert_eq!(said, "number, 0 to 30 in steps of 0.5, bar, read-only, not retained, \"Flow\"");
         let said = in_words(&json!({"type": "event", "values": ["press", "double"]}));
         assert_eq!(said, "event, press | double");
+    }
+
+    #[test]
+    fn a_device_has_a_name_and_a_room_where_people_gave_them() {
+        let said = title(
+            &json!({"id": "lamp", "name": "Lamp by the bed", "kind": "light", "room": "Bedroom"}),
+        );
+        assert_eq!(said, "lamp (light), \"Lamp by the bed\", in the room \"Bedroom\"");
+        assert_eq!(title(&json!({"id": "lamp", "name": "lamp", "kind": "light"})), "lamp (light)");
     }
 
     #[test]
