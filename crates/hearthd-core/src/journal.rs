@@ -35,6 +35,8 @@ pub(crate) struct Journal {
     entries: BTreeMap<EntryId, Box<Entry>>,
     by_key: BTreeMap<RequestKey, EntryId>,
     settled: Settled,
+    /// What was under way when an earlier life of the daemon ended: nobody has told of it yet.
+    lost: Vec<EntryId>,
     next_id: u64,
     /// How much room the entries take, in all and by sender.
     cost: usize,
@@ -107,16 +109,21 @@ impl Journal {
         let mut records = records;
         records.sort_by_key(|record| record.answered_at.unwrap_or(Duration::MAX));
         for mut record in records {
-            // How it has ended was never told.
-            if let Some(answer) = &mut record.answer
-                && answer.status == Status::Accepted
-            {
-                *answer = Answer::conflict(Reason::Indeterminate, LOST);
+            let accepted = record.answer.take_if(|answer| answer.status == Status::Accepted);
+            let is_lost = accepted.is_some();
+            if is_lost {
+                record.answer = Some(Answer::conflict(Reason::Indeterminate, LOST));
             }
-            journal.insert(record, Durability::Intent, false);
+            let id = journal.insert(record, Durability::Intent, false);
+            journal.lost.extend(is_lost.then_some(id));
         }
         journal.connection = 1;
         journal
+    }
+
+    /// Takes what was under way when an earlier life of the daemon ended.
+    pub(crate) fn take_lost(&mut self) -> Vec<EntryId> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Shows every request, in the order in which they came.

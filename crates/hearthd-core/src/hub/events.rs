@@ -30,7 +30,7 @@ pub(super) struct Untold<'r> {
     pub(super) payload: &'r [u8],
     /// Whether it was answered 202.
     pub(super) was_accepted: bool,
-    /// Of such a request.
+    /// Of such a request, unless it is long.
     pub(super) correlation_data: Option<Bytes>,
 }
 
@@ -119,7 +119,7 @@ impl Hub {
             event["reason"] = reason.into();
         }
         // What only reads is no command.
-        if !failed.payload.is_empty() {
+        if failed.was_accepted || !failed.payload.is_empty() {
             self.tell_problem(&failed.device, &event);
         }
         if is_left_out {

@@ -105,6 +105,7 @@ impl Hub {
         self.publish_undelivered(now);
         self.publish_everything();
         self.join_bridges(now);
+        self.tell_lost(now);
     }
 
     /// Called once the fence is decided: clears `unproven`.

@@ -8,7 +8,7 @@ use super::{Hub, events::Untold};
 use crate::{
     Answer, Change, Notice, Now, RequestId, Status,
     journal::{Durability, EntryId},
-    record::LONGEST_VERBATIM,
+    record::{LONGEST_VERBATIM, Reply},
     requests::Pending,
 };
 
@@ -51,13 +51,11 @@ impl Hub {
             return;
         }
         let Pending { device, property, origin, excerpt, .. } = pending;
-        // What is longer could be as large as a packet.
-        let correlation_data = origin.reply.correlation_data.clone();
         let accepted = Accepted {
             device: device.clone(),
             property: property.clone(),
             excerpt: excerpt.clone(),
-            correlation_data: correlation_data.filter(|data| data.len() <= LONGEST_VERBATIM),
+            correlation_data: told(&origin.reply),
             entry: origin.entry,
         };
         self.under_way.insert(id, accepted);
@@ -80,6 +78,25 @@ impl Hub {
             self.tell_done(now, &ended, answer);
         } else {
             self.tell_failed(now, &ended, answer);
+        }
+    }
+
+    /// Tells of what was under way when an earlier life of the daemon ended.
+    pub(super) fn tell_lost(&mut self, now: Now) {
+        for entry in self.journal.take_lost() {
+            let revision = self.revision + 1;
+            let Some(known) = self.journal.get_mut(entry) else { continue };
+            known.revision = revision;
+            let record = known.record.clone();
+            let Some(answer) = record.answer.clone() else { continue };
+            let (device, property) = (record.device.clone(), record.property.clone());
+            let correlation_data = told(&record.reply);
+            // The next life has not to tell of it again.
+            self.store(Change::Answer(record));
+            // What was asked for is not kept.
+            let lost =
+                Untold { device, property, payload: b"", was_accepted: true, correlation_data };
+            self.tell_failed(now, &lost, &answer);
         }
     }
 
@@ -111,6 +128,11 @@ impl Hub {
             waiting.needs = if is_stored { revision } else { waiting.needs };
         }
     }
+}
+
+/// Returns the Correlation Data that the end is told with: what is long could be as large as a packet.
+fn told(reply: &Reply) -> Option<Bytes> {
+    reply.correlation_data.clone().filter(|data| data.len() <= LONGEST_VERBATIM)
 }
 
 /// How many requests of one device may be under way.

@@ -118,6 +118,19 @@ fn the_end_is_kept_for_repeats_after_a_restart_and_without_one_nobody_can_tell()
         }
         let mut hub = hub.restarted(true);
         hub.go_online(true);
+        let told = events(&hub);
+        assert_eq!(told.len(), usize::from(!ended), "{told:?}");
+        for (facts, data) in told {
+            assert_eq!(
+                (&facts["event"], &facts["reason"]),
+                (&json!("failed"), &json!("indeterminate"))
+            );
+            assert_eq!(data.as_deref(), Some(&b"1"[..]));
+        }
+        hub.accept_all();
+        let mut hub = hub.restarted(true);
+        hub.go_online(true);
+        assert_eq!(events(&hub), [], "it is told once");
         hub.accept_all();
         hub.take();
         hub.receive(retry(request("TOGGLE", b"1")));
