@@ -182,7 +182,9 @@ fn set(device: &mut TestDevice<Command>, property: &str, value: &str) -> Reply {
 fn failure(reply: Reply) -> Failure {
     match reply {
         Reply::Failed(failure) => failure,
-        Reply::Done | Reply::Pending | Reply::Panicked => panic!("{reply:?}"),
+        Reply::Done | Reply::Pending | Reply::Accepted(_) | Reply::Panicked => {
+            panic!("{reply:?}")
+        }
     }
 }
 

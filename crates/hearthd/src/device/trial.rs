@@ -46,16 +46,10 @@ impl Trial {
         let events = Arc::new(EventQueue::new(Arc::new(Clock::stepped())));
         let handles = DeviceHandles::new(&id, config.requests.queue, &events, &Calls::default());
         let topics = device.topics.clone();
-        let shared = Arc::new(Shared::new(
-            device.config,
-            device.declarations,
-            device.topics,
-            None,
-            handles,
-            bounds(config),
-        ));
+        let kind = device.kind.clone();
+        let shared = Arc::new(Shared::new(device, None, handles, bounds(config)));
         let launcher = plugins.launcher().clone();
-        let worker = Worker::new(device.kind, launcher, Arc::clone(&shared), &[]);
+        let worker = Worker::new(kind, launcher, Arc::clone(&shared), &[]);
         Ok(Self { worker, shared, events, topics, requests: 0 })
     }
 

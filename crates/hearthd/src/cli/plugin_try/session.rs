@@ -222,6 +222,10 @@ impl Session {
                 let place = asked.map_or_else(|| self.present.clone(), |asked| asked.place);
                 self.answers.push_back((place, answer));
             }
+            DeviceEvent::Ended { answer, .. } => {
+                say!("  ended {}", shown(&answer));
+                self.answers.push_back((self.present.clone(), answer));
+            }
             DeviceEvent::State(state) => {
                 let payload = text_of(&state.payload);
                 let reason = state.details.iter().find(|(key, _)| key == "reason");
