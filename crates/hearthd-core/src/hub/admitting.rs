@@ -45,13 +45,7 @@ impl Hub {
         }
         let Some(reason) = reason else { return true };
         let (device, property) = (device.clone(), property.clone());
-        let failed = Untold {
-            device,
-            property,
-            payload: &message.payload,
-            was_accepted: false,
-            correlation_data: None,
-        };
+        let failed = Untold::new(device, property, &message.payload);
         let failed = Some((&failed, status.code()));
         self.tell_dropped(now, &message.topic, reason, remedy, failed);
         false

@@ -34,6 +34,13 @@ pub(super) struct Untold<'r> {
     pub(super) correlation_data: Option<Bytes>,
 }
 
+impl<'r> Untold<'r> {
+    /// Describes a request that nobody is answered about.
+    pub(super) fn new(device: Arc<str>, property: Arc<str>, payload: &'r [u8]) -> Self {
+        Self { device, property, payload, was_accepted: false, correlation_data: None }
+    }
+}
+
 impl Hub {
     /// A request without a Response Topic came to nothing.
     pub(super) fn tell_failed(&mut self, now: Now, failed: &Untold<'_>, answer: &Answer) {

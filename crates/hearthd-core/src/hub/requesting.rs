@@ -150,13 +150,7 @@ impl Hub {
     ) {
         if origin.reply.response_topic.is_none() {
             let (device, property) = (device.clone(), property.clone());
-            let failed = Untold {
-                device,
-                property,
-                payload: &message.payload,
-                was_accepted: false,
-                correlation_data: None,
-            };
+            let failed = Untold::new(device, property, &message.payload);
             self.tell_failed(now, &failed, answer);
         }
     }

@@ -267,17 +267,7 @@ impl Hub {
         }
         if origin.reply.response_topic.is_none() && !answer.status.is_success() {
             let (device, property) = (device.clone(), property.clone());
-            self.tell_failed(
-                now,
-                &Untold {
-                    device,
-                    property,
-                    payload: &excerpt,
-                    was_accepted: false,
-                    correlation_data: None,
-                },
-                answer,
-            );
+            self.tell_failed(now, &Untold::new(device, property, &excerpt), answer);
         }
         self.respond(now, origin, answer, device, property, arrived);
     }

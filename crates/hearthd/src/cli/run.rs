@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
     if let Err(error) = system::hide_memory() {
         warn!(%error, "other processes of this user can read the hub's memory");
     }
-    let config = match Config::load(file) {
+    let mut config = match Config::load(file) {
         Ok(config) => config,
         Err(problems) => return fail(exit::CONFIG, problems),
     };
@@ -72,6 +72,11 @@ pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
             return fail(code, reload::render(&config, &problems));
         }
     };
+    for (device, path, what) in devices.checked().warnings() {
+        let warning = config.device_problem(device, path, what);
+        warn!(%warning, "the configuration has a risk");
+        config.warnings.push(warning);
+    }
     info!(version = env!("CARGO_PKG_VERSION"), devices = config.devices.len(), "starting");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
