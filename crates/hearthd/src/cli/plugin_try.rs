@@ -1,5 +1,6 @@
 //! `hearthd plugin try`: runs one device of a plugin by hand or by a script, without a hub and without a broker.
 
+mod expecting;
 mod lines;
 mod script;
 mod session;
@@ -194,9 +195,8 @@ fn converse(mut session: Session) -> ExitCode {
     say!("`help` lists the commands.");
     let mut input = io::stdin().lock();
     for line in 1.. {
-        print!("> ");
         // If nobody sees it, nobody types either.
-        let _ = io::stdout().flush();
+        let _ = write!(io::stdout(), "> ").and_then(|()| io::stdout().flush());
         let mut text = String::new();
         match input.read_line(&mut text) {
             Ok(0) => break,

@@ -255,3 +255,55 @@ expect state level 40
     assert_eq!(tried.code, Some(78), "{tried:?}");
     assert!(tried.stderr.contains("table.toml: ") && tried.stderr.contains("properties"));
 }
+
+#[test]
+fn absences_replies_and_failures_are_played() {
+    let script = "
+absence consumed
+expect state note absence Consumed
+absence {\"generation\": \"a\", \"outcome\": \"unknown\"}
+expect state note absence Unknown
+";
+    passes(&plugin("rogue"), &[], script);
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.toml");
+    fs::write(&table, "topic = \"bulbs/1\"\n").unwrap();
+    let script = "
+link up
+set ask how are you
+expect sent bulbs/1/ask how are you
+reply fine
+expect answer 200 fine
+set ask how are you
+expect no answer
+fail late
+expect answer 500
+restart
+expect state link up
+";
+    passes(&plugin("bridge"), &["--config", &table.display().to_string()], script);
+    let other = fails_with(&plugin("bridge"), &["--kind", "rogue"], 64);
+    assert!(other.stderr.contains("there is: bridge"), "{other:?}");
+}
+
+#[track_caller]
+fn fails_with(file: &Path, arguments: &[&str], code: i32) -> Tried {
+    let tried = try_out(file, arguments, "");
+    assert_eq!(tried.code, Some(code), "{tried:?}");
+    tried
+}
+
+#[test]
+fn what_cannot_be_tried_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone.so");
+    assert!(fails_with(&gone, &[], 66).stderr.contains("gone.so: No such file"));
+    fs::write(&gone, "no plugin").unwrap();
+    assert!(fails_with(&gone, &[], 65).stderr.contains("not an ELF shared object"));
+    let program = folder.path().join("lamp.py");
+    fs::write(&program, "print()").unwrap();
+    assert!(fails_with(&program, &[], 65).stderr.contains("make it executable"));
+    let script = folder.path().join("none.txt").display().to_string();
+    let (_folder, object) = timer_in_c();
+    assert!(fails_with(&object, &["--script", &script], 66).stderr.contains("none.txt"));
+}
