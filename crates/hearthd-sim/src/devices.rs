@@ -49,6 +49,27 @@ pub(crate) const HEATER: &str = "heater";
 pub(crate) const BLINDS: &str = "blinds";
 pub(crate) const BOILER: &str = "boiler";
 pub(crate) const PUMP: &str = "pump";
+/// Which devices ask which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// The lamp asks the heater.
+    OneWay,
+    /// And the heater asks the lamp: only two hubs that do not know of each other's devices allow that.
+    InCircle,
+}
+
+/// Returns what a device asks for: another one, and a property of it.
+pub(crate) fn asked_by(
+    device: &str,
+    asking: Option<Asking>,
+) -> Option<(&'static str, &'static str)> {
+    match (device, asking?) {
+        (LAMP, _) => Some((HEATER, "target")),
+        (HEATER, Asking::InCircle) => Some((LAMP, "power")),
+        _ => None,
+    }
+}
+
 /// The devices that any hub may have.
 pub(crate) const MOVABLE: [&str; 3] = [LAMP, HEATER, BLINDS];
 const PROPERTIES: [(&str, &str); 8] = [
@@ -73,7 +94,7 @@ pub(crate) fn initial(hub: HubId, setup: &Setup) -> BTreeSet<&'static str> {
 /// Returns how a hub shall treat each of its devices.
 pub(crate) fn policies(
     devices: &BTreeSet<&'static str>,
-    executes_stale: bool,
+    setup: &Setup,
 ) -> BTreeMap<String, DevicePolicy> {
     let policy = |device: &str| {
         let not_idempotent: &[&str] = match device {
@@ -83,9 +104,9 @@ pub(crate) fn policies(
         };
         DevicePolicy {
             properties: properties_of(device).map(str::to_owned).collect(),
-            execute_stale: executes_stale,
+            execute_stale: setup.executes_stale,
             not_idempotent: not_idempotent.iter().map(|&property| property.to_owned()).collect(),
-            topics: topics_of(device),
+            topics: topics_of(device, setup.asking),
             ..DevicePolicy::new(DEADLINE)
         }
     };
@@ -94,17 +115,18 @@ pub(crate) fn policies(
 
 /// Returns the MQTT topics that a device declares for itself. Those of the blinds are not allowed, and those of guards are
 /// none: both have nothing to say there.
-fn topics_of(device: &str) -> DeclaredTopics {
+fn topics_of(device: &str, asking: Option<Asking>) -> DeclaredTopics {
     let base = match device {
         LAMP | HEATER => "bulbs",
         BLINDS => "strangers",
         _ => return DeclaredTopics::default(),
     };
     let pair = |purpose: &str, topic: String| (purpose.to_owned(), topic);
-    let pairs = [
+    let mut pairs = vec![
         pair("subscribe", format!("{base}/{device}")),
         pair("publish", format!("{base}/{device}/set")),
     ];
+    pairs.extend(asked_by(device, asking).map(|(other, _)| pair("ask", other.to_owned())));
     DeclaredTopics::parse(&pairs).expect("the topics are valid")
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Asked {
     pub(crate) property: &'static str,
     /// The client that asks.
     pub(crate) sender: &'static str,
+    /// A device asks, through its hub.
+    pub(crate) by_device: bool,
     /// Somebody asks only to use up what others need.
     pub(crate) hostile: bool,
     pub(crate) sets: bool,
@@ -131,6 +133,22 @@ impl Ledger {
         index
     }
 
+    /// A device's request leaves its hub, which has made its topics.
+    pub(crate) fn leaves(&mut self, index: usize, message: &Message, prefix: Option<String>) {
+        let topic = message.response_topic.clone();
+        let reply = topic.map(|topic| (topic, message.correlation_data.clone()));
+        self.by_reply.extend(reply.map(|reply| (reply, index)));
+        let asked = &mut self.asked[index];
+        (asked.message, asked.prefix) = (message.clone(), prefix);
+    }
+
+    /// Returns the number of a request that a device makes.
+    pub(crate) fn question(&self, message: &Message) -> Option<usize> {
+        let index =
+            self.identify(&message.payload).filter(|_| message.user_property(VIA).is_some());
+        index.filter(|index| self.asked[*index].by_device)
+    }
+
     /// Finds the request that a response answers.
     pub(crate) fn answered_by(&self, response: &Message) -> Option<usize> {
         let reply = (response.topic.clone(), response.correlation_data.clone());
@@ -148,10 +166,7 @@ impl Ledger {
 
     /// Finds the request that a device is told to carry out, by the identity in its payload.
     pub(crate) fn identify(&self, payload: &[u8]) -> Option<usize> {
-        let mark = payload.iter().position(|byte| *byte == b'#')?;
-        let digits = payload[mark + 1..].iter().take_while(|byte| byte.is_ascii_digit());
-        let index = digits.fold(0, |index, digit| index * 10 + usize::from(digit - b'0'));
-        (index < self.asked.len()).then_some(index)
+        identity(payload).filter(|index| *index < self.asked.len())
     }
 
     /// Notes that an answer will survive a crash.
@@ -207,6 +222,7 @@ impl Asked {
             device: "",
             property: "",
             sender: "",
+            by_device: false,
             hostile: false,
             sets: false,
             idempotent: false,
@@ -251,6 +267,18 @@ impl Asked {
         self.message.qos == QoS::AtLeastOnce && !self.downgraded
     }
 }
+
+/// Reads the number of a request from what it sets.
+pub(crate) fn identity(payload: &[u8]) -> Option<usize> {
+    let mark = payload.iter().position(|byte| *byte == b'#')?;
+    let digits = payload[mark + 1..].iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |index: usize, digit| {
+        index.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+    }))
+}
+
+/// The user property that names the devices that wait for an answer.
+pub(crate) const VIA: &str = "via";
 
 /// The user property that marks a repeat.
 pub(crate) const RETRY: &str = "retry";

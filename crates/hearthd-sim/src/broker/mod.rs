@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, collections::VecDeque, rc::Rc, time::Duration};
 
 use hearthd_core::{Connack, Message, QoS, SENDER_ACCOUNT, SENDER_CLIENT_ID, Will};
 
+use crate::ledger::{VIA, identity};
 use crate::link::{HubId, LinkId, ToBroker, ToHub};
 pub(crate) use client::Client;
 pub(crate) use habits::{Habits, Takeover, WillFate};
@@ -143,7 +144,11 @@ impl Broker {
                 }
                 match refused {
                     Some(_) => effects.push_back(Effect::Refused(message)),
-                    None => self.publish(now, message, None, Source::Hub(hub, link)),
+                    None => {
+                        let asked =
+                            message.user_property(VIA).and_then(|_| identity(&message.payload));
+                        self.publish(now, message, asked, Source::Hub(hub, link));
+                    }
                 }
             }
             ToBroker::Puback(packet_id) => {

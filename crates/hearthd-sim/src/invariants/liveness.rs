@@ -20,6 +20,7 @@ impl World {
             self.check_retained(hub);
             self.check_filters(hub);
             self.check_announced(hub);
+            self.check_told(hub);
         }
         self.check_answered();
     }

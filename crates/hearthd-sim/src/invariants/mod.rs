@@ -45,6 +45,9 @@ pub(crate) enum Invariant {
     DeclaredTopic,
     BeforeAnswer,
     OneOutcome,
+    AskedOnce,
+    AskAnswered,
+    NoCircle,
     OwnFlood,
     Reach,
     Announced,
@@ -82,6 +85,9 @@ impl Invariant {
                 "no message of a device leaves on a topic that is not declared and allowed"
             }
             Self::BeforeAnswer => "no message of a device leaves after its request was answered",
+            Self::AskedOnce => "what a device asks leaves once, while it waits for the answer",
+            Self::AskAnswered => "a device that asks is told in time what it was answered",
+            Self::NoCircle => "no device is asked for what its own answer waits for",
             Self::OneOutcome => "each message of a device has one outcome",
             Self::OwnFlood => "a flood on one device's topic costs that device alone",
             Self::Reach => "a device out of reach is told to be so, and no read of it is a 200",

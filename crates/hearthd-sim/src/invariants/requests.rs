@@ -7,7 +7,7 @@ use hearthd_core::{Message, QoS, Request};
 use super::Invariant;
 use crate::{
     broker::{Letter, Source},
-    ledger::{Asked, Given, Handed, Ledger},
+    ledger::{Asked, Given, Handed, Ledger, VIA},
     link::{HubId, Life},
     plan::Setup,
     report::Reached,
@@ -117,6 +117,8 @@ impl World {
                 && asked.answers.iter().any(|answer| answer.denies() && answer.binds(this)));
         let allowed = asked.allowed;
         let idempotent = asked.idempotent;
+        let waits = asked.message.user_property(VIA).unwrap_or_default();
+        let in_circle = waits.split(',').any(|waits| waits == asked.device);
         asked.executions.push(this);
         if !asked.is_at_least_once() {
             // The hub remembers it from its answer on, which the network may deliver much later.
@@ -124,6 +126,9 @@ impl World {
         }
         self.require(allowed, Invariant::AllowedTopic, || {
             format!("request {index} is executed, whose Response Topic is forbidden")
+        });
+        self.require(!in_circle, Invariant::NoCircle, || {
+            format!("request {index} is executed, for which its device waits")
         });
         self.require(!refused, Invariant::RefusedNotExecuted, || {
             format!("request {index} is executed after it was refused")

@@ -86,7 +86,8 @@ impl World {
         }
         let guarding = self.hub(hub).guarding.as_ref();
         inside
-            && (self.tells_of_device(hub, prefix, message)
+            && (self.is_question(prefix, message)
+                || self.tells_of_device(hub, prefix, message)
                 || topic == own_topic(hub, prefix, &topics.absence)
                 || guarding.is_some_and(|guarding| guarding.is_answer(topic))
                 || ["fence", "session", "retained"].iter().any(|purpose| {

@@ -1,8 +1,6 @@
 //! What the hubs of a home announce, and how that changes.
 
-use std::time::Duration;
-
-use super::{Action, Fault, Plan, Step, Traffic, pick};
+use super::{Action, Fault, Plan, Traffic, pick};
 use crate::{link::HubId, world::announcing::Announces};
 
 impl Plan {
@@ -20,13 +18,7 @@ impl Plan {
                 0 => Action::Traffic(Traffic::AssistantStarts { base: rng.usize(..) }),
                 _ => Action::Fault(HubId(rng.usize(..)), Fault::Announces(announces(&mut rng))),
             };
-            let at = rng.usize(..=self.steps.len());
-            let mut after = Duration::ZERO;
-            if let Some(next) = self.steps.get_mut(at) {
-                after = next.after.mul_f32(rng.f32());
-                next.after -= after;
-            }
-            self.steps.insert(at, Step { after, action });
+            self.insert(&mut rng, action);
         }
     }
 }

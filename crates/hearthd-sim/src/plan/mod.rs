@@ -1,6 +1,7 @@
 //! The plan of a seed: a broker, a home, and a list of steps; each step is independent of the others.
 
 mod announcing;
+mod asking;
 mod asks;
 mod strangers;
 mod themes;
@@ -52,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) flooded: bool,
     /// What the hubs announce at first.
     pub(crate) announces: Option<Announces>,
+    /// Whether devices ask each other, and which.
+    pub(crate) asking: Option<devices::Asking>,
 }
 
 /// A client that acts on every will.
@@ -97,6 +100,10 @@ pub(crate) enum Traffic {
         times: usize,
         at_least_once: bool,
     },
+    /// A device asks another one, without having been asked itself.
+    DeviceAsks {
+        times: usize,
+    },
     /// A device reports a state on its own.
     Report {
         device: usize,
@@ -129,7 +136,19 @@ impl Plan {
         let mut plan = Self { seed, setup, steps };
         plan.take_up_theme(&mut rng);
         plan.take_up_announcements();
+        plan.take_up_asking();
         plan
+    }
+
+    /// Puts one more step between the others, which come when they came before.
+    fn insert(&mut self, rng: &mut fastrand::Rng, action: Action) {
+        let at = rng.usize(..=self.steps.len());
+        let mut after = Duration::ZERO;
+        if let Some(next) = self.steps.get_mut(at) {
+            after = next.after.mul_f32(rng.f32());
+            next.after -= after;
+        }
+        self.steps.insert(at, Step { after, action });
     }
 }
 
@@ -191,6 +210,7 @@ fn setup(rng: &mut fastrand::Rng) -> Setup {
         executes_stale: rng.u8(..6) == 0,
         flooded: false,
         announces: None,
+        asking: None,
     }
 }
 

@@ -38,6 +38,7 @@ impl World {
             Traffic::Device { device, times, at_least_once } => {
                 self.say_for_device(*device, *times, *at_least_once);
             }
+            Traffic::DeviceAsks { times } => self.devices_ask(*times),
             Traffic::Report { device } => {
                 let (device, property) = Devices::property(*device);
                 let payload = format!("seen {}", self.now.as_millis());

@@ -53,6 +53,16 @@ impl Bridges {
     }
 }
 
+impl Bridges {
+    /// Numbers one more message of a device, which has no outcome yet.
+    pub(super) fn begin(&mut self, hub: HubId, device: &str) -> u64 {
+        self.last += 1;
+        let key = (hub, device.to_owned());
+        self.under_way.entry(key).or_default().insert(self.last);
+        self.last
+    }
+}
+
 impl World {
     /// Instances of a hub's devices are there that know of no connection.
     pub(super) fn begin_bridges(&mut self, hub: HubId, begun: impl Fn(&str) -> bool) {
@@ -60,6 +70,7 @@ impl World {
             if begun(device) {
                 let key = (hub, device.to_owned());
                 self.bridges.under_way.remove(&key);
+                self.questions.forget(hub, device);
                 let device = device.to_owned();
                 self.feed(hub, Input::Bridge { device, input: BridgeInput::Begun });
             }
@@ -76,8 +87,7 @@ impl World {
         };
         let times = if self.rng.u8(..12) == 0 { 3 * BRIDGE_MESSAGES } else { 1 };
         for _ in 0..times {
-            self.bridges.last += 1;
-            let number = self.bridges.last;
+            let number = self.bridges.begin(hub, device);
             let own = self.rng.u8(..8) > 0;
             let topic = if own { format!("{base}/{device}/set") } else { "bulbs/other/set".into() };
             let publication = Publication {
@@ -98,8 +108,6 @@ impl World {
                 answered: false,
             };
             self.bridges.sent.insert(number, sent);
-            let key = (hub, device.to_owned());
-            self.bridges.under_way.entry(key).or_default().insert(number);
             let input = BridgeInput::Publish(publication);
             self.queue(hub, Input::Bridge { device: device.to_owned(), input });
         }
@@ -113,7 +121,8 @@ impl World {
             BridgeOutput::Message { .. } => self.reach(Reached::DeviceHears),
             BridgeOutput::Refused { reason: Some(_) } => drop(self.bridges.refused.insert(key)),
             BridgeOutput::Refused { reason: None } => drop(self.bridges.refused.remove(&key)),
-            BridgeOutput::Outcome { number, .. } => {
+            BridgeOutput::Outcome { number, result } => {
+                self.check_told_in_time(number, &result);
                 let waiting = self.bridges.under_way.get_mut(&key);
                 let is_first = waiting.is_some_and(|waiting| waiting.remove(&number));
                 self.require(is_first, Invariant::OneOutcome, || {

@@ -292,6 +292,7 @@ impl World {
         self.check_publish(hub, &message);
         self.check_announcement(hub, &message);
         self.check_bridged(hub, &message);
+        self.check_asked(hub, &message);
         self.check_size(hub, &message);
         self.check_truth(hub, &message);
         self.check_status(hub, &message);
@@ -345,6 +346,7 @@ impl World {
         }
         let life = self.hub(hub).life;
         self.send_for(hub, &request);
+        self.ask_for(hub, &request);
         self.devices.execute(self.now, life, request, &mut self.rng);
     }
 

@@ -27,7 +27,7 @@ impl World {
             fence_timeout: FENCE_TIMEOUT,
             keep_alive: KEEP_ALIVE,
             grace: Duration::from_secs(5),
-            devices: devices::policies(&machine.devices, self.setup.executes_stale),
+            devices: devices::policies(&machine.devices, &self.setup),
             guards: self.guards(hub),
             broker: "broker".into(),
             redelivery: REDELIVERY,

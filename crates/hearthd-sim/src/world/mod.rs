@@ -3,6 +3,7 @@
 mod actions;
 pub(crate) mod announcing;
 mod arrivals;
+mod asking;
 mod bridging;
 mod clients;
 pub(crate) mod daemon;
@@ -49,6 +50,7 @@ pub(crate) struct World {
     pub(crate) devices: Devices,
     pub(crate) ledger: Ledger,
     pub(crate) bridges: bridging::Bridges,
+    questions: asking::Questions,
     /// Who has had which device, and when.
     tenures: Vec<Tenure>,
     pub(crate) occasion: Occasion,
@@ -111,6 +113,7 @@ impl World {
             devices: Devices::new(),
             ledger: Ledger::default(),
             bridges: bridging::Bridges::default(),
+            questions: asking::Questions::new(plan.seed),
             tenures: Vec::new(),
             occasion: Occasion::Other,
             counts: Counts::default(),

@@ -128,7 +128,7 @@ impl World {
     pub(super) fn reload(&mut self, hub: HubId) {
         let machine = self.hub(hub);
         let away = machine.daemon.as_ref().is_none_or(|daemon| daemon.away.is_some());
-        let devices = devices::policies(&machine.devices, self.setup.executes_stale);
+        let devices = devices::policies(&machine.devices, &self.setup);
         self.reach(if away { Reached::ChangedAway } else { Reached::Reloaded });
         self.note_announcements(hub);
         let discovery = self.discovery(hub);

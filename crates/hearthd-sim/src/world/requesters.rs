@@ -41,7 +41,8 @@ impl World {
         let Some(asked) = self.ledger.asked.get_mut(index) else { return };
         let message = &asked.message;
         let named = message.correlation_data.is_some() && message.response_topic.is_some();
-        if !named || self.now > asked.first_sent + PATIENCE {
+        // A device asks once: its hub makes another request of what it says again.
+        if !named || asked.by_device || self.now > asked.first_sent + PATIENCE {
             return;
         }
         asked.times_sent += 1;

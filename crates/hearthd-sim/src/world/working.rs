@@ -17,6 +17,7 @@ impl World {
             if life == self.hub(life.hub).life {
                 self.save(life.hub, &device);
                 self.bridges.answered(life, request);
+                self.questions.answered(life, request);
                 self.feed(life.hub, Input::Answered { request, answer });
             }
         }
