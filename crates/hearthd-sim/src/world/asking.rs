@@ -153,8 +153,8 @@ impl World {
             && question.until >= now
             && message.expiry.is_some_and(|expiry| u64::from(expiry) <= left);
         let is_first = !std::mem::replace(&mut question.has_left, true);
-        let waits = message.user_property(VIA).unwrap_or_default().split(',');
-        let names = waits.last() == Some(question.device);
+        let mut waits = message.user_property(VIA).unwrap_or_default().rsplit(',');
+        let names = waits.next() == Some(question.device);
         let prefix = self.connection_prefix(hub).map(|prefix| prefix.as_str().to_owned());
         self.ledger.leaves(index, message, prefix);
         self.require(in_time && is_first && names, Invariant::AskedOnce, || show_message(message));
