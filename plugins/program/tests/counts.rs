@@ -10,12 +10,14 @@ use hearthd_sdk::harness::{Reply, TestDevice};
 use serde_json::json;
 
 #[test]
-fn a_request_is_one_write_and_one_read_and_wakes_one_thread() {
+fn a_request_is_one_write_and_one_read_and_wakes_one_thread_and_a_device_takes_little_memory() {
     let script = r#"
 while read -r line; do
     id=${line#*\"id\":}
     printf '{"type":"answer","id":%s}\n' "${id%%,*}"
 done"#;
+    let process = Counts(PathBuf::from("/proc/self"));
+    let held = process.number("status", "RssAnon:");
     let mut device = TestDevice::<Program>::new(json!({
         "command": ["sh", "-c", script],
         "properties": {"power": {"type": "switch"}},
@@ -42,6 +44,8 @@ done"#;
     let most = REQUESTS + REQUESTS / 10;
     let reads = hears.reads - heard.reads;
     assert!((REQUESTS..=most).contains(&reads), "{reads} reads");
+    let more = process.number("status", "RssAnon:").saturating_sub(held);
+    assert!(more < MOST_MEMORY, "{more} kB more for one device");
     let sleeps = hears.sleeps - heard.sleeps;
     assert!(sleeps <= most, "woken {sleeps} times");
 }
@@ -58,16 +62,18 @@ struct Count {
 
 impl Counts {
     fn read(&self) -> Count {
-        let number = |file: &str, key: &str| {
-            let text = fs::read_to_string(self.0.join(file)).unwrap();
-            let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-            line.trim().parse().unwrap()
-        };
         Count {
-            reads: number("io", "syscr:"),
-            writes: number("io", "syscw:"),
-            sleeps: number("status", "voluntary_ctxt_switches:"),
+            reads: self.number("io", "syscr:"),
+            writes: self.number("io", "syscw:"),
+            sleeps: self.number("status", "voluntary_ctxt_switches:"),
         }
+    }
+
+    /// Reads a number, without its unit.
+    fn number(&self, file: &str, key: &str) -> u64 {
+        let text = fs::read_to_string(self.0.join(file)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 }
 
@@ -83,4 +89,6 @@ fn thread_of_device() -> PathBuf {
 }
 
 const REQUESTS: u64 = 200;
+/// What a device may take of the hub's memory, beside its program, in kB.
+const MOST_MEMORY: u64 = 3 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
