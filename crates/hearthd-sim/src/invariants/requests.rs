@@ -196,7 +196,11 @@ impl World {
         if asked.answers.iter().any(|known| known.says_the_same_as(&given)) {
             self.counts.add(Reached::Repeats);
         }
-        let contradicted = asked.answers.iter().find(|known| {
+        // What the broker has not acknowledged leaves again, behind what has been answered since.
+        let sent_again = given.status == 202
+            && message.user_property("repeated").is_none()
+            && asked.answers.iter().any(|known| known.status == 202);
+        let contradicted = asked.answers.iter().filter(|_| !sent_again).find(|known| {
             let crashed_between = asked.idempotent && known.life != given.life;
             !known.says_the_same_as(&given)
                 && !crashed_between
