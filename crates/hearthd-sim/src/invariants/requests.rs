@@ -196,11 +196,10 @@ impl World {
         if asked.answers.iter().any(|known| known.says_the_same_as(&given)) {
             self.counts.add(Reached::Repeats);
         }
-        // What the broker has not acknowledged leaves again, behind what has been answered since.
-        let sent_again = given.status == 202
-            && message.user_property("repeated").is_none()
-            && asked.answers.iter().any(|known| known.status == 202);
-        let contradicted = asked.answers.iter().filter(|_| !sent_again).find(|known| {
+        // The first answer, which is not marked, leaves again where the broker has not taken it: also behind the end.
+        let is_first = message.user_property("repeated").is_none();
+        let is_overtaken = given.status == 202 && is_first;
+        let contradicted = asked.answers.iter().filter(|_| !is_overtaken).find(|known| {
             let crashed_between = asked.idempotent && known.life != given.life;
             !known.says_the_same_as(&given)
                 && !crashed_between

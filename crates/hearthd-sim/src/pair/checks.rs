@@ -26,8 +26,9 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct Asked {
     line: bool,
-    /// The phone has sent it again, so the broker may have it twice: without a mark, what is idempotent is asked twice.
-    again: bool,
+    /// When the phone last sent it again, so that the broker may have it twice: without a mark, what is idempotent is
+    /// asked twice.
+    again: Option<Duration>,
     /// PUBACK came: none yet, taken, or refused.
     taken: Option<bool>,
     /// Status and reason of each answer.
@@ -61,9 +62,9 @@ impl Ledger {
     }
 
     /// Notes that a phone sends it once more.
-    pub(super) fn asked_again(&mut self, key: &str) {
+    pub(super) fn asked_again(&mut self, now: Duration, key: &str) {
         if let Some(asked) = self.asked.get_mut(key) {
-            asked.again = true;
+            asked.again = Some(now);
         }
     }
 
@@ -181,7 +182,10 @@ impl Ledger {
                     || answer.0 == BUSY
                     || (!line && answer.1 == "indeterminate")
             };
-            let is_asked_twice = *again && !line;
+            // A repeat that comes when the hub does not remember the first any more is a new request.
+            let is_forgotten =
+                |at| times.first().is_some_and(|first| at >= *first + hub::REMEMBERED);
+            let is_asked_twice = again.is_some_and(|at| !line || is_forgotten(at));
             if !is_asked_twice && !answers.iter().all(agrees) {
                 faults.push(format!("{key}: contradicting answers {answers:?}"));
             }
@@ -190,7 +194,6 @@ impl Ledger {
             if answers.iter().any(|(status, _)| is_wrong(*status)) {
                 faults.push(format!("{key}: {answers:?}"));
             }
-            // A repeat that comes later is a new request.
             let again = times.windows(2).any(|pair| pair[1] - pair[0] < hub::REMEMBERED);
             if *line && again {
                 faults.push(format!("{key}: executed {executed} times, at {times:?}"));

@@ -182,7 +182,7 @@ impl World<'_> {
         for publishing in &mut it.publishing {
             let dup = std::mem::replace(&mut publishing.was_sent, true);
             if let (true, What::Request(key)) = (dup, &publishing.what) {
-                self.ledger.asked_again(key);
+                self.ledger.asked_again(self.now, key);
             }
             let message = Message { dup, ..publishing.message.clone() };
             packets.push(wire::publish(&message, publishing.packet_id));
