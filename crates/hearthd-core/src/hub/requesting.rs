@@ -177,7 +177,7 @@ impl Hub {
                 needs = Some(self.store(Change::Record(intent)));
             }
         }
-        let excerpt = Bytes::copy_from_slice(beginning(&message.payload));
+        let excerpt = message.payload.slice_ref(beginning(&message.payload));
         let wait = Wait { allowed, needs, read_back: false, excerpt };
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);

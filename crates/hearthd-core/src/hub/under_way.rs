@@ -54,7 +54,8 @@ impl Hub {
         let accepted = Accepted {
             device: device.clone(),
             property: property.clone(),
-            excerpt: excerpt.clone(),
+            // The request's payload itself is not held until the end.
+            excerpt: Bytes::copy_from_slice(excerpt),
             correlation_data: told(&origin.reply),
             entry: origin.entry,
         };
