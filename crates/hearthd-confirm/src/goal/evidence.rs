@@ -26,9 +26,10 @@ impl Goal {
         if self.sent.is_none() || relevant.is_empty() {
             return;
         }
+        let may_be_answer = self.unanswered > 0;
         match rules.read {
             Reading::Correlated => {}
-            Reading::Uncorrelated if self.unanswered == 0 => {}
+            Reading::Uncorrelated if !may_be_answer => {}
             Reading::Uncorrelated => {
                 self.answered += 1;
                 self.note_answered(now, rules);
@@ -76,6 +77,8 @@ impl Goal {
                 if self.in_flight() > 0 && !rules.sleepy && (met || self.echo.is_some()) {
                     // The bridge may still report what it makes of earlier commands.
                     self.heard |= met;
+                    // What did not reach the device before does by now.
+                    self.failure.take_if(|_| may_be_answer);
                     self.echo = self.echo.or(Some(Echo { at: now, took: self.took(now) }));
                     let rests = now + BRIDGE_STANDS + self.took(now).min(SLOWEST);
                     self.rest_until(now, rests);
