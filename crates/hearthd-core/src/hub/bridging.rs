@@ -333,12 +333,13 @@ impl Hub {
         let is_reply = self.bridge.traffic.awaits_reply() && message.topic == self.reply_topic();
         let listeners =
             if is_reply { BTreeSet::new() } else { self.bridge.listeners(&message.topic) };
+        // Most messages are requests, and devices that use MQTT are few.
+        if !is_reply && listeners.is_empty() && !self.bridge.follows(&message.topic) {
+            return Some((message, delivery));
+        }
         let followed = self.bridge.followed.get(&message.topic).cloned().unwrap_or_default();
         if self.serving.takes_back(&message.topic) {
             self.tell_bridges(&followed.devices, &followed.address, &message);
-            return Some((message, delivery));
-        }
-        if !is_reply && listeners.is_empty() && followed.devices.is_empty() {
             return Some((message, delivery));
         }
         if let Some(delivery) = delivery {
