@@ -3,7 +3,7 @@
 use std::{
     io,
     rc::Rc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
@@ -146,6 +146,8 @@ impl Counted {
 /// What one requester has under way.
 struct Asking {
     response_topic: String,
+    /// Keeps the Correlation Data of one run apart from that of another: a responder may remember it.
+    salt: u64,
     topics: Vec<String>,
     payloads: Vec<Vec<u8>>,
     in_flight: usize,
@@ -174,8 +176,10 @@ impl Asking {
         // Requesters begin at different targets, so that few of them still reach all.
         let topic =
             |n: usize| options.topic.replace("{n}", &((n + number) % options.targets).to_string());
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             response_topic,
+            salt: since_1970.as_nanos() as u64,
             topics: (0..options.targets).map(topic).collect(),
             payloads: options.payload.iter().map(|payload| payload.clone().into_bytes()).collect(),
             in_flight: options.in_flight,
@@ -215,7 +219,7 @@ impl Asking {
             topic: self.topics[number % self.topics.len()].as_bytes(),
             packet_id,
             response_topic: Some(self.response_topic.as_bytes()),
-            correlation_data: Some(&correlation_data(number)),
+            correlation_data: Some(&correlation_data(self.salt, number)),
             expiry: self.expiry,
             // Every target gets all payloads in turn.
             payload: &self.payloads[number / self.topics.len() % self.payloads.len()],
@@ -248,7 +252,7 @@ impl Asking {
     }
 
     fn on_answer(&mut self, answer: &Publish<'_>, now: Instant) -> io::Result<()> {
-        let number = answer.correlation_data.and_then(number_of);
+        let number = answer.correlation_data.and_then(|data| number_of(self.salt, data));
         let left_at = number.and_then(|number| self.left_at.get_mut(number));
         let left_at = left_at.ok_or_else(|| wrong("an answer that nobody waits for"))?.take();
         // After a lost connection an answer may come again.
@@ -307,14 +311,18 @@ fn own_cpu_seconds() -> f64 {
 
 /// Returns the Correlation Data of a request: as scattered as anybody's, for a responder that keeps it in order, and as
 /// long as a UUID, for one that takes nothing else.
-fn correlation_data(number: usize) -> [u8; 16] {
-    u128::from((number as u64).wrapping_mul(SCATTER)).to_be_bytes()
+fn correlation_data(salt: u64, number: usize) -> [u8; 16] {
+    let scattered = (number as u64).wrapping_mul(SCATTER);
+    (u128::from(salt) << 64 | u128::from(scattered)).to_be_bytes()
 }
 
 /// Returns the number of the request with this Correlation Data.
-fn number_of(correlation_data: &[u8]) -> Option<usize> {
-    let bytes = <[u8; 16]>::try_from(correlation_data).ok()?;
-    let scattered = u64::try_from(u128::from_be_bytes(bytes)).ok()?;
+fn number_of(salt: u64, correlation_data: &[u8]) -> Option<usize> {
+    let (its_salt, scattered) = correlation_data.split_first_chunk()?;
+    let scattered = u64::from_be_bytes(<[u8; 8]>::try_from(scattered).ok()?);
+    if u64::from_be_bytes(*its_salt) != salt {
+        return None;
+    }
     usize::try_from(scattered.wrapping_mul(GATHER)).ok()
 }
 
@@ -331,8 +339,9 @@ mod tests {
     #[test]
     fn correlation_data_leads_back_to_its_request() {
         for number in [0, 1, 2, 255, 1_000_003] {
-            assert_eq!(number_of(&correlation_data(number)), Some(number));
+            assert_eq!(number_of(7, &correlation_data(7, number)), Some(number));
+            assert_eq!(number_of(8, &correlation_data(7, number)), None);
         }
-        assert_eq!(number_of(b"1234567"), None);
+        assert_eq!(number_of(7, b"1234567"), None);
     }
 }

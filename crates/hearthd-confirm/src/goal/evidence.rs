@@ -12,6 +12,8 @@ use crate::{
 const FIRMWARE_STANDS: Duration = Duration::from_millis(100);
 /// The same if a bridge passes states on: its reports about other things may come between.
 const BRIDGE_STANDS: Duration = Duration::from_millis(300);
+/// No bridge reads a member of a group in less.
+const SOONEST_ANSWER: Duration = Duration::from_millis(2);
 
 impl Goal {
     /// Takes in a state that is not tied to a read.
@@ -26,7 +28,10 @@ impl Goal {
         if self.sent.is_none() || relevant.is_empty() {
             return;
         }
-        let may_be_answer = self.unanswered > 0;
+        // What comes at once was on its way before the member was asked, such as a message that came twice.
+        let is_too_soon = rules.in_group
+            && self.asked.is_some_and(|asked| now.saturating_sub(asked) < SOONEST_ANSWER);
+        let may_be_answer = self.unanswered > 0 && !is_too_soon;
         match rules.read {
             Reading::Correlated => {}
             Reading::Uncorrelated if !may_be_answer => {}
