@@ -99,11 +99,11 @@ fn lay_out(root: &Path, folder: &Path) -> io::Result<Vec<Source>> {
     if crates.exists() {
         fs::remove_dir_all(&crates)?;
     }
-    for linked in ["hearthd-sim", "hearthd-config", "hearthd-packets", "hearthd-program"] {
+    for linked in LINKED {
         copy_folder(&root.join("crates").join(linked), &crates.join(linked))?;
     }
     let mut sources = Vec::new();
-    for core in ["hearthd-core", "hearthd-broker"] {
+    for core in CORES {
         sources.extend(copy_folder(&root.join("crates").join(core), &crates.join(core))?);
     }
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
@@ -209,4 +209,28 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
     patches.sort();
     Ok(patches)
+}
+
+/// The crates that mutants change.
+const CORES: [&str; 2] = ["hearthd-core", "hearthd-broker"];
+/// The others that are built with them.
+const LINKED: [&str; 5] =
+    ["hearthd-sim", "hearthd-config", "hearthd-packets", "hearthd-program", "hearthd-property"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crate_of_the_workspace_that_mutants_need_is_laid_out() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for name in CORES.iter().chain(&LINKED) {
+            let manifest = fs::read_to_string(crates.join(name).join("Cargo.toml")).unwrap();
+            for needed in manifest.lines().filter_map(|line| line.strip_suffix(".workspace = true"))
+            {
+                let is_there = CORES.contains(&needed) || LINKED.contains(&needed);
+                assert!(is_there || !crates.join(needed).exists(), "{name} needs {needed}");
+            }
+        }
+    }
 }
