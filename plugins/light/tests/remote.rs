@@ -174,7 +174,10 @@ fn answer_of_group(device: &mut TestDevice<Light>, states: [(&str, &str); 2]) ->
         if device.reply() != Reply::Pending {
             break;
         }
-        for Sent { topic, .. } in device.take_sent() {
+        let asked = device.take_sent();
+        // A read goes by radio.
+        device.advance(Duration::from_millis(10));
+        for Sent { topic, .. } in asked {
             for (name, power) in states {
                 if topic == format!("zigbee2mqtt/{name}/get") {
                     let state = json!({ "state": power }).to_string();

@@ -149,7 +149,7 @@ impl Goal {
 
     /// Drops a reply as outdated if the device has reported another value since.
     fn doubt(&mut self, said: Value) {
-        let outdated = |seen: &Seen| self.is_met(seen.value) && !self.is_met(said);
+        let outdated = |seen: &Seen| self.is_met(seen.value) != self.is_met(said);
         if self.seen.get(&said.property()).is_some_and(outdated) {
             self.seen.remove(&said.property());
         }
