@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use self::hub_config::{discovery, hub_config, policies};
 use crate::{
-    config::Config,
+    config::{Broker, Config},
     device::{DeviceEvent, Devices},
     link::{ConnectOptions, Link, LinkEvent, LinkFull},
     metrics::{Metrics, Present},
@@ -79,11 +79,13 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
     let interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
     let hub = Hub::new(hub_config(&config, &devices), kept, random_bytes);
+    let broker = config.broker.at(0);
     let mut driver = Driver {
         config,
         hub,
         link: None,
         address: 0,
+        broker,
         connected: true,
         next_delivery: 0,
         relayed: false,
@@ -123,6 +125,8 @@ struct Driver {
     link: Option<Link>,
     /// Which of the broker's addresses is in use, or tried next.
     address: usize,
+    /// The broker at that address.
+    broker: Broker,
     /// The last link got its CONNACK; true before there was any.
     connected: bool,
     next_delivery: u64,
@@ -305,9 +309,8 @@ impl Driver {
             }
             Output::Notice(notice) => {
                 self.metrics.note(&notice);
-                let broker = self.config.broker.at(self.address);
-                self.service.note(&notice, &broker, || self.devices.census());
-                self.notices.write(since_boot(), &notice, &broker);
+                self.service.note(&notice, &self.broker, || self.devices.census());
+                self.notices.write(since_boot(), &notice, &self.broker);
             }
             Output::Stopped(_) => {}
         }
@@ -317,11 +320,12 @@ impl Driver {
         // A broker that refused is asked once more, through the relay, to hear why.
         if !self.connected && !self.relayed {
             self.address += 1;
+            self.broker = self.config.broker.at(self.address);
         }
         self.connected = false;
         let options = ConnectOptions {
-            broker: &self.config.broker.at(self.address),
-            client_id: &self.config.broker.client_id,
+            broker: &self.broker,
+            client_id: &self.broker.client_id,
             keep_session: true,
             will,
             relayed: self.relayed,

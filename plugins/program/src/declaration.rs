@@ -1,5 +1,6 @@
 //! Declarations of properties, in the words of `describe`.
 
+use hearthd_property::Access;
 use hearthd_sdk::{Property, PropertyTable};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
@@ -36,17 +37,6 @@ enum Kind {
     Text,
     Json,
     Event,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-enum Access {
-    #[serde(rename = "r")]
-    Read,
-    #[default]
-    #[serde(rename = "rw")]
-    ReadWrite,
-    #[serde(rename = "w")]
-    Write,
 }
 
 impl Declaration {

@@ -249,12 +249,12 @@ impl Devices {
             return self.events.answer(request.id, Answer::failure(Status::Unavailable, text));
         }
         let id = request.id;
-        self.look_interval = LOOK_INTERVAL;
         match shared.mailbox.push(request) {
             Pushed::Awake => {}
             Pushed::Asleep => self.asleep.push(Arc::clone(&shared.mailbox)),
             Pushed::Full => self.events.answer(id, too_many_waiting(shared)),
         }
+        self.look_soon();
     }
 
     /// Wakes the devices that have new requests, as [`Devices::next`] does.
@@ -283,6 +283,13 @@ impl Devices {
                 return event;
             }
             self.events.wait(self.look_interval).await;
+        }
+    }
+
+    /// A call is about to begin: looks once it has had time to hang.
+    fn look_soon(&mut self) {
+        if self.look_interval == LOOK_INTERVAL_AT_REST {
+            (self.looked, self.look_interval) = (Instant::now(), LOOK_INTERVAL);
         }
     }
 

@@ -16,7 +16,7 @@ use hearthd_sdk::{Changes, Context, Device, Failure, NoConfig, Property};
 use super::*;
 use crate::{
     config::{Config, Limits},
-    device::{DeviceEvent, Devices, LOOK_INTERVAL, crashes::Crashes},
+    device::{DeviceEvent, Devices, LOOK_INTERVAL, LOOK_INTERVAL_AT_REST, crashes::Crashes},
     plugin::{KindTable, Launcher, Plugins},
 };
 
@@ -198,6 +198,20 @@ fn one_idle_thread_wakes_for_an_alarm_and_another_one_for_an_earlier_alarm() {
     inner.alarms.insert((early, MemberId(2)));
     assert_eq!(inner.take_time(), Some(early));
     assert_eq!(inner.take_time(), None);
+}
+
+#[test]
+fn a_request_to_devices_at_rest_is_looked_after_once_it_can_hang() {
+    let (pool, _) = pool(8);
+    let mut devices = start(pool);
+    devices.look_interval = LOOK_INTERVAL_AT_REST;
+    let long_ago = LOOK_INTERVAL_AT_REST - LOOK_INTERVAL;
+    devices.looked -= long_ago;
+    request(&mut devices, 41, "a", "power");
+    assert_eq!(devices.look_interval, LOOK_INTERVAL);
+    assert!(devices.looked.elapsed() < long_ago, "the next look finds the call");
+    assert_eq!(answer(&mut devices, 41).status.code(), 200);
+    devices.stop(PATIENCE);
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
