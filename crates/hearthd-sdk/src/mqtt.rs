@@ -172,7 +172,8 @@ impl Publication {
 /// What another device has answered (Q7).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Response {
-    /// 200 or 204 where it has done what it was asked, else why not: see the table of statuses in the hub's README.
+    /// 200 or 204 where it has done what it was asked, 202 where that is under way, else why not: see the table of
+    /// statuses in the hub's README.
     pub status: u16,
     /// The state, where it tells one.
     #[serde(default)]

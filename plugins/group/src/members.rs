@@ -52,7 +52,8 @@ impl Members {
         self.tell();
     }
 
-    /// Takes what members have answered that were set: the state that each tells, or else what was set.
+    /// Takes what members have answered that were set: the state that each tells, or else what was set, unless it is
+    /// under way still.
     pub(crate) fn take_answers(&mut self, changes: &Changes, told: &[(String, Response)]) {
         for (member, response) in told.iter().filter(|(_, response)| response.is_success()) {
             let several: Option<Json> = serde_json::from_str(&response.payload).ok();
@@ -64,7 +65,10 @@ impl Members {
                         property.read_value(&Json::String(response.payload.clone()))
                     }),
                 };
-                self.note(member, name, Some(state.unwrap_or_else(|| value.clone())));
+                let is_done = response.status != ACCEPTED;
+                if let Some(state) = state.or_else(|| is_done.then(|| value.clone())) {
+                    self.note(member, name, Some(state));
+                }
             }
         }
         self.tell();
@@ -137,5 +141,7 @@ pub(crate) fn agreement() -> Property {
     Property::choice(AGREEMENT, &words).title("Members").read_only()
 }
 
+/// The status of an answer that comes before the end.
+const ACCEPTED: u16 = 202;
 /// The name of that property.
 pub(crate) const AGREEMENT: &str = "members";

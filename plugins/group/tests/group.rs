@@ -51,6 +51,17 @@ fn a_group_is_done_once_all_its_devices_are() {
 }
 
 #[test]
+fn what_a_device_has_accepted_is_not_so_yet() {
+    let mut device = group(json!({"members": ["hall"]}));
+    device.set("power", "ON");
+    let sent = device.take_sent();
+    device.give_outcome(sent[0].token, Ok(r#"{"status": 202, "payload": ""}"#));
+    assert_eq!(device.reply(), Reply::Done);
+    assert_eq!(device.published("power"), None);
+    assert_eq!(device.published("members").as_deref(), Some("unknown"));
+}
+
+#[test]
 fn what_one_device_did_not_do_the_group_did_not() {
     let mut device = group(json!({"members": ["hall", "attic", "shed"]}));
     device.set("power", "ON");
