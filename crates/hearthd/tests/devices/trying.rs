@@ -215,6 +215,21 @@ expect state count 1
 }
 
 #[test]
+fn the_end_of_what_is_under_way_is_an_answer_of_its_own() {
+    let script = "
+set job move
+expect answer 202
+set job get stuck
+expect answer 204
+expect answer 500 it is stuck
+expect no answer
+";
+    let tried = passes(&plugin("rogue"), &[], script);
+    assert!(tried.stdout.contains("  ended 500"), "{tried:?}");
+    fails(&plugin("rogue"), "set job move\nset job get stuck\nget\n", 2, "it is stuck");
+}
+
+#[test]
 fn what_is_not_declared_fails_the_script() {
     let rogue = plugin("rogue");
     fails(&rogue, "set job undeclared\nget\n", 1, "what it has not declared");

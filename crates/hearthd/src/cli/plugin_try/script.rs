@@ -125,7 +125,8 @@ reply PAYLOAD                  answer the oldest message of the device that expe
 fail REASON                    tell it that nothing came of the message: gone, busy, refused, too-large or late
 save                           show what the device has saved
 restart                        save, end the device and create it anew
-expect answer STATUS [TEXT]    the next answer: its status, and its payload or a part of its reason
+expect answer STATUS [TEXT]    the next answer: its status, and its payload or a part of its reason; after 202, so also
+                               the end
 expect state PROPERTY VALUE    the state last published
 expect event PROPERTY KIND     an event
 expect status WORD [TEXT]      ready, unreachable, restarting, failed or quarantined, and a part of the reason
