@@ -37,6 +37,8 @@ impl Goal {
             Reading::Uncorrelated if !may_be_answer => {}
             Reading::Uncorrelated => {
                 self.answered += 1;
+                // What did not reach the device before does by now.
+                self.failure = None;
                 self.note_answered(now, rules);
             }
             Reading::ByCommand => self.unanswered = 0,
@@ -82,8 +84,6 @@ impl Goal {
                 if self.in_flight() > 0 && !rules.sleepy && (met || self.echo.is_some()) {
                     // The bridge may still report what it makes of earlier commands.
                     self.heard |= met;
-                    // What did not reach the device before does by now.
-                    self.failure.take_if(|_| may_be_answer);
                     self.echo = self.echo.or(Some(Echo { at: now, took: self.took(now) }));
                     let rests = now + BRIDGE_STANDS + self.took(now).min(SLOWEST);
                     self.rest_until(now, rests);
