@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Answer, JournalRecord, PublishId, Reason, RequestId, RequestKey, Status, record::ENTRY,
+    Answer, JournalRecord, Message, PublishId, Reason, RequestId, RequestKey, Status, record::ENTRY,
 };
 
 /// How much of a request must survive a crash.
@@ -64,7 +64,7 @@ pub(crate) struct Entry {
     pub(crate) durability: Durability,
     /// Whether it only reads: then it is never answered from here.
     pub(crate) reads: bool,
-    /// While it is carried out.
+    /// While it is carried out, or its answer verified.
     pub(crate) request: Option<RequestId>,
     /// Its response in the outbox.
     pub(crate) publish: Option<PublishId>,
@@ -94,7 +94,7 @@ pub(crate) enum Mark {
 pub(crate) enum Seen {
     /// It is new.
     Never,
-    /// It is being carried out.
+    /// It is being carried out, or its first answer verified.
     InProgress(EntryId, RequestId),
     /// It has its answer.
     Answered(EntryId),
@@ -150,8 +150,8 @@ impl Journal {
             return Seen::Never;
         }
         match (&entry.record.answer, entry.request) {
-            (Some(_), _) => Seen::Answered(id),
-            (None, Some(request)) => Seen::InProgress(id, request),
+            (_, Some(request)) => Seen::InProgress(id, request),
+            (Some(_), None) => Seen::Answered(id),
             (None, None) => Seen::Intended(id),
         }
     }
@@ -289,6 +289,26 @@ impl Journal {
         }
     }
 
+    /// Notes that a device works on a request, which is not forgotten meanwhile.
+    pub(crate) fn begin(&mut self, id: EntryId, request: RequestId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.request = Some(request);
+        entry.keep(id, &mut self.settled);
+    }
+
+    /// Notes that nothing is done for a request any more: it may be forgotten at `forget_at` where no redelivery can come.
+    pub(crate) fn settle(&mut self, id: EntryId, forget_at: Option<Duration>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.request = None;
+        let comes_again = !self.is_redelivered && entry.connection != self.connection;
+        if entry.unacknowledged == 0
+            && !comes_again
+            && let Some(forget_at) = forget_at
+        {
+            entry.expire_at(forget_at, id, &mut self.settled);
+        }
+    }
+
     /// Keeps the answer for whoever waits until `expires`, and for redeliveries: until `forget_at` where none can come.
     pub(crate) fn answer(
         &mut self,
@@ -303,15 +323,7 @@ impl Journal {
             record.answered_at = Some(answered_at);
             record.reply.expires = expires;
         });
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.request = None;
-        let comes_again = !self.is_redelivered && entry.connection != self.connection;
-        if entry.unacknowledged == 0
-            && !comes_again
-            && let Some(forget_at) = forget_at
-        {
-            entry.expire_at(forget_at, id, &mut self.settled);
-        }
+        self.settle(id, forget_at);
     }
 
     /// One more delivery of this connection waits for PUBACK.
@@ -327,7 +339,7 @@ impl Journal {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.unacknowledged = entry.unacknowledged.saturating_sub(1);
         if entry.unacknowledged == 0
-            && entry.record.answer.is_some()
+            && entry.is_settled()
             && let Some(forget_at) = forget_at
         {
             entry.expire_at(forget_at, id, &mut self.settled);
@@ -349,8 +361,7 @@ impl Journal {
     pub(crate) fn redelivered(&mut self, forget_at: Duration) {
         self.is_redelivered = true;
         for (&id, entry) in &mut self.entries {
-            if entry.record.answer.is_some() && entry.unacknowledged == 0 && entry.expires.is_none()
-            {
+            if entry.is_settled() && entry.unacknowledged == 0 && entry.expires.is_none() {
                 entry.expire_at(forget_at, id, &mut self.settled);
             }
         }
@@ -385,8 +396,21 @@ impl Journal {
                 && !record.delivered
                 && record.reply.response_topic.is_some()
                 && entry.publish.is_none()
+                && entry.request.is_none()
                 && !entry.reads
         })
+    }
+
+    /// Writes anew the responses that have an earlier answer, and will be sent again.
+    pub(crate) fn renew_outdated(&mut self) -> Vec<(PublishId, Message)> {
+        let is_outdated = |entry: &&mut Box<Entry>| entry.is_outdated;
+        let renew = |entry: &mut Box<Entry>| {
+            let record = &entry.record;
+            let renewed = (entry.publish?, record.reply.response(record.answer.as_ref()?)?);
+            entry.is_outdated = false;
+            Some(renewed)
+        };
+        self.entries.values_mut().filter(is_outdated).filter_map(renew).collect()
     }
 
     /// Lists the requests that an earlier life of the daemon may have carried out.
@@ -427,6 +451,11 @@ impl Settled {
 }
 
 impl Entry {
+    /// Whether it has its answer, and nothing is done for it.
+    fn is_settled(&self) -> bool {
+        self.record.answer.is_some() && self.request.is_none()
+    }
+
     /// Is forgotten at a time, or earlier where room is needed.
     fn expire_at(&mut self, at: Duration, id: EntryId, settled: &mut Settled) {
         self.keep(id, settled);

@@ -298,6 +298,13 @@ impl Outbox {
         true
     }
 
+    /// Replaces what a message says that waits to be sent again.
+    pub(crate) fn renew(&mut self, id: PublishId, message: Message) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
+            entry.message = message;
+        }
+    }
+
     /// The connection is gone: what was in flight goes again, what belonged to the connection does not.
     pub(crate) fn disconnected(&mut self) {
         self.entries.retain(|entry| {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    DeliveryId, Request, RequestId, RequestKey,
+    DeliveryId, JournalRecord, Request, RequestId, RequestKey,
     journal::{Durability, EntryId},
     record::Reply,
 };
@@ -64,8 +64,23 @@ pub(crate) struct Pending {
     pub(crate) handed: bool,
     /// The beginning of the payload: it is told if the request fails and nobody is answered, or after it was answered.
     pub(crate) excerpt: Bytes,
-    /// Only the state is read, for a request that may have been carried out before.
-    pub(crate) read_back: bool,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a device is given a request for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// To carry it out.
+    Execute,
+    /// To read the state, for a request that may have been carried out before.
+    ReadBack,
+    /// To read the state, which tells whether the first answer to a request is still true.
+    Verify {
+        /// What the journal has of the request, which may be forgotten meanwhile.
+        record: Box<JournalRecord>,
+        /// The request was repeated; else the broker may not have had the first answer.
+        is_repeat: bool,
+    },
 }
 
 /// Where a request came from, and what is owed to it.

@@ -26,6 +26,8 @@ pub(crate) struct Devices {
     history: BTreeMap<(String, String), Vec<(Duration, Bytes)>>,
     /// Since when devices cannot reach what they stand for.
     out_of_reach: BTreeMap<String, Duration>,
+    /// The devices whose plugins have crashed, and that have not begun again.
+    restarting: BTreeSet<&'static str>,
     /// What a hub has told of a property last, in an answer, and when it was first asked for.
     told: BTreeMap<(String, String), (HubId, Bytes, Duration)>,
 }
@@ -151,8 +153,8 @@ impl Devices {
     /// Makes the devices of one hub, ready and in their first states.
     pub(crate) fn new() -> Self {
         let key = |device: &str, property: &str| (device.to_owned(), property.to_owned());
-        let states = PROPERTIES
-            .map(|(device, property)| (key(device, property), Bytes::from_static(b"start")));
+        let states =
+            PROPERTIES.map(|(device, property)| (key(device, property), Bytes::from_static(START)));
         let mut states = BTreeMap::from(states);
         for (device, _) in PROPERTIES {
             states.insert(key(device, "status"), Bytes::from_static(READY));
@@ -167,6 +169,7 @@ impl Devices {
             states,
             history,
             out_of_reach: BTreeMap::new(),
+            restarting: BTreeSet::new(),
             told: BTreeMap::new(),
         }
     }
@@ -199,12 +202,53 @@ impl Devices {
     /// Returns how a device says it is.
     pub(crate) fn status(&self, device: &str) -> Bytes {
         let is_lost = self.out_of_reach.contains_key(device);
-        Bytes::from_static(if is_lost { UNREACHABLE } else { READY })
+        Bytes::from_static(match self.restarting.contains(device) {
+            true => RESTARTING,
+            false if is_lost => UNREACHABLE,
+            false => READY,
+        })
+    }
+
+    /// A device's plugin crashes: what it was doing is answered so. Returns whether it was running.
+    pub(crate) fn restart(&mut self, now: Duration, device: &'static str, back: Duration) -> bool {
+        let runs = self.restarting.insert(device);
+        if runs {
+            for job in self.jobs.iter_mut().filter(|job| *job.request.device == *device) {
+                (job.takes_effect, job.ends) = (None, None);
+                job.answers = job.answers.take().map(|_| (now, Answer::crashed("it crashed")));
+            }
+            self.hold_back(device, back);
+        }
+        runs
+    }
+
+    /// A device that has crashed begins again, and has forgotten what it was; returns its properties.
+    pub(crate) fn begin_again(&mut self, device: &'static str) -> Vec<&'static str> {
+        if !self.restarting.remove(device) {
+            return Vec::new();
+        }
+        let properties: Vec<_> = properties_of(device).collect();
+        for property in &properties {
+            self.forget_told(device, property);
+        }
+        properties
+    }
+
+    /// A device that has crashed begins again with its hub instead; returns whether it had.
+    pub(crate) fn begin_with_hub(&mut self, device: &str) -> bool {
+        self.restarting.remove(device)
+    }
+
+    /// A device carries out nothing before a time.
+    pub(crate) fn hold_back(&mut self, device: &str, until: Duration) {
+        let busy = self.busy_until.entry(device.into()).or_default();
+        *busy = until.max(*busy);
     }
 
     /// Returns since when a device cannot reach what it stands for; none where it can.
     pub(crate) fn out_of_reach(&self, device: &str) -> Option<String> {
-        self.out_of_reach.get(device).map(|since| since.as_millis().to_string())
+        let since = self.out_of_reach.get(device).filter(|_| !self.restarting.contains(device));
+        since.map(|since| since.as_millis().to_string())
     }
 
     /// Whether the status of any device has changed since this time.
@@ -357,11 +401,12 @@ impl Devices {
         Some((device.to_string(), property.to_owned(), state))
     }
 
-    /// Takes the next answer that is due, with the life of the daemon that it belongs to.
+    /// Takes the next answer that is due, with the life of the daemon that it belongs to, and whether it tells what the
+    /// device is.
     pub(crate) fn take_answer(
         &mut self,
         now: Duration,
-    ) -> Option<(Life, Arc<str>, RequestId, Answer)> {
+    ) -> Option<(Life, Arc<str>, RequestId, Answer, bool)> {
         self.jobs.retain(|job| {
             job.takes_effect.is_some() || job.answers.is_some() || job.ends.is_some()
         });
@@ -372,6 +417,7 @@ impl Devices {
         let (life, id) = (job.life, job.request.id);
         let Request { device, property, payload, .. } = job.request.clone();
         if payload.is_empty()
+            && answer.status.is_success()
             && let Some(state) = self.states.get(&(device.to_string(), property.to_string()))
         {
             // It is read at the end, after all that was to be done before.
@@ -384,7 +430,8 @@ impl Devices {
                 Some(_) | None => Answer::text(state.clone()),
             };
         }
-        Some((life, device, id, answer))
+        let reads = payload.is_empty();
+        Some((life, device, id, answer, reads))
     }
 
     /// Takes the next end that is due of what a device has accepted.
@@ -451,6 +498,9 @@ pub(crate) fn position(payload: &Bytes) -> Bytes {
 /// What a device is, as its status says.
 pub(crate) const READY: &[u8] = b"ready";
 const UNREACHABLE: &[u8] = b"unreachable";
+const RESTARTING: &[u8] = b"restarting";
+/// What every property is at first.
+pub(crate) const START: &[u8] = b"start";
 
 /// How long a device may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);

@@ -98,6 +98,11 @@ pub(crate) enum Fault {
     DeviceShared {
         device: usize,
     },
+    /// A device's plugin crashes, and begins again after a while.
+    DeviceRestarts {
+        device: usize,
+        away: Duration,
+    },
     /// The configuration of the hub says otherwise what is announced.
     Announces(Option<Announces>),
     /// The wall clock jumps.
@@ -109,7 +114,7 @@ pub(crate) enum Fault {
 /// Draws a fault.
 pub(crate) fn fault(rng: &mut fastrand::Rng) -> Fault {
     let away = away(rng);
-    match rng.u32(..132) {
+    match rng.u32(..138) {
         0..16 => Fault::Cut { up: few(rng), down: few(rng) },
         16..22 => Fault::HalfOpen,
         22..26 => Fault::NetworkDown { lasts: away },
@@ -152,7 +157,11 @@ pub(crate) fn fault(rng: &mut fastrand::Rng) -> Fault {
         108..124 => limit(rng, away),
         124..129 => Fault::DeviceMoves { device: rng.usize(..) },
         129..131 => Fault::DeviceRemoved { device: rng.usize(..) },
-        _ => Fault::DeviceShared { device: rng.usize(..) },
+        131..132 => Fault::DeviceShared { device: rng.usize(..) },
+        _ => Fault::DeviceRestarts {
+            device: rng.usize(..),
+            away: Duration::from_millis(rng.u64(1..8_000)),
+        },
     }
 }
 

@@ -94,6 +94,8 @@ pub(crate) struct Given {
     pub(crate) payload: Bytes,
     pub(crate) life: Life,
     pub(crate) at: Duration,
+    /// It is about an earlier answer.
+    pub(crate) doubts: bool,
     /// The hub cannot know of it: it was killed before the store could be written, or its journal was full.
     pub(crate) forgotten: bool,
 }

@@ -150,6 +150,10 @@ impl Hub {
             unpublished.disconnected();
         }
         self.outbox.disconnected();
+        // What has ended meanwhile is told instead, on the next connection.
+        for (id, response) in self.journal.renew_outdated() {
+            self.outbox.renew(id, response);
+        }
         self.requests.disconnected();
         self.journal.disconnected();
     }

@@ -32,6 +32,7 @@ mod telling;
 mod traffic;
 mod under_way;
 mod values;
+mod verifying;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -256,8 +257,7 @@ impl Hub {
         let in_order = memory.open.iter().all(|will| will.clean || !will.connected);
         let wills = Wills::new(memory, &config.broker, &mut entropy);
         let journal = Journal::new(journal);
-        let mut values = Values::default();
-        journal.each(|id, record| values.answered(record, id));
+        let values = Values::new(&journal);
         let mut hub = Self {
             requests: Requests::new(config.queue),
             under_way: UnderWay::default(),

@@ -17,7 +17,7 @@ use crate::{
     Status,
     journal::{Durability, EntryId, Mark, Seen},
     record::{Reply, fingerprint},
-    requests::{Origin, Pending},
+    requests::{Origin, Pending, Purpose},
     topic::Prefix,
 };
 
@@ -27,7 +27,7 @@ struct Wait {
     allowed: Duration,
     /// The revision that the store must hold first.
     needs: Option<u64>,
-    read_back: bool,
+    purpose: Purpose,
     /// See [`Pending::excerpt`].
     excerpt: Bytes,
 }
@@ -105,7 +105,11 @@ impl Hub {
                     return Some(origin);
                 }
                 self.bind(&mut origin, entry);
-                self.answer_again(now, origin, entry);
+                if self.must_verify(entry) {
+                    self.verify(now, entry, origin, true);
+                } else {
+                    self.answer_again(now, origin, entry);
+                }
             }
             Seen::Intended(entry) => {
                 self.bind(&mut origin, entry);
@@ -178,7 +182,7 @@ impl Hub {
             }
         }
         let excerpt = message.payload.slice_ref(beginning(&message.payload));
-        let wait = Wait { allowed, needs, read_back: false, excerpt };
+        let wait = Wait { allowed, needs, purpose: Purpose::Execute, excerpt };
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if *device == *self.config.client_id && *property == *"absences" {
@@ -198,14 +202,26 @@ impl Hub {
 
     /// Reads the state for a request that an earlier life of the daemon may have carried out.
     pub(super) fn read_back(&mut self, now: Now, entry: EntryId, mut origin: Origin) {
-        let Some(known) = self.journal.get_mut(entry) else { return };
-        known.durability = Durability::Intent;
-        let (device, property) = (known.record.device.clone(), known.record.property.clone());
+        self.must_survive(&mut origin);
+        self.read(now, entry, origin, Purpose::ReadBack);
+    }
+
+    /// Has the answer to a request wait for the store.
+    pub(super) fn must_survive(&mut self, origin: &mut Origin) {
         origin.durability = Durability::Intent;
+        if let Some(known) = origin.entry.and_then(|entry| self.journal.get_mut(entry)) {
+            known.durability = Durability::Intent;
+        }
+    }
+
+    /// Has a device read what a request of the journal has set.
+    pub(super) fn read(&mut self, now: Now, entry: EntryId, origin: Origin, purpose: Purpose) {
+        let Some(known) = self.journal.get(entry) else { return };
+        let (device, property) = (known.record.device.clone(), known.record.property.clone());
         let policy = self.config.devices.get(&*device);
         let (exists, allowed) = (policy.is_some(), policy.map(|policy| policy.deadline));
         let allowed = allowed.unwrap_or(self.config.deadline);
-        let wait = Wait { allowed, needs: None, read_back: true, excerpt: Bytes::new() };
+        let wait = Wait { allowed, needs: None, purpose, excerpt: Bytes::new() };
         let (id, remaining) =
             self.await_answer(now, device.clone(), property.clone(), origin, wait);
         if !exists {
@@ -230,7 +246,7 @@ impl Hub {
         origin: Origin,
         wait: Wait,
     ) -> (RequestId, Option<Duration>) {
-        let Wait { allowed, needs, read_back, excerpt } = wait;
+        let Wait { allowed, needs, purpose, excerpt } = wait;
         let (arrived, expires) = (now.monotonic, origin.reply.expires);
         let handed = needs.is_none() && self.requests.has_turn(&device);
         let due = arrived + allowed;
@@ -250,11 +266,11 @@ impl Hub {
             origin,
             handed,
             excerpt,
-            read_back,
+            purpose,
         };
         let id = self.requests.insert(pending);
-        if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
-            entry.request = Some(id);
+        if let Some(entry) = entry {
+            self.journal.begin(entry, id);
         }
         (id, handed.then(|| deadline.saturating_sub(arrived)))
     }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::{Hub, events::Untold};
 use crate::{
-    Answer, Change, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
+    Answer, Change, JournalRecord, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
     absence::rfc3339,
     journal::{Durability, Entry, EntryId},
     outbox::Kind,
     record::LONGEST_VERBATIM,
-    requests::{Origin, Pending},
+    requests::{Origin, Pending, Purpose},
 };
 
 /// An answer that may not go out before the store holds it, and the state that it tells of.
@@ -37,13 +37,11 @@ impl Hub {
             self.end_publications_of(id);
         }
         match self.requests.remove(id, true) {
-            Some(pending) if pending.read_back => {
-                let answer = indeterminate(&pending, &answer);
-                self.finish(now, pending, &answer);
-            }
             Some(pending) => {
-                self.note_under_way(id, &pending, &answer);
-                self.finish(now, pending, &answer);
+                if matches!(pending.purpose, Purpose::Execute) {
+                    self.note_under_way(id, &pending, &answer);
+                }
+                self.conclude(now, pending, &answer);
             }
             None => self.notice(Notice::LateAnswer { request: id }),
         }
@@ -52,9 +50,13 @@ impl Hub {
     /// Answers a request whose deadline has come: 408 where the device has it, 409 `queued` where it still waited for
     /// its turn.
     pub(super) fn time_out(&mut self, now: Now, id: RequestId) {
-        let Some(pending) = self.requests.remove(id, false) else { return };
+        let Some(mut pending) = self.requests.remove(id, false) else { return };
         self.end_publications_of(id);
-        let mut answer = if pending.handed {
+        if !pending.handed && pending.origin.durability == Durability::Answer {
+            // After a crash, its redelivery would be carried out.
+            self.must_survive(&mut pending.origin);
+        }
+        let answer = if pending.handed {
             let allowed = pending.deadline.saturating_sub(pending.arrived).as_millis();
             let text = format!("`{}` did not answer within {allowed} ms", pending.device);
             Answer::failure(Status::Timeout, text)
@@ -63,10 +65,19 @@ impl Hub {
                 format!("its turn at `{}` did not come in time; not carried out", pending.device);
             Answer::conflict(Reason::Queued, &text)
         };
-        if pending.read_back {
-            answer = indeterminate(&pending, &answer);
+        self.conclude(now, pending, &answer);
+    }
+
+    /// Makes what a device has said the answer to a request, by what it was asked for.
+    fn conclude(&mut self, now: Now, pending: Pending, answer: &Answer) {
+        match &pending.purpose {
+            Purpose::Execute => self.finish(now, pending, answer),
+            Purpose::ReadBack => {
+                let answer = indeterminate(&pending, answer);
+                self.finish(now, pending, &answer);
+            }
+            Purpose::Verify { .. } => self.on_verified(now, pending, answer),
         }
-        self.finish(now, pending, &answer);
     }
 
     /// Returns whether an answer has not left the hub yet.
@@ -110,7 +121,15 @@ impl Hub {
 
     /// Returns what to say in place of an answer that is not true any more.
     pub(super) fn superseded(&self, entry: EntryId) -> Option<Answer> {
-        let record = &self.journal.get(entry)?.record;
+        self.superseded_by_now(entry, &self.journal.get(entry)?.record)
+    }
+
+    /// Likewise, for what the journal has or had of a request.
+    pub(super) fn superseded_by_now(
+        &self,
+        entry: EntryId,
+        record: &JournalRecord,
+    ) -> Option<Answer> {
         let first = record.answer.as_ref()?.status.code();
         let (property, value) = self.values.superseded(record, entry)?;
         let at = record.answered_at.map(rfc3339).unwrap_or_default();
@@ -202,18 +221,26 @@ impl Hub {
         for id in self.journal.undelivered() {
             let waits = self.unpublished.iter().any(|next| next.origin.entry == Some(id));
             let Some(entry) = self.journal.get(id).filter(|_| !waits) else { continue };
-            let record = &entry.record;
-            let (Some(answer), false) =
-                (record.answer.clone(), record.reply.is_over(now.monotonic))
-            else {
+            if entry.record.reply.is_over(now.monotonic) {
                 continue;
-            };
-            let first = (answer.status.code(), record.answered_at.unwrap_or(now.unix));
-            let origin = origin_of(id, entry);
-            match self.superseded(id) {
-                Some(superseded) => self.publish_response(origin, &superseded, Some(first)),
-                None => self.publish_response(origin, &answer, None),
             }
+            let origin = origin_of(id, entry);
+            if self.must_verify(id) {
+                self.verify(now, id, origin, false);
+            } else {
+                self.answer_late(now, origin, id);
+            }
+        }
+    }
+
+    /// Publishes the first answer, which the broker may not have, as long as it is true.
+    pub(super) fn answer_late(&mut self, now: Now, origin: Origin, id: EntryId) {
+        let Some(record) = self.journal.get(id).map(|entry| &entry.record) else { return };
+        let Some(answer) = record.answer.clone() else { return };
+        let first = (answer.status.code(), record.answered_at.unwrap_or(now.unix));
+        match self.superseded(id) {
+            Some(superseded) => self.publish_response(origin, &superseded, Some(first)),
+            None => self.publish_response(origin, &answer, None),
         }
     }
 
@@ -286,7 +313,7 @@ impl Hub {
     }
 
     /// Publishes an answer; `first` is the status of the one before, and when it was given.
-    fn publish_response(
+    pub(super) fn publish_response(
         &mut self,
         origin: Origin,
         answer: &Answer,

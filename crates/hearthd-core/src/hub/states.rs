@@ -15,6 +15,9 @@ impl Hub {
             self.publish_state(&state);
         }
         let is_status = property == STATUS;
+        if is_status && !HOLDS_STATE.contains(&&*state.payload) {
+            self.values.doubt(device);
+        }
         let announced = self.config.discovery.as_ref().map(|_| device.clone());
         self.states.insert((state.device.clone(), state.property.clone()), state);
         match announced {
@@ -96,3 +99,6 @@ impl Hub {
         self.send(message, Kind::Absence, None);
     }
 }
+
+/// The statuses at which a device is still the one that has told its state.
+const HOLDS_STATE: [&[u8]; 2] = [b"ready", b"unreachable"];

@@ -115,6 +115,7 @@ impl Hub {
         });
         if let Some(known) = self.journal.get_mut(entry) {
             known.is_outdated = known.publish.is_some();
+            self.values.ended(&known.record, entry);
         }
         let revision = self.revision + 1;
         if let Some(known) = self.journal.get_mut(entry).filter(|_| is_stored) {

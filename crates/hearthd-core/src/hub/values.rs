@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{Answer, ContentType, JournalRecord, Status, journal::EntryId};
+use crate::{
+    Answer, ContentType, JournalRecord, Status,
+    journal::{EntryId, Journal},
+};
 
 /// The values that devices and their answers have told of.
 #[derive(Debug, Default)]
@@ -19,12 +22,55 @@ struct Known {
     value: Option<Bytes>,
     /// The last request that has set it.
     set_by: Option<EntryId>,
+    /// The value is what the device has told of, in this life of the daemon and since it began.
+    is_told: bool,
 }
 
 impl Values {
+    /// Takes up what an earlier life of the daemon has answered: devices may have forgotten it.
+    pub(super) fn new(journal: &Journal) -> Self {
+        let mut values = Self::default();
+        journal.each(|id, record| values.answered(record, id));
+        for property in values.known.values_mut().flat_map(BTreeMap::values_mut) {
+            property.is_told = false;
+        }
+        values
+    }
+
     /// A device tells the state of a property.
     pub(super) fn report(&mut self, device: &str, property: &str, value: Bytes) {
-        self.known(device, property).value = Some(value);
+        let known = self.known(device, property);
+        (known.value, known.is_told) = (Some(value), true);
+    }
+
+    /// A device has been read, for what a request has set.
+    pub(super) fn read(&mut self, record: &JournalRecord, read: &Answer) {
+        for (property, value) in claims(record, read) {
+            if let Some(value) = value {
+                self.report(&record.device, &property, value);
+            }
+        }
+    }
+
+    /// A device begins anew, and may have forgotten what it has told of.
+    pub(super) fn doubt(&mut self, device: &str) {
+        for property in self.known.get_mut(device).into_iter().flat_map(BTreeMap::values_mut) {
+            property.is_told = false;
+        }
+    }
+
+    /// Returns whether the answer to a request gives a value of which the device has not told since it began.
+    pub(super) fn is_doubtful(&self, record: &JournalRecord) -> bool {
+        let Some(answer) = record.answer.as_ref().filter(|answer| answer.status.is_success())
+        else {
+            return false;
+        };
+        let is_told = |property| {
+            let known = self.known.get(&record.device).and_then(|known| known.get(property));
+            known.is_some_and(|known| known.is_told)
+        };
+        let claims = claims(record, answer);
+        claims.iter().any(|(property, value)| value.is_some() && !is_told(property))
     }
 
     /// A request that sets something was carried out.
@@ -35,10 +81,22 @@ impl Values {
         };
         if *record.property != *"set" {
             let known = self.known(&record.device, &record.property);
-            return known.set(entry, claim(answer));
+            return known.set(entry, claim(answer), answer.status);
         }
         for (property, value) in claims(record, answer) {
-            self.known(&record.device, &property).set(entry, value);
+            self.known(&record.device, &property).set(entry, value, answer.status);
+        }
+    }
+
+    /// What a request has set is reached, after a while.
+    pub(super) fn ended(&mut self, record: &JournalRecord, entry: EntryId) {
+        let done = record.answer.as_ref().filter(|answer| answer.status.is_success());
+        for (property, value) in done.into_iter().flat_map(|answer| claims(record, answer)) {
+            let known = self.known(&record.device, &property);
+            // What the device has told of itself may have come later.
+            if known.set_by == Some(entry) && value.is_some() && !known.is_told {
+                (known.value, known.is_told) = (value, true);
+            }
         }
     }
 
@@ -78,10 +136,12 @@ impl Values {
 }
 
 impl Known {
-    fn set(&mut self, by: EntryId, value: Option<Bytes>) {
+    fn set(&mut self, by: EntryId, value: Option<Bytes>, status: Status) {
         self.set_by = Some(by);
+        // It is done, and nobody says what it is now.
+        self.is_told &= status != Status::NoContent;
         if value.is_some() {
-            self.value = value;
+            (self.value, self.is_told) = (value, true);
         }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use hearthd_core::{
-    Answer, ContentType, Disconnection, Input, Memory, Message, Notice, Output, PropertyState,
-};
+use hearthd_core::{Answer, Disconnection, Input, Memory, Message, Notice, Output};
 
-use crate::test_hub::{TestHub, config, connack, request};
+use crate::test_hub::{TestHub, config, connack, request, state};
 
 const STATE: &str = "alice/state/lamp/power";
 const ANSWER: &str = "alice/response/phone/lamp";
@@ -50,14 +48,7 @@ fn come_back(hub: &mut TestHub, topic: &str) -> bool {
 }
 
 fn tell(hub: &mut TestHub, payload: &'static str) {
-    hub.handle(Input::State(PropertyState {
-        device: "lamp".into(),
-        property: "power".into(),
-        payload: payload.into(),
-        content_type: ContentType::Text,
-        retain: true,
-        details: Vec::new(),
-    }));
+    hub.handle(state("lamp", "power", payload));
 }
 
 fn notices(hub: &TestHub) -> Vec<Notice> {

@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use hearthd_core::{
-    Announcement, Announcer, Answer, Change, ContentType, Disconnection, Discovery, HubConfig,
-    Input, Kept, Known, Message, Notice, Output, PropertyState, Status,
+    Announcement, Announcer, Answer, Change, Disconnection, Discovery, HubConfig, Input, Kept,
+    Known, Message, Notice, Output, Status,
 };
 
-use crate::test_hub::{TestHub, config, connack, request};
+use crate::test_hub::{TestHub, config, connack, request, state};
 
 /// Announces each device in one message, and how many are not ready in another.
 #[derive(Debug)]
@@ -159,17 +159,6 @@ fn refusals(hub: &TestHub) -> Vec<Notice> {
         _ => None,
     });
     notices.collect()
-}
-
-fn state(device: &str, property: &str, payload: &'static str) -> Input {
-    Input::State(PropertyState {
-        device: device.into(),
-        property: property.into(),
-        payload: payload.into(),
-        content_type: ContentType::Text,
-        retain: true,
-        details: Vec::new(),
-    })
 }
 
 fn start() -> Message {

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use hearthd_core::{
-    Answer, ContentType, Disconnection, Input, Message, Notice, Output, PropertyState, QoS,
-    SENDER_ACCOUNT,
+    Answer, Disconnection, Input, Message, Notice, Output, QoS, SENDER_ACCOUNT, Status,
 };
 
-use crate::test_hub::{TestHub, config, connack, request, retry, status};
+use crate::test_hub::{TestHub, config, connack, request, retry, state, status};
 
 /// Lets the lamp answer whatever it was told, and the broker take it.
 fn finish(hub: &mut TestHub, state: &'static str) {
@@ -83,14 +82,7 @@ fn a_marked_repeat_gets_the_first_answer_as_long_as_it_is_true() {
 fn a_device_at_rest_that_tells_another_state_supersedes_the_first_answer() {
     let mut hub = TestHub::online();
     ask(&mut hub, request("ON", b"1"));
-    hub.handle(Input::State(PropertyState {
-        device: "lamp".into(),
-        property: "power".into(),
-        payload: "OFF".into(),
-        content_type: ContentType::Text,
-        retain: true,
-        details: Vec::new(),
-    }));
+    hub.handle(state("lamp", "power", "OFF"));
     let answers = ask(&mut hub, retry(request("ON", b"1")));
     assert_eq!(answers[0].user_property("reason"), Some("superseded"));
 }
@@ -104,14 +96,7 @@ fn a_read_whose_answer_waits_is_read_anew_only_where_that_is_not_so_any_more() {
     hub.take();
     hub.receive(retry(request("", b"r")));
     assert!(hub.executed().is_empty() && hub.published().is_empty(), "the answer is on its way");
-    hub.handle(Input::State(PropertyState {
-        device: "lamp".into(),
-        property: "power".into(),
-        payload: "OFF".into(),
-        content_type: ContentType::Text,
-        retain: true,
-        details: Vec::new(),
-    }));
+    hub.handle(state("lamp", "power", "OFF"));
     let answers = ask(&mut hub, retry(request("", b"r")));
     assert_eq!(hub.executed().len(), 1);
     assert_eq!((answers.len(), status(&answers[0])), (1, "200"));
@@ -176,10 +161,70 @@ fn what_was_superseded_is_known_after_a_restart() {
     before.unix += Duration::from_secs(1);
     ask(&mut before, request("OFF", b"2"));
     let mut hub = before.restarted(true);
+    hub.handle(state("lamp", "power", "OFF"));
     hub.receive(Message { dup: true, ..toggle() });
     hub.accept_all();
+    assert!(hub.executed().is_empty(), "the lamp has told how it is");
     let answer = hub.published().into_iter().find(|m| m.user_property("__stat").is_some());
     assert_eq!(answer.unwrap().user_property("reason"), Some("superseded"));
+}
+
+#[test]
+fn a_device_that_may_have_forgotten_is_read_before_its_first_answer_is_given_again() {
+    let reads = [
+        (Answer::text("ON"), ("200", None, Some("ON"))),
+        (Answer::text("OFF"), ("409", Some("superseded"), None)),
+        (Answer::failure(Status::Unavailable, "unplugged"), ("409", Some("indeterminate"), None)),
+        (Answer::failure(Status::NotFound, "it cannot be read"), ("200", None, Some("ON"))),
+    ];
+    for (read, expected) in reads {
+        for crashes in [false, true] {
+            let mut before = TestHub::online();
+            ask(&mut before, toggle());
+            let mut hub = if crashes {
+                before.handle(state("lamp", "status", "restarting"));
+                before
+            } else {
+                before.restarted(true)
+            };
+            hub.take();
+            hub.receive(Message { dup: true, ..toggle() });
+            let asked = hub.executed();
+            assert_eq!((asked.len(), &asked[0].payload[..]), (1, &b""[..]), "it is only read");
+            assert!(hub.published().iter().all(|m| m.user_property("__stat").is_none()));
+            let repeat = hub.receive(Message { dup: true, ..toggle() });
+            assert_eq!(hub.executed().len(), 1, "once for both");
+            assert!(!hub.acknowledged().contains(&repeat));
+            hub.answer(&asked[0], read.clone());
+            hub.accept_all();
+            assert!(hub.acknowledged().contains(&repeat));
+            let answers = hub.published();
+            let answers: Vec<_> =
+                answers.iter().filter(|m| m.user_property("__stat").is_some()).collect();
+            let (code, reason, payload) = expected;
+            assert_eq!(answers.len(), 1, "{answers:#?}");
+            assert_eq!((status(answers[0]), answers[0].user_property("reason")), (code, reason));
+            assert!(answers[0].user_property("repeated").is_some());
+            assert_eq!(answers[0].user_property("first_status"), Some("200"));
+            if let Some(payload) = payload {
+                assert_eq!(&answers[0].payload[..], payload.as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_does_not_come_back_leaves_its_first_answer_in_doubt() {
+    let mut before = TestHub::online();
+    ask(&mut before, toggle());
+    let mut hub = before.restarted(true);
+    hub.receive(Message { dup: true, ..toggle() });
+    hub.advance(Duration::from_secs(5));
+    hub.accept_all();
+    let answers = hub.published();
+    let answer = answers.iter().find(|m| m.user_property("__stat").is_some()).unwrap();
+    assert_eq!((status(answer), answer.user_property("reason")), ("409", Some("indeterminate")));
+    assert!(String::from_utf8_lossy(&answer.payload).contains("was answered 200 at 2023-11-14"));
 }
 
 #[test]

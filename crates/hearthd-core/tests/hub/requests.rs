@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use hearthd_core::{
-    Answer, ContentType, Disconnection, Input, Message, Notice, Output, PropertyState, QoS, Status,
-};
+use hearthd_core::{Answer, Disconnection, Input, Message, Notice, Output, QoS, Status};
 
-use crate::test_hub::{TestHub, config, connack, request, status};
+use crate::test_hub::{TestHub, config, connack, request, state, status};
 
 #[test]
 fn the_answer_carries_correlation_data_qos_and_status() {
@@ -292,14 +290,7 @@ fn no_more_than_the_window_is_in_flight() {
         hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
         hub.take();
         for index in 0..100 {
-            hub.handle(Input::State(PropertyState {
-                device: "lamp".into(),
-                property: format!("p{index}"),
-                payload: "1".into(),
-                content_type: ContentType::Text,
-                retain: true,
-                details: Vec::new(),
-            }));
+            hub.handle(state("lamp", &format!("p{index}"), "1"));
         }
         hub.advance(Duration::from_secs(60));
         hub.connect(hearthd_core::Connack { receive_maximum, ..connack(Some("alice"), true) });
@@ -345,14 +336,7 @@ fn no_user_property_has_a_character_that_brokers_refuse() {
 
 /// Has the lamp say on its own how it is.
 fn report(hub: &mut TestHub, payload: &'static str) {
-    hub.handle(Input::State(PropertyState {
-        device: "lamp".into(),
-        property: "power".into(),
-        payload: payload.into(),
-        content_type: ContentType::Text,
-        retain: true,
-        details: Vec::new(),
-    }));
+    hub.handle(state("lamp", "power", payload));
 }
 
 #[test]

@@ -3,27 +3,16 @@
 use std::time::Duration;
 
 use hearthd_core::{
-    Connack, ContentType, DevicePolicy, Disconnection, HubConfig, Input, Memory, Message, Notice,
-    Output, PropertyState, QoS, Subscription,
+    Connack, DevicePolicy, Disconnection, HubConfig, Input, Memory, Message, Notice, Output, QoS,
+    Subscription,
 };
 
-use crate::test_hub::{TestHub, config, connack, request};
+use crate::test_hub::{TestHub, config, connack, request, state};
 
 fn without(device: &str) -> HubConfig {
     let mut config = config();
     config.devices.remove(device);
     config
-}
-
-fn state(device: &str, property: &str, payload: &'static str) -> Input {
-    Input::State(PropertyState {
-        device: device.into(),
-        property: property.into(),
-        payload: payload.into(),
-        content_type: ContentType::Text,
-        retain: true,
-        details: Vec::new(),
-    })
 }
 
 fn retained(topic: &str, payload: &'static str, hub: &str) -> Message {

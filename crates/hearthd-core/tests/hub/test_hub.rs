@@ -11,9 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use hearthd_core::{
-    Absence, Announced, Answer, Change, Connack, Delivery, DeliveryId, DevicePolicy, Disconnection,
-    Generation, Hub, HubConfig, Input, JournalRecord, Kept, Memory, Message, Now, Output, QoS,
-    Request, RequestKey, Served, Subscription, topic::Templates,
+    Absence, Announced, Answer, Change, Connack, ContentType, Delivery, DeliveryId, DevicePolicy,
+    Disconnection, Generation, Hub, HubConfig, Input, JournalRecord, Kept, Memory, Message, Now,
+    Output, PropertyState, QoS, Request, RequestKey, Served, Subscription, topic::Templates,
 };
 
 pub(crate) const CLIENT_ID: &str = "hub";
@@ -41,6 +41,18 @@ pub(crate) struct TestHub {
     /// Whether it answers that it cannot.
     pub(crate) store_fails: bool,
     next_delivery: u64,
+}
+
+/// What a device tells of a property.
+pub(crate) fn state(device: &str, property: &str, payload: &'static str) -> Input {
+    Input::State(PropertyState {
+        device: device.into(),
+        property: property.into(),
+        payload: payload.into(),
+        content_type: ContentType::Text,
+        retain: true,
+        details: Vec::new(),
+    })
 }
 
 pub(crate) fn config() -> HubConfig {
@@ -177,6 +189,14 @@ impl TestHub {
         hub.handle(Input::Elapsed);
         hub.go_online_unfenced(session_present);
         hub
+    }
+
+    /// Lets the devices answer what they are only asked to read.
+    pub(crate) fn reads_are(&mut self, state: &'static str) {
+        for asked in self.executed() {
+            assert_eq!(asked.payload, "", "nothing is carried out");
+            self.answer(&asked, Answer::text(state));
+        }
     }
 
     pub(crate) fn go_online_unfenced(&mut self, session_present: bool) {

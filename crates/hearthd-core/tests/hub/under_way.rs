@@ -1,6 +1,10 @@
 //! What a device does after it has been answered 202: a shutter that moves.
 
-use hearthd_core::{Answer, Change, Input, Message, Notice, Output, Request, Status};
+use std::time::Duration;
+
+use hearthd_core::{
+    Answer, Change, Disconnection, Input, Message, Notice, Output, Request, Status,
+};
 use serde_json::{Value, json};
 
 use crate::test_hub::{TestHub, request, retry, status};
@@ -109,6 +113,23 @@ fn a_repeat_does_not_share_an_answer_that_is_on_its_way_and_not_true_any_more() 
 }
 
 #[test]
+fn what_has_ended_while_its_first_answer_was_on_its_way_is_told_on_the_next_connection() {
+    let mut hub = TestHub::online();
+    hub.receive(request("ON", b"1"));
+    let asked = hub.executed().pop().expect("the device is asked");
+    hub.answer(&asked, Answer::text("OFF").accepted());
+    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+    hub.take();
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.advance(Duration::from_secs(60));
+    hub.go_online(true);
+    let answers = responses(&hub);
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+    assert_eq!((status(&answers[0]), &answers[0].payload[..]), ("200", &b"ON"[..]));
+    assert_eq!(answers[0].user_property("repeated"), None);
+}
+
+#[test]
 fn the_end_is_kept_for_repeats_after_a_restart_and_without_one_nobody_can_tell() {
     for ended in [true, false] {
         let mut hub = TestHub::online();
@@ -134,7 +155,10 @@ fn the_end_is_kept_for_repeats_after_a_restart_and_without_one_nobody_can_tell()
         hub.accept_all();
         hub.take();
         hub.receive(retry(request("TOGGLE", b"1")));
-        assert!(hub.executed().is_empty());
+        if ended {
+            hub.reads_are("ON");
+        }
+        assert!(hub.executed().iter().all(|asked| asked.payload.is_empty()));
         let answer = responses(&hub).pop().expect("it is answered");
         let expected = if ended { ("200", None) } else { ("409", Some("indeterminate")) };
         assert_eq!((status(&answer), answer.user_property("reason")), expected);

@@ -3,7 +3,7 @@
 //! A repeat is a request that the broker delivers again (DUP), that its requester marks (`retry`), or that has no mark
 //! but could not be carried out again. Where the broker vouches for senders, each sender repeats only its own requests.
 //! One answer is marked without any of these: after a restart, a hub sends an answer that it could not send before and
-//! that is not true any more.
+//! that is not true any more, or that may not be.
 
 use hearthd_core::Message;
 
@@ -38,8 +38,9 @@ impl World {
         let link = self.connection(hub).map(|connection| connection.id);
         let course = &self.ledger.asked[root].course;
         let reads = !course.sets;
-        let superseded = message.user_property("reason") == Some("superseded");
-        let repeated = course.repeated || superseded && course.first_link != link;
+        let in_doubt =
+            matches!(message.user_property("reason"), Some("superseded" | "indeterminate"));
+        let repeated = course.repeated || in_doubt && course.first_link != link;
         self.require(repeated, Invariant::Repeated, || {
             format!("nobody has repeated request {root}: {}", show_message(message))
         });

@@ -171,7 +171,8 @@ impl World {
         let unrecorded = self.setup.flooded && matches!(status, 409 | 429 | 503);
         let forgotten = unrecorded || self.ledger.has_forgotten(life);
         let reason = message.user_property("reason").map(str::to_owned);
-        let given = Given { status, reason, payload, life, at, forgotten };
+        let doubts = message.user_property("first_status").is_some();
+        let given = Given { status, reason, payload, life, at, forgotten, doubts };
         self.reach(Reached::Answers);
         self.reach(Reached::status(status, given.reason.as_deref()));
         if given.says("too many answers wait") {
@@ -196,10 +197,9 @@ impl World {
         if asked.answers.iter().any(|known| known.says_the_same_as(&given)) {
             self.counts.add(Reached::Repeats);
         }
-        // The first answer, which is not marked, leaves again where the broker has not taken it: also behind the end.
-        let is_first = message.user_property("repeated").is_none();
-        let is_overtaken = given.status == 202 && is_first;
-        let contradicted = asked.answers.iter().filter(|_| !is_overtaken).find(|known| {
+        // Nobody can tell whether the first answer is still true.
+        let is_in_doubt = given.is("indeterminate") && given.doubts;
+        let contradicted = asked.answers.iter().find(|known| {
             let crashed_between = asked.idempotent && known.life != given.life;
             !known.says_the_same_as(&given)
                 && !crashed_between
@@ -211,6 +211,8 @@ impl World {
                 // It says how the device is now, and the first answer as well.
                 && !given.is("superseded")
                 && !known.is("superseded")
+                && !is_in_doubt
+                && !(known.is("indeterminate") && known.doubts)
         });
         let contradicted = contradicted.filter(|_| strict).cloned();
         let executed = asked.executions.iter().any(|execution| {

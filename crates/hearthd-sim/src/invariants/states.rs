@@ -34,8 +34,13 @@ impl World {
                     && !asked.course.executed.contains(&life)
                     && asked.course.executed.iter().any(|executed| executed.hub == hub)
             }
+            // The device was read so that its first answer is given again only if it is true.
+            Occasion::Read => message.user_property("repeated").is_some(),
             Occasion::Other => false,
         };
+        if repeats && self.occasion == Occasion::Read {
+            self.reach(Reached::ReadFirst);
+        }
         if repeats && let Occasion::Request(index) = self.occasion {
             self.check_read_again(index, message);
         }

@@ -113,6 +113,7 @@ impl World {
             Fault::DeviceMoves { device } => self.move_device(hub, *device),
             Fault::DeviceRemoved { device } => self.remove_device(*device),
             Fault::DeviceShared { device } => self.share_device(hub, *device),
+            Fault::DeviceRestarts { device, away } => self.restart_device(*device, *away),
             Fault::Announces(announces) => self.announce_otherwise(hub, *announces),
             Fault::StoreFails { lasts } => self.fill_disk(hub, *lasts),
             Fault::WallClock { years } => {

@@ -148,7 +148,7 @@ impl World {
         self.feed_on(occasion, hub, Input::Received { message, delivery });
     }
 
-    fn feed_on(&mut self, occasion: Occasion, hub: HubId, input: Input) {
+    pub(super) fn feed_on(&mut self, occasion: Occasion, hub: HubId, input: Input) {
         self.occasion = occasion;
         self.feed(hub, input);
         self.occasion = Occasion::Other;

@@ -107,6 +107,7 @@ impl World {
         let kept = machine.store.kept();
         self.note(hub.client_id(), || "starts".into());
         let mut rng = self.rng.fork();
+        let mut starts = rng.clone();
         let entropy = move || rng.u128(..).to_be_bytes();
         self.note_announcements(hub);
         let config = self.hub_config(hub);
@@ -123,7 +124,7 @@ impl World {
         });
         self.feed(hub, Input::Elapsed);
         self.begin_bridges(hub, |_| true);
-        self.report_all(hub, |_| true);
+        self.begin_devices(hub, &mut starts);
     }
 
     /// The daemon is killed: what it has not stored and not sent is gone.

@@ -66,6 +66,8 @@ pub(crate) enum Occasion {
     Request(usize),
     /// It is told that it is subscribed, and may publish what waits.
     Subscribed,
+    /// It is told what a device is.
+    Read,
     Other,
 }
 
@@ -85,6 +87,13 @@ enum Timer {
     },
     /// A requester's patience ends.
     AskAgain(usize),
+    /// A device begins to work in this life of its hub.
+    DeviceBegins {
+        life: Life,
+        device: &'static str,
+    },
+    /// A device that has crashed begins again.
+    DeviceBeginsAgain(&'static str),
     /// A device that has gone reports what it was, to the life of the hub that it was in.
     ReportTooLate {
         life: Life,
@@ -284,6 +293,8 @@ impl World {
             Timer::DiskHasRoom(hub) => self.hub_mut(hub).store.is_full = false,
             Timer::Say { message, asked } => self.say(message, asked),
             Timer::AskAgain(index) => self.ask_again_if_unanswered(index),
+            Timer::DeviceBegins { life, device } => self.begin_device(life, device),
+            Timer::DeviceBeginsAgain(device) => self.begin_again(device),
             Timer::ReportTooLate { life, device } => self.report_too_late(life, device),
             Timer::ConnectTimeout(hub, link) => self.give_attempt_up(hub, link),
         }

@@ -3,8 +3,16 @@
 use bytes::Bytes;
 use hearthd_core::Input;
 
-use super::{World, lossy};
-use crate::{devices::MOVABLE, invariants::Invariant, link::HubId, report::Reached, store::Damage};
+use std::time::Duration;
+
+use super::{Occasion, Timer, World, lossy};
+use crate::{
+    devices::{Devices, MOVABLE, START},
+    invariants::Invariant,
+    link::{HubId, Life},
+    report::Reached,
+    store::Damage,
+};
 
 impl World {
     /// Carries out what is due on the devices.
@@ -13,12 +21,14 @@ impl World {
             self.note("device", || format!("{device}/{property} is {}", lossy(&payload)));
             self.report(&device, &property, payload);
         }
-        while let Some((life, device, request, answer)) = self.devices.take_answer(self.now) {
+        while let Some((life, device, request, answer, reads)) = self.devices.take_answer(self.now)
+        {
             if life == self.hub(life.hub).life {
                 self.save(life.hub, &device);
                 self.bridges.answered(life, request);
                 self.questions.answered(life, request);
-                self.feed(life.hub, Input::Answered { request, answer });
+                let occasion = if reads { Occasion::Read } else { Occasion::Other };
+                self.feed_on(occasion, life.hub, Input::Answered { request, answer });
             }
         }
     }
@@ -31,6 +41,56 @@ impl World {
                 self.feed(life.hub, Input::Ended { request, answer });
             }
         }
+    }
+
+    /// The devices of a hub begin with its daemon; some take a while until they tell how they are.
+    pub(super) fn begin_devices(&mut self, hub: HubId, rng: &mut fastrand::Rng) {
+        let life = self.hub(hub).life;
+        for device in self.hub(hub).devices.clone() {
+            let delay = Duration::from_millis(rng.u64(1..7_000));
+            if rng.u8(..6) == 0 {
+                self.reach(Reached::SlowStarts);
+                self.devices.hold_back(device, self.now + delay);
+                self.after(delay, Timer::DeviceBegins { life, device });
+            } else {
+                self.report_device(hub, device);
+            }
+        }
+    }
+
+    /// A device tells how it is, if its hub is still in this life.
+    pub(super) fn begin_device(&mut self, life: Life, device: &'static str) {
+        let machine = self.hub(life.hub);
+        if machine.life == life && machine.devices.contains(device) {
+            self.note("device", || format!("{device} begins"));
+            self.report_device(life.hub, device);
+        }
+    }
+
+    /// A device's plugin crashes.
+    pub(super) fn restart_device(&mut self, device: usize, away: Duration) {
+        let (device, _) = Devices::property(device);
+        let back = self.now + away;
+        if self.devices.restart(self.now, device, back) {
+            self.reach(Reached::DeviceRestarts);
+            let status = self.devices.status(device);
+            self.report(device, "status", status);
+            self.at(back, Timer::DeviceBeginsAgain(device));
+        }
+    }
+
+    /// It begins again, and is what it was at first.
+    pub(super) fn begin_again(&mut self, device: &'static str) {
+        self.note("device", || format!("{device} begins again"));
+        let properties = self.devices.begin_again(device);
+        if properties.is_empty() {
+            return;
+        }
+        for property in properties {
+            self.report(device, property, Bytes::from_static(START));
+        }
+        let status = self.devices.status(device);
+        self.report(device, "status", status);
     }
 
     /// A device has its hub store what it is.
@@ -55,6 +115,10 @@ impl World {
             .filter(|device| lost || machine.ended_unwritten || !alone(device))
             .collect();
         for device in self.hub(hub).devices.clone() {
+            if self.devices.begin_with_hub(device) {
+                let status = self.devices.status(device);
+                self.report(device, "status", status);
+            }
             if !MOVABLE.contains(&device) {
                 continue;
             }
