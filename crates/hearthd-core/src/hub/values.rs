@@ -59,18 +59,19 @@ impl Values {
         }
     }
 
-    /// Returns whether the answer to a request gives a value of which the device has not told since it began.
+    /// Returns whether a repeat of a request would be told a value of which the device has not told since it began.
     pub(super) fn is_doubtful(&self, record: &JournalRecord) -> bool {
         let Some(answer) = record.answer.as_ref().filter(|answer| answer.status.is_success())
         else {
             return false;
         };
-        let is_told = |property| {
-            let known = self.known.get(&record.device).and_then(|known| known.get(property));
-            known.is_some_and(|known| known.is_told)
-        };
-        let claims = claims(record, answer);
-        claims.iter().any(|(property, value)| value.is_some() && !is_told(property))
+        let properties = self.known.get(&record.device);
+        claims(record, answer).iter().any(|(property, claimed)| {
+            match properties.and_then(|properties| properties.get(property)) {
+                Some(known) => !known.is_told && (claimed.is_some() || known.value.is_some()),
+                None => claimed.is_some(),
+            }
+        })
     }
 
     /// A request that sets something was carried out.

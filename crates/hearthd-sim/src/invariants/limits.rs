@@ -32,6 +32,10 @@ impl World {
         if connack.is_some_and(|connack| connack.maximum_packet_size.is_some()) {
             self.reach(Reached::TooLarge);
             self.ledger.note_undeliverable(topic);
+            if is_presence(topic, hub.client_id()) {
+                // What is retained does not tell whose connection was the last.
+                self.hub_mut(hub).fates.retained_lost();
+            }
             let guarding = self.hub_mut(hub).guarding.as_mut();
             if let Some(guarding) = guarding.filter(|guarding| guarding.is_answer(topic)) {
                 guarding.answered.extend(guarding.handed.iter().cloned());

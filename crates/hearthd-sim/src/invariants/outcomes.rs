@@ -10,7 +10,7 @@
 //!   hub had left the will's prefix by then,
 //! - the hub took the will's copy, or learned that its session was lost, while the store could not be written and was
 //!   killed before it could, and the retained presence cannot tell the hub's next life: the broker lost it, or refused
-//!   it, or the hub has left its prefix,
+//!   it, or had no room for it in a packet, or the hub has left its prefix,
 //! - the broker published a will that it should have cancelled, and the hub does not know that will any more: the store
 //!   was never able to hold it, or its outcome has made room for others,
 //! - the broker let the fence overtake the hub's copy of the will, and its outcome has made room for others.
