@@ -271,7 +271,10 @@ impl World {
         let limits = std::mem::take(&mut client.limits);
         self.at(self.now, Timer::Acknowledge(hub));
         if self.connection(hub).is_some_and(|connection| {
-            Some(connection.id) == limits.limited || connection.announces_later
+            // What is on its way may have been refused.
+            Some(connection.id) == limits.limited
+                || connection.announces_later
+                || !connection.announcing.is_empty()
         }) {
             self.cut(hub, usize::MAX, usize::MAX);
         }
