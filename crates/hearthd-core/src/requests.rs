@@ -165,6 +165,15 @@ impl Requests {
         Some(pending.origin.reply.expires.map_or(pending.deadline, |at| at.min(pending.deadline)))
     }
 
+    /// Lists the devices and properties that are read for answers that the broker may not have had.
+    pub(crate) fn verified_late(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
+        let late = self
+            .pending
+            .values()
+            .filter(|pending| matches!(pending.purpose, Purpose::Verify { is_repeat: false, .. }));
+        late.map(|pending| (pending.device.clone(), pending.property.clone())).collect()
+    }
+
     /// Returns which devices wait for a request's answer; see [`Origin::via`].
     pub(crate) fn via(&self, id: RequestId) -> Option<&Arc<str>> {
         self.pending.get(&id)?.origin.via.as_ref()

@@ -218,6 +218,7 @@ impl Hub {
 
     /// Publishes the answers of an earlier life that the broker may not have.
     pub(super) fn publish_undelivered(&mut self, now: Now) {
+        let mut verified = self.requests.verified_late();
         for id in self.journal.undelivered() {
             let waits = self.unpublished.iter().any(|next| next.origin.entry == Some(id));
             let Some(entry) = self.journal.get(id).filter(|_| !waits) else { continue };
@@ -226,7 +227,11 @@ impl Hub {
             }
             let origin = origin_of(id, entry);
             if self.must_verify(id) {
-                self.verify(now, id, origin, false);
+                // Once for all that was answered about it.
+                let record = &entry.record;
+                if verified.insert((record.device.clone(), record.property.clone())) {
+                    self.verify(now, id, Origin { sender: None, size: 0, ..origin }, false);
+                }
             } else {
                 self.answer_late(now, origin, id);
             }
@@ -349,7 +354,7 @@ impl Hub {
     }
 }
 
-fn origin_of(id: EntryId, entry: &Entry) -> Origin {
+pub(super) fn origin_of(id: EntryId, entry: &Entry) -> Origin {
     let Entry { record, durability, reads, .. } = entry;
     Origin {
         key: Some(record.key.clone()),

@@ -2,9 +2,11 @@
 //!
 //! After a restart a device may have forgotten what it was told, and the hub knows of it only what the journal says.
 
-use super::Hub;
+use std::time::Duration;
+
+use super::{Hub, Phase, responding::origin_of};
 use crate::{
-    Answer, Now, Reason, Status,
+    Answer, JournalRecord, Now, Reason, Status,
     absence::rfc3339,
     journal::EntryId,
     requests::{Origin, Pending, Purpose},
@@ -38,15 +40,12 @@ impl Hub {
         let forget_at = self.forget_at();
         self.journal.settle(entry, forget_at);
         if !is_definite(read.status) {
-            let (code, at) = (first.0, rfc3339(first.1));
-            let text = format!(
-                "it was answered {code} at {at}, and what the device is since it began anew could \
-                 not be read: {} {}",
-                read.status.code(),
-                String::from_utf8_lossy(&read.payload)
-            );
-            let answer = Answer::conflict(Reason::Indeterminate, &text).about(&property, None);
-            return self.publish_response(origin, &answer, Some(first));
+            let answer = in_doubt(first, &property, read);
+            self.publish_response(origin, &answer, Some(first));
+            if !is_repeat {
+                self.leave_in_doubt(now, &record, read);
+            }
+            return;
         }
         if read.status == Status::Ok {
             self.values.read(&record, read);
@@ -61,7 +60,37 @@ impl Hub {
         } else {
             self.answer_late(now, origin, entry);
         }
+        if !is_repeat && matches!(self.phase, Phase::Online(_)) {
+            self.publish_undelivered(now);
+        }
     }
+
+    /// Says of whatever else was answered about a property that it is in doubt, where the broker may not have had it.
+    fn leave_in_doubt(&mut self, now: Now, about: &JournalRecord, read: &Answer) {
+        for id in self.journal.undelivered() {
+            let Some(entry) = self.journal.get(id).filter(|_| self.must_verify(id)) else {
+                continue;
+            };
+            let record = &entry.record;
+            let is_same = record.device == about.device && record.property == about.property;
+            let Some(answer) = record.answer.as_ref().filter(|_| is_same) else { continue };
+            let first = (answer.status.code(), record.answered_at.unwrap_or(now.unix));
+            let (origin, answer) = (origin_of(id, entry), in_doubt(first, &record.property, read));
+            self.publish_response(origin, &answer, Some(first));
+        }
+    }
+}
+
+/// Says that nobody can tell whether an answer, given with this status at this time, is still true.
+fn in_doubt((code, at): (u16, Duration), property: &str, read: &Answer) -> Answer {
+    let text = format!(
+        "it was answered {code} at {}, and what the device is since it began anew could not be read: \
+         {} {}",
+        rfc3339(at),
+        read.status.code(),
+        String::from_utf8_lossy(&read.payload)
+    );
+    Answer::conflict(Reason::Indeterminate, &text).about(property, None)
 }
 
 /// Returns whether an answer tells a state, or that none can ever be read there.

@@ -214,6 +214,37 @@ fn a_device_that_may_have_forgotten_is_read_before_its_first_answer_is_given_aga
 }
 
 #[test]
+fn answers_that_are_late_wait_for_one_read_of_their_property() {
+    let reads = [
+        (Answer::text("ON"), [("200", None), ("409", Some("superseded"))]),
+        (
+            Answer::failure(Status::Unavailable, "unplugged"),
+            [("409", Some("indeterminate")), ("409", Some("indeterminate"))],
+        ),
+    ];
+    for (read, expected) in reads {
+        let mut before = TestHub::online();
+        for (data, state) in [(b"1", "ON"), (b"2", "OFF")] {
+            before.receive(request("TOGGLE", data));
+            let asked = before.executed().pop().expect("the lamp is asked");
+            before.answer(&asked, Answer::text(state));
+        }
+        let mut hub = before.restarted(false);
+        let asked = hub.executed();
+        assert_eq!((asked.len(), &asked[0].payload[..]), (1, &b""[..]));
+        hub.answer(&asked[0], read);
+        hub.accept_all();
+        assert_eq!(hub.executed().len(), 1);
+        let answers = hub.published().into_iter().filter(|m| m.user_property("__stat").is_some());
+        let said: Vec<_> = answers
+            .map(|m| (status(&m).to_owned(), m.user_property("reason").map(str::to_owned)))
+            .collect();
+        let expected = expected.map(|(code, reason)| (code.into(), reason.map(str::to_owned)));
+        assert_eq!(said, expected);
+    }
+}
+
+#[test]
 fn a_device_that_does_not_come_back_leaves_its_first_answer_in_doubt() {
     let mut before = TestHub::online();
     ask(&mut before, toggle());
