@@ -2,6 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use toml::de::DeValue;
+
+use crate::wrong_type;
+
 /// The address in a broker's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerAddress {
@@ -55,6 +59,34 @@ impl BrokerAddress {
         };
         Ok(Self { host, port, tls })
     }
+}
+
+/// Reads the URL of a broker, or an array of those of its nodes, by whatever reads one URL: at least one, all with TLS or
+/// none, and none twice.
+///
+/// # Errors
+/// A description for people.
+pub fn nodes(
+    value: &DeValue<'_>,
+    read: impl Fn(&str) -> Result<BrokerAddress, String>,
+) -> Result<Vec<BrokerAddress>, String> {
+    let text = |value: &DeValue<'_>| {
+        let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
+        read(text)
+    };
+    let Some(array) = value.as_array() else { return Ok(vec![text(value)?]) };
+    let mut nodes: Vec<BrokerAddress> = Vec::new();
+    for node in array.iter() {
+        let node = text(node.get_ref())?;
+        if nodes.first().is_some_and(|first| first.tls != node.tls) {
+            return Err("must begin with mqtt:// everywhere, or with mqtts:// everywhere".into());
+        }
+        if nodes.contains(&node) {
+            return Err(format!("`{}:{}` is there twice", node.host, node.port));
+        }
+        nodes.push(node);
+    }
+    if nodes.is_empty() { Err("is empty: write at least one URL".into()) } else { Ok(nodes) }
 }
 
 /// Reads an address that may have a scope, such as `fe80::1%eth0`, as URLs also write it: `fe80::1%25eth0` (RFC 6874).

@@ -4,7 +4,11 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use rustls::{
@@ -14,6 +18,7 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpStream, UnixStream},
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 
@@ -26,8 +31,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
     Unix(PathBuf),
-    Tcp(Authority),
-    Tls(Authority, Arc<ClientConfig>),
+    Tcp(Nodes),
+    Tls(Nodes, Arc<ClientConfig>),
+}
+
+/// The addresses of a broker, which are tried in turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Nodes {
+    all: Arc<[Authority]>,
+    /// The one that has answered last.
+    current: Arc<AtomicUsize>,
 }
 
 /// A connection to the broker.
@@ -46,9 +59,9 @@ impl Upstream {
     pub(crate) fn new(broker: &Broker) -> Result<Self, TlsError> {
         Ok(match broker {
             Broker::Unix(path) => Self::Unix(path.clone()),
-            Broker::Tcp(authority) => Self::Tcp(authority.clone()),
-            Broker::Tls { authority, ca_file } => {
-                Self::Tls(authority.clone(), client_config(ca_file.as_deref())?)
+            Broker::Tcp(nodes) => Self::Tcp(Nodes::new(nodes)),
+            Broker::Tls { nodes, ca_file } => {
+                Self::Tls(Nodes::new(nodes), client_config(ca_file.as_deref())?)
             }
         })
     }
@@ -66,14 +79,57 @@ impl Upstream {
                 stream.write_all(&proxy_header(peer, local)).await?;
                 Ok(Box::new(stream))
             }
-            Self::Tcp(authority) => Ok(Box::new(authority.connect().await?)),
-            Self::Tls(authority, config) => {
-                let stream = authority.connect().await?;
-                let name =
-                    ServerName::try_from(authority.host.clone()).map_err(io::Error::other)?;
-                Ok(Box::new(TlsConnector::from(config.clone()).connect(name, stream).await?))
+            Self::Tcp(nodes) => {
+                Ok(Box::new(nodes.connect(async |node| node.connect().await).await?))
+            }
+            Self::Tls(nodes, config) => {
+                let connect = async |node: &Authority| {
+                    let stream = node.connect().await?;
+                    let name = ServerName::try_from(node.host.clone()).map_err(io::Error::other)?;
+                    TlsConnector::from(config.clone()).connect(name, stream).await
+                };
+                Ok(Box::new(nodes.connect(connect).await?))
             }
         }
+    }
+}
+
+impl Nodes {
+    fn new(all: &[Authority]) -> Self {
+        Self { all: all.into(), current: Arc::default() }
+    }
+
+    /// Connects to the first node that answers, beginning with the one that did last.
+    async fn connect<T>(
+        &self,
+        connect: impl AsyncFn(&Authority) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if let [node] = &*self.all {
+            return connect(node).await;
+        }
+        let begin = self.current.load(Ordering::Relaxed);
+        let mut errors = Vec::new();
+        for turn in 0..self.all.len() {
+            let index = (begin + turn) % self.all.len();
+            let node = &self.all[index];
+            match timeout(NODE_TIMEOUT, connect(node)).await {
+                Ok(Ok(link)) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(link);
+                }
+                Ok(Err(error)) => errors.push(format!("{}:{}: {error}", node.host, node.port)),
+                Err(_) => errors.push(format!("{}:{}: no answer", node.host, node.port)),
+            }
+        }
+        Err(io::Error::other(errors.join("; ")))
+    }
+
+    fn write(&self, f: &mut std::fmt::Formatter<'_>, scheme: &str) -> std::fmt::Result {
+        for (index, Authority { host, port }) in self.all.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{scheme}://{host}:{port}")?;
+        }
+        Ok(())
     }
 }
 
@@ -81,8 +137,8 @@ impl std::fmt::Display for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(Authority { host, port }) => write!(f, "mqtt://{host}:{port}"),
-            Self::Tls(Authority { host, port }, _) => write!(f, "mqtts://{host}:{port}"),
+            Self::Tcp(nodes) => nodes.write(f, "mqtt"),
+            Self::Tls(nodes, _) => nodes.write(f, "mqtts"),
         }
     }
 }
@@ -149,6 +205,8 @@ fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> 
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// How long one of several nodes may take, before the next is tried.
+const NODE_TIMEOUT: Duration = Duration::from_secs(3);
 const PROXY: u8 = 0x21;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
@@ -156,6 +214,25 @@ const TCP6: u8 = 0x21;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_is_passed_over_and_the_one_that_answers_comes_first_then() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = listener.local_addr().unwrap().port();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let missing = gone.local_addr().unwrap().port();
+        drop(gone);
+        let node = |port| Authority { host: "127.0.0.1".into(), port };
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let upstream = Upstream::new(&Broker::Tcp(vec![node(missing), node(there)])).unwrap();
+        assert!(upstream.to_string().ends_with(&format!(", mqtt://127.0.0.1:{there}")));
+        upstream.connect(peer, peer).await.expect("the second node answers");
+        let Upstream::Tcp(nodes) = &upstream else { panic!("{upstream:?}") };
+        assert_eq!(nodes.current.load(Ordering::Relaxed), 1);
+        drop(listener);
+        let error = upstream.connect(peer, peer).await.err().expect("nobody answers");
+        assert!(error.to_string().contains(&format!("127.0.0.1:{missing}: ")), "{error}");
+    }
 
     #[test]
     fn the_header_tells_the_phones_address_of_either_kind() {

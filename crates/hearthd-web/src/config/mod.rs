@@ -10,7 +10,7 @@ use std::{
 };
 
 pub(crate) use hearthd_config::{Problem, Problems};
-use hearthd_config::{Reader, Section, Source, read, units, wrong_type};
+use hearthd_config::{Reader, Section, Source, read, units};
 
 /// A configuration that has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,17 +31,17 @@ pub(crate) struct Config {
     pub warnings: Vec<Problem>,
 }
 
-/// `[broker] url`, with `ca_file` for `mqtts://`.
+/// `[broker] url`, one or those of a cluster's nodes, with `ca_file` for `mqtts://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Broker {
     /// `unix:PATH`: hearth-broker's socket for programs that connect for others.
     Unix(PathBuf),
-    /// `mqtt://HOST:PORT`.
-    Tcp(Authority),
-    /// `mqtts://HOST:PORT`.
+    /// `mqtt://HOST:PORT`, of each node.
+    Tcp(Vec<Authority>),
+    /// `mqtts://HOST:PORT`, of each node.
     Tls {
-        /// Host and port.
-        authority: Authority,
+        /// Hosts and ports.
+        nodes: Vec<Authority>,
         /// PEM file with certificate authorities instead of the system's.
         ca_file: Option<PathBuf>,
     },
@@ -179,15 +179,12 @@ fn file(
 
 fn broker(reader: &mut Reader, root: &mut Section<'_>, files: FilesOfIt) -> Broker {
     let mut section = reader.section(root, "broker");
-    let broker = reader.parsed(&mut section, "url", |value| {
-        let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
-        values::broker(text)
-    });
+    let broker = reader.parsed(&mut section, "url", values::broker);
     let ca_file = file(reader, &mut section, "ca_file", false, files);
     let broker = match broker.unwrap_or_else(|| Broker::Unix(DEFAULT_SOCKET.into())) {
         Broker::Unix(path) => Broker::Unix(reader.source().resolve(&path.to_string_lossy())),
-        Broker::Tls { authority, .. } => Broker::Tls { authority, ca_file },
-        Broker::Tcp(authority) => Broker::Tcp(authority),
+        Broker::Tls { nodes, .. } => Broker::Tls { nodes, ca_file },
+        Broker::Tcp(nodes) => Broker::Tcp(nodes),
     };
     if let Some(at) = section.place_of("ca_file")
         && !matches!(broker, Broker::Tls { .. })

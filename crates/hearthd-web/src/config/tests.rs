@@ -113,13 +113,33 @@ fn brokers_are_named_by_url() {
     let broker = |url: &str| parse(&format!("[broker]\nurl = \"{url}\"\n")).unwrap().broker;
     let authority = |host: &str, port| Authority { host: host.into(), port };
     assert_eq!(broker("unix:b.sock"), Broker::Unix("/etc/b.sock".into()));
-    assert_eq!(broker("mqtt://hub.local"), Broker::Tcp(authority("hub.local", 1883)));
-    assert_eq!(broker("mqtt://[fe80::1%eth0]:1884/"), Broker::Tcp(authority("fe80::1%eth0", 1884)));
-    let tls = Broker::Tls { authority: authority("x.example", 8883), ca_file: None };
+    assert_eq!(broker("mqtt://hub.local"), Broker::Tcp(vec![authority("hub.local", 1883)]));
+    let scoped = Broker::Tcp(vec![authority("fe80::1%eth0", 1884)]);
+    assert_eq!(broker("mqtt://[fe80::1%eth0]:1884/"), scoped);
+    let tls = Broker::Tls { nodes: vec![authority("x.example", 8883)], ca_file: None };
     assert_eq!(broker("mqtts://x.example"), tls);
     for wrong in ["mqtt://", "mqtt://a:b@c", "mqtt://[::1", "mqtt://a:0", "mqtt://[::1]x", "unix:"]
     {
         assert!(parse(&format!("[broker]\nurl = \"{wrong}\"\n")).is_err(), "{wrong}");
+    }
+    let nodes = "[broker]\nurl = [\"mqtts://a\", \"mqtts://b:1\"]\n";
+    let both = vec![authority("a", 8883), authority("b", 1)];
+    assert_eq!(parse(nodes).unwrap().broker, Broker::Tls { nodes: both, ca_file: None });
+}
+
+#[test]
+fn the_nodes_of_a_broker_are_alike_and_no_sockets() {
+    for (url, what) in [
+        ("[]", "is empty: write at least one URL"),
+        (
+            r#"["mqtt://a", "mqtts://b"]"#,
+            "must begin with mqtt:// everywhere, or with mqtts:// everywhere",
+        ),
+        (r#"["mqtt://a", "mqtt://a:1883"]"#, "`a:1883` is there twice"),
+        (r#"["mqtt://a", "unix:/b"]"#, "a socket stands alone: `url` is not an array then"),
+    ] {
+        let problem = format!("/etc/w.toml:2:7: broker.url: {what}");
+        check_problems(&format!("[broker]\nurl = {url}\n"), &[&problem]);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Reads the values that only the hub's configuration has: sizes, policies, and plugins' tables.
 
-use hearthd_config::{address::BrokerAddress, units, wrong_type};
+use hearthd_config::{
+    address::{BrokerAddress, nodes},
+    units, wrong_type,
+};
 use toml::de::DeValue;
 
 use super::{Isolation, Stale};
@@ -48,26 +51,9 @@ pub(super) fn address(url: &str) -> Result<BrokerAddress, String> {
 pub(super) fn addresses(
     value: &DeValue<'_>,
 ) -> Result<(BrokerAddress, Vec<(String, u16)>), String> {
-    let text = |value: &DeValue<'_>| {
-        let text = value.as_str().ok_or_else(|| wrong_type("a URL in quotes", value))?;
-        address(text)
-    };
-    let Some(array) = value.as_array() else { return Ok((text(value)?, Vec::new())) };
-    let mut nodes = array.iter().map(|node| text(node.get_ref()));
-    let first = nodes.next().ok_or("is empty: write at least one URL")??;
-    let mut others = Vec::new();
-    for node in nodes {
-        let BrokerAddress { host, port, tls } = node?;
-        if tls != first.tls {
-            return Err("must begin with mqtt:// everywhere, or with mqtts:// everywhere".into());
-        }
-        let known = (host, port);
-        if (&known.0, known.1) == (&first.host, first.port) || others.contains(&known) {
-            return Err(format!("`{}:{}` is there twice", known.0, known.1));
-        }
-        others.push(known);
-    }
-    Ok((first, others))
+    let mut nodes = nodes(value, address)?.into_iter();
+    let first = nodes.next().ok_or("is empty: write at least one URL")?;
+    Ok((first, nodes.map(|node| (node.host, node.port)).collect()))
 }
 
 /// Turns a plugin's table into JSON; dates become texts.
