@@ -350,6 +350,7 @@ fn config(mqtt_devices: usize) -> HubConfig {
         settle: Duration::from_millis(300),
         fence_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(20),
+        reconnect_spread: Duration::ZERO,
         grace: Duration::from_secs(5),
         devices: (0..mqtt_devices).map(lamp).chain([light]).collect(),
         guards: Vec::new(),

@@ -136,6 +136,8 @@ pub struct Broker {
     pub keep_alive: Duration,
     /// Session Expiry Interval (MQTT 3.1.2.11.2).
     pub session_expiry: Duration,
+    /// A random part of this passes before a hub that has lost its connection tries again.
+    pub reconnect_spread: Duration,
 }
 
 impl Broker {

@@ -34,6 +34,9 @@ pub struct HubConfig {
     pub fence_timeout: Duration,
     /// Keep Alive as CONNECT announces it (MQTT 3.1.2.10): PUBACK may take three times as long.
     pub keep_alive: Duration,
+    /// A hub that has lost its connection waits a random part of this before it tries again, so that a thousand hubs
+    /// of one node do not come back at the same time.
+    pub reconnect_spread: Duration,
     /// How long answers may take after [`Input::Shutdown`](crate::Input::Shutdown).
     pub grace: Duration,
     /// The devices.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Hub, Next, Phase};
 use crate::{
     Connack, Disconnection, Fatal, Generation, Message, Notice, Now, Output, Will,
-    absence::rfc3339, token::Purpose, topic::Prefix,
+    absence::rfc3339, backoff::part_of, token::Purpose, topic::Prefix,
 };
 
 impl Hub {
@@ -107,11 +107,10 @@ impl Hub {
             Phase::Connecting { armed: Some(generation) } => {
                 self.on_attempt_failed(now, generation, cause);
             }
-            Phase::Waiting { .. }
-            | Phase::Storing { .. }
-            | Phase::Connecting { armed: None }
-            | Phase::Subscribing(_)
-            | Phase::Online(_) => self.wait(now, None, cause),
+            Phase::Waiting { .. } | Phase::Storing { .. } | Phase::Connecting { armed: None } => {
+                self.wait(now, None, cause);
+            }
+            Phase::Subscribing(_) | Phase::Online(_) => self.wait_with_others(now, cause),
         }
     }
 
@@ -211,6 +210,23 @@ impl Hub {
     }
 
     fn wait(&mut self, now: Now, unused: Option<Generation>, cause: Disconnection) {
+        self.wait_longer(now, unused, cause, Duration::ZERO);
+    }
+
+    /// Waits after a connection that other hubs may have lost at the same moment, because their node has ended.
+    fn wait_with_others(&mut self, now: Now, cause: Disconnection) {
+        let [high, low, ..] = (self.entropy.0)();
+        let spread = part_of(self.config.reconnect_spread, u16::from_be_bytes([high, low]));
+        self.wait_longer(now, None, cause, spread);
+    }
+
+    fn wait_longer(
+        &mut self,
+        now: Now,
+        unused: Option<Generation>,
+        cause: Disconnection,
+        spread: Duration,
+    ) {
         let [.., random] = (self.entropy.0)();
         let takeover = matches!(cause, Disconnection::ByBroker { reason_code: TAKEN_OVER, .. });
         if takeover {
@@ -218,6 +234,7 @@ impl Hub {
         }
         let retry_in =
             if takeover { self.backoff.after_takeover(random) } else { self.backoff.next(random) };
+        let retry_in = retry_in + spread;
         self.phase = Phase::Waiting { until: now.monotonic + retry_in, unused };
         self.notice(Notice::Offline { cause, retry_in });
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use hearthd_core::{Change, Disconnection, Fatal, Input, Memory, Notice, Output};
+use hearthd_core::{Change, Disconnection, Fatal, HubConfig, Input, Memory, Notice, Output};
 
 use crate::test_hub::{TestHub, config, connack, refused};
 
@@ -132,6 +132,29 @@ fn an_attempt_whose_connack_is_lost_keeps_its_generation_to_itself_and_is_no_abs
     hub.go_online(true);
     let told: Vec<_> = hub.absences().iter().map(|absence| absence.generation).collect();
     assert_eq!(told, [first], "only this one was ever connected");
+}
+
+#[test]
+fn hubs_that_lose_one_node_come_back_at_different_times() {
+    let pause = |spread: Duration| {
+        let config = HubConfig { reconnect_spread: spread, ..config() };
+        let mut hub = TestHub::new(config, TestHub::online().memory);
+        hub.go_online(true);
+        hub.take();
+        hub.handle(Input::Disconnected(Disconnection::Lost { error: "reset".into() }));
+        let outputs = hub.take();
+        let Some(Output::Notice(Notice::Offline { retry_in, .. })) = outputs.last() else {
+            panic!("{outputs:?}")
+        };
+        *retry_in
+    };
+    let pauses = |spread: Duration| (0..64).map(|_| pause(spread)).collect::<BTreeSet<_>>();
+    let at_once = pauses(Duration::ZERO);
+    assert!(at_once.iter().all(|pause| *pause <= Duration::from_millis(250)), "{at_once:?}");
+    let spread = pauses(Duration::from_secs(600));
+    let (first, last) = (spread.first().unwrap(), spread.last().unwrap());
+    assert!(*last - *first > Duration::from_secs(30), "{first:?} to {last:?}");
+    assert!(*last <= Duration::from_secs(601), "{last:?}");
 }
 
 #[test]

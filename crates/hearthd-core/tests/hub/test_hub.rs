@@ -76,6 +76,7 @@ pub(crate) fn config() -> HubConfig {
         settle: Duration::from_millis(300),
         fence_timeout: Duration::from_secs(10),
         keep_alive: Duration::from_secs(60),
+        reconnect_spread: Duration::ZERO,
         grace: Duration::from_secs(5),
         devices: BTreeMap::from([("lamp".to_owned(), lamp), ("blinds".to_owned(), blinds)]),
         guards: Vec::new(),

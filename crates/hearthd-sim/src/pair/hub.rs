@@ -100,6 +100,7 @@ impl HubSide {
             settle: ms(300),
             fence_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(20),
+            reconnect_spread: Duration::ZERO,
             grace: Duration::from_secs(5),
             devices: BTreeMap::from([(self.device(), policy)]),
             guards: Vec::new(),

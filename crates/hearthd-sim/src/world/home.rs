@@ -26,6 +26,7 @@ impl World {
             settle: self.setup.settle,
             fence_timeout: FENCE_TIMEOUT,
             keep_alive: KEEP_ALIVE,
+            reconnect_spread: Duration::ZERO,
             grace: Duration::from_secs(5),
             devices: devices::policies(&machine.devices, &self.setup),
             guards: self.guards(hub),

@@ -50,7 +50,7 @@ pub(super) fn config(reader: &mut Reader, root: &mut Section<'_>) -> (Config, Op
         topics,
         allow_responses: allowed(reader, root, "responses", "clients/+/responses/#"),
         allow_bridges: allowed(reader, root, "bridges", "zigbee2mqtt/#"),
-        will_delay: will_delay(reader, root, broker.session_expiry),
+        will_delay: will_delay(reader, root, &broker),
         plugin_path,
         containment,
         state_directory: state_directory(reader, root),
@@ -91,6 +91,9 @@ fn broker(reader: &mut Reader, root: &mut Section<'_>) -> Broker {
         session_expiry: reader
             .parsed(&mut section, "session_expiry", |v| units::whole_seconds(v, 1, u32::MAX))
             .unwrap_or(Duration::from_secs(7 * 24 * 60 * 60)),
+        reconnect_spread: reader
+            .parsed(&mut section, "reconnect_spread", |v| units::whole_seconds(v, 0, MAX_SPREAD))
+            .unwrap_or(Duration::ZERO),
     };
     reader.finish(section);
     broker
@@ -153,17 +156,28 @@ fn allowed(
     filters
 }
 
-fn will_delay(reader: &mut Reader, root: &mut Section<'_>, session_expiry: Duration) -> Duration {
+fn will_delay(reader: &mut Reader, root: &mut Section<'_>, broker: &Broker) -> Duration {
     let mut section = reader.section(root, "will");
     let delay = reader.parsed(&mut section, "delay", |value| {
         let delay = units::whole_seconds(value, 0, u32::MAX)?;
-        if delay > session_expiry {
+        if delay > broker.session_expiry {
             return Err("is longer than broker.session_expiry, which would end it early".into());
         }
         Ok(delay)
     });
+    let delay = delay.unwrap_or(Duration::from_secs(10));
+    let spread = broker.reconnect_spread;
+    if !spread.is_zero() && delay <= spread {
+        let what = format!(
+            "a will delay of {} is no longer than broker.reconnect_spread ({}): the broker would publish the will of \
+             a hub that only waits; make it longer by what a connection takes",
+            humantime::format_duration(delay),
+            humantime::format_duration(spread)
+        );
+        reader.problem(section.at, &section.path, &what);
+    }
     reader.finish(section);
-    delay.unwrap_or(Duration::from_secs(10))
+    delay
 }
 
 fn requests(reader: &mut Reader, root: &mut Section<'_>) -> Requests {
@@ -312,6 +326,8 @@ fn other_name(path: &str) -> Option<&'static str> {
     })
 }
 
+/// Longest `broker.reconnect_spread`, in seconds.
+const MAX_SPREAD: u32 = 600;
 /// Requests that may wait for one device, whatever the configuration says.
 const MAX_QUEUE: usize = 65_535;
 /// Crashes that a device may be allowed.

@@ -276,12 +276,24 @@ fn tls_files_need_mqtts_and_come_in_pairs() {
 }
 
 #[test]
+fn a_hub_that_only_waits_is_not_reported_offline() {
+    let text = "[broker]\nreconnect_spread = \"20s\"\n[will]\ndelay = \"20s\"\n";
+    let problem =
+        "c.toml:3:2: will: a will delay of 20s is no longer than broker.reconnect_spread (20s)";
+    check_problem(text, problem);
+    check_problem("broker.reconnect_spread = \"20s\"", "c.toml:");
+    let config = parse("broker.reconnect_spread = \"20s\"\nwill.delay = \"30s\"").unwrap();
+    assert_eq!(config.broker.reconnect_spread, Duration::from_secs(20));
+}
+
+#[test]
 fn numbers_have_bounds() {
     for (text, start) in [
         ("broker.keep_alive = \"4s\"", "c.toml:1:21: broker.keep_alive: `4s` is too short"),
         ("broker.keep_alive = \"1d\"", "c.toml:1:21: broker.keep_alive: is too long"),
         ("will.delay = \"1500ms\"", "c.toml:1:14: will.delay: MQTT counts"),
         ("will.delay = \"8d\"", "c.toml:1:14: will.delay: is longer than broker.session_expiry"),
+        ("broker.reconnect_spread = \"11m\"", "c.toml:1:27: broker.reconnect_spread: is too long"),
         ("requests.queue = 0", "c.toml:1:18: requests.queue: 0 is out of range"),
         ("requests.max_payload = \"64kb\"", "c.toml:1:24: requests.max_payload: is no size"),
         ("plugins.max_failures = 0", "c.toml:1:24: plugins.max_failures: 0 is out of range"),

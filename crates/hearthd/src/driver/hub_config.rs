@@ -24,6 +24,7 @@ pub(super) fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         settle: SETTLE,
         fence_timeout: FENCE_TIMEOUT,
         keep_alive: config.broker.keep_alive,
+        reconnect_spread: config.broker.reconnect_spread,
         grace: GRACE,
         devices: policies(config, devices),
         guards: config.guards.clone(),
