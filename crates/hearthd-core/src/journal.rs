@@ -456,9 +456,13 @@ impl Entry {
         self.record.answer.is_some() && self.request.is_none()
     }
 
-    /// Is forgotten at a time, or earlier where room is needed.
+    /// Is forgotten at a time, but not before its Message Expiry has passed, or earlier where room is needed.
+    ///
+    /// Until then a broker may come up with a copy that it had put aside.
     fn expire_at(&mut self, at: Duration, id: EntryId, settled: &mut Settled) {
         self.keep(id, settled);
+        let at =
+            self.record.reply.expires.filter(|_| !self.reads).map_or(at, |expires| expires.max(at));
         self.expires = Some(at);
         settled.by_time.insert((at, id));
         settled.take_up(&self.record.key.sender().cloned(), self.record.cost());

@@ -380,6 +380,24 @@ fn a_request_is_forgotten_a_while_after_its_puback_and_not_before() {
 }
 
 #[test]
+fn a_copy_that_the_broker_had_put_aside_is_not_carried_out_before_its_expiry_has_passed() {
+    let mut hub = TestHub::online();
+    let request = Message { expiry: Some(120), ..step(b"1") };
+    hub.receive(request.clone());
+    let asked = hub.executed().remove(0);
+    hub.answer(&asked, Answer::text("1"));
+    hub.accept_all();
+    hub.advance(Duration::from_secs(100));
+    hub.take();
+    hub.receive(Message { expiry: Some(20), ..request });
+    assert!(hub.executed().is_empty());
+    assert_eq!(status(&hub.published().remove(0)), "200");
+    hub.accept_all();
+    hub.advance(Duration::from_secs(60));
+    assert!(hub.journal.is_empty());
+}
+
+#[test]
 fn a_lost_connection_keeps_a_request_until_the_next_fence() {
     let mut hub = TestHub::online();
     hub.receive(step(b"1"));
