@@ -50,7 +50,24 @@ impl Declaration {
             idempotent: raw.idempotent,
         })
     }
+
+    /// Parses the declarations of a device that another one adds: a JSON object of names and declarations.
+    ///
+    /// # Errors
+    /// As for [`Declaration::parse`], and where a name is one that the hub itself uses.
+    pub fn parse_all(properties: &str) -> Result<Vec<Self>, String> {
+        let members: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(properties).map_err(|error| format!("no JSON object: {error}"))?;
+        let parse = |(name, declaration): (&String, &serde_json::Value)| match name.as_str() {
+            STATUS => Err(format!("`{STATUS}` is taken: the hub says there how the device is")),
+            _ => Self::parse(name, declaration.to_string().as_bytes()),
+        };
+        members.iter().map(parse).collect()
+    }
 }
+
+/// The property that the hub reports for every device.
+const STATUS: &str = "status";
 
 /// A declaration as a plugin writes it; rule D1 of `hearth_plugin.h`.
 #[derive(Deserialize)]

@@ -22,6 +22,17 @@ fn code(fault: Fault) -> u16 {
 }
 
 #[test]
+fn the_declarations_of_a_device_that_is_added_are_read_together() {
+    let read = |json: &str| Declaration::parse_all(json).map(|all| all.len());
+    assert_eq!(read(r#"{"power": {"type": "switch"}, "level": {"type": "integer"}}"#), Ok(2));
+    assert_eq!(read("{}"), Ok(0));
+    assert!(read("[]").unwrap_err().starts_with("no JSON object: "));
+    let taken = "`status` is taken: the hub says there how the device is";
+    assert_eq!(read(r#"{"status": {"type": "text"}}"#), Err(taken.into()));
+    assert!(read(r#"{"power": {"type": "lamp"}}"#).unwrap_err().contains("`power`"));
+}
+
+#[test]
 fn an_event_has_kinds_and_no_state() {
     let bell = declare(r#"{"type": "event", "values": ["press", "double"], "title": "Bell"}"#);
     assert!(bell.has_event("double") && !bell.has_event("triple"));

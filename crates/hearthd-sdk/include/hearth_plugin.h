@@ -1,4 +1,4 @@
-/* hearth_plugin.h - hearthd device plugin ABI, version 1.2.  SPDX: MIT-0 (copy it into your project)
+/* hearth_plugin.h - hearthd device plugin ABI, version 1.3.  SPDX: MIT-0 (copy it into your project)
  *
  * LOADING
  *  L1 The plugin exports one data symbol, `hearth_plugin_entry_v1`. The host reads the first 128 bytes
@@ -97,7 +97,7 @@ extern "C" {
 #endif
 
 #define HEARTH_ABI_MAJOR 1
-#define HEARTH_ABI_MINOR 2
+#define HEARTH_ABI_MINOR 3
 
 enum { HEARTH_OK = 0, HEARTH_PENDING = 1, HEARTH_ERR_FAILED = -1, HEARTH_ERR_INVALID = -2, HEARTH_ERR_UNSUPPORTED = -3,
        HEARTH_ERR_BUSY = -4, HEARTH_ERR_GONE = -5, HEARTH_ERR_TOO_LARGE = -6, HEARTH_ERR_PANIC = -7,

@@ -1,4 +1,4 @@
-//! The plugin ABI, version 1.2: `include/hearth_plugin.h` in Rust.
+//! The plugin ABI, version 1.3: `include/hearth_plugin.h` in Rust.
 //!
 //! Layout and rules are the header's; the rule numbers below (L1, M1, ...) refer to it. Nothing here
 //! depends on a compiler version: plain C data, C function pointers, fields that are only ever appended.
@@ -14,7 +14,7 @@ pub const MAGIC: [u8; 8] = *b"HEARTHP\0";
 /// The ABI major version: a host loads only its own.
 pub const ABI_MAJOR: u16 = 1;
 /// The ABI minor version: grows when fields are appended.
-pub const ABI_MINOR: u16 = 2;
+pub const ABI_MINOR: u16 = 3;
 
 /// Done.
 pub const OK: i32 = 0;
@@ -129,6 +129,7 @@ unsafe impl Growing for Entry {
     const SIZE_AT: usize = std::mem::offset_of!(Prefix, struct_size);
 }
 
+pub mod children;
 pub mod mqtt;
 mod reports;
 mod secrets;

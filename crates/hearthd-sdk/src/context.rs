@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::children::{ChildTable, Children};
 use crate::glue::HostRef;
 use crate::{Failure, Value, abi, scope};
 
@@ -13,13 +14,14 @@ use crate::{Failure, Value, abi, scope};
 /// Nothing here blocks. Once the device is gone, every call does nothing (M3).
 #[derive(Clone, Debug)]
 pub struct Context {
-    host: HostRef,
-    device_id: Arc<str>,
+    pub(crate) host: HostRef,
+    pub(crate) device_id: Arc<str>,
+    pub(crate) children: Arc<ChildTable>,
 }
 
 impl Context {
-    pub(crate) fn new(host: HostRef, device_id: &str) -> Self {
-        Self { host, device_id: device_id.into() }
+    pub(crate) fn new(host: HostRef, device_id: &str, children: Arc<ChildTable>) -> Self {
+        Self { host, device_id: device_id.into(), children }
     }
 
     pub(crate) fn host(&self) -> HostRef {
@@ -115,6 +117,11 @@ impl Context {
     /// Returns the device's ID in the hub's configuration.
     pub fn device_id(&self) -> &str {
         &self.device_id
+    }
+
+    /// Returns the devices that this one has added, and may add.
+    pub fn children(&self) -> Children<'_> {
+        Children::new(self)
     }
 
     /// Takes over the answer to the present command, so that any thread can give it later.

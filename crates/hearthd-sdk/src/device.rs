@@ -37,6 +37,12 @@ pub trait Device: Sized + Send + 'static {
     /// Declares the properties of a device with this configuration; does no I/O.
     fn properties(config: &Self::Config) -> Vec<Property>;
 
+    /// Returns whether a device with this configuration may add devices of its own while it runs, with
+    /// [`Context::children`]; does no I/O. `hearthd check` says so.
+    fn may_add(_config: &Self::Config) -> bool {
+        false
+    }
+
     /// Makes a device and publishes the state of every readable property.
     ///
     /// `saved` is what [`save`](Self::save) last returned, before a restart of the hub or of the device; `None` the
@@ -97,6 +103,10 @@ pub trait Device: Sized + Send + 'static {
     ///
     /// At first there is none. What the broker has retained comes after `true`, each time.
     fn link(&mut self, _up: bool) {}
+
+    /// Handles that a child which was added is none after all (N6): another device has its ID, because of a reload of
+    /// the hub's configuration, or because the hub found it only after [`Children::add`](crate::Children::add).
+    fn child_refused(&mut self, _name: &str, _reason: &str) {}
 
     /// Returns the state that the next [`create`](Self::create) of this device gets, in a form of the author's choice.
     ///

@@ -1,14 +1,18 @@
 //! Runs a device without a hub, for its tests: with the real tables, on a virtual clock.
 
-use std::collections::BTreeMap;
+mod child;
+mod hub;
+
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use hearthd_property::{ChangeRequest, Declaration, is_name, object_of};
+pub use child::TestChild;
+use hub::{Hub, TestState};
 
-use crate::glue::{Script, TestInstance, check_config, describe};
+use crate::children::ChildDeclaration;
+use crate::glue::{TestInstance, check_config, describe};
 use crate::value::watched;
 use crate::{Device, Failure, Problem, Property, abi, device, mqtt};
 
@@ -21,7 +25,6 @@ pub struct TestDevice<D: Device> {
     instance: Option<TestInstance>,
     hub: Arc<Hub>,
     config: Vec<u8>,
-    properties: Vec<Property>,
     saved: Vec<u8>,
     token: u64,
     deadline: Option<Duration>,
@@ -100,11 +103,15 @@ impl<D: Device> TestDevice<D> {
         assert_eq!(status, abi::OK, "describe");
         assert_eq!(described.len(), properties.len(), "describe is pure");
         let topics = D::topics(&device::read_config::<D>(&config)?);
+        let declared = properties.iter().map(Property::as_the_hub_sees_it);
         let hub = Arc::new(Hub {
-            properties: properties.clone(),
+            declarations: declared.map(|d| (d.name.clone(), d)).collect(),
             topics,
+            may_add: D::may_add(&device::read_config::<D>(&config)?),
+            about: ChildDeclaration::new(properties),
             state: Mutex::default(),
             answered: Condvar::new(),
+            children: Mutex::default(),
         });
         let instance = TestInstance::create::<D>(hub.clone(), DEVICE, &config, &[])
             .map_err(|(_, errors)| problems_of(errors))?;
@@ -112,7 +119,6 @@ impl<D: Device> TestDevice<D> {
             instance: Some(instance),
             hub,
             config,
-            properties,
             saved: Vec::new(),
             token: 0,
             deadline: None,
@@ -133,23 +139,9 @@ impl<D: Device> TestDevice<D> {
     ///
     /// The hub's own check decides about it: what the hub refuses is refused here, with the same words.
     pub fn set(&mut self, property: &str, payload: &str) -> Reply {
-        if payload.is_empty() && property != "set" {
-            return Reply::Failed(Failure::invalid("an empty payload reads, and sets nothing"));
-        }
-        let request = ChangeRequest {
-            device: DEVICE,
-            declarations: &self.declarations(),
-            property,
-            payload: payload.as_bytes(),
-            content_type: None,
-        };
-        let changes = match request.read(|name| self.published(name)) {
-            Ok(changes) => changes,
-            Err(refusal) => return Reply::Failed(Failure::invalid(refusal.rejection.message)),
-        };
-        match changes.iter().next() {
-            Some((name, value)) if changes.len() == 1 => self.command(0, name, value.as_text()),
-            _ => self.command(abi::COMMAND_SET, "", &object_of(&changes)),
+        match self.hub.read_request(DEVICE, property, payload) {
+            Ok((flags, name, payload)) => self.command(flags, &name, &payload),
+            Err(failure) => Reply::Failed(failure),
         }
     }
 
@@ -198,11 +190,27 @@ impl<D: Device> TestDevice<D> {
     pub fn advance(&mut self, by: Duration) {
         let until = self.hub.state().now_ms + u64::try_from(by.as_millis()).expect("a test's time");
         for _ in 0..1_000_000 {
-            let Some(id) = self.hub.next_timer(until) else {
-                self.hub.state().now_ms = until;
-                return;
+            let children = self.hub.children();
+            let of_child = |(name, child): (String, Arc<Hub>)| Some((child.due()?, Some(name)));
+            let dues = children.clone().into_iter().filter_map(of_child);
+            let first = dues.chain(self.hub.due().map(|due| (due, None))).min();
+            let now = first.as_ref().map_or(until, |(due, _)| until.min(*due));
+            for hub in children.values().chain([&self.hub]) {
+                let mut state = hub.state();
+                state.now_ms = state.now_ms.max(now);
+            }
+            let Some((_, of)) = first.filter(|(due, _)| *due <= until) else { return };
+            let status = match of.as_deref() {
+                None => {
+                    let Some(id) = self.hub.next_timer(until) else { continue };
+                    self.instance().timer(id)
+                }
+                Some(child) => {
+                    let hub = children.get(child);
+                    let Some(id) = hub.and_then(|hub| hub.next_timer(until)) else { continue };
+                    self.instance().timer_of_child(child, id)
+                }
             };
-            let status = self.instance().timer(id);
             self.accept(status);
         }
         panic!("the device arms its timers without end");
@@ -213,6 +221,14 @@ impl<D: Device> TestDevice<D> {
         while std::mem::take(&mut self.hub.state().woken) {
             let status = self.instance().wake();
             self.accept_status(status);
+        }
+        for (name, child) in self.hub.children() {
+            while std::mem::take(&mut child.state().woken) {
+                let status = self.instance().wake_child(&name);
+                self.accept_status(status);
+            }
+            let refused = std::mem::take(&mut child.state().refused);
+            assert!(refused.is_empty(), "{name} published against its declaration: {refused:?}");
         }
         let refused = std::mem::take(&mut self.hub.state().refused);
         assert!(refused.is_empty(), "published against its declaration: {refused:?}");
@@ -278,6 +294,9 @@ impl<D: Device> TestDevice<D> {
             state.link_up = false;
             state.unreachable = None;
         }
+        // The hub remembers them, and waits until they are added again.
+        let children = self.hub.children();
+        children.values().for_each(|child| *child.state() = TestState::default());
         let instance =
             TestInstance::create::<D>(self.hub.clone(), DEVICE, &self.config, &self.saved)
                 .unwrap_or_else(|(status, errors)| panic!("restart: {status} {errors:?}"));
@@ -295,17 +314,12 @@ impl<D: Device> TestDevice<D> {
 
     /// Returns a property's state as last published.
     pub fn published(&self, property: &str) -> Option<String> {
-        let state = self.hub.state();
-        let last = state.published.iter().rev().find(|(name, _)| name == property);
-        last.map(|(_, payload)| payload.clone())
+        self.hub.published(property)
     }
 
     /// Returns everything published since the beginning or since the last call, in order.
     pub fn take_published(&mut self) -> Vec<(String, String)> {
-        let mut state = self.hub.state();
-        let new = state.published[state.taken..].to_vec();
-        state.taken = state.published.len();
-        new
+        self.hub.take_published()
     }
 
     /// Returns everything ever published, in order.
@@ -333,9 +347,27 @@ impl<D: Device> TestDevice<D> {
         Duration::from_millis(self.hub.state().now_ms)
     }
 
-    fn declarations(&self) -> BTreeMap<String, Declaration> {
-        let declared = self.properties.iter().map(Property::as_the_hub_sees_it);
-        declared.map(|declaration| (declaration.name.clone(), declaration)).collect()
+    /// Returns the names of the devices that the device has added, and of those that it had added before a restart.
+    pub fn children(&self) -> Vec<String> {
+        self.hub.children().into_keys().collect()
+    }
+
+    /// Returns a device that the device has added.
+    ///
+    /// # Panics
+    ///
+    /// Panics where there is none of this name.
+    pub fn child(&mut self, name: &str) -> TestChild<'_, D> {
+        let hub = self.hub.children().remove(name);
+        let hub = hub.unwrap_or_else(|| panic!("no child `{name}`: {:?}", self.children()));
+        TestChild { parent: self, name: name.to_owned(), hub }
+    }
+
+    /// Tells the device that a child is none after all (N6).
+    pub fn refuse_child(&mut self, name: &str, reason: &str) {
+        self.hub.lock_children().remove(name);
+        let status = self.instance().refuse_child(name, reason);
+        self.accept(status);
     }
 
     fn command(&mut self, flags: u32, name: &str, payload: &str) -> Reply {
@@ -347,15 +379,7 @@ impl<D: Device> TestDevice<D> {
         let (status, mistakes) =
             watched(|| instance.command(token, deadline, flags, name, payload.as_bytes()));
         assert!(mistakes.is_empty(), "asked for by mistake: {}", mistakes.join("; "));
-        match status {
-            abi::PENDING => {}
-            abi::ERR_PANIC => {
-                self.hub.state().replies.insert(token, Reply::Panicked);
-            }
-            status => {
-                self.hub.complete(token, status, "");
-            }
-        }
+        self.hub.returned(token, status);
         if self.reply() != Reply::Panicked {
             self.settle();
         }
@@ -379,166 +403,6 @@ impl<D: Device> TestDevice<D> {
 impl<D: Device> fmt::Debug for TestDevice<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestDevice").field("kind", &D::KIND).finish_non_exhaustive()
-    }
-}
-
-/// The hub as the device sees it.
-struct Hub {
-    properties: Vec<Property>,
-    topics: mqtt::Topics,
-    state: Mutex<TestState>,
-    /// Notified of each answer.
-    answered: Condvar,
-}
-
-#[derive(Default)]
-struct TestState {
-    now_ms: u64,
-    timers: BTreeMap<u32, u64>,
-    woken: bool,
-    published: Vec<(String, String)>,
-    taken: usize,
-    refused: Vec<(String, String)>,
-    replies: BTreeMap<u64, Reply>,
-    unreachable: Option<String>,
-    events: Vec<(String, String)>,
-    logs: Vec<String>,
-    link_up: bool,
-    sent: Vec<Sent>,
-}
-
-impl Hub {
-    fn state(&self) -> MutexGuard<'_, TestState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the timer that falls due first, not after `until`, and moves the clock to it.
-    fn next_timer(&self, until: u64) -> Option<u32> {
-        let mut state = self.state();
-        let (&id, &due) = state.timers.iter().min_by_key(|&(_, &due)| due)?;
-        if due > until {
-            return None;
-        }
-        state.timers.remove(&id);
-        state.now_ms = due.max(state.now_ms);
-        Some(id)
-    }
-}
-
-impl Script for Hub {
-    fn log(&self, level: i32, _target: &str, message: &str) {
-        let level = match level {
-            abi::LOG_ERROR => "ERROR",
-            abi::LOG_WARN => "WARN",
-            abi::LOG_INFO => "INFO",
-            abi::LOG_DEBUG => "DEBUG",
-            _ => "TRACE",
-        };
-        self.state().logs.push(format!("{level} {message}"));
-    }
-
-    fn publish(&self, name: &str, payload: &[u8]) -> i32 {
-        let payload = String::from_utf8_lossy(payload).into_owned();
-        let property = self.properties.iter().find(|property| property.name() == name);
-        let value = property.and_then(|it| it.as_the_hub_sees_it().read_state(&payload).ok());
-        let mut state = self.state();
-        if let Some(value) = value {
-            state.published.push((name.to_owned(), value.as_text().to_owned()));
-            abi::OK
-        } else {
-            state.refused.push((name.to_owned(), payload));
-            abi::ERR_INVALID
-        }
-    }
-
-    fn complete(&self, token: u64, status: i32, payload: &str) -> i32 {
-        let mut state = self.state();
-        match state.replies.get_mut(&token) {
-            Some(reply @ (Reply::Pending | Reply::Accepted(_))) => {
-                *reply = match status {
-                    abi::OK => Reply::Done,
-                    abi::ERR_INVALID => Reply::Failed(Failure::invalid(payload)),
-                    abi::ERR_BUSY => Reply::Failed(Failure::busy(payload)),
-                    abi::ERR_UNREACHABLE => Reply::Failed(Failure::unreachable(payload)),
-                    abi::ERR_INDETERMINATE => Reply::Failed(Failure::indeterminate(payload)),
-                    _ => Reply::Failed(Failure::failed(payload)),
-                };
-                drop(state);
-                self.answered.notify_all();
-                abi::OK
-            }
-            Some(_) | None => abi::ERR_GONE,
-        }
-    }
-
-    fn accept(&self, token: u64, within_ms: u64) -> i32 {
-        match self.state().replies.get_mut(&token) {
-            Some(reply) if *reply == Reply::Pending => {
-                *reply = Reply::Accepted(Duration::from_millis(within_ms));
-                abi::OK
-            }
-            Some(_) | None => abi::ERR_GONE,
-        }
-    }
-
-    fn set_timer(&self, id: u32, delay_ms: u64) -> i32 {
-        let mut state = self.state();
-        if delay_ms == abi::TIMER_CANCEL {
-            state.timers.remove(&id);
-        } else {
-            let due = state.now_ms.saturating_add(delay_ms);
-            state.timers.insert(id, due);
-        }
-        abi::OK
-    }
-
-    fn wake(&self) -> i32 {
-        self.state().woken = true;
-        abi::OK
-    }
-
-    fn send(&self, publication: mqtt::Publication) -> i32 {
-        let mqtt::Publication { token, topic, payload, qos, retain, reply, ask, expiry, command } =
-            publication;
-        let payload = String::from_utf8_lossy(&payload).into_owned();
-        let may = |(purpose, filter): &(&str, String)| match *purpose {
-            "subscribe" | "follow" => false,
-            "ask" => {
-                let address = topic.split_once('/').filter(|(_, property)| is_name(property));
-                ask && address.is_some_and(|(device, _)| device == filter)
-            }
-            _ => !ask && matches(filter, &topic),
-        };
-        let mut state = self.state();
-        if !self.topics.pairs().iter().any(may) {
-            state.refused.push((topic, payload));
-            return abi::ERR_INVALID;
-        }
-        let open = |token| state.replies.get(&token) == Some(&Reply::Pending);
-        if !state.link_up || (command != 0 && !open(command)) {
-            return abi::ERR_GONE;
-        }
-        let belongs = command != 0;
-        state.sent.push(Sent { token, topic, payload, qos, retain, reply, ask, expiry, belongs });
-        abi::OK
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.state().now_ms
-    }
-
-    fn event(&self, name: &str, kind: &str) -> i32 {
-        let property = self.properties.iter().find(|property| property.name() == name);
-        let fits = property.is_some_and(|property| property.has_event(kind));
-        let mut state = self.state();
-        let list = if fits { &mut state.events } else { &mut state.refused };
-        list.push((name.to_owned(), kind.to_owned()));
-        if fits { abi::OK } else { abi::ERR_INVALID }
-    }
-
-    fn reach(&self, reason: Option<String>) -> i32 {
-        self.state().unreachable = reason;
-        abi::OK
     }
 }
 

@@ -66,11 +66,17 @@
 //! [`Context::send`], and hears through [`Device::message`], [`Device::outcome`] and [`Device::link`]; see [`mqtt`]. It takes
 //! a request over with [`Context::defer`], and answers when the other one has confirmed it.
 //!
+//! # Devices that are found at run time
+//!
+//! A device such as a bridge to a radio says so with [`Device::may_add`], and adds and removes devices of its own with
+//! [`Context::children`]: each is a value of a type that implements [`Child`].
+//!
 //! The `tracing` macros reach the hub's log. The binary interface beneath is [`abi`], which is
 //! `include/hearth_plugin.h` in Rust; rule numbers such as C1 refer to that header.
 
 pub mod abi;
 mod absence;
+mod children;
 mod context;
 mod device;
 #[expect(unsafe_code, reason = "the boundary between safe Rust and the C ABI")]
@@ -85,6 +91,7 @@ mod span;
 mod value;
 
 pub use absence::{Absence, Acknowledgement, Outcome};
+pub use children::{Child, ChildDeclaration, Children};
 pub use context::{Context, Deferred};
 pub use device::{Answer, Device, Failure, FailureKind, NoConfig, Problem, Problems};
 pub use property::{Property, PropertyTable};

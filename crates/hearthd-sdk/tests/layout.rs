@@ -7,6 +7,7 @@ use std::process::Command;
 
 /// All that the headers declare.
 mod abi {
+    pub(crate) use hearthd_sdk::abi::children::*;
     pub(crate) use hearthd_sdk::abi::mqtt::*;
     pub(crate) use hearthd_sdk::abi::*;
 }
@@ -89,6 +90,11 @@ fn facts() -> Facts {
         Message = hearth_message { struct_size, flags, topic, payload }
         HostMqtt = hearth_host_mqtt { struct_size, reserved, publish }
         KindMqtt = hearth_kind_mqtt { struct_size, reserved, topics, on_message, on_link, on_outcome }
+        Child = hearth_child { struct_size, reserved, name, kind, title, room, properties, errors }
+        HostChildren = hearth_host_children { struct_size, reserved, add, remove, list }
+        KindChildren = hearth_kind_children {
+            struct_size, reserved, may_add, on_command, on_timer, on_wake, on_refused,
+        }
     }
     constants! { facts;
         ABI_MAJOR = HEARTH_ABI_MAJOR, ABI_MINOR = HEARTH_ABI_MINOR,
@@ -111,13 +117,15 @@ fn printed(compiler: &str, standard: &str, body: &str) -> String {
     let (source, program) = (dir.path().join("layout.c"), dir.path().join("layout"));
     // An entry defined by the header's own macros proves that these compile, too.
     let text = format!(
-        "#include \"hearth_mqtt.h\"\n#include <stdio.h>\n\
+        "#include \"hearth_mqtt.h\"\n#include \"hearth_children.h\"\n#include <stdio.h>\n\
          static const hearth_kind *const kinds[] = {{ NULL }};\n\
          const hearth_entry hearth_plugin_entry_v1 = {{ HEARTH_PREFIX(\"probe\", \"1.0\"), NULL, kinds }};\n\
          static const hearth_slice state = HEARTH_S(HEARTH_EXT_STATE);\n\
          static const hearth_slice mqtt = HEARTH_S(HEARTH_EXT_MQTT);\n\
+         static const hearth_slice children = HEARTH_S(HEARTH_EXT_CHILDREN);\n\
          int main(void) {{\n{body}  printf(\"%s %d\\n\", (const char *)state.ptr, (int)state.len);\n\
-         printf(\"%s %d\\n\", (const char *)mqtt.ptr, (int)mqtt.len);\n  return 0;\n}}\n"
+         printf(\"%s %d\\n\", (const char *)mqtt.ptr, (int)mqtt.len);\n\
+         printf(\"%s %d\\n\", (const char *)children.ptr, (int)children.len);\n  return 0;\n}}\n"
     );
     std::fs::write(&source, text).expect("write the program");
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
@@ -137,8 +145,9 @@ fn printed(compiler: &str, standard: &str, body: &str) -> String {
 }
 
 fn expected(facts: &Facts) -> String {
-    let (state, mqtt) = (abi::EXT_STATE, abi::EXT_MQTT);
-    format!("{}{state} {}\n{mqtt} {}\n", facts.rust, state.len(), mqtt.len())
+    let names = [abi::EXT_STATE, abi::EXT_MQTT, abi::EXT_CHILDREN];
+    let lines = names.map(|name| format!("{name} {}\n", name.len()));
+    format!("{}{}", facts.rust, lines.concat())
 }
 
 #[test]

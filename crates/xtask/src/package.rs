@@ -92,7 +92,7 @@ fn put_binaries(tree: &mut Tree, target: Architecture, built: &Path) -> Result<(
         let to = format!("usr/lib/hearthd/plugins/{plugin}.so");
         put(&format!("libhearthd_{library}.so"), &to, 0o644)?;
     }
-    for header in ["hearth_plugin.h", "hearth_mqtt.h"] {
+    for header in ["hearth_plugin.h", "hearth_mqtt.h", "hearth_children.h"] {
         let from = workspace().join("crates/hearthd-sdk/include").join(header);
         tree.put(&from, &format!("usr/include/{header}"), 0o644)?;
     }

@@ -197,7 +197,7 @@ async fn the_check_says_why_a_file_would_not_load() -> Result<()> {
         (with_byte(18, 8), "built for Mips"),
         (with_byte(prefix, b'X'), "does not start with the plugin magic"),
         (with_byte(prefix + 12, 9), "built for plugin ABI 9, and this hub has 1"),
-        (with_byte(prefix + 16, 7), "needs plugin ABI 1.7, and this hub has 1.2"),
+        (with_byte(prefix + 16, 7), "needs plugin ABI 1.7, and this hub has 1.3"),
     ] {
         std::fs::write(&file, content)?;
         refused(&file, reason).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{HostRef, contained, host, sink, text};
 use crate::abi::{self, Command, CreateArgs, ExtState, Growing, Kind, Sink, Slice};
+use crate::children::ChildTable;
 use crate::device::read_config;
 use crate::scope::{self, Deferral};
 use crate::value::Declared;
@@ -59,6 +60,7 @@ impl<D: Device> Glue<D> {
 pub(super) struct Instance<D> {
     pub(super) host: HostRef,
     declared: Arc<Declared>,
+    pub(super) children: Arc<ChildTable>,
     pub(super) device: D,
 }
 
@@ -73,27 +75,55 @@ impl<D: Device> Instance<D> {
         unsafe { &mut *instance.cast::<Self>() }
     }
 
-    fn set(&mut self, token: u64, changes: Result<Changes, Failure>) -> i32 {
-        let _scope = scope::enter(self.host, Some(token));
-        let result = changes.and_then(|changes| self.device.set(&changes));
-        let failure = match (result, scope::deferral()) {
-            (Ok(Answer::Done), Deferral::None | Deferral::Abandoned) => return abi::OK,
-            (Ok(Answer::Done | Answer::Later), Deferral::Taken) => return abi::PENDING,
-            (Ok(Answer::Later), Deferral::Abandoned) => Failure::failed("dropped"),
-            (Ok(Answer::Later), Deferral::None) => {
-                Failure::failed("the device promised an answer and deferred nothing")
-            }
-            (Err(failure), _) => failure,
-        };
-        self.host.fail(token, &failure);
-        abi::PENDING
-    }
-
     pub(super) fn call(&mut self, callback: impl FnOnce(&mut D)) -> i32 {
         let _scope = scope::enter(self.host, None);
         callback(&mut self.device);
         abi::OK
     }
+}
+
+/// Has a device, or a child, apply the changes of a command, and answers.
+pub(super) fn answer(
+    host: HostRef,
+    token: u64,
+    changes: Result<Changes, Failure>,
+    set: impl FnOnce(&Changes) -> Result<Answer, Failure>,
+) -> i32 {
+    let _scope = scope::enter(host, Some(token));
+    let result = changes.and_then(|changes| set(&changes));
+    let failure = match (result, scope::deferral()) {
+        (Ok(Answer::Done), Deferral::None | Deferral::Abandoned) => return abi::OK,
+        (Ok(Answer::Done | Answer::Later), Deferral::Taken) => return abi::PENDING,
+        (Ok(Answer::Later), Deferral::Abandoned) => Failure::failed("dropped"),
+        (Ok(Answer::Later), Deferral::None) => {
+            Failure::failed("the device promised an answer and deferred nothing")
+        }
+        (Err(failure), _) => failure,
+    };
+    host.fail(token, &failure);
+    abi::PENDING
+}
+
+/// Reads the changes of a command.
+///
+/// # Safety
+///
+/// The host lends the name and the payload for this call (M1).
+pub(super) unsafe fn read_changes(
+    declared: &Arc<Declared>,
+    command: &Command,
+) -> Result<Changes, Failure> {
+    // SAFETY: as the caller vouches.
+    let payload = unsafe { command.payload.bytes() };
+    let changes = if command.flags & abi::COMMAND_SET != 0 {
+        Changes::of_several(declared, payload)
+    } else {
+        // SAFETY: as the caller vouches.
+        let name = unsafe { text(command.name) };
+        Changes::of_one(declared, &name, &String::from_utf8_lossy(payload))
+    };
+    let due = (command.deadline_ms != 0).then(|| Duration::from_millis(command.deadline_ms));
+    changes.map(|changes| changes.due(due))
 }
 
 unsafe extern "C" fn check_config<D: Device>(config: Slice, errors: Sink) -> i32 {
@@ -151,11 +181,14 @@ unsafe extern "C" fn create<D: Device>(args: *const CreateArgs, out: *mut *mut c
         let _scope = scope::enter(host, None);
         let declared = Declared { properties: D::properties(&config), optional: D::OPTIONAL };
         let saved = (!saved.is_empty()).then_some(saved);
-        match D::create(config, Context::new(host, &device_id), saved) {
+        let children = Arc::new(ChildTable::new(D::may_add(&config)));
+        let context = Context::new(host, &device_id, Arc::clone(&children));
+        match D::create(config, context, saved) {
             Ok(device) => {
                 let instance = Box::into_raw(Box::new(Instance {
                     host,
                     declared: Arc::new(declared),
+                    children,
                     device,
                 }));
                 // SAFETY: the host passes a place for the instance (F3).
@@ -163,6 +196,7 @@ unsafe extern "C" fn create<D: Device>(args: *const CreateArgs, out: *mut *mut c
                 abi::OK
             }
             Err(failure) => {
+                children.clear();
                 // SAFETY: the sink is this callback's.
                 unsafe { sink::put(args.errors, "", failure.message().as_bytes()) };
                 host::status(&failure)
@@ -176,6 +210,7 @@ unsafe extern "C" fn destroy<D: Device>(instance: *mut c_void) {
         // SAFETY: the pointer came from `create`, and no call follows (T1).
         let instance = unsafe { Box::from_raw(instance.cast::<Instance<D>>()) };
         let _scope = scope::enter(instance.host, None);
+        instance.children.clear();
         drop(instance);
         abi::OK
     });
@@ -189,17 +224,9 @@ unsafe extern "C" fn on_command<D: Device>(instance: *mut c_void, command: *cons
         };
         // SAFETY: the host passes a live instance, and calls on it do not overlap (T1).
         let instance = unsafe { Instance::<D>::borrow(instance) };
-        // SAFETY: the host lends the payload for this call (M1).
-        let payload = unsafe { command.payload.bytes() };
-        let changes = if command.flags & abi::COMMAND_SET != 0 {
-            Changes::of_several(&instance.declared, payload)
-        } else {
-            // SAFETY: the host lends the name for this call (M1).
-            let name = unsafe { text(command.name) };
-            Changes::of_one(&instance.declared, &name, &String::from_utf8_lossy(payload))
-        };
-        let due = (command.deadline_ms != 0).then(|| Duration::from_millis(command.deadline_ms));
-        instance.set(command.token, changes.map(|changes| changes.due(due)))
+        // SAFETY: the host lends what the command has for this call (M1).
+        let changes = unsafe { read_changes(&instance.declared, &command) };
+        answer(instance.host, command.token, changes, |changes| instance.device.set(changes))
     })
 }
 
@@ -244,6 +271,8 @@ unsafe extern "C" fn get_extension<D: Device>(id: *const c_char) -> *const c_voi
         (&raw const *Glue::<D>::MQTT).cast()
     } else if id.to_bytes() == abi::EXT_SECRET.as_bytes() {
         (&raw const *Glue::<D>::SECRET).cast()
+    } else if id.to_bytes() == abi::children::EXT_CHILDREN.as_bytes() {
+        (&raw const *Glue::<D>::CHILDREN).cast()
     } else {
         std::ptr::null()
     }

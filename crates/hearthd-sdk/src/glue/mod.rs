@@ -1,5 +1,6 @@
 //! Where safe Rust meets the C ABI; the only module with `unsafe` beside `abi`.
 
+mod children;
 mod entry;
 mod host;
 mod kind;
@@ -7,13 +8,14 @@ mod mqtt;
 mod reports;
 mod secrets;
 mod sink;
+mod test_children;
 mod test_instance;
 mod test_reports;
 
 pub use entry::{BUILD, Exported, entry};
 pub(crate) use host::HostRef;
 pub use kind::kind;
-pub(crate) use test_instance::{Script, TestInstance, check_config, describe};
+pub(crate) use test_instance::{ChildArguments, Script, TestInstance, check_config, describe};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,8 +1,9 @@
 //! The host's side of the tables, for the harness: it drives a kind as the hub does.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::entry::init;
@@ -30,6 +31,24 @@ pub(crate) trait Script: Send + Sync {
     fn reach(&self, reason: Option<String>) -> i32;
     fn event(&self, property: &str, kind: &str) -> i32;
     fn send(&self, publication: mqtt::Publication) -> i32;
+    /// Adds a child; else a status, a path and a message.
+    fn add_child(
+        &self,
+        name: &str,
+        child: ChildArguments,
+    ) -> Result<Arc<dyn Script>, (i32, String, String)>;
+    /// Removes a child; returns whether there was one.
+    fn remove_child(&self, name: &str) -> bool;
+    fn list_children(&self) -> Vec<String>;
+}
+
+/// What a child is to everybody outside, as the host gets it.
+pub(crate) struct ChildArguments {
+    pub(crate) kind: String,
+    pub(crate) title: String,
+    pub(crate) room: String,
+    /// JSON.
+    pub(crate) properties: String,
 }
 
 /// Checks a configuration through the table.
@@ -48,15 +67,23 @@ pub(crate) fn describe<D: Device>(config: &[u8]) -> (i32, Pairs) {
 
 /// One instance behind the table; dropping it destroys the instance.
 pub(crate) struct TestInstance {
-    kind: &'static Kind,
-    instance: *mut c_void,
-    line: &'static Line,
+    pub(super) kind: &'static Kind,
+    pub(super) instance: *mut c_void,
+    pub(super) line: &'static Line,
 }
 
 /// What a host's context leads to; never freed (M3).
-struct Line {
-    script: Arc<dyn Script>,
-    gone: AtomicBool,
+pub(super) struct Line {
+    pub(super) script: Arc<dyn Script>,
+    pub(super) gone: AtomicBool,
+    children: Mutex<BTreeMap<String, &'static Self>>,
+}
+
+impl Line {
+    /// Returns the hosts of the children, by name.
+    pub(super) fn children(&self) -> MutexGuard<'_, BTreeMap<String, &'static Self>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl TestInstance {
@@ -101,15 +128,12 @@ impl TestInstance {
         payload: &[u8],
     ) -> i32 {
         let on_command = self.kind.on_command.expect("the glue provides it");
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "about fifty bytes, and a test's deadline"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "about fifty bytes")]
         let command = Command {
             struct_size: size_of::<Command>() as u32,
             flags,
             token,
-            deadline_ms: deadline.as_millis() as u64,
+            deadline_ms: deadline_ms(deadline),
             name: Slice::new(name.as_bytes()),
             payload: Slice::new(payload),
         };
@@ -184,12 +208,18 @@ impl Drop for TestInstance {
         let destroy = self.kind.destroy.expect("the glue provides it");
         // SAFETY: the instance is live, and nobody can call it after.
         unsafe { destroy(self.instance) };
-        self.line.gone.store(true, Ordering::SeqCst);
+        self.line.end();
     }
 }
 
-fn host(script: Arc<dyn Script>) -> (&'static Host, &'static Line) {
-    let line: &'static Line = Box::leak(Box::new(Line { script, gone: AtomicBool::new(false) }));
+/// Returns a deadline as a command has it.
+pub(super) fn deadline_ms(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis()).expect("a test's deadline")
+}
+
+pub(super) fn host(script: Arc<dyn Script>) -> (&'static Host, &'static Line) {
+    let line = Line { script, gone: AtomicBool::new(false), children: Mutex::default() };
+    let line: &'static Line = Box::leak(Box::new(line));
     #[expect(clippy::cast_possible_truncation, reason = "about eighty bytes")]
     let host = Host {
         struct_size: size_of::<Host>() as u32,
@@ -214,11 +244,21 @@ fn host(script: Arc<dyn Script>) -> (&'static Host, &'static Line) {
 ///
 /// `host` came from [`host`].
 pub(super) unsafe fn script(host: *const Host) -> Option<&'static dyn Script> {
+    // SAFETY: as the caller vouches.
+    unsafe { behind(host) }.map(|line| &*line.script)
+}
+
+/// Returns what is behind a host, unless its instance is gone.
+///
+/// # Safety
+///
+/// As for [`script`].
+pub(super) unsafe fn behind(host: *const Host) -> Option<&'static Line> {
     // SAFETY: the host is never freed.
     let ctx = unsafe { (*host).ctx };
     // SAFETY: the context is a line that is never freed.
     let line: &'static Line = unsafe { &*ctx.cast::<Line>() };
-    (!line.gone.load(Ordering::SeqCst)).then_some(&*line.script)
+    (!line.gone.load(Ordering::SeqCst)).then_some(line)
 }
 
 unsafe extern "C" fn log(host: *const Host, level: i32, target: Slice, message: Slice) {

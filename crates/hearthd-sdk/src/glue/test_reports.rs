@@ -2,8 +2,10 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
+use super::test_children::CHILDREN;
 use super::test_instance::{Script, script, send};
 use super::text;
+use crate::abi::children::EXT_CHILDREN;
 use crate::abi::mqtt::{EXT_MQTT, HostMqtt};
 use crate::abi::{self, ExtAccept, ExtEvent, ExtReach, Host, Slice};
 
@@ -17,6 +19,7 @@ pub(super) unsafe extern "C" fn get_extension(_: *const Host, id: *const c_char)
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
         Ok(abi::EXT_ACCEPT) => (&raw const ACCEPT).cast(),
         Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
+        Ok(EXT_CHILDREN) => (&raw const CHILDREN).cast(),
         Ok(EXT_MQTT) => (&raw const MQTT).cast(),
         Ok(_) | Err(_) => std::ptr::null(),
     }

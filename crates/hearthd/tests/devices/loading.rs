@@ -52,7 +52,7 @@ fn every_file_that_is_no_plugin_is_named_and_the_rest_is_loaded() {
     };
     start_with(1, "cut.so", "truncated: a part of it ends at byte ");
     start_with(2, "d-major.so", "built for plugin ABI 2, and this hub has 1");
-    start_with(3, "e-new.so", "needs plugin ABI 1.9, and this hub has 1.2");
+    start_with(3, "e-new.so", "needs plugin ABI 1.9, and this hub has 1.3");
     start_with(4, "f-magic.so", "not a plugin: `hearth_plugin_entry_v1` does not start with the");
     start_with(5, "g-other.so", "built for ");
     start_with(6, "h-open.so", "it is writable by everybody; run `chmod o-w ");
