@@ -99,6 +99,18 @@ pub enum Input {
         /// What it wants.
         input: BridgeInput,
     },
+    /// The devices that a device has added are others now. Unlike [`Input::Devices`], it gives nothing another chance that
+    /// the broker has refused: no person has changed anything.
+    Children {
+        /// Device ID.
+        device: String,
+        /// What is to be remembered of them, in the driver's own form; empty where there are none.
+        children: Bytes,
+        /// All devices of the hub.
+        devices: BTreeMap<String, DevicePolicy>,
+        /// What is announced now.
+        discovery: Option<Discovery>,
+    },
     /// The configuration has changed: these topics outside of the prefix are allowed to devices now; what that means
     /// for them is decided by the [`Input::Devices`] that follows.
     AllowBridges(Vec<TopicFilter>),
@@ -217,6 +229,14 @@ pub enum Change {
         /// In the device's own form.
         state: Bytes,
     },
+    /// What is remembered of the devices that a device has added; it replaces what was before, and nothing is remembered
+    /// where it is empty.
+    Children {
+        /// Device ID.
+        device: String,
+        /// In the driver's own form.
+        children: Bytes,
+    },
     /// No change: an answer waits for the changes before it.
     Await,
 }
@@ -225,7 +245,7 @@ impl Change {
     /// Returns who waits for this change.
     pub fn urgency(&self) -> Urgency {
         match self {
-            Self::Memory(_) | Self::Served(_) => Urgency::Now,
+            Self::Memory(_) | Self::Served(_) | Self::Children { .. } => Urgency::Now,
             // What is about to be published must be known; what was published can be published again.
             Self::Announced(announced) if announced.digest.is_none() => Urgency::Now,
             Self::Record(record) if record.delivered => Urgency::Whenever,

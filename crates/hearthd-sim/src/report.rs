@@ -137,6 +137,7 @@ reached! {
     NoSessions => "brokers that keep no session",
     FilterQuota => "quotas for filters",
     Moved => "devices moved",
+    Added => "devices added or removed by another",
     Removed => "devices removed",
     Shared => "devices of two hubs",
     ChangedAway => "devices changed while a hub is away",

@@ -93,6 +93,7 @@ impl Store {
             | Change::Announced(_)
             | Change::Withdrawn(_)
             | Change::Device { .. }
+            | Change::Children { .. }
             | Change::Await => None,
         });
         pending.unwrap_or(&self.memory)
@@ -190,6 +191,7 @@ impl Store {
             | Change::Announced(_)
             | Change::Withdrawn(_)
             | Change::Device { .. }
+            | Change::Children { .. }
             | Change::Await => None,
             Change::Record(record) | Change::Answer(record) => Some(record.key.clone()),
             Change::Forget(key) => Some(key.clone()),
@@ -231,7 +233,8 @@ impl Store {
                 Change::Device { device, state } => {
                     self.saved.insert(device, state);
                 }
-                Change::Await => {}
+                // The devices of the simulation are those of the plan.
+                Change::Children { .. } | Change::Await => {}
             }
         }
         written

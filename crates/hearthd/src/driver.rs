@@ -259,7 +259,22 @@ impl Driver {
             DeviceEvent::Happened(happened) => Input::Happened(happened),
             DeviceEvent::Bridge { device, input } => Input::Bridge { device, input },
             DeviceEvent::Saved { device, state } => Input::Saved { device, state: state.into() },
+            DeviceEvent::Children { device, children } => self.on_children(device, children),
         }
+    }
+
+    /// A device has added or removed devices of its own: the hub serves what is there now.
+    fn on_children(&mut self, device: String, children: Vec<u8>) -> Input {
+        self.service.devices_changed();
+        self.keep_metrics();
+        let devices = policies(&self.devices);
+        let discovery = discovery(&self.config, &self.devices);
+        Input::Children { device, children: children.into(), devices, discovery }
+    }
+
+    fn keep_metrics(&mut self) {
+        let served = self.devices.configs().map(|device| device.id.as_str());
+        self.metrics.keep_only(&served.chain([&*self.config.broker.client_id]).collect());
     }
 
     fn on_signal(&mut self) -> Result<Input, DriverError> {
@@ -406,12 +421,11 @@ impl Driver {
         let (answers, config) = self.reloader.finish(&self.config, &mut self.devices, outcome);
         if let Some(config) = config {
             self.config = config;
-            let served = self.config.devices.keys().map(String::as_str);
-            self.metrics.keep_only(&served.chain([&*self.config.broker.client_id]).collect());
+            self.keep_metrics();
             let now = self.now();
             self.hub.handle(now, Input::AllowBridges(self.config.allow_bridges.clone()));
             self.hub.handle(now, Input::Discovery(discovery(&self.config, &self.devices)));
-            self.hub.handle(now, Input::Devices(policies(&self.config, &self.devices)));
+            self.hub.handle(now, Input::Devices(policies(&self.devices)));
         }
         for (request, answer) in answers {
             self.answer(request, answer);

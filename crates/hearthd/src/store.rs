@@ -46,6 +46,8 @@ const SERVED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("served");
 const FILTERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("filters");
 /// What may be retained because of announcements: the rest of each as JSON, by topic. It is there while there are some.
 const ANNOUNCED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("announced");
+/// What is remembered of the devices that a device has added, by that device's ID. It is there while there are some.
+const CHILDREN: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("children");
 const MEMORY: &str = "memory";
 /// Names the format of all tables; it changes where an earlier version would misread what a later one has written.
 const FORMAT: &str = "format";

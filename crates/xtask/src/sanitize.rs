@@ -47,6 +47,7 @@ pub(crate) fn sanitize() -> Result<()> {
         "hearthd-group",
         "hearthd-plugin-program",
         "hearthd-sensor",
+        "hearthd-radio",
         "hearthd-rogue",
     ];
     for package in ["hearthd"].into_iter().chain(plugins) {

@@ -9,6 +9,7 @@ mod bridging;
 mod bundled_broker;
 mod buttons;
 mod chaos;
+mod children;
 mod classic;
 mod command;
 mod command_line;

@@ -106,12 +106,17 @@ impl Announcing {
 impl Hub {
     /// Another configuration holds: what it announces goes out, and what it does not is taken back.
     pub(super) fn on_discovery(&mut self, discovery: Option<Discovery>) {
-        self.config.discovery = discovery;
-        self.announcing.has_begun = false;
+        self.announce_others(discovery);
         self.announcing.has_asked.clone_from(&self.announcing.listens_to);
         // A person may have granted the right meanwhile.
         self.announcing.refused = None;
         self.announcing.is_told = false;
+    }
+
+    /// Other devices are announced now.
+    pub(super) fn announce_others(&mut self, discovery: Option<Discovery>) {
+        self.config.discovery = discovery;
+        self.announcing.has_begun = false;
     }
 
     /// A broker that has lost the session, or does not answer any more, may have lost all. The connection that shows it may

@@ -61,8 +61,8 @@ use under_way::UnderWay;
 use values::Values;
 
 use crate::{
-    Announced, DeliveryId, Fatal, Generation, Input, JournalRecord, Lack, Memory, Message, Notice,
-    Now, Output, PropertyState,
+    Announced, Change, DeliveryId, Fatal, Generation, Input, JournalRecord, Lack, Memory, Message,
+    Notice, Now, Output, PropertyState,
     backoff::Backoff,
     journal::{EntryId, Journal},
     outbox::{Outbox, Window},
@@ -328,6 +328,15 @@ impl Hub {
             Input::Happened(happened) => self.on_happened(now, &happened),
             Input::Saved { device, state } => self.on_saved(device, state),
             Input::Bridge { device, input } => self.on_bridge(now, &device, input),
+            Input::Children { device, children, devices, discovery } => {
+                // Ahead of what is subscribed to for them: after a crash the hub knows whom a request is for.
+                self.store(Change::Children { device, children });
+                self.config.devices = devices;
+                self.announce_others(discovery);
+                self.judge_bridges();
+                self.serve_devices(now);
+                self.join_bridges(now);
+            }
             Input::AllowBridges(allow) => self.config.allow_bridges = allow,
             Input::Devices(devices) => {
                 self.config.devices = devices;

@@ -97,6 +97,18 @@ fn a_state_that_ended_two_connections_is_set_aside_for_an_hour_and_then_told_as_
 }
 
 #[test]
+fn a_device_that_adds_another_gives_nothing_another_chance() {
+    let mut hub = denied_twice();
+    come_back(&mut hub, STATE);
+    hub.take();
+    let devices = config().devices;
+    let (device, children) = ("bridge".into(), "bridge-hall".into());
+    hub.handle(Input::Children { device, children, devices, discovery: None });
+    hub.advance(Duration::from_secs(60));
+    assert_eq!(states(&hub), []);
+}
+
+#[test]
 fn a_reload_tries_again() {
     let mut hub = denied_twice();
     assert!(!come_back(&mut hub, STATE));

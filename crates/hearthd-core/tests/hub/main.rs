@@ -1,6 +1,7 @@
 //! The hub, driven by hand: inputs, outputs and a clock that stands still unless it is moved.
 
 mod bridging;
+mod children;
 mod connecting;
 mod denied;
 mod discovery;

@@ -33,6 +33,7 @@ fn changes(hub: &TestHub) -> Vec<(&'static str, Urgency)> {
         | Change::Withdrawn(_)
         | Change::Forget(_) => "forget",
         Change::Device { .. } => "device",
+        Change::Children { .. } => "children",
         Change::Await => "await",
     };
     changes.map(|change| (name(change), change.urgency())).collect()

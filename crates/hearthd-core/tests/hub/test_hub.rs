@@ -34,6 +34,8 @@ pub(crate) struct TestHub {
     /// The last `online`.
     pub(crate) online: Option<Message>,
     pub(crate) saved: BTreeMap<String, Bytes>,
+    /// What is remembered of the devices that devices have added.
+    pub(crate) children: BTreeMap<String, Bytes>,
     /// Outputs that the test hub does not perform by itself.
     pub(crate) outputs: Vec<Output>,
     /// Whether the store answers at once.
@@ -158,6 +160,7 @@ impl TestHub {
             asked: VecDeque::new(),
             online: None,
             saved: BTreeMap::new(),
+            children: BTreeMap::new(),
             outputs: Vec::new(),
             store_works: true,
             store_fails: false,
@@ -334,6 +337,9 @@ impl TestHub {
             }
             Change::Device { device, state } => {
                 self.saved.insert(device, state);
+            }
+            Change::Children { device, children } => {
+                self.children.insert(device, children);
             }
             Change::Await => {}
         }

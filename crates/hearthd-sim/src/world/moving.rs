@@ -89,7 +89,7 @@ impl World {
         self.note("home", || format!("{device} comes to {}", hub.client_id()));
         self.tenures.push(Tenure { hub, device, from: self.now, until: None });
         self.hub_mut(hub).devices.insert(device);
-        self.reload(hub);
+        self.change_devices(hub);
         self.save(hub, device);
         self.begin_bridges(hub, |other| other == device);
         self.report_all(hub, |other| other == device);
@@ -107,7 +107,7 @@ impl World {
         if let Some(tenure) = self.tenures.iter_mut().find(ended) {
             tenure.until = Some(now);
         }
-        self.reload(hub);
+        self.change_devices(hub);
         if self.rng.u8(..3) == 0 {
             let life = self.hub(hub).life;
             let delay = Duration::from_millis(self.rng.u64(..LATEST_REPORT));
@@ -122,6 +122,19 @@ impl World {
             self.reach(Reached::ToldTooLate);
             self.report_device(hub, device);
         }
+    }
+
+    /// The devices of a hub are others: by its configuration, or because a device has added or removed one of its own.
+    fn change_devices(&mut self, hub: HubId) {
+        if self.tenures.len().is_multiple_of(2) {
+            return self.reload(hub);
+        }
+        let devices = devices::policies(&self.hub(hub).devices, &self.setup);
+        self.reach(Reached::Added);
+        self.note_announcements(hub);
+        let (device, children) = ("bridge".to_owned(), "known".into());
+        let discovery = self.discovery(hub);
+        self.feed(hub, Input::Children { device, children, devices, discovery });
     }
 
     /// The configuration of a hub has changed; one that is not there reads it when it starts.

@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "the host table is called from C with raw pointers")]
 
 use std::{
+    collections::BTreeMap,
     ffi::{c_char, c_void},
     fmt, ptr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,7 +15,12 @@ use std::{
 
 use hearthd_sdk::abi::{self, Host, Slice};
 
-use super::{call::Publication, pairs::bytes, reports};
+use super::{
+    call::{ChildRefusal, NewChild, Publication},
+    pairs::bytes,
+    reports,
+};
+use crate::sync::lock;
 
 /// Where a plugin's calls go: to its device, or over the wire to the process that has the device.
 pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
@@ -40,6 +46,12 @@ pub(crate) trait HostCalls: fmt::Debug + Send + Sync {
     fn event(&self, property: &str, kind: &str) -> i32;
     /// Takes a message for a topic of the device's own (Q2).
     fn send(&self, publication: Publication<'_>) -> i32;
+    /// Adds a device of the device's own, and returns where its calls go (N2).
+    fn add_child(&self, child: &NewChild<'_>) -> Result<Arc<dyn HostCalls>, ChildRefusal>;
+    /// Removes one (N4).
+    fn remove_child(&self, name: &str) -> i32;
+    /// Returns the names of those that were added, and of those that are waited for (N3).
+    fn list_children(&self) -> Vec<String>;
 }
 
 /// An answer that the plugin gave through its host.
@@ -56,6 +68,8 @@ pub(crate) struct HostTable {
     table: Host,
     calls: Arc<dyn HostCalls>,
     gone: AtomicBool,
+    /// The tables of the devices that it has added, by name: they end with it.
+    children: Mutex<BTreeMap<String, &'static Self>>,
 }
 
 // SAFETY: the table's pointer leads back to the struct itself, which is shared and never changes but for `gone`.
@@ -80,7 +94,8 @@ impl HostTable {
             now_ms,
             get_extension,
         };
-        let leaked = Box::leak(Box::new(Self { table, calls, gone: AtomicBool::new(false) }));
+        let (gone, children) = (AtomicBool::new(false), Mutex::default());
+        let leaked = Box::leak(Box::new(Self { table, calls, gone, children }));
         // The table keeps a pointer to itself: made once and used for all, so that no later borrow ends it.
         let place = ptr::from_mut(leaked);
         // SAFETY: the place is leaked, and nobody else knows it yet.
@@ -97,6 +112,35 @@ impl HostTable {
     /// Ends the table: every later call does nothing.
     pub(crate) fn end(&self) {
         self.gone.store(true, Ordering::Release);
+        // Under the lock: none is added after this.
+        lock(&self.children).values().for_each(|child| child.end());
+    }
+
+    /// Adds a device of the device's own, and returns its table (N2).
+    pub(super) fn add_child(&self, child: &NewChild<'_>) -> Result<&'static Self, ChildRefusal> {
+        let mut children = lock(&self.children);
+        if self.gone.load(Ordering::Acquire) {
+            let message = "the device has ended".into();
+            return Err(ChildRefusal { status: abi::ERR_GONE, path: "", message });
+        }
+        let table = Self::leak(self.calls.add_child(child)?);
+        if let Some(before) = children.insert(child.name.to_owned(), table) {
+            before.end();
+        }
+        Ok(table)
+    }
+
+    /// Removes one (N4).
+    pub(super) fn remove_child(&self, name: &str) -> i32 {
+        self.end_child(name);
+        self.calls.remove_child(name)
+    }
+
+    /// Ends the table of a device that it has added.
+    pub(crate) fn end_child(&self, name: &str) {
+        if let Some(child) = lock(&self.children).remove(name) {
+            child.end();
+        }
     }
 
     /// Finds the mailbox behind a table; `None` if its instance has ended.
@@ -104,11 +148,20 @@ impl HostTable {
     /// # Safety
     /// `host` is a table that this module made.
     pub(super) unsafe fn behind(host: *const Host) -> Option<&'static dyn HostCalls> {
+        // SAFETY: as the caller vouches.
+        unsafe { Self::alive(host) }.map(|table| &*table.calls)
+    }
+
+    /// Finds the table that a plugin was given; `None` if its instance has ended.
+    ///
+    /// # Safety
+    /// As for [`HostTable::behind`].
+    pub(super) unsafe fn alive(host: *const Host) -> Option<&'static Self> {
         // SAFETY: tables are never freed (M3).
         let context = unsafe { (*host).ctx };
         // SAFETY: the pointer was made from a leaked struct.
         let table = unsafe { &*context.cast::<Self>() };
-        (!table.gone.load(Ordering::Acquire)).then(|| &*table.calls)
+        (!table.gone.load(Ordering::Acquire)).then_some(table)
     }
 }
 

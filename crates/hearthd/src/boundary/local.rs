@@ -7,7 +7,8 @@ use std::{ffi::c_void, ptr, sync::Arc};
 use hearthd_sdk::abi::{self, Command, CreateArgs, ExtState};
 
 use super::{
-    call::{Call, CreateArguments, InstanceError, PANICKED},
+    call::{Call, ChildCall, CreateArguments, InstanceError, PANICKED},
+    children::ChildrenOfKind,
     host::{HostCalls, HostTable},
     library::KindTable,
     mqtt::{KindCalls, MqttCall},
@@ -22,6 +23,7 @@ pub(crate) struct Local {
     host: &'static HostTable,
     state: Option<ExtState>,
     mqtt: Option<KindCalls>,
+    children: Option<ChildrenOfKind>,
 }
 
 // SAFETY: calls may come from different threads over time (T1), and the handle is used by its owner alone.
@@ -53,7 +55,8 @@ impl Local {
             // SAFETY: the extension of this name is such a table.
             let state = unsafe { kind.extension(abi::EXT_STATE) };
             let mqtt = KindCalls::of(kind);
-            return Ok(Self { kind, handle, host, state, mqtt });
+            let children = ChildrenOfKind::of(kind);
+            return Ok(Self { kind, handle, host, state, mqtt, children });
         }
         host.end();
         Err(match status {
@@ -68,14 +71,7 @@ impl Local {
         match call {
             Call::Command { token, deadline_ms, property, payload } => {
                 let Some(on_command) = table.on_command else { return abi::ERR_UNSUPPORTED };
-                let command = Command {
-                    struct_size: size_u32::<Command>(),
-                    flags: if property.is_none() { abi::COMMAND_SET } else { 0 },
-                    token,
-                    deadline_ms,
-                    name: slice(property.unwrap_or_default().as_bytes()),
-                    payload: slice(payload.as_bytes()),
-                };
+                let command = command(token, deadline_ms, property, payload);
                 // SAFETY: the handle is alive, calls do not overlap (T1), and the command outlives the call.
                 unsafe { on_command(handle, &raw const command) }
             }
@@ -98,6 +94,14 @@ impl Local {
             Call::Link(up) => self.call_mqtt(MqttCall::Link(up)),
             Call::Outcome { token, status, reply } => {
                 self.call_mqtt(MqttCall::Outcome { token, status, reply })
+            }
+            Call::Child { child, call } => {
+                let Some(children) = &self.children else { return abi::ERR_UNSUPPORTED };
+                if let ChildCall::Refused(_) = call {
+                    self.host.end_child(child);
+                }
+                // SAFETY: the handle is alive, and calls do not overlap (T1).
+                unsafe { children.call(handle, child, call) }
             }
         }
     }
@@ -127,6 +131,23 @@ impl Drop for Local {
         // SAFETY: the handle is alive, and no call follows (T1).
         unsafe { destroy(self.handle) };
         self.host.end();
+    }
+}
+
+/// Writes a command as a plugin reads it; it borrows the texts.
+pub(super) fn command(
+    token: u64,
+    deadline_ms: u64,
+    property: Option<&str>,
+    payload: &str,
+) -> Command {
+    Command {
+        struct_size: size_u32::<Command>(),
+        flags: if property.is_none() { abi::COMMAND_SET } else { 0 },
+        token,
+        deadline_ms,
+        name: slice(property.unwrap_or_default().as_bytes()),
+        payload: slice(payload.as_bytes()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! hub.
 
 pub(crate) mod call;
+mod children;
 pub(crate) mod host;
 pub(crate) mod library;
 pub(crate) mod local;

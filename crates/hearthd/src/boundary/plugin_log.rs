@@ -1,7 +1,7 @@
 //! Passes log lines of plugins on to the hub's log, at a limited rate.
 
 use std::{
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,7 @@ use hearthd_sdk::abi;
 use tracing::{Level, debug, enabled, error, info, trace, warn};
 
 use super::{
-    call::Publication,
+    call::{ChildRefusal, NewChild, Publication},
     host::{Completion, HostCalls},
     rate_limit::{Bucket, Rate, Tally},
 };
@@ -118,6 +118,19 @@ impl HostCalls for PluginLog {
 
     fn send(&self, _: Publication<'_>) -> i32 {
         abi::ERR_GONE
+    }
+
+    fn add_child(&self, _: &NewChild<'_>) -> Result<Arc<dyn HostCalls>, ChildRefusal> {
+        let message = "it is no device".into();
+        Err(ChildRefusal { status: abi::ERR_GONE, path: "", message })
+    }
+
+    fn remove_child(&self, _: &str) -> i32 {
+        abi::ERR_GONE
+    }
+
+    fn list_children(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 use hearthd_sdk::abi::{self, ExtAccept, ExtEvent, ExtReach, Host, Slice};
 
 use super::{
+    children,
     host::{HostCalls, HostTable},
     mqtt,
     pairs::bytes,
@@ -28,6 +29,7 @@ pub(super) unsafe fn find(id: *const c_char) -> *const c_void {
         Ok(abi::EXT_REACH) => (&raw const REACH).cast(),
         Ok(abi::EXT_ACCEPT) => (&raw const ACCEPT).cast(),
         Ok(abi::EXT_EVENT) => (&raw const EVENT).cast(),
+        Ok(abi::children::EXT_CHILDREN) => children::extension(),
         Ok(abi::mqtt::EXT_MQTT) => mqtt::extension(),
         Ok(_) | Err(_) => std::ptr::null(),
     }

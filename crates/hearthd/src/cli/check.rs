@@ -35,6 +35,9 @@ pub(super) fn check(file: &Path) -> ExitCode {
                     say!("{device}: follows {other}/{property}");
                 }
             }
+            for device in accepted.checked.adding() {
+                say!("{device}: may add devices of its own, as {device}-NAME");
+            }
             ExitCode::SUCCESS
         }
         Err(problems) => {

@@ -92,6 +92,8 @@ struct KindReport {
     properties: Vec<(String, Value)>,
     /// The MQTT topics that such a device uses itself.
     topics: DeclaredTopics,
+    /// Whether such a device may add devices of its own.
+    adds: bool,
 }
 
 impl Report<'_> {
@@ -148,6 +150,7 @@ impl Report<'_> {
                 "topics": kind.topics.all().map(topic).collect::<Vec<_>>(),
                 "asks": kind.topics.ask,
                 "follows": follows.collect::<Vec<_>>(),
+                "adds_devices": kind.adds,
                 "problems": kind.problems.iter().map(problem).collect::<Vec<_>>(),
             })
         };
@@ -182,6 +185,9 @@ impl Report<'_> {
             }
             for (other, property) in &kind.topics.follow {
                 say!("  follows {other}/{property}");
+            }
+            if kind.adds {
+                say!("  may add devices of its own");
             }
             for (path, message) in &kind.problems {
                 let place = if path.is_empty() { "its table" } else { path };
@@ -248,8 +254,14 @@ fn examine(file: &Path, config: &Value, folder: &Path) -> Result<Vec<KindReport>
 fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value, folder: &Path) -> KindReport {
     let name = kind.name().to_owned();
     let topics = DeclaredTopics::default();
-    let empty =
-        KindReport { name, problems: Vec::new(), unsound: None, properties: Vec::new(), topics };
+    let empty = KindReport {
+        name,
+        problems: Vec::new(),
+        unsound: None,
+        properties: Vec::new(),
+        topics,
+        adds: false,
+    };
     let filled = plugins.secrets(kind, config).and_then(|secrets| {
         let filled = fill(config, &secrets, folder).map_err(Objection::Problems);
         filled.map(|(table, _)| table)
@@ -257,7 +269,7 @@ fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value, folder: &P
     match filled.and_then(|table| plugins.examine(kind, table.json())) {
         Err(Objection::Problems(problems)) => KindReport { problems, ..empty },
         Err(Objection::Unsound(reason)) => KindReport { unsound: Some(reason), ..empty },
-        Ok(Declared { properties: declarations, topics }) => {
+        Ok(Declared { properties: declarations, topics, adds }) => {
             let describe = |declaration: &Declaration| {
                 (declaration.name.clone(), Declaration::describe(declaration))
             };
@@ -267,7 +279,7 @@ fn examine_kind(plugins: &Plugins, kind: &DeviceKind, config: &Value, folder: &P
             });
             let problem = |name: &str| (String::new(), format!("declares `{name}` twice"));
             let problems = twice.map(|(_, (name, _))| problem(name)).collect();
-            KindReport { problems, properties, topics, ..empty }
+            KindReport { problems, properties, topics, adds, ..empty }
         }
     }
 }

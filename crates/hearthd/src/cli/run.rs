@@ -10,7 +10,7 @@ use super::{exit, fail};
 use crate::{
     config::Config,
     device::{
-        Devices,
+        Devices, Remembered,
         crashes::{self, Crashes},
     },
     driver::{self, DriverError, Parts},
@@ -62,7 +62,8 @@ pub(super) fn run(file: &Path, log: Option<Targets>) -> ExitCode {
         warn!(%folder, %error, "if a plugin crashes the hub, the hub cannot find out which one");
         Crashes::default()
     });
-    let devices = match Devices::start_after(&config, &plugins, contents.devices, crashes) {
+    let remembered = Remembered { saved: contents.devices, children: contents.children };
+    let devices = match Devices::start_after(&config, &plugins, remembered, crashes) {
         Ok(devices) => devices,
         Err(problems) => {
             store.close();

@@ -9,7 +9,7 @@ use hearthd_config::secret;
 use serde_json::Value as Json;
 
 /// A device's table as its plugin gets it, as JSON; no debug print shows it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct FilledTable(String);
 
 impl FilledTable {

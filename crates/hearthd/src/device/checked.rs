@@ -31,12 +31,19 @@ pub(super) struct CheckedDevice {
     pub(super) table: FilledTable,
     pub(super) declarations: Vec<Declaration>,
     pub(super) topics: DeclaredTopics,
+    /// Whether it may add devices of its own.
+    pub(super) adds: bool,
 }
 
 impl Checked {
     /// Returns what is unwise about the devices' tables.
     pub(crate) fn warnings(&self) -> &[Complaint] {
         &self.warnings
+    }
+
+    /// Returns the IDs of the devices that may add devices of their own.
+    pub(crate) fn adding(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().filter(|(_, device)| device.adds).map(|(id, _)| id.as_str())
     }
 
     /// Returns the devices' IDs with the MQTT topics that they use themselves.
@@ -99,12 +106,13 @@ fn check_device(
     let (table, warnings) = fill(&config.config, &secrets, &whole.source.resolve(""))?;
     let declared = match known.filter(|known| known.table == table) {
         Some(known) => {
-            Declared { properties: known.declarations.clone(), topics: known.topics.clone() }
+            let (properties, topics) = (known.declarations.clone(), known.topics.clone());
+            Declared { properties, topics, adds: known.adds }
         }
         None => plugins.examine(&kind, table.json()).map_err(object)?,
     };
-    let Declared { properties: declarations, topics } = declared;
-    Ok((CheckedDevice { config, kind, secrets, table, declarations, topics }, warnings))
+    let Declared { properties: declarations, topics, adds } = declared;
+    Ok((CheckedDevice { config, kind, secrets, table, declarations, topics, adds }, warnings))
 }
 
 /// Decides where a device runs whose configuration leaves that to the hub.

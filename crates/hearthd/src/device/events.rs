@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -45,6 +46,8 @@ enum QueuedEvent {
     Happened(PropertyEvent),
     /// The device's newest saved state, which its queue keeps.
     Saved(String),
+    /// The devices that a device has added are others.
+    Children(String),
     /// What a device wants of MQTT: as many as it may have under way.
     Bridge(String, BridgeInput),
 }
@@ -58,6 +61,8 @@ struct DeviceQueue {
     /// States that wait, one for each property, the longest wait first.
     held: VecDeque<PropertyState>,
     saved: Option<Vec<u8>>,
+    /// Its children are in the queue.
+    children: bool,
     left_out: Tally,
     happenings: Happenings,
 }
@@ -79,6 +84,7 @@ impl DeviceQueue {
             queued: 0,
             held: VecDeque::new(),
             saved: None,
+            children: false,
             left_out: Tally::default(),
             happenings: Happenings {
                 bucket: Bucket::new(EVENTS, Instant::now()),
@@ -140,10 +146,32 @@ impl EventQueue {
         self.arrived.notify_one();
     }
 
+    /// Tells that the devices which a device has added are others; once for all changes that wait to be told.
+    pub(crate) fn children(&self, device: &str) {
+        let mut inner = lock(&self.inner);
+        if !mem::replace(&mut inner.of_device(device).children, true) {
+            inner.queue.push_back(QueuedEvent::Children(device.to_owned()));
+        }
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
     /// Says what a device wants of MQTT.
     pub(crate) fn bridge(&self, device: &str, input: BridgeInput) {
         lock(&self.inner).queue.push_back(QueuedEvent::Bridge(device.to_owned(), input));
         self.arrived.notify_one();
+    }
+
+    /// Forgets a device that is no more, where nothing of it is in the queue.
+    pub(crate) fn forget(&self, device: &str) {
+        let mut inner = lock(&self.inner);
+        let is_idle = |it: &DeviceQueue| {
+            let waits = it.queued > 0 || it.happenings.queued > 0 || it.saved.is_some();
+            !waits && it.held.is_empty() && !it.children
+        };
+        if inner.by_device.get(device).is_some_and(is_idle) {
+            inner.by_device.remove(device);
+        }
     }
 
     /// Returns how many states of a device were left out.
@@ -226,6 +254,10 @@ impl Inner {
                 DeviceEvent::Happened(happened)
             }
             QueuedEvent::Bridge(device, input) => DeviceEvent::Bridge { device, input },
+            QueuedEvent::Children(device) => {
+                self.of_device(&device).children = false;
+                DeviceEvent::Children { device, children: Vec::new() }
+            }
             QueuedEvent::Saved(device) => {
                 let state = self.of_device(&device).saved.take().unwrap_or_default();
                 DeviceEvent::Saved { device, state }
@@ -290,6 +322,7 @@ mod tests {
                 format!("{property}: {event}, {left_out} left out")
             }
             DeviceEvent::Bridge { device, input } => format!("{device} {input:?}"),
+            DeviceEvent::Children { device, .. } => format!("children of {device}"),
             DeviceEvent::Saved { state, .. } => {
                 format!("saved {}", String::from_utf8_lossy(&state))
             }

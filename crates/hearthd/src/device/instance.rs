@@ -34,7 +34,8 @@ impl Instance {
         saved: Option<&[u8]>,
     ) -> Result<Self, InstanceError> {
         let (device, config) = (&shared.config.id, shared.table.json());
-        let arguments = CreateArguments { device, config, saved };
+        let children = shared.list_children().join(" ");
+        let arguments = CreateArguments { device, config, saved, children: &children };
         if isolation.is_here() {
             let table = kind.table().map_err(InstanceError::Refused)?;
             let calls: Arc<dyn HostCalls> = Arc::clone(shared) as _;

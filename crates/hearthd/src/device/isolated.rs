@@ -10,7 +10,7 @@ use hearthd_sdk::abi;
 use super::{bridge_mail::BridgeMail, clock::Clock, shared::Shared};
 use crate::{
     boundary::{
-        call::{Call, CreateArguments, InstanceError, PANICKED},
+        call::{Call, ChildRefusal, CreateArguments, InstanceError, PANICKED},
         host::{Completion, HostCalls},
     },
     config::Isolation,
@@ -138,6 +138,13 @@ impl Drop for Isolated {
 
 impl Tenant for Shared {
     fn host_call(&self, call: HostCall<'_>) {
+        if let HostCall::OfChild { child, call } = call {
+            // One that was removed says nothing any more.
+            if let Some(child) = self.children.as_ref().and_then(|children| children.get(child)) {
+                child.host_call(*call);
+            }
+            return;
+        }
         // The process has had its status already, and has checked as this one does.
         let _ = match call {
             HostCall::Log { level, target, message } => {
@@ -163,6 +170,20 @@ impl Tenant for Shared {
                 }
                 status
             }
+            HostCall::AddChild(child) => {
+                let refused = self.add_child(&child).err();
+                if let (Some(ChildRefusal { status, message, .. }), Some(children)) =
+                    (refused, &self.children)
+                {
+                    // The plugin has been told that it is one.
+                    children.refuse_new(child.name, message);
+                    status
+                } else {
+                    abi::OK
+                }
+            }
+            HostCall::RemoveChild { name } => self.remove_child(name),
+            HostCall::OfChild { .. } => abi::OK,
         };
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Mailbox {
     changed: Condvar,
     /// Where the device takes its turns; unset where it has a thread of its own.
     member: OnceLock<(Arc<Pool>, MemberId)>,
+    /// That of the device that has added this one, and serves it in its own turns.
+    parent: Option<Arc<Self>>,
 }
 
 /// What waits, and for what.
@@ -121,7 +123,13 @@ impl Mailbox {
             inner: Mutex::default(),
             changed: Condvar::new(),
             member: OnceLock::new(),
+            parent: None,
         }
+    }
+
+    /// Makes the mailbox of a device that another one has added, and serves.
+    pub(crate) fn of_child(bound: usize, clock: Arc<Clock>, parent: Arc<Self>) -> Self {
+        Self { parent: Some(parent), ..Self::new(bound, clock) }
     }
 
     /// Makes the pool serve the device.
@@ -132,7 +140,10 @@ impl Mailbox {
 
     /// Returns the pool that serves the device; `None` if it has its own thread.
     pub(crate) fn member(&self) -> Option<MemberId> {
-        self.member.get().map(|(_, id)| *id)
+        match &self.parent {
+            Some(parent) => parent.member(),
+            None => self.member.get().map(|(_, id)| *id),
+        }
     }
 
     /// Adds a request where it fits.
@@ -147,10 +158,17 @@ impl Mailbox {
 
     /// Makes the device look at its mail.
     pub(crate) fn notify(&self) {
-        match self.member.get() {
-            Some((pool, id)) => pool.wake([*id]),
-            None => self.changed.notify_all(),
+        match (&self.parent, self.member.get()) {
+            (Some(parent), _) => parent.nudge(),
+            (None, Some((pool, id))) => pool.wake([*id]),
+            (None, None) => self.changed.notify_all(),
         }
+    }
+
+    /// Makes the device look for mail that is not in here: that of a device which it has added.
+    pub(crate) fn nudge(&self) {
+        self.lock().asleep = false;
+        self.notify();
     }
 
     /// Adds an absence; the oldest gives way where too many wait.

@@ -2,7 +2,9 @@
 
 mod bridge_mail;
 mod checked;
+mod children;
 mod clock;
+mod commands;
 pub mod crashes;
 mod events;
 mod failures;
@@ -34,7 +36,7 @@ use tracing::warn;
 
 use crate::{
     boundary::local::STACK_SIZE,
-    config::{Config, Isolation},
+    config::{Config, DeviceConfig, Isolation},
     metrics::Temperature,
     plugin::{Launcher, Plugins, STATUS},
     service::Census,
@@ -42,6 +44,7 @@ use crate::{
 };
 use checked::CheckedDevice;
 pub use checked::{Checked, Complaint, check};
+use children::Ids;
 use crashes::Crashes;
 use events::EventQueue;
 pub(crate) use health::STATUSES;
@@ -79,6 +82,13 @@ pub enum DeviceEvent {
         /// What it wants.
         input: BridgeInput,
     },
+    /// The devices that it has added are others now.
+    Children {
+        /// Device ID.
+        device: String,
+        /// What is to be remembered of them, in the hub's own form; empty where there are none.
+        children: Vec<u8>,
+    },
     /// It has something to remember across restarts.
     Saved {
         /// Device ID.
@@ -104,19 +114,22 @@ pub struct Devices {
     queue: usize,
     /// What devices have saved, also those that are not there at present.
     saved: BTreeMap<String, Vec<u8>>,
+    /// Who has an ID.
+    ids: Arc<Ids>,
+    hub: String,
     crashes: Crashes,
     looked: Instant,
     look_interval: Duration,
 }
 
-/// One configured device.
+/// One device: of the configuration, or added by one of those.
 #[derive(Debug)]
 struct Device {
     shared: Arc<Shared>,
 }
 
 impl Devices {
-    /// Starts every device with what it saved.
+    /// Starts every device with what it saved, and with what is remembered of the devices that it has added.
     ///
     /// A device that cannot be created is not an error here: it is tried again, and its requesters get 503.
     ///
@@ -125,12 +138,13 @@ impl Devices {
     pub fn start(
         config: &Config,
         plugins: &Plugins,
-        saved: BTreeMap<String, Vec<u8>>,
+        remembered: impl Into<Remembered>,
     ) -> Result<Self, Vec<Complaint>> {
-        Self::start_after(config, plugins, saved, Crashes::default())
+        Self::start_after(config, plugins, remembered.into(), Crashes::default())
     }
 
-    /// As [`Devices::start`], with what earlier lives of the daemon tell of the devices.
+    /// As [`Devices::start`], with the devices that others have added, and with what earlier lives of the daemon tell of
+    /// the devices.
     ///
     /// A device that has crashed the daemon twice within the failure window gets a process of its own, one that has done
     /// it too often is in quarantine.
@@ -140,19 +154,20 @@ impl Devices {
     pub(crate) fn start_after(
         config: &Config,
         plugins: &Plugins,
-        saved: BTreeMap<String, Vec<u8>>,
+        remembered: Remembered,
         crashes: Crashes,
     ) -> Result<Self, Vec<Complaint>> {
-        Self::start_in(Arc::default(), config, plugins, saved, crashes)
+        Self::start_in(Arc::default(), config, plugins, remembered, crashes)
     }
 
     fn start_in(
         pool: Arc<Pool>,
         config: &Config,
         plugins: &Plugins,
-        saved: BTreeMap<String, Vec<u8>>,
+        remembered: Remembered,
         crashes: Crashes,
     ) -> Result<Self, Vec<Complaint>> {
+        let Remembered { saved, children } = remembered;
         let checked = Arc::new(check(config, plugins, &Checked::default())?);
         let mut devices = Self {
             by_id: BTreeMap::new(),
@@ -165,19 +180,65 @@ impl Devices {
             bounds: bounds(config),
             queue: config.requests.queue,
             saved,
+            ids: Arc::default(),
+            hub: config.broker.client_id.clone(),
             crashes,
             looked: Instant::now(),
             look_interval: LOOK_INTERVAL,
         };
+        devices.configure_ids(&checked);
         for (id, device) in &checked.devices {
-            let handles =
-                DeviceHandles::new(id, devices.queue, &devices.events, &devices.crashes.calls);
             let saved = devices.saved.get(id).cloned();
             let crashes = devices.crashes.of(id);
-            let started = devices.begin(&device.after(&crashes), handles, saved, &crashes);
+            let children = children.get(id).map(Vec::as_slice);
+            let device = device.after(&crashes);
+            let started = devices.begin(&device, devices.handles(id), saved, children, &crashes);
             devices.by_id.insert(id.clone(), started);
+            devices.take_up_children(id);
         }
+        // Of one that is not configured, or adds none any more, nothing is to be remembered.
+        let adds = |id: &&String| checked.devices.get(*id).is_some_and(|device| device.adds);
+        children.keys().filter(|id| !adds(id)).for_each(|id| devices.events.children(id));
         Ok(devices)
+    }
+
+    fn handles(&self, id: &str) -> DeviceHandles {
+        DeviceHandles::new(id, self.queue, &self.events, &self.crashes.calls, &self.ids)
+    }
+
+    /// Notes the IDs that the configuration has; a child that has one of them is none any more.
+    fn configure_ids(&self, checked: &Checked) {
+        let ids = checked.devices.keys().chain([&self.hub]);
+        for (parent, id) in self.ids.configure(ids.map(String::as_str)) {
+            let name = id.strip_prefix(&*parent).and_then(|rest| rest.strip_prefix('-'));
+            let parent = self.by_id.get(&parent).and_then(|it| it.shared.children.as_ref());
+            if let (Some(name), Some(children)) = (name, parent) {
+                children.refuse(name, &format!("`{id}` is in the configuration now"));
+            }
+        }
+    }
+
+    /// Takes up which devices a device has added and removed.
+    fn take_up_children(&mut self, parent: &str) {
+        let children = self.by_id.get(parent).and_then(|it| it.shared.children.as_ref());
+        let there = children.map(|children| children.all()).unwrap_or_default();
+        let events = &self.events;
+        self.by_id.retain(|id, device| {
+            let is_child = device.shared.child.as_ref().is_some_and(|it| it.parent == parent);
+            let stays = !is_child || there.iter().any(|child| child.config.id == *id);
+            if !stays {
+                events.forget(id);
+            }
+            stays
+        });
+        for shared in there {
+            self.by_id.insert(shared.config.id.clone(), Device { shared });
+        }
+    }
+
+    /// Returns the configuration of each device, and of each that one of them has added.
+    pub(crate) fn configs(&self) -> impl Iterator<Item = &DeviceConfig> {
+        self.by_id.values().map(|device| &device.shared.config)
     }
 
     /// Returns the properties that a device declares.
@@ -232,9 +293,9 @@ impl Devices {
         }
         // What is not idempotent has an intent in the journal, and is not here again.
         let declaration = shared.declarations.get(&*request.property);
-        let identity = || crashes::calls::request(&request.property, &request.payload);
+        let identity = || shared.identity(&request);
         if declaration.is_none_or(|declaration| declaration.idempotent)
-            && let Some(reason) = self.crashes.refuse(&request.device, identity)
+            && let Some(reason) = self.crashes.refuse(shared.owner(), identity)
         {
             return self.events.answer(request.id, Answer::failure(Status::Failed, reason));
         }
@@ -309,16 +370,25 @@ impl Devices {
     /// Returns what a device has said, if there is anything.
     pub fn try_next(&mut self) -> Option<DeviceEvent> {
         let event = self.events.take()?;
-        if let DeviceEvent::Saved { device, state } = &event {
-            self.saved.insert(device.clone(), state.clone());
-        }
-        Some(event)
+        Some(match event {
+            DeviceEvent::Saved { device, state } => {
+                self.saved.insert(device.clone(), state.clone());
+                DeviceEvent::Saved { device, state }
+            }
+            DeviceEvent::Children { device, .. } => {
+                self.take_up_children(&device);
+                let parent = self.by_id.get(&device).and_then(|it| it.shared.children.as_ref());
+                let children = parent.map(|children| children.records()).unwrap_or_default();
+                DeviceEvent::Children { device, children }
+            }
+            event => event,
+        })
     }
 
     /// Tells every device what became of the will.
     pub fn absence(&self, absence: &Absence) {
         let text = absence.facts().to_string();
-        for device in self.by_id.values() {
+        for device in self.by_id.values().filter(|device| device.shared.child.is_none()) {
             device.shared.mailbox.push_absence(text.clone());
         }
     }
@@ -363,11 +433,14 @@ impl Devices {
     /// Returns what they say at last.
     pub fn stop(self, grace: Duration) -> Vec<DeviceEvent> {
         self.crashes.end_in_order();
-        for device in self.by_id.values() {
+        // Those that others have added end with them.
+        let mut ending = self.by_id;
+        ending.retain(|_, device| device.shared.child.is_none());
+        for device in ending.values() {
             device.shared.mailbox.stop();
         }
         let deadline = Instant::now() + grace;
-        for (id, device) in self.by_id.into_iter().chain(self.leaving) {
+        for (id, device) in ending.into_iter().chain(self.leaving) {
             if !device.shared.mailbox.wait_until_stopped(deadline) {
                 warn!(device = id, "the device does not end");
             }
@@ -381,9 +454,15 @@ impl Devices {
         device: &CheckedDevice,
         handles: DeviceHandles,
         saved: Option<Vec<u8>>,
+        remembered: Option<&[u8]>,
         crashes: &[Instant],
     ) -> Device {
         let shared = Arc::new(self.shared(device, handles, saved));
+        if let (Some(children), Some(records)) =
+            (&shared.children, remembered.filter(|_| device.adds))
+        {
+            children.restore(&shared, records);
+        }
         let worker = || {
             let (kind, launcher) = (device.kind.clone(), self.launcher.clone());
             Worker::new(kind, launcher, Arc::clone(&shared), crashes)
@@ -421,6 +500,9 @@ impl Devices {
             "state": status.word,
             "properties": properties,
         });
+        if let Some(child) = &shared.child {
+            description["parent"] = child.parent.as_str().into();
+        }
         if let Some(room) = &config.room {
             description["room"] = room.as_str().into();
         }
@@ -437,6 +519,21 @@ impl Devices {
             description["left_out"] = json!({ "states": states, "log_lines": lines });
         }
         description
+    }
+}
+
+/// What the store has kept of the devices.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// What each device has saved.
+    pub saved: BTreeMap<String, Vec<u8>>,
+    /// What is remembered of the devices that a device has added, by its ID.
+    pub children: BTreeMap<String, Vec<u8>>,
+}
+
+impl From<BTreeMap<String, Vec<u8>>> for Remembered {
+    fn from(saved: BTreeMap<String, Vec<u8>>) -> Self {
+        Self { saved, ..Self::default() }
     }
 }
 

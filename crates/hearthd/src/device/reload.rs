@@ -6,8 +6,8 @@ use hearthd_core::{Answer, Status};
 use serde::Serialize;
 
 use super::{
-    Checked, CheckedDevice, Device, Devices, bounds, health::Condition, mailbox::Change,
-    shared::DeviceHandles, worker::Successor,
+    Checked, CheckedDevice, Device, Devices, bounds, children::ChildOf, health::Condition,
+    mailbox::Change, worker::Successor,
 };
 use crate::{config::Config, plugin::Launcher};
 
@@ -43,6 +43,7 @@ impl Devices {
         let before = mem::replace(&mut self.checked, Arc::clone(&checked));
         let mut difference = Difference::default();
         self.remove_all_but(&checked, &mut difference);
+        self.configure_ids(&checked);
         for (id, device) in &checked.devices {
             let isolated = !device.config.isolation.is_here();
             let change = match before.devices.get(id) {
@@ -75,6 +76,11 @@ impl Devices {
             let text = format!("there is no device `{id}`; the payload names one");
             return Answer::failure(Status::NotFound, text);
         }
+        let device = self.by_id.get(id).and_then(|device| device.shared.child.as_ref());
+        if let Some(ChildOf { parent, .. }) = device {
+            let text = format!("`{id}` is a device of `{parent}`, and restarts with that");
+            return Answer::failure(Status::Unprocessable, text);
+        }
         self.restart_device(id);
         Answer::no_content()
     }
@@ -83,20 +89,25 @@ impl Devices {
         // One of this name that has not ended yet may save no more: this one begins with what was saved so far.
         let leaving = self.leaving.iter().filter(|(leaving, _)| leaving == id);
         leaving.for_each(|(_, device)| device.shared.disown());
-        let handles = DeviceHandles::new(id, self.queue, &self.events, &self.crashes.calls);
-        let started = self.begin(device, handles, self.saved.get(id).cloned(), &[]);
+        let saved = self.saved.get(id).cloned();
+        let started = self.begin(device, self.handles(id), saved, None, &[]);
         self.by_id.insert(id.to_owned(), started);
     }
 
     fn remove_all_but(&mut self, checked: &Checked, difference: &mut Difference) {
         self.leaving.retain(|(_, device)| !device.shared.mailbox.has_stopped());
-        let gone = |id: &String| !checked.devices.contains_key(id);
-        let removed: Vec<_> = self.by_id.keys().filter(|id| gone(id)).cloned().collect();
+        let is_gone = |(id, device): &(&String, &Device)| {
+            device.shared.child.is_none() && !checked.devices.contains_key(*id)
+        };
+        let gone = self.by_id.iter().filter(is_gone);
+        let removed: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
         for id in &removed {
             if let Some(device) = self.by_id.get(id) {
                 device.shared.silence();
+                device.shared.children.iter().for_each(|children| children.leave());
             }
             self.leave(id);
+            self.take_up_children(id);
         }
         difference.removed = removed;
     }
@@ -142,6 +153,8 @@ impl Devices {
     /// Leaves a thread behind that does not come back from its plugin, and starts another.
     fn abandon(&mut self, id: &str, device: &CheckedDevice) {
         let saved = self.by_id.get(id).and_then(|device| device.shared.saved());
+        let children = self.by_id.get(id).and_then(|device| device.shared.children.as_ref());
+        let remembered = children.map(|children| children.disown());
         if let Some(stuck) = self.by_id.get(id) {
             stuck.shared.disown();
             for request in stuck.shared.mailbox.drain() {
@@ -150,9 +163,10 @@ impl Devices {
             }
         }
         self.leave(id);
-        let handles = DeviceHandles::new(id, self.queue, &self.events, &self.crashes.calls);
-        let started = self.begin(device, handles, saved, &[]);
+        let remembered = remembered.filter(|records| !records.is_empty());
+        let started = self.begin(device, self.handles(id), saved, remembered.as_deref(), &[]);
         self.by_id.insert(id.to_owned(), started);
+        self.take_up_children(id);
     }
 
     /// Returns whether a device's thread is in a call that does not end; a process of its own is killed instead.

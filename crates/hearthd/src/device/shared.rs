@@ -10,7 +10,8 @@ use std::{
 };
 
 use hearthd_core::{
-    Answer, BridgeInput, BridgeOutput, ContentType, Expects, PropertyState, QoS, RequestId,
+    Answer, BridgeInput, BridgeOutput, ContentType, Expects, PropertyState, QoS, Request,
+    RequestId, Status,
     property::{Declaration, Value},
 };
 use hearthd_sdk::abi;
@@ -19,7 +20,8 @@ use tracing::{error, info, warn};
 use super::{
     bridge_mail::BridgeMail,
     checked::CheckedDevice,
-    crashes::calls::{Calls, Slot, Work},
+    children::{ChildOf, ChildRecord, Children, Ids},
+    crashes::calls::{self, Calls, Slot, Work},
     events::EventQueue,
     health::{Calling, Condition, DeviceStatus, Health, Refusal, STALLED},
     mailbox::Mailbox,
@@ -27,12 +29,12 @@ use super::{
 };
 use crate::{
     boundary::{
-        call::Publication,
+        call::{ChildRefusal, NewChild, Publication},
         host::{Completion, HostCalls},
         plugin_log::{self, PluginLog},
     },
     config::{DeviceConfig, FilledTable},
-    plugin::{STATUS, traffic::Traffic},
+    plugin::{STATUS, children::not_offered, traffic::Traffic},
     sync::lock,
 };
 
@@ -59,6 +61,12 @@ pub(crate) struct Shared {
     /// What a successor should know.
     saved: Mutex<Option<Vec<u8>>>,
     voice: Arc<Mutex<Voice>>,
+    /// Those that it has added; none for one that was added itself.
+    pub(crate) children: Option<Arc<Children>>,
+    /// Whether it may add any.
+    adds: bool,
+    /// Whose child it is, where another device has added it.
+    pub(crate) child: Option<ChildOf>,
     /// A reload has made another of it, which speaks from then on.
     replaced: AtomicBool,
     /// How many states and events were refused.
@@ -75,6 +83,7 @@ pub(crate) struct DeviceHandles {
     calling: Calling,
     refusal: Refusal,
     voice: Arc<Mutex<Voice>>,
+    children: Option<Arc<Children>>,
 }
 
 /// Who still hears of a device, whichever configuration of it is at work and whichever waits for its turn.
@@ -102,15 +111,38 @@ impl Shared {
         handles: DeviceHandles,
         bounds: Bounds,
     ) -> Self {
-        let CheckedDevice { config, table, declarations, topics, .. } = device;
-        let DeviceHandles { mailbox, events, log, slot, calling, refusal, voice } = handles;
+        let CheckedDevice { config, table, declarations, topics, adds, .. } = device;
+        let shared = Self::made(config, declarations, handles, bounds);
+        Self { table, traffic: Traffic::new(topics), saved: Mutex::new(saved), adds, ..shared }
+    }
+
+    /// Makes the shared part of a device that another one has added.
+    pub(crate) fn of_child(
+        parent: &Self,
+        child: ChildOf,
+        config: DeviceConfig,
+        declarations: Vec<Declaration>,
+        handles: DeviceHandles,
+    ) -> Self {
+        let shared = Self::made(config, declarations, handles, parent.bounds);
+        Self { child: Some(child), ..shared }
+    }
+
+    fn made(
+        config: DeviceConfig,
+        declarations: Vec<Declaration>,
+        handles: DeviceHandles,
+        bounds: Bounds,
+    ) -> Self {
+        let DeviceHandles { mailbox, events, log, slot, calling, refusal, voice, children } =
+            handles;
         let starting = Condition::Restarting(STARTING.into());
         let health = Health::new(starting, calling, refusal, config.deadline);
         Self {
             config,
-            table,
+            table: FilledTable::default(),
             declarations: declarations.into_iter().map(|d| (d.name.clone(), d)).collect(),
-            traffic: Traffic::new(topics),
+            traffic: Traffic::default(),
             mailbox,
             events,
             log,
@@ -119,8 +151,11 @@ impl Shared {
             bounds,
             states: Mutex::default(),
             held: Mutex::default(),
-            saved: Mutex::new(saved),
+            saved: Mutex::default(),
             voice,
+            children,
+            adds: false,
+            child: None,
             replaced: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
         }
@@ -136,6 +171,65 @@ impl Shared {
             calling: self.health.calling(),
             refusal: self.health.refusal(),
             voice: Arc::clone(&self.voice),
+            children: self.children.clone(),
+        }
+    }
+
+    /// Returns the handles of a device that this one adds: its calls are this one's.
+    pub(super) fn handles_of_child(&self, children: &Children, id: &str) -> DeviceHandles {
+        DeviceHandles {
+            mailbox: Arc::new(children.mailbox()),
+            events: children.events(),
+            log: Arc::new(PluginLog::new(id)),
+            slot: Arc::clone(&children.slot),
+            calling: children.calling.clone(),
+            refusal: Refusal::default(),
+            voice: Arc::default(),
+            children: None,
+        }
+    }
+
+    /// Ends the children where the device may have none any more; the instance that has added them has ended.
+    pub(super) fn keep_children_if_allowed(&self) {
+        if let Some(children) = self.children.as_ref().filter(|_| !self.adds) {
+            children.clear();
+        }
+    }
+
+    /// Returns whether this is a child that was added with the same words to the same parent.
+    pub(super) fn is_child_as(&self, record: &ChildRecord, config: &DeviceConfig) -> bool {
+        self.child.as_ref().is_some_and(|child| child.is_as(record)) && self.config == *config
+    }
+
+    /// Returns whether the device is there: one that another has added is, once the present instance of that has.
+    pub(super) fn is_there(&self) -> bool {
+        self.child.as_ref().is_none_or(ChildOf::is_there)
+    }
+
+    pub(super) fn set_there(&self, there: bool) {
+        self.child.iter().for_each(|child| child.set_there(there));
+    }
+
+    /// Returns the device of the configuration that this is, or that has added this.
+    pub(crate) fn owner(&self) -> &str {
+        self.child.as_ref().map_or(&self.config.id, |child| &child.parent)
+    }
+
+    /// Names a request, for the case that the daemon crashes over it.
+    pub(crate) fn identity(&self, request: &Request) -> u64 {
+        match &self.child {
+            Some(child) => {
+                let property = format!("{}/{}", child.name, request.property);
+                calls::request(&property, &request.payload)
+            }
+            None => calls::request(&request.property, &request.payload),
+        }
+    }
+
+    /// Answers all requests in the mailbox, which nobody carries out any more.
+    pub(super) fn drain(&self, text: &str) {
+        for request in self.mailbox.drain() {
+            self.answer(request.id, Answer::failure(Status::Unavailable, text.to_owned()));
         }
     }
 
@@ -255,6 +349,7 @@ impl Shared {
 
     /// Marks the time of a call into the plugin, so that a hang shows, and a crash of the daemon finds its cause.
     pub(crate) fn busy<T>(&self, work: Work, call: impl FnOnce() -> T) -> T {
+        let begun = self.adds.then(Instant::now);
         self.health.begin_call();
         let here = self.config.isolation.is_here();
         let under_way = here.then(|| self.slot.enter(work));
@@ -262,6 +357,12 @@ impl Shared {
         drop(under_way);
         if self.health.end_call() {
             self.tell_status();
+        }
+        if let (Some(children), Some(begun)) = (&self.children, begun)
+            && begun.elapsed() >= self.config.deadline
+        {
+            // They hung with it.
+            children.all().iter().for_each(|child| child.tell_status());
         }
         result
     }
@@ -502,18 +603,43 @@ impl HostCalls for Shared {
         self.traffic.end(number);
         abi::ERR_GONE
     }
+
+    fn add_child(&self, child: &NewChild<'_>) -> Result<Arc<dyn HostCalls>, ChildRefusal> {
+        let children = self.children.as_ref().filter(|_| self.adds);
+        let children = children.ok_or_else(not_offered)?;
+        let added = children.add(self, child)?;
+        Ok(added)
+    }
+
+    fn remove_child(&self, name: &str) -> i32 {
+        self.children.as_ref().map_or(abi::ERR_UNSUPPORTED, |children| children.remove(name))
+    }
+
+    fn list_children(&self) -> Vec<String> {
+        self.children.as_ref().map(|children| children.names()).unwrap_or_default()
+    }
 }
 
 impl DeviceHandles {
-    pub(crate) fn new(device: &str, queue: usize, events: &Arc<EventQueue>, calls: &Calls) -> Self {
+    pub(crate) fn new(
+        device: &str,
+        queue: usize,
+        events: &Arc<EventQueue>,
+        calls: &Calls,
+        ids: &Arc<Ids>,
+    ) -> Self {
+        let mailbox = Arc::new(Mailbox::new(queue, events.clock()));
+        let (slot, calling) = (Arc::new(calls.slot(device)), Calling::default());
+        let children = Children::new(device, &mailbox, events, (&slot, &calling), ids, queue);
         Self {
-            mailbox: Arc::new(Mailbox::new(queue, events.clock())),
+            mailbox,
             events: Arc::clone(events),
             log: Arc::new(PluginLog::new(device)),
-            slot: Arc::new(calls.slot(device)),
-            calling: Calling::default(),
+            slot,
+            calling,
             refusal: Refusal::default(),
             voice: Arc::default(),
+            children: Some(Arc::new(children)),
         }
     }
 }

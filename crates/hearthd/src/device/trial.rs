@@ -7,7 +7,8 @@ use std::{
 };
 
 use hearthd_core::{
-    BridgeOutput, DeclaredTopics, PropertyState, Request, RequestId, property::Declaration,
+    Answer, BridgeOutput, DeclaredTopics, PropertyState, Request, RequestId, Status,
+    property::Declaration,
 };
 
 use super::{
@@ -44,13 +45,19 @@ impl Trial {
         let checked = check(config, plugins, &Checked::default())?;
         let (id, device) = checked.devices.into_iter().next().expect("it has one device");
         let events = Arc::new(EventQueue::new(Arc::new(Clock::stepped())));
-        let handles = DeviceHandles::new(&id, config.requests.queue, &events, &Calls::default());
+        let (calls, ids) = (Calls::default(), Arc::default());
+        let handles = DeviceHandles::new(&id, config.requests.queue, &events, &calls, &ids);
         let topics = device.topics.clone();
         let kind = device.kind.clone();
         let shared = Arc::new(Shared::new(device, None, handles, bounds(config)));
         let launcher = plugins.launcher().clone();
         let worker = Worker::new(kind, launcher, Arc::clone(&shared), &[]);
         Ok(Self { worker, shared, events, topics, requests: 0 })
+    }
+
+    /// Returns the name of a device that the one on trial has added, by its ID.
+    pub(crate) fn child<'d>(&self, device: &'d str) -> Option<&'d str> {
+        device.strip_prefix(&*self.shared.config.id)?.strip_prefix('-')
     }
 
     /// Returns what the device declares.
@@ -63,24 +70,40 @@ impl Trial {
         &self.topics
     }
 
-    /// Gives the device a request; the answer is an event.
+    /// Gives the device a request, or with `CHILD/PROPERTY` one that it has added; the answer is an event.
     pub(crate) fn request(&mut self, property: &str, payload: &str) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
+        let Some((shared, property)) = self.addressed(property) else {
+            let text = format!("the device has not added `{property}`");
+            self.shared.answer(id, Answer::failure(Status::NotFound, text));
+            return id;
+        };
         let request = Request {
             id,
-            device: self.shared.config.id.as_str().into(),
+            device: shared.config.id.as_str().into(),
             property: property.into(),
             payload: payload.to_owned().into(),
             content_type: None,
-            remaining: self.shared.config.deadline,
+            remaining: shared.config.deadline,
         };
         if property == STATUS {
-            self.shared.answer(id, answer_status(&self.shared, &request));
-        } else if self.shared.mailbox.push(request) == Pushed::Full {
-            self.shared.answer(id, super::too_many_waiting(&self.shared));
+            shared.answer(id, answer_status(&shared, &request));
+        } else if shared.mailbox.push(request) == Pushed::Full {
+            shared.answer(id, super::too_many_waiting(&shared));
         }
         id
+    }
+
+    /// Finds the device that a name such as `PROPERTY` or `CHILD/PROPERTY` is about.
+    fn addressed<'p>(&self, name: &'p str) -> Option<(Arc<Shared>, &'p str)> {
+        match name.split_once('/') {
+            None => Some((Arc::clone(&self.shared), name)),
+            Some((child, property)) => {
+                let children = self.shared.children.as_ref()?;
+                Some((children.get(child)?, property))
+            }
+        }
     }
 
     /// Tells the device what became of the hub's will, as the JSON of rule A1.
@@ -137,9 +160,10 @@ impl Trial {
         self.events.take()
     }
 
-    /// Returns the state that the device last published of a property.
+    /// Returns the state that the device, or with `CHILD/PROPERTY` one that it has added, last published.
     pub(crate) fn state(&self, property: &str) -> Option<String> {
-        self.shared.state(property).map(|value| value.as_text().to_owned())
+        let (shared, property) = self.addressed(property)?;
+        shared.state(property).map(|value| value.as_text().to_owned())
     }
 
     /// Returns how the device is.

@@ -6,26 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearthd_core::{Answer, Reason, Request, RequestId, Status, property::object_of};
 use hearthd_sdk::abi;
 use tracing::{error, info};
 
 use super::{
     bridge_mail::BridgeMail,
-    crashes::calls::{self, Work},
+    commands::{Commands, Running},
+    crashes::calls::Work,
     failures::FailureHistory,
     health::Condition,
     instance::Instance,
     mailbox::{Change, Mailbox, Next, Ready},
-    reply::{self, ParsedRequest, Verb},
+    reply,
     shared::Shared,
 };
 use crate::{
-    boundary::{
-        call::{Call, InstanceError, PANICKED},
-        host::Completion,
-        plugin_log,
-    },
+    boundary::call::{Call, ChildCall, InstanceError},
     config::Isolation,
     plugin::{DeviceKind, Launcher},
 };
@@ -35,8 +31,7 @@ use crate::{
 pub(crate) struct Worker {
     kind: DeviceKind,
     launcher: Launcher,
-    shared: Arc<Shared>,
-    instance: Option<Instance>,
+    running: Running,
     history: FailureHistory,
     /// When the instance was created.
     since: Instant,
@@ -44,10 +39,11 @@ pub(crate) struct Worker {
     retry: Option<Instant>,
     /// It has had its first turn.
     begun: bool,
-    next_token: u64,
-    pending: Option<Pending>,
-    /// The commands that the plugin has accepted, and not ended.
-    under_way: Vec<Pending>,
+    commands: Commands,
+    /// The commands of the devices that it has added.
+    children: Vec<Commands>,
+    /// The version of those that were taken up.
+    taken_up: u64,
 }
 
 /// What a device becomes by a reload.
@@ -56,16 +52,6 @@ pub(crate) struct Successor {
     pub(crate) kind: DeviceKind,
     pub(crate) launcher: Launcher,
     pub(crate) shared: Arc<Shared>,
-}
-
-/// A command that the plugin has not answered, or has accepted and not ended.
-#[derive(Debug)]
-struct Pending {
-    token: u64,
-    request: RequestId,
-    names: Vec<String>,
-    verb: Verb,
-    until: Instant,
 }
 
 /// What follows a turn.
@@ -87,25 +73,23 @@ impl Worker {
         shared: Arc<Shared>,
         crashes: &[Instant],
     ) -> Self {
-        let since = shared.now();
         Self {
             kind,
             launcher,
-            shared,
-            instance: None,
+            since: shared.now(),
+            commands: Commands::new(Arc::clone(&shared)),
+            running: Running::new(shared),
             history: FailureHistory::new(crashes),
-            since,
             retry: None,
             begun: false,
-            next_token: 0,
-            pending: None,
-            under_way: Vec::new(),
+            children: Vec::new(),
+            taken_up: 0,
         }
     }
 
     /// Returns the mailbox that wakes the device.
     pub(crate) fn mailbox(&self) -> &Mailbox {
-        &self.shared.mailbox
+        &self.running.shared.mailbox
     }
 
     /// Takes turns on a thread of its own until the mailbox says stop.
@@ -113,8 +97,8 @@ impl Worker {
         loop {
             match self.turn() {
                 Turn::More => {}
-                Turn::Rest(until) => self.shared.mailbox.wait(until),
-                Turn::Ended => return self.shared.mailbox.stopped(),
+                Turn::Rest(until) => self.mailbox().wait(until),
+                Turn::Ended => return self.mailbox().stopped(),
             }
         }
     }
@@ -125,223 +109,143 @@ impl Worker {
             self.begin();
         }
         for _ in 0..LONGEST_TURN {
-            let due = match (&self.pending, &self.instance) {
-                (Some(pending), _) => Some(pending.until),
-                (None, None) => self.retry,
-                (None, Some(_)) => None,
-            };
-            let due = self.under_way.iter().map(|it| it.until).chain(due).min();
-            let ready =
-                Ready { requests: self.pending.is_none(), instance: self.instance.is_some() };
-            match self.shared.mailbox.take(ready, due) {
+            let own = match self.take() {
                 Next::Stop => {
                     self.end();
                     return Turn::Ended;
                 }
-                Next::Lost => self.on_lost(),
-                Next::Accepted(token, within) => self.on_accepted(token, within),
-                Next::Completion(completion) => self.on_completion(completion),
-                Next::Change(change) => self.on_change(change),
-                Next::Absence(absence) => self.call(Call::Absence(&absence)),
-                Next::Timer(id) => self.call(Call::Timer(id)),
-                Next::Wake => self.call(Call::Wake),
-                Next::Bridge(mail) => self.on_bridged(&mail),
-                Next::Request(request, since) => self.on_request(request, since),
-                Next::Due => self.on_due(),
-                Next::Nothing(until) => return Turn::Rest(until),
+                Next::Nothing(until) => Some(until),
+                next => {
+                    self.handle(next);
+                    None
+                }
+            };
+            let of_children = self.serve_children();
+            if let (Some(own), Some(of_children)) = (own, of_children) {
+                return Turn::Rest([own, of_children].into_iter().flatten().min());
             }
         }
         Turn::More
     }
 
+    fn take(&self) -> Next {
+        let has_instance = self.running.instance.is_some();
+        let is_busy = self.commands.is_busy();
+        let retry = self.retry.filter(|_| !is_busy && !has_instance);
+        let due = self.commands.due().into_iter().chain(retry).min();
+        let ready = Ready { requests: !is_busy, instance: has_instance };
+        self.mailbox().take(ready, due)
+    }
+
+    fn handle(&mut self, next: Next) {
+        match next {
+            Next::Lost => self.on_lost(),
+            Next::Change(change) => self.on_change(change),
+            Next::Bridge(mail) => self.on_bridged(&mail),
+            Next::Due => {
+                // A command was not answered or has not ended in time, or the instance is to be created again.
+                if !self.commands.expire() && self.running.instance.is_none() {
+                    self.create();
+                }
+            }
+            next => {
+                let result = self.commands.handle(&mut self.running, next);
+                self.accept(result);
+            }
+        }
+    }
+
+    fn accept(&mut self, result: Result<(), InstanceError>) {
+        if let Err(error) = result {
+            self.fail(&error);
+        }
+    }
+
+    /// Takes one piece of mail of each device that this one has added; where there is none, returns what to wait for.
+    fn serve_children(&mut self) -> Option<Option<Instant>> {
+        let taken_up = self.take_up_children();
+        let (mut rests, mut due) = (!taken_up, None);
+        for index in 0..self.children.len() {
+            let Some(child) = self.children.get_mut(index) else { break };
+            match child.step(&mut self.running) {
+                Ok(Some(Next::Nothing(until))) => due = [due, until].into_iter().flatten().min(),
+                Ok(_) => rests = false,
+                Err(error) => {
+                    rests = false;
+                    self.fail(&error);
+                }
+            }
+        }
+        rests.then_some(due)
+    }
+
+    /// Takes up which devices this one has added and removed since; returns whether there was anything.
+    fn take_up_children(&mut self) -> bool {
+        let Some(registered) = &self.running.shared.children else { return false };
+        let version = registered.version();
+        if mem::replace(&mut self.taken_up, version) == version {
+            return false;
+        }
+        let registered = Arc::clone(registered);
+        let mut there = registered.all();
+        self.children.retain_mut(|child| {
+            let mailbox = &child.shared.mailbox;
+            let same = there.iter().position(|other| Arc::ptr_eq(&other.mailbox, mailbox));
+            match same {
+                Some(index) => child.shared = there.swap_remove(index),
+                None => child.end(),
+            }
+            same.is_some()
+        });
+        self.children.extend(there.into_iter().map(Commands::new));
+        for (child, reason) in registered.take_refused() {
+            let call = Call::Child { child: &child, call: ChildCall::Refused(&reason) };
+            let result = self.running.call(call);
+            self.accept(result);
+        }
+        true
+    }
+
     /// Creates the device, unless it has crashed the daemon too often.
     fn begin(&mut self) {
-        let Some(text) = self.history.too_many(&self.shared) else { return self.create() };
-        let (device, reason) = (&self.shared.config.id, format!("{text} of the whole hub"));
+        let Some(text) = self.history.too_many(&self.running.shared) else { return self.create() };
+        let (device, reason) = (&self.running.shared.config.id, format!("{text} of the whole hub"));
         error!(device, reason, "device in quarantine");
-        self.shared.set_condition(Condition::Quarantined(reason));
+        let condition = Condition::Quarantined(reason);
+        let shared = &self.running.shared;
+        shared.children.iter().for_each(|children| children.lose(Some(&condition)));
+        shared.set_condition(condition);
     }
 
     fn end(&mut self) {
         self.end_instance();
-        for request in self.shared.mailbox.drain() {
-            let text = format!("`{}` has ended", self.shared.config.id);
-            self.shared.answer(request.id, Answer::failure(Status::Unavailable, text));
-        }
-    }
-
-    fn on_request(&mut self, request: Request, since: Instant) {
-        let until = since + request.remaining;
-        if until <= self.shared.now() {
-            let text = "the request waited in the device's mailbox until its deadline";
-            return self.shared.answer(request.id, Answer::failure(Status::Timeout, text));
-        }
-        if self.instance.is_none() && *request.property != *"describe" {
-            return self.refuse(request.id);
-        }
-        match reply::parse(&self.shared, &request) {
-            ParsedRequest::Answer(answer) => self.shared.answer(request.id, answer),
-            ParsedRequest::Set { changes, verb } => {
-                let names: Vec<_> = changes.keys().cloned().collect();
-                let payload = match (&names[..], changes.values().next()) {
-                    ([_], Some(value)) => value.as_text().to_owned(),
-                    _ => object_of(&changes),
-                };
-                let identity = calls::request(&request.property, &request.payload);
-                self.shared.slot.begin_request(&request.property, identity);
-                self.execute(request.id, names, &payload, verb, until);
-            }
-        }
-    }
-
-    fn execute(
-        &mut self,
-        request: RequestId,
-        names: Vec<String>,
-        payload: &str,
-        verb: Verb,
-        until: Instant,
-    ) {
-        let Some(instance) = &mut self.instance else { return self.refuse(request) };
-        self.next_token += 1;
-        let token = self.next_token;
-        let left = until.saturating_duration_since(self.shared.now());
-        let call = Call::Command {
-            token,
-            deadline_ms: self.shared.mailbox.clock.now_ms()
-                + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2),
-            property: if let [name] = &names[..] { Some(name) } else { None },
-            payload,
-        };
-        let shared = Arc::clone(&self.shared);
-        shared.mailbox.expect(token, request);
-        shared.hold_states();
-        let result = shared.busy(Work::Command, || instance.call(call));
-        if result == Ok(abi::PENDING) {
-            shared.release_states();
-            self.pending = Some(Pending { token, request, names, verb, until });
-            return;
-        }
-        shared.mailbox.forget(token);
-        let answer = match &result {
-            Ok(abi::OK) => reply::done(&shared, &names, verb),
-            Ok(status) => reply::failed(*status, ""),
-            Err(error) => unavailable(error),
-        };
-        let result = result.and_then(|_| self.save());
-        self.conclude(request, answer, result);
-    }
-
-    /// Gives a command's answer, with what the device has saved ahead of it: what an answer says is not lost.
-    fn conclude(&mut self, request: RequestId, answer: Answer, saved: Result<(), InstanceError>) {
-        let answer = saved.as_ref().err().map_or(answer, unavailable);
-        self.shared.answer(request, answer);
-        self.shared.slot.end_request();
-        self.shared.release_states();
-        if let Err(error) = saved {
-            self.fail(&error);
-        }
-    }
-
-    /// Answers for a device that has no instance.
-    fn refuse(&self, request: RequestId) {
-        let condition = self.shared.condition();
-        let reason = condition.reason().unwrap_or("it is being created");
-        let text = format!("`{}` is not available: {reason}", self.shared.config.id);
-        self.shared.answer(request, Answer::failure(Status::Unavailable, text));
-    }
-
-    /// Answers that a command is under way, and goes on with the next one.
-    fn on_accepted(&mut self, token: u64, within: Duration) {
-        let Some(pending) = self.pending.take_if(|pending| pending.token == token) else { return };
-        let answer = reply::done(&self.shared, &pending.names, pending.verb).accepted();
-        let saved = self.keep(Instance::save_between_calls);
-        let request = pending.request;
-        if saved.is_ok() {
-            self.under_way.push(Pending { until: Instant::now() + within, ..pending });
-        }
-        self.conclude(request, answer, saved);
-    }
-
-    fn on_completion(&mut self, completion: Completion) {
-        let token = completion.token;
-        let pending = self.pending.take_if(|pending| pending.token == token);
-        let is_answer = pending.is_some();
-        let accepted = || {
-            let index = self.under_way.iter().position(|it| it.token == token)?;
-            Some(self.under_way.remove(index))
-        };
-        let Some(pending) = pending.or_else(accepted) else { return };
-        let status = completion.status;
-        let (most, size) = (self.shared.bounds.max_payload, completion.payload.len());
-        let answer = match status {
-            abi::OK if completion.payload.is_empty() => {
-                reply::done(&self.shared, &pending.names, pending.verb)
-            }
-            abi::OK if size > most => {
-                let text = format!("the plugin's answer has {size} bytes, and {most} are allowed");
-                Answer::failure(Status::Failed, text)
-            }
-            abi::OK => reply::given(completion.payload),
-            status => {
-                let message = String::from_utf8_lossy(&completion.payload);
-                reply::failed(status, plugin_log::excerpt(&message))
-            }
-        };
-        let tell = if is_answer { Shared::answer } else { Shared::ended };
-        if status == abi::ERR_PANIC {
-            tell(&self.shared, pending.request, answer);
-            return self.fail(&InstanceError::Crashed(PANICKED.into()));
-        }
-        let saved = self.keep(Instance::save_between_calls);
-        if is_answer {
-            return self.conclude(pending.request, answer, saved);
-        }
-        self.shared.ended(pending.request, saved.as_ref().err().map_or(answer, unavailable));
-        if let Err(error) = saved {
-            self.fail(&error);
-        }
-    }
-
-    /// A command was not answered or has not ended in time, or the instance is to be created again.
-    fn on_due(&mut self) {
-        let now = Instant::now();
-        let is_over = |it: &mut Pending| it.until <= now;
-        let late: Vec<_> = self.under_way.extract_if(.., is_over).collect();
-        for late in &late {
-            self.shared.mailbox.forget(late.token);
-            let text = format!("`{}` has not told in time how it has ended", self.shared.config.id);
-            self.shared.ended(late.request, Answer::failure(Status::Timeout, text));
-        }
-        if let Some(pending) = self.pending.take_if(is_over) {
-            self.shared.slot.end_request();
-            self.shared.mailbox.forget(pending.token);
-            let text = format!("`{}` did not answer in time", self.shared.config.id);
-            self.shared.answer(pending.request, Answer::failure(Status::Timeout, text));
-        } else if self.instance.is_none() && late.is_empty() {
-            self.create();
-        }
+        self.take_up_children();
+        self.commands.end();
+        self.children.iter_mut().for_each(Commands::end);
     }
 
     fn on_lost(&mut self) {
-        if let Some(error) = self.instance.as_mut().and_then(Instance::gone) {
+        if let Some(error) = self.running.instance.as_mut().and_then(Instance::gone) {
             self.fail(&error);
         }
     }
 
     /// Saves, ends and creates in one step, while requests wait in the mailbox.
     fn on_change(&mut self, change: Change) {
-        let was_there = self.instance.is_some();
+        let was_there = self.running.instance.is_some();
         self.end_instance();
         self.history = FailureHistory::default();
         let Change::Replace(successor) = change else { return self.create() };
         let Successor { kind, launcher, shared } = *successor;
-        shared.take_over(&self.shared);
-        let fits_both = shared.is_as_before(&self.shared);
+        shared.take_over(&self.running.shared);
+        let fits_both = shared.is_as_before(&self.running.shared);
         let before = mem::replace(&mut self.kind, kind);
-        (self.launcher, self.shared) = (launcher, shared);
+        self.launcher = launcher;
+        shared.keep_children_if_allowed();
+        self.commands.shared = Arc::clone(&shared);
+        self.running.shared = shared;
         self.create();
-        if was_there && fits_both && self.instance.is_none() {
+        if was_there && fits_both && self.running.instance.is_none() {
             self.go_back_to(before);
         }
     }
@@ -350,8 +254,8 @@ impl Worker {
     fn go_back_to(&mut self, before: DeviceKind) {
         let new = mem::replace(&mut self.kind, before);
         self.create();
-        if self.instance.is_some() {
-            let device = &self.shared.config.id;
+        if self.running.instance.is_some() {
+            let device = &self.running.shared.config.id;
             error!(device, "the new plugin file cannot create the device; the old one goes on");
         } else {
             self.kind = new;
@@ -360,13 +264,13 @@ impl Worker {
 
     fn on_bridged(&mut self, mail: &BridgeMail) {
         let call = match mail {
-            BridgeMail::Link(up) if self.shared.traffic.set_link(*up) => Call::Link(*up),
+            BridgeMail::Link(up) if self.running.shared.traffic.set_link(*up) => Call::Link(*up),
             BridgeMail::Link(_) => return,
             BridgeMail::Message { topic, payload, retained } => {
                 Call::Message { topic, payload, retained: *retained }
             }
             BridgeMail::Outcome { number, result } => {
-                let Some(token) = self.shared.traffic.end(*number) else { return };
+                let Some(token) = self.running.shared.traffic.end(*number) else { return };
                 match result {
                     Ok(reply) => Call::Outcome { token, status: abi::OK, reply },
                     Err(error) => {
@@ -378,19 +282,12 @@ impl Worker {
                 Call::Outcome { token: *token, status: *status, reply: &[] }
             }
         };
-        self.call(call);
-    }
-
-    fn call(&mut self, call: Call<'_>) {
-        let Some(instance) = &mut self.instance else { return };
-        let result = self.shared.busy(Work::of(&call), || instance.call(call));
-        if let Err(error) = result.and_then(|_| self.save()) {
-            self.fail(&error);
-        }
+        let result = self.running.call(call);
+        self.accept(result);
     }
 
     fn create(&mut self) {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.running.shared);
         let saved = shared.saved();
         let isolation = match shared.config.isolation {
             // The others shall not lose their process for it again and again.
@@ -404,16 +301,16 @@ impl Worker {
         });
         match created {
             Ok(instance) => {
-                self.instance = Some(instance);
+                self.running.instance = Some(instance);
                 self.since = shared.now();
                 shared.begin_bridging();
                 shared.set_condition(Condition::Ready);
                 if self.history.failures > 0 {
                     info!(device = shared.config.id, "the device is back");
                 }
-                if let Err(error) = self.save() {
-                    self.fail(&error);
-                }
+                shared.children.iter().for_each(|children| children.await_all());
+                let saved = self.running.save();
+                self.accept(saved);
             }
             Err(error) => self.fail(&error),
         }
@@ -421,19 +318,18 @@ impl Worker {
 
     /// Ends the instance, and decides whether and when there is another.
     fn fail(&mut self, error: &InstanceError) {
-        let lived = self
-            .instance
-            .is_some()
-            .then(|| self.shared.now().saturating_duration_since(self.since));
+        let shared = Arc::clone(&self.running.shared);
+        let had_instance = self.running.instance.is_some();
+        let lived = had_instance.then(|| shared.now().saturating_duration_since(self.since));
         let wait = match error {
             InstanceError::ProcessLost(_) => Duration::ZERO,
             InstanceError::Refused(_) | InstanceError::Crashed(_) => self.history.wait_after(lived),
         };
-        let device = &self.shared.config.id;
+        let device = &shared.config.id;
         let condition = match error {
             InstanceError::Refused(reason) => Condition::Failed(reason.clone()),
             InstanceError::ProcessLost(reason) => Condition::Restarting(reason.clone()),
-            InstanceError::Crashed(reason) => match self.history.crashed(&self.shared) {
+            InstanceError::Crashed(reason) => match self.history.crashed(&shared) {
                 Some(text) => Condition::Quarantined(format!("{text}: {reason}")),
                 None => Condition::Restarting(reason.clone()),
             },
@@ -446,66 +342,29 @@ impl Worker {
             }
             Condition::Ready | Condition::Restarting(_) | Condition::Failed(_) => {
                 error!(device, reason, retry_in_ms = wait.as_millis(), "device down");
-                Some(self.shared.now() + wait)
+                Some(shared.now() + wait)
             }
         };
-        let shared = Arc::clone(&self.shared);
         shared.slot.end_request();
-        shared.busy(Work::End, || drop(self.instance.take()));
-        shared.set_condition(condition);
-        if let Some(pending) = self.pending.take() {
-            shared.answer(pending.request, unavailable(error));
-        }
-        for lost in self.under_way.drain(..) {
-            shared.ended(lost.request, unavailable(error));
-        }
-        shared.mailbox.reset();
-    }
-
-    /// Saves what a call has changed; an error means that the instance is of no use any more (F2).
-    fn save(&mut self) -> Result<(), InstanceError> {
-        self.keep(Instance::save)
-    }
-
-    fn keep(
-        &mut self,
-        save: impl FnOnce(&mut Instance) -> Result<Option<Vec<u8>>, InstanceError>,
-    ) -> Result<(), InstanceError> {
-        let Some(instance) = &mut self.instance else { return Ok(()) };
-        let state = self.shared.busy(Work::Save, || save(instance))?;
-        state.into_iter().for_each(|state| self.shared.keep(state));
-        Ok(())
+        shared.busy(Work::End, || drop(self.running.instance.take()));
+        shared.set_condition(condition.clone());
+        self.commands.lose(error);
+        shared.children.iter().for_each(|children| children.lose(Some(&condition)));
+        self.children.iter_mut().for_each(|child| child.lose(error));
     }
 
     fn end_instance(&mut self) {
-        if let Err(error) = self.save() {
-            self.fail(&error);
-        }
-        let shared = Arc::clone(&self.shared);
-        if let Some(instance) = self.instance.take() {
+        let saved = self.running.save();
+        self.accept(saved);
+        let shared = Arc::clone(&self.running.shared);
+        if let Some(instance) = self.running.instance.take() {
             shared.slot.end_request();
             let grace = shared.config.deadline.min(LONGEST_END);
             shared.busy(Work::End, || instance.end(grace));
         }
-        if let Some(pending) = self.pending.take() {
-            let text = format!("`{}` ended before it answered", shared.config.id);
-            shared.answer(pending.request, Answer::failure(Status::Unavailable, text));
-        }
-        for lost in self.under_way.drain(..) {
-            let text = format!("`{}` ended while it was under way", shared.config.id);
-            shared.ended(lost.request, Answer::conflict(Reason::Indeterminate, &text));
-        }
-        shared.mailbox.reset();
-    }
-}
-
-/// Answers the request that the instance worked on when it was lost.
-fn unavailable(error: &InstanceError) -> Answer {
-    match error {
-        InstanceError::Refused(reason) => Answer::failure(Status::Unavailable, reason),
-        InstanceError::Crashed(reason) | InstanceError::ProcessLost(reason) => {
-            Answer::crashed(reason)
-        }
+        self.commands.end_instance();
+        shared.children.iter().for_each(|children| children.lose(None));
+        self.children.iter_mut().for_each(Commands::end_instance);
     }
 }
 

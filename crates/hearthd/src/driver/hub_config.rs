@@ -26,7 +26,7 @@ pub(super) fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
         keep_alive: config.broker.keep_alive,
         reconnect_spread: config.broker.reconnect_spread,
         grace: GRACE,
-        devices: policies(config, devices),
+        devices: policies(devices),
         guards: config.guards.clone(),
         broker: config.broker.identity(),
         redelivery: REDELIVERY.max(config.broker.keep_alive * 2),
@@ -39,7 +39,7 @@ pub(super) fn hub_config(config: &Config, devices: &Devices) -> HubConfig {
 }
 
 /// Returns what the core must know of each device.
-pub(super) fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, DevicePolicy> {
+pub(super) fn policies(devices: &Devices) -> BTreeMap<String, DevicePolicy> {
     let policy = |device: &DeviceConfig| DevicePolicy {
         deadline: device.deadline,
         properties: devices.properties(&device.id),
@@ -47,7 +47,7 @@ pub(super) fn policies(config: &Config, devices: &Devices) -> BTreeMap<String, D
         not_idempotent: devices.not_idempotent(&device.id),
         topics: devices.topics(&device.id),
     };
-    config.devices.values().map(|device| (device.id.clone(), policy(device))).collect()
+    devices.configs().map(|device| (device.id.clone(), policy(device))).collect()
 }
 
 /// Returns what Home Assistant is told, where it is told of devices at all.
@@ -69,7 +69,7 @@ pub(super) fn discovery(config: &Config, devices: &Devices) -> Option<Discovery>
         version: env!("CARGO_PKG_VERSION").into(),
         topics: config.topics.clone(),
         expiry: told.expiry,
-        devices: config.devices.values().filter(is_told).map(device).collect(),
+        devices: devices.configs().filter(is_told).map(device).collect(),
     };
     told.discovery.then(|| home_assistant.discovery())
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hearthd_core::{DeclaredTopics, property::Declaration};
-use hearthd_sdk::abi;
+use hearthd_sdk::abi::{self, children::MOST_CHILDREN};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Signal, getpid, kill_process},
@@ -20,14 +20,14 @@ use rustix::{
 };
 
 use super::{
-    Declared, crash_report, declared, describe, examine,
+    Declared, children, crash_report, declared, describe, examine,
     ipc::{Channel, Decoder, Examination, FromChild, HostCall, NOBODY, ToChild, parse},
     system,
     traffic::Traffic,
 };
 use crate::{
     boundary::{
-        call::{Call, CreateArguments, InstanceError, Publication},
+        call::{Call, ChildRefusal, CreateArguments, InstanceError, NewChild, Publication},
         host::{self, Completion, HostCalls, TIMER_BOUND},
         library::{self, KindTable},
         local::{Local, STACK_SIZE},
@@ -175,8 +175,9 @@ impl Host {
         if let Some(known) = loaded.get(file) {
             return known.clone();
         }
-        let none = Declared { properties: Vec::new(), topics: DeclaredTopics::default() };
-        let calls = Remote::new(NOBODY, Arc::clone(&self.channel), self.log_level, none);
+        let none =
+            Declared { properties: Vec::new(), topics: DeclaredTopics::default(), adds: false };
+        let calls = Remote::new(NOBODY, "", Arc::clone(&self.channel), self.log_level, none);
         let kinds = library::load(Path::new(file), Arc::new(calls));
         loaded.insert(file.to_owned(), kinds.clone());
         kinds
@@ -238,7 +239,8 @@ impl DeviceThread {
         let declared = describe(kind, arguments.config).and_then(declared);
         let declared = declared.map_err(InstanceError::Refused)?;
         let (channel, log_level) = (Arc::clone(&self.host.channel), self.host.log_level);
-        let remote = Arc::new(Remote::new(self.number, channel, log_level, declared));
+        let remote = Remote::new(self.number, arguments.device, channel, log_level, declared);
+        let remote = Arc::new(remote.waiting_for(arguments.children));
         let calls: Arc<dyn HostCalls> = Arc::clone(&remote) as _;
         let local = Local::create(kind, calls, arguments)?;
         self.device = Some((local, remote));
@@ -303,11 +305,18 @@ fn watch(channel: &Channel, cpu: Duration) {
 #[derive(Debug)]
 struct Remote {
     device: u32,
+    /// Device ID.
+    id: String,
+    /// The name by which its parent knows it, where another device has added it.
+    child: Option<Box<str>>,
     channel: Arc<Channel>,
     log_level: i32,
     declarations: BTreeMap<String, Declaration>,
     traffic: Traffic,
     open: Mutex<Open>,
+    adds: bool,
+    /// The devices that it has added, by name; none where one is waited for.
+    children: Mutex<BTreeMap<String, Option<Arc<Self>>>>,
 }
 
 /// What a device in the process still waits for.
@@ -321,14 +330,48 @@ struct Open {
 }
 
 impl Remote {
-    fn new(device: u32, channel: Arc<Channel>, log_level: i32, declared: Declared) -> Self {
-        let Declared { properties, topics } = declared;
-        let declarations = properties.into_iter().map(|d| (d.name.clone(), d)).collect();
-        let traffic = Traffic::new(topics);
-        Self { device, channel, log_level, declarations, traffic, open: Mutex::default() }
+    fn new(
+        device: u32,
+        id: &str,
+        channel: Arc<Channel>,
+        log_level: i32,
+        declared: Declared,
+    ) -> Self {
+        let Declared { properties, topics, adds } = declared;
+        Self {
+            device,
+            id: id.to_owned(),
+            child: None,
+            channel,
+            log_level,
+            declarations: properties.into_iter().map(|d| (d.name.clone(), d)).collect(),
+            traffic: Traffic::new(topics),
+            open: Mutex::default(),
+            adds,
+            children: Mutex::default(),
+        }
+    }
+
+    /// Notes the names of the devices that the daemon waits for.
+    fn waiting_for(mut self, children: &str) -> Self {
+        let names = children.split_whitespace().map(|name| (name.to_owned(), None));
+        self.children = Mutex::new(names.collect());
+        self
+    }
+
+    fn child(&self, name: &str) -> Option<Arc<Self>> {
+        lock(&self.children).get(name).cloned().flatten()
     }
 
     fn begin(&self, call: Call<'_>) {
+        if let Call::Child { child, call } = call {
+            match (self.child(child), call.as_call()) {
+                (Some(remote), Some(call)) => remote.begin(call),
+                (Some(_), None) => drop(lock(&self.children).remove(child)),
+                (None, _) => {}
+            }
+            return;
+        }
         let mut open = lock(&self.open);
         match call {
             Call::Command { token, .. } => {
@@ -338,11 +381,17 @@ impl Remote {
             Call::Timer(id) => drop(open.timers.remove(&id)),
             Call::Link(up) => drop(self.traffic.set_link(up)),
             Call::Outcome { token, .. } => self.traffic.end_token(token),
-            Call::Wake | Call::Absence(_) | Call::Message { .. } => {}
+            Call::Wake | Call::Absence(_) | Call::Message { .. } | Call::Child { .. } => {}
         }
     }
 
     fn end(&self, call: Call<'_>, status: i32) {
+        if let Call::Child { child, call } = call {
+            if let (Some(remote), Some(call)) = (self.child(child), call.as_call()) {
+                remote.end(call, status);
+            }
+            return;
+        }
         if let Call::Command { token, .. } = call
             && status != abi::PENDING
         {
@@ -353,6 +402,10 @@ impl Remote {
     }
 
     fn say(&self, call: HostCall<'_>) -> i32 {
+        let call = match &self.child {
+            Some(child) => HostCall::OfChild { child, call: Box::new(call) },
+            None => call,
+        };
         self.channel.send(self.device, &FromChild::Host(call)).map_or(abi::ERR_GONE, |()| abi::OK)
     }
 }
@@ -437,6 +490,42 @@ impl HostCalls for Remote {
         let sent = self.say(HostCall::Event { property, kind });
         // As with a state, the daemon says why it is refused.
         if fits { sent } else { abi::ERR_INVALID }
+    }
+
+    fn add_child(&self, child: &NewChild<'_>) -> Result<Arc<dyn HostCalls>, ChildRefusal> {
+        if !self.adds {
+            return Err(children::not_offered());
+        }
+        let (id, properties) = children::read(&self.id, child)?;
+        let mut known = lock(&self.children);
+        if known.len() >= MOST_CHILDREN && !known.contains_key(child.name) {
+            return Err(children::too_many());
+        }
+        let declared = Declared { properties, topics: DeclaredTopics::default(), adds: false };
+        let channel = Arc::clone(&self.channel);
+        let remote = Arc::new(Self {
+            child: Some(child.name.into()),
+            ..Self::new(self.device, &id, channel, self.log_level, declared)
+        });
+        // Under the lock, so that of two threads the daemon hears in this order.
+        if self.say(HostCall::AddChild(*child)) != abi::OK {
+            let message = "the hub is gone".into();
+            return Err(ChildRefusal { status: abi::ERR_GONE, path: "", message });
+        }
+        known.insert(child.name.to_owned(), Some(Arc::clone(&remote)));
+        Ok(remote)
+    }
+
+    fn remove_child(&self, name: &str) -> i32 {
+        let mut known = lock(&self.children);
+        match known.remove(name) {
+            Some(_) => self.say(HostCall::RemoveChild { name }),
+            None => abi::ERR_INVALID,
+        }
+    }
+
+    fn list_children(&self) -> Vec<String> {
+        lock(&self.children).keys().cloned().collect()
     }
 }
 

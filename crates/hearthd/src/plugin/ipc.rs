@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    boundary::call::{Call, CreateArguments, InstanceError, Publication},
+    boundary::call::{Call, CreateArguments, InstanceError, NewChild, Publication},
     config::Limits,
     sync::lock,
 };
@@ -71,16 +71,67 @@ pub(crate) enum FromChild<'a> {
 /// A plugin's call of its host.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum HostCall<'a> {
-    Log { level: i32, target: &'a str, message: &'a str },
-    Publish { property: &'a str, payload: &'a str },
-    Complete { token: u64, status: i32, payload: &'a [u8] },
-    Accept { token: u64, within: Duration },
-    SetTimer { id: u32, delay: Option<Duration> },
+    Log {
+        level: i32,
+        target: &'a str,
+        message: &'a str,
+    },
+    Publish {
+        property: &'a str,
+        payload: &'a str,
+    },
+    Complete {
+        token: u64,
+        status: i32,
+        payload: &'a [u8],
+    },
+    Accept {
+        token: u64,
+        within: Duration,
+    },
+    SetTimer {
+        id: u32,
+        delay: Option<Duration>,
+    },
     Wake,
-    Unreachable { reason: &'a str },
+    Unreachable {
+        reason: &'a str,
+    },
     Reachable,
-    Event { property: &'a str, kind: &'a str },
+    Event {
+        property: &'a str,
+        kind: &'a str,
+    },
     Send(Publication<'a>),
+    AddChild(NewChild<'a>),
+    RemoveChild {
+        name: &'a str,
+    },
+    /// A device that the plugin has added calls its host.
+    OfChild {
+        child: &'a str,
+        call: Box<HostCall<'a>>,
+    },
+}
+
+impl HostCall<'_> {
+    /// Returns the token of the command that it answers or accepts.
+    pub(crate) fn token(&self) -> Option<u64> {
+        match self {
+            Self::Complete { token, .. } | Self::Accept { token, .. } => Some(*token),
+            Self::OfChild { call, .. } => call.token(),
+            Self::Log { .. }
+            | Self::Publish { .. }
+            | Self::SetTimer { .. }
+            | Self::Wake
+            | Self::Unreachable { .. }
+            | Self::Reachable
+            | Self::Event { .. }
+            | Self::Send(_)
+            | Self::AddChild(_)
+            | Self::RemoveChild { .. } => None,
+        }
+    }
 }
 
 /// The result of checking a table.
@@ -93,6 +144,8 @@ pub(crate) struct Described {
     pub(crate) properties: Vec<(String, String)>,
     /// Use and filter of each topic of the device's own.
     pub(crate) topics: Vec<(String, String)>,
+    /// Whether it may add devices of its own.
+    pub(crate) adds: bool,
 }
 
 /// Path and message of each problem of a table.

@@ -3,6 +3,7 @@
 //! A plugin's code first runs in an inspection, a separate process: if the code crashes there, the daemon goes on.
 
 pub(crate) mod child;
+pub(crate) mod children;
 mod crash_report;
 mod file;
 mod filter;
@@ -39,6 +40,8 @@ pub(crate) use process::HostProcess;
 pub(crate) struct Declared {
     pub(crate) properties: Vec<Declaration>,
     pub(crate) topics: DeclaredTopics,
+    /// Whether it may add devices of its own.
+    pub(crate) adds: bool,
 }
 
 /// The kinds of every plugin that may be used.
@@ -342,7 +345,8 @@ pub(crate) fn examine(kind: KindTable, config: &str) -> Examination {
 
 /// Asks a plugin in this process what a device with a table is.
 pub(crate) fn describe(kind: KindTable, config: &str) -> Result<Described, String> {
-    Ok(Described { properties: kind.describe(config)?, topics: kind.topics(config)? })
+    let (properties, topics) = (kind.describe(config)?, kind.topics(config)?);
+    Ok(Described { properties, topics, adds: kind.may_add(config) })
 }
 
 /// Parses what a plugin says of a device.
@@ -350,6 +354,7 @@ pub(crate) fn declared(described: Described) -> Result<Declared, String> {
     Ok(Declared {
         properties: declarations(described.properties)?,
         topics: DeclaredTopics::parse(&described.topics)?,
+        adds: described.adds,
     })
 }
 

@@ -23,10 +23,7 @@ use super::{
     launch::{Launcher, Process},
 };
 use crate::{
-    boundary::{
-        call::{Call, InstanceError},
-        plugin_log::PluginLog,
-    },
+    boundary::{call::InstanceError, plugin_log::PluginLog},
     config::Limits,
     sync::lock,
 };
@@ -81,10 +78,38 @@ struct TenantEntry {
     returns: mpsc::SyncSender<Return>,
     /// A call is under way.
     called: bool,
-    /// The token of a command that has been taken, and is not answered.
-    command: Option<u64>,
-    /// That command is the call under way.
-    in_command: bool,
+    /// The commands that have been taken, and are not answered.
+    commands: Commands,
+    /// The token of the one that is the call under way.
+    in_command: Option<u64>,
+}
+
+/// The commands of one instance without an answer: one of the device itself, and one of each that it has added.
+#[derive(Debug, Default)]
+struct Commands(Vec<(Box<str>, Option<u64>)>);
+
+impl Commands {
+    /// Notes a command, in the place of an older one that was given up.
+    fn begin(&mut self, child: &str, token: u64) {
+        match self.0.iter_mut().find(|(name, _)| **name == *child) {
+            Some((_, command)) => *command = Some(token),
+            None => self.0.push((child.into(), Some(token))),
+        }
+    }
+
+    fn end(&mut self, token: u64) {
+        for (_, command) in &mut self.0 {
+            command.take_if(|command| *command == token);
+        }
+    }
+
+    fn forget(&mut self, child: &str) {
+        self.0.retain(|(name, _)| **name != *child);
+    }
+
+    fn are_open(&self) -> bool {
+        self.0.iter().any(|(_, command)| command.is_some())
+    }
 }
 
 /// How a process has ended, and in whose calls.
@@ -156,8 +181,8 @@ impl HostProcess {
                 tenant,
                 returns: sender,
                 called: false,
-                command: None,
-                in_command: false,
+                commands: Commands::default(),
+                in_command: None,
             };
             tenants.entries.insert(number, entry);
         }
@@ -176,8 +201,11 @@ impl HostProcess {
     pub(crate) fn say(&self, number: u32, what: &ToChild<'_>) -> Result<(), InstanceError> {
         if let Some(entry) = lock(&self.inner.tenants).entries.get_mut(&number) {
             entry.called = true;
-            if let ToChild::Call(Call::Command { token, .. }) = what {
-                (entry.command, entry.in_command) = (Some(*token), true);
+            if let ToChild::Call(call) = what
+                && let Some((child, token)) = call.command()
+            {
+                entry.commands.begin(child, token);
+                entry.in_command = Some(token);
             }
         }
         self.inner.channel.send(number, what).map_err(|_| {
@@ -239,7 +267,7 @@ impl Inner {
         }
         let killed = lock(&self.process).kill();
         let busy = |(number, entry): (&u32, &TenantEntry)| {
-            (entry.called || entry.command.is_some()).then_some(*number)
+            (entry.called || entry.commands.are_open()).then_some(*number)
         };
         let (guilty, reason) = match end {
             End::Gone => (None, format!("its process has ended: {killed}")),
@@ -280,8 +308,10 @@ impl Inner {
         };
         let returned = match frame {
             FromChild::Host(call) => {
-                if let HostCall::Complete { token, .. } | HostCall::Accept { token, .. } = call {
-                    entry.command.take_if(|command| *command == token);
+                if let Some(token) = call.token() {
+                    entry.commands.end(token);
+                } else if let HostCall::RemoveChild { name } = call {
+                    entry.commands.forget(name);
                 }
                 let tenant = Arc::clone(&entry.tenant);
                 drop(tenants);
@@ -296,8 +326,8 @@ impl Inner {
             }
             FromChild::Created(result) => Return::Created(result),
             FromChild::Returned(status) => {
-                let is_answer = std::mem::take(&mut entry.in_command) && status != abi::PENDING;
-                entry.command.take_if(|_| is_answer);
+                let command = entry.in_command.take().filter(|_| status != abi::PENDING);
+                command.into_iter().for_each(|token| entry.commands.end(token));
                 Return::Returned(status)
             }
             FromChild::Ended => Return::Ended,

@@ -10,8 +10,8 @@ use redb::{
 use tracing::warn;
 
 use super::{
-    ANNOUNCED, BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, TODAY, before,
-    file::is_damage, rows::Rows,
+    ANNOUNCED, BOOT, CHILDREN, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED,
+    TODAY, before, file::is_damage, rows::Rows,
 };
 
 /// What the store held at the start.
@@ -21,6 +21,8 @@ pub(crate) struct Contents {
     pub kept: Kept,
     /// The saved states of devices.
     pub devices: BTreeMap<String, Vec<u8>>,
+    /// What is remembered of the devices that a device has added.
+    pub children: BTreeMap<String, Vec<u8>>,
 }
 
 impl Contents {
@@ -88,6 +90,12 @@ pub(super) fn read(database: &Database, boot: Option<&str>) -> Result<Read, Unre
             contents.devices.insert(id.value().to_owned(), state.value().to_owned());
         }
     }
+    if let Some(table) = open_table(&transaction, CHILDREN)? {
+        for row in table.iter()? {
+            let (id, children) = row?;
+            contents.children.insert(id.value().to_owned(), children.value().to_owned());
+        }
+    }
     if let Some(table) = open_table(&transaction, SERVED)? {
         for row in table.iter()? {
             let (device, properties) = row?;
@@ -150,6 +158,7 @@ fn refuse_newer(transaction: &ReadTransaction) -> Result<(), Unreadable> {
         SERVED.name(),
         FILTERS.name(),
         ANNOUNCED.name(),
+        CHILDREN.name(),
         before::JOURNAL_2.name(),
     ];
     match transaction.list_tables()?.find(|table| !known.contains(&table.name())) {

@@ -195,6 +195,27 @@ fn a_devices_state_is_forgotten_once_a_life_without_it_has_taken_all_of_it_back(
 }
 
 #[test]
+fn what_is_remembered_of_added_devices_is_known_in_the_next_life_until_there_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Store::open(folder.path(), |_| true, |_| {}).unwrap();
+    let children = |children: &'static str| Change::Children {
+        device: "bridge".into(),
+        children: children.into(),
+    };
+    let (store, _) = open();
+    store.put(1, children("hall"));
+    store.put(2, children("hall porch"));
+    store.close();
+    let (store, contents) = open();
+    assert_eq!(contents.children["bridge"], b"hall porch");
+    store.put(1, children(""));
+    store.close();
+    let (store, contents) = open();
+    assert!(contents.children.is_empty(), "{contents:?}");
+    store.close();
+}
+
+#[test]
 fn a_read_that_fails_says_nothing_about_the_store() {
     use rustix::io::Errno;
     let card = Disk::default();
@@ -473,7 +494,7 @@ fn a_table_that_not_every_version_knows_is_gone_once_it_is_empty() {
         let database = Database::open(folder.path().join(FILE)).unwrap();
         let transaction = database.begin_read().unwrap();
         let tables = transaction.list_tables().unwrap();
-        let newer = [FILTERS.name(), ANNOUNCED.name()];
+        let newer = [FILTERS.name(), ANNOUNCED.name(), CHILDREN.name()];
         tables
             .map(|table| table.name().to_owned())
             .filter(|name| newer.contains(&&**name))
@@ -485,7 +506,11 @@ fn a_table_that_not_every_version_knows_is_gone_once_it_is_empty() {
         let filters = filters.iter().map(|filter| (*filter).into()).collect();
         Change::Served(Served { device: "lamp".into(), filters, ..Served::default() })
     };
-    let there = tables(vec![Change::Announced(announced), served(&["z/lamp"])]);
-    assert_eq!(there, ["announced", "filters"]);
-    assert_eq!(tables(vec![Change::Withdrawn(topic), served(&[])]), [""; 0]);
+    let added = |children: &'static str| Change::Children {
+        device: "bridge".into(),
+        children: children.into(),
+    };
+    let there = tables(vec![Change::Announced(announced), served(&["z/lamp"]), added("hall")]);
+    assert_eq!(there, ["announced", "children", "filters"]);
+    assert_eq!(tables(vec![Change::Withdrawn(topic), served(&[]), added("")]), [""; 0]);
 }

@@ -16,8 +16,8 @@ use redb::{Database, ReadableTableMetadata as _, TableDefinition, TableHandle, W
 use tracing::{error, info};
 
 use super::{
-    ANNOUNCED, BOOT, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED, StoreError,
-    StoreEvent, TODAY, before, contents::read_rows, inbox::Inbox, rows::Rows,
+    ANNOUNCED, BOOT, CHILDREN, Cause, DEVICES, FILTERS, FORMAT, HUB, JOURNAL, MEMORY, SERVED,
+    StoreError, StoreEvent, TODAY, before, contents::read_rows, inbox::Inbox, rows::Rows,
 };
 
 /// Opens the file again.
@@ -55,6 +55,8 @@ pub(super) struct Pending {
     served: BTreeMap<Arc<str>, Option<Served>>,
     /// By topic; none where nothing is retained there.
     announced: BTreeMap<String, Option<Announced>>,
+    /// Empty where nothing is remembered.
+    children: BTreeMap<String, Bytes>,
     /// The journal is of an earlier version, and is written anew in today's form.
     is_of_before: bool,
     /// None where a device's state is forgotten.
@@ -181,6 +183,7 @@ impl Pending {
             && self.devices.is_empty()
             && self.served.is_empty()
             && self.announced.is_empty()
+            && self.children.is_empty()
             && !self.is_of_before
             && !self.journal_lost
     }
@@ -209,6 +212,9 @@ impl Pending {
             }
             Change::Device { device, state } => {
                 self.devices.insert(device, Some(state));
+            }
+            Change::Children { device, children } => {
+                self.children.insert(device, children);
             }
             Change::Await => {}
         }
@@ -279,6 +285,17 @@ impl Pending {
             }
             drop(table);
             delete_if_empty(&transaction, ANNOUNCED)?;
+        }
+        if !self.children.is_empty() {
+            let mut table = transaction.open_table(CHILDREN)?;
+            for (id, children) in &self.children {
+                match children.is_empty() {
+                    true => drop(table.remove(id.as_str())?),
+                    false => drop(table.insert(id.as_str(), &**children)?),
+                }
+            }
+            drop(table);
+            delete_if_empty(&transaction, CHILDREN)?;
         }
         if !self.devices.is_empty() {
             let mut table = transaction.open_table(DEVICES)?;

@@ -13,9 +13,13 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
         if std::env::var_os("HEARTH_BUILT").is_none_or(|value| value != "1") {
             let mut build = Command::new(env!("CARGO"));
             build.arg("build");
-            for package in
-                ["hearthd-bridge", "hearthd-light", "hearthd-plugin-program", "hearthd-rogue"]
-            {
+            for package in [
+                "hearthd-bridge",
+                "hearthd-light",
+                "hearthd-plugin-program",
+                "hearthd-radio",
+                "hearthd-rogue",
+            ] {
                 build.args(["--package", package]);
             }
             build.arg("--target-dir");

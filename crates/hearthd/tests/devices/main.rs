@@ -1,6 +1,7 @@
 //! The devices of the hub, driven as its driver does: requests in, events out, real threads between.
 
 mod built;
+mod children;
 mod contained;
 mod failing;
 mod given_up;

@@ -9,7 +9,7 @@ use std::{
 
 use hearthd::{
     config::Config,
-    device::{Checked, Devices, Difference},
+    device::{Checked, Devices, Difference, Remembered},
     plugin::Plugins,
     reload::{self, Reloader},
 };
@@ -47,8 +47,18 @@ impl House {
         devices: &str,
         saved: &BTreeMap<String, Vec<u8>>,
     ) -> Self {
+        Self::start_of("rogue", folder, devices, saved.clone().into())
+    }
+
+    /// Starts devices of another plugin, with what is remembered of them.
+    pub(crate) fn start_of(
+        name: &str,
+        folder: TempDir,
+        devices: &str,
+        remembered: Remembered,
+    ) -> Self {
         fs::create_dir(folder.path().join("plugins")).expect("a folder");
-        let content = fs::read(plugin("rogue")).expect("the plugin is built");
+        let content = fs::read(plugin(name)).expect("the plugin is built");
         let is_foreign = devices.contains("isolation = \"auto\"");
         let content = if is_foreign { of_another_build(content) } else { content };
         fs::write(plugin_in(folder.path()), content).expect("the folder can be written to");
@@ -58,7 +68,7 @@ impl House {
         let launcher = launcher().with_limits(config.containment.limits);
         let (plugins, errors) = Plugins::load(&config.plugin_path, &staging, &launcher);
         assert!(errors.is_empty(), "{errors:?}");
-        let devices = Devices::start(&config, &plugins, saved.clone()).expect("good tables");
+        let devices = Devices::start(&config, &plugins, remembered).expect("good tables");
         let running = TestDevices::of(devices, BTreeMap::new());
         let ids: Vec<_> = config.devices.keys().cloned().collect();
         for id in &ids {

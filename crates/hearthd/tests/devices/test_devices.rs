@@ -301,6 +301,9 @@ pub(crate) fn told(event: &DeviceEvent) -> String {
         }
         DeviceEvent::Saved { device, state } => format!("saved {device}: {}", text(state)),
         DeviceEvent::Bridge { device, input } => format!("{device} {input:?}"),
+        DeviceEvent::Children { device, children } => {
+            format!("children of {device}: {}", text(children))
+        }
     }
 }
 

@@ -230,6 +230,36 @@ expect no answer
 }
 
 #[test]
+fn what_a_device_adds_is_asked_and_expected_by_its_name() {
+    let script = "
+set find hall
+expect answer 204
+expect state hall/power OFF
+set hall/power ON
+expect answer 200 ON
+expect event hall/button press
+expect state hall/power ON
+set hall/level 40
+expect no answer
+advance 20ms
+expect answer 200 40
+set porch/power ON
+expect answer 404 the device has not added `porch/power`
+restart
+expect state known hall
+set hall/power ON
+expect answer 200 ON
+set lose hall
+expect answer 204
+get hall/power
+expect answer 404
+";
+    let tried = passes(&plugin("radio"), &[], script);
+    assert!(tried.stdout.contains("  state hall/status ready"), "{tried:?}");
+    fails(&plugin("radio"), "set find hall\nset hall/job panic\n", 2, "its plugin has panicked");
+}
+
+#[test]
 fn what_is_not_declared_fails_the_script() {
     let rogue = plugin("rogue");
     fails(&rogue, "set job undeclared\nget\n", 1, "what it has not declared");

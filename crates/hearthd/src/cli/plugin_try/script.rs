@@ -114,7 +114,7 @@ impl Step {
 pub(super) const HELP: &str = "\
 describe                       show the properties
 set PROPERTY VALUE             ask for a change, as a requester does; also: set {\"PROPERTY\": VALUE, ...}
-get [PROPERTY]                 read a property, or all
+get [PROPERTY]                 read a property, or all; CHILD/PROPERTY is one of a device that this one has added
 advance DURATION               set the clock forward, such as 90s or 5min, and fire the timers that are due
 wait DURATION                  let real time pass, for threads and programs
 absence OUTCOME                tell what became of the hub's will: consumed, unconsumed, not-published, unknown,

@@ -228,14 +228,18 @@ impl Session {
                 let payload = text_of(&state.payload);
                 let reason = state.details.iter().find(|(key, _)| key == "reason");
                 let reason = reason.map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
-                say!("  state {} {payload}{reason}", state.property);
-                if let Some(reason) = Trial::crash(&state) {
+                let of = self.of_child(&state.device);
+                say!("  state {of}{} {payload}{reason}", state.property);
+                if of.is_empty()
+                    && let Some(reason) = Trial::crash(&state)
+                {
                     self.report_crash(reason);
                 }
             }
             DeviceEvent::Happened(happened) => {
-                say!("  event {} {}", happened.property, happened.event);
-                self.events.push((happened.property, happened.event));
+                let of = self.of_child(&happened.device);
+                say!("  event {of}{} {}", happened.property, happened.event);
+                self.events.push((of + &happened.property, happened.event));
             }
             DeviceEvent::Bridge { input: BridgeInput::Begun, .. } => {
                 if self.link_up {
@@ -252,9 +256,14 @@ impl Session {
                     self.awaiting.push_back(message);
                 }
             }
-            // `save` shows it.
-            DeviceEvent::Saved { .. } => {}
+            // `save` shows it, and each of its devices tells its status.
+            DeviceEvent::Saved { .. } | DeviceEvent::Children { .. } => {}
         }
+    }
+
+    /// Names a device that the one on trial has added, before what it says.
+    fn of_child(&self, device: &str) -> String {
+        self.trial.child(device).map(|child| format!("{child}/")).unwrap_or_default()
     }
 
     fn report_crash(&mut self, reason: &str) {

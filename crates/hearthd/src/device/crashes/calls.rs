@@ -239,6 +239,9 @@ impl Work {
             Call::Command { .. } => Self::Command,
             Call::Timer(_) => Self::Timer,
             Call::Wake => Self::Wake,
+            Call::Child { call, .. } => {
+                call.as_call().map_or(Self::Message, |call| Self::of(&call))
+            }
             Call::Absence(_) => Self::Absence,
             Call::Message { .. } | Call::Link(_) | Call::Outcome { .. } => Self::Message,
         }

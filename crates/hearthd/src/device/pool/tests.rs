@@ -1,7 +1,6 @@
 //! Devices on a system that starts threads only when a test lets it.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -16,7 +15,9 @@ use hearthd_sdk::{Changes, Context, Device, Failure, NoConfig, Property};
 use super::*;
 use crate::{
     config::{Config, Limits},
-    device::{DeviceEvent, Devices, LOOK_INTERVAL, LOOK_INTERVAL_AT_REST, crashes::Crashes},
+    device::{
+        DeviceEvent, Devices, LOOK_INTERVAL, LOOK_INTERVAL_AT_REST, Remembered, crashes::Crashes,
+    },
     plugin::{KindTable, Launcher, Plugins},
 };
 
@@ -86,7 +87,7 @@ fn start(pool: Arc<Pool>) -> Devices {
     let plugins = Plugins::from_kinds([kind], &Launcher::new(Limits::default()));
     let text = ["a", "b", "c"].map(|id| format!("[devices.{id}]\nplugin = \"patient\"\n"));
     let config = Config::parse(Path::new("test.toml"), &text.concat()).unwrap();
-    Devices::start_in(pool, &config, &plugins, BTreeMap::new(), Crashes::default()).unwrap()
+    Devices::start_in(pool, &config, &plugins, Remembered::default(), Crashes::default()).unwrap()
 }
 
 fn request(devices: &mut Devices, id: u64, device: &str, property: &str) {
