@@ -194,6 +194,7 @@ fn put_documents(tree: &mut Tree, version: &str) -> Result<()> {
         ("transcript.txt", "transcript.txt"),
         ("examples/bridge.py", "bridge.py"),
         ("examples/lamp.py", "lamp.py"),
+        ("examples/radio.py", "radio.py"),
         ("examples/stairs.mjs", "stairs.mjs"),
     ] {
         let to = format!("{documents}/examples/program/{to}");

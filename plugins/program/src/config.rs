@@ -20,6 +20,9 @@ pub struct Config {
     /// What the program finds in its environment, beside PATH, HOME, LANG and TZ of the hub.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// Whether the program may add devices of its own to this one.
+    #[serde(default)]
+    pub(crate) adds: bool,
     /// Whether one program serves all devices with the same command.
     #[serde(default)]
     pub(crate) shared: bool,
@@ -79,7 +82,7 @@ impl Config {
         if let Some(poll) = self.poll {
             check_span("poll", poll, POLL);
         }
-        if self.properties.is_empty() {
+        if self.properties.is_empty() && !self.adds {
             problems.add("properties", "there is none, and a device has one at least");
         }
         for (name, declaration) in &self.properties {

@@ -4,12 +4,13 @@
 //! the next event or for [`Conversation::next_deadline`].
 
 mod answers;
+mod children;
 mod served;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use hearthd_sdk::{Failure, Value};
+use hearthd_sdk::{ChildDeclaration, Failure, Value};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use self::served::Greeting;
@@ -56,6 +57,10 @@ pub(crate) enum Output {
     Event { device: String, property: String, kind: String },
     /// Whether the device can be reached, and why not.
     Reach { device: String, unreachable: Option<String> },
+    /// The program adds a device to one that it serves.
+    Add { parent: String, name: String, device: String, declaration: ChildDeclaration },
+    /// It removes one.
+    Remove { parent: String, name: String, device: String },
     /// What the device remembers.
     Save { device: String, state: Vec<u8> },
     /// A line for the hub's log.
@@ -145,29 +150,26 @@ impl Conversation {
     /// Has the program serve a device.
     pub(crate) fn attach(&mut self, now: Duration, device: String, greeting: Greeting) {
         self.gone.remove(&device);
-        self.devices.insert(device.clone(), Served::new(greeting));
+        self.devices.insert(device.clone(), Served::new(greeting, None));
         if matches!(self.state, State::Up) {
             self.greet(now, &device);
         }
         self.tell_reach();
     }
 
-    /// Has the program serve a device no longer; its requests are answered.
-    pub(crate) fn detach(&mut self, device: &str) {
-        let Some(served) = self.devices.remove(device) else { return };
-        let reason = "the device ends";
-        for (asked, _) in served.waiting {
-            self.answer(asked.request, Err(Failure::unreachable(reason)));
+    /// Has the program serve a device no longer, nor those that it has added to that; their requests are answered. Returns
+    /// all of them.
+    pub(crate) fn detach(&mut self, device: &str) -> Vec<String> {
+        if !self.devices.contains_key(device) {
+            return Vec::new();
         }
-        for open in self.take_all(|open| open.device == device) {
-            self.give_up(open, reason);
-        }
+        let mut ending = self.children_of(device);
+        ending.push(device.to_owned());
+        ending.iter().for_each(|device| self.give_up_device(device, "the device ends"));
         if matches!(self.state, State::Up) {
             self.write(&ToProgram::Stop { device });
         }
-        if self.gone.len() < REMEMBERED {
-            self.gone.insert(device.to_owned());
-        }
+        ending
     }
 
     /// Has a device set; what the program cannot be asked yet waits.
@@ -197,8 +199,11 @@ impl Conversation {
     pub(crate) fn started(&mut self, now: Duration) {
         self.state = State::Up;
         self.faults.clear();
+        // Those that it has added before, it adds again.
         for device in self.names() {
-            self.greet(now, &device);
+            if !self.devices[&device].is_child() {
+                self.greet(now, &device);
+            }
         }
         self.tell_reach();
     }
@@ -286,14 +291,16 @@ impl Conversation {
 
     fn tick_device(&mut self, now: Duration, device: &str) {
         let Some(served) = self.devices.get_mut(device) else { return };
+        let awaited = served.is_awaited();
         let expired = served.take_expired(now);
         let timers = served.take_timers(now);
         let is_ready = matches!((&self.state, &served.phase), (State::Up, Phase::Ready));
         let polls = served.next_poll.is_some_and(|due| due <= now);
         let retries = matches!(&served.phase, Phase::Refused { retry, .. } if *retry <= now);
         for request in expired {
-            let failure = Failure::unreachable("its program has not answered `hello` in time");
-            self.answer(request, Err(failure));
+            let hello = "its program has not answered `hello` in time";
+            let reason = if awaited { NOT_ADDED } else { hello };
+            self.answer(request, Err(Failure::unreachable(reason)));
         }
         if is_ready {
             for name in timers {
@@ -322,6 +329,7 @@ impl Conversation {
             properties: &greeting.declared,
             saved: greeting.saved.as_ref(),
             absence: served.absence.as_ref(),
+            children: greeting.adds.then_some(&greeting.children),
         }
         .line();
         self.ask(
@@ -500,6 +508,8 @@ fn millis(time: Duration) -> u64 {
 
 /// Why a device cannot be reached at first.
 pub(crate) const STARTING: &str = "its program starts";
+/// Why a device cannot be reached that a program has added in an earlier life.
+const NOT_ADDED: &str = "its program has not added it again";
 /// Requests of one device that may wait for the program, or for its answers.
 const WAITING: usize = 16;
 /// How many devices, late answers and unknown types are remembered.

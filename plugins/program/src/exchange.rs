@@ -4,15 +4,17 @@
 //! other. Lines are written and requests answered without the lock, for which those who are woken would wait at once.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hearthd_program::{Input, Told};
-use hearthd_sdk::{Context, Deferred, Failure};
+use hearthd_sdk::{ChildDeclaration, Context, Deferred, Failure};
 use serde_json::Value as Json;
 
+use crate::Added;
 use crate::conversation::{Asked, Conversation, Greeting, Output};
 use crate::protocol::Level;
+use crate::service::Service;
 
 /// What a device remembers: shared with the device, which the hub asks for it.
 pub(crate) type Saved = Arc<Mutex<Option<Vec<u8>>>>;
@@ -26,7 +28,7 @@ pub(crate) struct Shared(Arc<Mutex<Exchange>>);
 pub(crate) struct Exchange {
     begin: Instant,
     conversation: Conversation,
-    devices: BTreeMap<String, (Context, Saved)>,
+    devices: BTreeMap<String, Member>,
     answers: BTreeMap<u64, Deferred>,
     /// Of the program that runs.
     input: Option<Input>,
@@ -40,6 +42,14 @@ pub(crate) struct Exchange {
     /// Whether there are devices that the thread that listens has not looked at: it starts the program for them.
     has_new_devices: bool,
     is_over: bool,
+}
+
+/// A device of the exchange.
+#[derive(Debug)]
+struct Member {
+    context: Context,
+    saved: Saved,
+    service: Weak<Service>,
 }
 
 /// What a step brings, and is done once the lock is free.
@@ -122,18 +132,24 @@ impl Shared {
 /// What the devices do.
 impl Exchange {
     /// Has a device served from now on.
-    pub(crate) fn attach(&mut self, context: Context, greeting: Greeting, saved: Saved) {
+    pub(crate) fn attach(
+        &mut self,
+        context: Context,
+        greeting: Greeting,
+        saved: Saved,
+        service: Weak<Service>,
+    ) {
         let device = context.device_id().to_owned();
-        self.devices.insert(device.clone(), (context, saved));
+        self.devices.insert(device.clone(), Member { context, saved, service });
         self.has_new_devices = true;
         self.conversation.attach(self.now(), device, greeting);
     }
 
     /// Has a device served no longer.
     pub(crate) fn detach(&mut self, device: &str) {
-        self.conversation.detach(device);
+        let ended = self.conversation.detach(device);
         self.perform();
-        self.devices.remove(device);
+        ended.iter().for_each(|device| drop(self.devices.remove(device)));
     }
 
     /// Has a device set.
@@ -141,6 +157,12 @@ impl Exchange {
         self.last_asked = self.now();
         self.answers.insert(asked.request, answer);
         self.conversation.set(self.last_asked, device, asked);
+    }
+
+    /// The hub does not have a device that the program has added.
+    pub(crate) fn refused(&mut self, parent: &str, name: &str, reason: &str) {
+        self.conversation.refused(parent, name, reason);
+        self.devices.remove(&format!("{parent}-{name}"));
     }
 
     /// Tells a device what became of the hub's will.
@@ -192,10 +214,10 @@ impl Exchange {
     }
 
     pub(crate) fn log_error(&self, line: &str) {
-        if let Some((context, _)) = self.devices.values().next()
+        if let Some(member) = self.devices.values().next()
             && !line.trim().is_empty()
         {
-            context.within(|| tracing::warn!("stderr: {}", line.trim_end()));
+            member.context.within(|| tracing::warn!("stderr: {}", line.trim_end()));
         }
     }
 
@@ -266,6 +288,13 @@ impl Exchange {
                 Output::Log { device, level, message } => {
                     self.with(&device, |_, _| log(level, &message));
                 }
+                Output::Add { parent, name, device, declaration } => {
+                    self.add(&parent, &name, device, declaration);
+                }
+                Output::Remove { parent, name, device } => {
+                    self.with(&parent, |context, _| context.children().remove(&name));
+                    self.devices.remove(&device);
+                }
                 Output::End(reason) => self.doom = Some(reason),
             }
         }
@@ -273,8 +302,24 @@ impl Exchange {
 
     /// Does something for a device, whose name the log then carries.
     fn with(&self, device: &str, work: impl FnOnce(&Context, &Saved)) {
-        if let Some((context, saved)) = self.devices.get(device) {
+        if let Some(Member { context, saved, .. }) = self.devices.get(device) {
             context.within(|| work(context, saved));
+        }
+    }
+
+    /// Has the hub serve a device that the program adds.
+    fn add(&mut self, parent: &str, name: &str, device: String, declaration: ChildDeclaration) {
+        let Some(member) = self.devices.get(parent) else { return };
+        let service = member.service.clone();
+        let added = member.context.children().add(name, declaration, |context| {
+            let service = service.clone();
+            Added { context, service }
+        });
+        match added {
+            Ok(context) => {
+                self.devices.insert(device, Member { context, saved: Saved::default(), service });
+            }
+            Err(failure) => self.refused(parent, name, failure.message()),
         }
     }
 }

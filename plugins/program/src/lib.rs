@@ -12,16 +12,16 @@ mod service;
 mod supervisor;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use hearthd_sdk::{Absence, Answer, Changes, Context, Device, Failure, Problems, Property};
+use hearthd_sdk::{Absence, Answer, Changes, Child, Context, Device, Failure, Problems, Property};
 use serde_json::Value as Json;
 
 pub use crate::config::Config;
 use crate::conversation::{Asked, Greeting, STARTING};
 use crate::exchange::Saved;
-use crate::service::Membership;
+use crate::service::{Membership, Service};
 
 hearthd_sdk::export!(Program);
 
@@ -45,6 +45,10 @@ impl Device for Program {
         config.properties().collect()
     }
 
+    fn may_add(config: &Config) -> bool {
+        config.adds
+    }
+
     fn create(config: Config, context: Context, saved: Option<&[u8]>) -> Result<Self, Failure> {
         let state = saved.and_then(|saved| {
             let read = serde_json::from_slice::<Json>(saved);
@@ -52,12 +56,13 @@ impl Device for Program {
         });
         let membership = Membership::take(&config, &context)?;
         let saved: Saved = Arc::new(Mutex::new(saved.map(<[u8]>::to_vec)));
-        let greeting = Greeting::new(&config, state);
+        let greeting = Greeting::new(&config, state, context.children().list());
         // Until the program says otherwise: a new device is reachable.
         context.unreachable(STARTING);
         let (device, its) = (context.clone(), Arc::clone(&saved));
         let program = Self { context, membership, saved };
-        if program.membership.step(|exchange| exchange.attach(device, greeting, its)) {
+        let service = program.membership.service();
+        if program.membership.step(|exchange| exchange.attach(device, greeting, its, service)) {
             Ok(program)
         } else {
             Err(Failure::failed(NO_THREAD))
@@ -65,21 +70,18 @@ impl Device for Program {
     }
 
     fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
-        static REQUESTS: AtomicU64 = AtomicU64::new(0);
-        let within = changes
-            .deadline()
-            .map_or(LONGEST, |deadline| deadline.saturating_sub(self.context.now()));
-        let asked = Asked {
-            request: REQUESTS.fetch_add(1, Ordering::Relaxed),
-            values: changes.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
-            within,
-        };
         let (device, answer) = (self.context.device_id(), self.context.defer());
+        let asked = asked(&self.context, changes);
         if self.membership.step(|exchange| exchange.set(device, asked, answer)) {
             Ok(Answer::Later)
         } else {
             Err(Failure::failed(NO_THREAD))
         }
+    }
+
+    fn child_refused(&mut self, name: &str, reason: &str) {
+        let device = self.context.device_id();
+        self.membership.step(|exchange| exchange.refused(device, name, reason));
     }
 
     fn absence(&mut self, absence: &Absence) {
@@ -98,6 +100,37 @@ impl Drop for Program {
     fn drop(&mut self) {
         // The thread may have ended already.
         self.membership.step(|exchange| exchange.detach(self.context.device_id()));
+    }
+}
+
+/// A device that the program has added to another one.
+#[derive(Debug)]
+pub(crate) struct Added {
+    context: Context,
+    service: Weak<Service>,
+}
+
+impl Child for Added {
+    fn set(&mut self, changes: &Changes) -> Result<Answer, Failure> {
+        // The device that it was added to has the service for as long as it is called.
+        let service = self.service.upgrade().ok_or(NO_THREAD)?;
+        let (device, answer) = (self.context.device_id(), self.context.defer());
+        let asked = asked(&self.context, changes);
+        if service.step(|exchange| exchange.set(device, asked, answer)) {
+            Ok(Answer::Later)
+        } else {
+            Err(Failure::failed(NO_THREAD))
+        }
+    }
+}
+
+fn asked(context: &Context, changes: &Changes) -> Asked {
+    static REQUESTS: AtomicU64 = AtomicU64::new(0);
+    let left = |deadline: Duration| deadline.saturating_sub(context.now());
+    Asked {
+        request: REQUESTS.fetch_add(1, Ordering::Relaxed),
+        values: changes.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+        within: changes.deadline().map_or(LONGEST, left),
     }
 }
 

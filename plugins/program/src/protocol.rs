@@ -1,7 +1,7 @@
 //! The messages between the hub and a program, one JSON object on each line.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearthd_sdk::{Absence, Acknowledgement, Outcome};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub(crate) enum ToProgram<'a> {
         /// What last became of the hub's will, if that is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         absence: Option<&'a Json>,
+        /// The names of the devices that the hub has of it, where it may add some.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        children: Option<&'a BTreeSet<String>>,
     },
     /// These properties shall get these values, all or none; it answers.
     Set { id: u64, device: &'a str, values: &'a Map<String, Json>, within_ms: u64 },
@@ -38,6 +41,8 @@ pub(crate) enum ToProgram<'a> {
     Absence { device: &'a str, absence: &'a Json },
     /// The program no longer serves this device.
     Stop { device: &'a str },
+    /// The hub does not have a device that the program has added.
+    Refused { device: &'a str, name: &'a str, reason: &'a str },
 }
 
 /// What a program says. A device may be left out where it serves one.
@@ -84,9 +89,33 @@ pub(crate) enum FromProgram {
         device: Option<String>,
         state: Json,
     },
+    /// There is another device, which belongs to this one.
+    Add(Add),
+    /// It is no more.
+    Remove {
+        device: Option<String>,
+        name: String,
+    },
     /// A message of another version.
     #[serde(other)]
     Unknown,
+}
+
+/// A device that a program adds to one that it serves.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Add {
+    /// The one that it belongs to.
+    pub(crate) device: Option<String>,
+    /// Its ID is that of the one that it belongs to, `-` and this.
+    pub(crate) name: String,
+    /// Declarations, in the words of `describe`.
+    pub(crate) properties: Map<String, Json>,
+    pub(crate) kind: Option<String>,
+    pub(crate) title: Option<String>,
+    pub(crate) room: Option<String>,
+    /// States, as with [`FromProgram::State`].
+    #[serde(default)]
+    pub(crate) values: Map<String, Json>,
 }
 
 /// The answer to the message with this number.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use hearthd_program::Waker;
@@ -40,6 +40,19 @@ impl Service {
         let supervisor = Supervisor::new(launch, exchange.clone(), alarm);
         let thread = context.spawn(move || supervisor.run())?;
         Ok(Self { exchange, waker: Some(waker), thread: Some(thread) })
+    }
+
+    /// Does a step of the exchange with the program; the thread that listens hears of it where it has to. Returns false, and
+    /// does nothing, where that has ended.
+    pub(crate) fn step(&self, step: impl FnOnce(&mut Exchange)) -> bool {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return false;
+        }
+        let ((), wake) = self.exchange.step(step);
+        if let (Wake::Yes, Some(waker)) = (wake, &self.waker) {
+            waker.wake();
+        }
+        true
     }
 }
 
@@ -80,18 +93,14 @@ impl Membership {
         Ok(Self { service: Some(service), shared: Some(launch) })
     }
 
-    /// Does a step of the exchange with the program; the thread that listens hears of it where it has to. Returns false, and
-    /// does nothing, where that has ended.
+    /// Does a step of the exchange with the program, as [`Service::step`] does.
     pub(crate) fn step(&self, step: impl FnOnce(&mut Exchange)) -> bool {
-        let Some(service) = &self.service else { return false };
-        if service.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-            return false;
-        }
-        let ((), wake) = service.exchange.step(step);
-        if let (Wake::Yes, Some(waker)) = (wake, &service.waker) {
-            waker.wake();
-        }
-        true
+        self.service.as_ref().is_some_and(|service| service.step(step))
+    }
+
+    /// Returns the service, for devices that the program adds to this one: they do not keep it.
+    pub(crate) fn service(&self) -> Weak<Service> {
+        self.service.as_ref().map(Arc::downgrade).unwrap_or_default()
     }
 }
 

@@ -122,6 +122,39 @@ fn the_light_in_javascript_switches_itself_off() {
 }
 
 #[test]
+fn the_bridge_in_python_adds_and_removes_lamps() {
+    let config = json!({
+        "command": ["python3", example("radio.py")],
+        "adds": true,
+        "properties": {
+            "find": {"type": "text", "access": "w"},
+            "lose": {"type": "text", "access": "w"},
+        },
+    });
+    let mut bridge = TestDevice::<Program>::new(config);
+    wait_ready(&bridge);
+    assert_eq!(set(&mut bridge, "find", "hall porch"), Reply::Done);
+    assert_eq!(bridge.children(), ["hall", "porch"]);
+    assert_eq!(bridge.child("hall").title(), Some("Lamp hall"));
+    assert_eq!(bridge.child("hall").published("power").as_deref(), Some("OFF"));
+    bridge.child("hall").set("power", "ON");
+    assert_eq!(bridge.child("hall").wait_for_reply(PATIENCE), Reply::Done);
+    assert_eq!(bridge.child("hall").published("power").as_deref(), Some("ON"));
+    assert_eq!(set(&mut bridge, "lose", "porch"), Reply::Done);
+    assert_eq!(bridge.children(), ["hall"]);
+    // A new instance has a new program, which is told whom the hub remembers.
+    bridge.restart();
+    wait_ready(&bridge);
+    bridge.child("hall").set("power", "ON");
+    assert_eq!(bridge.child("hall").wait_for_reply(PATIENCE), Reply::Done);
+    bridge.refuse_child("hall", "another device has the ID");
+    let told = |bridge: &TestDevice<Program>| {
+        bridge.logs().iter().any(|line| line.contains("`hall` is not added: another device has"))
+    };
+    assert!(bridge.wait_until(PATIENCE, told), "{:#?}", bridge.logs());
+}
+
+#[test]
 fn one_program_serves_several_devices_until_the_last_has_ended() {
     let config = |channel: u32| {
         json!({

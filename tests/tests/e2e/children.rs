@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use hearthd_tests::{Message, Result, process::Signal};
+use hearthd_tests::{Message, Result, built::workspace, process::Signal};
 
 use crate::{
     home::{Home, Setup},
@@ -95,6 +95,40 @@ async fn live_and_go(isolation: &str, crash: &'static str) -> Result<()> {
     home.daemon.start(&mut home.phone).await?;
     let listed = home.daemon.command(&["devices"]).await?.stdout;
     assert!(!listed.contains("bridge"), "{listed}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn devices_that_a_program_adds_wait_for_it_after_a_restart_of_the_hub() -> Result<()> {
+    let program = workspace().join("plugins/program/examples/radio.py");
+    let table = format!(
+        "[devices.radio]\nplugin = \"program\"\n[devices.radio.config]\nadds = true\n\
+         command = [\"python3\", {program:?}]\n[devices.radio.config.properties]\n\
+         find = {{ type = \"text\", access = \"w\" }}\nlose = {{ type = \"text\", access = \"w\" }}\n"
+    );
+    let mut home = Home::prepare(Setup::Bundled, |config| {
+        config.plugins = &["light", "thermostat", "plugin_program"];
+        config.devices += &table;
+    })
+    .await?;
+    let states = home.topic("state/+/+");
+    home.phone.subscribe(&states).await?;
+    home.daemon.start(&mut home.phone).await?;
+    assert_eq!(home.answer("radio/find", "hall").await?.status(), Some(204));
+    expect_state(&mut home, "radio-hall/power", "OFF").await?;
+    assert_eq!(home.answer("radio-hall/power", "ON").await?.text(), "ON");
+
+    home.daemon.kill9()?;
+    let request = Message { expiry: Some(60), ..home.ask("radio-hall/power", "ON") };
+    let data = request.correlation_data.clone();
+    home.phone.publish(request).await?;
+    home.daemon.start(&mut home.phone).await?;
+    let fits = |m: &Message| data.is_some() && m.correlation_data == data;
+    let answer = home.phone.expect("the answer", PATIENCE, fits).await?;
+    assert_eq!((answer.status(), answer.text().as_str()), (Some(200), "ON"));
+
+    assert_eq!(home.answer("radio/lose", "hall").await?.status(), Some(204));
+    expect_state(&mut home, "radio-hall/status", "").await?;
     Ok(())
 }
 

@@ -55,6 +55,9 @@ impl Conversation {
             }
             FromProgram::Save { device, state } => {
                 let Some(device) = self.named(device)? else { return Ok(()) };
+                if self.devices.get(&device).is_some_and(super::Served::is_child) {
+                    return Err(format!("it saves for `{device}`, which it has added itself"));
+                }
                 let bytes = state.to_string().into_bytes();
                 if let Some(served) = self.served(&device) {
                     served.greeting.saved = Some(state);
@@ -62,6 +65,8 @@ impl Conversation {
                 self.outputs.push_back(Output::Save { device, state: bytes });
                 Ok(())
             }
+            FromProgram::Add(add) => self.add(now, add),
+            FromProgram::Remove { device, name } => self.remove(device, &name),
             FromProgram::Unknown => Ok(()),
         }
     }
@@ -211,7 +216,11 @@ impl Conversation {
     }
 
     /// Publishes states; says which of them the declarations do not allow, and publishes the others all the same.
-    fn take_values(&mut self, device: &str, values: &Map<String, Json>) -> Result<(), String> {
+    pub(super) fn take_values(
+        &mut self,
+        device: &str,
+        values: &Map<String, Json>,
+    ) -> Result<(), String> {
         let mut refused = None;
         for (name, json) in values {
             let Some(served) = self.devices.get(device) else { break };
@@ -281,15 +290,19 @@ impl Conversation {
     }
 
     /// Finds the device that a message is about; none where it has gone.
-    fn named(&self, device: Option<String>) -> Result<Option<String>, String> {
+    pub(super) fn named(&self, device: Option<String>) -> Result<Option<String>, String> {
         match device {
             Some(device) if self.devices.contains_key(&device) => Ok(Some(device)),
             Some(device) if self.gone.contains(&device) => Ok(None),
             Some(device) => Err(format!("it speaks of `{device}`, which it does not serve")),
-            None if self.devices.len() > 1 => {
-                Err("it names no device, and serves several".to_owned())
+            // Those that it has added are named in any case.
+            None => {
+                let mut own = self.devices.iter().filter(|(_, served)| !served.is_child());
+                match (own.next(), own.next()) {
+                    (Some(_), Some(_)) => Err("it names no device, and serves several".to_owned()),
+                    (first, _) => Ok(first.map(|(device, _)| device.clone())),
+                }
             }
-            None => Ok(self.devices.keys().next().cloned()),
         }
     }
 

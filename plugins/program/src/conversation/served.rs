@@ -1,12 +1,12 @@
 //! One device that a program serves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hearthd_sdk::{Property, Secret};
 use serde_json::{Map, Value as Json};
 
-use super::{Asked, STARTING};
+use super::{Asked, NOT_ADDED, STARTING};
 use crate::config::Config;
 use crate::declaration::Declaration;
 
@@ -20,12 +20,25 @@ pub(crate) struct Greeting {
     pub(super) properties: BTreeMap<String, (Declaration, Property)>,
     pub(super) poll: Option<Duration>,
     pub(super) saved: Option<Json>,
+    /// Whether the program may add devices to it.
+    pub(super) adds: bool,
+    /// The names of those that the hub has.
+    pub(super) children: BTreeSet<String>,
+}
+
+/// The device that a program has added another one to, and the name of that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) device: String,
+    pub(super) name: String,
 }
 
 /// A device and how it stands with the program.
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) greeting: Greeting,
+    /// Whose child it is, where the program has added it.
+    pub(super) parent: Option<Parent>,
     pub(super) absence: Option<Json>,
     pub(super) phase: Phase,
     /// Why the program cannot reach it, as it says.
@@ -58,7 +71,7 @@ pub(super) enum Phase {
 }
 
 impl Greeting {
-    pub(crate) fn new(config: &Config, saved: Option<Json>) -> Self {
+    pub(crate) fn new(config: &Config, saved: Option<Json>, children: Vec<String>) -> Self {
         let pair = |(name, declaration): (&String, &Declaration)| {
             let property = declaration.property(name);
             (name.clone(), (declaration.clone(), property))
@@ -70,14 +83,33 @@ impl Greeting {
         let declared = properties.iter().map(|(name, pair)| (name.clone(), json(pair))).collect();
         let (settings, secrets) = (config.settings.clone(), config.secrets.clone());
         let poll = config.poll();
-        Self { settings, secrets, declared, properties, poll, saved }
+        let (adds, children) = (config.adds, children.into_iter().collect());
+        Self { settings, secrets, declared, properties, poll, saved, adds, children }
+    }
+
+    /// Makes what is known of a device that the program has added itself.
+    pub(super) fn of_child(
+        properties: BTreeMap<String, (Declaration, Property)>,
+        poll: Option<Duration>,
+    ) -> Self {
+        Self {
+            settings: Map::new(),
+            secrets: BTreeMap::new(),
+            declared: Map::new(),
+            properties,
+            poll,
+            saved: None,
+            adds: false,
+            children: BTreeSet::new(),
+        }
     }
 }
 
 impl Served {
-    pub(super) fn new(greeting: Greeting) -> Self {
+    pub(super) fn new(greeting: Greeting, parent: Option<Parent>) -> Self {
         Self {
             greeting,
+            parent,
             absence: None,
             phase: Phase::Unknown,
             trouble: None,
@@ -94,6 +126,7 @@ impl Served {
     /// Returns why the device cannot be reached while the program runs; `None` where it can.
     pub(super) fn unreachable(&self) -> Option<String> {
         match &self.phase {
+            Phase::Unknown if self.is_child() => Some(NOT_ADDED.to_owned()),
             Phase::Unknown | Phase::Greeted => Some(STARTING.to_owned()),
             Phase::Refused { reason, .. } => Some(reason.clone()),
             Phase::Ready => {

@@ -41,7 +41,11 @@ impl Talked {
 
     fn attach(&mut self, device: &str, config: &Json) {
         let config: Config = serde_json::from_value(config.clone()).unwrap();
-        self.conversation.attach(self.now, device.to_owned(), Greeting::new(&config, None));
+        self.conversation.attach(
+            self.now,
+            device.to_owned(),
+            Greeting::new(&config, None, Vec::new()),
+        );
     }
 
     fn set(&mut self, device: &str, values: &Json, within: Duration) -> u64 {
@@ -132,6 +136,8 @@ fn words(output: &Output) -> Option<String> {
             format!("= unreachable {device}: {reason}")
         }
         Output::Reach { device, unreachable: None } => format!("= reachable {device}"),
+        Output::Add { device, .. } => format!("= add {device}"),
+        Output::Remove { device, .. } => format!("= remove {device}"),
         Output::Save { device, state } => {
             format!("= save {device} {}", String::from_utf8_lossy(state))
         }
@@ -179,8 +185,19 @@ fn happen(talked: &mut Talked, event: &str) {
             let (properties, settings, saved, secrets) = (next(), next(), next(), next());
             let config = json!({"command": ["x"], "properties": properties, "settings": settings, "secrets": secrets});
             let config: Config = serde_json::from_value(config).unwrap();
-            let greeting = Greeting::new(&config, Some(saved));
+            let greeting = Greeting::new(&config, Some(saved), Vec::new());
             talked.conversation.attach(talked.now, device.to_owned(), greeting);
+        }
+        "bridge" => {
+            let config = json!({"command": ["x"], "adds": true, "properties": {}});
+            let config: Config = serde_json::from_value(config).unwrap();
+            let known = more.split_whitespace().map(str::to_owned).collect();
+            let greeting = Greeting::new(&config, None, known);
+            talked.conversation.attach(talked.now, device.to_owned(), greeting);
+        }
+        "refuse" => {
+            let (name, reason) = more.split_once(' ').expect("a name and a reason");
+            talked.conversation.refused(device, name, reason);
         }
         "start" => talked.conversation.started(talked.now),
         "end" => talked.conversation.ended(rest),
@@ -191,7 +208,7 @@ fn happen(talked: &mut Talked, event: &str) {
         "pass" => talked.pass(Duration::from_millis(rest.parse().unwrap())),
         "poll" => talked.conversation.poll(talked.now, device),
         "absence" => talked.conversation.absence(device, next()),
-        "stop" => talked.conversation.detach(device),
+        "stop" => drop(talked.conversation.detach(device)),
         _ => panic!("no event of a transcript: {event}"),
     }
 }
@@ -226,7 +243,7 @@ fn what_is_under_way_ends_with_its_time_with_its_program_and_with_its_device() {
         match end {
             "time" => talked.pass(Duration::from_secs(2)),
             "program" => talked.conversation.ended("exit status: 1"),
-            _ => talked.conversation.detach("lamp"),
+            _ => drop(talked.conversation.detach("lamp")),
         }
         let answered = talked.answered(asked);
         assert_eq!(answered, Err((FailureKind::Unreachable, format!("{why}{expected}"))));
@@ -342,6 +359,86 @@ fn the_schema_has_every_message_of_the_transcript_and_no_other() {
     }
     let wrong = json!({"type": "answer", "id": "one"});
     assert!(fits(&program, &schema, &wrong).is_err());
+}
+
+/// A bridge that has added the lamp `hall`.
+fn bridge() -> Talked {
+    let mut talked = Talked::new();
+    let table = json!({"command": ["bridge"], "adds": true, "properties": {}});
+    talked.attach("bridge", &table);
+    talked.conversation.started(talked.now);
+    talked.hear(json!({"type": "answer", "id": 1}));
+    add(&mut talked, "hall");
+    talked.outputs();
+    talked
+}
+
+fn add(talked: &mut Talked, name: &str) {
+    let properties = json!({"power": {"type": "switch"}});
+    talked.hear(json!({"type": "add", "name": name, "properties": properties}));
+}
+
+#[test]
+fn requests_for_an_added_device_wait_until_a_new_program_has_added_it_again() {
+    let mut talked = bridge();
+    talked.conversation.ended("exit status: 1");
+    let down = "= unreachable bridge-hall: its program does not run: exit status: 1";
+    assert!(talked.words().contains(&down.to_owned()));
+    talked.conversation.started(talked.now);
+    let words = talked.words();
+    assert!(words[0].contains(r#""device":"bridge","#) && words[0].contains(r#"["hall"]"#));
+    let waits = "= unreachable bridge-hall: its program has not added it again";
+    assert_eq!(words[2..], [waits.to_owned()], "it is greeted for the bridge alone");
+    let asked = talked.set("bridge-hall", &json!({"power": "ON"}), Duration::from_secs(5));
+    let late = talked.set("bridge-hall", &json!({"power": "ON"}), Duration::from_secs(1));
+    assert_eq!(talked.words(), [""; 0]);
+    talked.pass(Duration::from_secs(2));
+    let why = "its program has not added it again".to_owned();
+    assert_eq!(talked.answered(late), Err((FailureKind::Unreachable, why)));
+    add(&mut talked, "hall");
+    let words = talked.words();
+    assert_eq!(words[..2], ["= add bridge-hall", "= reachable bridge-hall"]);
+    assert!(words[2].contains(r#""device":"bridge-hall","values":{"power":"ON"}"#), "{words:?}");
+    talked.hear(json!({"type": "answer", "id": 3}));
+    assert_eq!(talked.answered(asked), Ok(()));
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_and_the_program_hears_why() {
+    let mut talked = bridge();
+    for (properties, why) in [
+        (json!({}), "it has no properties"),
+        (json!({"power": {"type": "lamp"}}), "`power`: unknown variant"),
+        (json!({"get": {"type": "text"}}), "`get`: the name is taken"),
+    ] {
+        talked.hear(json!({"type": "add", "name": "porch", "properties": properties}));
+        let words = talked.words();
+        assert!(words[0].contains("\"refused\"") || words[1].contains("\"refused\""), "{words:?}");
+        assert!(words.concat().contains(why), "{words:?}");
+        assert!(!words.concat().contains("= add"), "{words:?}");
+    }
+    for (message, fault) in [
+        (json!({"type": "remove", "name": "porch"}), "removes `porch`, which it has not added"),
+        (json!({"type": "save", "device": "bridge-hall", "state": 1}), "has added itself"),
+        (
+            json!({"type": "add", "device": "bridge-hall", "name": "x", "properties": {}}),
+            "needs `adds = true`",
+        ),
+    ] {
+        talked.hear(message);
+        assert!(talked.words().concat().contains(fault));
+    }
+}
+
+#[test]
+fn a_device_that_ends_takes_those_with_it_that_were_added_to_it() {
+    let mut talked = bridge();
+    let asked = talked.set("bridge-hall", &json!({"power": "ON"}), Duration::from_secs(5));
+    assert_eq!(talked.conversation.detach("bridge"), ["bridge-hall", "bridge"]);
+    let why = "the program has not answered: the device ends".to_owned();
+    assert_eq!(talked.answered(asked), Err((FailureKind::Unreachable, why)));
+    talked.hear(json!({"type": "state", "device": "bridge-hall", "values": {"power": "ON"}}));
+    assert_eq!(talked.words(), [""; 0], "it may still speak of it");
 }
 
 #[test]
