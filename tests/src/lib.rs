@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod fake_device;
 pub mod fault_proxy;
 pub mod firefox;
+pub mod fleet;
 pub mod hearth_broker;
 pub mod hearth_web;
 mod memory;

@@ -11,7 +11,7 @@ mod load;
 mod peers;
 mod phones;
 mod plot;
-mod report;
+pub(crate) mod report;
 mod stage;
 mod table;
 mod writes;

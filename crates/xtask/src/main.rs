@@ -1,4 +1,4 @@
-//! The commands of the README: `cargo xtask demo | run | test | tidy | deny | bench | counts | conformance | sim | chaos |
+//! The commands of the README: `cargo xtask demo | run | test | tidy | deny | bench | counts | conformance | sim | chaos | fleet |
 //! toolchains | sanitize | package | test-arm | test-service | test-pi | nightly`.
 
 mod arm;
@@ -9,6 +9,7 @@ mod container;
 mod counts;
 mod demo;
 mod deny;
+mod fleet;
 mod nightly;
 mod package;
 mod pi;
@@ -58,6 +59,8 @@ enum Command {
     Counts,
     /// Kill hub and broker and break their link, and count what became of every request and will.
     Chaos(chaos::Options),
+    /// Put many homes on one cluster, kill and restart its nodes, and tell what a home costs.
+    Fleet(fleet::Options),
     /// Simulate the core with a model broker under faults, by seed; `sim --help` lists the options.
     #[command(disable_help_flag = true)]
     Sim {
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Command::Conformance => conformance::write(),
         Command::Counts => counts::counts(),
         Command::Chaos(options) => block_on(unless_interrupted(chaos::chaos(options))),
+        Command::Fleet(options) => block_on(unless_interrupted(fleet::fleet(options))),
         Command::Sim { arguments } => sim::sim(&arguments),
         Command::Toolchains => block_on(unless_interrupted(toolchains::toolchains())),
         Command::Package(options) => package::package(&options),

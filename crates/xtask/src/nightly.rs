@@ -43,6 +43,8 @@ enum Job {
     Sanitize,
     /// `chaos` for ten minutes against each broker.
     Chaos,
+    /// `fleet` with twenty homes.
+    Fleet,
     /// The metrics, in the opinion of Prometheus's promtool.
     Metrics,
     /// A million damaged packets at the bundled broker's socket.
@@ -101,6 +103,7 @@ impl Job {
             Self::Deny => &["deny"],
             Self::Sanitize => &["sanitize"],
             Self::Chaos => &["chaos", "--minutes", "10"],
+            Self::Fleet => &["fleet", "--homes", "20", "--hubs", "8", "--every", "2"],
             Self::TestArm => &["test-arm"],
             Self::TestPi => &["test-pi"],
             Self::OldestRust => return oldest::oldest_rust().await,

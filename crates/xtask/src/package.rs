@@ -179,6 +179,7 @@ fn put_documents(tree: &mut Tree, version: &str) -> Result<()> {
     let changes = read(&workspace().join(".github/CHANGELOG.md"))?;
     tree.put_compressed(changes.as_bytes(), &format!("{documents}/changelog.gz"))?;
     for example in [
+        "fleet/hearthd.toml",
         "grafana/hearthd.json",
         "hearthd-cloud.toml",
         "hearthd-mosquitto.toml",

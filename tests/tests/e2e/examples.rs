@@ -64,6 +64,18 @@ async fn the_hub_of_the_cloud_example_answers_over_tls_below_what_the_broker_giv
     answers(daemon, alice, Some("alice")).await
 }
 
+#[tokio::test]
+async fn the_hub_of_the_fleet_example_answers_below_what_the_broker_gives_its_account() -> Result<()>
+{
+    let hub = Folder::new()?;
+    fs::write(hub.path("mqtt-password"), "any\n")?;
+    let mosquitto = Mosquitto::start(Kind::UsersApart).await?;
+    let shim = Shim::start(mosquitto.port(), str::to_owned).await?;
+    let home = shim.access("home0001");
+    let daemon = hub.daemon("fleet/hearthd.toml", &format!("mqtt://127.0.0.1:{}", home.port))?;
+    answers(daemon, home, Some("home0001")).await
+}
+
 /// Starts the hub and has its light switched by somebody else.
 async fn answers(mut daemon: Daemon, access: Access, information: Option<&str>) -> Result<()> {
     let mut phone = Client::connect(&access, "phone").await?;
@@ -119,9 +131,13 @@ impl Folder {
         ] {
             text = with(&text, key, &value)?;
         }
-        let hub = format!("[broker]\nclient_id = {CLIENT_ID:?}\n");
-        let text = text.replacen("[broker]\n", &hub, 1);
-        let file = self.folder.path().join(example);
+        let text = if text.contains("\nclient_id = ") {
+            with(&text, "client_id", &format!("{CLIENT_ID:?}"))?
+        } else {
+            text.replacen("[broker]\n", &format!("[broker]\nclient_id = {CLIENT_ID:?}\n"), 1)
+        };
+        let name = Path::new(example).file_name().doing(example)?;
+        let file = self.folder.path().join(name);
         fs::write(&file, text)?;
         Daemon::prepared(&self.built, file, CLIENT_ID)
     }

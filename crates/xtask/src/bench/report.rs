@@ -18,16 +18,11 @@ pub(crate) struct Report {
 impl Report {
     /// Begins with the machine and the date.
     pub(crate) fn new(options: &Options) -> Self {
-        let cpu = first_line_value("/proc/cpuinfo", "model name");
-        let memory = first_line_value("/proc/meminfo", "MemTotal");
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let command = if options.quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
         let text = format!(
-            "`{command}`, profile `{}`, on {}: {processors} processors ({cpu}), {memory}, Linux {}, {}; \
-             Mosquitto {}, Python {}, Node.js {}.\n\n",
+            "`{command}`, profile `{}`, on {}, {}; Mosquitto {}, Python {}, Node.js {}.\n\n",
             options.profile,
-            said("date", &["--iso-8601"]),
-            said("uname", &["-r"]),
+            machine(),
             said("rustc", &["--version"]),
             said("dpkg-query", &["-W", "-f", "${Version}", "mosquitto"]),
             said("python3", &["-c", "import platform; print(platform.python_version())"]),
@@ -66,13 +61,22 @@ impl Report {
     }
 }
 
+/// Returns the date, and what the machine is.
+pub(crate) fn machine() -> String {
+    let cpu = first_line_value("/proc/cpuinfo", "model name");
+    let memory = first_line_value("/proc/meminfo", "MemTotal");
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let (date, kernel) = (said("date", &["--iso-8601"]), said("uname", &["-r"]));
+    format!("{date}: {processors} processors ({cpu}), {memory}, Linux {kernel}")
+}
+
 fn first_line_value(file: &str, name: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
 }
 
-fn said(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or("unknown".into(), |output| {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
