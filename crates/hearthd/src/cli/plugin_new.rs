@@ -84,13 +84,15 @@ fn write_files(new: &New) -> Result<String, Refusal> {
     let workspace = Workspace::around(&folder);
     let include = sdk.join("include").display().to_string();
     let file = |(path, content): &(&str, &str)| {
-        let content = content.replace("@include@", &include);
-        (named(path, &new.name), named(&content, &new.name))
+        let content = named(content, &new.name);
+        let content = if *path == "Cargo.toml" {
+            manifest(&content, &sdk, workspace.as_ref())
+        } else {
+            content.replace("@include@", &include)
+        };
+        (named(path, &new.name), content)
     };
-    let mut files: Vec<_> = template.files.iter().map(file).collect();
-    if new.language == Language::Rust {
-        files.push(("Cargo.toml".into(), manifest(&new.name, &sdk, workspace.as_ref())));
-    }
+    let files: Vec<_> = template.files.iter().map(file).collect();
     write(&folder, &files)?;
     let table = named(template.table, &new.name);
     Ok(match new.language {
@@ -261,21 +263,43 @@ mod tests {
         assert!(sources.ends_with("crates/hearthd-sdk"), "{sources:?}");
         let (code, error) = find_sdk(None, [nothing, nothing]).unwrap_err();
         assert!(code == exit::NO_INPUT && error.ends_with("of a checkout of hearthd"), "{error}");
-        let table: toml::Table = toml::from_str(&manifest("pump", &sources, None)).unwrap();
+        let template = Template::find(Language::Rust, From::Minimal).unwrap();
+        let (_, template) = template.files.iter().find(|(path, _)| *path == "Cargo.toml").unwrap();
+        let table: toml::Table = toml::from_str(&manifest(template, &sources, None)).unwrap();
         assert_eq!(table["dependencies"]["hearthd-sdk"]["path"].as_str(), sources.to_str());
     }
 
     #[test]
     fn a_plugin_in_c_finds_the_headers_and_has_its_name_everywhere() {
+        for from in [From::Minimal, From::Mqtt] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a");
+            let new = New { language: Language::C, from, ..arguments(&path) };
+            device_of(&write_files(&new).unwrap());
+            let makefile = fs::read_to_string(path.join("Makefile")).unwrap();
+            let include =
+                makefile.lines().find_map(|line| line.strip_prefix("INCLUDE = ")).unwrap();
+            assert!(Path::new(include).join("hearth_plugin.h").exists(), "{include}");
+            for file in ["Makefile", "plugin.c", "test.txt"] {
+                let text = fs::read_to_string(path.join(file)).unwrap();
+                let is_named = text.contains("garden-pump") && !text.contains("my-lamp");
+                assert!(is_named, "{from:?}, {file}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_of_the_sdk_with_the_name_of_a_template_is_written_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        write_files(&New { language: Language::C, ..arguments(&path) }).unwrap();
-        let makefile = fs::read_to_string(path.join("Makefile")).unwrap();
-        let include = makefile.lines().find_map(|line| line.strip_prefix("INCLUDE = ")).unwrap();
-        assert!(Path::new(include).join("hearth_plugin.h").exists(), "{include}");
-        for file in ["Makefile", "plugin.c", "test.txt"] {
+        let sdk = folder.path().canonicalize().unwrap().join("my-lamp");
+        fs::create_dir(&sdk).unwrap();
+        fs::copy(Path::new(USUAL[0]).join("Cargo.toml"), sdk.join("Cargo.toml")).unwrap();
+        for (language, file) in [(Language::Rust, "Cargo.toml"), (Language::C, "Makefile")] {
+            let path = folder.path().join(file);
+            let new = New { language, sdk: Some(sdk.clone()), ..arguments(&path) };
+            write_files(&new).unwrap();
             let text = fs::read_to_string(path.join(file)).unwrap();
-            assert!(text.contains("garden-pump") && !text.contains("my-lamp"), "{file}: {text}");
+            assert!(text.contains(sdk.to_str().unwrap()), "{text}");
         }
     }
 
@@ -285,16 +309,20 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a");
             let new = New { language: Language::Python, from, ..arguments(&path) };
-            let next = write_files(&new).unwrap();
-            let table: toml::Table = toml::from_str(next.split_once("toml:").unwrap().1).unwrap();
-            let command = &table["devices"]["garden-pump"]["config"]["command"];
-            let program = Path::new(command[1].as_str().unwrap());
+            let device = device_of(&write_files(&new).unwrap());
+            let program = Path::new(device["config"]["command"][1].as_str().unwrap());
             assert!(fs::read_to_string(program).unwrap().contains("\"\"\"garden-pump, a device"));
             let test = program.with_file_name("test_garden_pump.py");
             let test = fs::read_to_string(test).unwrap();
             assert!(test.contains("with_name(\"garden-pump.py\")"), "{test}");
             assert_eq!(write_files(&new).unwrap_err().0, exit::CANNOT_CREATE);
         }
+    }
+
+    /// Reads the device in what is to be added to the hub's configuration.
+    fn device_of(next: &str) -> toml::Value {
+        let table: toml::Table = toml::from_str(next.split_once("toml:").unwrap().1).unwrap();
+        table["devices"]["garden-pump"].clone()
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub(super) fn read_manifest(folder: &Path) -> Option<toml::Table> {
     Some(table)
 }
 
-/// Writes the manifest of a new crate.
-pub(super) fn manifest(name: &str, sdk: &Path, workspace: Option<&Workspace>) -> String {
+/// Fills in the manifest of a new crate.
+pub(super) fn manifest(template: &str, sdk: &Path, workspace: Option<&Workspace>) -> String {
     let sdk = format!("{{ path = {} }}", toml::Value::from(sdk.display().to_string()));
     let apart = match workspace {
         Some(Workspace { is_member: false, .. }) => {
@@ -46,8 +46,5 @@ pub(super) fn manifest(name: &str, sdk: &Path, workspace: Option<&Workspace>) ->
         }
         Some(_) | None => "",
     };
-    include_str!("../plugin_template/rust/Cargo.toml")
-        .replace("my-lamp", name)
-        .replace("\"{sdk}\"", &sdk)
-        .replace("# {apart}\n", apart)
+    template.replace("\"{sdk}\"", &sdk).replace("# {apart}\n", apart)
 }

@@ -42,6 +42,7 @@ fn name(choice: impl clap::ValueEnum) -> String {
 }
 
 const IGNORED_BY_RUST: (&str, &str) = (".gitignore", "/target\n");
+const MANIFEST: (&str, &str) = ("Cargo.toml", include_str!("../plugin_template/rust/Cargo.toml"));
 const IGNORED_BY_C: (&str, &str) = (".gitignore", "*.so\n");
 const MAKEFILE: (&str, &str) = ("Makefile", include_str!("../plugin_template/c/Makefile"));
 
@@ -52,6 +53,7 @@ const TEMPLATES: &[Template] = &[
         from: From::Minimal,
         files: &[
             IGNORED_BY_RUST,
+            MANIFEST,
             ("src/lib.rs", include_str!("../plugin_template/rust/minimal.rs")),
         ],
         table: "off_after = \"1h\"    # without this line, it stays on",
@@ -59,7 +61,11 @@ const TEMPLATES: &[Template] = &[
     Template {
         language: Language::Rust,
         from: From::Mqtt,
-        files: &[IGNORED_BY_RUST, ("src/lib.rs", include_str!("../plugin_template/rust/mqtt.rs"))],
+        files: &[
+            IGNORED_BY_RUST,
+            MANIFEST,
+            ("src/lib.rs", include_str!("../plugin_template/rust/mqtt.rs")),
+        ],
         table: "topic = \"bulbs/my-lamp\"    # which `[bridges] allow` must name, such as \"bulbs/#\"",
     },
     Template {
@@ -67,6 +73,7 @@ const TEMPLATES: &[Template] = &[
         from: From::Sensor,
         files: &[
             IGNORED_BY_RUST,
+            MANIFEST,
             ("src/lib.rs", include_str!("../plugin_template/rust/sensor.rs")),
         ],
         table: "file = \"/sys/class/thermal/thermal_zone0/temp\"",
