@@ -51,19 +51,26 @@ async fn a_plugin_is_written_with_what_the_package_installs_and_no_checkout() ->
     let walk = Walk::begin()?;
     let sdk = walk.outside.path().join("sdk");
     write_sdk(&sdk)?;
-    for template in ["minimal", "mqtt", "sensor"] {
+    let mut devices = String::new();
+    for template in ["minimal", "http", "serial", "mqtt", "sensor"] {
         let new = format!("hearthd plugin new {template}-pump --from {template}");
-        walk.run(&format!("{new} --sdk '{}'", sdk.display())).await?;
+        let printed = walk.run(&format!("{new} --sdk '{}'", sdk.display())).await?;
+        devices += table_of(&printed)?;
         walk.share_target(&format!("{template}-pump"))?;
-        let built = walk.run(&format!("cd {template}-pump && cargo test && cargo build")).await?;
+        // `ureq` comes from the crates registry; what the others need is there, as this workspace needs it too.
+        let offline = template != "http";
+        let build = format!("export CARGO_NET_OFFLINE={offline} && cargo test && cargo build");
+        let built = walk.run(&format!("cd {template}-pump && {build}")).await?;
+        assert!(!built.stderr.contains("warning"), "{built:?}");
         let passed = built.stdout.split("test result: ok. ").nth(1).doing(template)?;
         assert!(!passed.starts_with('0'), "{built:?}");
         let object = format!("{template}-pump/target/debug/lib{template}_pump.so");
         let checked = walk.run(&format!("hearthd plugin check {object}")).await?;
         // It is not of the hub's own build, so a process of its own contains it.
         assert!(checked.stdout.contains("runs in a separate process"), "{checked:?}");
+        walk.run(&format!("mkdir -p plugins && cp {object} plugins/")).await?;
     }
-    Ok(())
+    walk.check(&devices).await
 }
 
 #[tokio::test]
@@ -71,17 +78,49 @@ async fn each_template_in_c_and_in_python_passes_its_own_test() -> Result<()> {
     let walk = Walk::begin()?;
     let sdk = walk.outside.path().join("sdk");
     write_sdk(&sdk)?;
-    for template in ["minimal", "mqtt"] {
+    let mut devices = String::new();
+    for template in ["minimal", "http", "serial", "mqtt", "sensor"] {
         let new = format!("hearthd plugin new {template}-c --language c --from {template}");
-        walk.run(&format!("{new} --sdk '{}'", sdk.display())).await?;
-        let tested = walk.run(&format!("make -C {template}-c test CFLAGS=-Werror")).await?;
-        assert!(tested.stdout.contains("passed: 10 lines"), "{tested:?}");
+        let printed = walk.run(&format!("{new} --sdk '{}'", sdk.display())).await?;
+        devices += table_of(&printed)?;
+        let make = format!("make -C {template}-c test CFLAGS='-Werror -pedantic'");
+        let tested = walk.run(&make).await?;
+        assert!(tested.stdout.contains("passed: "), "{tested:?}");
+        let object = format!("{template}-c/{template}-c.so");
+        walk.run(&format!("mkdir -p plugins && cp {object} plugins/")).await?;
     }
     for template in ["minimal", "http", "serial", "sensor"] {
         let new = "hearthd plugin new";
-        walk.run(&format!("{new} {template}-py --language python --from {template}")).await?;
+        let new = format!("{new} {template}-py --language python --from {template}");
+        devices += table_of(&walk.run(&new).await?)?;
         let tested = walk.run(&format!("python3 {template}-py/test_{template}_py.py")).await?;
         assert!(tested.stderr.ends_with("\nOK\n"), "{tested:?}");
+    }
+    std::fs::copy(walk.built.plugin("plugin_program"), walk.folder().join("plugins/program.so"))?;
+    walk.check(&devices).await
+}
+
+#[tokio::test]
+async fn a_wrong_table_of_a_template_in_c_is_refused_with_the_key() -> Result<()> {
+    let walk = Walk::begin()?;
+    for (template, table, problem) in [
+        ("http", "url = 'http://plug.local/relay/0'", "url: http://ADDRESS/PATH is expected"),
+        ("http", "url = 'http://192.168.1.40:70000/'", "url: http://ADDRESS/PATH is expected"),
+        ("serial", "port = '/dev/ttyUSB0'", "speed: "),
+        ("serial", "port = '/dev/ttyUSB0'\nspeed = 'fast'", "speed: "),
+        ("serial", "prot = '/dev/ttyUSB0'\nspeed = 9600", "port: "),
+        ("sensor", "flie = '/tmp/temperature'", "file: the path of a file is expected"),
+    ] {
+        let folder = walk.folder().join(template);
+        if !folder.exists() {
+            let new = format!("hearthd plugin new {template} --language c --from {template}");
+            walk.run(&format!("{new} && make -C {template}")).await?;
+        }
+        std::fs::write(folder.join("wrong.toml"), table)?;
+        let wrong = "--config wrong.toml </dev/null 2>&1";
+        let step = format!("set +e; hearthd plugin try ./{template}.so {wrong}; test $? = 78");
+        let refused = walk.run(&format!("cd {template}; {step}")).await?;
+        assert!(refused.stdout.contains(problem), "{table}: {refused:?}");
     }
     Ok(())
 }
@@ -89,9 +128,11 @@ async fn each_template_in_c_and_in_python_passes_its_own_test() -> Result<()> {
 #[tokio::test]
 async fn a_template_that_a_language_has_not_is_refused_with_those_that_it_has() -> Result<()> {
     let walk = Walk::begin()?;
-    let step = "hearthd plugin new pump --language c --from http; test $? = 64 && ! test -e pump";
-    let refused = walk.run(&format!("set +e; {step}")).await?;
-    assert!(refused.stderr.contains("--language c: minimal, mqtt; "), "{refused:?}");
+    let new = "hearthd plugin new pump --language python --from mqtt";
+    let step = format!("set +e; {new}; test $? = 64 && ! test -e pump");
+    let refused = walk.run(&step).await?;
+    let there = "--language python: minimal, http, serial, sensor";
+    assert!(refused.stderr.contains(there), "{refused:?}");
     Ok(())
 }
 
@@ -302,6 +343,12 @@ pub(crate) async fn compile_c(code: &str, folder: &Path, object: &Path) -> Resul
     if compiled.code == Some(0) { Ok(()) } else { Err(Failure(compiled.stderr)) }
 }
 
+/// Returns what `plugin new` says to add to the hub's configuration.
+fn table_of(printed: &Ran) -> Result<&str> {
+    let (_, table) = printed.stdout.split_once("add to hearthd.toml:\n\n").doing("no table")?;
+    Ok(table)
+}
+
 /// Returns the fenced blocks of one language.
 fn blocks(guide: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
@@ -358,6 +405,14 @@ impl Walk {
         let ended = eventually(step, PATIENCE, || process.ended()).await?;
         let ran = Ran { code: ended.code(), stdout: process.stdout(), stderr: process.log() };
         if ran.code == Some(0) { Ok(ran) } else { Err(Failure(format!("{step}: {ran:#?}"))) }
+    }
+
+    /// Requires that a hub accepts these devices, whose plugins are in the folder `plugins`.
+    async fn check(&self, devices: &str) -> Result<()> {
+        let config = "[broker]\nurl = \"mqtt://127.0.0.1:1883\"\n[plugins]\npath = [\"plugins\"]\n\
+            [bridges]\nallow = [\"bulbs/#\"]\n";
+        std::fs::write(self.folder().join("hearthd.toml"), format!("{config}{devices}"))?;
+        self.run("hearthd check --config hearthd.toml").await.map(drop)
     }
 
     /// Starts the broker and the hub, which the guide puts into the background.

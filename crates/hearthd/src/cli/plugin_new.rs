@@ -24,7 +24,7 @@ pub(super) struct New {
     /// The language; a device in Python is a program of the plugin `program`, and needs no compiler.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     language: Language,
-    /// What it begins with; not each of them is there in each language.
+    /// What it begins with; Python has no `mqtt`.
     #[arg(long, value_enum, value_name = "TEMPLATE", default_value_t = From::Minimal)]
     from: From,
     /// The folder [default: its name, in the current folder].
@@ -97,7 +97,7 @@ fn write_files(new: &New) -> Result<String, Refusal> {
     let table = named(template.table, &new.name);
     Ok(match new.language {
         Language::Rust => steps_of_rust(&new.name, &folder, workspace.as_ref(), &table),
-        Language::C => steps_of_c(&new.name, &folder),
+        Language::C => steps_of_c(&new.name, &folder, &table),
         Language::Python => steps_of_python(&new.name, &folder, &table),
     })
 }
@@ -184,7 +184,11 @@ plugin = \"{name}\"
     )
 }
 
-fn steps_of_c(name: &str, folder: &Path) -> String {
+fn steps_of_c(name: &str, folder: &Path, table: &str) -> String {
+    let config = match table {
+        "" => String::new(),
+        table => format!("\n[devices.{name}.config]\n{table}"),
+    };
     format!(
         "{name} is in {folder}. Next:
 
@@ -195,7 +199,7 @@ fn steps_of_c(name: &str, folder: &Path) -> String {
 Copy {name}.so into a folder of `[plugins] path`, and add to hearthd.toml:
 
 [devices.{name}]
-plugin = \"{name}\"",
+plugin = \"{name}\"{config}",
         folder = folder.display()
     )
 }
@@ -271,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_plugin_in_c_finds_the_headers_and_has_its_name_everywhere() {
-        for from in [From::Minimal, From::Mqtt] {
+        for from in [From::Minimal, From::Http, From::Serial, From::Mqtt, From::Sensor] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a");
             let new = New { language: Language::C, from, ..arguments(&path) };
@@ -285,6 +289,27 @@ mod tests {
                 let is_named = text.contains("garden-pump") && !text.contains("my-lamp");
                 assert!(is_named, "{from:?}, {file}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_crate_has_the_dependencies_of_its_template_and_its_name_everywhere() {
+        for (from, crates) in [
+            (From::Minimal, &["hearthd-sdk", "serde", "tracing"][..]),
+            (From::Http, &["hearthd-sdk", "serde", "serde_json", "tracing", "ureq"]),
+            (From::Serial, &["hearthd-sdk", "rustix", "serde", "tracing"]),
+            (From::Mqtt, &["hearthd-sdk", "serde", "tracing"]),
+            (From::Sensor, &["hearthd-sdk", "serde", "tracing"]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a");
+            device_of(&write_files(&New { from, ..arguments(&path) }).unwrap());
+            let manifest = read_manifest(&path).unwrap();
+            assert_eq!(manifest["package"]["name"].as_str(), Some("garden-pump"));
+            let dependencies = manifest["dependencies"].as_table().unwrap();
+            assert_eq!(dependencies.keys().collect::<Vec<_>>(), crates, "{from:?}");
+            let code = fs::read_to_string(path.join("src/lib.rs")).unwrap();
+            assert!(code.contains("garden-pump") && !code.contains("my-lamp"), "{from:?}: {code}");
         }
     }
 

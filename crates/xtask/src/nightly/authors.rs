@@ -25,7 +25,7 @@ pub(super) async fn authors() -> Result<()> {
 /// Returns the whole of it as one line of shell, since each container forgets what was installed.
 fn script() -> String {
     let mut lines = vec!["set -e".to_owned(), INSTALL.to_owned()];
-    for template in ["minimal", "mqtt"] {
+    for template in ["minimal", "http", "serial", "mqtt", "sensor"] {
         let new = format!("hearthd plugin new c-{template} --language c --from {template}");
         lines.push(format!("{new} && make -C c-{template} test"));
     }
@@ -33,7 +33,7 @@ fn script() -> String {
         let new = format!("hearthd plugin new py-{template} --language python --from {template}");
         lines.push(format!("{new} && python3 py-{template}/test_py_{template}.py"));
     }
-    for template in ["minimal", "mqtt", "sensor"] {
+    for template in ["minimal", "http", "serial", "mqtt", "sensor"] {
         let new = format!("hearthd plugin new rs-{template} --from {template}");
         let object = format!("target/debug/librs_{template}.so");
         let build = format!("cd rs-{template} && cargo test && cargo build");

@@ -19,7 +19,7 @@ pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// Keywords, folders of cargo's, and crates that it is built with.
-const TAKEN: [&str; 64] = [
+const TAKEN: [&str; 66] = [
     "abstract",
     "alloc",
     "as",
@@ -63,6 +63,7 @@ const TAKEN: [&str; 64] = [
     "pub",
     "ref",
     "return",
+    "rustix",
     "self",
     "serde",
     "serde-json",
@@ -79,6 +80,7 @@ const TAKEN: [&str; 64] = [
     "typeof",
     "unsafe",
     "unsized",
+    "ureq",
     "use",
     "virtual",
     "where",

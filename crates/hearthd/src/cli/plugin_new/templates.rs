@@ -43,7 +43,7 @@ fn name(choice: impl clap::ValueEnum) -> String {
 
 const IGNORED_BY_RUST: (&str, &str) = (".gitignore", "/target\n");
 const MANIFEST: (&str, &str) = ("Cargo.toml", include_str!("../plugin_template/rust/Cargo.toml"));
-const IGNORED_BY_C: (&str, &str) = (".gitignore", "*.so\n");
+const IGNORED_BY_C: (&str, &str) = (".gitignore", "*.so\n/build\n");
 const MAKEFILE: (&str, &str) = ("Makefile", include_str!("../plugin_template/c/Makefile"));
 
 /// All templates; `my-lamp` stands for the name, also in the names of files, and so do the names in the SDK's example.
@@ -57,6 +57,28 @@ const TEMPLATES: &[Template] = &[
             ("src/lib.rs", include_str!("../plugin_template/rust/minimal.rs")),
         ],
         table: "off_after = \"1h\"    # without this line, it stays on",
+    },
+    Template {
+        language: Language::Rust,
+        from: From::Http,
+        files: &[
+            IGNORED_BY_RUST,
+            ("Cargo.toml", include_str!("../plugin_template/rust/http.toml")),
+            ("src/lib.rs", include_str!("../plugin_template/rust/http.rs")),
+        ],
+        table: "url = \"http://192.168.1.40/relay/0\"
+poll = \"10s\"",
+    },
+    Template {
+        language: Language::Rust,
+        from: From::Serial,
+        files: &[
+            IGNORED_BY_RUST,
+            ("Cargo.toml", include_str!("../plugin_template/rust/serial.toml")),
+            ("src/lib.rs", include_str!("../plugin_template/rust/serial.rs")),
+        ],
+        table: "port = \"/dev/ttyUSB0\"
+speed = 9600",
     },
     Template {
         language: Language::Rust,
@@ -91,6 +113,31 @@ const TEMPLATES: &[Template] = &[
     },
     Template {
         language: Language::C,
+        from: From::Http,
+        files: &[
+            IGNORED_BY_C,
+            ("Makefile", include_str!("../plugin_template/c/http.mk")),
+            ("plugin.c", include_str!("../plugin_template/c/http.c")),
+            ("plug.c", include_str!("../plugin_template/c/plug.c")),
+            ("test.txt", include_str!("../plugin_template/c/http.txt")),
+        ],
+        table: "url = \"http://192.168.1.40/relay/0\"",
+    },
+    Template {
+        language: Language::C,
+        from: From::Serial,
+        files: &[
+            IGNORED_BY_C,
+            ("Makefile", include_str!("../plugin_template/c/serial.mk")),
+            ("plugin.c", include_str!("../plugin_template/c/serial.c")),
+            ("board.c", include_str!("../plugin_template/c/board.c")),
+            ("test.txt", include_str!("../plugin_template/c/serial.txt")),
+        ],
+        table: "port = \"/dev/ttyUSB0\"
+speed = 9600",
+    },
+    Template {
+        language: Language::C,
         from: From::Mqtt,
         files: &[
             IGNORED_BY_C,
@@ -99,6 +146,18 @@ const TEMPLATES: &[Template] = &[
             ("test.txt", include_str!("../plugin_template/c/mqtt.txt")),
         ],
         table: "",
+    },
+    Template {
+        language: Language::C,
+        from: From::Sensor,
+        files: &[
+            IGNORED_BY_C,
+            ("Makefile", include_str!("../plugin_template/c/sensor.mk")),
+            ("plugin.c", include_str!("../plugin_template/c/sensor.c")),
+            ("thermometer.sh", include_str!("../plugin_template/c/thermometer.sh")),
+            ("test.txt", include_str!("../plugin_template/c/sensor.txt")),
+        ],
+        table: "file = \"/sys/class/thermal/thermal_zone0/temp\"",
     },
     Template {
         language: Language::Python,
@@ -149,9 +208,11 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused_with_what_is() {
-        let error = Template::find(Language::C, From::Http).unwrap_err();
-        let expected = "there is no template `http` in c; there is, with --language rust: minimal, mqtt, sensor; \
-                        --language c: minimal, mqtt; --language python: minimal, http, serial, sensor";
+        let error = Template::find(Language::Python, From::Mqtt).unwrap_err();
+        let expected = "there is no template `mqtt` in python; there is, with \
+                        --language rust: minimal, http, serial, mqtt, sensor; \
+                        --language c: minimal, http, serial, mqtt, sensor; \
+                        --language python: minimal, http, serial, sensor";
         assert_eq!(error, expected);
         for language in [Language::Rust, Language::C, Language::Python] {
             assert!(Template::find(language, From::Minimal).is_ok(), "{language:?}");

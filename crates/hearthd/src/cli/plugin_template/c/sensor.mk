@@ -1,0 +1,15 @@
+# Builds my-lamp and tries it without a hub: `make`, `make test`.
+# The headers are those of the SDK; `make INCLUDE=DIR` takes others.
+INCLUDE = @include@
+HEARTHD = hearthd
+
+my-lamp.so: plugin.c
+	$(CC) -std=c99 -Wall -Wextra -g -fPIC -I "$(INCLUDE)" $(CPPFLAGS) $(CFLAGS) -shared $(LDFLAGS) -o $@ plugin.c
+
+test: my-lamp.so
+	sh thermometer.sh $(HEARTHD) plugin try ./my-lamp.so --config build/test.toml --script test.txt
+
+clean:
+	rm -rf build my-lamp.so
+
+.PHONY: test clean
