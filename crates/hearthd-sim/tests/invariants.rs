@@ -2,7 +2,7 @@
 
 #[test]
 fn every_invariant_holds_over_two_thousand_seeds_and_every_state_is_reached() {
-    let report = hearthd_sim::run(0..2_000, 200, |_| ());
+    let report = hearthd_sim::run(2_000..4_000, 200, |_| ());
     if let Some(failure) = report.failures.first() {
         panic!("{}", hearthd_sim::replay(failure.seed, 200));
     }

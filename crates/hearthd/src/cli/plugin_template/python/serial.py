@@ -8,10 +8,12 @@ import os
 import select
 import sys
 import termios
+import time
 import tty
 
 board = None
-waiting = []  # the requests that the board has not answered, oldest first: id and values
+waiting = []  # the requests that the board has not answered, oldest first: id, values and when it was told
+PATIENCE = 3  # seconds
 
 
 def say(**message):
@@ -37,8 +39,13 @@ def from_hub(message):
             board = open_port(settings["port"], settings.get("speed", 9600))
             say(type="answer", id=number)
         elif kind == "set":
-            waiting.append((number, message["values"]))
             os.write(board, f"power {message['values']['power']}\n".encode())
+            waiting.append((number, message["values"], time.monotonic()))
+            say(type="timer", after=PATIENCE)
+        elif kind == "timer":
+            # Whoever waits for nothing would be taken for the one that the board answers next.
+            while waiting and time.monotonic() - waiting[0][2] >= PATIENCE * 0.9:
+                say(type="answer", id=waiting.pop(0)[0], status=503, reason="the board does not answer")
     except (KeyError, AttributeError) as error:
         say(type="answer", id=number, status=500, reason=f"settings: {error!r}")
     except (OSError, termios.error) as error:
@@ -50,7 +57,7 @@ def from_board(line):
     if word == "temperature":
         say(type="state", values={"temperature": float(rest)})
     elif word in ("ok", "error") and waiting:
-        number, values = waiting.pop(0)
+        number, values, _ = waiting.pop(0)
         if word == "ok":
             say(type="answer", id=number, values=values)
         else:

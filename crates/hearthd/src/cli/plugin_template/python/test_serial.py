@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 import unittest
 
 PROGRAM = pathlib.Path(__file__).with_name("my-lamp.py")
@@ -34,13 +35,28 @@ class Serial(unittest.TestCase):
         os.close(port)
         self.say(type="set", id=2, device="test", values={"power": "ON"}, within_ms=5000)
         self.assertEqual(os.read(board, 100), b"power ON\n")
+        self.assertEqual(self.said(), {"type": "timer", "after": 3})
         os.write(board, b"temperature 21.5\nok\n")
         self.assertEqual(self.said(), {"type": "state", "values": {"temperature": 21.5}})
         self.assertEqual(self.said(), {"type": "answer", "id": 2, "values": {"power": "ON"}})
         self.say(type="set", id=3, device="test", values={"power": "OFF"}, within_ms=5000)
         self.assertEqual(os.read(board, 100), b"power OFF\n")
+        self.assertEqual(self.said(), {"type": "timer", "after": 3})
         os.write(board, b"error too hot\n")
         self.assertEqual(self.said(), {"type": "answer", "id": 3, "status": 422, "reason": "too hot"})
+
+    def test_a_board_that_does_not_answer_is_waited_for_three_seconds(self):
+        board, port = os.openpty()
+        self.addCleanup(os.close, board)
+        self.start(os.ttyname(port))
+        self.assertEqual(self.said()["type"], "answer")
+        os.close(port)
+        self.say(type="set", id=2, device="test", values={"power": "ON"}, within_ms=5000)
+        after = self.said()["after"]
+        time.sleep(after)
+        self.say(type="timer", device="test", name="")
+        reason = "the board does not answer"
+        self.assertEqual(self.said(), {"type": "answer", "id": 2, "status": 503, "reason": reason})
 
     def test_a_board_that_is_not_there_is_unreachable(self):
         self.start("/dev/there-is-none")
