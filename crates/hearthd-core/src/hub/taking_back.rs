@@ -123,10 +123,12 @@ impl Hub {
         Message { payload, ..self.own_message("retained", Purpose::Retained) }
     }
 
-    /// The hub's own message is back, behind all that the broker has retained.
+    /// The hub's own message is back, behind all that the broker has retained. What was left to another connection may be
+    /// among that: then nothing follows, and the next connection looks again.
     pub(super) fn on_retained_seen(&mut self, now: Now, message: &Message) {
         let until = now.monotonic + self.config.settle;
-        if self.own_generation(message, Purpose::Retained).is_some()
+        if !self.has_left
+            && self.own_generation(message, Purpose::Retained).is_some()
             && message.payload[..] == *self.serving.looks.to_string().as_bytes()
             && let Some(taking_back) = &mut self.serving.taking_back
             && matches!(taking_back.stage, Stage::Reading { .. })

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use hearthd_core::{Answer, Disconnection, HubConfig, Input, Message, Output};
+use hearthd_core::{Answer, Disconnection, HubConfig, Input, Message, Output, QoS};
 
 use crate::{
     guards::{guarding, will},
@@ -200,4 +200,34 @@ fn a_repetition_that_came_in_time_is_known_however_long_it_waits() {
     finish(&mut hub);
     assert_eq!(hub.executed().len(), 2);
     assert_eq!(answered(&hub).len(), 3);
+}
+
+#[test]
+fn what_was_left_may_be_what_is_retained_of_a_device_that_is_gone() {
+    for floods in [false, true] {
+        let mut hub = online(1);
+        for n in 0..if floods { 40 } else { 17 } {
+            hub.receive(numbered(n));
+        }
+        // All that the hub has held is taken in, and the last of it is not done.
+        for _ in 0..16 {
+            let asked = hub.executed().pop().expect("one is executed");
+            hub.answer(&asked, Answer::text("ON"));
+            hub.accept_all();
+        }
+        let mut devices = config().devices;
+        devices.remove("blinds");
+        hub.take();
+        hub.handle(Input::Devices(devices));
+        hub.grant();
+        let published = hub.published().into_iter().rev();
+        let probe = { published }.find(|m| m.topic.ends_with("/retained")).expect("it looks");
+        hub.handle(Input::Received {
+            message: Message { qos: QoS::AtMostOnce, ..probe },
+            delivery: None,
+        });
+        hub.advance(Duration::from_millis(300));
+        hub.accept_all();
+        assert_eq!(hub.served.contains_key("blinds"), floods);
+    }
 }
