@@ -68,8 +68,8 @@ pub(crate) struct Entry {
     pub(crate) request: Option<RequestId>,
     /// Its response in the outbox.
     pub(crate) publish: Option<PublishId>,
-    /// That response has an earlier answer.
-    pub(crate) is_outdated: bool,
+    /// A response in the outbox that has an earlier answer.
+    pub(crate) outdated: Option<PublishId>,
     /// The revision of the store that holds the record as it is.
     pub(crate) revision: u64,
     /// Deliveries of this connection that have no PUBACK yet.
@@ -227,7 +227,7 @@ impl Journal {
             reads,
             request: None,
             publish: None,
-            is_outdated: false,
+            outdated: None,
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,
@@ -401,16 +401,18 @@ impl Journal {
         })
     }
 
-    /// Writes anew the responses that have an earlier answer, and will be sent again.
-    pub(crate) fn renew_outdated(&mut self) -> Vec<(PublishId, Message)> {
-        let is_outdated = |entry: &&mut Box<Entry>| entry.is_outdated;
+    /// Takes the responses that have an earlier answer and would be sent again: each as it is to be, or not at all where a
+    /// later one follows it.
+    pub(crate) fn renew_outdated(&mut self) -> Vec<(PublishId, Option<Message>)> {
         let renew = |entry: &mut Box<Entry>| {
             let record = &entry.record;
-            let renewed = (entry.publish?, record.reply.response(record.answer.as_ref()?)?);
-            entry.is_outdated = false;
-            Some(renewed)
+            // What a guard says of a will stays as it is.
+            let outdated = entry.outdated.take().filter(|_| !record.key.is_guard())?;
+            let is_last = entry.publish == Some(outdated);
+            let answer = record.answer.as_ref().filter(|_| is_last);
+            Some((outdated, answer.and_then(|answer| record.reply.response(answer))))
         };
-        self.entries.values_mut().filter(is_outdated).filter_map(renew).collect()
+        self.entries.values_mut().filter_map(renew).collect()
     }
 
     /// Lists the requests that an earlier life of the daemon may have carried out.

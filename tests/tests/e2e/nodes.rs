@@ -48,5 +48,16 @@ async fn the_addresses_of_a_broker_are_tried_in_turn() -> Result<()> {
     let arguments = ["request", "--config", &config, "light-in-bedroom", "power", "OFF"];
     let ran = run(hub.program(), arguments, Duration::from_secs(60)).await?;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "OFF\n"), "{ran:?}");
+    // Where nobody answers, they name each address.
+    let ports = [closed, free_port()?];
+    let nodes = ports.map(url).join(", ");
+    let text = format!("[broker]\nurl = [{nodes}]\n");
+    let file = folder.path().join("nobody.toml");
+    std::fs::write(&file, text).doing("write")?;
+    let file = file.display().to_string();
+    let arguments = ["request", "--config", &file, "light-in-bedroom", "power", "OFF"];
+    let ran = run(hub.program(), arguments, Duration::from_secs(60)).await?;
+    let named = |port| ran.stderr.contains(&format!("127.0.0.1:{port}"));
+    assert!(ran.code == Some(69) && ports.into_iter().all(named), "{ran:?}");
     Ok(())
 }

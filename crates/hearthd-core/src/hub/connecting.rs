@@ -151,7 +151,10 @@ impl Hub {
         self.outbox.disconnected();
         // What has ended meanwhile is told instead, on the next connection.
         for (id, response) in self.journal.renew_outdated() {
-            self.outbox.renew(id, response);
+            match response {
+                Some(response) => self.outbox.renew(id, response),
+                None => drop(self.outbox.remove(id)),
+            }
         }
         self.requests.disconnected();
         self.journal.disconnected();

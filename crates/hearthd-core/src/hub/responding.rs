@@ -98,7 +98,7 @@ impl Hub {
         }
         let Some(known) = self.journal.get(entry) else { return };
         let (revision, publish, record) = (known.revision, known.publish, &known.record);
-        let is_outdated = known.is_outdated;
+        let outdated = known.outdated;
         let Some(answer) = record.answer.clone() else { return };
         let superseded = self.superseded(entry);
         let first = Some((answer.status.code(), record.answered_at.unwrap_or(now.unix)));
@@ -106,7 +106,7 @@ impl Hub {
         if let Some(superseded) = superseded {
             return self.publish_response(origin, &superseded, first);
         }
-        let publish = publish.filter(|_| !is_outdated);
+        let publish = publish.filter(|publish| outdated != Some(*publish));
         let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
         if !publish.is_some_and(attach) {
             self.publish_response(origin, &answer, first);
@@ -348,7 +348,6 @@ impl Hub {
         }
         let publish = self.send(response, Kind::Response { entry, deliveries }, reply.expires);
         if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {
-            entry.is_outdated &= publish.is_none();
             entry.publish = publish.or(entry.publish);
         }
     }

@@ -114,7 +114,7 @@ impl Hub {
             record.answered_at = Some(now.unix);
         });
         if let Some(known) = self.journal.get_mut(entry) {
-            known.is_outdated = known.publish.is_some();
+            known.outdated = known.publish;
             self.values.ended(&known.record, entry);
         }
         let revision = self.revision + 1;

@@ -114,19 +114,24 @@ fn a_repeat_does_not_share_an_answer_that_is_on_its_way_and_not_true_any_more() 
 
 #[test]
 fn what_has_ended_while_its_first_answer_was_on_its_way_is_told_on_the_next_connection() {
-    let mut hub = TestHub::online();
-    hub.receive(request("ON", b"1"));
-    let asked = hub.executed().pop().expect("the device is asked");
-    hub.answer(&asked, Answer::text("OFF").accepted());
-    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
-    hub.take();
-    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
-    hub.advance(Duration::from_secs(60));
-    hub.go_online(true);
-    let answers = responses(&hub);
-    assert_eq!(answers.len(), 1, "{answers:#?}");
-    assert_eq!((status(&answers[0]), &answers[0].payload[..]), ("200", &b"ON"[..]));
-    assert_eq!(answers[0].user_property("repeated"), None);
+    for repeated in [false, true] {
+        let mut hub = TestHub::online();
+        hub.receive(request("ON", b"1"));
+        let asked = hub.executed().pop().expect("the device is asked");
+        hub.answer(&asked, Answer::text("OFF").accepted());
+        hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+        if repeated {
+            hub.receive(retry(request("ON", b"1")));
+        }
+        hub.take();
+        hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+        hub.advance(Duration::from_secs(60));
+        hub.go_online(true);
+        let answers = responses(&hub);
+        assert_eq!(answers.len(), 1, "{answers:#?}");
+        assert_eq!((status(&answers[0]), &answers[0].payload[..]), ("200", &b"ON"[..]));
+        assert_eq!(answers[0].user_property("repeated").is_some(), repeated);
+    }
 }
 
 #[test]

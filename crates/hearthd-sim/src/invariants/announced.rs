@@ -40,6 +40,7 @@ impl World {
         let right = message.payload.is_empty() || message.payload.ends_with(below.as_bytes());
         let Some(connection) = self.connection_mut(hub) else { return };
         let given_up = connection.subscribed_at.is_some_and(|at| at + FENCE_TIMEOUT <= now);
+        let online = connection.online_since;
         let in_time = connection.fence_back_at.is_some() || given_up;
         let before = connection.announced.remove(&message.topic);
         let soon = before.as_ref().is_some_and(|before| now < before.at + SAME_TOPIC_AGAIN);
@@ -57,7 +58,9 @@ impl World {
         if twice {
             // Each start is answered once.
             let starts = self.hub(hub).told_of_starts.iter();
-            let starts: Vec<_> = starts.filter(|start| now < **start + ANSWERED).collect();
+            // One that came before the hub was online has waited for that.
+            let heard = |start: Duration| online.map_or(start, |online| start.max(online));
+            let starts: Vec<_> = starts.filter(|start| now < heard(**start) + ANSWERED).collect();
             let answered = |start: &Duration| answers.iter().filter(|at| *at >= start).count();
             twice = starts.first().is_none_or(|first| answered(first) >= starts.len());
             answers.push(now);

@@ -56,6 +56,20 @@ pub(crate) enum ConnectionError {
     Indistinct(String),
 }
 
+impl ConnectionError {
+    /// Says why none of a broker's addresses would do: a refusal counts more than that nobody is there.
+    fn of_all(failed: Vec<Self>) -> Self {
+        let mut absent = Vec::new();
+        for error in failed {
+            match error {
+                Self::Unavailable(why) => absent.push(why),
+                Self::NotAuthorized(_) | Self::Indistinct(_) => return error,
+            }
+        }
+        Self::Unavailable(absent.join("; at "))
+    }
+}
+
 impl Connection {
     /// Connects.
     ///
@@ -87,20 +101,21 @@ impl Connection {
         options: &ConnectOptions<'_>,
         deadline: Instant,
     ) -> Result<(Self, Connack), ConnectionError> {
-        let last = options.broker.addresses() - 1;
-        for turn in 0..last {
+        let addresses = options.broker.addresses();
+        let mut failed = Vec::new();
+        for turn in 0..addresses {
             let now = Instant::now();
-            let share = deadline.saturating_duration_since(now) / (last - turn + 1) as u32;
+            let share = deadline.saturating_duration_since(now) / (addresses - turn) as u32;
             let one = ConnectOptions { broker: &options.broker.at(turn), ..options.clone() };
-            if let Ok((mut connection, connack)) =
-                Self::connect_or_hear_why(&one, now + share).await
-            {
-                connection.deadline = deadline;
-                return Ok((connection, connack));
+            match Self::connect_or_hear_why(&one, now + share).await {
+                Ok((mut connection, connack)) => {
+                    connection.deadline = deadline;
+                    return Ok((connection, connack));
+                }
+                Err(error) => failed.push(error),
             }
         }
-        let one = ConnectOptions { broker: &options.broker.at(last), ..options.clone() };
-        Self::connect_or_hear_why(&one, deadline).await
+        Err(ConnectionError::of_all(failed))
     }
 
     /// Connects; where the broker refuses, once more, to hear what it has to say about it.
@@ -337,3 +352,21 @@ const SILENT: &str = "the broker does not answer";
 /// The most characters shown of a Reason String.
 const LONGEST_WORDS: usize = 512;
 const FULL: &str = "the send queue is full";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_addresses_a_refusal_counts_more_than_that_nobody_is_there() {
+        let absent = |port: u16| unavailable(&format!("pi:{port}"), "refused");
+        let refused = || ConnectionError::NotAuthorized("bad password".into());
+        let all = ConnectionError::of_all(vec![absent(1), absent(2)]);
+        let text = "no connection to the broker at pi:1: refused; at pi:2: refused";
+        assert_eq!(all.to_string(), text);
+        for failed in [vec![refused(), absent(2)], vec![absent(1), refused()]] {
+            let all = ConnectionError::of_all(failed);
+            assert!(matches!(all, ConnectionError::NotAuthorized(_)), "{all}");
+        }
+    }
+}
