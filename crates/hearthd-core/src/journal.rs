@@ -401,16 +401,17 @@ impl Journal {
         })
     }
 
-    /// Takes the responses that have an earlier answer and would be sent again: each as it is to be, or not at all where a
-    /// later one follows it.
-    pub(crate) fn renew_outdated(&mut self) -> Vec<(PublishId, Option<Message>)> {
+    /// Takes the responses that have an earlier answer and wait to be sent, each as it is to be.
+    pub(crate) fn renew_outdated(
+        &mut self,
+        waits: impl Fn(PublishId) -> bool,
+    ) -> Vec<(PublishId, Message)> {
         let renew = |entry: &mut Box<Entry>| {
             let record = &entry.record;
+            let outdated = entry.outdated.take_if(|outdated| waits(*outdated))?;
             // What a guard says of a will stays as it is.
-            let outdated = entry.outdated.take().filter(|_| !record.key.is_guard())?;
-            let is_last = entry.publish == Some(outdated);
-            let answer = record.answer.as_ref().filter(|_| is_last);
-            Some((outdated, answer.and_then(|answer| record.reply.response(answer))))
+            let answer = record.answer.as_ref().filter(|_| !record.key.is_guard())?;
+            Some((outdated, record.reply.response(answer)?))
         };
         self.entries.values_mut().filter_map(renew).collect()
     }

@@ -298,7 +298,12 @@ impl Outbox {
         true
     }
 
-    /// Replaces what a message says that waits to be sent again.
+    /// Returns whether a message waits to be sent, or to be sent again.
+    pub(crate) fn waits(&self, id: PublishId) -> bool {
+        self.entries.iter().any(|entry| entry.id == id && !entry.in_flight)
+    }
+
+    /// Replaces what a message says that waits to be sent.
     pub(crate) fn renew(&mut self, id: PublishId, message: Message) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
             entry.message = message;

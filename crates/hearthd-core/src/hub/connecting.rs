@@ -149,13 +149,7 @@ impl Hub {
             unpublished.disconnected();
         }
         self.outbox.disconnected();
-        // What has ended meanwhile is told instead, on the next connection.
-        for (id, response) in self.journal.renew_outdated() {
-            match response {
-                Some(response) => self.outbox.renew(id, response),
-                None => drop(self.outbox.remove(id)),
-            }
-        }
+        self.renew_outdated();
         self.requests.disconnected();
         self.journal.disconnected();
     }

@@ -128,9 +128,45 @@ fn what_has_ended_while_its_first_answer_was_on_its_way_is_told_on_the_next_conn
         hub.advance(Duration::from_secs(60));
         hub.go_online(true);
         let answers = responses(&hub);
-        assert_eq!(answers.len(), 1, "{answers:#?}");
-        assert_eq!((status(&answers[0]), &answers[0].payload[..]), ("200", &b"ON"[..]));
-        assert_eq!(answers[0].user_property("repeated").is_some(), repeated);
+        assert_eq!(answers.len(), 1 + usize::from(repeated), "{answers:#?}");
+        for answer in &answers {
+            assert_eq!((status(answer), &answer.payload[..]), ("200", &b"ON"[..]));
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_while_its_first_answer_was_refused_for_now_is_told_instead() {
+    for ends_first in [false, true] {
+        let mut hub = TestHub::online();
+        hub.receive(request("ON", b"1"));
+        let asked = hub.executed().pop().expect("the device is asked");
+        hub.take();
+        hub.answer(&asked, Answer::text("OFF").accepted());
+        let sent = |hub: &TestHub| {
+            let outputs = hub.outputs.iter().rev();
+            outputs
+                .filter_map(|output| match output {
+                    Output::Publish { id, message }
+                        if message.user_property("__stat").is_some() =>
+                    {
+                        Some(*id)
+                    }
+                    _ => None,
+                })
+                .next()
+        };
+        let id = sent(&hub).expect("it is answered");
+        let ended = Input::Ended { request: asked.id, answer: Answer::text("ON") };
+        let refused = Input::Published { id, reason_code: 0x97 };
+        let inputs = if ends_first { [ended, refused] } else { [refused, ended] };
+        for input in inputs {
+            hub.handle(input);
+        }
+        hub.take();
+        hub.advance(Duration::from_secs(2));
+        let answers = responses(&hub);
+        assert_eq!(answers.iter().map(status).collect::<Vec<_>>(), ["200"]);
     }
 }
 
