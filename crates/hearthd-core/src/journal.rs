@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Answer, JournalRecord, Message, PublishId, Reason, RequestId, RequestKey, Status, record::ENTRY,
+    Answer, JournalRecord, PublishId, Reason, RequestId, RequestKey, Status, record::ENTRY,
 };
 
 /// How much of a request must survive a crash.
@@ -68,8 +68,6 @@ pub(crate) struct Entry {
     pub(crate) request: Option<RequestId>,
     /// Its response in the outbox.
     pub(crate) publish: Option<PublishId>,
-    /// A response in the outbox that has an earlier answer.
-    pub(crate) outdated: Option<PublishId>,
     /// The revision of the store that holds the record as it is.
     pub(crate) revision: u64,
     /// Deliveries of this connection that have no PUBACK yet.
@@ -227,7 +225,6 @@ impl Journal {
             reads,
             request: None,
             publish: None,
-            outdated: None,
             revision: 0,
             unacknowledged: 0,
             connection: self.connection,
@@ -399,21 +396,6 @@ impl Journal {
                 && entry.request.is_none()
                 && !entry.reads
         })
-    }
-
-    /// Takes the responses that have an earlier answer and wait to be sent, each as it is to be.
-    pub(crate) fn renew_outdated(
-        &mut self,
-        waits: impl Fn(PublishId) -> bool,
-    ) -> Vec<(PublishId, Message)> {
-        let renew = |entry: &mut Box<Entry>| {
-            let record = &entry.record;
-            let outdated = entry.outdated.take_if(|outdated| waits(*outdated))?;
-            // What a guard says of a will stays as it is.
-            let answer = record.answer.as_ref().filter(|_| !record.key.is_guard())?;
-            Some((outdated, record.reply.response(answer)?))
-        };
-        self.entries.values_mut().filter_map(renew).collect()
     }
 
     /// Lists the requests that an earlier life of the daemon may have carried out.

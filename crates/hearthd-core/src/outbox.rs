@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     put_off: bool,
     /// Until when it goes again, once it was refused.
     patience: Option<Duration>,
+    /// What it says instead if it is sent again.
+    later: Option<Box<Message>>,
 }
 
 /// What a message is for.
@@ -134,8 +136,16 @@ impl Outbox {
             return Err((kind, message.topic));
         }
         let id = self.new_id();
-        let entry =
-            Entry { id, message, kind, expires, in_flight: false, put_off: false, patience: None };
+        let entry = Entry {
+            id,
+            message,
+            kind,
+            expires,
+            in_flight: false,
+            put_off: false,
+            patience: None,
+            later: None,
+        };
         if entry.kind == Kind::Connection {
             self.entries.push_front(entry);
         } else {
@@ -247,6 +257,7 @@ impl Outbox {
         let entry = &mut self.entries[index];
         let id = entry.id;
         entry.put_off = true;
+        entry.go_again();
         let place = self.put_off.partition_point(|(other, _)| *other <= at);
         self.put_off.insert(place, (at, id));
         self.in_flight -= usize::from(std::mem::take(&mut entry.in_flight));
@@ -293,20 +304,30 @@ impl Outbox {
             return false;
         };
         let Kind::Response { deliveries, .. } = &mut entry.kind else { return false };
+        if entry.later.is_some() {
+            return false;
+        }
         deliveries.extend(more);
         entry.expires = later(entry.expires, expires);
         true
     }
 
-    /// Returns whether a message waits to be sent, or to be sent again.
-    pub(crate) fn waits(&self, id: PublishId) -> bool {
-        self.entries.iter().any(|entry| entry.id == id && !entry.in_flight)
-    }
-
-    /// Replaces what a message says that waits to be sent.
-    pub(crate) fn renew(&mut self, id: PublishId, message: Message) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
-            entry.message = message;
+    /// Has the end of a request told in the place of an answer that it is under way: at once where that waits to be sent,
+    /// else if it is sent again.
+    pub(crate) fn tell_end(&mut self, of: EntryId, end: &Message) {
+        for entry in &mut self.entries {
+            let is_first = matches!(&entry.kind, Kind::Response { entry: Some(id), .. } if *id == of)
+                && entry.message.user_property("__stat") == Some(ACCEPTED);
+            if !is_first {
+                continue;
+            }
+            let mut end = end.clone();
+            let marks = entry.message.user_properties.iter().filter(|(name, _)| is_mark(name));
+            end.user_properties.extend(marks.cloned());
+            entry.later = Some(Box::new(end));
+            if !entry.in_flight {
+                entry.go_again();
+            }
         }
     }
 
@@ -325,6 +346,7 @@ impl Outbox {
             entry.in_flight = false;
             entry.put_off = false;
             entry.patience = None;
+            entry.go_again();
             if let Kind::Response { deliveries, .. } = &mut entry.kind {
                 deliveries.clear();
             }
@@ -406,6 +428,13 @@ impl Outbox {
 }
 
 impl Entry {
+    /// Takes up what is to be said by now.
+    fn go_again(&mut self) {
+        if let Some(later) = self.later.take() {
+            self.message = *later;
+        }
+    }
+
     /// Returns whether it is worth telling later, unless something newer is.
     fn tells_how_things_are(&self) -> bool {
         match self.kind {
@@ -435,6 +464,13 @@ impl Entry {
     }
 }
 
+/// Returns whether a user property says that an answer is not the first.
+fn is_mark(name: &str) -> bool {
+    matches!(name, "repeated" | "first_status")
+}
+
+/// The status of a request that is under way.
+const ACCEPTED: &str = "202";
 /// How long after a refusal that may pass a message that tells how things are goes again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
 /// Likewise an answer, and for how long; its requester may stop waiting earlier.

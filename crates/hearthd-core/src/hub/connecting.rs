@@ -149,7 +149,6 @@ impl Hub {
             unpublished.disconnected();
         }
         self.outbox.disconnected();
-        self.renew_outdated();
         self.requests.disconnected();
         self.journal.disconnected();
     }

@@ -64,7 +64,6 @@ impl Hub {
             && let Some(topic) = self.outbox.put_off(id, self.clock)
         {
             self.acquit(&topic);
-            self.renew_outdated();
             return self.notice(Notice::PublishRefused { topic, reason_code });
         }
         let Some((kind, topic)) = self.outbox.remove(id) else { return };

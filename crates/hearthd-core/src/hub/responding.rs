@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::{Hub, events::Untold};
 use crate::{
-    Answer, Change, JournalRecord, Notice, Now, PublishId, Reason, RequestId, RequestKey, Status,
+    Answer, Change, JournalRecord, Message, Notice, Now, PublishId, Reason, RequestId, RequestKey,
+    Status,
     absence::rfc3339,
     journal::{Durability, Entry, EntryId},
     outbox::Kind,
-    record::LONGEST_VERBATIM,
+    record::{LONGEST_VERBATIM, Reply},
     requests::{Origin, Pending, Purpose},
 };
 
@@ -98,7 +99,6 @@ impl Hub {
         }
         let Some(known) = self.journal.get(entry) else { return };
         let (revision, publish, record) = (known.revision, known.publish, &known.record);
-        let outdated = known.outdated;
         let Some(answer) = record.answer.clone() else { return };
         let superseded = self.superseded(entry);
         let first = Some((answer.status.code(), record.answered_at.unwrap_or(now.unix)));
@@ -106,7 +106,6 @@ impl Hub {
         if let Some(superseded) = superseded {
             return self.publish_response(origin, &superseded, first);
         }
-        let publish = publish.filter(|publish| outdated != Some(*publish));
         let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
         if !publish.is_some_and(attach) {
             self.publish_response(origin, &answer, first);
@@ -317,6 +316,21 @@ impl Hub {
         }
     }
 
+    /// Writes an answer to a request; none where it says of no Response Topic.
+    pub(super) fn response_to(
+        &self,
+        key: Option<&RequestKey>,
+        reply: &Reply,
+        answer: &Answer,
+    ) -> Option<Message> {
+        let mut response = reply.response(answer)?;
+        if key.is_some_and(RequestKey::is_guard) {
+            let itself = ("client_id".into(), self.config.client_id.clone());
+            response.user_properties.push(itself);
+        }
+        Some(response)
+    }
+
     /// Publishes an answer; `first` is the status of the one before, and when it was given.
     pub(super) fn publish_response(
         &mut self,
@@ -325,7 +339,7 @@ impl Hub {
         first: Option<(u16, Duration)>,
     ) {
         let Origin { key, entry, reply, deliveries, .. } = origin;
-        let Some(mut response) = reply.response(answer) else {
+        let Some(mut response) = self.response_to(key.as_ref(), &reply, answer) else {
             return self.finish_deliveries(&deliveries);
         };
         if let Some((status, at)) = first {
@@ -341,10 +355,6 @@ impl Hub {
                 self.mark_delivered(entry, None);
             }
             return self.notice(Notice::MessageDropped { topic: response.topic });
-        }
-        if key.as_ref().is_some_and(RequestKey::is_guard) {
-            let itself = ("client_id".into(), self.config.client_id.clone());
-            response.user_properties.push(itself);
         }
         let publish = self.send(response, Kind::Response { entry, deliveries }, reply.expires);
         if let Some(entry) = entry.and_then(|entry| self.journal.get_mut(entry)) {

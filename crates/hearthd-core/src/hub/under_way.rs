@@ -101,14 +101,6 @@ impl Hub {
         }
     }
 
-    /// Has the end of a request told in the place of the answer that it is under way, where that still waits to be sent.
-    pub(super) fn renew_outdated(&mut self) {
-        let waiting = self.journal.renew_outdated(|id| self.outbox.waits(id));
-        for (id, response) in waiting {
-            self.outbox.renew(id, response);
-        }
-    }
-
     /// Keeps the end of a request in the place of the answer that it is under way.
     fn change_accepted(&mut self, now: Now, entry: EntryId, answer: &Answer) {
         let Some(known) = self.journal.get(entry) else { return };
@@ -121,10 +113,12 @@ impl Hub {
             record.answer = Some(answer.clone());
             record.answered_at = Some(now.unix);
         });
-        if let Some(known) = self.journal.get_mut(entry) {
-            known.outdated = known.publish;
+        if let Some(known) = self.journal.get(entry) {
             self.values.ended(&known.record, entry);
-            self.renew_outdated();
+            let record = &known.record;
+            if let Some(end) = self.response_to(Some(&record.key), &record.reply, answer) {
+                self.outbox.tell_end(entry, &end);
+            }
         }
         let revision = self.revision + 1;
         if let Some(known) = self.journal.get_mut(entry).filter(|_| is_stored) {
