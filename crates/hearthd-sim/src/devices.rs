@@ -209,7 +209,8 @@ impl Devices {
         })
     }
 
-    /// A device's plugin crashes: what it was doing is answered so. Returns whether it was running.
+    /// A device's plugin crashes: what it was doing is answered so, and it has forgotten what it was. Returns whether it was
+    /// running.
     pub(crate) fn restart(&mut self, now: Duration, device: &'static str, back: Duration) -> bool {
         let runs = self.restarting.insert(device);
         if runs {
@@ -218,20 +219,18 @@ impl Devices {
                 job.answers = job.answers.take().map(|_| (now, Answer::crashed("it crashed")));
             }
             self.hold_back(device, back);
+            for property in properties_of(device) {
+                self.change(now, device, property, &Bytes::from_static(START));
+                self.forget_told(device, property);
+            }
         }
         runs
     }
 
-    /// A device that has crashed begins again, and has forgotten what it was; returns its properties.
+    /// A device that has crashed begins again; returns its properties.
     pub(crate) fn begin_again(&mut self, device: &'static str) -> Vec<&'static str> {
-        if !self.restarting.remove(device) {
-            return Vec::new();
-        }
-        let properties: Vec<_> = properties_of(device).collect();
-        for property in &properties {
-            self.forget_told(device, property);
-        }
-        properties
+        let runs = !self.restarting.remove(device);
+        properties_of(device).filter(|_| !runs).collect()
     }
 
     /// A device that has crashed begins again with its hub instead; returns whether it had.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Occasion, Timer, World, lossy};
 use crate::{
-    devices::{Devices, MOVABLE, START},
+    devices::{Devices, MOVABLE},
     invariants::Invariant,
     link::{HubId, Life},
     report::Reached,
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// It begins again, and is what it was at first.
+    /// It begins again, and tells what it is.
     pub(super) fn begin_again(&mut self, device: &'static str) {
         self.note("device", || format!("{device} begins again"));
         let properties = self.devices.begin_again(device);
@@ -87,7 +87,9 @@ impl World {
             return;
         }
         for property in properties {
-            self.report(device, property, Bytes::from_static(START));
+            let key = (device.to_owned(), property.to_owned());
+            let state = self.devices.states.get(&key).cloned().unwrap_or_default();
+            self.report(device, property, state);
         }
         let status = self.devices.status(device);
         self.report(device, "status", status);
