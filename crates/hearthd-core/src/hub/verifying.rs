@@ -15,11 +15,12 @@ use crate::{
 impl Hub {
     /// Returns whether an answer gives a value of which the device has not told since it began.
     pub(super) fn must_verify(&self, entry: EntryId) -> bool {
-        !self.is_on_its_way(entry)
-            && self.journal.get(entry).is_some_and(|known| {
-                // A guard's answer is about the will that it has consumed.
-                !known.record.key.is_guard() && self.values.is_doubtful(&known.record)
-            })
+        let doubtful = self.journal.get(entry).is_some_and(|known| {
+            // A guard's answer is about the will that it has consumed.
+            !known.record.key.is_guard() && self.values.is_doubtful(&known.record)
+        });
+        // An answer on its way is of the time when it was made; what is said in its place is of now.
+        doubtful && (!self.is_on_its_way(entry) || self.superseded(entry).is_some())
     }
 
     /// Has the device read, so that its first answer is given only if it is true.

@@ -214,6 +214,26 @@ fn a_device_that_may_have_forgotten_is_read_before_its_first_answer_is_given_aga
 }
 
 #[test]
+fn what_is_said_in_the_place_of_an_answer_on_its_way_is_read_as_well_where_the_device_begins_anew()
+{
+    let mut hub = TestHub::online();
+    for data in [b"1", b"2"] {
+        hub.receive(request("TOGGLE", data));
+        let asked = hub.executed().pop().expect("the lamp is asked");
+        hub.answer(&asked, Answer::text(if data == b"1" { "ON" } else { "OFF" }));
+    }
+    hub.handle(state("lamp", "status", "restarting"));
+    hub.take();
+    hub.receive(retry(request("TOGGLE", b"1")));
+    let asked = hub.executed();
+    assert_eq!((asked.len(), &asked[0].payload[..]), (1, &b""[..]));
+    hub.answer(&asked[0], Answer::text("0"));
+    let answers = hub.published();
+    let answer = answers.iter().find(|m| m.user_property("reason") == Some("superseded"));
+    assert_eq!(answer.expect("it is answered").user_property("__propVal"), Some("0"));
+}
+
+#[test]
 fn answers_that_are_late_wait_for_one_read_of_their_property() {
     let reads = [
         (Answer::text("ON"), [("200", None), ("409", Some("superseded"))]),
