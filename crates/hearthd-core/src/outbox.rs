@@ -288,9 +288,9 @@ impl Outbox {
         Some((*at, &entry.message.topic))
     }
 
-    /// Returns whether this message has no PUBACK yet.
+    /// Returns whether this message has no PUBACK yet, and says what its request is told by now.
     pub(crate) fn contains(&self, id: PublishId) -> bool {
-        self.entries.iter().any(|entry| entry.id == id)
+        self.entries.iter().any(|entry| entry.id == id && entry.later.is_none())
     }
 
     /// Adds deliveries to the response that answers their first copy; false where that has left.

@@ -234,6 +234,21 @@ fn what_is_said_in_the_place_of_an_answer_on_its_way_is_read_as_well_where_the_d
 }
 
 #[test]
+fn an_end_is_not_told_again_by_a_device_that_has_begun_anew_while_the_first_answer_is_on_its_way() {
+    let mut hub = TestHub::online();
+    hub.receive(request("TOGGLE", b"1"));
+    let asked = hub.executed().pop().expect("the lamp is asked");
+    hub.answer(&asked, Answer::text("OFF").accepted());
+    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+    hub.handle(state("lamp", "status", "restarting"));
+    hub.take();
+    hub.receive(retry(request("TOGGLE", b"1")));
+    let asked = hub.executed();
+    assert_eq!((asked.len(), &asked[0].payload[..]), (1, &b""[..]));
+    assert!(hub.published().iter().all(|m| m.user_property("__stat").is_none()));
+}
+
+#[test]
 fn answers_that_are_late_wait_for_one_read_of_their_property() {
     let reads = [
         (Answer::text("ON"), [("200", None), ("409", Some("superseded"))]),
