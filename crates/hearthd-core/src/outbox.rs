@@ -322,6 +322,8 @@ impl Outbox {
                 continue;
             }
             let mut end = end.clone();
+            // What is long is with the request alone.
+            end.correlation_data.clone_from(&entry.message.correlation_data);
             let marks = entry.message.user_properties.iter().filter(|(name, _)| is_mark(name));
             end.user_properties.extend(marks.cloned());
             entry.later = Some(Box::new(end));

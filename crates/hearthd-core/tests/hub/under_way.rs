@@ -136,6 +136,21 @@ fn what_has_ended_while_its_first_answer_was_on_its_way_is_told_on_the_next_conn
 }
 
 #[test]
+fn the_end_is_told_with_long_correlation_data_that_only_the_repeat_has_brought() {
+    const LONG: &[u8] = &[7; 100];
+    let mut hub = TestHub::online();
+    let asked = accepted(&mut hub, request("ON", LONG));
+    hub.receive(retry(request("ON", LONG)));
+    hub.handle(Input::Ended { request: asked.id, answer: Answer::text("ON") });
+    hub.take();
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.advance(Duration::from_secs(60));
+    hub.go_online(true);
+    let answer = responses(&hub).pop().expect("the repeat is answered");
+    assert_eq!((status(&answer), answer.correlation_data.as_deref()), ("200", Some(LONG)));
+}
+
+#[test]
 fn what_has_ended_while_its_first_answer_was_refused_for_now_is_told_instead() {
     for ends_first in [false, true] {
         let mut hub = TestHub::online();
