@@ -44,7 +44,7 @@ fn a_request_takes_no_more_instructions_than_its_budget() {
         (Kind::Change, 49_700),
         (Kind::Toggle, 51_700),
         (Kind::Read, 38_600),
-        (Kind::SetOnce, 39_700),
+        (Kind::SetOnce, 39_900),
     ] {
         let count = |requests| instructions(Script { kind, requests, ..Script::default() });
         let more = count(2 * REQUESTS) - count(REQUESTS);
