@@ -324,7 +324,9 @@ impl Outbox {
             let mut end = end.clone();
             // What is long is with the request alone.
             end.correlation_data.clone_from(&entry.message.correlation_data);
-            let marks = entry.message.user_properties.iter().filter(|(name, _)| is_mark(name));
+            let is_mark =
+                |(name, _): &&(String, String)| [REPEATED, FIRST_STATUS].contains(&&**name);
+            let marks = entry.message.user_properties.iter().filter(is_mark);
             end.user_properties.extend(marks.cloned());
             entry.later = Some(Box::new(end));
             if !entry.in_flight {
@@ -466,10 +468,9 @@ impl Entry {
     }
 }
 
-/// Returns whether a user property says that an answer is not the first.
-fn is_mark(name: &str) -> bool {
-    matches!(name, "repeated" | "first_status")
-}
+/// The user properties of an answer that is not the first: when that was given, and its status.
+pub(crate) const REPEATED: &str = "repeated";
+pub(crate) const FIRST_STATUS: &str = "first_status";
 
 /// The status of a request that is under way.
 const ACCEPTED: &str = "202";

@@ -211,11 +211,11 @@ impl Hub {
 
     /// Waits after a connection that other hubs may have lost at the same moment, because their node has ended.
     fn wait_with_others(&mut self, now: Now, cause: Disconnection) {
-        if self.config.reconnect_spread.is_zero() {
-            return self.wait(now, None, cause);
+        let mut spread = self.config.reconnect_spread;
+        if !spread.is_zero() {
+            let [high, low, ..] = (self.entropy.0)();
+            spread = part_of(spread, u16::from_be_bytes([high, low]));
         }
-        let [high, low, ..] = (self.entropy.0)();
-        let spread = part_of(self.config.reconnect_spread, u16::from_be_bytes([high, low]));
         self.wait_longer(now, None, cause, spread);
     }
 

@@ -100,8 +100,7 @@ impl Hub {
             }
             Seen::Answered(entry) => {
                 // A state is read anew, unless what was read is still on its way, and still so.
-                if origin.reads && (!self.is_on_its_way(entry) || self.superseded(entry).is_some())
-                {
+                if origin.reads && !self.is_on_its_way(entry) {
                     return Some(origin);
                 }
                 self.bind(&mut origin, entry);

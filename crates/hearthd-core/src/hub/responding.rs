@@ -10,10 +10,13 @@ use crate::{
     Status,
     absence::rfc3339,
     journal::{Durability, Entry, EntryId},
-    outbox::Kind,
+    outbox::{FIRST_STATUS, Kind, REPEATED},
     record::{LONGEST_VERBATIM, Reply},
     requests::{Origin, Pending, Purpose},
 };
+
+/// The status of the answer before, and when it was given, on the wall clock.
+pub(super) type First = (u16, Duration);
 
 /// An answer that may not go out before the store holds it, and the state that it tells of.
 #[derive(Debug)]
@@ -71,22 +74,26 @@ impl Hub {
 
     /// Makes what a device has said the answer to a request, by what it was asked for.
     fn conclude(&mut self, now: Now, pending: Pending, answer: &Answer) {
-        match &pending.purpose {
+        match pending.purpose {
             Purpose::Execute => self.finish(now, pending, answer),
             Purpose::ReadBack => {
                 let answer = indeterminate(&pending, answer);
                 self.finish(now, pending, &answer);
             }
-            Purpose::Verify { .. } => self.on_verified(now, pending, answer),
+            Purpose::Verify { record, is_repeat } => {
+                self.on_verified(now, pending.origin, *record, answer, is_repeat);
+            }
         }
     }
 
-    /// Returns whether an answer has not left the hub yet.
+    /// Returns whether an answer has not left the hub yet, and is still true.
     pub(super) fn is_on_its_way(&self, entry: EntryId) -> bool {
-        self.unpublished.iter().any(|unpublished| unpublished.origin.entry == Some(entry))
-            || self.journal.get(entry).is_some_and(|known| {
-                known.publish.is_some_and(|publish| self.outbox.contains(publish))
-            })
+        self.journal.get(entry).is_some_and(|known| {
+            let waits = |next: &Unpublished| next.origin.entry == Some(entry);
+            (self.unpublished.iter().any(waits)
+                || known.publish.is_some_and(|publish| self.outbox.contains(publish)))
+                && self.superseded(entry, &known.record).is_none()
+        })
     }
 
     /// Sends the first answer again, as long as it is true; the request is not executed twice.
@@ -98,17 +105,30 @@ impl Hub {
             return;
         }
         let Some(known) = self.journal.get(entry) else { return };
-        let (revision, publish, record) = (known.revision, known.publish, &known.record);
-        let Some(answer) = record.answer.clone() else { return };
-        let superseded = self.superseded(entry);
-        let first = Some((answer.status.code(), record.answered_at.unwrap_or(now.unix)));
+        let (revision, publish, record) = (known.revision, known.publish, known.record.clone());
         self.hold(&origin, revision);
-        if let Some(superseded) = superseded {
-            return self.publish_response(origin, &superseded, first);
+        if let Some(publish) = publish.filter(|_| self.superseded(entry, &record).is_none())
+            && self.outbox.attach(publish, &origin.deliveries, origin.reply.expires)
+        {
+            return;
         }
-        let attach = |id| self.outbox.attach(id, &origin.deliveries, origin.reply.expires);
-        if !publish.is_some_and(attach) {
-            self.publish_response(origin, &answer, first);
+        self.give_first_answer(now, origin, entry, &record, true);
+    }
+
+    /// Publishes the first answer to a request, as long as it is true; it is marked where that is a repeat.
+    pub(super) fn give_first_answer(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        entry: EntryId,
+        record: &JournalRecord,
+        is_repeat: bool,
+    ) {
+        let Some(answer) = &record.answer else { return };
+        let first = first_answer(now, record);
+        match self.superseded(entry, record) {
+            Some(superseded) => self.publish_response(origin, &superseded, first),
+            None => self.publish_response(origin, answer, first.filter(|_| is_repeat)),
         }
     }
 
@@ -118,17 +138,9 @@ impl Hub {
         self.saves.insert(device, revision);
     }
 
-    /// Returns what to say in place of an answer that is not true any more.
-    pub(super) fn superseded(&self, entry: EntryId) -> Option<Answer> {
-        self.superseded_by_now(entry, &self.journal.get(entry)?.record)
-    }
-
-    /// Likewise, for what the journal has or had of a request.
-    pub(super) fn superseded_by_now(
-        &self,
-        entry: EntryId,
-        record: &JournalRecord,
-    ) -> Option<Answer> {
+    /// Returns what to say in place of an answer that is not true any more; `record` is what the journal has, or had, of
+    /// its request.
+    pub(super) fn superseded(&self, entry: EntryId, record: &JournalRecord) -> Option<Answer> {
         let first = record.answer.as_ref()?.status.code();
         let (property, value) = self.values.superseded(record, entry)?;
         let at = record.answered_at.map(rfc3339).unwrap_or_default();
@@ -218,34 +230,31 @@ impl Hub {
     /// Publishes the answers of an earlier life that the broker may not have.
     pub(super) fn publish_undelivered(&mut self, now: Now) {
         let mut verified = self.requests.verified_late();
-        for id in self.journal.undelivered() {
-            let waits = self.unpublished.iter().any(|next| next.origin.entry == Some(id));
-            let Some(entry) = self.journal.get(id).filter(|_| !waits) else { continue };
-            if entry.record.reply.is_over(now.monotonic) {
+        for id in self.undelivered(now) {
+            let Some(entry) = self.journal.get(id) else { continue };
+            let origin = origin_of(id, entry);
+            if !self.must_verify(id) {
+                let record = entry.record.clone();
+                self.give_first_answer(now, origin, id, &record, false);
                 continue;
             }
-            let origin = origin_of(id, entry);
-            if self.must_verify(id) {
-                // Once for all that was answered about it.
-                let record = &entry.record;
-                if verified.insert((record.device.clone(), record.property.clone())) {
-                    self.verify(now, id, Origin { sender: None, size: 0, ..origin }, false);
-                }
-            } else {
-                self.answer_late(now, origin, id);
+            // Once for all that was answered about it.
+            let record = &entry.record;
+            if verified.insert((record.device.clone(), record.property.clone())) {
+                self.verify(now, id, Origin { sender: None, size: 0, ..origin }, false);
             }
         }
     }
 
-    /// Publishes the first answer, which the broker may not have, as long as it is true.
-    pub(super) fn answer_late(&mut self, now: Now, origin: Origin, id: EntryId) {
-        let Some(record) = self.journal.get(id).map(|entry| &entry.record) else { return };
-        let Some(answer) = record.answer.clone() else { return };
-        let first = (answer.status.code(), record.answered_at.unwrap_or(now.unix));
-        match self.superseded(id) {
-            Some(superseded) => self.publish_response(origin, &superseded, Some(first)),
-            None => self.publish_response(origin, &answer, None),
-        }
+    /// Lists the answers that the broker may not have, that do not wait for the store, and that somebody waits for.
+    pub(super) fn undelivered(&self, now: Now) -> Vec<EntryId> {
+        let mut undelivered = self.journal.undelivered();
+        undelivered.retain(|id| {
+            let waits = self.unpublished.iter().any(|next| next.origin.entry == Some(*id));
+            let is_over = |entry: &Entry| entry.record.reply.is_over(now.monotonic);
+            !waits && self.journal.get(*id).is_some_and(|entry| !is_over(entry))
+        });
+        undelivered
     }
 
     /// Answers the requests that an earlier life of the daemon may have carried out, and that did not come again;
@@ -336,15 +345,15 @@ impl Hub {
         &mut self,
         origin: Origin,
         answer: &Answer,
-        first: Option<(u16, Duration)>,
+        first: Option<First>,
     ) {
         let Origin { key, entry, reply, deliveries, .. } = origin;
         let Some(mut response) = self.response_to(key.as_ref(), &reply, answer) else {
             return self.finish_deliveries(&deliveries);
         };
         if let Some((status, at)) = first {
-            response.user_properties.push(("repeated".into(), rfc3339(at)));
-            response.user_properties.push(("first_status".into(), status.to_string()));
+            response.user_properties.push((REPEATED.into(), rfc3339(at)));
+            response.user_properties.push((FIRST_STATUS.into(), status.to_string()));
         }
         // A request of this connection was checked when it came; others may have come under another prefix.
         if deliveries.is_empty()
@@ -361,6 +370,12 @@ impl Hub {
             entry.publish = publish.or(entry.publish);
         }
     }
+}
+
+/// Returns the status of the first answer to a request, and when it was given.
+pub(super) fn first_answer(now: Now, record: &JournalRecord) -> Option<First> {
+    let status = record.answer.as_ref()?.status.code();
+    Some((status, record.answered_at.unwrap_or(now.unix)))
 }
 
 pub(super) fn origin_of(id: EntryId, entry: &Entry) -> Origin {
