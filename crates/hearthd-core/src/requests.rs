@@ -165,6 +165,11 @@ impl Requests {
         Some(pending.origin.reply.expires.map_or(pending.deadline, |at| at.min(pending.deadline)))
     }
 
+    /// Forgets the devices that are no more, once nothing waits for them.
+    pub(crate) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.per_device.retain(|device, load| load.waiting > 0 || is_there(device));
+    }
+
     /// Lists the devices and properties that are read for answers that the broker may not have had.
     pub(crate) fn verified_late(&self) -> BTreeSet<(Arc<str>, Arc<str>)> {
         let late = self
@@ -348,3 +353,54 @@ fn add_to<K: Ord + Clone>(loads: &mut BTreeMap<K, Load>, name: &K, size: usize, 
 const SENDERS_KEPT: usize = 64;
 /// How many bytes the requests to one device may take, and those of one sender; a single one may be larger.
 const SHARE_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::QoS;
+
+    fn pending(device: &str) -> Pending {
+        let reply = Reply {
+            response_topic: None,
+            correlation_data: None,
+            qos: QoS::AtLeastOnce,
+            expires: None,
+        };
+        Pending {
+            device: device.into(),
+            property: "power".into(),
+            arrived: Duration::ZERO,
+            allowed: Duration::ZERO,
+            deadline: Duration::ZERO,
+            origin: Origin {
+                key: None,
+                entry: None,
+                sender: None,
+                content: 0,
+                reply,
+                durability: Durability::Nothing,
+                reads: false,
+                via: None,
+                deliveries: Vec::new(),
+                size: 10,
+            },
+            handed: true,
+            excerpt: Bytes::new(),
+            purpose: Purpose::Execute,
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_forgotten_once_nothing_waits_for_it() {
+        let mut requests = Requests::new(1);
+        let ids = ["lamp", "gone"].map(|device| requests.insert(pending(device)));
+        let keep = |requests: &mut Requests| requests.keep(|device| device == "lamp");
+        keep(&mut requests);
+        assert_eq!(requests.per_device.len(), 2, "one has a request");
+        for id in ids {
+            requests.remove(id, true);
+        }
+        keep(&mut requests);
+        assert_eq!(requests.per_device.keys().map(|it| &**it).collect::<Vec<_>>(), ["lamp"]);
+    }
+}

@@ -147,6 +147,7 @@ impl Hub {
     pub(super) fn serve_devices(&mut self, now: Now) {
         self.values.keep(|device| self.config.devices.contains_key(device));
         self.under_way.keep(|device| self.config.devices.contains_key(device));
+        self.requests.keep(|device| self.config.devices.contains_key(device));
         self.rivals.retain(|device, _| self.config.devices.contains_key(&**device));
         let mut states = std::mem::take(&mut self.states);
         states.retain(|(device, property), _| self.is_told(device, property));

@@ -63,6 +63,8 @@ struct DeviceQueue {
     saved: Option<Vec<u8>>,
     /// Its children are in the queue.
     children: bool,
+    /// The device is no more: this is kept as long as something of it is in the queue.
+    gone: bool,
     left_out: Tally,
     happenings: Happenings,
 }
@@ -85,6 +87,7 @@ impl DeviceQueue {
             held: VecDeque::new(),
             saved: None,
             children: false,
+            gone: false,
             left_out: Tally::default(),
             happenings: Happenings {
                 bucket: Bucket::new(EVENTS, Instant::now()),
@@ -92,6 +95,11 @@ impl DeviceQueue {
                 left_out: 0,
             },
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        let waits = self.queued > 0 || self.happenings.queued > 0 || self.saved.is_some();
+        !waits && self.held.is_empty() && !self.children
     }
 }
 
@@ -162,16 +170,15 @@ impl EventQueue {
         self.arrived.notify_one();
     }
 
-    /// Forgets a device that is no more, where nothing of it is in the queue.
+    /// Forgets a device that is no more, once nothing of it is in the queue; what its rate has held back is not told.
     pub(crate) fn forget(&self, device: &str) {
         let mut inner = lock(&self.inner);
-        let is_idle = |it: &DeviceQueue| {
-            let waits = it.queued > 0 || it.happenings.queued > 0 || it.saved.is_some();
-            !waits && it.held.is_empty() && !it.children
-        };
-        if inner.by_device.get(device).is_some_and(is_idle) {
-            inner.by_device.remove(device);
+        inner.held.remove(device);
+        if let Some(of_device) = inner.by_device.get_mut(device) {
+            of_device.gone = true;
+            of_device.held.clear();
         }
+        inner.remove_if_gone(device);
     }
 
     /// Returns how many states of a device were left out.
@@ -203,8 +210,15 @@ impl Inner {
         self.by_device.get_mut(device).expect("it is there or was just made")
     }
 
+    fn remove_if_gone(&mut self, device: &str) {
+        if self.by_device.get(device).is_some_and(|it| it.gone && it.is_idle()) {
+            self.by_device.remove(device);
+        }
+    }
+
     fn add_state(&mut self, state: PropertyState, limited: bool, now: Instant) {
         let of_device = self.of_device(&state.device);
+        of_device.gone = false;
         let before = of_device.held.len();
         of_device.held.retain(|held| held.property != state.property);
         if of_device.held.len() < before
@@ -228,7 +242,9 @@ impl Inner {
     }
 
     fn add_event(&mut self, device: &str, property: &str, event: &str, now: Instant) {
-        let happenings = &mut self.of_device(device).happenings;
+        let of_device = self.of_device(device);
+        of_device.gone = false;
+        let happenings = &mut of_device.happenings;
         if happenings.queued >= EVENTS_QUEUED || !happenings.bucket.take(now) {
             happenings.left_out += 1;
             return;
@@ -247,10 +263,12 @@ impl Inner {
             QueuedEvent::Ended(id, answer) => DeviceEvent::Ended { id, answer },
             QueuedEvent::State(state) => {
                 self.of_device(&state.device).queued -= 1;
+                self.remove_if_gone(&state.device);
                 DeviceEvent::State(state)
             }
             QueuedEvent::Happened(happened) => {
                 self.of_device(&happened.device).happenings.queued -= 1;
+                self.remove_if_gone(&happened.device);
                 DeviceEvent::Happened(happened)
             }
             QueuedEvent::Bridge(device, input) => DeviceEvent::Bridge { device, input },
@@ -395,6 +413,26 @@ mod tests {
             inner.add_event("door", "bell", "press", later);
         }
         assert_eq!(inner.queue.len(), EVENTS_QUEUED, "a driver that takes nothing");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_device_that_is_gone_once_the_driver_has_taken_all() {
+        let (events, start) = (EventQueue::default(), Instant::now());
+        for n in 0..STATES.burst + 1 {
+            lock(&events.inner).add_state(state("level", &n.to_string()), true, start);
+        }
+        events.happened("lamp", "bell", "press");
+        events.forget("lamp");
+        assert!(lock(&events.inner).held.is_empty(), "what waited for its time is not told");
+        assert_eq!(lock(&events.inner).by_device.len(), 1);
+        while events.take().is_some() {}
+        assert!(lock(&events.inner).by_device.is_empty());
+        // One of the same name is another one.
+        events.happened("lamp", "bell", "press");
+        events.forget("lamp");
+        lock(&events.inner).add_state(state("level", "1"), true, start);
+        while events.take().is_some() {}
+        assert_eq!(lock(&events.inner).by_device.len(), 1);
     }
 
     #[test]
