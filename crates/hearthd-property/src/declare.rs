@@ -51,23 +51,33 @@ impl Declaration {
         })
     }
 
-    /// Parses the declarations of a device that another one adds: a JSON object of names and declarations.
+    /// Parses the declarations of one device: pairs of a name and a declaration.
     ///
     /// # Errors
     /// As for [`Declaration::parse`], and where a name is one that the hub itself uses.
+    pub fn of_device(
+        pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Vec<Self>, String> {
+        let parse = |(name, json): (String, String)| match name.as_str() {
+            STATUS => Err(format!("`{STATUS}` is taken: the hub says there how the device is")),
+            _ => Self::parse(&name, json.as_bytes()),
+        };
+        pairs.into_iter().map(parse).collect()
+    }
+
+    /// Parses the declarations of a device that another one adds: a JSON object of names and declarations.
+    ///
+    /// # Errors
+    /// As for [`Declaration::of_device`].
     pub fn parse_all(properties: &str) -> Result<Vec<Self>, String> {
         let members: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(properties).map_err(|error| format!("no JSON object: {error}"))?;
-        let parse = |(name, declaration): (&String, &serde_json::Value)| match name.as_str() {
-            STATUS => Err(format!("`{STATUS}` is taken: the hub says there how the device is")),
-            _ => Self::parse(name, declaration.to_string().as_bytes()),
-        };
-        members.iter().map(parse).collect()
+        Self::of_device(members.into_iter().map(|(name, it)| (name, it.to_string())))
     }
 }
 
 /// The property that the hub reports for every device.
-const STATUS: &str = "status";
+pub const STATUS: &str = "status";
 
 /// A declaration as a plugin writes it; rule D1 of `hearth_plugin.h`.
 #[derive(Deserialize)]

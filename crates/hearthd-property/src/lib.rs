@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 pub use changes::{ChangeRequest, Refusal, object_of};
-pub use declare::is_name;
+pub use declare::{STATUS, is_name};
 pub use json::parse_json;
 pub use read::is_json;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Hub;
+pub(super) use crate::property::STATUS;
 use crate::topic::{Prefix, Values};
 
 /// What a topic name says about a message.
@@ -99,6 +100,3 @@ impl Hub {
         self.config.topics.response.build(prefix, &values)
     }
 }
-
-/// The property by which a hub tells how a device is.
-pub(super) const STATUS: &str = "status";

@@ -22,6 +22,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+pub(crate) use hearthd_core::property::STATUS;
 use hearthd_core::{DeclaredTopics, property::Declaration};
 
 pub use crate::boundary::library::KindTable;
@@ -352,19 +353,10 @@ pub(crate) fn describe(kind: KindTable, config: &str) -> Result<Described, Strin
 /// Parses what a plugin says of a device.
 pub(crate) fn declared(described: Described) -> Result<Declared, String> {
     Ok(Declared {
-        properties: declarations(described.properties)?,
+        properties: Declaration::of_device(described.properties)?,
         topics: DeclaredTopics::parse(&described.topics)?,
         adds: described.adds,
     })
-}
-
-/// Parses what a plugin declares.
-pub(crate) fn declarations(pairs: Vec<(String, String)>) -> Result<Vec<Declaration>, String> {
-    let parse = |(name, json): (String, String)| match name.as_str() {
-        STATUS => Err(format!("`{STATUS}` is taken: the hub says there how the device is")),
-        _ => Declaration::parse(&name, json.as_bytes()),
-    };
-    pairs.into_iter().map(parse).collect()
 }
 
 /// A problem of the table as a whole.
@@ -408,8 +400,6 @@ fn empty_folder(folder: &Path) -> io::Result<()> {
 
 /// Why a kind that is linked in cannot be isolated.
 pub(crate) const NO_PROCESS: &str = "its kind is built into the hub and has no process";
-/// The property that the hub reports for every device.
-pub(crate) const STATUS: &str = "status";
 
 #[cfg(test)]
 mod tests {
@@ -445,8 +435,8 @@ mod tests {
     #[test]
     fn a_property_called_status_is_refused() {
         let pair = |name: &str| vec![(name.to_owned(), r#"{"type": "switch"}"#.to_owned())];
-        assert_eq!(declarations(pair("power")).unwrap().len(), 1);
-        let error = declarations(pair("status")).unwrap_err();
+        assert_eq!(Declaration::of_device(pair("power")).unwrap().len(), 1);
+        let error = Declaration::of_device(pair("status")).unwrap_err();
         assert_eq!(error, "`status` is taken: the hub says there how the device is");
     }
 }
