@@ -131,30 +131,33 @@ unsafe extern "C" fn on_timer<D: Device>(
     child: Slice,
     timer_id: u32,
 ) -> i32 {
-    contained(|| {
-        // SAFETY: the host passes a live instance, and calls on it do not overlap (T1).
-        let instance = unsafe { Instance::<D>::borrow(instance) };
-        // SAFETY: the host lends the name for this call (M1).
-        let name = unsafe { text(child) };
-        let Some(slot) = instance.children.find(&name) else { return abi::OK };
-        if let Some(added) = &mut *slot.lock() {
-            let _scope = scope::enter(added.host, None);
-            added.child.timer(timer_id);
-        }
-        abi::OK
-    })
+    // SAFETY: the host passes a live instance and a name, as this function demands them.
+    unsafe { call_child::<D>(instance, child, |child| child.timer(timer_id)) }
 }
 
 unsafe extern "C" fn on_wake<D: Device>(instance: *mut c_void, child: Slice) -> i32 {
+    // SAFETY: as for a timer.
+    unsafe { call_child::<D>(instance, child, |child| child.wake()) }
+}
+
+/// Calls a child that asks for no answer; one that is gone is not called.
+///
+/// # Safety
+/// The instance is live and calls on it do not overlap (T1), and the name is lent for this call (M1).
+unsafe fn call_child<D: Device>(
+    instance: *mut c_void,
+    child: Slice,
+    call: impl FnOnce(&mut dyn crate::Child),
+) -> i32 {
     contained(|| {
-        // SAFETY: the host passes a live instance, and calls on it do not overlap (T1).
+        // SAFETY: as the caller vouches.
         let instance = unsafe { Instance::<D>::borrow(instance) };
-        // SAFETY: the host lends the name for this call (M1).
+        // SAFETY: as the caller vouches.
         let name = unsafe { text(child) };
         let Some(slot) = instance.children.find(&name) else { return abi::OK };
         if let Some(added) = &mut *slot.lock() {
             let _scope = scope::enter(added.host, None);
-            added.child.wake();
+            call(&mut *added.child);
         }
         abi::OK
     })

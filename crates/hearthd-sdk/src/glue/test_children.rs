@@ -1,9 +1,9 @@
 //! The extension `hearth.children/1`, for the harness: what the host offers, and the calls of what a kind offers.
 
-use super::test_instance::{ChildArguments, Line, TestInstance, behind, deadline_ms, host};
+use super::test_instance::{ChildArguments, Line, TestInstance, behind, command, host};
 use super::{sink, text};
 use crate::abi::children::{Child, EXT_CHILDREN, HostChildren, KindChildren};
-use crate::abi::{self, Command, Growing, Host, Sink, Slice};
+use crate::abi::{self, Growing, Host, Sink, Slice};
 
 #[expect(clippy::cast_possible_truncation, reason = "the table has 32 bytes")]
 pub(super) static CHILDREN: HostChildren =
@@ -80,15 +80,7 @@ impl TestInstance {
         (flags, name, payload): (u32, &str, &str),
     ) -> i32 {
         let on_command = self.children().on_command.expect("the glue provides it");
-        #[expect(clippy::cast_possible_truncation, reason = "about fifty bytes")]
-        let command = Command {
-            struct_size: size_of::<Command>() as u32,
-            flags,
-            token,
-            deadline_ms: deadline_ms(deadline),
-            name: Slice::new(name.as_bytes()),
-            payload: Slice::new(payload.as_bytes()),
-        };
+        let command = command(token, deadline, (flags, name, payload.as_bytes()));
         // SAFETY: the instance is live, `&mut self` keeps calls apart, and what is lent outlives the call.
         unsafe { on_command(self.instance, Slice::new(child.as_bytes()), &raw const command) }
     }

@@ -128,15 +128,7 @@ impl TestInstance {
         payload: &[u8],
     ) -> i32 {
         let on_command = self.kind.on_command.expect("the glue provides it");
-        #[expect(clippy::cast_possible_truncation, reason = "about fifty bytes")]
-        let command = Command {
-            struct_size: size_of::<Command>() as u32,
-            flags,
-            token,
-            deadline_ms: deadline_ms(deadline),
-            name: Slice::new(name.as_bytes()),
-            payload: Slice::new(payload),
-        };
+        let command = command(token, deadline, (flags, name, payload));
         // SAFETY: the instance is live, `&mut self` keeps calls apart, and the command outlives the call.
         unsafe { on_command(self.instance, &raw const command) }
     }
@@ -212,9 +204,17 @@ impl Drop for TestInstance {
     }
 }
 
-/// Returns a deadline as a command has it.
-pub(super) fn deadline_ms(deadline: Duration) -> u64 {
-    u64::try_from(deadline.as_millis()).expect("a test's deadline")
+/// Makes a command, which lends its property's name and its payload; a deadline of zero means none.
+pub(super) fn command(
+    token: u64,
+    deadline: Duration,
+    (flags, name, payload): (u32, &str, &[u8]),
+) -> Command {
+    #[expect(clippy::cast_possible_truncation, reason = "about fifty bytes")]
+    let struct_size = size_of::<Command>() as u32;
+    let deadline_ms = u64::try_from(deadline.as_millis()).expect("a test's deadline");
+    let (name, payload) = (Slice::new(name.as_bytes()), Slice::new(payload));
+    Command { struct_size, flags, token, deadline_ms, name, payload }
 }
 
 pub(super) fn host(script: Arc<dyn Script>) -> (&'static Host, &'static Line) {

@@ -64,15 +64,6 @@ impl World {
         }
     }
 
-    /// Devices of a hub have started, and report all that they have.
-    pub(super) fn report_all(&mut self, hub: HubId, started: impl Fn(&str) -> bool) {
-        for device in self.hub(hub).devices.clone() {
-            if started(device) {
-                self.report_device(hub, device);
-            }
-        }
-    }
-
     /// A device reports all that it has to a hub.
     pub(super) fn report_device(&mut self, hub: HubId, device: &str) {
         let states = self.devices.states.iter();

@@ -92,7 +92,7 @@ impl World {
         self.change_devices(hub);
         self.save(hub, device);
         self.begin_bridges(hub, |other| other == device);
-        self.report_all(hub, |other| other == device);
+        self.report_device(hub, device);
     }
 
     fn take_device(&mut self, hub: HubId, device: &'static str) {
