@@ -16,10 +16,21 @@ impl Conversation {
     pub(super) fn add(&mut self, now: Duration, add: Add) -> Result<(), String> {
         let Some(parent) = self.parent_named(add.device)? else { return Ok(()) };
         let Add { name, properties, kind, title, room, values, .. } = add;
-        let properties = match read_all(&properties) {
+        let device = format!("{parent}-{name}");
+        let known = self.devices.get(&device);
+        let is_known = known.is_some_and(|known| known.is_child_of(&parent));
+        let read = match known {
+            Some(_) if !is_known => Err(format!("the program serves another `{device}`")),
+            _ => read_all(&properties),
+        };
+        let properties = match read {
             Ok(properties) => properties,
             Err(reason) => {
                 self.refused(&parent, &name, &reason);
+                if is_known {
+                    // The hub has it as it was before.
+                    self.outputs.push_back(Output::Remove { parent, name, device });
+                }
                 return Ok(());
             }
         };
@@ -35,7 +46,6 @@ impl Conversation {
         ] {
             declaration = text.into_iter().fold(declaration, set);
         }
-        let device = format!("{parent}-{name}");
         let of = Parent { device: parent.clone(), name: name.clone() };
         let mut child = Served::new(Greeting::of_child(properties, poll), Some(of));
         child.accept(now);
@@ -72,7 +82,10 @@ impl Conversation {
     pub(crate) fn refused(&mut self, parent: &str, name: &str, reason: &str) {
         let Some(served) = self.devices.get_mut(parent) else { return };
         served.greeting.children.remove(name);
-        self.give_up_device(&format!("{parent}-{name}"), reason);
+        let device = format!("{parent}-{name}");
+        if self.devices.get(&device).is_some_and(|known| known.is_child_of(parent)) {
+            self.give_up_device(&device, reason);
+        }
         self.log(parent.to_owned(), Level::Warn, format!("`{name}` is not added: {reason}"));
         self.write(&ToProgram::Refused { device: parent, name, reason });
     }
@@ -93,9 +106,7 @@ impl Conversation {
 
     /// Returns the devices that a device has added.
     pub(super) fn children_of(&self, parent: &str) -> Vec<String> {
-        let is_child =
-            |served: &Served| served.parent.as_ref().is_some_and(|it| it.device == parent);
-        let children = self.devices.iter().filter(|(_, served)| is_child(served));
+        let children = self.devices.iter().filter(|(_, served)| served.is_child_of(parent));
         children.map(|(device, _)| device.clone()).collect()
     }
 
@@ -114,6 +125,11 @@ impl Served {
     /// Returns whether the program adds it, and is not greeted for it.
     pub(super) fn is_child(&self) -> bool {
         self.parent.is_some()
+    }
+
+    /// Returns whether the program has added it to this device.
+    pub(super) fn is_child_of(&self, parent: &str) -> bool {
+        self.parent.as_ref().is_some_and(|it| it.device == parent)
     }
 
     /// Returns whether it is known to the program that runs.

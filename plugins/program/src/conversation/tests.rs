@@ -431,6 +431,36 @@ fn what_cannot_be_added_is_refused_and_the_program_hears_why() {
 }
 
 #[test]
+fn an_added_device_that_is_declared_anew_and_wrongly_is_removed() {
+    let mut talked = bridge();
+    talked.hear(json!({"type": "add", "name": "hall", "properties": {}}));
+    let words = talked.words();
+    assert!(words.contains(&"= remove bridge-hall".to_owned()), "{words:?}");
+    add(&mut talked, "hall");
+    assert!(talked.words().contains(&"= add bridge-hall".to_owned()));
+}
+
+#[test]
+fn a_device_of_the_program_is_not_replaced_by_one_that_is_added_with_its_id() {
+    let mut talked = bridge();
+    let power = json!({"command": ["bridge"], "properties": {"power": {"type": "switch"}}});
+    talked.attach("bridge-porch", &power);
+    talked.hear(json!({"type": "answer", "id": 2}));
+    talked.outputs();
+    let properties = json!({"power": {"type": "switch"}});
+    let porch =
+        json!({"type": "add", "device": "bridge", "name": "porch", "properties": properties});
+    talked.hear(porch);
+    let words = talked.words().concat();
+    assert!(words.contains("serves another `bridge-porch`"), "{words}");
+    assert!(words.contains("\"refused\"") && !words.contains("= add"), "{words}");
+    talked.conversation.refused("bridge", "porch", "another device has the ID");
+    let asked = talked.set("bridge-porch", &json!({"power": "ON"}), Duration::from_secs(5));
+    talked.hear(json!({"type": "answer", "id": 3}));
+    assert_eq!(talked.answered(asked), Ok(()));
+}
+
+#[test]
 fn a_device_that_ends_takes_those_with_it_that_were_added_to_it() {
     let mut talked = bridge();
     let asked = talked.set("bridge-hall", &json!({"power": "ON"}), Duration::from_secs(5));
