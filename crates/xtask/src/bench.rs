@@ -4,10 +4,12 @@ mod azure;
 mod brokers;
 mod cells;
 mod confirmation;
+mod crowd;
 mod durability;
 mod footprint;
 mod growth;
 mod load;
+mod page_home;
 mod peers;
 mod phones;
 mod plot;
@@ -100,7 +102,7 @@ pub(crate) async fn bench(options: Options) -> Result<()> {
                 report.add("What durability costs", &table::durability(&durability));
             }
             Chapter::Growth => {
-                let growth = growth::measure(&built, effort).await?;
+                let growth = growth::measure(&built, &peers::provide(&folder)?, effort).await?;
                 report.add("Growth", &table::growth(&growth));
                 plots.extend(plot::growth(&growth, &folder)?);
             }
@@ -137,6 +139,8 @@ pub(crate) struct Effort {
     hubs: &'static [usize],
     retained: &'static [usize],
     queued: &'static [usize],
+    /// Phones with the page open.
+    pages: &'static [usize],
     /// Requests after which the memory is looked at.
     endurance: usize,
     /// How long a hub at rest is looked at.
@@ -157,6 +161,7 @@ impl Effort {
         hubs: &[1, 10],
         retained: &[0, 10_000],
         queued: &[10, 1000],
+        pages: &[1, 50],
         endurance: 100_000,
         rest: Duration::from_secs(60),
         taps: 21,
@@ -171,6 +176,7 @@ impl Effort {
         hubs: &[1, 2, 5, 10],
         retained: &[0, 1000, 10_000, 100_000],
         queued: &[10, 100, 1000, 10_000],
+        pages: &[1, 10, 50, 100, 200],
         endurance: 1_000_000,
         rest: Duration::from_secs(600),
         taps: 101,

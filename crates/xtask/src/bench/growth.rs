@@ -1,4 +1,4 @@
-//! What many devices cost, and many requests that waited while the hub was away.
+//! What many devices and phones cost, and many requests that waited while the hub was away.
 
 use std::{
     fmt::Write,
@@ -13,8 +13,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{
     Effort,
+    crowd::{self, Crowd},
     load::{self, Question, Until},
     median, memory_kb,
+    peers::Peers,
     stage::{LIGHTS, lights, start_mosquitto},
 };
 
@@ -27,6 +29,7 @@ pub(crate) struct Growth {
     pub(crate) hubs: Vec<Hubs>,
     pub(crate) retained: Vec<Devices>,
     pub(crate) queued: Vec<Queued>,
+    pub(crate) crowds: Vec<Crowd>,
 }
 
 /// So many hubs in one home, each with ten lights.
@@ -64,7 +67,7 @@ pub(crate) struct Queued {
 
 /// Starts hubs of all sizes, each behind a Mosquitto of its own: one that keeps the sessions of others queues every
 /// request for them, too.
-pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Growth> {
+pub(crate) async fn measure(built: &Built, peers: &Peers, effort: Effort) -> Result<Growth> {
     let mut devices = Vec::new();
     for &count in effort.devices {
         println!("{count} devices");
@@ -94,7 +97,8 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Growth> {
         println!("{count} requests queued");
         queued.push(with_queue(built, count).await?);
     }
-    Ok(Growth { devices, bridged, hubs, retained, queued })
+    let crowds = crowd::measure(built, peers, effort).await?;
+    Ok(Growth { devices, bridged, hubs, retained, queued, crowds })
 }
 
 /// A hub that was online once, behind a Mosquitto of its own.

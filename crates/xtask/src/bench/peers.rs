@@ -25,7 +25,18 @@ impl Peers {
     pub(crate) fn mqtt_js(&self) -> Command {
         self.installed.command("responder.mjs")
     }
+
+    /// Returns the command of the pages without a browser.
+    pub(crate) fn pages(&self) -> Command {
+        self.installed.command("pages.mjs")
+    }
 }
 
-const FILES: &[&str] =
-    &["requirements.txt", "responder.py", "package.json", "package-lock.json", "responder.mjs"];
+const FILES: &[&str] = &[
+    "requirements.txt",
+    "responder.py",
+    "package.json",
+    "package-lock.json",
+    "responder.mjs",
+    "pages.mjs",
+];

@@ -1,13 +1,15 @@
 //! What the page for phones takes: from a tap to what the device has confirmed, beside a bare request, and hearth-web's memory.
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 use hearthd_tests::{
-    Browser, Built, Client, Daemon, DaemonConfig, Doing, Failure, HearthBroker, HearthWeb, Memory,
-    Message, Result, browser::Tab,
+    Browser, Built, Client, Doing, Failure, Memory, Message, Result, browser::Tab,
 };
 
-use super::{Effort, median};
+use super::{
+    Effort, median,
+    page_home::{PageHome, RESPONSES},
+};
 use crate::provision::provide;
 
 /// What was measured.
@@ -32,20 +34,10 @@ pub(crate) struct Times {
 pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Phones> {
     provide("the page for phones", &[("chromium", "chromium")])?;
     let folder = tempfile::tempdir()?;
-    let socket = folder.path().join("clients.sock");
-    let text = accounts(folder.path(), &socket)?;
-    let broker = HearthBroker::start_configured(built, folder.path(), &text).await?;
-    let mut client = Client::connect(&broker.access("phone"), "bare").await?;
-    client.subscribe(RESPONSES).await?;
-    let mut config = DaemonConfig::new(broker.access("hub"));
-    config.plugins = &["light"];
-    config.devices =
-        "[devices.lamp]\nplugin = \"light\"\n[devices.lamp.config]\nbackend = \"simulated\"\n"
-            .into();
-    let mut hub = Daemon::prepare(built, &folder.path().join("hub"), &config)?;
-    hub.start(&mut client).await?;
-    let text = format!("[broker]\nurl = \"unix:{}\"\n", socket.display());
-    let mut web = HearthWeb::start(built, &folder.path().join("web"), &text).await?;
+    let lamp =
+        "[devices.lamp]\nplugin = \"light\"\n[devices.lamp.config]\nbackend = \"simulated\"\n";
+    let mut home = PageHome::start(built, folder.path(), lamp.into()).await?;
+    let PageHome { hub, web, client, .. } = &mut home;
     let process = web.process().id();
     let mut memory = vec![(0, Memory::of(process)?)];
     let mut times = Vec::new();
@@ -54,13 +46,13 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Phones> {
     let mut browser = Browser::start(&folder.path().join("browser")).await?;
     log_in(&mut browser, &address).await?;
     memory.push((1, Memory::of(process)?));
-    times.push((1, taps(&mut browser, &mut client, effort.taps).await?));
+    times.push((1, taps(&mut browser, client, effort.taps).await?));
     let mut phones: Vec<Tab> = Vec::new();
     while phones.len() + 1 < PHONES {
         phones.push(browser.another_phone().await?);
         log_in(&mut browser, &address).await?;
     }
-    times.push((PHONES, taps(&mut browser, &mut client, effort.taps).await?));
+    times.push((PHONES, taps(&mut browser, client, effort.taps).await?));
     // The last tap has left the lamp off: all the others know.
     for phone in phones {
         browser.turn_to(phone).await?;
@@ -101,25 +93,8 @@ async fn taps(browser: &mut Browser, client: &mut Client, times: usize) -> Resul
     Ok(Times { tap: median(tap), bare: median(bare) })
 }
 
-/// Writes the passwords of the accounts `hub` and `phone`; returns the broker's configuration.
-fn accounts(folder: &Path, socket: &Path) -> Result<String> {
-    let storage = folder.join("storage");
-    let mut text = format!(
-        "home = \"alice\"\n[unix]\nsocket = {socket:?}\n[storage]\ndirectory = {storage:?}\n"
-    );
-    for (account, role) in [("hub", "hub"), ("phone", "resident")] {
-        let file = folder.join(format!("{account}.password"));
-        std::fs::write(&file, format!("password-of-{account}")).doing(file.display())?;
-        text += &format!(
-            "[[account]]\nname = {account:?}\nrole = {role:?}\npassword_file = {file:?}\n"
-        );
-    }
-    Ok(text)
-}
-
 /// Finds the lamp's switch.
 const LAMP: &str = "document.querySelector('.card button[aria-checked]')";
 const IS_OFF: &str =
     "document.querySelector('.card button[aria-checked]').getAttribute('aria-checked') === 'false'";
-const RESPONSES: &str = "alice/response/bare/1";
 const PHONES: usize = 32;

@@ -10,6 +10,7 @@ use plotters::prelude::*;
 
 use super::{
     cells::{Cell, Compared},
+    crowd::Crowd,
     footprint::Footprint,
     growth::Growth,
     median,
@@ -24,6 +25,9 @@ pub(crate) fn growth(growth: &Growth, folder: &Path) -> Result<Vec<PathBuf>> {
     let of_queue = |value: fn(&super::growth::Queued) -> Option<f64>| -> Vec<_> {
         let points = growth.queued.iter().map(|each| Some((each.count as f64, value(each)?)));
         points.flatten().collect()
+    };
+    let of_pages = |value: fn(&Crowd) -> f64| -> Vec<_> {
+        growth.crowds.iter().map(|each| (each.pages as f64, value(each))).collect()
     };
     [
         (
@@ -46,6 +50,10 @@ pub(crate) fn growth(growth: &Growth, folder: &Path) -> Result<Vec<PathBuf>> {
             "ms to the last answer",
             of_queue(|e| e.answered_ms),
         ),
+        ("pages-memory", "pages open", "MiB of hearth-web", of_pages(|e| e.web_kb as f64 / 1024.0)),
+        ("pages-shown", "pages open", "ms until all show all", of_pages(|e| e.shown_ms)),
+        ("pages-known", "pages open", "ms until all know of a tap", of_pages(|e| e.known_ms)),
+        ("pages-latency", "pages open", "median latency in us", of_pages(|e| e.median_us)),
     ]
     .into_iter()
     .map(|(name, x, y, points)| lines(&folder.join(format!("{name}.svg")), x, y, &[(y, points)]))
