@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearthd_core::{JournalRecord, Message, QoS, RequestKey};
+use hearthd_core::{JournalRecord, Message, QoS, RequestId, RequestKey};
 
 use crate::link::{HubId, Life, LinkId};
 
@@ -71,6 +71,10 @@ pub(crate) struct Asked {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Course {
     pub(crate) executed: Vec<Life>,
+    /// The last of these, as its hub numbers it.
+    pub(crate) number: Option<(Life, RequestId)>,
+    /// It was under way, and has ended.
+    pub(crate) ended: bool,
     /// One of those that are answered alike only reads.
     pub(crate) reads: bool,
     /// One of those that are answered alike sets something.
@@ -155,6 +159,12 @@ impl Ledger {
     pub(crate) fn answered_by(&self, response: &Message) -> Option<usize> {
         let reply = (response.topic.clone(), response.correlation_data.clone());
         self.by_reply.get(&reply).copied()
+    }
+
+    /// What a request was told to be under way has ended.
+    pub(crate) fn note_ended(&mut self, life: Life, request: RequestId) {
+        let its = |asked: &&mut Asked| asked.course.number == Some((life, request));
+        self.asked.iter_mut().rev().filter(its).for_each(|asked| asked.course.ended = true);
     }
 
     /// Finds the first request with the same Response Topic and Correlation Data, which keeps the course of all.

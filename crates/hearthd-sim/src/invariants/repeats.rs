@@ -29,6 +29,23 @@ impl World {
         course.repeated |= !course.senders.insert(sender) && repeats;
     }
 
+    /// A hub publishes an answer that a request is under way.
+    pub(crate) fn check_under_way(&mut self, hub: HubId, message: &Message) {
+        if message.user_property("__stat") != Some("202") {
+            return;
+        }
+        let Some(root) = self.ledger.answered_by(message) else { return };
+        let asked = &self.ledger.asked[root];
+        let course = &asked.course;
+        let of_this_life = course.number.is_some_and(|(life, _)| life == self.hub(hub).life);
+        // What a full journal has forgotten is told no end.
+        let known = asked.is_strict() && !asked.hostile && !self.setup.flooded;
+        let ended = course.ended && of_this_life && known;
+        self.require(!ended, Invariant::EndTold, || {
+            format!("request {root} has ended: {}", show_message(message))
+        });
+    }
+
     /// A hub publishes an answer that it calls a repeated one.
     pub(crate) fn check_repeated(&mut self, hub: HubId, message: &Message) {
         if message.user_property("repeated").is_none() {

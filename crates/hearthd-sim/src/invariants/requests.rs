@@ -99,7 +99,9 @@ impl World {
         let link = self.connection(hub).map(|connection| connection.id);
         let flooded = self.setup.flooded;
         let root = self.ledger.root_of(index);
-        self.ledger.asked[root].course.executed.push(this);
+        let course = &mut self.ledger.asked[root].course;
+        course.executed.push(this);
+        (course.number, course.ended) = (Some((this, request.id)), false);
         let asked = &mut self.ledger.asked[index];
         let stale = asked.executions.is_empty()
             && asked.is_strict()
@@ -262,7 +264,7 @@ pub(crate) const REDELIVERY: Duration = Duration::from_secs(60);
 
 impl Asked {
     /// Whether the hub can tell this request from all others, and may be given it again.
-    fn is_strict(&self) -> bool {
+    pub(super) fn is_strict(&self) -> bool {
         !self.ambiguous && self.is_at_least_once()
     }
 

@@ -9,8 +9,8 @@ use super::{
     Action, Ask, Fault, Guardian, Mischief, Plan, Requester, Setup, Step, Target, Traffic, pick,
 };
 use crate::{
-    broker::Takeover,
-    devices::{BLINDS, MOVABLE},
+    broker::{Matter, Takeover},
+    devices::{BLINDS, HEATER, MOVABLE},
     link::HubId,
     store::Damage,
 };
@@ -34,6 +34,10 @@ enum Theme {
     Greed,
     /// One sender asks a device for more than may wait for it, and another one asks the same device.
     Crowd,
+    /// What is under way ends, and is asked for again, while the broker refuses for now to hear that it is under way.
+    EndedUnheard,
+    /// More waits for a hub than it can hold, so that the states which it should take back are left to another connection.
+    LeftUnseen,
 }
 
 impl Plan {
@@ -56,7 +60,7 @@ impl Plan {
 }
 
 impl Theme {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::ShortLeave,
         Self::LateLook,
         Self::DeadWhenDecided,
@@ -65,6 +69,8 @@ impl Theme {
         Self::ForgottenDevice,
         Self::Greed,
         Self::Crowd,
+        Self::EndedUnheard,
+        Self::LeftUnseen,
     ];
 
     /// Makes the home one that the situation can come about in.
@@ -72,7 +78,7 @@ impl Theme {
         let guardian =
             |takes| vec![Guardian { takes: Duration::from_millis(takes), doubled: false }];
         match self {
-            Self::ShortLeave => {}
+            Self::ShortLeave | Self::EndedUnheard => {}
             Self::ForgottenDevice => setup.habits.reorders = false,
             Self::Greed | Self::Crowd => {
                 setup.hostile = true;
@@ -82,6 +88,11 @@ impl Theme {
                 setup.client_receive_maximum = 1;
                 setup.habits.overruns = false;
                 setup.habits.reorders = false;
+            }
+            Self::LeftUnseen => {
+                setup.client_receive_maximum = 1;
+                setup.habits.overruns = true;
+                setup.keep_sessions();
             }
             Self::DeadWhenDecided | Self::CrashBeforeDecision => {
                 setup.keep_sessions();
@@ -111,7 +122,9 @@ impl Theme {
             | Self::DeadWhenDecided
             | Self::CrashBeforeDecision
             | Self::LateStranger
-            | Self::ForgottenDevice => 30,
+            | Self::ForgottenDevice
+            | Self::EndedUnheard
+            | Self::LeftUnseen => 30,
         }
     }
 
@@ -125,6 +138,8 @@ impl Theme {
             Self::ForgottenDevice => forgotten_device(setup, rng),
             Self::Greed => greed(setup, rng),
             Self::Crowd => crowd(setup, rng),
+            Self::EndedUnheard => ended_unheard(setup, rng),
+            Self::LeftUnseen => left_unseen(setup, rng),
         }
     }
 }
@@ -253,6 +268,35 @@ fn crowd(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
         struck(hub_of_blinds(setup), rng.u64(10_000..20_000), latency(1)),
         traffic(10, flood(rng.usize(600..800))),
         traffic(rng.u64(5..50), Traffic::Ask(other)),
+    ]
+}
+
+/// The blinds move for three seconds.
+fn ended_unheard(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
+    let times = rng.u32(2..5);
+    let refused = Fault::RefusePublishes { matter: Matter::Answer, reason_code: 0x97, times };
+    vec![
+        struck(hub_of_blinds(setup), rng.u64(10_000..20_000), latency(1)),
+        struck(hub_of_blinds(setup), 0, refused),
+        traffic(10, Traffic::Ask(Ask::plain(Target::Position))),
+        traffic(rng.u64(3_050..7_000), Traffic::AskAgain { back: 0, marked: true }),
+    ]
+}
+
+/// The heater is slow, so that what the hub holds of its requests lasts.
+fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
+    let hub = HubId(rng.usize(..setup.hubs));
+    let place = |device| MOVABLE.iter().position(|id| *id == device).unwrap_or(0);
+    let moves = |device| Fault::DeviceMoves { device: place(device) };
+    let asked = Ask { times: 30, expiry: Some(300), ..Ask::plain(Target::Temperature) };
+    let mut at_hub = |after, fault| struck(hub, rng.u64(after), fault);
+    vec![
+        at_hub(20_000..30_000, latency(1)),
+        at_hub(0..10, moves(HEATER)),
+        at_hub(0..10, moves(BLINDS)),
+        at_hub(5_000..8_000, crash(6_000, usize::MAX)),
+        at_hub(1_000..3_000, Fault::DeviceRemoved { device: place(BLINDS) }),
+        traffic(100, Traffic::Ask(asked)),
     ]
 }
 

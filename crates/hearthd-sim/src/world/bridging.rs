@@ -27,6 +27,8 @@ pub(crate) struct Bridges {
     under_way: BTreeMap<(HubId, String), BTreeSet<u64>>,
     /// The devices that may not use their topics.
     refused: BTreeSet<(HubId, String)>,
+    /// Those that know of a connection, and the messages that they were told.
+    linked: BTreeMap<(HubId, String), u64>,
 }
 
 /// A message that a device has handed to its hub.
@@ -70,6 +72,7 @@ impl World {
             if begun(device) {
                 let key = (hub, device.to_owned());
                 self.bridges.under_way.remove(&key);
+                self.bridges.linked.remove(&key);
                 self.questions.forget(hub, device);
                 let device = device.to_owned();
                 self.feed(hub, Input::Bridge { device, input: BridgeInput::Begun });
@@ -117,8 +120,20 @@ impl World {
     pub(super) fn on_bridge(&mut self, hub: HubId, device: &str, output: BridgeOutput) {
         let key = (hub, device.to_owned());
         match output {
-            BridgeOutput::Link { .. } => self.reach(Reached::DeviceLinks),
-            BridgeOutput::Message { .. } => self.reach(Reached::DeviceHears),
+            BridgeOutput::Link { up } => {
+                self.reach(Reached::DeviceLinks);
+                if up {
+                    self.bridges.linked.insert(key, 0);
+                } else {
+                    self.bridges.linked.remove(&key);
+                }
+            }
+            BridgeOutput::Message { .. } => {
+                self.reach(Reached::DeviceHears);
+                if let Some(heard) = self.bridges.linked.get_mut(&key) {
+                    *heard += 1;
+                }
+            }
             BridgeOutput::Refused { reason: Some(_) } => drop(self.bridges.refused.insert(key)),
             BridgeOutput::Refused { reason: None } => drop(self.bridges.refused.remove(&key)),
             BridgeOutput::Outcome { number, result } => {
@@ -130,6 +145,24 @@ impl World {
                 });
             }
         }
+    }
+
+    /// Returns the device that is to hear at once what a hub is given, and how much it has heard before.
+    ///
+    /// With QoS 1, the hub may leave it to another connection.
+    pub(super) fn listener(&self, hub: HubId, input: &Input) -> Option<(String, u64)> {
+        let Input::Received { message, delivery: None } = input else { return None };
+        let (_, device) = message.topic.split_once('/').filter(|(base, _)| *base == "bulbs")?;
+        let is_there = self.hub(hub).devices.iter().any(|its| *its == device);
+        let heard = self.bridges.linked.get(&(hub, device.to_owned())).filter(|_| is_there)?;
+        Some((device.to_owned(), *heard))
+    }
+
+    /// What a device listens to waits for nothing: a reply behind the request that waits for it would come too late.
+    pub(super) fn check_heard(&mut self, hub: HubId, (device, before): (String, u64)) {
+        let heard = self.bridges.linked.get(&(hub, device.clone()));
+        let holds = heard.is_none_or(|heard| *heard > before);
+        self.require(holds, Invariant::HeardAtOnce, || format!("{device} was not told"));
     }
 
     /// A message of a device leaves its hub.

@@ -182,10 +182,13 @@ impl World {
                 hearthd_core::Now { monotonic: now - machine.booted_at, unix: machine.unix + now };
             let Some(daemon) = &mut machine.daemon else { return };
             let Some(input) = daemon.inputs.pop_front() else { return self.check_bridges(hub) };
+            let listener = self.listener(hub, &input);
+            let Some(daemon) = &mut self.hub_mut(hub).daemon else { return };
             daemon.hub.handle(clocks, input);
             while let Some(output) = self.next_output(hub) {
                 self.perform(hub, output);
             }
+            listener.into_iter().for_each(|listener| self.check_heard(hub, listener));
         }
     }
 
@@ -298,6 +301,7 @@ impl World {
         self.check_truth(hub, &message);
         self.check_status(hub, &message);
         self.check_repeated(hub, &message);
+        self.check_under_way(hub, &message);
         self.check_taking_back(hub, &message);
         let Some(connection) = self.connection_mut(hub) else { return };
         if is_announcement(hub, &message.topic) {

@@ -38,6 +38,7 @@ impl World {
         while let Some((life, request, answer)) = self.devices.take_end(self.now) {
             if life == self.hub(life.hub).life {
                 self.reach(Reached::Ended);
+                self.ledger.note_ended(life, request);
                 self.feed(life.hub, Input::Ended { request, answer });
             }
         }
