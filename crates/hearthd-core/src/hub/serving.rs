@@ -145,8 +145,8 @@ impl Hub {
 
     /// The devices are others now: takes requests for the new ones, and takes back what is left of the old ones.
     pub(super) fn serve_devices(&mut self, now: Now) {
+        self.end_under_way_of_gone(now);
         self.values.keep(|device| self.config.devices.contains_key(device));
-        self.under_way.keep(|device| self.config.devices.contains_key(device));
         self.requests.keep(|device| self.config.devices.contains_key(device));
         self.rivals.retain(|device, _| self.config.devices.contains_key(&**device));
         let mut states = std::mem::take(&mut self.states);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Hub, events::Untold};
 use crate::{
-    Answer, Change, Notice, Now, RequestId, Status,
+    Answer, Change, Notice, Now, Reason, RequestId, Status,
     journal::{Durability, EntryId},
     record::{LONGEST_VERBATIM, Reply},
     requests::Pending,
@@ -38,9 +38,10 @@ impl UnderWay {
         self.0.insert(id, accepted);
     }
 
-    /// Forgets the devices that are no more.
-    pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.0.retain(|_, accepted| is_there(&accepted.device));
+    /// Returns the requests of devices that are no more.
+    fn of_gone(&self, is_there: impl Fn(&str) -> bool) -> Vec<RequestId> {
+        let gone = self.0.iter().filter(|(_, accepted)| !is_there(&accepted.device));
+        gone.map(|(id, _)| *id).collect()
     }
 }
 
@@ -79,6 +80,15 @@ impl Hub {
             self.tell_done(now, &ended, answer);
         } else {
             self.tell_failed(now, &ended, answer);
+        }
+    }
+
+    /// Devices are no more: how that ends which they had under way nobody will tell.
+    pub(super) fn end_under_way_of_gone(&mut self, now: Now) {
+        let gone = self.under_way.of_gone(|device| self.config.devices.contains_key(device));
+        for id in gone {
+            let answer = Answer::conflict(Reason::Indeterminate, REMOVED);
+            self.on_ended(now, id, &answer);
         }
     }
 
@@ -142,3 +152,6 @@ fn told(reply: &Reply) -> Option<Bytes> {
 
 /// How many requests of one device may be under way.
 const MOST: usize = 16;
+/// What is said of a request that was under way when its device was removed.
+const REMOVED: &str =
+    "the device was removed while it was under way, and nobody can know how it has ended";

@@ -136,6 +136,25 @@ fn what_has_ended_while_its_first_answer_was_on_its_way_is_told_on_the_next_conn
 }
 
 #[test]
+fn what_a_device_had_under_way_when_it_was_removed_is_not_told_to_be_under_way_any_more() {
+    let mut hub = TestHub::online();
+    hub.receive(request("ON", b"1"));
+    let asked = hub.executed().pop().expect("the device is asked");
+    hub.answer(&asked, Answer::text("OFF").accepted());
+    hub.take();
+    hub.handle(Input::Devices(Default::default()));
+    let told = |notice: &Notice| matches!(notice, Notice::RequestFailed { status: 409, .. });
+    assert!(hub.outputs.iter().any(|o| matches!(o, Output::Notice(notice) if told(notice))));
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.advance(Duration::from_secs(60));
+    hub.take();
+    hub.go_online(true);
+    let answer = responses(&hub).pop().expect("it is answered");
+    let expected = ("409", Some("indeterminate"));
+    assert_eq!((status(&answer), answer.user_property("reason")), expected);
+}
+
+#[test]
 fn the_end_is_told_with_long_correlation_data_that_only_the_repeat_has_brought() {
     const LONG: &[u8] = &[7; 100];
     let mut hub = TestHub::online();

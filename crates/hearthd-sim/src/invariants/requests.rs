@@ -58,6 +58,8 @@ impl World {
         }
         let Some(index) = letter.asked else { return };
         self.reach(if dup { Reached::Redelivered } else { Reached::Requests });
+        // Also what is held until a device is there that comes later.
+        self.note_copy(index, letter, link, dup);
         let asked = &self.ledger.asked[index];
         if !self.had_since(hub, asked.device, asked.first_sent) {
             return self.reach(Reached::Stray);
@@ -79,7 +81,6 @@ impl World {
         if first.life != life {
             *first = handed;
         }
-        self.note_copy(index, letter, link, dup);
     }
 
     /// A device is told to carry a request out.

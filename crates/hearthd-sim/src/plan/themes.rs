@@ -289,14 +289,15 @@ fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
     let place = |device| MOVABLE.iter().position(|id| *id == device).unwrap_or(0);
     let moves = |device| Fault::DeviceMoves { device: place(device) };
     let asked = Ask { times: 30, expiry: Some(300), ..Ask::plain(Target::Temperature) };
+    let removed = rng.u64(5_100..12_000);
     let mut at_hub = |after, fault| struck(hub, rng.u64(after), fault);
     vec![
         at_hub(20_000..30_000, latency(1)),
         at_hub(0..10, moves(HEATER)),
         at_hub(0..10, moves(BLINDS)),
         at_hub(5_000..8_000, crash(6_000, usize::MAX)),
-        at_hub(1_000..3_000, Fault::DeviceRemoved { device: place(BLINDS) }),
-        traffic(100, Traffic::Ask(asked)),
+        traffic(1_000, Traffic::Ask(asked)),
+        struck(hub, removed, Fault::DeviceRemoved { device: place(BLINDS) }),
     ]
 }
 
