@@ -38,8 +38,9 @@ impl World {
         let asked = &self.ledger.asked[root];
         let course = &asked.course;
         let of_this_life = course.number.is_some_and(|(life, _)| life == self.hub(hub).life);
-        // What a full journal has forgotten is told no end.
-        let known = asked.is_strict() && !asked.hostile && !self.setup.flooded;
+        // What the journal has forgotten is told no end: it is full, or a Packet Identifier has gone with its session.
+        let is_named = message.correlation_data.is_some();
+        let known = asked.is_strict() && is_named && !asked.hostile && !self.setup.flooded;
         let ended = course.ended && of_this_life && known;
         self.require(!ended, Invariant::EndTold, || {
             format!("request {root} has ended: {}", show_message(message))

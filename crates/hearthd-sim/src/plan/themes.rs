@@ -290,12 +290,15 @@ fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
     let moves = |device| Fault::DeviceMoves { device: place(device) };
     let asked = Ask { times: 30, expiry: Some(300), ..Ask::plain(Target::Temperature) };
     let removed = rng.u64(5_100..12_000);
+    // With QoS 0, what is the hub's own comes past what is left.
+    let granted_less = Fault::RefuseSubscriptions { filters: 1, reason_code: 0, times: 1 };
     let mut at_hub = |after, fault| struck(hub, rng.u64(after), fault);
     vec![
         at_hub(20_000..30_000, latency(1)),
         at_hub(0..10, moves(HEATER)),
         at_hub(0..10, moves(BLINDS)),
-        at_hub(5_000..8_000, crash(6_000, usize::MAX)),
+        at_hub(5_000..8_000, granted_less),
+        at_hub(0..10, crash(6_000, usize::MAX)),
         traffic(1_000, Traffic::Ask(asked)),
         struck(hub, removed, Fault::DeviceRemoved { device: place(BLINDS) }),
     ]
