@@ -83,11 +83,11 @@ impl Hub {
         }
     }
 
-    /// Devices are no more: how that ends which they had under way nobody will tell.
+    /// Ends what removed devices had under way: nobody can tell any more how it ends.
     pub(super) fn end_under_way_of_gone(&mut self, now: Now) {
         let gone = self.under_way.of_gone(|device| self.config.devices.contains_key(device));
+        let answer = Answer::conflict(Reason::Indeterminate, REMOVED);
         for id in gone {
-            let answer = Answer::conflict(Reason::Indeterminate, REMOVED);
             self.on_ended(now, id, &answer);
         }
     }

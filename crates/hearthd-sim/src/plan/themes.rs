@@ -286,8 +286,7 @@ fn ended_unheard(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
 /// The heater is slow, so that what the hub holds of its requests lasts.
 fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
     let hub = HubId(rng.usize(..setup.hubs));
-    let place = |device| MOVABLE.iter().position(|id| *id == device).unwrap_or(0);
-    let moves = |device| Fault::DeviceMoves { device: place(device) };
+    let moves = |device| Fault::DeviceMoves { device: place_of(device) };
     let asked = Ask { times: 30, expiry: Some(300), ..Ask::plain(Target::Temperature) };
     let removed = rng.u64(5_100..12_000);
     // With QoS 0, what is the hub's own comes past what is left.
@@ -300,7 +299,7 @@ fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
         at_hub(5_000..8_000, granted_less),
         at_hub(0..10, crash(6_000, usize::MAX)),
         traffic(1_000, Traffic::Ask(asked)),
-        struck(hub, removed, Fault::DeviceRemoved { device: place(BLINDS) }),
+        struck(hub, removed, Fault::DeviceRemoved { device: place_of(BLINDS) }),
     ]
 }
 
@@ -311,7 +310,12 @@ fn flood(times: usize) -> Traffic {
 }
 
 fn hub_of_blinds(setup: &Setup) -> HubId {
-    setup.placement[MOVABLE.iter().position(|id| *id == BLINDS).unwrap_or(0)]
+    setup.placement[place_of(BLINDS)]
+}
+
+/// Returns where a device stands among those that move.
+fn place_of(device: &str) -> usize {
+    MOVABLE.iter().position(|id| *id == device).unwrap_or(0)
 }
 
 fn traffic(after: u64, traffic: Traffic) -> Step {

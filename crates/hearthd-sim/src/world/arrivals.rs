@@ -207,12 +207,12 @@ impl World {
                 }
             }
             Notice::QueueFull { topic } => {
-                // The answers to a flood may fill half the queue, and those at QoS 0 get no more; a stranger's own are lost, and
-                // what is told of requests of its own that a crash has ended.
+                // The answers to a flood may fill half the queue, and those at QoS 0 get no more. A stranger loses its own
+                // answers, and the events about its own requests that a crash has ended.
+                let of_device = topic.rsplit_once("/event/").map(|(_, device)| device);
                 let own = |asked: &Asked| {
-                    asked.hostile
-                        && (asked.message.response_topic.as_ref() == Some(topic)
-                            || topic.ends_with(&format!("/event/{}", asked.device)))
+                    let answers = asked.message.response_topic.as_ref() == Some(topic);
+                    asked.hostile && (answers || of_device == Some(asked.device))
                 };
                 let excused = self.setup.flooded || self.ledger.asked.iter().any(own);
                 self.require(excused, Invariant::Bounded, || format!("no room for {topic}"));

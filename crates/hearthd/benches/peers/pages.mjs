@@ -14,20 +14,20 @@ const { Topics } = await import(`${folder}/topics.mjs`);
 
 const pages = [];
 let failures = 0;
-/** What is waited for; it holds once it does for every page. */
+/** What is waited for, and the pages for which it does not hold yet. */
 let until = null;
 
-function look() {
-  if (!until || !pages.every((page) => until.holds(page))) return;
-  const { resolve } = until;
-  until = null;
-  resolve();
+function look(home) {
+  if (!until?.waiting.has(home) || !until.holds(home)) return;
+  until.waiting.delete(home);
+  if (!until.waiting.size) until.resolve();
 }
 
+/** Waits until this has held for every page. */
 function all(holds) {
   return new Promise((resolve) => {
-    until = { holds, resolve };
-    look();
+    until = { holds, resolve, waiting: new Set(pages) };
+    pages.forEach(look);
   });
 }
 
@@ -40,7 +40,7 @@ function open() {
     now: () => Date.now(),
     random: (length) => randomBytes(length),
     publish: (...message) => connection.publish(...message),
-    changed: look,
+    changed: () => look(home),
     told: (ask) => { if (ask.state !== "done") failures += 1; },
   });
   const connection = new Connection({
@@ -65,7 +65,7 @@ const describes = (home, devices) => home.isOnline && home.devices.size === devi
   && [...home.devices.values()].every((device) => device.properties);
 const power = (home, device) => home.devices.get(device)?.values.get("power");
 
-/** Opens as many more, and waits until every page shows all devices, with their controls. */
+/** Opens pages until there are so many, and waits until every one shows all devices, with their controls. */
 async function grow([count, devices]) {
   const begin = performance.now();
   while (pages.length < count) open();
@@ -73,7 +73,7 @@ async function grow([count, devices]) {
   return { shown: performance.now() - begin, failures };
 }
 
-/** One phone switches a light: when its answer has come, and when the last of the phones knows. */
+/** One phone switches a light: how long it takes until the last phone knows. */
 async function tap([device]) {
   const [home] = pages;
   const wish = power(home, device) === "ON" ? "OFF" : "ON";

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Effort,
-    load::{self, Question, Until},
+    growth::latency,
     median,
     page_home::{HOME, PageHome},
     peers::Peers,
@@ -27,7 +27,7 @@ pub(crate) struct Crowd {
     pub(crate) web_kb: u64,
     pub(crate) broker_kb: u64,
     pub(crate) hub_kb: u64,
-    /// In milliseconds, from their opening, those that are new all at once, until every page shows every device.
+    /// In milliseconds, from the opening of the new pages, all at once, until every page shows every device.
     pub(crate) shown_ms: f64,
     /// From a tap on one page until the last one shows the new state.
     pub(crate) known_ms: f64,
@@ -49,18 +49,7 @@ pub(crate) async fn measure(built: &Built, peers: &Peers, effort: Effort) -> Res
         for _ in 0..effort.taps {
             known.push(pages.run("tap", &[json!("light-0")], "known").await?);
         }
-        let question = Question {
-            topic: format!("{HOME}/cmnd/light-{{n}}/power"),
-            targets: 1,
-            payloads: vec!["ON".into()],
-            prefix: Some(HOME.into()),
-            qos: 1,
-            requesters: 1,
-            in_flight: 1,
-            expiry: None,
-            until: Until::Time { warm_up: 300, measure: effort.measure },
-        };
-        let median_us = load::ask(built, &home.access(), &question).await?.median_us;
+        let median_us = latency(built, &home.access(), Some(HOME), effort).await?;
         let memory = |process| Memory::of(process).map(|memory| memory.anonymous);
         crowds.push(Crowd {
             pages: count,

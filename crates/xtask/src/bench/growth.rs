@@ -8,6 +8,7 @@ use std::{
 
 use hearthd_tests::{
     Access, Built, Client, Daemon, DaemonConfig, Doing, Failure, Message, Process, Result,
+    daemon::under,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -147,7 +148,7 @@ async fn with_devices(
     hub.spawn()?;
     hub.online(phone).await?;
     let start_ms = begin.elapsed().as_secs_f64() * 1000.0;
-    let median_us = latency(built, access, effort).await?;
+    let median_us = latency(built, access, None, effort).await?;
     let resident_kb = memory_kb(hub.process()?.id(), "VmRSS")?;
     hub.terminate().await?;
     Ok(Devices { count, resident_kb, start_ms, median_us })
@@ -156,11 +157,16 @@ async fn with_devices(
 /// Asks one light, one request at a time.
 ///
 /// Several times, because where the scheduler puts broker, hub and requester makes half as much again.
-async fn latency(built: &Built, access: &Access, effort: Effort) -> Result<f64> {
+pub(crate) async fn latency(
+    built: &Built,
+    access: &Access,
+    prefix: Option<&str>,
+    effort: Effort,
+) -> Result<f64> {
     let mut medians = Vec::new();
     for _ in 0..LATENCY_ROUNDS {
         let until = Until::Time { warm_up: 300, measure: effort.measure };
-        medians.push(load::ask(built, access, &question(1, 1, until)).await?.median_us);
+        medians.push(load::ask(built, access, &question(prefix, 1, 1, until)).await?.median_us);
     }
     Ok(median(medians))
 }
@@ -182,7 +188,7 @@ async fn with_hubs(built: &Built, count: usize, effort: Effort) -> Result<Hubs> 
         hub.start(&mut phone).await?;
         hubs.push(hub);
     }
-    let median_us = latency(built, &access, effort).await?;
+    let median_us = latency(built, &access, None, effort).await?;
     let mut resident_kb = 0;
     for hub in &mut hubs {
         resident_kb += memory_kb(hub.process()?.id(), "VmRSS")?;
@@ -205,7 +211,7 @@ fn behind_a_bridge(count: usize) -> String {
 async fn with_queue(built: &Built, count: usize) -> Result<Queued> {
     let Home { hub, access, .. } =
         &mut Home::prepare(built, lights("light", LIGHTS, "none")).await?;
-    let question = question(LIGHTS, count, Until::Count(count));
+    let question = question(None, LIGHTS, count, Until::Count(count));
     let mut command = load::command(built, access, &question);
     // Without an expiry what has waited is stale.
     command.args(["--expiry", "600"]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -228,12 +234,12 @@ async fn with_queue(built: &Built, count: usize) -> Result<Queued> {
     Ok(Queued { count, peak_kb, answered_ms, failed, unanswered })
 }
 
-fn question(targets: usize, in_flight: usize, until: Until) -> Question {
+fn question(prefix: Option<&str>, targets: usize, in_flight: usize, until: Until) -> Question {
     Question {
-        topic: "cmnd/light-{n}/power".into(),
+        topic: under(prefix, "cmnd/light-{n}/power"),
         targets,
         payloads: vec!["ON".into()],
-        prefix: None,
+        prefix: prefix.map(str::to_owned),
         qos: 1,
         requesters: 1,
         in_flight,
