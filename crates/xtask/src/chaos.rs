@@ -8,6 +8,8 @@ use hearthd_tests::{
     chaos::{BrokerKind, Outcome, Run, table},
 };
 
+use crate::provision::provide;
+
 /// What to break, and for how long.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Options {
@@ -46,21 +48,34 @@ impl Brokers {
 pub(crate) async fn chaos(options: Options) -> Result<()> {
     let built = Built::beside_this_program()?;
     built.build()?;
+    if options.broker.all().contains(&BrokerKind::Mosquitto) {
+        provide("chaos", &[("mosquitto", "mosquitto")])?;
+    }
+    if options.zigbee2mqtt {
+        provide("its lamp", &[("node", "nodejs"), ("npm", "npm")])?;
+    }
     let seed = options.seed.map_or_else(random, Ok)?;
     println!(
         "seed {seed}: the same breaks at about the same moments; real time cannot be replayed"
     );
     let folder = workspace().canonicalize()?.join("target/hearth-chaos");
     let mut runs = Vec::new();
+    let mut ended = Ok(());
     for &broker in options.broker.all() {
         println!("\n{}, {:?}", broker.name(), options.minutes);
         let run = Run::derive(broker, seed, options.minutes);
         let run = if options.zigbee2mqtt { run.with_a_lamp() } else { run };
-        runs.push((broker, play(run, &built, &folder.join(broker.name())).await?));
+        match play(run, &built, &folder.join(broker.name())).await {
+            Ok(outcome) => runs.push((broker, outcome)),
+            Err(failure) => {
+                println!("  {failure}");
+                ended = ended.and(Err(failure));
+            }
+        }
     }
     println!("\n{}", table(&runs));
     println!("{NOTES}\n\nledger and logs: {}", folder.display());
-    judge(&runs)
+    judge(&runs).and(ended)
 }
 
 async fn play(run: Run, built: &Built, folder: &Path) -> Result<Outcome> {

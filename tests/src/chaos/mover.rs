@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     WRITE_BEHIND,
@@ -52,9 +52,19 @@ impl Mover {
             let to = from.other();
             let what = format!("the moving ledger goes to the {} ({reading:?})", to.name());
             say(self.notebook.now(), &what);
-            self.change(home(homes, from), false, reading).await?;
-            self.change(home(homes, to), true, reading).await?;
-            self.is_kept().await;
+            let moving = async {
+                self.change(home(homes, from), false, reading).await?;
+                self.change(home(homes, to), true, reading).await?;
+                self.is_kept().await;
+                Ok(())
+            };
+            let Ok(moved) = timeout(MOVED, moving).await else {
+                // It is nowhere, and the inspector says so.
+                say(self.notebook.now(), "the moving ledger does not arrive");
+                return Ok(());
+            };
+            let moved: Result<()> = moved;
+            moved?;
             let mut record = self.notebook.open();
             record.moving_at = Some(to);
             record.moves += 1;
@@ -87,8 +97,9 @@ impl Mover {
             Reading::Reload => home.reload(&self.notebook).await?,
             Reading::Restart => home.restart(&self.notebook).await?,
         }
+        let first = self.asked + 1;
         loop {
-            let answer = self.ask(plan::request(home.hub.client_id(), "devices")).await;
+            let answer = self.ask(plan::request(home.hub.client_id(), "devices"), first).await;
             let listed = answer.map(|answer| answer.text());
             if listed.is_some_and(|listed| listed.contains(Ledger::Moving.id()) == has_moving) {
                 return Ok(());
@@ -98,9 +109,10 @@ impl Mover {
 
     /// Waits until the ledger answers, and the broker has had time to write who is subscribed to its requests.
     async fn is_kept(&mut self) {
+        let first = self.asked + 1;
         loop {
             let kills = self.notebook.open().broker_kills.len();
-            let read = self.ask(plan::request(Ledger::Moving.id(), "level")).await;
+            let read = self.ask(plan::request(Ledger::Moving.id(), "level"), first).await;
             if read.is_some_and(|read| read.status() == Some(200)) {
                 sleep(WRITE_BEHIND).await;
                 if self.notebook.open().broker_kills.len() == kills {
@@ -110,16 +122,24 @@ impl Mover {
         }
     }
 
-    /// Asks for something; none where no answer comes for a while.
-    async fn ask(&mut self, topic: String) -> Option<Message> {
+    /// Asks for something, and returns what is answered to this or to an earlier question from the `first` on, which a hub
+    /// that has much to catch up with answers late; none where no answer comes for a while.
+    async fn ask(&mut self, topic: String, first: u32) -> Option<Message> {
         self.asked += 1;
-        let data = format!("{NAME}-{}", self.asked);
-        let mut request = Message::new(topic, "").respond_to(&self.own, data.clone());
+        let mut request =
+            Message::new(topic, "").respond_to(&self.own, format!("{NAME}-{}", self.asked));
         request.expiry = Some(EXPIRY);
         self.steady.publish(request).await;
+        let asked = first..=self.asked;
+        let is_answer = |message: &Message| {
+            key(message).is_some_and(|data| {
+                let number = data.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('-'));
+                number.and_then(|number| number.parse().ok()).is_some_and(|n| asked.contains(&n))
+            })
+        };
         let end = Instant::now() + ANSWERED;
         while let Some(message) = self.steady.next_before(end).await {
-            if key(&message).as_ref() == Some(&data) {
+            if is_answer(&message) {
                 sleep(PAUSE).await;
                 return Some(message);
             }
@@ -138,8 +158,11 @@ const NAME: &str = "chaos-mover";
 const REST: Duration = Duration::from_secs(8);
 /// What has no answer by then is lost: longer than any fault of a schedule, and than the back-off after it.
 const LOST_AFTER: Duration = Duration::from_secs(25);
+/// What a move takes at most, with a kill of the broker and of both hubs between; a hub that is behind for longer, where
+/// a busy disk keeps its broker, would hold up the run for ever.
+const MOVED: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long it waits for an answer before it asks anew.
 const ANSWERED: Duration = Duration::from_secs(1);
 /// Message Expiry Interval in seconds.
-const EXPIRY: u32 = 10;
+const EXPIRY: u32 = 30;
