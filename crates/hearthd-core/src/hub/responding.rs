@@ -43,7 +43,7 @@ impl Hub {
         match self.requests.remove(id, true) {
             Some(pending) => {
                 if matches!(pending.purpose, Purpose::Execute) {
-                    self.note_under_way(id, &pending, &answer);
+                    self.note_under_way(now, id, &pending, &answer);
                 }
                 self.conclude(now, pending, &answer);
             }

@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Hub, Phase,
+    Fence, Hub, Phase,
     address::STATUS,
     discovery::{self, SNAPSHOT},
     taking_back::TakingBack,
@@ -45,6 +45,8 @@ pub(super) struct Serving {
     pub(super) tried: BTreeSet<(Arc<str>, Arc<str>)>,
     /// How often the hub has looked for what is left: what comes back of an earlier look is late.
     pub(super) looks: u32,
+    /// The filters whose UNSUBSCRIBE went out behind this connection's fence, which proves nothing about them.
+    left_late: BTreeSet<String>,
 }
 
 /// What may be left of one device at the broker.
@@ -71,6 +73,7 @@ impl Serving {
         self.taking_back = None;
         self.again = None;
         self.tried.clear();
+        self.left_late.clear();
     }
 
     /// Returns whether the store knows that a state may be published, which could not be taken back otherwise.
@@ -231,6 +234,9 @@ impl Hub {
         for filter in &filters {
             self.subscribed.remove(filter);
         }
+        if self.connection().is_some_and(|connection| connection.fence != Fence::Unsent) {
+            self.serving.left_late.extend(filters.iter().cloned());
+        }
         self.send_unsubscribe(filters);
     }
 
@@ -258,19 +264,23 @@ impl Hub {
         left.map(|filter| filter.as_ref().to_owned()).collect()
     }
 
-    /// The broker has acted on what came before the fence: the session has no other filters of devices than these.
+    /// The broker has acted on what came before the fence: of filters that no device wants, the session has only those
+    /// that were left after it.
     pub(super) fn forget_left_filters(&mut self) {
         let mut changed = Vec::new();
         let mut gone = Vec::new();
-        for (device, row) in &mut self.serving.rows {
+        let Serving { rows, left_late, .. } = &mut self.serving;
+        for (device, row) in rows {
             let policy = self.config.devices.get(&**device);
             let before = row.filters.len();
             let wanted = self.bridge.filters_of(device);
-            row.filters.retain(|filter| wanted.iter().any(|own| own.as_str() == &**filter));
+            row.filters.retain(|filter| {
+                left_late.contains(&**filter) || wanted.iter().any(|own| own.as_str() == &**filter)
+            });
             if row.filters.len() == before {
                 continue;
             }
-            match policy.is_none() && row.properties.is_empty() {
+            match policy.is_none() && row.properties.is_empty() && row.filters.is_empty() {
                 true => gone.push(device.clone()),
                 false => changed.push(row.served(device)),
             }

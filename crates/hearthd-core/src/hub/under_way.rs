@@ -28,14 +28,11 @@ struct Accepted {
 }
 
 impl UnderWay {
-    /// Adds a request; of too many of one device the oldest gives way.
-    fn insert(&mut self, id: RequestId, accepted: Accepted) {
-        let of_device = |it: &(&RequestId, &Accepted)| it.1.device == accepted.device;
-        if self.0.iter().filter(of_device).count() >= MOST {
-            let oldest = self.0.iter().find(of_device).map(|(id, _)| *id);
-            oldest.map(|id| self.0.remove(&id));
-        }
-        self.0.insert(id, accepted);
+    /// Returns the oldest request of a device that has as many as it may have.
+    fn crowded_out(&self, device: &str) -> Option<RequestId> {
+        let mut of_device = self.0.iter().filter(|(_, accepted)| *accepted.device == *device);
+        let (oldest, _) = of_device.next()?;
+        (of_device.count() + 1 >= MOST).then_some(*oldest)
     }
 
     /// Returns the requests of devices that are no more.
@@ -46,10 +43,20 @@ impl UnderWay {
 }
 
 impl Hub {
-    /// Keeps what the end of a request is told with, if it is answered that it is under way.
-    pub(super) fn note_under_way(&mut self, id: RequestId, pending: &Pending, answer: &Answer) {
+    /// Keeps what the end of a request is told with, if it is answered that it is under way; of too many of one device the
+    /// oldest gives way.
+    pub(super) fn note_under_way(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        pending: &Pending,
+        answer: &Answer,
+    ) {
         if answer.status != Status::Accepted {
             return;
+        }
+        if let Some(oldest) = self.under_way.crowded_out(&pending.device) {
+            self.on_ended(now, oldest, &Answer::conflict(Reason::Indeterminate, CROWDED));
         }
         let Pending { device, property, origin, excerpt, .. } = pending;
         let accepted = Accepted {
@@ -60,7 +67,7 @@ impl Hub {
             correlation_data: told(&origin.reply),
             entry: origin.entry,
         };
-        self.under_way.insert(id, accepted);
+        self.under_way.0.insert(id, accepted);
     }
 
     /// A request that was under way has come to its end: repeats are answered with that from now on.
@@ -152,6 +159,9 @@ fn told(reply: &Reply) -> Option<Bytes> {
 
 /// How many requests of one device may be under way.
 const MOST: usize = 16;
+/// What is said of the oldest one where there are more.
+const CROWDED: &str =
+    "too many requests of the device are under way, and nobody can know how this one ends";
 /// What is said of a request that was under way when its device was removed.
 const REMOVED: &str =
     "the device was removed while it was under way, and nobody can know how it has ended";

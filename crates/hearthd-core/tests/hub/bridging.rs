@@ -483,6 +483,29 @@ fn the_filters_of_a_device_that_goes_are_left_also_after_a_restart() {
     assert!(!unsubscribed(&hub).iter().any(|filter| filter.starts_with("z/")));
 }
 
+fn lose(hub: &mut TestHub) {
+    hub.handle(Input::Disconnected(Disconnection::Lost { error: "cut".into() }));
+    hub.advance(Duration::from_secs(2));
+    hub.take();
+}
+
+#[test]
+fn a_filter_that_is_left_behind_the_fence_is_left_again_on_the_next_connection() {
+    let mut hub = online();
+    lose(&mut hub);
+    hub.go_online_unfenced(true);
+    let mut without = bridging();
+    without.devices.remove("lamp");
+    hub.handle(Input::Devices(without.devices));
+    assert!(unsubscribed(&hub).contains(&"z/lamp".into()));
+    // What follows is lost with the connection; the fence was published before it.
+    hub.fence();
+    lose(&mut hub);
+    hub.go_online(true);
+    assert!(unsubscribed(&hub).contains(&"z/lamp".into()), "{:?}", unsubscribed(&hub));
+    assert!(hub.served.get("lamp").is_none_or(|served| served.filters.is_empty()));
+}
+
 #[test]
 fn a_filter_that_another_device_listens_to_as_well_stays() {
     let mut config = bridging();

@@ -258,15 +258,26 @@ fn an_end_ahead_of_the_first_answer_is_the_answer() {
 }
 
 #[test]
-fn of_too_many_that_are_under_way_the_oldest_is_forgotten() {
+fn of_too_many_that_are_under_way_nobody_can_know_how_the_oldest_ends() {
     const DATA: [&[u8]; 17] = [
         b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"a", b"b", b"c", b"d", b"e",
         b"f", b"g",
     ];
     let mut hub = TestHub::online();
-    let asked: Vec<_> = DATA.iter().map(|data| accepted(&mut hub, request("ON", data))).collect();
-    end(&mut hub, &asked[0], Answer::text("ON"));
+    let mut asked: Vec<_> =
+        DATA[..16].iter().map(|data| accepted(&mut hub, request("ON", data))).collect();
     assert_eq!(events(&hub), []);
+    asked.push(accepted(&mut hub, request("ON", DATA[16])));
+    let told = events(&hub);
+    let (facts, data) = &told[0];
+    assert_eq!((told.len(), data.as_deref()), (1, Some(DATA[0])));
+    assert_eq!((&facts["status"], &facts["reason"]), (&json!(409), &json!("indeterminate")));
+    hub.take();
+    hub.receive(retry(request("ON", DATA[0])));
+    hub.accept_all();
+    assert_eq!(status(&responses(&hub)[0]), "409");
+    end(&mut hub, &asked[0], Answer::text("ON"));
+    assert_eq!(events(&hub), [], "it ends once");
     end(&mut hub, &asked[1], Answer::text("ON"));
     assert_eq!(events(&hub).len(), 1);
 }

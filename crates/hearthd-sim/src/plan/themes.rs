@@ -283,12 +283,12 @@ fn ended_unheard(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
     ]
 }
 
-/// The heater is slow, so that what the hub holds of its requests lasts.
+/// The heater is slow: what the hub holds of its requests lasts for a while, and the device goes towards the end of it.
 fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
     let hub = HubId(rng.usize(..setup.hubs));
     let moves = |device| Fault::DeviceMoves { device: place_of(device) };
     let asked = Ask { times: 30, expiry: Some(300), ..Ask::plain(Target::Temperature) };
-    let removed = rng.u64(5_100..12_000);
+    let removed = rng.u64(10_000..60_000);
     // With QoS 0, what is the hub's own comes past what is left.
     let granted_less = Fault::RefuseSubscriptions { filters: 1, reason_code: 0, times: 1 };
     let mut at_hub = |after, fault| struck(hub, rng.u64(after), fault);
@@ -297,8 +297,8 @@ fn left_unseen(setup: &Setup, rng: &mut fastrand::Rng) -> Vec<Step> {
         at_hub(0..10, moves(HEATER)),
         at_hub(0..10, moves(BLINDS)),
         at_hub(5_000..8_000, granted_less),
-        at_hub(0..10, crash(6_000, usize::MAX)),
-        traffic(1_000, Traffic::Ask(asked)),
+        at_hub(0..10, crash(100, usize::MAX)),
+        traffic(15_000, Traffic::Ask(asked)),
         struck(hub, removed, Fault::DeviceRemoved { device: place_of(BLINDS) }),
     ]
 }
