@@ -123,8 +123,13 @@ impl Outbox {
             return Ok(old.id);
         }
         let bound = match (&kind, message.qos) {
-            // Nothing but this bound keeps the answers to QoS 0 requests from filling the queue.
-            (_, QoS::AtMostOnce) => ANSWERS / 2,
+            // Nothing but this bound keeps the answers to QoS 0 requests from filling the queue; what else waits there takes
+            // none of their room.
+            (_, QoS::AtMostOnce) if self.entries.len() < ANSWERS / 2 => usize::MAX,
+            (_, QoS::AtMostOnce) => {
+                let others = |entry: &&Entry| entry.message.qos != QoS::AtMostOnce;
+                self.entries.iter().filter(others).count() + ANSWERS / 2
+            }
             // A request at QoS 1 is taken on only where its answer fits; of the others there are one or two.
             (Kind::Response { .. } | Kind::Connection | Kind::Farewell, QoS::AtLeastOnce) => {
                 usize::MAX

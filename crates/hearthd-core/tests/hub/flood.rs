@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use hearthd_core::{Answer, Disconnection, HubConfig, Input, Message, Output, QoS};
+use hearthd_core::{Answer, Disconnection, HubConfig, Input, Message, Notice, Output, QoS};
 
 use crate::{
     guards::{guarding, will},
@@ -230,4 +230,26 @@ fn what_was_left_may_be_what_is_retained_of_a_device_that_is_gone() {
         hub.accept_all();
         assert_eq!(hub.served.contains_key("blinds"), floods);
     }
+}
+
+#[test]
+fn an_answer_at_qos_0_finds_room_behind_a_flood_of_answers_at_qos_1() {
+    let mut hub = online(2_000);
+    let mut ask = |n: u32, delivered: bool| {
+        hub.take();
+        if delivered {
+            hub.receive(numbered(n));
+        } else {
+            let message = Message { qos: QoS::AtMostOnce, ..numbered(n) };
+            hub.handle(Input::Received { message, delivery: None });
+        }
+        let asked = hub.executed().remove(0);
+        hub.answer(&asked, Answer::text("ON"));
+        let full = |output: &Output| matches!(output, Output::Notice(Notice::QueueFull { .. }));
+        hub.outputs.iter().any(full)
+    };
+    for n in 0..1_100 {
+        assert!(!ask(n, true), "{n}");
+    }
+    assert!(!ask(1_100, false));
 }
