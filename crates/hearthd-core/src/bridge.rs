@@ -306,15 +306,17 @@ fn way_back(id: &str, devices: &BTreeMap<&str, &DeclaredTopics>) -> Option<Vec<S
 /// Filters, and whose they are: a filter is compared only with those that it may overlap.
 struct Index<'o> {
     names: BTreeMap<String, Vec<(usize, &'o str)>>,
-    patterns: Vec<(usize, &'o str, TopicFilter)>,
+    /// By the levels before the first wildcard.
+    patterns: BTreeMap<String, Vec<(usize, &'o str, TopicFilter)>>,
 }
 
 impl<'o> Index<'o> {
     fn new(filters: impl IntoIterator<Item = (&'o str, TopicFilter)>) -> Self {
-        let mut index = Self { names: BTreeMap::new(), patterns: Vec::new() };
+        let mut index = Self { names: BTreeMap::new(), patterns: BTreeMap::new() };
         for (place, (owner, filter)) in filters.into_iter().enumerate() {
             if filter.has_wildcard() {
-                index.patterns.push((place, owner, filter));
+                let head = filter.head().to_owned();
+                index.patterns.entry(head).or_default().push((place, owner, filter));
             } else {
                 let name = filter.as_str().to_owned();
                 index.names.entry(name).or_default().push((place, owner));
@@ -332,9 +334,20 @@ impl<'o> Index<'o> {
         } else {
             found.extend(self.names.get(filter.as_str()).into_iter().flatten());
         }
-        let patterns = self.patterns.iter().filter(|(.., pattern)| pattern.overlaps(filter));
+        let head = filter.head();
+        let shorter = head.match_indices('/').map(|(end, _)| &head[..end]).chain(["", head]);
+        let shorter = shorter.filter_map(|head| self.patterns.get(head));
+        // Only a wildcard can stand for the levels that another filter has more.
+        let below = if head.is_empty() { String::new() } else { format!("{head}/") };
+        let longer = self.patterns.range(below.clone()..);
+        let longer = longer
+            .take_while(|(longer, _)| filter.has_wildcard() && longer.starts_with(&below))
+            .map(|(_, patterns)| patterns);
+        let patterns = shorter.chain(longer).flatten();
+        let patterns = patterns.filter(|(.., pattern)| pattern.overlaps(filter));
         found.extend(patterns.map(|(place, owner, _)| (*place, *owner)));
         found.sort_unstable();
+        found.dedup();
         found.into_iter().map(|(_, owner)| owner)
     }
 }
@@ -574,5 +587,24 @@ mod tests {
         assert_eq!(names(&shared, &shared), [""; 0]);
         let listens = declared(&[("subscribe", "z/+")]);
         assert_eq!(names(&alone, &listens), [""; 0]);
+    }
+
+    #[test]
+    fn an_index_finds_all_that_overlap_and_nothing_else() {
+        const LEVELS: [&str; 8] = ["", "a", "a-", "ab", "b", "$a", "+", "#"];
+        let mut texts: Vec<String> = LEVELS.map(str::to_owned).into();
+        for shorter in 0..72 {
+            let longer = LEVELS.map(|level| format!("{}/{level}", texts[shorter]));
+            texts.extend(longer);
+        }
+        let filters: Vec<_> = texts.iter().filter_map(|t| TopicFilter::parse(t).ok()).collect();
+        let owners = filters.iter().map(TopicFilter::as_str);
+        let index = Index::new(owners.zip(filters.iter().cloned()));
+        for asked in &filters {
+            let found: Vec<&str> = index.overlapping(asked).collect();
+            let all = filters.iter().filter(|other| other.overlaps(asked));
+            let expected: Vec<&str> = all.map(TopicFilter::as_str).collect();
+            assert_eq!(found, expected, "{asked:?}");
+        }
     }
 }

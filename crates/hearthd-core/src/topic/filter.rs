@@ -57,6 +57,12 @@ impl TopicFilter {
         self.0.contains(['+', '#'])
     }
 
+    /// Returns the levels before the first wildcard.
+    pub(crate) fn head(&self) -> &str {
+        let head = self.0.find(['+', '#']).map_or(&*self.0, |at| &self.0[..at]);
+        head.strip_suffix('/').filter(|_| self.has_wildcard()).unwrap_or(head)
+    }
+
     /// Returns whether some topic name matches both filters.
     pub fn overlaps(&self, other: &Self) -> bool {
         if self.0.starts_with('$') != other.0.starts_with('$') {

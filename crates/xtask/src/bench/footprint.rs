@@ -8,6 +8,7 @@ use super::{
     memory_kb,
     stage::{LIGHTS, lights, start_mosquitto},
 };
+use crate::provision::stdout_of;
 
 /// What was measured.
 #[derive(Debug)]
@@ -62,9 +63,9 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Footprint> 
     hub.terminate().await?;
 
     let mut programs = Vec::new();
-    for name in ["hearthd", "hearth-broker"] {
+    for (name, package) in [("hearthd", "hearthd"), ("hearth-broker", "hearthd-broker")] {
         let size = std::fs::metadata(built.binary(name)).doing(name)?.len() / 1024;
-        programs.push((name, size, dependencies(name)?));
+        programs.push((name, size, dependencies(package)?));
     }
     Ok(Footprint { idle_kb, wakes_per_second, after, programs })
 }
@@ -104,8 +105,7 @@ fn wakes(process: u32) -> Result<u64> {
 fn dependencies(package: &str) -> Result<usize> {
     let mut cargo = cargo();
     cargo.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none"]);
-    let output = cargo.output().doing("cargo tree")?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = stdout_of(&mut cargo)?;
     let crates: std::collections::BTreeSet<_> =
         text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();
     Ok(crates.len().saturating_sub(1))
