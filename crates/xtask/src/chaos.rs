@@ -52,7 +52,7 @@ pub(crate) async fn chaos(options: Options) -> Result<()> {
         provide("chaos", &[("mosquitto", "mosquitto")])?;
     }
     if options.zigbee2mqtt {
-        provide("its lamp", &[("node", "nodejs"), ("npm", "npm")])?;
+        provide("the lamp behind Zigbee2MQTT", &[("node", "nodejs"), ("npm", "npm")])?;
     }
     let seed = options.seed.map_or_else(random, Ok)?;
     println!(

@@ -52,23 +52,25 @@ impl Mover {
             let to = from.other();
             let what = format!("the moving ledger goes to the {} ({reading:?})", to.name());
             say(self.notebook.now(), &what);
-            let moving = async {
-                self.change(home(homes, from), false, reading).await?;
-                self.change(home(homes, to), true, reading).await?;
-                self.is_kept().await;
-                Ok(())
-            };
+            let moving = self.carry(home(homes, from), home(homes, to), reading);
             let Ok(moved) = timeout(MOVED, moving).await else {
                 // It is nowhere, and the inspector says so.
                 say(self.notebook.now(), "the moving ledger does not arrive");
                 return Ok(());
             };
-            let moved: Result<()> = moved;
             moved?;
             let mut record = self.notebook.open();
             record.moving_at = Some(to);
             record.moves += 1;
         }
+        Ok(())
+    }
+
+    /// Takes the ledger from one hub, gives it to the other, and waits until it answers there.
+    async fn carry(&mut self, from: &Home, to: &Home, reading: Reading) -> Result<()> {
+        self.change(from, false, reading).await?;
+        self.change(to, true, reading).await?;
+        self.is_kept().await;
         Ok(())
     }
 
@@ -109,17 +111,24 @@ impl Mover {
 
     /// Waits until the ledger answers, and the broker has had time to write who is subscribed to its requests.
     async fn is_kept(&mut self) {
-        let first = self.asked + 1;
+        let (mut first, mut kills) = (self.asked + 1, self.broker_kills());
         loop {
-            let kills = self.notebook.open().broker_kills.len();
+            if self.broker_kills() != kills {
+                // An answer to a question from before a kill says nothing about what the broker knows after it.
+                (first, kills) = (self.asked + 1, self.broker_kills());
+            }
             let read = self.ask(plan::request(Ledger::Moving.id(), "level"), first).await;
             if read.is_some_and(|read| read.status() == Some(200)) {
                 sleep(WRITE_BEHIND).await;
-                if self.notebook.open().broker_kills.len() == kills {
+                if self.broker_kills() == kills {
                     return;
                 }
             }
         }
+    }
+
+    fn broker_kills(&self) -> usize {
+        self.notebook.open().broker_kills.len()
     }
 
     /// Asks for something, and returns what is answered to this or to an earlier question from the `first` on, which a hub

@@ -45,7 +45,7 @@ pub(super) struct Serving {
     pub(super) tried: BTreeSet<(Arc<str>, Arc<str>)>,
     /// How often the hub has looked for what is left: what comes back of an earlier look is late.
     pub(super) looks: u32,
-    /// The filters whose UNSUBSCRIBE went out behind this connection's fence, which proves nothing about them.
+    /// The filters that were left while this connection's fence was on its way: what it proves came before them.
     left_late: BTreeSet<String>,
 }
 
@@ -234,7 +234,7 @@ impl Hub {
         for filter in &filters {
             self.subscribed.remove(filter);
         }
-        if self.connection().is_some_and(|connection| connection.fence != Fence::Unsent) {
+        if self.connection().is_some_and(|it| matches!(it.fence, Fence::Sent { .. })) {
             self.serving.left_late.extend(filters.iter().cloned());
         }
         self.send_unsubscribe(filters);
