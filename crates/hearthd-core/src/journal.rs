@@ -62,6 +62,8 @@ struct Settled {
 pub(crate) struct Entry {
     pub(crate) record: JournalRecord,
     pub(crate) durability: Durability,
+    /// Whether the store may hold another request under its key, whose place it took.
+    follows_stored: bool,
     /// Whether it only reads: then it is never answered from here.
     pub(crate) reads: bool,
     /// While it is carried out, or its answer verified.
@@ -169,7 +171,8 @@ impl Journal {
         self.entries.get_mut(&id).map(AsMut::as_mut)
     }
 
-    /// Makes room for one more request of a sender where it can; returns what it forgets, and whether there is room.
+    /// Makes room for one more request of a sender where it can; returns what the store has to forget too, and whether
+    /// there is room.
     ///
     /// What goes first is the oldest entry of a sender that has more than its share. Between two connections nothing
     /// may be forgotten, so what the broker delivers then finds room above what is kept. There a sender may have as
@@ -216,12 +219,11 @@ impl Journal {
         let id = EntryId(self.next_id);
         self.next_id += 1;
         self.take_up(&record);
-        if let Some(before) = self.by_key.insert(record.key.clone(), id) {
-            self.let_go(before);
-        }
+        let before = self.by_key.insert(record.key.clone(), id).and_then(|id| self.let_go(id));
         let entry = Entry {
             record,
             durability,
+            follows_stored: before.is_some_and(|before| before.may_be_stored()),
             reads,
             request: None,
             publish: None,
@@ -234,11 +236,11 @@ impl Journal {
         id
     }
 
-    /// Removes a request that is not to be remembered; returns its key.
+    /// Removes a request that is not to be remembered; returns its key where the store has to forget it too.
     fn remove(&mut self, id: EntryId) -> Option<RequestKey> {
-        let key = self.let_go(id)?.record.key;
-        self.by_key.remove(&key);
-        Some(key)
+        let entry = self.let_go(id)?;
+        self.by_key.remove(&entry.record.key);
+        entry.may_be_stored().then_some(entry.record.key)
     }
 
     fn let_go(&mut self, id: EntryId) -> Option<Entry> {
@@ -364,8 +366,8 @@ impl Journal {
         }
     }
 
-    /// The session of earlier connections is lost, and their Packet Identifiers mean nothing any more. Returns the
-    /// keys that are gone.
+    /// The session of earlier connections is lost, and their Packet Identifiers mean nothing any more. Returns what the
+    /// store has to forget too.
     pub(crate) fn session_lost(&mut self) -> Vec<RequestKey> {
         let lost = self.list(|entry| {
             matches!(entry.record.key, RequestKey::Packet(_)) && entry.connection != self.connection
@@ -373,7 +375,7 @@ impl Journal {
         lost.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    /// Forgets what no redelivery asks for any more; returns the keys.
+    /// Forgets what no redelivery asks for any more; returns what the store has to forget too.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<RequestKey> {
         let mut forgotten = Vec::new();
         while let Some(&(expires, id)) = self.settled.by_time.first()
@@ -439,6 +441,11 @@ impl Entry {
     /// Whether it has its answer, and nothing is done for it.
     fn is_settled(&self) -> bool {
         self.record.answer.is_some() && self.request.is_none()
+    }
+
+    /// Whether the store may hold something under its key.
+    fn may_be_stored(&self) -> bool {
+        self.durability != Durability::Nothing || self.follows_stored
     }
 
     /// Is forgotten at a time, but not before its Message Expiry has passed, or earlier where room is needed.

@@ -1,6 +1,7 @@
 //! The requester: keeps a number of requests in flight, and measures each from write to answer.
 
 use std::{
+    collections::BTreeMap,
     io,
     rc::Rc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -79,7 +80,9 @@ pub(crate) async fn ask(options: Options) -> io::Result<()> {
             for requester in requesters {
                 let one = requester.await.map_err(io::Error::other)??;
                 taken.latencies.extend(one.latencies);
-                taken.failed += one.failed;
+                for (status, count) in one.failed {
+                    *taken.failed.entry(status).or_default() += count;
+                }
                 taken.asked += one.asked;
                 taken.unanswered += one.unanswered;
             }
@@ -258,11 +261,18 @@ impl Asking {
         // After a lost connection an answer may come again.
         let Some(left_at) = left_at else { return Ok(()) };
         self.answered += 1;
-        if self.counted.contains(now) {
-            let nanos = (now - left_at).as_nanos();
-            self.taken.latencies.push(u32::try_from(nanos).unwrap_or(u32::MAX));
-            let failed = answer.status.is_some_and(|status| !status.starts_with(b"2"));
-            self.taken.failed += u64::from(failed);
+        if !self.counted.contains(now) {
+            return Ok(());
+        }
+        match answer.status {
+            Some(status) if !status.starts_with(b"2") => {
+                let status = String::from_utf8_lossy(status).into_owned();
+                *self.taken.failed.entry(status).or_default() += 1;
+            }
+            _ => {
+                let nanos = (now - left_at).as_nanos();
+                self.taken.latencies.push(u32::try_from(nanos).unwrap_or(u32::MAX));
+            }
         }
         Ok(())
     }
@@ -271,10 +281,10 @@ impl Asking {
 /// What came within the counted time.
 #[derive(Debug, Default)]
 struct Taken {
-    /// Nanoseconds.
+    /// Nanoseconds, of answers that tell of success: a refusal comes sooner, and would flatter.
     latencies: Vec<u32>,
-    /// Answers that do not tell of success.
-    failed: u64,
+    /// How many other answers there were, by status.
+    failed: BTreeMap<String, u64>,
     /// Requests in all, counted or not.
     asked: usize,
     unanswered: usize,

@@ -4,6 +4,7 @@ mod before;
 mod contents;
 mod file;
 mod inbox;
+mod pending;
 mod rows;
 mod writer;
 

@@ -1,5 +1,7 @@
 //! What an answer says is stored before it goes out: the state that the device saved ahead of it.
 
+use std::time::Duration;
+
 use hearthd_core::{Answer, Change, Input, Message, Output, QoS, Request, Urgency};
 
 use crate::test_hub::{TestHub, request, status};
@@ -126,4 +128,35 @@ fn what_a_device_saves_as_it_ends_is_stored_after_the_hub_has_stopped() {
     hub.save("lamp", "off");
     assert_eq!(hub.saved["lamp"], "off");
     assert!(hub.outputs.is_empty());
+}
+
+/// Has the lamp answer a message that the broker gives a Packet Identifier, and the broker take the answer.
+fn answer_as(hub: &mut TestHub, packet_id: u16, message: Message) {
+    hub.receive_as(packet_id, message);
+    let asked = hub.executed().pop().unwrap();
+    hub.answer(&asked, Answer::text("ON"));
+    hub.accept_all();
+    hub.take();
+}
+
+#[test]
+fn the_store_hears_nothing_of_a_request_that_it_was_never_given() {
+    let mut hub = TestHub::online();
+    answer_as(&mut hub, 9, Message { qos: QoS::AtMostOnce, ..request("ON", b"1") });
+    answer_as(&mut hub, 10, request("", b"2"));
+    hub.store_works = false;
+    hub.advance(Duration::from_secs(120));
+    assert_eq!(changes(&hub), []);
+}
+
+#[test]
+fn the_store_forgets_what_a_request_that_it_is_not_given_has_taken_the_place_of() {
+    let mut hub = TestHub::online();
+    let unnamed = |payload| Message { correlation_data: None, ..request(payload, b"") };
+    answer_as(&mut hub, 9, unnamed("ON"));
+    assert_eq!(hub.journal.len(), 1);
+    answer_as(&mut hub, 9, unnamed(""));
+    assert_eq!(hub.journal.len(), 1);
+    hub.advance(Duration::from_secs(120));
+    assert!(hub.journal.is_empty());
 }

@@ -8,6 +8,7 @@ use std::{
 
 use hearthd_core::{Change, Urgency};
 
+use super::pending::Pending;
 use crate::sync::{lock, wait};
 
 /// What waits for the writer.
@@ -20,8 +21,9 @@ pub(super) struct Inbox {
 /// The changes, and when they are due.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// With their revisions.
-    changes: Vec<(u64, Change)>,
+    changes: Pending,
+    /// The newest revision among them.
+    newest: Option<u64>,
     /// When they are to be written at the latest.
     due: Option<Instant>,
     /// When they are to be written unless more comes that is to be written soon.
@@ -55,16 +57,17 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// Waits until something is due, or `retry` has come; returns what there is, and whether nothing follows.
-    pub(super) fn take(&self, retry: Option<Instant>) -> (Vec<(u64, Change)>, bool) {
+    /// Waits until something is due, or `retry` has come; returns what there is, with its newest revision, and whether
+    /// nothing follows.
+    pub(super) fn take(&self, retry: Option<Instant>) -> (Option<(u64, Pending)>, bool) {
         let mut waiting = lock(&self.waiting);
         loop {
             let due = waiting.due().into_iter().chain(retry).min();
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             if waiting.closed || left.is_some_and(|left| left.is_zero()) {
-                let Waiting { changes, closed, .. } = mem::take(&mut *waiting);
+                let Waiting { changes, newest, closed, .. } = mem::take(&mut *waiting);
                 waiting.closed = closed;
-                return (changes, closed);
+                return (newest.map(|newest| (newest, changes)), closed);
             }
             waiting.looks = due;
             waiting = wait(&self.changed, waiting, left);
@@ -83,7 +86,8 @@ impl Waiting {
             }
             Urgency::Whenever => LAZY,
         };
-        self.changes.push((revision, change));
+        self.changes.change(change);
+        self.newest = Some(revision);
         let due = now + delay;
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
@@ -167,15 +171,16 @@ mod tests {
     #[test]
     fn the_writer_takes_all_at_once_and_what_is_left_at_the_end() {
         let inbox = Inbox::default();
-        let put = |urgency| inbox.put(0, change(urgency));
-        put(Urgency::Whenever);
-        put(Urgency::Soon);
-        put(Urgency::Now);
+        let put = |revision, urgency| inbox.put(revision, change(urgency));
+        put(1, Urgency::Whenever);
+        put(2, Urgency::Soon);
+        put(3, Urgency::Now);
         let (changes, ended) = inbox.take(None);
-        assert_eq!((changes.len(), ended), (3, false));
-        put(Urgency::Whenever);
+        assert_eq!((changes.unwrap().0, ended), (3, false));
+        put(4, Urgency::Whenever);
         inbox.close();
         let (changes, ended) = inbox.take(None);
-        assert_eq!((changes.len(), ended), (1, true));
+        assert_eq!((changes.unwrap().0, ended), (4, true));
+        assert_eq!((inbox.take(None).0.is_none(), inbox.take(None).1), (true, true));
     }
 }

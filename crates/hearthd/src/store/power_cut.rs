@@ -6,7 +6,7 @@ use redb::Database;
 use super::{
     contents::read_rows,
     disk::{Disk, Step, open},
-    writer::Pending,
+    pending::Pending,
     *,
 };
 

@@ -10,7 +10,7 @@ use hearthd_core::{
 };
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableHandle as _};
 
-use super::{disk::Disk, writer::Pending, *};
+use super::{disk::Disk, pending::Pending, *};
 
 fn memory() -> Memory {
     Memory { prefix: Some(KnownPrefix { prefix: None }), ..Memory::default() }

@@ -17,7 +17,7 @@ pub(crate) struct Footprint {
     pub(crate) idle_kb: u64,
     /// How often its threads wake in a second, with ten devices, as all else that is at rest.
     pub(crate) wakes_per_second: f64,
-    /// After so many requests, in kB.
+    /// After so many requests, of QoS 1 and 0 in turn, in kB.
     pub(crate) after: Vec<(usize, u64)>,
     /// Name, size in kB, and crates that are built into it.
     pub(crate) programs: Vec<(&'static str, u64, usize)>,
@@ -50,7 +50,8 @@ pub(crate) async fn measure(built: &Built, effort: Effort) -> Result<Footprint> 
             targets: LIGHTS,
             payloads: vec!["ON".into(), "OFF".into()],
             prefix: None,
-            qos: 1,
+            // What nothing waits for must not pile up either.
+            qos: u8::from(step % 2 == 1),
             requesters: 1,
             in_flight: 256,
             expiry: None,

@@ -62,7 +62,7 @@ pub(crate) struct Queued {
     /// From the start of the process to the last answer; none where one never came.
     pub(crate) answered_ms: Option<f64>,
     /// Answers that do not tell of success, and requests without any.
-    pub(crate) failed: f64,
+    pub(crate) failed: u64,
     pub(crate) unanswered: f64,
 }
 
@@ -226,7 +226,7 @@ async fn with_queue(built: &Built, count: usize) -> Result<Queued> {
     let answered_ms = begin.elapsed().as_secs_f64() * 1000.0;
     let peak_kb = memory_kb(hub.process()?.id(), "VmHWM")?;
     let json: serde_json::Value = serde_json::from_str(&line)?;
-    let failed = json["failed"].as_f64().doing("no number of failures")?;
+    let failed = load::failed(&json)?.values().sum();
     let unanswered: f64 = json["unanswered"].as_f64().doing("no number of unanswered requests")?;
     hub.terminate().await?;
     tokio::time::timeout(END, asking.wait()).await.doing("hearthd-load does not end")??;

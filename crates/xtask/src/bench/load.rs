@@ -1,6 +1,6 @@
 //! The requester: `hearthd-load`, a process of its own.
 
-use std::{process::Stdio, time::Duration};
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
 
 use hearthd_tests::{Access, Built, Doing, Failure, Result};
 use tokio::process::Command;
@@ -31,10 +31,11 @@ pub(crate) enum Until {
     Count(usize),
 }
 
-/// What came of it.
-#[derive(Clone, Copy, Debug)]
+/// What came of it; all but `failed` is about answers that tell of success.
+#[derive(Clone, Debug)]
 pub(crate) struct Figures {
-    pub(crate) failed: f64,
+    /// How many other answers there were, by status.
+    pub(crate) failed: BTreeMap<String, u64>,
     pub(crate) per_second: f64,
     pub(crate) median_us: f64,
     pub(crate) p99_us: f64,
@@ -102,12 +103,17 @@ pub(crate) fn read(what: &str, output: &std::process::Output) -> Result<Figures>
     let json: serde_json::Value = serde_json::from_str(line)?;
     let figure = |name| json[name].as_f64().doing(format!("no {name} in `{line}`"));
     Ok(Figures {
-        failed: figure("failed")?,
+        failed: failed(&json)?,
         per_second: figure("per_second")?,
         median_us: figure("median_us")?,
         p99_us: figure("p99_us")?,
         requester_us: figure("cpu_us_each")?,
     })
+}
+
+/// Takes the answers that do not tell of success from what `hearthd-load` printed, by status.
+pub(crate) fn failed(json: &serde_json::Value) -> Result<BTreeMap<String, u64>> {
+    Ok(serde_json::from_value(json["failed"].clone())?)
 }
 
 const PATIENCE: Duration = Duration::from_secs(300);
