@@ -52,9 +52,16 @@ pub(crate) struct Journal {
 struct Settled {
     /// When each is; where room is needed, one goes before its time.
     by_time: BTreeSet<(Duration, EntryId)>,
-    /// How much room they take, in all and by sender.
+    /// How much room they take.
     cost: usize,
-    costs: BTreeMap<Option<Arc<str>>, usize>,
+    by_sender: BTreeMap<Option<Arc<str>>, SettledOfSender>,
+}
+
+/// The entries of one sender that may be forgotten.
+#[derive(Debug, Default)]
+struct SettledOfSender {
+    by_time: BTreeSet<(Duration, EntryId)>,
+    cost: usize,
 }
 
 /// What the journal knows of one request.
@@ -174,10 +181,10 @@ impl Journal {
     /// Makes room for one more request of a sender where it can; returns what the store has to forget too, and whether
     /// there is room.
     ///
-    /// What goes first is the oldest entry of a sender that has more than its share. Between two connections nothing
-    /// may be forgotten, so what the broker delivers then finds room above what is kept. There a sender may have as
-    /// much as is still free (a dynamic threshold, as in a switch's buffer): one alone may have half of all, and however
-    /// many have taken all they can, another one finds as much.
+    /// What goes first is the oldest entry of this sender if it has more than its share, else of any that has. Between
+    /// two connections nothing may be forgotten, so what the broker delivers then finds room above what is kept. There a
+    /// sender may have as much as is still free (a dynamic threshold, as in a switch's buffer): one alone may have half
+    /// of all, and however many have taken all they can, another one finds as much.
     pub(crate) fn make_room(&mut self, sender: Option<&Arc<str>>) -> (Vec<RequestKey>, bool) {
         let sender = sender.cloned();
         let mut forgotten = Vec::new();
@@ -192,16 +199,22 @@ impl Journal {
     }
 
     /// Returns the settled entry that is forgotten first for one more request of a sender, which `fits` or not.
+    ///
+    /// A sender that has more than its share loses its own; so one that is busy costs no look at all others.
     fn first_to_go(&self, sender: &Option<Arc<str>>, fits: bool) -> Option<EntryId> {
-        let share = KEPT / self.settled.costs.len().max(1);
-        let owner = |id| self.get(id).and_then(|entry| entry.record.key.sender()).cloned();
-        let is_above =
-            |id: &EntryId| self.settled.costs.get(&owner(*id)).is_some_and(|cost| *cost >= share);
-        let is_own = |id: &EntryId| !fits && owner(*id) == *sender;
-        let by_time = || self.settled.by_time.iter().map(|(_, id)| *id);
-        let oldest = by_time().find(is_above).or_else(|| by_time().find(is_own));
+        let Settled { by_time, by_sender, .. } = &self.settled;
+        let share = KEPT / by_sender.len().max(1);
+        let is_above = |settled: &&SettledOfSender| settled.cost >= share;
+        let own = by_sender.get(sender);
+        let of_others = || {
+            let above = by_sender.values().filter(is_above);
+            above.filter_map(|settled| settled.by_time.first()).min()
+        };
+        let oldest = own.filter(is_above).and_then(|own| own.by_time.first()).or_else(of_others);
+        let of_own = || own.filter(|_| !fits)?.by_time.first();
         // Whoever has less than its share gives way only where there is no room at all.
-        oldest.or_else(|| by_time().next().filter(|_| self.cost >= MOST))
+        let of_all = || by_time.first().filter(|_| self.cost >= MOST);
+        oldest.or_else(of_own).or_else(of_all).map(|(_, id)| *id)
     }
 
     /// Whether a sender has taken less than is free.
@@ -263,8 +276,7 @@ impl Journal {
                 *cost = *cost + after - before;
             }
             if entry.expires.is_some() {
-                self.settled.give_up(&sender, before);
-                self.settled.take_up(&sender, after);
+                self.settled.resize(&sender, before, after);
             }
         }
     }
@@ -418,21 +430,32 @@ impl Journal {
 }
 
 impl Settled {
-    fn take_up(&mut self, sender: &Option<Arc<str>>, cost: usize) {
+    fn insert(&mut self, entry: (Duration, EntryId), sender: Option<&Arc<str>>, cost: usize) {
+        self.by_time.insert(entry);
         self.cost += cost;
-        match self.costs.get_mut(sender) {
-            Some(all) => *all += cost,
-            None => drop(self.costs.insert(sender.clone(), cost)),
+        let of_sender = self.by_sender.entry(sender.cloned()).or_default();
+        of_sender.by_time.insert(entry);
+        of_sender.cost += cost;
+    }
+
+    fn remove(&mut self, entry: (Duration, EntryId), sender: Option<&Arc<str>>, cost: usize) {
+        self.by_time.remove(&entry);
+        self.cost -= cost;
+        let sender = sender.cloned();
+        if let Some(of_sender) = self.by_sender.get_mut(&sender) {
+            of_sender.by_time.remove(&entry);
+            of_sender.cost -= cost;
+            if of_sender.by_time.is_empty() {
+                self.by_sender.remove(&sender);
+            }
         }
     }
 
-    fn give_up(&mut self, sender: &Option<Arc<str>>, cost: usize) {
-        self.cost -= cost;
-        if let Some(all) = self.costs.get_mut(sender) {
-            *all -= cost;
-            if *all == 0 {
-                self.costs.remove(sender);
-            }
+    /// Notes that an entry takes more or less room than before.
+    fn resize(&mut self, sender: &Option<Arc<str>>, before: usize, after: usize) {
+        self.cost = self.cost + after - before;
+        if let Some(of_sender) = self.by_sender.get_mut(sender) {
+            of_sender.cost = of_sender.cost + after - before;
         }
     }
 }
@@ -456,15 +479,13 @@ impl Entry {
         let at =
             self.record.reply.expires.filter(|_| !self.reads).map_or(at, |expires| expires.max(at));
         self.expires = Some(at);
-        settled.by_time.insert((at, id));
-        settled.take_up(&self.record.key.sender().cloned(), self.record.cost());
+        settled.insert((at, id), self.record.key.sender(), self.record.cost());
     }
 
     /// Cancels the entry's expiry.
     fn keep(&mut self, id: EntryId, settled: &mut Settled) {
         if let Some(expires) = self.expires.take() {
-            settled.by_time.remove(&(expires, id));
-            settled.give_up(&self.record.key.sender().cloned(), self.record.cost());
+            settled.remove((expires, id), self.record.key.sender(), self.record.cost());
         }
     }
 }
