@@ -75,18 +75,26 @@ impl Pending {
         }
     }
 
-    /// Adds what came later.
-    pub(super) fn append(&mut self, mut later: Self) {
-        if later.memory.is_some() {
-            self.memory = later.memory;
+    /// Adds the changes that came later; only the writer knows of the file, so nothing in them tells of it.
+    pub(super) fn append(&mut self, later: Self) {
+        let Self {
+            memory,
+            mut journal,
+            mut served,
+            mut announced,
+            mut children,
+            mut devices,
+            is_of_before: _,
+            journal_lost: _,
+        } = later;
+        if memory.is_some() {
+            self.memory = memory;
         }
-        self.journal.append(&mut later.journal);
-        self.served.append(&mut later.served);
-        self.announced.append(&mut later.announced);
-        self.children.append(&mut later.children);
-        self.devices.append(&mut later.devices);
-        self.is_of_before |= later.is_of_before;
-        self.journal_lost |= later.journal_lost;
+        self.journal.append(&mut journal);
+        self.served.append(&mut served);
+        self.announced.append(&mut announced);
+        self.children.append(&mut children);
+        self.devices.append(&mut devices);
     }
 
     /// Notes that nothing of a device is kept.

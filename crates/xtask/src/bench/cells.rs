@@ -126,8 +126,8 @@ pub(crate) async fn compare(built: &Built, peers: &Peers, effort: Effort) -> Res
     Ok(compared)
 }
 
-/// Requesters, and requests in flight in all: every requester has as many.
+/// Requesters, and requests in flight in all, the same number for each requester.
 ///
-/// They share one account. A hub takes 256 requests of one sender at a time, and refuses what is more with 429.
+/// The requesters share one account. A hub takes 256 requests of one sender at a time, and refuses more with 429.
 const LOADS: [(usize, usize); 8] =
     [(1, 1), (1, 16), (1, 256), (10, 10), (10, 20), (10, 250), (100, 100), (100, 200)];

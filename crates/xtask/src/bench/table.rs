@@ -56,8 +56,8 @@ pub(crate) fn comparison(compared: &Compared) -> String {
     let _ = writeln!(
         text,
         "The requester takes {:.1} us of a processor for a request of (d) and {:.1} us for one of (a), with 256 in \
-         flight on Mosquitto: {:.0} a second is what it could ask by itself. An answer that tells of no success counts \
-         as none.\n",
+         flight on Mosquitto: {:.0} a second is what it could ask by itself. An answer that does not tell of \
+         success is not counted.\n",
         requester(Responder::Socket),
         requester(Responder::Hearthd),
         1e6 / requester(Responder::Socket),
@@ -66,7 +66,7 @@ pub(crate) fn comparison(compared: &Compared) -> String {
     text
 }
 
-/// Lists who gave answers that tell of no success, and of what.
+/// Lists who gave answers that do not tell of success, with their statuses.
 fn failures(compared: &Compared) -> String {
     let mut rows = String::new();
     for ((broker, cell, responder), rounds) in &compared.figures {
