@@ -1,8 +1,12 @@
 //! The main loop: performs the core's outputs, and passes it events from link, devices, store, signals and time.
 
 mod hub_config;
+mod linger;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    mem, thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use hearthd_core::{
     Answer, BridgeOutput, Disconnection, Fatal, Hub, Input, Kept, Now, Output, Request, RequestId,
@@ -17,7 +21,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::hub_config::{discovery, hub_config, policies};
+use self::{
+    hub_config::{discovery, hub_config, policies},
+    linger::Linger,
+};
 use crate::{
     config::{Broker, Config},
     device::{DeviceEvent, Devices},
@@ -100,6 +107,8 @@ pub(crate) async fn run(parts: Parts) -> Result<(), DriverError> {
         service,
         metrics: Metrics::default(),
         notices: NoticeLog::default(),
+        linger: Linger::default(),
+        handed_over: false,
     };
     let result = driver.drive().await;
     let now = driver.now();
@@ -143,6 +152,9 @@ struct Driver {
     service: Service,
     metrics: Metrics,
     notices: NoticeLog,
+    linger: Linger,
+    /// The link has got something to write since it last had its turn.
+    handed_over: bool,
 }
 
 impl Driver {
@@ -159,7 +171,7 @@ impl Driver {
                 }
                 self.perform(output);
             }
-            let ready = if burst < LONGEST_BURST { self.ready_input() } else { None };
+            let ready = if burst < LONGEST_BURST { self.soon().await } else { None };
             let input = if ready.is_some() {
                 burst += 1;
                 ready
@@ -193,8 +205,28 @@ impl Driver {
         Some(self.on_store(event))
     }
 
+    /// Returns an input that is available already, or the answer of a device that is woken for it, if that is quick.
+    async fn soon(&mut self) -> Option<Input> {
+        if let Some(input) = self.ready_input() {
+            return Some(input);
+        }
+        if !self.devices.wake() {
+            return None;
+        }
+        if mem::take(&mut self.handed_over) {
+            yield_now().await;
+        }
+        let give_way = || {
+            thread::yield_now();
+            Instant::now()
+        };
+        let event = self.linger.wait(Instant::now(), give_way, || self.devices.try_next())?;
+        Some(self.on_device(event))
+    }
+
     /// Waits for whatever happens next.
     async fn wait(&mut self) -> Result<Option<Input>, DriverError> {
+        self.handed_over = false;
         let timeout = self.hub.poll_timeout().into_iter().chain(self.service.due()).min();
         let input = tokio::select! {
             event = next_event(&mut self.link) => Some(self.on_link(event)),
@@ -278,7 +310,7 @@ impl Driver {
     }
 
     fn on_signal(&mut self) -> Result<Input, DriverError> {
-        if std::mem::replace(&mut self.stopping, true) {
+        if mem::replace(&mut self.stopping, true) {
             return Err(DriverError::Interrupted);
         }
         info!("stopping");
@@ -300,6 +332,7 @@ impl Driver {
             Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
             Output::Publish { id, message } => self.with_link(|link| link.publish(id, message)),
             Output::Acknowledge(delivery) => {
+                self.handed_over = true;
                 self.link.iter_mut().for_each(|link| link.acknowledge(delivery));
             }
             Output::Unsubscribe(filters) => self.with_link(|link| link.unsubscribe(&filters)),
@@ -353,6 +386,7 @@ impl Driver {
 
     fn with_link(&mut self, act: impl FnOnce(&mut Link) -> Result<(), LinkFull>) {
         let Some(link) = &mut self.link else { return };
+        self.handed_over = true;
         if act(link).is_err() {
             self.drop_link();
             self.lose(Disconnection::Lost { error: "the send queue is full".into() });

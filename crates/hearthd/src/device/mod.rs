@@ -318,14 +318,15 @@ impl Devices {
         self.look_soon();
     }
 
-    /// Wakes the devices that have new requests, as [`Devices::next`] does.
-    pub fn wake(&mut self) {
+    /// Wakes the devices that have new requests, as [`Devices::next`] does; returns whether there are any.
+    pub fn wake(&mut self) -> bool {
         if self.asleep.is_empty() {
-            return;
+            return false;
         }
         self.pool.wake(self.asleep.iter().filter_map(|mailbox| mailbox.member()));
         let own_threads = self.asleep.drain(..).filter(|mailbox| mailbox.member().is_none());
         own_threads.for_each(|mailbox| mailbox.notify());
+        true
     }
 
     /// Returns whether the devices in this process take their turns; without a thread for them they do not.
