@@ -355,6 +355,6 @@ pub(super) async fn until(due: Option<Instant>) {
 
 const SESSION_EXPIRY: u32 = 7 * 24 * 3600;
 /// Longer than a hub takes to reach another node, and longer than a node is dead before the other publishes its wills.
-pub(super) const WILL_DELAY: Duration = Duration::from_secs(30);
+pub(super) const WILL_DELAY: Duration = Duration::from_secs(60);
 /// As `config/fleet/hearthd.toml` has it.
-pub(super) const RECONNECT_SPREAD: Duration = Duration::from_secs(20);
+pub(super) const RECONNECT_SPREAD: Duration = Duration::from_secs(40);

@@ -161,12 +161,14 @@ impl Return {
     }
 
     /// Returns what is wrong where more hubs reached a node in one second than a uniform spread explains.
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     fn stampede(&self) -> Option<String> {
-        let spread = self.spread?.as_secs_f64();
-        let bar = 1.0 / spread + BEYOND;
+        let second = 1.0 / self.spread?.as_secs_f64();
+        let deviation = (second / self.reached.len().max(1) as f64).sqrt();
+        let bar = second + BEYOND * deviation;
+        let text = || format!("{} (at most {:.1} %)", self.line(), bar * 100.0);
         // So few hubs are spread by chance.
         let few = self.reached.len() < FEW;
-        let text = || format!("{} (at most {:.0} %)", self.line(), bar * 100.0);
         (!few && peak(&self.reached) > bar).then(text)
     }
 
@@ -197,8 +199,8 @@ fn peak(after: &[Duration]) -> f64 {
     most as f64 / after.len().max(1) as f64
 }
 
-/// How much of all hubs may come back in one second beyond what a uniform spread explains.
-const BEYOND: f64 = 0.05;
+/// How many standard deviations may be between the fullest second and the mean: chance exceeds them once in hundreds of runs.
+const BEYOND: f64 = 4.5;
 const FEW: usize = 200;
 
 #[cfg(test)]
