@@ -39,6 +39,9 @@ const MAXIMUM_PACKET_SIZE = 256 * 1024
 const MOST_SECONDS_OF_A_SESSION = 7 * 24 * 3600
 const MOST_LINES_A_MINUTE = 60
 const REDIS_AWAY_MS = 5000
+// ioredis 5.11 asks redis whether it is ready after it has sent the first SUBSCRIBE. redis refuses this where it has
+// answered SUBSCRIBE by then, and the node would hear nothing of the others. So a connection that subscribes does not ask.
+const SUBSCRIBER = { enableReadyCheck: false, disableClientInfo: true }
 const EX_UNAVAILABLE = 69
 const EX_SOFTWARE = 70
 const EX_CONFIG = 78
@@ -54,7 +57,7 @@ accounts = readAccounts()
 const counted = { bytesIn: 0, bytesOut: 0, published: 0, delivered: 0, refused: 0, moved: 0 }
 process.on('uncaughtException', error => fail(error.message, EX_SOFTWARE))
 const redis = connectToRedis()
-const mq = mqemitter({ subConn: connectToRedis(), pubConn: connectToRedis(), matchEmptyLevels: true })
+const mq = mqemitter({ subConn: connectToRedis(SUBSCRIBER), pubConn: connectToRedis(), matchEmptyLevels: true })
 // Each connection has told it already.
 mq.state.on('error', () => {})
 const persistence = keepWillDelays(subscribeAllAtOnce(new Persistence({ conn: redis })))
@@ -107,8 +110,8 @@ process.on('SIGTERM', () => {
 })
 
 /** A node without redis would acknowledge what it cannot keep, so it ends; its supervisor starts it again. */
-function connectToRedis () {
-  const connection = new Redis(redisAt)
+function connectToRedis (how = {}) {
+  const connection = new Redis({ ...redisAt, ...how })
   let away = null
   connection.on('error', error => note('redis', error))
   connection.on('ready', () => {
