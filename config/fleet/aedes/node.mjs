@@ -39,8 +39,8 @@ const MAXIMUM_PACKET_SIZE = 256 * 1024
 const MOST_SECONDS_OF_A_SESSION = 7 * 24 * 3600
 const MOST_LINES_A_MINUTE = 60
 const REDIS_AWAY_MS = 5000
-// ioredis 5.11 asks redis whether it is ready after it has sent the first SUBSCRIBE. redis refuses this where it has
-// answered SUBSCRIBE by then, and the node would hear nothing of the others. So a connection that subscribes does not ask.
+// On a connection that subscribes, redis refuses all else. ioredis 5.11 sends SUBSCRIBE first, then its name and the
+// question whether redis is ready. Where that is refused, the node hears nothing of the others. So it sends neither.
 const SUBSCRIBER = { enableReadyCheck: false, disableClientInfo: true }
 const EX_UNAVAILABLE = 69
 const EX_SOFTWARE = 70

@@ -214,6 +214,7 @@ impl Driver {
             return None;
         }
         if mem::take(&mut self.handed_over) {
+            // The link's task writes first: what it has may be somebody's answer.
             yield_now().await;
         }
         let give_way = || {
@@ -331,10 +332,10 @@ impl Driver {
             Output::Protest => self.link.iter_mut().for_each(Link::protest),
             Output::Subscribe(filters) => self.with_link(|link| link.subscribe(&filters)),
             Output::Publish { id, message } => self.with_link(|link| link.publish(id, message)),
-            Output::Acknowledge(delivery) => {
-                self.handed_over = true;
-                self.link.iter_mut().for_each(|link| link.acknowledge(delivery));
-            }
+            Output::Acknowledge(delivery) => self.with_link(|link| {
+                link.acknowledge(delivery);
+                Ok(())
+            }),
             Output::Unsubscribe(filters) => self.with_link(|link| link.unsubscribe(&filters)),
             Output::Store { revision, change } => self.store.put(revision, change),
             Output::Execute(request) => self.execute(request),
